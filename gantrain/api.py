@@ -1,0 +1,41 @@
+"""Training from Python."""
+
+from gantrain import recipe as recipes
+from gantrain.assembly import assemble
+from gantrain.console import say
+from gantrain.recipe import Recipe
+from gantrain.tracking import check_trackers
+from gantrain.trainer import Trainer
+from gantrain.world import World, agree_with_launcher, die_with_launcher
+
+
+def train(recipe: str | Recipe, *overrides: str) -> str:
+    """Start the run of a recipe (a name, a path or a Recipe), or go on with it.
+
+    overrides: `a.b.c=value`. Works in one process and in each process of a launcher. Returns
+    `finished`, `unfinished` (stopped by a signal) or `dry run`. Raises ValueError, one line for
+    each problem, and RunStopped where training can't go on.
+    """
+    if isinstance(recipe, Recipe):
+        recipe = recipes.from_dict(recipes.overrides.apply(recipe.dump(), overrides))
+    else:
+        recipe = recipes.load(recipe, overrides)
+    recipe = agree_with_launcher(recipe)
+    check_trackers(recipe.trackers)
+    die_with_launcher()
+    world = World(
+        recipe.device,
+        [] if recipe.dry_run else recipe.trackers,
+        f"runs/{recipe.run or recipe.name}",
+    )
+    try:
+        parts = assemble(recipe, world)
+        if recipe.dry_run:
+            if world.is_main:
+                say(recipe.yaml())
+                for line in parts.describe():
+                    say(line)
+            return "dry run"
+        return Trainer(parts).train()
+    finally:
+        world.close()

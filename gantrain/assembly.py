@@ -1,0 +1,172 @@
+"""From a recipe to the parts of a run: data, method, optimisers' settings, the batch's split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gantrain import plan
+from gantrain.component import build
+from gantrain.data import sets
+from gantrain.data.loader import View
+from gantrain.data.shards import Field, Shards
+from gantrain.engine import Engine
+from gantrain.method import Method
+from gantrain.methods import METHODS
+from gantrain.recipe import Optimizer, Recipe, images_in
+from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
+
+DTYPES = {"bf16": torch.float32, "fp32": torch.float32, "fp64": torch.float64}
+ROLES = ("source", "target")
+
+
+@dataclass
+class Assembly:
+    """The parts of a run on this rank; `fields` are the data's, by role (source, target)."""
+
+    recipe: Recipe
+    world: World
+    train: Shards
+    held_out: Shards | None
+    fields: dict[str, Field]
+    facts: dict[str, int]
+    precision: str
+    threads: int
+    split: plan.Split
+    settings: dict[str, Optimizer]
+
+    @property
+    def epoch(self) -> int:
+        """Images in one epoch."""
+        return len(self.train)
+
+    @property
+    def total(self) -> int:
+        """Images in the whole run."""
+        return self.images(self.recipe.length)
+
+    def images(self, length: int | str) -> int:
+        return images_in(length, self.epoch)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return DTYPES[self.precision]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The data's field of each role."""
+        return {"source": self.recipe.data.source, "target": self.recipe.data.target}
+
+    def view(self, *, training: bool) -> View:
+        data = self.recipe.data
+        labels = frozenset(self.names[r] for r in ROLES if self.fields[r].kind == "label")
+        fields = (data.source, data.target)
+        flip, jitter = (data.flip, data.jitter) if training else (False, 0.0)
+        return View(fields, labels, data.size, data.resize, flip, jitter)
+
+    def method(self) -> Method:
+        """A new method; the same weights every time and on every rank."""
+        return make_method(self.recipe, self.facts).to(self.world.device, self.dtype)
+
+    def engine(self, distributed: bool = True) -> Engine:
+        method = self.method()
+        if self.recipe.channels_last:
+            method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        half_life = self.recipe.ema.half_life
+        return Engine(
+            method,
+            self.world.accelerator,
+            self.settings,
+            seed=self.recipe.seed,
+            bf16=self.precision == "bf16",
+            ema_half_life=None if half_life is None else self.images(half_life),
+            compile=self.recipe.compile,
+            distributed=distributed,
+        )
+
+    def workers(self) -> int:
+        """Loader processes for this rank."""
+        asked = self.recipe.data.workers
+        if asked != "auto":
+            return int(asked)
+        # On CPU the networks need the cores more than the decoder does.
+        if self.world.device.type == "cpu":
+            return 1 if self.threads > 1 else 0
+        return min(8, max(1, cores() // local_ranks()))
+
+    def describe(self) -> list[str]:
+        """What will be trained, for the console."""
+        method, size = make_method(self.recipe, self.facts), self.recipe.data.size
+        mib = plan.memory(method.to(self.dtype), self.recipe.ema.half_life is not None)
+        counts = [f"{n} {plan.parameters(m):,}" for n, m in method.networks.items()]
+        lines = [
+            f"data: {self.epoch:,} images an epoch, {self.total:,} to train on, from {self.train.folder}",
+            f"parameters: {', '.join(counts)}",
+            "MiB per rank: " + ", ".join(f"{n} {amount:,.1f}" for n, amount in mib.items()),
+            f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
+        ]
+        for name, network in method.networks.items():
+            multiple = getattr(network, "multiple", 1)
+            padded = tuple(-(-s // multiple) * multiple for s in size)
+            if padded != tuple(size):
+                lines.append(
+                    f"note: {name} pads {size[0]}x{size[1]} to {padded[0]}x{padded[1]} and crops the "
+                    f"result; sizes that {multiple} divides, or fewer levels, save that work"
+                )
+        return lines
+
+
+def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
+    """Raises ValueError where the recipe contradicts the data."""
+    torch.manual_seed(recipe.seed)
+    method: Method = build(METHODS, recipe.method, **facts)
+    return method
+
+
+def phase_settings(recipe: Recipe, phases: list[str]) -> dict[str, Optimizer]:
+    """Each phase's optimiser: the common one with the phase's changes. Raises ValueError."""
+    unknown = [name for name in recipe.phases if name not in phases]
+    if unknown:
+        raise ValueError(f"phases: found {', '.join(unknown)}, allowed: {', '.join(phases)}")
+    changes = {n: c.model_dump(exclude_none=True) for n, c in recipe.phases.items()}
+    return {n: recipe.optimizer.model_copy(update=changes.get(n, {})) for n in phases}
+
+
+def assemble(recipe: Recipe, world: World) -> Assembly:
+    """Open the data and check the recipe against them, on all ranks alike.
+
+    Raises ValueError, one line for each problem.
+    """
+    threads = set_threads(recipe.threads, world.device)
+    micro = recipe.micro_batch_size
+    split = plan.split(recipe.batch_size, world.size, None if micro == "auto" else micro)  # type: ignore[arg-type]
+    data = recipe.data
+    wanted = sets.Wanted(recipe.name, data.source, data.target, data.labels, data.size, data.resize)
+
+    def opened(key: str, value: str | None) -> Shards:
+        def folder() -> Path:
+            shards = sets.open_set(key, value, wanted)
+            sets.check(key, shards, wanted)
+            return shards.folder
+
+        return Shards.open(world.on_main(folder))
+
+    train = opened("train", data.train)
+    held_out = sets.SYNTHETIC if data.train == sets.SYNTHETIC else data.validation
+    facts = sets.facts(train, wanted)
+    phases = [phase.name for phase in make_method(recipe, facts).phases]
+    precision = recipe.precision
+    if precision == "auto":
+        precision = "bf16" if has_bf16(world.device) else "fp32"
+    return Assembly(
+        recipe=recipe,
+        world=world,
+        train=train,
+        held_out=opened("validation", held_out) if held_out else None,
+        fields=sets.fields(train, wanted),
+        facts=facts,
+        precision=precision,
+        threads=threads,
+        split=split,
+        settings=phase_settings(recipe, phases),
+    )

@@ -1,0 +1,118 @@
+"""Checkpoints on disk: written whole or not at all, never unpickled."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+Tensors = dict[str, Tensor]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that a reader, or a crash, sees the old content or the new."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    _sync(partial)
+    partial.replace(path)
+    _sync(path.parent)
+
+
+def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> Path:
+    """Write `root/000123456/`, named by `state["images_seen"]`.
+
+    tensors: by file, such as `networks/generator`. `state.json` comes last, then the folder gets
+    its name: what bears a name is whole.
+    """
+    folder = root / f"{state['images_seen']:09d}"
+    partial = root / f".{folder.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    for name, content in tensors.items():
+        file = partial / f"{name}.safetensors"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # safetensors knows no strides: channels_last weights are stored in their logical order.
+        save_file({k: t.detach().cpu().contiguous() for k, t in content.items()}, file)
+        _sync(file)
+    (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    _sync(partial / "recipe.yaml")
+    write_whole(partial / "state.json", json.dumps(state, indent=1))
+    for inner in {p.parent for p in partial.rglob("*")}:
+        _sync(inner)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    _sync(root)
+    return folder
+
+
+def clean(root: Path) -> None:
+    """Remove what a killed writer left."""
+    for partial in root.glob(".*.partial"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def found(root: Path) -> list[Path]:
+    """The whole checkpoints under `root`, oldest first."""
+    return sorted(p.parent for p in root.glob("[0-9]*/state.json"))
+
+
+def state(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return content
+
+
+def tensors(folder: Path, name: str) -> Tensors:
+    return load_file(folder / f"{name}.safetensors")
+
+
+def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> None:
+    """Delete all but the last `keep` checkpoints and the `best` ones by a metric of their state."""
+    folders = found(root)
+    scored = [(s["metrics"][metric], f) for f in folders if metric in (s := state(f))["metrics"]]
+    scored.sort(key=lambda pair: pair[0], reverse=largest)
+    kept = {*folders[-keep:], *(f for _, f in scored[:best])}
+    for folder in folders:
+        if folder not in kept:
+            # Without state.json it is no checkpoint, even if the deletion is cut short.
+            (folder / "state.json").unlink()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> Tensors:
+    """The optimiser's state by parameter name: `generator.downs.0.weight/exp_avg`."""
+    return {
+        f"{names[cast(nn.Parameter, p)]}/{key}": value
+        for p, entries in optimizer.state.items()
+        for key, value in entries.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], saved: Tensors
+) -> None:
+    """Put a state back, each tensor with its parameter's strides.
+
+    Fused Adam pairs elements by their place in memory: a contiguous moment beside a channels_last
+    weight would silently update the wrong elements.
+    """
+    entries: dict[str, Tensors] = {}
+    for key, value in saved.items():
+        name, part = key.rsplit("/", 1)
+        entries.setdefault(name, {})[part] = value
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            for part, value in entries.get(names[p], {}).items():
+                like = torch.empty_like(p) if value.shape == p.shape else torch.empty(value.shape)
+                target = like.to(device=p.device, dtype=value.dtype)
+                optimizer.state[p][part] = target.copy_(value)

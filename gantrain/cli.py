@@ -1,0 +1,188 @@
+"""The `gantrain` command."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gantrain.console import complain, console, say
+
+_PACKAGE = Path(__file__).resolve().parent
+
+app = typer.Typer(
+    help="Train image-to-image translation GANs.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False,
+)  # fmt: skip
+
+
+def _reporting(work: Callable[[], None]) -> int:
+    """Run a command; a user's mistake is told in lines without a traceback. Returns the status."""
+    from gantrain.trainer import RunStopped
+
+    try:
+        work()
+    except (ValueError, RunStopped) as e:
+        if not _is_ours(e):
+            raise
+        if os.environ.get("RANK", "0") == "0":
+            complain(f"gantrain: {e}")
+        _tell_torchelastic(e)
+        return 2 if isinstance(e, ValueError) else 1
+    return 0
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether gantrain raised it; a ValueError from a library is a defect, and shows its traceback."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
+
+
+def _tell_torchelastic(error: Exception) -> None:
+    """Put the error where torchrun looks for the reason of a failure."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)
+
+
+def train_main(arguments: list[str]) -> int:
+    """`recipe=NAME a.b=c [--import MODULE]`; returns the exit status."""
+    from gantrain.api import train
+
+    def work() -> None:
+        words = list(arguments)
+        while "--import" in words:
+            at = words.index("--import")
+            _import(words[at + 1] if at + 1 < len(words) else "")
+            del words[at : at + 2]
+        names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
+        options = [w for w in words if w.startswith("-")]
+        if options:
+            raise ValueError(
+                f"found {options[0]}, allowed: recipe=NAME a.b.c=value [--import MODULE]"
+            )
+        if len(names) != 1:
+            raise ValueError(
+                "recipe: name one, such as recipe=quickstart; `gantrain recipes` lists them"
+            )
+        train(names[0], *(w for w in words if not w.startswith("recipe=")))
+
+    return _reporting(work)
+
+
+def _import(module: str) -> None:
+    sys.path.insert(0, os.getcwd())
+    try:
+        importlib.import_module(module)
+    except (ImportError, ValueError) as e:
+        raise ValueError(
+            f"--import: cannot import {module!r} ({e}); give a module that Python finds"
+        ) from None
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    help="Train a recipe: gantrain train recipe=NAME a.b.c=value [--import MODULE]",
+)
+def train(context: typer.Context) -> None:
+    import torch
+
+    if torch.cuda.device_count() > 1 and "RANK" not in os.environ:
+        say(
+            f"{torch.cuda.device_count()} GPUs are visible, this command uses one; all of them: "
+            f"accelerate launch -m gantrain.train {' '.join(context.args)}"
+        )
+    raise typer.Exit(train_main(context.args))
+
+
+@app.command(help="List the recipes, or print the JSON Schema of one.")
+def recipes(
+    schema: Annotated[bool, typer.Option("--schema", help="print JSON Schema")] = False,
+) -> None:
+    import json
+
+    from rich.table import Table
+
+    from gantrain import overrides
+    from gantrain.recipe import schema as recipe_schema
+
+    def work() -> None:
+        if schema:
+            print(json.dumps(recipe_schema(), indent=2))
+            return
+        table = Table(box=None, show_header=False)
+        for name in overrides.available():
+            table.add_row(f"[bold]{name}[/bold]", overrides.read(name).get("description", ""))
+        console.print(table)
+
+    raise typer.Exit(_reporting(work))
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    numbers = text.lower().split("x")
+    if len(numbers) > 2 or not all(n.isdigit() and int(n) > 0 for n in numbers):
+        raise ValueError(
+            f"--resize: found {text!r}, allowed: HEIGHTxWIDTH in pixels, such as 256x512"
+        )
+    return int(numbers[0]), int(numbers[-1])
+
+
+@app.command(help="Pack a data set into shards.")
+def prepare(
+    source: Annotated[Path, typer.Argument(help="folder of images")],
+    out: Annotated[Path, typer.Option(help="folder to make")],
+    layout: Annotated[
+        str | None, typer.Option("--as", help="pairs, folders or cityscapes; default: looked at")
+    ] = None,
+    split: Annotated[str, typer.Option(help="split, for cityscapes")] = "train",
+    labels: Annotated[
+        list[str] | None, typer.Option(help="field that holds class ids; may be repeated")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="number of classes; default: the largest id + 1")
+    ] = None,
+    resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, pixels")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes; default: one a core")] = None,
+) -> None:
+    from gantrain.data.prepare import prepare as pack
+
+    def work() -> None:
+        report = pack(
+            source, out, layout=layout, split=split, labels=tuple(labels or ()), classes=classes,
+            resize=_size(resize), workers=workers,
+        )  # fmt: skip
+        for line in report.lines():
+            say(line)
+
+    raise typer.Exit(_reporting(work))
+
+
+@app.command(help="Translate images with a trained model.")
+def translate(
+    checkpoint: Annotated[Path, typer.Argument(help="runs/NAME, or one of its checkpoints")],
+    inputs: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
+    out: Annotated[Path, typer.Option(help="folder for the results")],
+    batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")
+    ] = None,
+) -> None:
+    from gantrain.inference import load
+    from gantrain.translate import translate_files
+
+    def work() -> None:
+        translate_files(load(checkpoint, device), inputs, out, batch_size)
+
+    raise typer.Exit(_reporting(work))
+
+
+def main() -> None:
+    app()

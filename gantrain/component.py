@@ -1,0 +1,113 @@
+"""Components of a recipe, `{name: unet, width: 64}`, checked against the class's constructor.
+
+Keyword-only parameters are the recipe's to set, and their defaults are the paper's values. The
+other parameters (channels, sizes) are facts that the data know: a recipe may repeat one, and a
+contradiction is refused.
+"""
+
+import inspect
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
+
+Component = str | dict[str, Any]  # a name, or a name with options
+Table = dict[str, Any]  # name -> class
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotates a constructor parameter as a component chosen from `table`.
+
+    facts: only classes whose constructors take just these facts are allowed; None allows all.
+    """
+
+    table: Table
+    facts: tuple[str, ...] | None = None
+
+    def __hash__(self) -> int:
+        return id(self.table)
+
+    def allowed(self) -> Table:
+        """Read when a recipe is, since a table may have grown after import."""
+        return {n: c for n, c in self.table.items() if self.facts in (None, tuple(facts_of(c)))}
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+def _parameters(cls: Any) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(cls.__init__).parameters.values() if p.name != "self"]
+
+
+def facts_of(cls: Any) -> list[str]:
+    """Names of the constructor's parameters that the data decide."""
+    return [p.name for p in _parameters(cls) if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
+def _resolve(hint: Any, default: Any) -> Any:
+    """The pydantic type of an annotation; a component becomes the union of its table's classes."""
+    if get_origin(hint) is Annotated:
+        for extra in get_args(hint)[1:]:
+            if isinstance(extra, OneOf):
+                component = union(extra.allowed(), default if isinstance(default, str) else None)
+                return component | None if type(None) in get_args(get_args(hint)[0]) else component
+    return hint
+
+
+def _options(name: str, cls: Any) -> type[BaseModel]:
+    """A pydantic model of the class's constructor."""
+    hints = get_type_hints(cls.__init__, include_extras=True)
+    fields: dict[str, Any] = {"name": (Literal[name], ...)}
+    for p in _parameters(cls):
+        if p.kind is p.KEYWORD_ONLY:
+            default = ... if p.default is p.empty else p.default
+            fields[p.name] = (
+                _resolve(hints[p.name], default),
+                Field(default, validate_default=True),
+            )
+        else:
+            fields[p.name] = (hints[p.name] | None, Field(None, exclude_if=lambda v: v is None))
+    return create_model(name, __base__=_Options, __doc__=inspect.getdoc(cls), **fields)
+
+
+def union(table: Table, default: str | None = None) -> Any:
+    """The pydantic type of a component from `table`.
+
+    A bare name stands for `{name: ...}`; options without a name are those of `default`.
+    """
+
+    def named(value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if default and isinstance(value, dict):
+            return {"name": default, **value}
+        return value
+
+    models = tuple(_options(name, cls) for name, cls in table.items())
+    tagged = Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]  # noqa: UP007
+    return Annotated[tagged, BeforeValidator(named)]
+
+
+def resolve(table: Table, config: Component) -> dict[str, Any]:
+    """`config` with every default filled in; raises pydantic's ValidationError."""
+    resolved: dict[str, Any] = TypeAdapter(union(table)).validate_python(config).model_dump()
+    return resolved
+
+
+def build(table: Table, config: Component, **facts: Any) -> Any:
+    """Instantiate a component, with those of `facts` that its constructor names.
+
+    Raises ValueError where the recipe contradicts a fact.
+    """
+    options = {"name": config} if isinstance(config, str) else dict(config)
+    name = options.pop("name")
+    cls = table[name]
+    for fact in facts_of(cls):
+        if fact in facts and options.setdefault(fact, facts[fact]) != facts[fact]:
+            raise ValueError(
+                f"{name}.{fact}: the recipe says {options[fact]}, the data give {facts[fact]}; "
+                f"remove {fact} from the recipe or choose other data"
+            )
+    return cls(**options)

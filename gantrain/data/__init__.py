@@ -1,0 +1,1 @@
+"""Data sets: packing, reading, order, transforms."""

@@ -1,0 +1,200 @@
+"""The index of a data set: what it says, and whether it can be trusted."""
+
+import hashlib
+import re
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
+
+VERSION = 1
+
+Arrays = dict[str, NDArray[Any]]
+Size = tuple[PositiveInt, PositiveInt]  # height, width
+Byte = Annotated[int, AfterValidator(lambda v: v if 0 <= v <= 255 else _refuse("not in 0..255"))]
+
+
+def _refuse(reason: str) -> Any:
+    raise ValueError(reason)
+
+
+def _field_name(name: str) -> str:
+    # No dot, since WebDataset splits `key.member.ext` at dots.
+    return name if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) else _refuse(f"bad name {name!r}")
+
+
+def _shard_name(name: str) -> str:
+    # An index may come from a server: its names must not lead out of the folder.
+    safe = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}\.tar", name) and ".." not in name
+    return name if safe else _refuse(f"bad shard name {name!r}")
+
+
+Name = Annotated[str, AfterValidator(_field_name)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Field(_Record):
+    """What training sees of a sample under one name.
+
+    member: the file in the tar. half: None for all of it, 0 for the left half, 1 for the right.
+    kind: `label` holds class ids, `image` anything else. label_counts: pixels by class id.
+    min_size, max_size: smallest and largest (height, width) over the data set, in pixels.
+    """
+
+    member: Name
+    half: Literal[0, 1] | None = None
+    kind: Literal["image", "label"] = "image"
+    channels: PositiveInt
+    dtype: Literal["uint8", "uint16", "float32"] = "uint8"
+    classes: PositiveInt | None = None
+    label_counts: dict[NonNegativeInt, NonNegativeInt] | None = None
+    palette: list[tuple[Byte, Byte, Byte]] | None = None
+    min_size: Size
+    max_size: Size
+
+
+class Shard(_Record):
+    """One tar: its file name, length in bytes and number of samples."""
+
+    name: Annotated[str, AfterValidator(_shard_name)]
+    bytes: PositiveInt
+    samples: PositiveInt
+
+
+class Index(_Record):
+    """The content of `index.json`."""
+
+    version: int
+    samples: PositiveInt
+    fingerprint: str
+    shards: list[Shard]
+    fields: dict[Name, Field]
+
+    @property
+    def members(self) -> list[str]:
+        """The members' names, sorted."""
+        return sorted({field.member for field in self.fields.values()})
+
+
+def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays) -> str:
+    """SHA-256 (hex) of a data set's content: fields, order of the samples, keys and checksums."""
+    digest = hashlib.sha256(f"gantrain {VERSION}\n".encode())
+    digest.update(TypeAdapter(dict[str, Field]).dump_json(dict(sorted(fields.items()))))
+    for shard in shards:
+        digest.update(f"\n{shard.name} {shard.samples}".encode())
+    # Offsets stay out: the same samples in a tar with other headers are the same data.
+    for name in sorted(name for name in arrays if not name.endswith("_offset")):
+        digest.update(f"\n{name} {arrays[name].dtype.str}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
+def load(folder: Path) -> tuple[Index, Arrays]:
+    """The checked index of the data set in `folder`, which may come from an untrusted server.
+
+    Arrays are `keys` (bytes) and, by member, `M_offset`, `M_size` (int64, bytes within the sample's
+    shard) and `M_crc` (uint32). Raises ValueError, in one line, if anything is missing or unsound.
+    """
+    index = _load_index(folder)
+    arrays = _load_arrays(folder, index)
+    _check_files(folder, index)
+    _check_places(folder, index, arrays)
+    if fingerprint(index.fields, index.shards, arrays) != index.fingerprint:
+        raise ValueError(
+            f"{folder}: index.json and index.npz do not belong together (their fingerprints "
+            "differ); copy both again from the same data set"
+        )
+    return index, arrays
+
+
+def _load_index(folder: Path) -> Index:
+    path = folder / "index.json"
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} is not a data set: it has no index.json; `gantrain prepare` makes one"
+        )
+    try:
+        index = Index.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "content"
+        raise ValueError(f"{path}: {place}: {' '.join(first['msg'].split())}") from None
+    if index.version != VERSION:
+        raise ValueError(
+            f"{path}: version {index.version}, this gantrain reads version {VERSION}; "
+            "prepare the data again"
+        )
+    names = [shard.name for shard in index.shards]
+    if len(set(names)) != len(names):
+        raise ValueError(f"{path}: a shard is named twice")
+    if sum(shard.samples for shard in index.shards) != index.samples or not index.fields:
+        raise ValueError(
+            f"{path}: the shards' samples do not add up to {index.samples} or no fields"
+        )
+    return index
+
+
+def _load_arrays(folder: Path, index: Index) -> Arrays:
+    path = folder / "index.npz"
+    wanted = {"keys": "S"}
+    for member in index.members:
+        wanted |= {
+            f"{member}_offset": "int64",
+            f"{member}_size": "int64",
+            f"{member}_crc": "uint32",
+        }
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in wanted}
+    except FileNotFoundError:
+        raise ValueError(f"{folder}: index.npz is missing; copy the data set again") from None
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    for name, dtype in wanted.items():
+        fits = arrays[name].dtype.kind == "S" if dtype == "S" else arrays[name].dtype == dtype
+        if not fits or arrays[name].shape != (index.samples,):
+            raise ValueError(
+                f"{path}: {name} is {arrays[name].dtype}{list(arrays[name].shape)}, "
+                f"expected {dtype}[{index.samples}]"
+            )
+    return arrays
+
+
+def _check_files(folder: Path, index: Index) -> None:
+    for shard in index.shards:
+        path = folder / shard.name
+        if not path.is_file():
+            raise ValueError(f"{folder}: shard {shard.name} is missing; copy the data set again")
+        if (found := path.stat().st_size) != shard.bytes:
+            raise ValueError(
+                f"{path} has {found} bytes, its index says {shard.bytes}; copy the shard again"
+            )
+
+
+def _check_places(folder: Path, index: Index, arrays: Arrays) -> None:
+    limit = np.repeat([shard.bytes for shard in index.shards], [s.samples for s in index.shards])
+    for member in index.members:
+        offset, size = arrays[f"{member}_offset"], arrays[f"{member}_size"]
+        # Compared without adding: a sum of hostile numbers could overflow.
+        outside = (offset < 0) | (size < 0) | (size > limit) | (offset > limit - size)
+        if outside.any():
+            raise ValueError(
+                f"{folder / 'index.npz'}: {member} of sample {int(outside.argmax())} lies outside "
+                "its shard; the index is wrong, copy or prepare the data set again"
+            )

@@ -1,0 +1,141 @@
+"""Batches from shards: the training stream from any position, and held-out samples in order."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from gantrain.data.decode import decode_sample
+from gantrain.data.order import Order
+from gantrain.data.shards import DamagedSample, Shards
+from gantrain.data.transforms import Sample, Size, augment, held_out
+
+_SUBSTITUTE = 1  # Philox counter of the substitutes' draw; 0 is the augmentation's
+
+
+class Raw(NamedTuple):
+    """A rank's share of a batch as it comes from the files: NHWC integers."""
+
+    fields: dict[str, Tensor]
+    positions: tuple[int, ...]
+    damaged: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """How samples are shown: the wanted fields and their geometry."""
+
+    fields: tuple[str, ...]
+    labels: frozenset[str]
+    size: Size
+    resize: Size | None
+    flip: bool = False
+    jitter: float = 0.0
+
+
+class _Stream(Dataset[Any]):
+    """Position -> augmented sample; a damaged sample gives way to another one."""
+
+    def __init__(self, shards: Shards, view: View, seed: int) -> None:
+        self.shards, self.view, self.seed = shards, view, seed
+        self.order = Order(len(shards), seed)
+
+    def __getitem__(self, position: int) -> tuple[Sample, int, list[str]]:
+        view = self.view
+        sample, damaged = self._read(position)
+        random = np.random.Generator(np.random.Philox(key=[self.seed, position]))
+        sample = augment(
+            sample, view.labels, view.size, view.resize, view.flip, view.jitter, random
+        )
+        return sample, position, damaged
+
+    def _read(self, position: int) -> tuple[Sample, list[str]]:
+        """The sample at a position, or the first whole one of its substitutes."""
+        substitutes = np.random.Generator(
+            np.random.Philox(key=[self.seed, position], counter=[0, 0, 0, _SUBSTITUTE])
+        )
+        index, damaged = self.order[position], []
+        while True:
+            try:
+                return decode_sample(self.shards, index, self.view.fields), damaged
+            except DamagedSample as e:
+                damaged.append(str(e))
+                if len(damaged) == 100:
+                    raise ValueError(f"100 damaged samples in a row, the last: {e}") from None
+                index = int(substitutes.integers(len(self.shards)))
+
+
+class _HeldOut(Dataset[Any]):
+    def __init__(self, shards: Shards, view: View) -> None:
+        self.shards, self.view = shards, view
+
+    def __getitem__(self, index: int) -> tuple[Sample, int, list[str]]:
+        view = self.view
+        sample = decode_sample(self.shards, index, view.fields)
+        return held_out(sample, view.labels, view.size, view.resize), index, []
+
+
+class _Steps(Sampler[list[int]]):
+    """One rank's positions of each step, from `start` to `stop`.
+
+    A rank owns consecutive slots of the batch, so that each slot is read by one rank only.
+    """
+
+    def __init__(self, start: int, stop: int, batch_size: int, rank: int, world: int) -> None:
+        assert batch_size % world == 0
+        self.steps = range(start, stop, batch_size)
+        local = batch_size // world
+        self.slots = range(rank * local, (rank + 1) * local)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return ([seen + slot for slot in self.slots] for seen in self.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+def _collate(samples: list[tuple[Sample, int, list[str]]]) -> Raw:
+    fields = {
+        f: torch.from_numpy(np.stack([sample[f] for sample, _, _ in samples]))
+        for f in samples[0][0]
+    }
+    damaged = tuple(text for _, _, texts in samples for text in texts)
+    return Raw(fields, tuple(position for _, position, _ in samples), damaged)
+
+
+def training_loader(
+    shards: Shards,
+    view: View,
+    *,
+    seed: int,
+    start: int,
+    stop: int,
+    batch_size: int,
+    rank: int,
+    world: int,
+    workers: int,
+    pin: bool = False,
+) -> DataLoader[Any]:
+    """This rank's share of each step's batch, positions [start, stop), in order."""
+    return DataLoader(
+        _Stream(shards, view, seed),
+        batch_sampler=_Steps(start, stop, batch_size, rank, world),
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=pin,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def held_out_batches(shards: Shards, view: View, indices: range, batch_size: int) -> Iterator[Raw]:
+    """Samples `indices` without augmentation; the last batch may be smaller.
+
+    Raises DamagedSample.
+    """
+    data = _HeldOut(shards, view)
+    for start in range(0, len(indices), batch_size):
+        yield _collate([data[i] for i in indices[start : start + batch_size]])

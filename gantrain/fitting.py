@@ -1,0 +1,50 @@
+"""`micro_batch_size: auto`: the most images for which the real step fits into memory."""
+
+import gc
+
+import torch
+
+from gantrain import plan
+from gantrain.assembly import ROLES, Assembly
+from gantrain.data.batch import channels
+from gantrain.method import Context
+
+
+def largest_micro_batch(parts: Assembly) -> int:
+    """Tries the step of throw-away networks, on every rank; all agree on the smallest answer.
+
+    On CPU all of the rank's images: there the system would kill the process, not refuse.
+    """
+    if parts.world.device.type != "cuda":
+        return parts.split.local
+
+    def fits(micro: int) -> bool:
+        return all(parts.world.gather(_try(parts, micro)))
+
+    return plan.largest(parts.split.local, fits)
+
+
+def _try(parts: Assembly, micro: int) -> bool:
+    # Two micro-batches hold as much as many: images add little beside activations.
+    count = min(2, parts.split.local // micro)
+    height, width = parts.recipe.data.size
+    try:
+        engine = parts.engine(distributed=False)
+        batch = {
+            role: torch.zeros(
+                (micro, channels(parts.fields[role]), height, width),
+                dtype=parts.dtype,
+                device=parts.world.device,
+            )
+            for role in ROLES
+        }
+        context = Context(parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(micro)))
+        engine.step([batch] * count, [context] * count, dict.fromkeys(parts.settings, 0.0))
+        torch.cuda.synchronize()
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        engine = batch = None
+        gc.collect()
+        torch.cuda.empty_cache()
+    return True

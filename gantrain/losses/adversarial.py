@@ -1,0 +1,107 @@
+"""Adversarial losses; each compares one map of real logits with one of fake logits."""
+
+import abc
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Outputs = Sequence[Sequence[Tensor]]  # of a discriminator: scales of feature maps, logits last
+
+
+def precise(x: Tensor) -> Tensor:
+    """`x` in float32, or float64 where it is."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+class AdversarialLoss(abc.ABC):
+    """Scalar losses of logits of any shape, computed in float32 or better.
+
+    boundary: the logit from which the discriminator calls an image real.
+    """
+
+    boundary = 0.0
+
+    # Without it, a recipe would see object's signature, which takes anything.
+    def __init__(self) -> None:
+        super().__init__()
+
+    @abc.abstractmethod
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        """The loss that a discriminator minimises: real part plus fake part, not halved."""
+
+    @abc.abstractmethod
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        """The loss that a generator minimises."""
+
+
+class Vanilla(AdversarialLoss):
+    """Cross-entropy, the generator's being -log D(fake) (Goodfellow et al., 2014)."""
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        real, fake = precise(real_logits), precise(fake_logits)
+        return _cross_entropy(real, 1.0) + _cross_entropy(fake, 0.0)
+
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        return _cross_entropy(precise(fake_logits), 1.0)
+
+
+class LeastSquares(AdversarialLoss):
+    """Squared distance to 1 for real and 0 for fake (LSGAN, Mao et al., 2017)."""
+
+    boundary = 0.5
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        real, fake = precise(real_logits), precise(fake_logits)
+        return (real - 1).square().mean() + fake.square().mean()
+
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        return (precise(fake_logits) - 1).square().mean()
+
+
+class Hinge(AdversarialLoss):
+    """Margins at 1 and -1 for the discriminator alone (Lim and Ye, 2017)."""
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        real, fake = precise(real_logits), precise(fake_logits)
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        return -precise(fake_logits).mean()
+
+
+class Wasserstein(AdversarialLoss):
+    """Difference of mean scores; needs a gradient penalty (WGAN, Arjovsky et al., 2017)."""
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return precise(fake_logits).mean() - precise(real_logits).mean()
+
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        return -precise(fake_logits).mean()
+
+
+class NonSaturating(AdversarialLoss):
+    """Softplus of the logits, as in StyleGAN 2; by value the same as `vanilla`."""
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        real, fake = precise(real_logits), precise(fake_logits)
+        return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+    def generator(self, fake_logits: Tensor) -> Tensor:
+        return F.softplus(-precise(fake_logits)).mean()
+
+
+def discriminator_loss(loss: AdversarialLoss, real: Outputs, fake: Outputs) -> Tensor:
+    """The discriminator's loss, a mean over its scales; takes its whole outputs."""
+    terms = [loss.discriminator(r[-1], f[-1]) for r, f in zip(real, fake, strict=True)]
+    return torch.stack(terms).mean()
+
+
+def generator_loss(loss: AdversarialLoss, fake: Outputs) -> Tensor:
+    """The generator's loss, a mean over the discriminator's scales; takes its whole output."""
+    return torch.stack([loss.generator(scale[-1]) for scale in fake]).mean()
+
+
+def _cross_entropy(logits: Tensor, label: float) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))

@@ -1,0 +1,129 @@
+"""The contract between the trainer and the methods: Method, Phase, Terms, Context."""
+
+import abc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where a micro-batch stands in the run; everything that a random choice may depend on."""
+
+    seed: int
+    images_seen: int  # at the start of the step, over all ranks
+    batch_size: int  # global
+    positions: tuple[int, ...]  # of this micro-batch's samples in the stream
+
+    @property
+    def step(self) -> int:
+        return self.images_seen // self.batch_size
+
+    def due(self, every: int) -> bool:
+        """Whether something that happens every `every` steps happens in this one."""
+        return self.step % every == 0
+
+    def random(self, position: int, purpose: int) -> np.random.Generator:
+        """The random numbers of one sample and purpose, alike on any number of ranks."""
+        return np.random.Generator(
+            np.random.Philox(key=[self.seed, position], counter=[0, 0, 0, purpose])
+        )
+
+
+@dataclass
+class Terms:
+    """What one phase computes from a micro-batch.
+
+    losses: weighted terms by name; their sum is minimised.
+    carried: detached tensors handed on to the next phase of this step.
+    stats: detached scalars for the meters.
+    """
+
+    losses: dict[str, Tensor]
+    carried: Batch = field(default_factory=dict)
+    stats: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimiser's turn: all micro-batches' terms, then one update of `networks`.
+
+    `carried` is what the step's earlier phases handed on for this micro-batch, or None.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    terms: Callable[[Batch, Batch | None, Context], Terms]
+
+
+class Pool(Protocol):
+    """Images by batch slot; see gantrain.pool."""
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
+
+
+class Method(abc.ABC, nn.Module):
+    """Networks and losses of one paper.
+
+    networks: trained, by their names in checkpoints.
+    auxiliary: frozen helpers.
+    phases: in the order of the update; their networks are disjoint.
+    pools: histories of images that are saved with the run.
+    inference: the networks that `translate` needs (the ones averaged by EMA).
+    needs: the fields of a batch.
+    """
+
+    networks: nn.ModuleDict
+    auxiliary: nn.ModuleDict
+    phases: tuple[Phase, ...]
+    pools: dict[str, Pool]
+    inference: tuple[str, ...] = ("generator",)
+    needs: tuple[str, ...] = ("source", "target")
+
+    @abc.abstractmethod
+    def translate(self, batch: Batch) -> Tensor:
+        """Images in [-1, 1], (N, C, H, W), from a batch's source."""
+
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalars worth watching on held-out samples, such as the discriminator's accuracy."""
+        return {}
+
+
+def is_random_at_test(dropout: bool, batch_statistics: bool) -> bool:
+    """Whether an output depends on more than its own input."""
+    return dropout or batch_statistics
+
+
+def set_inference(method: nn.Module, *, dropout: bool, batch_statistics: bool) -> None:
+    """Evaluation mode, but for what pix2pix keeps on at test time."""
+    method.eval()
+    for module in method.modules():
+        if dropout and isinstance(module, nn.modules.dropout._DropoutNd):
+            module.train()
+        if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+
+
+@contextmanager
+def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """No gradients for the modules' parameters inside the block; restores each parameter's flag."""
+    flags = [(p, p.requires_grad) for m in modules for p in m.parameters()]
+    for p, _ in flags:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p, flag in flags:
+            p.requires_grad_(flag)
+
+
+def float_buffers(module: nn.Module) -> list[Tensor]:
+    return [b for b in module.buffers() if torch.is_floating_point(b)]

@@ -1,0 +1,118 @@
+"""pix2pix (Isola et al. 2017, arXiv 1611.07004), with the options that later papers added."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gantrain.component import Component, OneOf, build
+from gantrain.losses import ADVERSARIAL, PENALTIES, pixel
+from gantrain.losses.adversarial import discriminator_loss, generator_loss
+from gantrain.losses.feature_matching import feature_matching
+from gantrain.method import Batch, Context, Method, Phase, Terms
+from gantrain.methods.conditional import judge_both, pair, share_above
+from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
+from gantrain.pool import ImagePool
+
+_MIX = 3  # Philox counter of the gradient penalty's mixing weights
+Weight = Annotated[float, Field(ge=0)]
+
+
+class Pix2Pix(Method):
+    """A generator from source to target; a discriminator that sees source and target together.
+
+    Minimises gan * adversarial + l1 * |G(x) - y| (+ l2 * (G(x) - y)^2 + feature_matching as in
+    pix2pixHD); the discriminator minimises half of its loss, plus a penalty if one is named.
+    Defaults are the paper's, but for the order: `discriminator_first` is the paper's, and costs
+    one more forward of the generator.
+    """
+
+    def __init__(
+        self,
+        source_channels: int,
+        target_channels: int,
+        *,
+        generator: Annotated[Component, OneOf(NETWORKS, GENERATOR)] = "unet",
+        discriminator: Annotated[Component, OneOf(NETWORKS, DISCRIMINATOR)] = "patchgan",
+        adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "vanilla",
+        penalty: Annotated[Component | None, OneOf(PENALTIES)] = None,
+        gan: Weight = 1.0,
+        l1: Weight = 100.0,
+        l2: Weight = 0.0,
+        feature_matching: Weight = 0.0,
+        pool: Annotated[int, Field(ge=0)] = 0,
+        order: Literal["generator_first", "discriminator_first"] = "generator_first",
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict(
+            {
+                "generator": build(
+                    NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
+                ),
+                "discriminator": build(
+                    NETWORKS, discriminator, in_channels=source_channels + target_channels
+                ),
+            }
+        )
+        self.auxiliary = nn.ModuleDict()
+        self.adversarial = build(ADVERSARIAL, adversarial)
+        self.penalty = None if penalty is None else build(PENALTIES, penalty)
+        self.gan, self.l1, self.l2 = gan, l1, l2
+        self.feature_matching = feature_matching
+        self.pools = {"fakes": ImagePool(pool)}
+        phases = (
+            Phase("generator", ("generator",), self.generator_terms),
+            Phase("discriminator", ("discriminator",), self.discriminator_terms),
+        )
+        self.phases = phases if order == "generator_first" else phases[::-1]
+
+    def translate(self, batch: Batch) -> Tensor:
+        fake: Tensor = self.networks["generator"](batch["source"])
+        return fake
+
+    def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+        source, target = batch["source"], batch["target"]
+        fake = self.translate(batch)
+        judged = self.networks["discriminator"](pair(source, fake))
+        losses = {"gan": self.gan * generator_loss(self.adversarial, judged)}
+        if self.l1:
+            losses["l1"] = self.l1 * pixel.l1(fake, target)
+        if self.l2:
+            losses["l2"] = self.l2 * pixel.l2(fake, target)
+        if self.feature_matching:
+            with torch.no_grad():
+                real = self.networks["discriminator"](pair(source, target))
+            losses["feature_matching"] = self.feature_matching * feature_matching(real, judged)
+        return Terms(losses, carried={"fake": fake.detach()})
+
+    def discriminator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+        source, real = batch["source"], batch["target"]
+        discriminator, boundary = self.networks["discriminator"], self.adversarial.boundary
+        if carried and "fake" in carried:
+            fake = carried["fake"]
+        else:
+            with torch.no_grad():
+                fake = self.translate(batch)
+        shown = self.pools["fakes"](pair(source, fake), context)
+        on_real, on_fake = judge_both(discriminator, pair(source, real), shown)
+        losses = {"d": 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)}
+        if self.penalty is not None and context.due(self.penalty.every):
+            alpha = [context.random(p, _MIX).random() for p in context.positions]
+            mix = torch.tensor(alpha, dtype=real.dtype).to(real.device, non_blocking=True)
+            penalty = self.penalty(
+                lambda image: discriminator(pair(source, image)),
+                real,
+                fake,
+                mix[:, None, None, None],
+            )
+            losses["penalty"] = self.penalty.every * penalty
+        stats = {
+            "d_on_real": share_above(on_real, boundary),
+            "d_on_fake": 1 - share_above(on_fake, boundary),
+        }
+        return Terms(losses, stats=stats)
+
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        on_real = self.networks["discriminator"](pair(batch["source"], batch["target"]))
+        return {"d_on_held_out": share_above(on_real, self.adversarial.boundary)}

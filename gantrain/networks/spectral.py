@@ -1,0 +1,89 @@
+"""Convolutions whose weight is divided by its largest singular value (Miyato et al., 2018).
+
+PyTorch's own iterates in every forward, so the weights would depend on how often a step calls the
+network: on micro-batches, penalties and recomputation. Here a forward reads `u` and `v` only, and
+`advance()` moves them, once per optimiser step.
+"""
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Spectral(nn.Module):
+    """The part shared by the convolutions below; `rows` is the weight's output-channel axis."""
+
+    rows = 0
+    weight: Tensor
+    u: Tensor
+    v: Tensor
+
+    def _add_vectors(self) -> None:
+        rows = self.weight.shape[self.rows]
+        columns = self.weight.numel() // rows
+        weight = self.weight.detach()
+        self.register_buffer("u", F.normalize(weight.new_empty(rows).normal_(), dim=0))
+        self.register_buffer("v", F.normalize(weight.new_empty(columns).normal_(), dim=0))
+
+    def _matrix(self) -> Tensor:
+        matrix = self.weight.transpose(0, self.rows).flatten(1)
+        return matrix if matrix.dtype == torch.float64 else matrix.float()
+
+    @torch.no_grad()
+    def advance(self, iterations: int = 1) -> None:
+        """Move `u` and `v` towards the leading singular vectors; called after a weight's update."""
+        if self.weight.is_meta:
+            return
+        with torch.autocast(self.weight.device.type, enabled=False):
+            matrix = self._matrix()
+            u, v = self.u.to(matrix.dtype), self.v.to(matrix.dtype)
+            for _ in range(iterations):
+                v = F.normalize(matrix.T @ u, dim=0)
+                u = F.normalize(matrix @ v, dim=0)
+            self.u.copy_(u)
+            self.v.copy_(v)
+
+    def normalised(self) -> Tensor:
+        """The weight over its estimated largest singular value."""
+        matrix = self._matrix()
+        # Products and a sum: autocast leaves these in full precision, unlike matmuls.
+        outer = self.u.to(matrix.dtype)[:, None] * self.v.to(matrix.dtype)
+        sigma = (matrix * outer).sum()
+        return self.weight / sigma.to(self.weight.dtype)
+
+
+class SpectralConv2d(Spectral, nn.Conv2d):
+    """nn.Conv2d with a spectrally normalised weight."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._add_vectors()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self._conv_forward(x, self.normalised(), self.bias)
+        return y
+
+
+class SpectralConvTranspose2d(Spectral, nn.ConvTranspose2d):
+    """nn.ConvTranspose2d with a spectrally normalised weight; the output size is the default."""
+
+    rows = 1
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._add_vectors()
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        assert output_size is None
+        return F.conv_transpose2d(
+            x,
+            self.normalised(),
+            self.bias,
+            self.stride,
+            cast(tuple[int, ...], self.padding),
+            self.output_padding,
+            self.groups,
+            self.dilation,
+        )

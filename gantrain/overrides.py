@@ -1,0 +1,128 @@
+"""Reading recipe files and applying `a.b.c=value` overrides; nothing here executes code."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads `1e-4` as a number, as YAML 1.2 does, and refuses a repeated key."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"key {key!r} appears twice (line {node.start_mark.line + 1})")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, TypeError) as e:
+        raise ValueError(f"{where}: not valid YAML: {_one_line(e)}") from None
+
+
+def folders() -> list[Path]:
+    """Where recipes are looked for: the working directory, then the installed (or cloned) ones."""
+    return [Path("recipes"), PACKAGE / "_recipes", PACKAGE.parent / "recipes"]
+
+
+def available() -> dict[str, Path]:
+    """All recipes by name; the first folder that has a name wins."""
+    found: dict[str, Path] = {}
+    for folder in folders():
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def find(name: str, beside: Path | None = None) -> Path:
+    """The file of a recipe given by name or path; `beside` is the recipe that extends it."""
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = Path(name) if beside is None else beside.parent / name
+        if not path.is_file():
+            raise ValueError(
+                f"recipe: no file {path}; give a .yaml file or a name from `gantrain recipes`"
+            )
+        return path
+    sibling = beside.parent / f"{name}.yaml" if beside else None
+    if sibling is not None and sibling.is_file():
+        return sibling
+    if name not in available():
+        raise ValueError(
+            f"recipe: found {name!r}, allowed: {', '.join(available())}, or a path to a .yaml file"
+        )
+    return available()[name]
+
+
+def merge(base: Any, over: Any) -> Any:
+    """`over` laid on `base`; a component whose name changes loses the old one's options."""
+    if isinstance(base, str) and isinstance(over, dict) and "name" not in over:
+        base = {"name": base}
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    if "name" in over and "name" in base and over["name"] != base["name"]:
+        return over
+    return {**base, **{k: merge(base[k], v) if k in base else v for k, v in over.items()}}
+
+
+def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe file's content, laid on what it extends."""
+    path = find(name, beside)
+    if path.resolve() in seen:
+        raise ValueError(f"{path}: extends itself; remove `extends` from one of the files")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise ValueError(f"{path}: cannot be read as text: {e}") from None
+    content = parse_yaml(text, str(path))
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path}: found {type(content).__name__}, a recipe is a mapping `key: value`"
+        )
+    parent = content.pop("extends", None)
+    if parent is not None:
+        inherited = read(str(parent), path, (*seen, path.resolve()))
+        content = merge({k: v for k, v in inherited.items() if k != "description"}, content)
+    content["name"] = path.stem
+    return content
+
+
+def apply(content: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`content` with each `a.b.c=value` set. `data=X` is short for `data.train=X`."""
+    problems = []
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", key):
+            problems.append(f"found {override!r}, allowed: key=value or a.b.c=value")
+            continue
+        try:
+            value = parse_yaml(text, key)
+        except ValueError as e:
+            problems.append(str(e))
+            continue
+        if key == "data" and isinstance(value, str):
+            key = "data.train"
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        content = merge(content, value)
+    if problems:
+        raise ValueError("\n".join(problems))
+    return content

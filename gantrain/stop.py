@@ -1,0 +1,40 @@
+"""Leaving at the same step on all ranks when a signal comes."""
+
+import os
+import signal
+from types import FrameType
+
+import torch
+import torch.distributed as dist
+
+
+class StopFlag:
+    """Set by SIGTERM, SIGINT or the named signal on any rank; a second signal leaves at once.
+
+    The ranks agree through a reduction on the host that is begun at one step and read at the
+    next, so that no step waits for it.
+    """
+
+    def __init__(self, extra_signal: str) -> None:
+        self.wanted = False
+        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._value = torch.zeros(1)
+        self._work: dist.Work | None = None
+        for number in (signal.SIGTERM, signal.SIGINT, getattr(signal, extra_signal)):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted:
+            os._exit(128 + number)
+        self.wanted = True
+
+    def poll(self) -> bool:
+        """Whether any rank had wanted to stop when all were at the previous step's end."""
+        if self._group is None:
+            return self.wanted
+        if self._work is not None:
+            self._work.wait()
+        agreed = bool(self._value.item())
+        self._value = torch.full((1,), float(self.wanted))
+        self._work = dist.all_reduce(self._value, dist.ReduceOp.MAX, self._group, async_op=True)
+        return agreed

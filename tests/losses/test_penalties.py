@@ -1,0 +1,136 @@
+"""Penalties against discriminators whose gradients are known."""
+
+import pytest
+import torch
+
+from gantrain.component import build, resolve
+from gantrain.losses import PENALTIES, R1, GradientPenalty
+from gantrain.networks import MultiscalePatchGAN, PatchGAN
+
+assert PENALTIES, "no penalty to test"
+SHAPE = (3, 2, 5, 4)
+
+
+@pytest.fixture
+def batch():
+    torch.manual_seed(0)
+    real, fake = torch.randn(2, *SHAPE, dtype=torch.float64)
+    return real, fake, torch.rand(SHAPE[0], 1, 1, 1, dtype=torch.float64)
+
+
+def linear(w):
+    """One score a sample, sum(w * image); its gradient is w."""
+    return lambda x: [[(x * w).sum((1, 2, 3)).view(-1, 1, 1, 1)]]
+
+
+def test_defaults():
+    assert resolve(PENALTIES, "r1") == {"name": "r1", "weight": 10.0, "every": 16}
+    config = {"name": "gradient_penalty", "weight": 10.0, "every": 1}
+    assert resolve(PENALTIES, "gradient_penalty") == config
+    assert build(PENALTIES, {"name": "r1", "every": 4}).every == 4
+
+
+def test_linear_discriminator(batch):
+    w = torch.randn(SHAPE[1:], dtype=torch.float64, requires_grad=True)
+    n = w.detach().norm()
+
+    penalty = R1(weight=3.0, every=5)(linear(w), *batch)
+    assert penalty.item() == pytest.approx((1.5 * n**2).item(), rel=1e-9)
+    (gradient,) = torch.autograd.grad(penalty, w)
+    torch.testing.assert_close(gradient, 3.0 * w.detach())
+
+    penalty = GradientPenalty(weight=3.0)(linear(w), *batch)
+    assert penalty.item() == pytest.approx((3 * (n - 1) ** 2).item(), rel=1e-9)
+    (gradient,) = torch.autograd.grad(penalty, w)
+    torch.testing.assert_close(gradient, 6.0 * (n - 1) * w.detach() / n)
+
+
+def test_where_the_gradient_is_taken(batch):
+    real, fake, alpha = batch
+
+    def quadratic(x):  # its gradient is x
+        return [[x.square().sum((1, 2, 3)).view(-1, 1, 1, 1) / 2]]
+
+    expected = 5 * real.square().sum((1, 2, 3)).mean()
+    torch.testing.assert_close(R1()(quadratic, *batch), expected)
+    mixed = alpha * real + (1 - alpha) * fake
+    expected = 10 * (mixed.flatten(1).norm(dim=1) - 1).square().mean()
+    torch.testing.assert_close(GradientPenalty()(quadratic, *batch), expected)
+
+
+def test_maps_are_summed_and_scales_averaged(batch):
+    v, w = torch.randn(2, *SHAPE[1:], dtype=torch.float64, requires_grad=True)
+
+    def discriminate(x):
+        return [[x, x * v], [x, x * w]]
+
+    n2 = ((v + w) / 2).square().sum()
+    torch.testing.assert_close(R1()(discriminate, *batch), 5 * n2)
+    expected = 10 * (n2.sqrt() - 1).square()
+    torch.testing.assert_close(GradientPenalty()(discriminate, *batch), expected)
+
+
+def test_r1_needs_real_images_alone(batch):
+    w = torch.ones(SHAPE[1:], dtype=torch.float64)
+    assert R1()(linear(w), batch[0]) == R1()(linear(w), *batch)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_zero_gradient_has_no_nan(batch, dtype):
+    w = torch.zeros(SHAPE[1:], dtype=dtype, requires_grad=True)
+    penalty = GradientPenalty()(linear(w), *(t.to(dtype) for t in batch))
+    assert penalty.item() == pytest.approx(10)
+    assert torch.autograd.grad(penalty, w)[0].isfinite().all()
+
+
+def test_conditional_discriminator_by_its_image_alone():
+    torch.manual_seed(0)
+    source, real = torch.randn(2, 2, 3, 32, 32, dtype=torch.float64)
+    source.requires_grad_()
+    network = PatchGAN(6, width=4, layers=1, norm="instance").double()
+    penalty = R1(weight=2.0)(lambda x: network(torch.cat([source, x], 1)), real)
+    x = real.clone().requires_grad_()
+    logits = network(torch.cat([source, x], 1))[0][-1]
+    (gradient,) = torch.autograd.grad(logits.sum(), x)
+    assert penalty.item() == pytest.approx(gradient.square().sum().item() / 2, rel=1e-9)
+    penalty.backward()
+    assert all(p.grad is not None for p in network.parameters() if p.dim() > 1)
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_full_precision_inside_autocast(name):
+    torch.manual_seed(0)
+    real, fake = torch.randn(2, 2, 3, 32, 32)
+    alpha = torch.rand(2, 1, 1, 1)
+    network = MultiscalePatchGAN(3, width=4, layers=1)
+    penalty = PENALTIES[name]()
+    expected = penalty(network, real, fake, alpha)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        ours = penalty(network, real, fake, alpha)
+    assert ours.dtype == torch.float32
+    assert torch.equal(ours, expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert penalty(network, real.bfloat16(), fake.bfloat16(), alpha).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_compiled_discriminator(name):
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    real, fake = torch.randn(2, 2, 3, 32, 32, dtype=torch.float64)
+    alpha = torch.rand(2, 1, 1, 1, dtype=torch.float64)
+    network = PatchGAN(3, width=4, layers=1, norm="instance").double()
+    results = []
+    for compiled in (False, True):
+        if compiled:
+            torch._dynamo.utils.counters.clear()
+            network.compile(backend="aot_eager")
+            network(real)[0][-1].mean().backward()
+            assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+        network.zero_grad()
+        # As in a phase: one backward through the compiled forward and the penalty.
+        loss = network(fake)[0][-1].mean() + PENALTIES[name]()(network, real, fake, alpha)
+        loss.backward()
+        results.append([loss.detach(), *(p.grad.clone() for p in network.parameters())])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,48 @@
+"""Small versions of every network, so that a property is tested over the whole table."""
+
+import torch
+from torch import Tensor, nn
+
+from gantrain.component import facts_of
+from gantrain.networks import NETWORKS
+
+SMALL = {
+    "unet": {"width": 4, "levels": 4},
+    "resnet": {"width": 4, "blocks": 2},
+    "encoder_decoder": {"widths": (4, 8, 8)},
+    "patchgan": {"width": 4, "layers": 2},
+    "pixel": {"width": 4},
+    "multiscale_patchgan": {"width": 4, "layers": 2, "scales": 3},
+    "whole_image": {"widths": (4, 8, 8)},
+}
+GENERATORS = [n for n, cls in NETWORKS.items() if "out_channels" in facts_of(cls)]
+DISCRIMINATORS = [n for n in NETWORKS if n not in GENERATORS]
+assert GENERATORS, "no generator to test"
+assert DISCRIMINATORS, "no discriminator to test"
+
+
+def small(name: str, **options) -> nn.Module:
+    """The network from 3 to 2 channels (a discriminator of 3), with fixed weights."""
+    torch.manual_seed(0)
+    facts = (3, 2) if name in GENERATORS else (3,)
+    return NETWORKS[name](*facts, **(SMALL.get(name, {}) | options))
+
+
+def deterministic(name: str, **options) -> nn.Module:
+    """The same without dropout."""
+    if name in GENERATORS:
+        options = {"dropout": 0.0} | options
+    return small(name, **options)
+
+
+def images(height: int = 48, width: int = 32, batch: int = 2, **like) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    draws = torch.rand(batch, 3, height, width, generator=generator, dtype=torch.float64)
+    return (draws * 2 - 1).to(**({"dtype": torch.float32} | like))
+
+
+def flat(output) -> list[Tensor]:
+    """All tensors of a generator's or discriminator's output."""
+    if isinstance(output, Tensor):
+        return [output]
+    return [feature for scale in output for feature in scale]

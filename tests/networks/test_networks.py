@@ -1,0 +1,179 @@
+"""Properties of every network in the table."""
+
+import ast
+import copy
+import itertools
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from small_networks import DISCRIMINATORS, GENERATORS, deterministic, flat, images, small
+from torch import nn
+
+import gantrain.networks
+from gantrain.component import build, facts_of, resolve
+from gantrain.networks import NETWORKS
+from gantrain.networks.blocks import Init, Norm, Upsample
+
+
+def test_table():
+    assert {"unet", "resnet", "encoder_decoder", "patchgan", "pixel"} <= set(NETWORKS)
+    for cls in NETWORKS.values():
+        assert not issubclass(cls, nn.Sequential)  # net.compile() would do nothing
+        assert facts_of(cls) in (["in_channels", "out_channels"], ["in_channels"])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_recipe_builds(name):
+    config = resolve(NETWORKS, name)
+    with torch.device("meta"):
+        network = build(NETWORKS, config, in_channels=5, out_channels=4)
+    assert next(network.parameters()).shape[1] == 5
+
+
+@pytest.mark.parametrize("folder", ["networks", "losses"])
+def test_imports(folder):
+    files = list(Path(gantrain.networks.__file__).parents[1].joinpath(folder).glob("*.py"))
+    assert files
+    ours = {f"gantrain.{folder}", "gantrain.component"}
+    allowed = {"torch", "timm", "pydantic", "abc", "math", "collections", "contextlib", "typing"}
+    for node in itertools.chain.from_iterable(ast.walk(ast.parse(f.read_text())) for f in files):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module]
+        else:
+            continue
+        for module in modules:
+            known = ".".join(module.split(".")[:2]) in ours or module.split(".")[0] in allowed
+            assert known, module
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_parameter_has_a_gradient(name):
+    network = small(name)
+    x = images(64, 64).requires_grad_()
+    sum(t.square().mean() for t in flat(network(x))).backward()
+    for key, p in [*network.named_parameters(), ("images", x)]:
+        assert p.grad is not None, key
+        assert p.grad.isfinite().all(), key
+    weights = [p for p in network.parameters() if p.dim() > 1]
+    assert all(p.grad.abs().sum() > 0 for p in weights)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bfloat16_autocast(name):
+    network = deterministic(name)
+    reference = flat(network(images()))
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = flat(network(images()))
+    sum(t.float().square().mean() for t in outputs).backward()
+    assert all(p.grad.dtype == torch.float32 for p in network.parameters())
+    for out, ref in zip(outputs, reference, strict=True):
+        assert (out - ref).norm() < 0.1 * ref.norm()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_float64(name):
+    double = deterministic(name).double()
+    single = copy.deepcopy(double).float()
+    for a, b in zip(flat(double(images(dtype=torch.float64))), flat(single(images())), strict=True):
+        assert a.dtype == torch.float64
+        torch.testing.assert_close(a, b.double(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_channels_last(name):
+    network = deterministic(name).double()
+    other = copy.deepcopy(network).to(memory_format=torch.channels_last)
+    x = images(dtype=torch.float64)
+    outputs = flat(other(x.contiguous(memory_format=torch.channels_last)))
+    for a, b in zip(flat(network(x)), outputs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_in_place_compile_equals_eager(name):
+    torch._dynamo.reset()
+    eager = deterministic(name).double()
+    compiled = copy.deepcopy(eager)
+    compiled.compile(backend="aot_eager")
+    assert list(compiled.state_dict()) == list(eager.state_dict())
+    torch._dynamo.utils.counters.clear()
+    for size in [(48, 32), (33, 47)]:
+        results = []
+        for network in (eager, compiled):
+            x = images(*size, dtype=torch.float64).requires_grad_()
+            outputs = flat(network(x))
+            network.zero_grad()
+            sum(t.square().mean() for t in outputs).backward()
+            results.append([*outputs, x.grad, *(p.grad for p in network.parameters())])
+        for a, b in zip(*results, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+    stats = torch._dynamo.utils.counters
+    assert stats["stats"]["unique_graphs"] > 0
+    assert not stats["graph_break"]
+
+
+CHOICES = [
+    {"norm": norm, "upsample": upsample, "init": init, "spectral_norm": spectral}
+    for norm in get_args(Norm)
+    for upsample in get_args(Upsample)
+    for init, spectral in zip(get_args(Init), itertools.cycle([False, True]), strict=False)
+]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_options(name):
+    sizes = set()
+    for options in CHOICES:
+        if name in DISCRIMINATORS:
+            options = {k: v for k, v in options.items() if k != "upsample"}
+        network = small(name, **options)
+        outputs = flat(network(images(33, 40)))
+        assert all(t.isfinite().all() for t in outputs), options
+        sum(t.mean() for t in outputs).backward()
+        sizes.add(sum(p.numel() for p in network.parameters()))
+    assert len(sizes) > 1  # the options did something
+
+
+TYPOS = [
+    *itertools.product(NETWORKS, ["norm", "init"]),
+    *itertools.product(GENERATORS, ["upsample"]),
+]
+
+
+@pytest.mark.parametrize(("name", "option"), TYPOS)
+def test_unknown_choice(name, option):
+    with pytest.raises(ValueError, match=f"{option}: found 'typo', allowed are .*, "):
+        small(name, **{option: "typo"})
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_dropout(name):
+    options = {"levels": 6} if name == "unet" else {}
+    network = small(name, dropout=0.5, **options)
+    x = images()
+    assert not torch.equal(network(x), network(x))
+    network.eval()
+    assert torch.equal(network(x), network(x))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_initial_weights(name):
+    for init, std in [("normal", 0.02), ("xavier", None), ("default", None)]:
+        network = NETWORKS[name](*([3] * len(facts_of(NETWORKS[name]))), norm="batch", init=init)
+        convs = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+        if std is not None:
+            weights = torch.cat([m.weight.flatten() for m in convs])
+            assert weights.std().item() == pytest.approx(std, rel=0.05)
+            scales = torch.cat([m.weight for m in norms])
+            assert scales.mean().item() == pytest.approx(1, abs=0.01)
+            assert scales.std().item() == pytest.approx(0.02, rel=0.3)
+        keeps = init == "default" or name == "multiscale_patchgan"
+        biases = [m.bias for m in convs if m.bias is not None]
+        assert all((b.abs().sum() > 0) == keeps for b in biases)
+        if name == "multiscale_patchgan":
+            break  # its biases are PyTorch's with every choice
