@@ -1,5 +1,6 @@
 """Training from Python."""
 
+from gantrain import overrides as changes
 from gantrain import recipe as recipes
 from gantrain.assembly import assemble
 from gantrain.console import say
@@ -17,7 +18,7 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
     each problem, and RunStopped where training can't go on.
     """
     if isinstance(recipe, Recipe):
-        recipe = recipes.from_dict(recipes.overrides.apply(recipe.dump(), overrides))
+        recipe = recipes.from_dict(changes.apply(recipe.dump(), overrides))
     else:
         recipe = recipes.load(recipe, overrides)
     recipe = agree_with_launcher(recipe)

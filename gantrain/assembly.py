@@ -71,7 +71,7 @@ class Assembly:
     def engine(self, distributed: bool = True) -> Engine:
         method = self.method()
         if self.recipe.channels_last:
-            method = method.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            method = method.to(memory_format=torch.channels_last)
         half_life = self.recipe.ema.half_life
         return Engine(
             method,
@@ -139,7 +139,7 @@ def assemble(recipe: Recipe, world: World) -> Assembly:
     """
     threads = set_threads(recipe.threads, world.device)
     micro = recipe.micro_batch_size
-    split = plan.split(recipe.batch_size, world.size, None if micro == "auto" else micro)  # type: ignore[arg-type]
+    split = plan.split(recipe.batch_size, world.size, None if micro == "auto" else micro)
     data = recipe.data
     wanted = sets.Wanted(recipe.name, data.source, data.target, data.labels, data.size, data.resize)
 

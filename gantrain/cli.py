@@ -140,9 +140,12 @@ def prepare(
     source: Annotated[Path, typer.Argument(help="folder of images")],
     out: Annotated[Path, typer.Option(help="folder to make")],
     layout: Annotated[
-        str | None, typer.Option("--as", help="pairs, folders or cityscapes; default: looked at")
+        str | None,
+        typer.Option("--as", help="pairs, folders, images or cityscapes; default: looked at"),
     ] = None,
-    split: Annotated[str, typer.Option(help="split, for cityscapes")] = "train",
+    split: Annotated[
+        str, typer.Option(help="split, where the layout has several (cityscapes, trainA)")
+    ] = "train",
     labels: Annotated[
         list[str] | None, typer.Option(help="field that holds class ids; may be repeated")
     ] = None,
@@ -150,7 +153,7 @@ def prepare(
         int | None, typer.Option(help="number of classes; default: the largest id + 1")
     ] = None,
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, pixels")] = None,
-    workers: Annotated[int | None, typer.Option(help="processes; default: one a core")] = None,
+    workers: Annotated[int | None, typer.Option(help="threads; default: one a core")] = None,
 ) -> None:
     from gantrain.data.prepare import prepare as pack
 

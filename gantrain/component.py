@@ -9,7 +9,15 @@ import inspect
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    TypeAdapter,
+    create_model,
+)
 
 Component = str | dict[str, Any]  # a name, or a name with options
 Table = dict[str, Any]  # name -> class
@@ -34,7 +42,9 @@ class OneOf:
 
 
 class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", protected_namespaces=(), strict=True, allow_inf_nan=False
+    )
 
 
 def _parameters(cls: Any) -> list[inspect.Parameter]:
@@ -48,12 +58,13 @@ def facts_of(cls: Any) -> list[str]:
 
 def _resolve(hint: Any, default: Any) -> Any:
     """The pydantic type of an annotation; a component becomes the union of its table's classes."""
-    if get_origin(hint) is Annotated:
-        for extra in get_args(hint)[1:]:
-            if isinstance(extra, OneOf):
-                component = union(extra.allowed(), default if isinstance(default, str) else None)
-                return component | None if type(None) in get_args(get_args(hint)[0]) else component
-    return hint
+    bare, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    for extra in extras:
+        if isinstance(extra, OneOf):
+            component = union(extra.allowed(), default if isinstance(default, str) else None)
+            return component | None if type(None) in get_args(bare) else component
+    # A file's list is no tuple, which strict types would insist on.
+    return Annotated[hint, Strict(False)] if get_origin(bare) is tuple else hint
 
 
 def _options(name: str, cls: Any) -> type[BaseModel]:

@@ -21,8 +21,10 @@ class EMA:
         self.live = method
         self.method = copy.deepcopy(method).requires_grad_(False).eval()
         names = method.inference
-        self._averaged = [p for n in names for p in self.method.networks[n].parameters()]
-        self._sources = [p for n in names for p in method.networks[n].parameters()]
+        self._averaged: list[Tensor] = [
+            p for n in names for p in self.method.networks[n].parameters()
+        ]
+        self._sources: list[Tensor] = [p for n in names for p in method.networks[n].parameters()]
 
     @torch.no_grad()
     def update(self, images_seen: int, batch_size: int, valid: Tensor) -> None:
@@ -31,7 +33,7 @@ class EMA:
             return
         half_life = min(self.half_life, max(images_seen * _RAMP_UP, 1e-8))
         weight = (1 - 0.5 ** (batch_size / half_life)) * valid
-        change = torch._foreach_sub(self._sources, self._averaged)
+        change = list(torch._foreach_sub(self._sources, self._averaged))
         torch._foreach_mul_(change, weight.to(change[0].dtype))
         torch._foreach_add_(self._averaged, change)
 

@@ -62,8 +62,8 @@ def seed_all(*key: int) -> None:
 
 
 def make_optimizer(settings: Optimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-    return kind(
+    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    optimizer: torch.optim.Optimizer = kind(
         parameters,
         lr=settings.lr,
         betas=settings.betas,
@@ -71,6 +71,7 @@ def make_optimizer(settings: Optimizer, parameters: list[nn.Parameter]) -> torch
         weight_decay=settings.weight_decay,
         fused=True,
     )
+    return optimizer
 
 
 class Engine:

@@ -27,24 +27,28 @@ def largest_micro_batch(parts: Assembly) -> int:
 def _try(parts: Assembly, micro: int) -> bool:
     # Two micro-batches hold as much as many: images add little beside activations.
     count = min(2, parts.split.local // micro)
-    height, width = parts.recipe.data.size
     try:
-        engine = parts.engine(distributed=False)
-        batch = {
-            role: torch.zeros(
-                (micro, channels(parts.fields[role]), height, width),
-                dtype=parts.dtype,
-                device=parts.world.device,
-            )
-            for role in ROLES
-        }
-        context = Context(parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(micro)))
-        engine.step([batch] * count, [context] * count, dict.fromkeys(parts.settings, 0.0))
-        torch.cuda.synchronize()
+        _step(parts, micro, count)
     except torch.OutOfMemoryError:
         return False
     finally:
-        engine = batch = None
         gc.collect()
         torch.cuda.empty_cache()
     return True
+
+
+def _step(parts: Assembly, micro: int, count: int) -> None:
+    """Its tensors are gone when it returns, and with them their memory."""
+    height, width = parts.recipe.data.size
+    engine = parts.engine(distributed=False)
+    batch = {
+        role: torch.zeros(
+            (micro, channels(parts.fields[role]), height, width),
+            dtype=parts.dtype,
+            device=parts.world.device,
+        )
+        for role in ROLES
+    }
+    context = Context(parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(micro)))
+    engine.step([batch] * count, [context] * count, dict.fromkeys(parts.settings, 0.0))
+    torch.cuda.synchronize()

@@ -18,7 +18,8 @@ def viewable(images: Tensor, field: Field) -> np.ndarray:
     if field.kind == "label":
         colours = np.asarray(field.palette or palette(images.shape[1]), np.uint8)
         ids = images.argmax(1).cpu().numpy()
-        return colours[ids % len(colours)]
+        coloured: np.ndarray = colours[ids % len(colours)]
+        return coloured
     if images.shape[1] not in (1, 3):  # show the mean of unusual channels, in grey
         images = images.mean(1, keepdim=True)
     rgb = to_files(images, "uint8").expand(-1, -1, -1, 3)

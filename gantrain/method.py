@@ -4,7 +4,7 @@ import abc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -110,6 +110,10 @@ def set_inference(method: nn.Module, *, dropout: bool, batch_statistics: bool) -
             module.train()
         if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train()
+            if hasattr(module, "synced"):
+                module.synced = cast(
+                    Any, False
+                )  # an image's own statistics, not those of all ranks' images
 
 
 @contextmanager

@@ -14,10 +14,16 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that reads `1e-4` as a number, as YAML 1.2 does, and refuses a repeated key."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key {key!r} appears twice (line {node.start_mark.line + 1})")
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *base`, which a key may override
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"key {key!r} appears twice", problem_mark=key_node.start_mark
+                )
+            seen.append(key)
         return super().construct_mapping(node, deep)
 
 
@@ -28,15 +34,16 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
 def parse_yaml(text: str, where: str) -> Any:
+    """The content of a YAML text; `where` names it in errors. Raises ValueError, in one line."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, TypeError) as e:
-        raise ValueError(f"{where}: not valid YAML: {_one_line(e)}") from None
+    except yaml.MarkedYAMLError as e:
+        mark, what = e.problem_mark or e.context_mark, e.problem or e.context
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"{where}: not valid YAML: {place}{what}") from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
+        raise ValueError(f"{where}: not valid YAML: {' '.join(str(e).split())}") from None
 
 
 def folders() -> list[Path]:
@@ -55,11 +62,12 @@ def available() -> dict[str, Path]:
 
 def find(name: str, beside: Path | None = None) -> Path:
     """The file of a recipe given by name or path; `beside` is the recipe that extends it."""
+    key = f"{beside}: extends" if beside else "recipe"
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(name) if beside is None else beside.parent / name
         if not path.is_file():
             raise ValueError(
-                f"recipe: no file {path}; give a .yaml file or a name from `gantrain recipes`"
+                f"{key}: no file {path}; give a .yaml file or a name from `gantrain recipes`"
             )
         return path
     sibling = beside.parent / f"{name}.yaml" if beside else None
@@ -67,7 +75,7 @@ def find(name: str, beside: Path | None = None) -> Path:
         return sibling
     if name not in available():
         raise ValueError(
-            f"recipe: found {name!r}, allowed: {', '.join(available())}, or a path to a .yaml file"
+            f"{key}: found {name!r}, allowed: {', '.join(available())}, or a path to a .yaml file"
         )
     return available()[name]
 
@@ -94,15 +102,15 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
         raise ValueError(f"{path}: cannot be read as text: {e}") from None
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
-        raise ValueError(
-            f"{path}: found {type(content).__name__}, a recipe is a mapping `key: value`"
-        )
+        found = "nothing" if content is None else f"a {type(content).__name__}"
+        raise ValueError(f"{path}: found {found}, allowed: a mapping `key: value`")
     parent = content.pop("extends", None)
+    if parent is not None and not isinstance(parent, str):
+        raise ValueError(f"{path}: extends: found {parent!r}, allowed: one recipe's name or path")
     if parent is not None:
-        inherited = read(str(parent), path, (*seen, path.resolve()))
+        inherited = read(parent, path, (*seen, path.resolve()))
         content = merge({k: v for k, v in inherited.items() if k != "description"}, content)
-    content["name"] = path.stem
-    return content
+    return {**content, "name": path.stem}
 
 
 def apply(content: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -26,6 +26,10 @@ class Split:
     def accumulation(self) -> int:
         return self.local // self.micro_batch_size
 
+    def slots(self, rank: int) -> range:
+        """A rank's places in the batch; consecutive, so that each place is one rank's."""
+        return range(rank * self.local, (rank + 1) * self.local)
+
     def __str__(self) -> str:
         ranks = f"{self.ranks} rank" + "s" * (self.ranks > 1)
         images = f"{self.micro_batch_size} image" + "s" * (self.micro_batch_size > 1)

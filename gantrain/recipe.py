@@ -6,29 +6,42 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from gantrain import component, overrides
 from gantrain.methods import METHODS
 from gantrain.problems import check
 
 
-def _length(value: int | str) -> int | str:
-    if isinstance(value, int):
-        if value < 1:
-            raise ValueError("must be at least 1 image")
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|images?)\s*", value)
-    if not match or float(match[1]) <= 0:
-        raise ValueError("must be a number of images, or text like '20 epochs' or '5000 images'")
-    if match[2].startswith("image"):
-        return int(float(match[1]))
-    return f"{match[1]} epochs"
+def _length(value: Any) -> int | str:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|images?)\s*", str(value))
+    if match and match[2].startswith("epoch") and float(match[1]) > 0:
+        return f"{match[1]} epochs"
+    images = float(match[1]) if match and match[2].startswith("image") else value
+    number = isinstance(images, int | float) and not isinstance(images, bool)
+    if not number or images < 1 or images % 1:
+        raise ValueError(
+            "allowed: a whole number of images (at least 1), or text like '20 epochs' or '5000 images'"
+        )
+    return int(images)
 
 
-Length = Annotated[int | str, AfterValidator(_length)]
-Size = Annotated[tuple[int, int], Field(description="height, width")]
+Length = Annotated[int | str, BeforeValidator(_length)]
 Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+# A file's list is no tuple, which strict types would insist on.
+Size = Annotated[tuple[Positive, Positive], Strict(False)]
+Betas = Annotated[tuple[Share, Share], Strict(False)]
 
 
 def images_in(length: int | str, epoch: int) -> int:
@@ -39,21 +52,34 @@ def images_in(length: int | str, epoch: int) -> int:
 
 
 def _signal(name: str) -> str:
-    if not name.startswith("SIG") or not hasattr(signal, name):
-        raise ValueError("must be a signal's name, such as SIGUSR1 or SIGUSR2")
+    if name not in signal.Signals.__members__ or name in ("SIGKILL", "SIGSTOP"):
+        raise ValueError("allowed: the name of a signal that can be caught, such as SIGUSR1")
     return name
 
 
-def _precision(value: str) -> str:
+def _precision(value: Any) -> Any:
     if value in ("fp16", "float16", "half"):
         raise ValueError(
-            "fp16 needs a loss scale for each optimiser and still overflows in GANs; use bf16"
+            "which needs a loss scale for each optimiser and still overflows in GANs; "
+            "allowed: auto, bf16, fp32, fp64"
         )
     return value
 
 
+def _plain(name: str) -> str:
+    if not name or "/" in name or name.startswith(".") or not name.isprintable():
+        raise ValueError("allowed: a plain name, since it names the folder runs/NAME")
+    return name
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    # Strict: pydantic would take `batch_size: yes` for 1.
+    model_config = ConfigDict(
+        extra="forbid", validate_default=True, strict=True, allow_inf_nan=False
+    )
 
 
 class Data(_Part):
@@ -66,10 +92,8 @@ class Data(_Part):
     labels: dict[str, Positive] = Field(
         {}, description="fields that hold class ids, and how many classes"
     )
-    size: tuple[Positive, Positive] = Field(
-        (256, 256), description="height and width trained on, pixels"
-    )
-    resize: tuple[Positive, Positive] | None = Field(
+    size: Size = Field((256, 256), description="height and width trained on, pixels")
+    resize: Size | None = Field(
         None, description="height and width that samples are resized to before the crop, pixels"
     )
     flip: bool = Field(True, description="mirror half of the samples")
@@ -81,14 +105,44 @@ class Data(_Part):
         0.01, ge=0, le=1, description="share of damaged samples past which the run stops"
     )
 
+    @field_validator("target")
+    @classmethod
+    def _differs(cls, target: str, info: ValidationInfo) -> str:
+        source = info.data.get("source")
+        if target == source:
+            raise ValueError(
+                f"allowed: another field than data.source={source}; set both, as in "
+                "data.source=right data.target=left"
+            )
+        return target
+
+    @field_validator("labels")
+    @classmethod
+    def _are_used(cls, labels: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        used = [info.data[role] for role in ("source", "target") if role in info.data]
+        if len(used) == 2 and not set(labels) <= set(used):
+            raise ValueError(
+                f"allowed: {' and '.join(used)}, which are data.source and data.target"
+            )
+        return labels
+
+    @field_validator("resize")
+    @classmethod
+    def _holds_the_crop(
+        cls, resize: tuple[int, int] | None, info: ValidationInfo
+    ) -> tuple[int, int] | None:
+        size = info.data.get("size")
+        if resize and size and (resize[0] < size[0] or resize[1] < size[1]):
+            raise ValueError(
+                f"allowed: {list(size)} or more, since data.size is cropped from it; or null"
+            )
+        return resize
+
 
 class Optimizer(_Part):
     name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
     lr: float = Field(2e-4, gt=0, description="learning rate")
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
-        0.5,
-        0.999,
-    )
+    betas: Betas = (0.5, 0.999)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
@@ -99,7 +153,7 @@ class OptimizerChange(_Part):
     """What one phase does differently; None keeps the value of `optimizer`."""
 
     lr: float | None = Field(None, gt=0)
-    betas: tuple[float, float] | None = None
+    betas: Betas | None = None
     eps: float | None = Field(None, gt=0)
     weight_decay: float | None = Field(None, ge=0)
     clip: float | None = Field(None, gt=0)
@@ -153,9 +207,9 @@ class Checkpoint(_Part):
 class Recipe(_Part):
     """A run, fully stated. Lengths are images (a number) or text such as `20 epochs`."""
 
-    name: str = Field(description="the recipe's file name")
+    name: Plain = Field(description="the recipe's file name")
     description: str = Field("", description="one line for `gantrain recipes`")
-    run: str | None = Field(
+    run: Plain | None = Field(
         None, description="runs/RUN holds all that the run writes; default: the name"
     )
     method: dict[str, Any] = Field(description="the GAN and its networks and losses")
@@ -174,10 +228,8 @@ class Recipe(_Part):
     evaluate: Evaluate = Evaluate()
     previews: Previews = Previews()
     checkpoint: Checkpoint = Checkpoint()
-    precision: Annotated[str, AfterValidator(_precision)] = Field(
-        "auto",
-        description="auto, bf16, fp32 or fp64",
-        pattern="^(auto|bf16|fp32|fp64|fp16|float16|half)$",
+    precision: Annotated[Literal["auto", "bf16", "fp32", "fp64"], BeforeValidator(_precision)] = (
+        Field("auto", description="auto: bf16 where the hardware computes it, else fp32")
     )
     channels_last: bool = Field(True, description="NHWC memory format")
     compile: bool = Field(False, description="torch.compile each network")

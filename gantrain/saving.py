@@ -31,8 +31,11 @@ def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
     return files
 
 
-def restore(engine: Engine, folder: Path, world: World) -> None:
-    """Put a checkpoint's tensors into a new engine, on any number of ranks."""
+def restore(engine: Engine, folder: Path, world: World, slots: range) -> None:
+    """Put a checkpoint's tensors into a new engine, on any number of ranks.
+
+    slots: of the batch, this rank's; pools of other slots are other ranks' to keep.
+    """
     method, names = engine.method, _names(engine)
     for name, network in method.networks.items():
         network.load_state_dict(checkpoint.tensors(folder, f"networks/{name}"))
@@ -44,5 +47,6 @@ def restore(engine: Engine, folder: Path, world: World) -> None:
         saved = checkpoint.tensors(folder, f"optimizers/{turn.phase.name}")
         checkpoint.restore_optimizer(turn.optimizer, names, saved)
     for name, pool in method.pools.items():
-        slots = checkpoint.tensors(folder, f"pools/{name}")
-        pool.load_state_dict({k: v.to(world.device) for k, v in slots.items()})
+        saved = checkpoint.tensors(folder, f"pools/{name}")
+        own = {k: v.to(world.device) for k, v in saved.items() if int(k) in slots}
+        pool.load_state_dict(own)

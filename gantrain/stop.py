@@ -17,7 +17,9 @@ class StopFlag:
 
     def __init__(self, extra_signal: str) -> None:
         self.wanted = False
-        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        self._group: dist.ProcessGroup | None = None
+        if dist.is_initialized():
+            self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]
         self._value = torch.zeros(1)
         self._work: dist.Work | None = None
         for number in (signal.SIGTERM, signal.SIGINT, getattr(signal, extra_signal)):

@@ -48,6 +48,13 @@ class Trainer:
 
         Raises ValueError for a user's mistake and RunStopped where training can't go on.
         """
+        try:
+            return self._train()
+        finally:
+            if self.run:
+                self.run.close()
+
+    def _train(self) -> str:
         latest = self.world.on_main(self._open_run)
         self.state = checkpoint.state(latest) if latest else {}
         self.images_seen = self.state.get("images_seen", 0)
@@ -94,7 +101,7 @@ class Trainer:
             self._say(line)
         self.engine = parts.engine()
         if latest:
-            restore(self.engine, latest, self.world)
+            restore(self.engine, latest, self.world, parts.split.slots(self.world.rank))
         self.held_out = None
         if parts.held_out is not None:
             self.held_out = HeldOut(
@@ -134,8 +141,7 @@ class Trainer:
         parts, recipe = self.parts, self.recipe
         loader = training_loader(
             parts.train, parts.view(training=True), seed=recipe.seed, start=self.images_seen,
-            stop=parts.total, batch_size=recipe.batch_size, rank=self.world.rank,
-            world=self.world.size, workers=parts.workers(), pin=self.world.device.type == "cuda",
+            stop=parts.total, batch_size=recipe.batch_size, slots=parts.split.slots(self.world.rank), workers=parts.workers(), pin=self.world.device.type == "cuda",
         )  # fmt: skip
         stop = StopFlag(recipe.stop_signal)
         self.clock, self.waited, self.logged = time.perf_counter(), 0.0, self.images_seen

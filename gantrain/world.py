@@ -116,7 +116,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        return self.rank == 0
+        return bool(self.rank == 0)
 
     def on_main(self, work: Callable[[], T]) -> T:
         """Rank 0's result on every rank; its ValueError is raised on every rank too."""
@@ -151,7 +151,7 @@ class World:
 def has_bf16(device: torch.device) -> bool:
     """Whether the hardware computes in bf16 itself."""
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return bool(torch.cuda.get_device_capability(device) >= (8, 0))
     return device.type == "cpu" and bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
 
 

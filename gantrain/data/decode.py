@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from gantrain.data.index import Dtype
 from gantrain.data.shards import DamagedSample, Field, Shards
 
 Array = NDArray[Any]  # HWC
@@ -139,6 +140,13 @@ def resize(array: Array, height: int, width: int, kind: Kind = "image") -> Array
     return resized.astype(array.dtype)
 
 
+def dtype_of(array: Array) -> Dtype:
+    """The dtype's name of a decoded array."""
+    name: Dtype = array.dtype.name  # type: ignore[assignment]
+    assert name in DTYPES
+    return name
+
+
 def palette(classes: int) -> list[tuple[int, int, int]]:
     """A colour (RGB, 0..255) for each class id where the data bring none: well apart, 0 black."""
     colours = [(0, 0, 0)]
@@ -243,11 +251,7 @@ def _colour16(data: bytes) -> Array:
 
 
 def _image(array: Array) -> Image.Image:
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array, _mode(array))
-
-
-def _mode(array: Array) -> str:
-    return ("L", "LA", "RGB", "RGBA")[array.shape[2] - 1]
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 def _png16(array: Array) -> bytes:

@@ -4,6 +4,7 @@ The photograph is each class's colour times texture and light, plus noise. Colou
 class's, so that a photograph tells its labels: nearest class colour judges a trained model.
 """
 
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,12 +54,12 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array]:
 def _blocks(plan: Plan, random: np.random.Generator, rise: float, run: float) -> Array:
     """Courses of blocks, every other one shifted by half a block: a shade each, pale joints."""
     y, x = plan.grid()
-    course = np.floor(y / rise).astype(int)
-    along = x / run + 0.5 * (course % 2)
-    block = np.floor(along).astype(int)
-    shade = random.uniform(0.93, 1.05, 1024).astype(np.float32)[(course * 37 + block * 101) % 1024]
+    course = np.floor(y / rise).astype(np.int32)
+    along = x / np.float32(run) + np.float32(0.5) * (course % 2)
+    block = along.astype(np.int32)
+    shade = random.uniform(0.93, 1.05, 1024).astype(np.float32)[(course * 37 + block * 101) & 1023]
     pixel = 128 / plan.height
-    joint = ((y % rise) < pixel) | ((along % 1) * run < pixel)
+    joint = ((y % rise) < pixel) | ((along - block) * run < pixel)
     return np.where(joint & (rise > 2.5 * pixel), np.float32(1.09), shade)
 
 
@@ -89,16 +90,15 @@ def _texture(plan: Plan, random: np.random.Generator) -> Array:
 
 def _photograph(plan: Plan, random: np.random.Generator) -> Array:
     y, x = plan.grid()
-    colours = np.array(CLASS_COLOURS, np.float32)[plan.label]  # HW3
-    houses = random.uniform(0.95, 1.05, (256, 3)).astype(np.float32)
-    is_wall = (plan.label == IDS["wall"])[..., None]
-    colours *= np.where(is_wall, houses[plan.house], 1)
+    tint = random.uniform(0.97, 1.03, 3)
+    colours = np.tile(CLASS_COLOURS * tint, (256, 1, 1)).astype(np.float32)  # house, class, RGB
+    colours[:, IDS["wall"]] *= random.uniform(0.95, 1.05, (256, 3))
     sun = random.uniform(-0.05, 0.05)  # light from the left or the right
     light = 1 + sun * (2 * x / plan.right - 1) + 0.03 * (0.5 - y / 128)
-    tint = random.uniform(0.97, 1.03, 3).astype(np.float32)
-    exact = colours * (plan.shade * _texture(plan, random) * light)[..., None] * tint
-    noise = 2.2 * random.standard_normal(exact.shape, np.float32)  # of the sensor
-    return np.clip(np.rint(exact + noise), 0, 255).astype(np.uint8)
+    photograph = colours[plan.house, plan.label]  # HW3
+    photograph *= (plan.shade * _texture(plan, random) * light)[..., None]
+    photograph += 2.2 * random.standard_normal(photograph.shape, np.float32)  # of the sensor
+    return np.clip(np.rint(photograph, out=photograph), 0, 255).astype(np.uint8)
 
 
 def write_synthetic(
@@ -134,7 +134,7 @@ def write_synthetic(
         ids, photograph = draw(index, height, width, seed)
         arrays = {}
         for name, (kind, channels, _) in fields.items():
-            folded = ids % len(colours[name])
+            folded = ids % min(len(colours[name]), len(CLASSES))
             if kind == "label":
                 arrays[name] = folded
                 continue
@@ -147,7 +147,7 @@ def write_synthetic(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with (
         locked(folder.parent / f".{folder.name}.drawing", wait=True),
-        ThreadPoolExecutor() as pool,
+        ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
     ):
         if (folder / "index.json").is_file():
             return

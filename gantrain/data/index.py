@@ -24,6 +24,7 @@ VERSION = 1
 
 Arrays = dict[str, NDArray[Any]]
 Size = tuple[PositiveInt, PositiveInt]  # height, width
+Dtype = Literal["uint8", "uint16", "float32"]
 Byte = Annotated[int, AfterValidator(lambda v: v if 0 <= v <= 255 else _refuse("not in 0..255"))]
 
 
@@ -61,7 +62,7 @@ class Field(_Record):
     half: Literal[0, 1] | None = None
     kind: Literal["image", "label"] = "image"
     channels: PositiveInt
-    dtype: Literal["uint8", "uint16", "float32"] = "uint8"
+    dtype: Dtype = "uint8"
     classes: PositiveInt | None = None
     label_counts: dict[NonNegativeInt, NonNegativeInt] | None = None
     palette: list[tuple[Byte, Byte, Byte]] | None = None

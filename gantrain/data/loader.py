@@ -58,7 +58,8 @@ class _Stream(Dataset[Any]):
         substitutes = np.random.Generator(
             np.random.Philox(key=[self.seed, position], counter=[0, 0, 0, _SUBSTITUTE])
         )
-        index, damaged = self.order[position], []
+        index = self.order[position]
+        damaged: list[str] = []
         while True:
             try:
                 return decode_sample(self.shards, index, self.view.fields), damaged
@@ -80,16 +81,11 @@ class _HeldOut(Dataset[Any]):
 
 
 class _Steps(Sampler[list[int]]):
-    """One rank's positions of each step, from `start` to `stop`.
+    """One rank's positions of each step, from `start` to `stop`; `slots` are its places."""
 
-    A rank owns consecutive slots of the batch, so that each slot is read by one rank only.
-    """
-
-    def __init__(self, start: int, stop: int, batch_size: int, rank: int, world: int) -> None:
-        assert batch_size % world == 0
+    def __init__(self, start: int, stop: int, batch_size: int, slots: range) -> None:
         self.steps = range(start, stop, batch_size)
-        local = batch_size // world
-        self.slots = range(rank * local, (rank + 1) * local)
+        self.slots = slots
 
     def __iter__(self) -> Iterator[list[int]]:
         return ([seen + slot for slot in self.slots] for seen in self.steps)
@@ -115,15 +111,14 @@ def training_loader(
     start: int,
     stop: int,
     batch_size: int,
-    rank: int,
-    world: int,
+    slots: range,
     workers: int,
     pin: bool = False,
 ) -> DataLoader[Any]:
-    """This rank's share of each step's batch, positions [start, stop), in order."""
+    """The places `slots` of each step's batch, positions [start, stop), in order."""
     return DataLoader(
         _Stream(shards, view, seed),
-        batch_sampler=_Steps(start, stop, batch_size, rank, world),
+        batch_sampler=_Steps(start, stop, batch_size, slots),
         num_workers=workers,
         collate_fn=_collate,
         pin_memory=pin,

@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from gantrain.data.batch import channels
 from gantrain.data.drawing import write_synthetic
@@ -12,6 +13,7 @@ from gantrain.data.shards import Field, Shards
 
 SYNTHETIC = "synthetic"
 _DRAWN = {"train": 400, "validation": 64}  # samples
+_DRAWING = 1  # raised when the drawing changes, so that no old pictures are used
 
 
 def cache() -> Path:
@@ -39,43 +41,56 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
 
     key: `train` or `validation`. Raises ValueError in one line. Call it on one process.
     """
-    if value is None:
+    try:
+        return _open(key, value, wanted)
+    except ValueError as e:
+        raise ValueError(f"data.{key}: {e}") from None
+    except OSError as e:
         raise ValueError(
-            f"data.{key}: not set; give a folder of shards or images, or data=synthetic to try the recipe"
-        )
+            f"data.{key}: cannot use {e.filename or value} ({e.strerror}); images are packed into "
+            f"{cache()}, and the environment's GANTRAIN_CACHE names another folder"
+        ) from None
+
+
+def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
+    instead = "data=synthetic tries the recipe" if key == "train" else "data.validation=null"
+    if value is None:
+        raise ValueError(f"not set; give a folder of shards or images, or {instead}")
     if value == SYNTHETIC:
         return Shards.open(_draw(key, wanted))
     if "://" in value or value.startswith("pipe:"):
-        raise ValueError(
-            f"data.{key}: found {value}, allowed: a local folder; fetch the shards first"
-        )
-    folder = Path(value).expanduser()
+        raise ValueError(f"found {value}, allowed: a local folder; fetch the shards first")
+    # Unlike Path.expanduser, this leaves the ~ of an unknown user in place.
+    folder = Path(os.path.expanduser(value))
     if folder.name.endswith(".tar"):
-        return _open_pattern(key, folder)
+        return _open_pattern(folder)
     if not folder.is_dir():
-        instructions = HOW_TO.get(wanted.recipe.split("_")[0])
-        advice = (
-            f"; {instructions}"
-            if instructions
-            else "; check the path (relative to where you start)"
-        )
-        raise ValueError(
-            f"data.{key}: no folder {folder}{advice}, or try the recipe with data=synthetic"
-        )
+        usual = "check the path (relative to where you start)"
+        advice = HOW_TO.get(wanted.recipe.split("_")[0], usual) if key == "train" else usual
+        raise ValueError(f"no folder {folder}; {advice}, or {instead}")
     if (folder / "index.json").is_file():
         return Shards.open(folder)
     if any(folder.glob("*.tar")):
-        raise ValueError(
-            f"data.{key}: {folder} holds tars but no index.json; make it with `gantrain prepare`"
-        )
+        raise ValueError(f"{folder} holds tars but no index.json; make it with `gantrain prepare`")
+    return Shards.open(_pack(folder, wanted))
+
+
+def _pack(folder: Path, wanted: Wanted) -> Path:
     try:
-        packed = pack_once(folder, cache() / "packed", labels=tuple(sorted(wanted.labels)))
+        return pack_once(
+            folder,
+            cache() / "packed",
+            labels=sorted(wanted.labels),
+            classes=max(wanted.labels.values(), default=None),
+        )
     except ValueError as e:
-        raise ValueError(f"data.{key}: {e}") from None
-    return Shards.open(packed)
+        if " --" not in str(e):
+            raise
+        command = f"`gantrain prepare {folder} --out OUT`"
+        raise ValueError(f"{e}; that is an option of {command}, whose OUT you give here") from None
 
 
-def _open_pattern(key: str, pattern: Path) -> Shards:
+def _open_pattern(pattern: Path) -> Shards:
     """`folder/s-{000..146}.tar`: the folder's index must list just these shards."""
     braces = re.search(r"\{(\d+)\.\.(\d+)\}", pattern.name)
     names = [pattern.name]
@@ -89,7 +104,7 @@ def _open_pattern(key: str, pattern: Path) -> Shards:
     listed = [shard.name for shard in shards.index.shards]
     if names != listed:
         raise ValueError(
-            f"data.{key}: {pattern} names {len(names)} shards, {pattern.parent}/index.json lists "
+            f"{pattern} names {len(names)} shards, {pattern.parent}/index.json lists "
             f"{len(listed)} ({listed[0]} ... {listed[-1]}); give the folder instead"
         )
     return shards
@@ -97,12 +112,12 @@ def _open_pattern(key: str, pattern: Path) -> Shards:
 
 def _draw(key: str, wanted: Wanted) -> Path:
     height, width = wanted.resize or wanted.size
-    fields = {
+    fields: dict[str, tuple[Literal["image", "label"], int, int | None]] = {
         f: ("label", 1, wanted.labels[f]) if f in wanted.labels else ("image", 3, None)
         for f in (wanted.source, wanted.target)
     }
     text = "-".join(f"{f}{classes or ''}" for f, (_, _, classes) in fields.items())
-    folder = cache() / SYNTHETIC / f"{key}-{text}-{height}x{width}"
+    folder = cache() / f"{SYNTHETIC}-{_DRAWING}" / f"{key}-{text}-{height}x{width}"
     if not (folder / "index.json").is_file():
         write_synthetic(
             folder,
@@ -119,36 +134,56 @@ def _draw(key: str, wanted: Wanted) -> Path:
 
 def check(key: str, shards: Shards, wanted: Wanted) -> None:
     """Raises ValueError, one line for each thing that the data and the recipe don't agree on."""
-    problems = []
+    problems, folder = [], shards.folder
+    height, width = wanted.size
     for role, name in (("source", wanted.source), ("target", wanted.target)):
         if name not in shards.fields:
-            problems.append(
-                f"data.{role}: found {name!r}, allowed: {', '.join(shards.fields)} (the fields of {shards.folder})"
-            )
+            fields = ", ".join(shards.fields)
+            problems.append(f"data.{role}: found {name!r}, allowed: {fields} (fields of {folder})")
             continue
         field = shards.fields[name]
         expected = wanted.labels.get(name)
         if expected is not None and field.kind != "label":
             problems.append(
-                f"data.labels.{name}: the recipe expects class ids, {shards.folder} holds {field.channels}-channel "
-                f"images there; prepare it with --labels {name}"
+                f"data.labels.{name}: the recipe expects class ids, {folder} holds "
+                f"{field.channels}-channel images there; prepare it with --labels {name}"
             )
         elif expected is not None and expected != channels(field):
             problems.append(
-                f"data.labels.{name}: the recipe says {expected} classes, {shards.folder} has {channels(field)}"
+                f"data.labels.{name}: the recipe says {expected} classes, {folder} has "
+                f"{channels(field)}; change the recipe, or prepare it with --classes {expected}"
             )
         if role == "target" and field.kind == "label":
             problems.append(
-                f"data.target: {name} holds class ids; a generator produces images: swap source and target"
+                f"data.target: {name} holds class ids, a generator produces images; "
+                "swap source and target"
             )
         smallest = field.min_size
-        if wanted.resize is None and (smallest[0] < wanted.size[0] or smallest[1] < wanted.size[1]):
+        # Held-out samples that are too small to crop are resized.
+        too_small = key == "train" and (smallest[0] < height or smallest[1] < width)
+        if wanted.resize is None and too_small:
             problems.append(
-                f"data.size: found {wanted.size[0]}x{wanted.size[1]}, the smallest sample of {shards.folder} is "
-                f"{smallest[0]}x{smallest[1]}; set data.resize, or a smaller data.size"
+                f"data.size: found [{height}, {width}], the smallest sample of {folder} has "
+                f"[{smallest[0]}, {smallest[1]}]; set data.resize, or a smaller data.size"
             )
     if problems:
         raise ValueError("\n".join(dict.fromkeys(problems)))
+
+
+def check_alike(train: Shards, held_out: Shards, wanted: Wanted) -> None:
+    """Raises ValueError where a model of the one could not be shown the other."""
+
+    def kind(field: Field) -> str:
+        what = "classes" if field.kind == "label" else "channels"
+        return f"{channels(field)} {what} of {field.dtype}"
+
+    for name in (wanted.source, wanted.target):
+        ours, theirs = kind(train.fields[name]), kind(held_out.fields[name])
+        if ours != theirs:
+            raise ValueError(
+                f"data.validation: {name} has {theirs} in {held_out.folder}, {ours} in "
+                f"{train.folder}; give data of one kind, or data.validation=null"
+            )
 
 
 def facts(shards: Shards, wanted: Wanted) -> dict[str, int]:

@@ -88,7 +88,7 @@ def street(plan: Plan, random: np.random.Generator) -> None:
     plan.shadow(0, ground, plan.right, 3, 0.86)
     plan.paint("pavement", 0, ground + 8, plan.right, ground + 9, 0.88)  # kerb
     for _ in range(random.poisson(plan.right / 160)):
-        _tree(plan, random, random.uniform(8, plan.right - 8), ground + random.uniform(2, 6))
+        _tree(plan, random, random.uniform(0.06, 0.94) * plan.right, ground + random.uniform(2, 6))
 
 
 def _house(
@@ -133,9 +133,9 @@ def _house(
 def _roof(plan: Plan, random: np.random.Generator, x0: float, x1: float, eaves: float) -> None:
     rise, kind = random.uniform(10, 17), random.choice(["mansard", "gable", "stepped", "flat"])
     for _ in range(int(random.integers(0, 3))):
-        x = random.uniform(x0 + 5, x1 - 9)
-        plan.paint("wall", x, eaves - rise - 4, x + 4, eaves, 0.9)
-        plan.paint("trim", x - 0.8, eaves - rise - 5, x + 4.8, eaves - rise - 3.6)
+        left = random.uniform(x0 + 5, x1 - 9)  # a chimney
+        plan.paint("wall", left, eaves - rise - 4, left + 4, eaves, 0.9)
+        plan.paint("trim", left - 0.8, eaves - rise - 5, left + 4.8, eaves - rise - 3.6)
     if kind == "flat":
         return
     y, x = plan.grid()

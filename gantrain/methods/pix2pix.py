@@ -60,7 +60,8 @@ class Pix2Pix(Method):
         self.penalty = None if penalty is None else build(PENALTIES, penalty)
         self.gan, self.l1, self.l2 = gan, l1, l2
         self.feature_matching = feature_matching
-        self.pools = {"fakes": ImagePool(pool)}
+        self.pool = ImagePool(pool)
+        self.pools = {"fakes": self.pool}
         phases = (
             Phase("generator", ("generator",), self.generator_terms),
             Phase("discriminator", ("discriminator",), self.discriminator_terms),
@@ -94,7 +95,7 @@ class Pix2Pix(Method):
         else:
             with torch.no_grad():
                 fake = self.translate(batch)
-        shown = self.pools["fakes"](pair(source, fake), context)
+        shown = self.pool(pair(source, fake), context)
         on_real, on_fake = judge_both(discriminator, pair(source, real), shown)
         losses = {"d": 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)}
         if self.penalty is not None and context.due(self.penalty.every):

@@ -1,5 +1,7 @@
 """Batch normalisation over all ranks, on every device."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -31,15 +33,17 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 
     While training, all ranks must call it together; in evaluation mode, without a process group
     and on one rank it is ordinary batch normalisation. It is no nn.SyncBatchNorm, because that and
-    DDP refuse one on a CPU.
+    DDP refuse one on a CPU. With `synced = False` it keeps to its own rank's samples.
     """
 
+    synced = True
+
     def forward(self, input: Tensor) -> Tensor:  # NCHW
-        if not self.training or _world_size() == 1:
+        if not (self.training and self.synced) or _world_size() == 1:
             return super().forward(input)
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        return cast(Tensor, _over_ranks(self, input))
+        return cast(Tensor, _outside_graph()(self, input))
 
 
 def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
@@ -74,8 +78,15 @@ def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     return y.to(x.dtype)
 
 
-# The collectives would break a compiled graph in any case.
-_over_ranks = torch.compiler.disable(_normalise)  # type: ignore[no-untyped-call]
+@functools.cache
+def _outside_graph() -> Callable[[nn.BatchNorm2d, Tensor], Tensor]:
+    """`_normalise` left out of compiled graphs, which its collectives would break in any case.
+
+    Made on first use: it imports the compiler, which takes a second.
+    """
+    function: Callable[[nn.BatchNorm2d, Tensor], Tensor]
+    function = torch.compiler.disable(_normalise)  # type: ignore[no-untyped-call]
+    return function
 
 
 @torch.no_grad()

@@ -14,7 +14,16 @@ from rich.progress import Progress
 from gantrain.data.decode import Array, encode
 from gantrain.data.prepare import cityscapes
 from gantrain.data.prepare.check import SMALLEST, agree, check, describe, in_order, load
-from gantrain.data.prepare.layouts import FOLDERS, IMAGES, PAIRS, Candidate, Found, Layout, Part
+from gantrain.data.prepare.layouts import (
+    FOLDERS,
+    IMAGES,
+    PAIRS,
+    Candidate,
+    Found,
+    Layout,
+    Part,
+    images_in,
+)
 from gantrain.data.prepare.report import Report, sheet
 from gantrain.data.shard_writer import Packed, locked, refuse_existing, write_shards
 
@@ -29,7 +38,7 @@ LAYOUTS: dict[str, Layout] = {
 # Where to get a recipe's data, in half a sentence; by the recipe's name.
 HOW_TO: dict[str, str] = {"cityscapes": cityscapes.HOW_TO}
 
-_SHOWN = 8  # samples on the preview sheet
+_SHOWN = 8  # samples on the preview sheet, evenly from the whole set
 _CACHE_VERSION = 1  # counted up when the same folder would be packed otherwise than before
 
 T = TypeVar("T")
@@ -65,13 +74,15 @@ def prepare(
     found = _with_labels(LAYOUTS[name].find(source, split), labels, classes)
     label_fields = [name for name, part in found.fields.items() if part.kind == "label"]
 
-    with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
+    console = Console(stderr=True)
+    progress = progress and console.is_terminal
+    with Progress(console=console, disable=not progress, transient=True) as bar:
 
-        def shown(what: str, items: Iterable[T]) -> Iterator[T]:
-            return iter(bar.track(items, total=len(found.samples), description=what))
+        def shown(what: str, items: Iterator[T], total: int) -> Iterable[T]:
+            return bar.track(items, total=total, description=what)
 
         results = in_order(lambda s: check(s, found.fields, resize), found.samples, workers)
-        checked = list(shown("checking", results))
+        checked = list(shown("checking", results, len(found.samples)))
         good, bad = agree(checked, found.fields)
         if not good:
             raise ValueError(
@@ -79,13 +90,17 @@ def prepare(
             )
         fields = describe(good, found.fields, label_fields, classes)
         report = Report(out, name, len(good), fields, found.unmatched, bad)
-        first = [load(one.sample, found.fields, resize) for one in good[:_SHOWN]]
+        spread = good[:: -(-len(good) // _SHOWN)]
+        shown_samples = [load(one.sample, found.fields, resize) for one in spread]
         extras = {
             "report.txt": "\n".join([*report.lines(whole=True), ""]).encode(),
-            "preview.png": sheet(first, fields),
+            "preview.png": sheet(shown_samples, fields),
         }
         packed = in_order(lambda one: _pack(one.sample, found.fields, resize), good, workers)
-        write_shards(shown("packing", packed), out, fields, extras=extras)
+        try:
+            write_shards(shown("packing", packed, len(good)), out, fields, extras=extras)
+        except OSError as error:
+            raise ValueError(f"{out} could not be written: {error}") from None
     return report
 
 
@@ -110,8 +125,8 @@ def pack_once(
     options = (_CACHE_VERSION, layout, split, sorted(labels), classes, resize)
     digest = hashlib.sha256(f"{folder}\n{options}\n".encode(errors="surrogateescape"))
     for file in sorted(folder.rglob("*")):
-        status = file.stat()
         if file.is_file():
+            status = file.stat()
             line = f"{file.relative_to(folder)}\n{status.st_size} {status.st_mtime_ns}\n"
             digest.update(line.encode(errors="surrogateescape"))
     target = cache / f"{folder.name}-{digest.hexdigest()[:16]}"
@@ -153,9 +168,19 @@ def _recognise(source: Path) -> str:
     names = [name for name, layout in LAYOUTS.items() if layout.recognise(source)]
     if len(names) == 1:
         return names[0]
-    choices = ", ".join(f"{name} ({layout.about})" for name, layout in LAYOUTS.items())
-    what = f"could be {' or '.join(names)}" if names else "has no layout that can be told for sure"
-    raise ValueError(f"{source} {what}; say which with --as: {choices}")
+    choices = ", ".join(LAYOUTS)
+    if names:
+        raise ValueError(f"{source} could be {' or '.join(names)}; say which with --as")
+    if images_in(source)[0]:
+        raise ValueError(
+            f"{source} could hold side-by-side pairs or single images, since the widths are not "
+            "twice the heights; say which with --as pairs or --as images"
+        )
+    inside = ", ".join(sorted(f.name for f in source.iterdir())[:8]) or "nothing"
+    raise ValueError(
+        f"{source} holds neither images nor two or more folders of images (found: {inside}); name "
+        f"the folder that does, or its layout with --as ({choices})"
+    )
 
 
 def _with_labels(found: Found, labels: Collection[str], classes: int | None) -> Found:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from gantrain.data.decode import Array, Kind, NotLabels, cut, decode, palette, resize
+from gantrain.data.decode import Array, Kind, NotLabels, cut, decode, dtype_of, palette, resize
+from gantrain.data.index import Dtype
 from gantrain.data.prepare.layouts import Candidate, Part
 from gantrain.data.shards import Field
 
@@ -29,7 +30,7 @@ class Facts:
 
     size: tuple[int, int]  # height, width
     channels: int
-    dtype: str
+    dtype: Dtype
     pixels: dict[int, int]  # by class id; empty for images
 
 
@@ -101,7 +102,7 @@ def check(sample: Candidate, fields: dict[str, Part], to: tuple[int, int] | None
             found = f"{array.min():.4g}..{array.max():.4g}"
             return Checked(sample, {}, f"{file}: {name} has values {found}, floats must be in 0..1")
         height, width = array.shape[:2]
-        facts[name] = Facts((height, width), array.shape[2], str(array.dtype), pixels)
+        facts[name] = Facts((height, width), array.shape[2], dtype_of(array), pixels)
     sizes = {name: f"{one.size[0]}x{one.size[1]}" for name, one in facts.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} {size}" for name, size in sizes.items())

@@ -57,9 +57,9 @@ def _find(source: Path, split: str) -> Found:
     listed = {}
     for member, (folder, ending) in _FILES.items():
         if not (source / folder / split).is_dir():
-            splits = [f.name for f in sorted((source / folder).glob("*/"))]
+            splits = ", ".join(f.name for f in sorted((source / folder).glob("*/")))
             raise ValueError(
-                f"{source / folder / split} is missing (found there: {', '.join(splits) or 'nothing'}); "
+                f"{source / folder / split} is missing (found there: {splits or 'nothing'}); "
                 f"choose another --split, or {HOW_TO}"
             )
         files = sorted(

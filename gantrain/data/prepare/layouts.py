@@ -1,9 +1,10 @@
 """How folders of images are laid out: which files make a sample, and which fields it has."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 
@@ -17,7 +18,7 @@ class Part:
     """A field as a layout knows it before any file is read."""
 
     member: str
-    half: int | None = None
+    half: Literal[0, 1] | None = None
     kind: Kind = "image"
     classes: int | None = None
     palette: list[tuple[int, int, int]] | None = None
@@ -64,12 +65,16 @@ def images_in(folder: Path) -> tuple[list[Path], list[str]]:
     """The readable images directly in a folder, sorted, and a line for each other file."""
     files = [f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".")]
     files.sort(key=lambda f: natural(f.name))
-    images = [f for f in files if f.suffix.lower()[1:] in EXTENSIONS]
+    images = [f for f in files if _is_image(f)]
     known = ", ".join(EXTENSIONS)
-    return images, [f"{f}: not one of {known}" for f in files if f not in set(images)]
+    return images, [f"{f}: not one of {known}" for f in files if not _is_image(f)]
 
 
-def match(folders: dict[str, Iterable[tuple[str, Path]]]) -> tuple[list[Candidate], list[str]]:
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower()[1:] in EXTENSIONS
+
+
+def match(folders: Mapping[str, Iterable[tuple[str, Path]]]) -> tuple[list[Candidate], list[str]]:
     """Samples of the (stem, file) pairs that every member has; a line for each of the others."""
     by_key: dict[str, dict[str, Path]] = {}
     unmatched = []

@@ -64,7 +64,7 @@ def sheet(samples: list[dict[str, Array]], fields: dict[str, Field]) -> bytes:
 def _picture(array: Array, one: Field) -> Image.Image:
     if one.kind == "label":
         colours = np.array(one.palette or palette(one.classes or 256), np.uint8)
-        array = colours[array[..., 0] % len(colours)]
+        array = colours[array[..., 0].astype(int) % len(colours)]
     elif array.dtype == np.uint16:
         array = (array >> 8).astype(np.uint8)
     elif array.dtype == np.float32:

@@ -1,0 +1,129 @@
+"""The loops that `throughput.py` compares: gantrain's step, and research code's."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gantrain.assembly import Assembly, make_method
+from gantrain.data.batch import normalise
+from gantrain.losses.adversarial import discriminator_loss, generator_loss
+from gantrain.method import Batch, Context
+from gantrain.methods.pix2pix import Pix2Pix
+
+_OTHERS = ("l2", "feature_matching", "penalty")  # of gantrain's terms, those not in pix2pix
+
+
+def raw_batch(parts: Assembly, images: int) -> dict[str, torch.Tensor]:
+    """Random pixels and class ids, NHWC in host memory, as the loader hands them over."""
+    height, width = parts.recipe.data.size
+    random = torch.Generator().manual_seed(parts.world.rank)
+    raw = {}
+    for role, data in parts.fields.items():
+        shape = (images, height, width, data.channels)
+        values = torch.randint(data.classes or 256, shape, generator=random, dtype=torch.uint8)
+        raw[role] = values.pin_memory() if parts.world.device.type == "cuda" else values
+    return raw
+
+
+def float_batch(parts: Assembly, images: int) -> Batch:
+    """The same as float images on the host, as a reference loader's workers leave them."""
+    raw = raw_batch(parts, images)
+    return {
+        role: normalise(raw[role], data, torch.float32, torch.device("cpu"))
+        for role, data in parts.fields.items()
+    }
+
+
+class Trained:
+    """gantrain's step on one batch, over and over; only its place in the stream moves on."""
+
+    def __init__(self, parts: Assembly) -> None:
+        self.parts, self.engine, self.images_seen = parts, parts.engine(), 0
+        self.rates = {name: settings.lr for name, settings in parts.settings.items()}
+        self.device, self.raw = parts.world.device, raw_batch(parts, parts.split.local)
+
+    def __call__(self) -> None:
+        parts, split, seen = self.parts, self.parts.split, self.images_seen
+        first = seen + parts.world.rank * split.local
+        batches, contexts = [], []
+        for start in range(0, split.local, split.micro_batch_size):
+            stop = start + split.micro_batch_size
+            batches.append(
+                {
+                    role: normalise(self.raw[role][start:stop], data, parts.dtype, self.device)
+                    for role, data in parts.fields.items()
+                }
+            )
+            positions = tuple(range(first + start, first + stop))
+            contexts.append(Context(parts.recipe.seed, seen, split.batch_size, positions))
+        self.engine.step(batches, contexts, self.rates)
+        self.images_seen += split.batch_size
+
+
+class Plain:
+    """pix2pix trained as research code does it, in plain PyTorch.
+
+    The order and the calls of pytorch-CycleGAN-and-pix2pix: the discriminator first, which sees
+    fake and real in a forward each; then the generator, through a discriminator that takes no
+    gradients; one forward of the generator for both. fp32, eager, contiguous memory, Adam without
+    fusing, cuDNN's benchmark mode; float batches from pageable memory; each loss is read as a
+    number in every step. No EMA, no guard.
+
+    Networks and losses are gantrain's own: what differs is how they are trained. Raises ValueError
+    where the recipe isn't the plain pix2pix.
+    """
+
+    def __init__(self, parts: Assembly) -> None:
+        method = make_method(parts.recipe, parts.facts).to(parts.world.device)
+        options = parts.recipe.method
+        extra = [name for name in (*_OTHERS, "pool") if options.get(name)]
+        if not isinstance(method, Pix2Pix) or extra:
+            raise ValueError(
+                f"--baseline: found {', '.join([options['name'], *extra])}; the plain loop trains "
+                "pix2pix without " + ", ".join((*_OTHERS, "pool"))
+            )
+        self.loss, self.l1, self.gan = method.adversarial, method.l1, method.gan
+        self.device = parts.world.device
+        self.generator, self.discriminator = method.networks.values()
+        self.generator_adam, self.discriminator_adam = (
+            torch.optim.Adam(
+                method.networks[name].parameters(),
+                lr=parts.settings[name].lr,
+                betas=parts.settings[name].betas,
+                fused=False,
+                foreach=False,
+            )
+            for name in method.networks
+        )
+
+    def on(self, batch: dict[str, Tensor]) -> Callable[[], None]:
+        """The step on float images of host memory, which are made contiguous."""
+        source, target = batch["source"].contiguous(), batch["target"].contiguous()
+
+        def step() -> None:
+            benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
+            self._step(source.to(self.device), target.to(self.device))
+            torch.backends.cudnn.benchmark = benchmark  # gantrain's steps come next
+
+        return step
+
+    def _step(self, source: Tensor, target: Tensor) -> list[float]:
+        fake = self.generator(source)
+
+        self.discriminator.requires_grad_(True)
+        self.discriminator_adam.zero_grad()
+        on_fake = self.discriminator(torch.cat([source, fake], 1).detach())
+        on_real = self.discriminator(torch.cat([source, target], 1))
+        d = 0.5 * discriminator_loss(self.loss, on_real, on_fake)
+        d.backward()
+        self.discriminator_adam.step()
+
+        self.discriminator.requires_grad_(False)
+        self.generator_adam.zero_grad()
+        judged = self.discriminator(torch.cat([source, fake], 1))
+        gan, l1 = self.gan * generator_loss(self.loss, judged), self.l1 * F.l1_loss(fake, target)
+        (gan + l1).backward()
+        self.generator_adam.step()
+        return [d.item(), gan.item(), l1.item()]

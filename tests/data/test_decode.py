@@ -1,0 +1,273 @@
+"""Decoding keeps depth, channels and ids; what isn't as expected is said in one line."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gantrain.data.decode import (
+    NotLabels,
+    cut,
+    decode,
+    decode_sample,
+    encode,
+    palette,
+    resize,
+)
+from gantrain.data.shard_writer import Packed, write_shards
+from gantrain.data.shards import DamagedSample, Field, Shards
+
+
+def _random(channels, dtype, height=12, width=20):
+    random = np.random.default_rng(channels)
+    if dtype == "float32":
+        return random.random((height, width, channels), np.float32)
+    return random.integers(0, np.iinfo(dtype).max + 1, (height, width, channels)).astype(dtype)
+
+
+def _saved(array, form, **more):
+    stream = io.BytesIO()
+    image = array if isinstance(array, Image.Image) else Image.fromarray(array.squeeze())
+    image.save(stream, form, **more)
+    return stream.getvalue()
+
+
+LOSSLESS = {
+    "png 8 bit grey": (1, "uint8", lambda a: encode(a, "png")),
+    "png 8 bit grey alpha": (2, "uint8", lambda a: encode(a, "png")),
+    "png 8 bit rgb": (3, "uint8", lambda a: encode(a, "png")),
+    "png 8 bit rgba": (4, "uint8", lambda a: encode(a, "png")),
+    "png 16 bit grey": (1, "uint16", lambda a: encode(a, "png")),
+    "png 16 bit grey alpha": (2, "uint16", lambda a: encode(a, "png")),
+    "png 16 bit rgb": (3, "uint16", lambda a: encode(a, "png")),
+    "png 16 bit rgba": (4, "uint16", lambda a: encode(a, "png")),
+    "pillow's png 16 bit": (1, "uint16", lambda a: _saved(a, "PNG")),
+    "tiff grey": (1, "uint8", lambda a: _saved(a, "TIFF")),
+    "tiff rgb deflate": (3, "uint8", lambda a: _saved(a, "TIFF", compression="tiff_adobe_deflate")),
+    "tiff rgba": (4, "uint8", lambda a: _saved(a, "TIFF")),
+    "tiff 16 bit": (1, "uint16", lambda a: _saved(a, "TIFF")),
+    "tiff float": (1, "float32", lambda a: _saved(a, "TIFF")),
+    "webp lossless": (3, "uint8", lambda a: _saved(a, "WEBP", lossless=True)),
+    "npy 8 bit": (7, "uint8", lambda a: encode(a, "npy")),
+    "npy 16 bit": (2, "uint16", lambda a: encode(a, "npy")),
+    "npy float": (5, "float32", lambda a: encode(a, "npy")),
+}
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_lossless_formats_round_trip(name):
+    channels, dtype, write = LOSSLESS[name]
+    array = _random(channels, dtype)
+    data = write(array)
+    field = Field(
+        member="image", channels=channels, dtype=dtype, min_size=(12, 20), max_size=(12, 20)
+    )
+    found = decode(data, "image", field)
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+    np.testing.assert_array_equal(found, array)
+    assert found.flags.writeable
+    for changed in ({"channels": channels + 1}, {"dtype": {"uint8": "uint16"}.get(dtype, "uint8")}):
+        with pytest.raises(ValueError, match="the index says"):
+            decode(data, "image", field.model_copy(update=changed))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_keeps_channels_and_is_close(channels):
+    ramp = np.linspace(0, 255, 64 * 48 * channels).reshape(48, 64, channels).astype(np.uint8)
+    found = decode(encode(ramp, "jpg"))
+    assert found.shape == ramp.shape
+    assert np.abs(found.astype(int) - ramp).mean() < 2
+
+
+def test_filtered_16_bit_colour_png_is_whole():
+    # An encoder other than ours filters rows: here each by its difference to the row above.
+    import struct
+    import zlib
+
+    array = _random(3, "uint16")
+    rows = array.astype(">u2").view(np.uint8).reshape(12, -1)
+    up = np.vstack([rows[:1], rows[1:] - rows[:-1]])
+    raw = b"".join(b"\x02" + row.tobytes() for row in up)
+    plain = encode(array, "png")
+    body = zlib.compress(raw)
+    chunk = struct.pack(">I", len(body)) + b"IDAT" + body
+    chunk += struct.pack(">I", zlib.crc32(b"IDAT" + body))
+    np.testing.assert_array_equal(decode(plain[:33] + chunk + plain[-12:]), array)
+
+
+def test_palette_gives_ids_or_colours():
+    ids = np.random.default_rng(0).integers(0, 3, (9, 7), dtype=np.uint8)
+    image = Image.new("P", (7, 9))
+    image.putdata(ids.ravel().tolist())
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
+    data = _saved(image, "PNG")
+    np.testing.assert_array_equal(decode(data, "label")[..., 0], ids)
+    colours = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
+    np.testing.assert_array_equal(decode(data, "image"), colours[ids])
+
+
+def test_one_bit_files():
+    mask = np.random.default_rng(0).random((9, 13)) < 0.5
+    data = _saved(Image.fromarray(mask), "PNG")
+    np.testing.assert_array_equal(decode(data, "label")[..., 0], mask.astype(np.uint8))
+    np.testing.assert_array_equal(decode(data, "image")[..., 0], mask * np.uint8(255))
+
+
+def test_cmyk_becomes_rgb():
+    data = _saved(Image.new("CMYK", (20, 12), (0, 255, 255, 0)), "JPEG")
+    found = decode(data)
+    assert found.shape == (12, 20, 3)
+    assert found[0, 0, 0] > 200 > 60 > found[0, 0, 1]
+
+
+def test_exif_orientation_is_applied():
+    array = _random(3, "uint8", 8, 24)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    for data in (_saved(array, "PNG", exif=exif), _saved(array, "TIFF", exif=exif)):
+        np.testing.assert_array_equal(decode(data), np.rot90(array, -1))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "bool"])
+def test_labels_in_npy(dtype):
+    ids = np.arange(12).reshape(3, 4).astype(dtype)
+    stream = io.BytesIO()
+    np.save(stream, ids)
+    found = decode(stream.getvalue(), "label")
+    assert found.dtype in (np.uint8, np.uint16)
+    np.testing.assert_array_equal(found[..., 0], ids)
+
+
+def _npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
+
+
+REFUSED = {
+    "nothing": (b"", "image", "cannot identify"),
+    "text": (b"hello, this is no image at all", "image", "cannot identify"),
+    "cut jpeg": (encode(_random(3, "uint8", 64, 64), "jpg")[:900], "image", "truncated"),
+    "cut png": (encode(_random(3, "uint8", 64, 64), "png")[:900], "image", "decode|truncated"),
+    "cut npy": (_npy(np.zeros((9, 9), np.uint8))[:-4], "image", "reshape|read|shape|EOF"),
+    "gif": (_saved(Image.new("L", (9, 9)), "GIF"), "image", "cannot identify"),
+    "pickle": (_npy(np.array([[object()]])), "image", "Object arrays cannot"),
+    "double": (_npy(np.zeros((9, 9))), "image", "float64, expected one of uint8"),
+    "vector": (_npy(np.zeros(9, np.uint8)), "image", r"shape \[9\]"),
+    "empty": (_npy(np.zeros((0, 9), np.uint8)), "image", "empty"),
+    "nan": (_npy(np.full((9, 9), np.nan, np.float32)), "image", "NaN"),
+    "16-bit colour tiff": (None, "image", "3 channels with 16 bits"),
+    "rgb label": (encode(_random(3, "uint8"), "png"), "label", "RGB where class ids"),
+    "jpeg label": (encode(_random(1, "uint8"), "jpg"), "label", "JPEG where class ids"),
+    "float label": (_npy(np.zeros((9, 9), np.float32)), "label", "float32 where class ids"),
+    "negative label": (_npy(np.full((9, 9), -1)), "label", "values -1..-1"),
+}
+
+
+def _tiff16():
+    """A little 16-bit RGB TIFF, which Pillow can't write."""
+    import struct
+
+    entries = [(256, 4), (257, 2), (258, None), (259, 1), (262, 2), (273, 8), (277, 3), (278, 2)]
+    pixels = bytes(4 * 2 * 6)
+    directory = 8 + len(pixels) + 6
+    body = struct.pack("<2sHI", b"II", 42, directory) + pixels + struct.pack("<3H", 16, 16, 16)
+    body += struct.pack("<H", len(entries) + 1)
+    for tag, value in entries:
+        if value is None:
+            body += struct.pack("<HHII", tag, 3, 3, 8 + len(pixels))
+        else:
+            body += struct.pack("<HHII", tag, 3 if tag != 273 else 4, 1, value)
+    body += struct.pack("<HHII", 279, 4, 1, len(pixels))
+    return body + struct.pack("<I", 0)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_as_expected_is_refused_in_one_line(name):
+    data, kind, reason = REFUSED[name]
+    with pytest.raises(ValueError, match=reason) as caught:
+        decode(_tiff16() if data is None else data, kind)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, NotLabels) == ("where class ids" in reason)
+
+
+def test_several_images_in_a_file_are_refused():
+    frames = [Image.fromarray(_random(3, "uint8")) for _ in range(2)]
+    data = _saved(frames[0], "TIFF", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match="several images"):
+        decode(data)
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "extension"),
+    [(4, "uint8", "jpg"), (1, "uint16", "jpg"), (5, "uint8", "png"), (1, "float32", "png")],
+)
+def test_encode_refuses_what_does_not_fit(channels, dtype, extension):
+    with pytest.raises(ValueError, match="do not fit"):
+        encode(_random(channels, dtype), extension)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
+def test_resize_keeps_dtype_range_and_constants(dtype, channels):
+    array = np.full((10, 30, channels), 200, dtype)
+    found = resize(array, 25, 17)
+    assert (found.shape, found.dtype) == ((25, 17, channels), array.dtype)
+    np.testing.assert_array_equal(found, 200)
+    noise = resize(_random(channels, dtype), 25, 17)
+    if dtype == "uint16":
+        assert noise.max() > 255
+
+
+def test_resized_labels_hold_only_their_ids():
+    ids = np.random.default_rng(0).choice([3, 250], (40, 40, 1)).astype(np.uint8)
+    assert set(np.unique(resize(ids, 13, 57, "label"))) == {3, 250}
+
+
+def test_palette_colours_differ():
+    for n in (1, 2, 19, 35, 151):
+        colours = palette(n)
+        assert len(colours) == len(set(colours)) == n
+        assert all(0 <= c <= 255 for colour in colours for c in colour)
+
+
+def _write(folder, members, fields):
+    write_shards([Packed("one", members)], folder, fields)
+    return Shards.open(folder)
+
+
+def _field(member, channels=3, **more):
+    return Field(member=member, channels=channels, min_size=(12, 10), max_size=(12, 20), **more)
+
+
+def test_a_pair_is_cut_into_its_halves(tmp_path, monkeypatch):
+    array = _random(3, "uint8")
+    fields = {"left": _field("pair", half=0), "right": _field("pair", half=1)}
+    shards = _write(tmp_path / "set", {"pair": ("png", encode(array, "png"))}, fields)
+    reads = []
+    read = Shards.read
+    monkeypatch.setattr(Shards, "read", lambda *a: reads.append(a) or read(*a))
+    found = decode_sample(shards, 0, ["left", "right"])
+    np.testing.assert_array_equal(found["left"], array[:, :10])
+    np.testing.assert_array_equal(found["right"], array[:, 10:])
+    assert len(reads) == 1
+    assert list(decode_sample(shards, 0, ["right"])) == ["right"]
+    with pytest.raises(ValueError, match="width 9 is odd"):
+        cut(array[:, :9], 0)
+
+
+def test_a_sample_that_is_not_as_indexed_is_damaged(tmp_path):
+    image, other = encode(_random(3, "uint8"), "png"), encode(_random(3, "uint8", 12, 24), "png")
+    fields = {"a": _field("a"), "b": _field("b")}
+    sizes = _write(tmp_path / "sizes", {"a": ("png", image), "b": ("png", other)}, fields)
+    with pytest.raises(DamagedSample, match=r"differ in size: a 12x20, b 12x24"):
+        decode_sample(sizes, 0, ["a", "b"])
+    assert list(decode_sample(sizes, 0, ["a"])) == ["a"]
+    grey = encode(_random(1, "uint8"), "png")
+    kinds = _write(tmp_path / "kinds", {"a": ("png", image), "b": ("png", grey)}, fields)
+    with pytest.raises(DamagedSample, match=r"sample 0 \(one\): b: 1 channels of uint8"):
+        decode_sample(kinds, 0, ["a", "b"])
+    junk = _write(tmp_path / "junk", {"a": ("png", b"junk")}, {"a": _field("a")})
+    with pytest.raises(DamagedSample, match=r"s-000000\.tar, sample 0 \(one\): a: does not decode"):
+        decode_sample(junk, 0, ["a"])

@@ -1,0 +1,111 @@
+"""Drawn street fronts: deterministic, of any size, and true to their labels."""
+
+import time
+
+import numpy as np
+import pytest
+
+from gantrain.data.decode import decode_sample
+from gantrain.data.drawing import CLASS_COLOURS, CLASSES, PALETTE, draw, write_synthetic
+from gantrain.data.shards import Shards
+
+PAIR = {"left": ("image", 3, None), "right": ("image", 3, None)}
+
+
+def _nearest(photograph):
+    colours = np.array(CLASS_COLOURS, float)
+    return ((photograph[..., None, :] - colours) ** 2).sum(-1).argmin(-1)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (128, 320), (256, 256)])
+def test_a_photograph_tells_its_labels(size):
+    right = []
+    for index in range(12):
+        label, photograph = draw(index, *size, seed=0)
+        right.append((_nearest(photograph) == label).mean())
+    assert min(right) >= 0.97
+
+
+def test_class_colours_are_the_photographs_means():
+    drawn = [draw(index, 128, 128, seed=1) for index in range(30)]
+    labels = np.stack([label for label, _ in drawn])
+    photographs = np.stack([photograph for _, photograph in drawn])
+    assert set(np.unique(labels)) == set(range(len(CLASSES)))
+    for number, colour in enumerate(CLASS_COLOURS):
+        mean = photographs[labels == number].mean(0)
+        assert np.abs(mean - colour).max() < 16, CLASSES[number]
+    assert len(set(PALETTE)) == len(set(CLASS_COLOURS)) == len(CLASSES)
+
+
+def test_the_same_arguments_give_the_same_picture():
+    one, again = draw(3, 64, 96, 7), draw(3, 64, 96, 7)
+    for a, b in zip(one, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for other in (draw(4, 64, 96, 7), draw(3, 64, 96, 8)):
+        assert (other[0] != one[0]).mean() > 0.1
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 61), (200, 16), (64, 64), (16, 2000), (333, 100)])
+def test_any_size(size):
+    label, photograph = draw(0, *size, seed=0)
+    assert (label.shape, label.dtype) == (size, np.uint8)
+    assert (photograph.shape, photograph.dtype) == ((*size, 3), np.uint8)
+    assert label.max() < len(CLASSES)
+
+
+def test_too_small_is_refused():
+    with pytest.raises(ValueError, match="8x64 is too small"):
+        draw(0, 8, 64, 0)
+
+
+def test_a_pair_of_images(tmp_path):
+    began = time.perf_counter()
+    write_synthetic(tmp_path / "set", 40, 64, 96, PAIR, source="right", target="left", seed=5)
+    assert time.perf_counter() - began < 10
+    shards = Shards.open(tmp_path / "set")
+    assert len(shards) == 40
+    label, photograph = draw(17, 64, 96, 5)
+    sample = decode_sample(shards, 17, ["left", "right"])
+    np.testing.assert_array_equal(sample["left"], photograph)
+    np.testing.assert_array_equal(sample["right"], np.array(PALETTE, np.uint8)[label])
+
+
+@pytest.mark.parametrize("classes", [None, 4, 10, 35, 300])
+def test_class_ids(tmp_path, classes):
+    fields = {"label": ("label", 1, classes), "image": ("image", 3, None)}
+    write_synthetic(tmp_path / "set", 6, 32, 48, fields, source="label", target="image", seed=0)
+    shards = Shards.open(tmp_path / "set")
+    field, number = shards.fields["label"], classes or len(CLASSES)
+    assert (field.kind, field.classes, len(field.palette)) == ("label", number, number)
+    assert sum(field.label_counts.values()) == 6 * 32 * 48
+    ids, _ = draw(2, 32, 48, 0)
+    found = decode_sample(shards, 2, ["label"])["label"][..., 0]
+    np.testing.assert_array_equal(found, ids % min(number, len(CLASSES)))
+
+
+def test_labels_as_the_target_and_grey_images(tmp_path):
+    fields = {"photo": ("image", 1, None), "ids": ("label", 1, 10)}
+    write_synthetic(tmp_path / "set", 3, 32, 32, fields, source="photo", target="ids", seed=0)
+    sample = decode_sample(Shards.open(tmp_path / "set"), 1, ["photo", "ids"])
+    ids, photograph = draw(1, 32, 32, 0)
+    np.testing.assert_array_equal(sample["ids"][..., 0], ids)
+    assert sample["photo"].shape == (32, 32, 1)
+    grey = photograph @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(sample["photo"][..., 0] - grey).max() <= 0.51
+
+
+def test_written_once_and_alike(tmp_path):
+    for name in ("one", "two"):
+        write_synthetic(tmp_path / name, 4, 32, 32, PAIR, source="right", target="left", seed=1)
+    one, two = (Shards.open(tmp_path / name) for name in ("one", "two"))
+    assert one.fingerprint == two.fingerprint
+    write_synthetic(tmp_path / "one", 9, 32, 32, PAIR, source="right", target="left", seed=2)
+    assert len(Shards.open(tmp_path / "one")) == 4
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_fields_that_cannot_be_drawn_are_refused(tmp_path):
+    fields = {"a": ("image", 5, None), "b": ("image", 3, None)}
+    with pytest.raises(ValueError, match="a has 5 channels"):
+        write_synthetic(tmp_path / "set", 4, 32, 32, fields, source="a", target="b", seed=1)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,428 @@
+"""`gantrain prepare`: what is packed, what is left out and said, and what is never touched."""
+
+import io
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gantrain.data.decode import decode, decode_sample, encode
+from gantrain.data.prepare import HOW_TO, LAYOUTS, pack_once, prepare
+from gantrain.data.prepare.cityscapes import PALETTE
+from gantrain.data.shards import Shards
+
+ROOT = Path(__file__).resolve().parents[2]
+REAL = ROOT.parent / "shared" / "data"
+
+
+def _image(seed, height=20, width=40, channels=3):
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def _put(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(array, path.suffix[1:]))
+    return path
+
+
+def _run(source, out, **options):
+    return prepare(source, out, progress=False, **options)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    for i in range(12):
+        _put(tmp_path / "pairs" / f"{i}.{'jpg' if i % 2 else 'png'}", _image(i))
+    return tmp_path / "pairs"
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    for i in range(5):
+        _put(tmp_path / "set" / "image" / f"f{i}.jpg", _image(i, 20, 30))
+        ids = np.random.default_rng(i).integers(0, 4, (20, 30, 1), dtype=np.uint8)
+        _put(tmp_path / "set" / "label" / f"f{i}.png", ids)
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def cityscapes(tmp_path):
+    source = tmp_path / "cityscapes"
+    for split, cities in (("train", ("aachen", "ulm")), ("val", ("lindau",))):
+        for city in cities:
+            for i in (19, 20):
+                stem = f"{city}_000000_{i:06d}"
+                photo = source / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png"
+                _put(photo, _image(i, 32, 64))
+                fine = source / "gtFine" / split / city / f"{stem}_gtFine"
+                ids = np.random.default_rng(i).integers(0, 34, (32, 64, 1), dtype=np.uint8)
+                _put(fine.with_name(fine.name + "_labelIds.png"), ids)
+                _put(fine.with_name(fine.name + "_color.png"), _image(i, 32, 64))
+    return source
+
+
+def _left_behind(folder, *known):
+    return sorted(f.name for f in folder.iterdir() if f.name not in known)
+
+
+def test_pairs_are_kept_byte_for_byte_in_natural_order(pairs, tmp_path):
+    report = _run(pairs, tmp_path / "out")
+    shards = Shards.open(tmp_path / "out")
+    assert (report.layout, report.samples, len(shards)) == ("pairs", 12, 12)
+    assert [shards.key(i) for i in range(12)] == [str(i) for i in range(12)]
+    for i in range(12):
+        (file,) = pairs.glob(f"{i}.*")
+        assert shards.read(i, "pair") == file.read_bytes()
+        whole = decode(file.read_bytes())
+        sample = decode_sample(shards, i, ["left", "right"])
+        np.testing.assert_array_equal(sample["left"], whole[:, :20])
+        np.testing.assert_array_equal(sample["right"], whole[:, 20:])
+    assert shards.fields["left"].min_size == (20, 20)
+    with Image.open(tmp_path / "out" / "preview.png") as preview:
+        assert preview.width > 2 * 160
+    assert "12 samples (pairs)" in (tmp_path / "out" / "report.txt").read_text()
+    assert _left_behind(tmp_path, "pairs", "out") == []
+
+
+def test_the_number_of_workers_changes_nothing(pairs, tmp_path):
+    for workers in (1, 5):
+        _run(pairs, tmp_path / f"out{workers}", workers=workers)
+    one, five = (Shards.open(tmp_path / f"out{workers}") for workers in (1, 5))
+    assert one.fingerprint == five.fingerprint
+
+
+def test_folders_match_by_name_and_say_what_is_left(labelled, tmp_path):
+    _put(labelled / "image" / "alone.jpg", _image(0))
+    (labelled / "label" / "notes.txt").write_text("x")
+    (labelled / "label" / ".hidden").write_text("x")
+    _put(labelled / "image" / "f1.png", _image(0))
+    report = _run(labelled, tmp_path / "out", labels=["label"])
+    assert report.samples == 5
+    left = "\n".join(report.unmatched)
+    assert len(report.unmatched) == 3
+    assert "alone.jpg: no label" in left
+    assert "notes.txt: not one of jpg" in left
+    assert "f1.png: has the same name as f1.jpg" in left
+    field = Shards.open(tmp_path / "out").fields["label"]
+    assert (field.kind, field.channels, field.classes) == ("label", 1, 4)
+    assert sum(field.label_counts.values()) == 5 * 20 * 30
+    assert len(field.palette) == 4
+    assert "3 unmatched" in "\n".join(report.lines())
+
+
+def test_bad_files_are_named_and_left_out(pairs, tmp_path):
+    (pairs / "20.jpg").write_bytes((pairs / "1.jpg").read_bytes()[:300])
+    (pairs / "21.png").write_bytes(b"")
+    _put(pairs / "22.png", _image(0, 20, 41))
+    _put(pairs / "23.jpg", _image(0, 20, 40, 1))
+    _put(pairs / "24.png", _image(0, 10, 20))
+    report = _run(pairs, tmp_path / "out", layout="pairs")
+    assert report.samples == 12
+    reasons = {Path(line.split(": ")[0]).name: line for line in report.unreadable}
+    assert set(reasons) == {"20.jpg", "21.png", "22.png", "23.jpg", "24.png"}
+    assert "does not decode" in reasons["20.jpg"]
+    assert "width 41 is odd" in reasons["22.png"]
+    assert "left has 1 channels of uint8, most have 3" in reasons["23.jpg"]
+    assert "10x10, the smallest is 16x16" in reasons["24.png"]
+    assert all(line in (tmp_path / "out" / "report.txt").read_text() for line in report.unreadable)
+
+
+def test_many_left_over_files_are_shortened(pairs, tmp_path):
+    for i in range(30, 45):
+        (pairs / f"{i}.png").write_bytes(b"x")
+    lines = _run(pairs, tmp_path / "out").lines()
+    assert "15 left out:" in lines
+    assert "  ... and 5 more, all in report.txt" in lines
+    assert len((tmp_path / "out" / "report.txt").read_text().splitlines()) == len(lines) + 4
+
+
+def test_fields_of_unequal_size_are_left_out(labelled, tmp_path):
+    _put(labelled / "label" / "f2.png", np.zeros((30, 20, 1), np.uint8))
+    report = _run(labelled, tmp_path / "out", labels=["label"])
+    assert report.samples == 4
+    assert "differ in height x width: image 20x30, label 30x20" in report.unreadable[0]
+
+
+def test_resize_changes_the_size_and_keeps_the_format(labelled, pairs, tmp_path):
+    report = _run(labelled, tmp_path / "out", labels=["label"], resize=(16, 48))
+    shards = Shards.open(tmp_path / "out")
+    assert report.fields["image"].max_size == (16, 48)
+    sample = decode_sample(shards, 3, ["image", "label"])
+    assert sample["image"].shape == (16, 48, 3)
+    assert shards.read(3, "image")[:2] == b"\xff\xd8"
+    assert set(np.unique(sample["label"])) <= {0, 1, 2, 3}
+    assert sum(shards.fields["label"].label_counts.values()) == 5 * 16 * 48
+    _run(pairs, tmp_path / "halves", resize=(16, 24))
+    halves = Shards.open(tmp_path / "halves")
+    assert decode_sample(halves, 0, ["left"])["left"].shape == (16, 24, 3)
+    assert decode(halves.read(0, "pair")).shape == (16, 48, 3)
+
+
+def test_resized_halves_do_not_mix(tmp_path):
+    array = np.zeros((64, 128, 3), np.uint8)
+    array[:, 64:] = 255
+    _put(tmp_path / "in" / "a.png", array)
+    _run(tmp_path / "in", tmp_path / "out", resize=(20, 20))
+    sample = decode_sample(Shards.open(tmp_path / "out"), 0, ["left", "right"])
+    assert sample["left"].max() == 0
+    assert sample["right"].min() == 255
+
+
+def test_16_bit_and_many_channels_are_resized_losslessly_stored(tmp_path):
+    deep = np.full((32, 32, 3), 40000, np.uint16)
+    _put(tmp_path / "in" / "depth" / "a.png", deep)
+    _put(tmp_path / "in" / "bands" / "a.npy", np.full((32, 32, 6), 0.25, np.float32))
+    _run(tmp_path / "in", tmp_path / "out", resize=(16, 16))
+    sample = decode_sample(Shards.open(tmp_path / "out"), 0, ["depth", "bands"])
+    assert (sample["depth"].dtype, sample["bands"].shape) == (np.uint16, (16, 16, 6))
+    assert (sample["depth"] == 40000).all()
+    np.testing.assert_allclose(sample["bands"], 0.25)
+
+
+def test_floats_beyond_one_are_named(tmp_path):
+    _put(tmp_path / "in" / "a.npy", np.full((32, 32, 1), 7, np.float32))
+    with pytest.raises(ValueError, match=r"a\.npy: image has values 7\.\.7"):
+        _run(tmp_path / "in", tmp_path / "out", layout="images")
+
+
+def test_single_images(tmp_path):
+    _put(tmp_path / "in" / "a.b.png", _image(0, 32, 48))
+    with pytest.raises(ValueError, match="--as pairs or --as images"):
+        _run(tmp_path / "in", tmp_path / "out")
+    _run(tmp_path / "in", tmp_path / "out", layout="images")
+    shards = Shards.open(tmp_path / "out")
+    assert (list(shards.fields), shards.key(0)) == (["image"], "a_b")
+
+
+def test_cyclegan_folders_go_by_split(tmp_path):
+    for folder in ("trainA", "trainB", "testA", "testB"):
+        for i in range(2 if "train" in folder else 1):
+            _put(tmp_path / "in" / folder / f"{i}.png", _image(i))
+    assert _run(tmp_path / "in", tmp_path / "train").samples == 2
+    report = _run(tmp_path / "in", tmp_path / "test", split="test")
+    assert (report.samples, list(report.fields)) == (1, ["A", "B"])
+
+
+def test_cityscapes(cityscapes, tmp_path):
+    (cityscapes / "gtFine/train/ulm/ulm_000000_000020_gtFine_labelIds.png").unlink()
+    report = _run(cityscapes, tmp_path / "out")
+    shards = Shards.open(tmp_path / "out")
+    keys = [shards.key(i) for i in range(len(shards))]
+    assert keys == ["aachen_000000_000019", "aachen_000000_000020", "ulm_000000_000019"]
+    assert ["ulm_000000_000020_leftImg8bit.png: no label" in line for line in report.unmatched] == [
+        True
+    ]
+    label = shards.fields["label"]
+    assert (label.kind, label.classes, len(PALETTE)) == ("label", 35, 35)
+    assert label.palette[26] == (0, 0, 142)
+    assert (
+        shards.read(0, "image")
+        == next(cityscapes.glob("leftImg8bit/train/aachen/*19_leftImg8bit.png")).read_bytes()
+    )
+    assert _run(cityscapes, tmp_path / "val", split="val").samples == 2
+    with pytest.raises(ValueError, match=r"found there: train, val.*--split"):
+        _run(cityscapes, tmp_path / "none", split="test")
+
+
+def test_how_to_names_the_licence_page_and_the_command():
+    assert "https://www.cityscapes-dataset.com/" in HOW_TO["cityscapes"]
+    assert "`gantrain prepare FOLDER --out" in HOW_TO["cityscapes"]
+    assert "\n" not in HOW_TO["cityscapes"]
+
+
+def test_label_files_that_hold_no_ids_are_refused_by_name(labelled, tmp_path):
+    _put(labelled / "label" / "f3.png", _image(0, 20, 30))
+    with pytest.raises(ValueError, match=r"f3\.png: RGB where class ids are expected"):
+        _run(labelled, tmp_path / "out", labels=["label"])
+    assert _left_behind(tmp_path, "set") == []
+
+
+def test_ids_beyond_the_classes_are_refused_by_name(labelled, tmp_path):
+    ids = np.zeros((20, 30, 1), np.uint8)
+    ids[0, :2, 0] = 9, 255
+    _put(labelled / "label" / "f3.png", ids)
+    with pytest.raises(ValueError, match=r"1 files of label hold ids beyond 4 .*f3\.png: 9, 255;"):
+        _run(labelled, tmp_path / "out", labels=["label"], classes=4)
+    assert _left_behind(tmp_path, "set") == []
+    report = _run(labelled, tmp_path / "out", labels=["label"])
+    assert report.fields["label"].classes == 256
+
+
+def test_a_stored_palette_is_kept(labelled, tmp_path):
+    for file in (labelled / "label").iterdir():
+        image = Image.fromarray(decode(file.read_bytes())[..., 0])
+        palette = Image.new("P", image.size)
+        palette.putdata(list(image.tobytes()))
+        palette.putpalette([0, 0, 0, 200, 0, 0, 0, 200, 0, 0, 0, 200])
+        palette.save(file)
+    report = _run(labelled, tmp_path / "out", labels=["label"], classes=5)
+    label = report.fields["label"]
+    assert label.palette[:4] == [(0, 0, 0), (200, 0, 0), (0, 200, 0), (0, 0, 200)]
+    assert len(label.palette) == 5
+    images = _run(labelled, tmp_path / "colours").fields["label"]
+    assert (images.kind, images.channels) == ("image", 3)
+
+
+MISTAKES = {
+    "missing": ({}, "nowhere", {}, "does not exist"),
+    "a file": ({"file": b"x"}, "file", {}, "is a file, not a folder"),
+    "empty": ({"in/.keep": b""}, "in", {}, r"holds neither images .*\(found: \.keep\)"),
+    "no images": ({"in/a.txt": b""}, "in", {"layout": "pairs"}, "holds no images"),
+    "one folder": ({"in/a/0.png": None}, "in", {"layout": "folders"}, "two or more .* found a"),
+    "nothing common": (
+        {"in/a/0.png": None, "in/b/1.png": None},
+        "in",
+        {},
+        "for unpaired images prepare each folder by itself with --as images",
+    ),
+    "odd name": ({"in/a b/0.png": None, "in/b/0.png": None}, "in", {}, "rename it"),
+    "ambiguous": (
+        {"in/a/0.png": None, "in/b/0.png": None, "in/0.png": None},
+        "in",
+        {},
+        "could be pairs or folders; say which with --as",
+    ),
+    "all broken": ({"in/a.png": b"x"}, "in", {}, "none of 1 samples is usable; the first: .*a.png"),
+    "odd widths": ({"in/a.png": b""}, "in", {"layout": "pairs"}, "none of 1 samples"),
+    "layout": ({"in/a.png": None}, "in", {"layout": "zip"}, "'zip' is not known; choose one of"),
+    "small": ({"in/a.png": None}, "in", {"resize": (8, 99)}, r"8x99 \(height x width\) is too sma"),
+    "classes": ({"in/a.png": None}, "in", {"classes": 4}, "name one with --labels"),
+    "one class": ({"in/a.png": None}, "in", {"classes": 1}, r"2\.\.65536"),
+    "label": ({"in/a.png": None}, "in", {"labels": ["x"]}, "--labels x: not a field"),
+    "half": ({"in/a.png": None}, "in", {"labels": ["left"]}, "a folder of their own"),
+    "cityscapes": ({"in/a.png": None}, "in", {"layout": "cityscapes"}, "leftImg8bit/train is miss"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_users_mistake_is_one_line_and_leaves_nothing(tmp_path, name):
+    files, source, options, reason = MISTAKES[name]
+    for path, content in files.items():
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encode(_image(0), "png") if content is None else content)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=reason) as caught:
+        _run(tmp_path / source, tmp_path / "new" / "out", **options)
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_nothing_is_overwritten(pairs, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="never overwritten"):
+        _run(pairs, tmp_path / "out")
+    assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+def test_an_unwritable_place_is_said(pairs, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match="not a folder that you can write to"):
+        _run(pairs, tmp_path / "file" / "out")
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(ValueError, match="not a folder that you can write to"):
+        _run(pairs, tmp_path / "closed" / "out")
+
+
+def test_a_killed_run_leaves_no_data_set_and_the_next_one_is_clean(pairs, tmp_path):
+    # Packing is slowed down, so that the kill surely falls into it.
+    program = (
+        "import sys, time; from pathlib import Path; import gantrain.data.prepare as p\n"
+        "pack = p._pack\n"
+        "p._pack = lambda *a: (time.sleep(0.2), pack(*a))[1]\n"
+        "p.prepare(sys.argv[1], sys.argv[2], workers=1, progress=False)\n"
+    )
+    out = tmp_path / "out"
+    process = subprocess.Popen([sys.executable, "-c", program, str(pairs), str(out)], cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob(".out.partial-*/s-000000.tar")):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with pytest.raises(ValueError, match="another process"):
+            _run(pairs, out)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not out.exists()
+    assert _left_behind(tmp_path, "pairs")  # what the kill left
+    _run(pairs, out)
+    assert len(Shards.open(out)) == 12
+    assert _left_behind(tmp_path, "pairs", "out") == []
+
+
+def test_a_folder_is_packed_once(pairs, tmp_path):
+    cache = tmp_path / "cache"
+    packed = pack_once(pairs, cache)
+    made = (packed / "index.json").stat().st_mtime_ns
+    assert pack_once(pairs, cache) == packed
+    assert (packed / "index.json").stat().st_mtime_ns == made
+    assert pack_once(pairs, cache, resize=(16, 16)) != packed
+    _put(pairs / "new.png", _image(99))
+    again = pack_once(pairs, cache)
+    assert (len(Shards.open(packed)), len(Shards.open(again))) == (12, 13)
+    assert _left_behind(cache) == sorted(f.name for f in cache.iterdir() if f.name[0] != ".")
+    with pytest.raises(ValueError, match="no folder"):
+        pack_once(tmp_path / "nowhere", cache)
+
+
+def _pack(source, cache, answers):
+    answers.put(str(pack_once(source, cache)))
+
+
+def test_racing_processes_pack_once(pairs, tmp_path):
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    racers = [
+        context.Process(target=_pack, args=(pairs, tmp_path / "cache", answers)) for _ in range(3)
+    ]
+    for racer in racers:
+        racer.start()
+    found = {answers.get(timeout=60) for _ in racers}
+    for racer in racers:
+        racer.join()
+    assert len(found) == 1
+    assert len(Shards.open(found.pop())) == 12
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_every_layout_says_what_it_is():
+    assert set(LAYOUTS) == {"pairs", "folders", "images", "cityscapes"}
+    assert all(layout.about for layout in LAYOUTS.values())
+
+
+def test_facades(tmp_path):
+    source = REAL / "facades" / "train"
+    if not source.is_dir():
+        pytest.skip(f"no real data at {source}")
+    report = _run(source, tmp_path / "out")
+    assert (report.samples, report.unmatched, report.unreadable) == (350, [], [])
+    shards = Shards.open(tmp_path / "out")
+    assert shards.fields["left"].min_size == shards.fields["right"].max_size == (256, 256)
+    i = [shards.key(i) for i in range(350)].index("10")
+    assert shards.read(i, "pair") == (source / "10.jpg").read_bytes()
+
+
+def test_camvid(tmp_path):
+    source = REAL / "camvid" / "val"
+    if not source.is_dir():
+        pytest.skip(f"no real data at {source}")
+    report = _run(source, tmp_path / "out", labels=["label"], classes=12)
+    assert (report.samples, report.unmatched, report.unreadable) == (101, [], [])
+    assert sum(report.fields["label"].label_counts.values()) == 101 * 360 * 480
+    with pytest.raises(ValueError, match="hold ids beyond 11 classes"):
+        _run(source, tmp_path / "few", labels=["label"], classes=11)
+    with Image.open(io.BytesIO((tmp_path / "out" / "preview.png").read_bytes())) as preview:
+        assert preview.mode == "RGB"

@@ -1,0 +1,111 @@
+"""What README.md and CONTRIBUTING.md print is true: commands, keys, code, rows."""
+
+import ast
+import re
+import subprocess
+
+import documents
+import pytest
+import typer
+from conftest import ROOT
+
+from gantrain import recipe
+from gantrain.cli import app
+
+PARSERS = typer.main.get_command(app).commands
+RUNNER = "python3 -m venv .venv && .venv/bin/pip install -e "
+
+
+def check(words: list[str]) -> None:
+    """Raises ValueError where `recipe=NAME a.b=c` would be refused."""
+    names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
+    known = {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
+    assert len(names) <= 1 and set(names) <= known | {"NAME"}, words
+    name = names[0] if names and names[0] != "NAME" else "pix2pix"
+    recipe.load(name, [w for w in words if not w.startswith("recipe=")])
+
+
+@pytest.mark.parametrize("document", documents.DOCUMENTS)
+def test_every_key_is_valid(document: str) -> None:
+    found = documents.overrides(document)
+    assert found
+    for words in found:
+        check(words)
+
+
+@pytest.mark.parametrize("document", documents.DOCUMENTS)
+def test_every_command_is_valid(document: str) -> None:
+    checked = 0
+    for words in documents.commands(document):
+        at = [i for i, word in enumerate(words) if word in documents.LAUNCHED]
+        if at:
+            arguments = words[at[0] + 1 :]
+        elif words[0].rsplit("/", 1)[-1] == "gantrain" and len(words) > 1:
+            assert words[1] in PARSERS, words
+            arguments = words[2:]
+            if words[1] != "train":
+                if arguments:  # `gantrain translate` alone is a name in a sentence
+                    PARSERS[words[1]].make_context(words[1], arguments)
+                checked += 1
+                continue
+        else:
+            continue
+        if "--import" in arguments:  # test_contributing runs it
+            continue
+        check(arguments)
+        checked += 1
+    assert checked
+
+
+def test_the_table_of_options_is_complete() -> None:
+    table = documents.text("README.md").split("## Coming from")[1]
+    rows = re.findall(r"^\| (.*?) \| (.*) \|$", table, re.M)[1:]
+    assert len(rows) > 30
+    assert len({there for there, _ in rows}) == len(rows)
+    asked = (
+        "dataroot name model direction netG netD ngf ndf n_layers_D norm init_type no_dropout "
+        "dataset_mode batch_size load_size crop_size preprocess no_flip n_epochs n_epochs_decay "
+        "beta1 lr gan_mode pool_size lr_policy lambda_L1 continue_train epoch_count gpu_ids "
+        "num_threads serial_batches max_dataset_size display_freq print_freq save_epoch_freq eval "
+        "num_test results_dir phase use_wandb seed input_nc output_nc"
+    )
+    everything = " ".join(there for there, _ in rows)
+    missing = [o for o in asked.split() if not re.search(rf"--{o}\b", everything)]
+    assert missing == []
+
+
+def test_every_recipe_has_a_row() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", documents.text("README.md"), re.M)
+    assert sorted(rows) == sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("marker", ["quickstart", "tests"])
+def test_headline_commands_are_what_ci_runs(marker: str) -> None:
+    command = documents.block("README.md", marker).strip()
+    assert command.startswith(RUNNER) and "\n" not in command
+    assert documents.text("README.md").count(RUNNER) == 2
+    script = documents.text(".ci/run")
+    function = re.search(r"^readme\(\) \{.*?\}", script, re.M)
+    assert function and f'bash -c "$(readme {marker})"' in script
+    read = subprocess.run(
+        ["bash", "-c", f"{function[0]}; readme {marker}"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert read.stdout.strip() == command
+
+
+@pytest.mark.parametrize("document", documents.DOCUMENTS)
+def test_python_is_valid(document: str) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", documents.text(document), re.M | re.S)
+    assert blocks
+    for code in blocks:
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and node.module == "gantrain":
+                exec(compile(ast.unparse(node), document, "exec"), {})
+
+
+@pytest.mark.parametrize("document", documents.DOCUMENTS)
+def test_every_linked_file_is_there(document: str) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", documents.text(document))
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert missing == []

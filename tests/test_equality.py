@@ -1,0 +1,147 @@
+"""The same run on any ranks and micro-batches; resumed anywhere, the same bits."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from comparing import assert_close, assert_identical, tensors
+from conftest import SMALL, command, launch, run_here
+
+# float64, with everything on that is promised to be equal.
+EXACT = (
+    *SMALL,
+    "precision=fp64",
+    "batch_size=12",
+    "length=72",
+    "checkpoint.every=72",
+    "evaluate.every=72",
+    "previews.every=72",
+    "evaluate.max_samples=7",
+    "method.pool=24",
+    "method.penalty={name: r1, every: 2}",
+    "optimizer.clip=1",
+)
+BITS = (
+    *SMALL,
+    "batch_size=8",
+    "length=64",
+    "checkpoint.every=16",
+    "checkpoint.keep=10",
+    "evaluate.every=32",
+    "evaluate.max_samples=6",
+    "previews.every=32",
+)
+VARIANTS = {
+    "pix2pix": ("ema.half_life=null",),
+    "everything": (
+        "method.pool=16",
+        "method.penalty={name: r1, every: 2}",
+        "method.generator.dropout=0.5",
+        "method.generator.norm=batch",
+        "method.discriminator.norm=batch",
+    ),
+    "spectral": ("method.discriminator.spectral_norm=true", "method.adversarial=hinge"),
+    "wgan": ("method.adversarial=wgan", "method.penalty=gradient_penalty"),
+    "paper_order": ("method.order=discriminator_first", "phases.generator.every=2"),
+    "multiscale": (
+        "method.discriminator={name: multiscale_patchgan, width: 8, layers: 1}",
+        "method.feature_matching=10",
+        "method.adversarial=lsgan",
+    ),
+    "bf16": ("precision=bf16", "data.jitter=0.2", "data.workers=1"),
+}
+SURVEY = (*BITS[:2], *BITS[5:], "method={name: survey, l1: 10}", "data.size=[64,64]")
+
+
+def validation(run: str) -> dict[str, float]:
+    lines = (Path("runs") / run / "metrics.jsonl").read_text().splitlines()
+    row: dict[str, float] = [json.loads(line) for line in lines if "val_l1" in line][-1]
+    return row
+
+
+@pytest.mark.slow
+def test_ranks_and_micro_batches_give_the_same_weights() -> None:
+    run_here(*EXACT, "run=one")
+    reference, scores = tensors("one", 72), validation("one")
+    for micro in (6, 1):
+        run_here(*EXACT, f"run=m{micro}", f"micro_batch_size={micro}")
+        assert_close(tensors(f"m{micro}", 72), reference, 1e-9)
+    for ranks, micro in [(2, 3), (3, 4), (4, 1)]:
+        name = f"r{ranks}m{micro}"
+        launch(ranks, *EXACT, f"run={name}", f"micro_batch_size={micro}")
+        assert_close(tensors(name, 72), reference, 1e-9)
+        # Seven held-out samples don't divide by any of these; each counts once.
+        for key in ("val_l1", "val_psnr", "val_ssim", "val_d_on_held_out"):
+            assert validation(name)[key] == pytest.approx(scores[key], abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", ["group", "none", "sync_batch"])
+def test_ranks_give_the_same_weights_with_norm(norm: str) -> None:
+    options = (f"method.generator.norm={norm}", f"method.discriminator.norm={norm}")
+    run_here(*EXACT, *options, "run=one")
+    launch(2, *EXACT, *options, "run=two")
+    assert_close(tensors("one", 72), tensors("two", 72), 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [*VARIANTS, "survey"])
+def test_stopped_and_resumed_is_bit_identical(
+    variant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shorter length stops the run at a checkpoint, as a kill just after it would."""
+    arguments = SURVEY if variant == "survey" else (*BITS, *VARIANTS[variant])
+    run_here(*arguments, "run=whole")
+    run_here(*arguments, "run=parts", "length=32")
+    capsys.readouterr()
+    assert run_here(*arguments, "run=parts") == "finished"
+    assert capsys.readouterr().out.startswith("resuming at image 32\n")
+    assert_identical(tensors("whole", 64), tensors("parts", 64))
+    assert run_here(*arguments, "run=parts") == "finished"
+    assert capsys.readouterr().out.startswith("already finished")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_resumed_is_bit_identical_on_ranks(ranks: int) -> None:
+    arguments = (*BITS, *VARIANTS["everything"], "micro_batch_size=1")
+    launch(ranks, *arguments, "run=whole")
+    launch(ranks, *arguments, "run=parts", "length=32")
+    assert launch(ranks, *arguments, "run=parts").startswith("resuming at image 32\n")
+    assert_identical(tensors("whole", 64), tensors("parts", 64))
+
+
+def _kill(ranks: int, arguments: tuple[str, ...], after: float) -> None:
+    """SIGKILL the launcher and its ranks after some seconds, at whatever they are doing."""
+    process = subprocess.Popen(
+        command(ranks, *arguments),
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("variant", ["everything", "survey"])
+def test_killed_anywhere_is_bit_identical(variant: str, ranks: int) -> None:
+    arguments = SURVEY if variant == "survey" else (*BITS, *VARIANTS[variant])
+    arguments = (*arguments, "length=1600", "checkpoint.keep=3", "checkpoint.best=0")
+    launch(ranks, *arguments, "run=whole")
+    chance, kills = random.Random(ranks), 0
+    status = Path("runs/parts/status.json")
+    while not status.is_file() or json.loads(status.read_text())["state"] != "finished":
+        assert kills < 100, "it never gets to its end"
+        _kill(ranks, (*arguments, "run=parts"), chance.uniform(5, 15))
+        kills += 1
+    assert kills > 1, "killed too late"
+    assert_identical(tensors("whole", 1600), tensors("parts", 1600))
