@@ -123,11 +123,28 @@ def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
     return method
 
 
+def check_method(recipe: Recipe, method: Method) -> None:
+    """Raises ValueError, one line for each thing that the recipe asks of a method without it."""
+    phases = [phase.name for phase in method.phases]
+    problems = [
+        f"phases.{name}: found {name!r}, allowed: {', '.join(phases)}"
+        for name in recipe.phases
+        if name not in phases
+    ]
+    size = recipe.data.size
+    for name, network in method.networks.items():
+        smallest = getattr(network, "minimum_size", 1)
+        if min(size) < smallest:
+            problems.append(
+                f"data.size: found {list(size)}, the {name} needs [{smallest}, {smallest}] or more; "
+                "raise data.size, or choose another one or fewer of its layers"
+            )
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
 def phase_settings(recipe: Recipe, phases: list[str]) -> dict[str, Optimizer]:
-    """Each phase's optimiser: the common one with the phase's changes. Raises ValueError."""
-    unknown = [name for name in recipe.phases if name not in phases]
-    if unknown:
-        raise ValueError(f"phases: found {', '.join(unknown)}, allowed: {', '.join(phases)}")
+    """Each phase's optimiser: the common one with the phase's changes."""
     changes = {n: c.model_dump(exclude_none=True) for n, c in recipe.phases.items()}
     return {n: recipe.optimizer.model_copy(update=changes.get(n, {})) for n in phases}
 
@@ -143,18 +160,32 @@ def assemble(recipe: Recipe, world: World) -> Assembly:
     data = recipe.data
     wanted = sets.Wanted(recipe.name, data.source, data.target, data.labels, data.size, data.resize)
 
-    def opened(key: str, value: str | None) -> Shards:
+    problems: list[str] = []
+
+    def opened(key: str, value: str | None) -> Shards | None:
         def folder() -> Path:
             shards = sets.open_set(key, value, wanted)
             sets.check(key, shards, wanted)
             return shards.folder
 
-        return Shards.open(world.on_main(folder))
+        try:
+            return Shards.open(world.on_main(folder))
+        except ValueError as e:
+            problems.extend(str(e).splitlines())
+            return None
 
     train = opened("train", data.train)
-    held_out = sets.SYNTHETIC if data.train == sets.SYNTHETIC else data.validation
+    validation = data.validation
+    if data.train == sets.SYNTHETIC:
+        validation = None if train is None else sets.SYNTHETIC
+    held_out = opened("validation", validation) if validation else None
+    if train is None or problems:
+        raise ValueError("\n".join(dict.fromkeys(problems)))
+    if held_out is not None:
+        sets.check_alike(train, held_out, wanted)
     facts = sets.facts(train, wanted)
-    phases = [phase.name for phase in make_method(recipe, facts).phases]
+    method = make_method(recipe, facts)
+    check_method(recipe, method)
     precision = recipe.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(world.device) else "fp32"
@@ -162,11 +193,11 @@ def assemble(recipe: Recipe, world: World) -> Assembly:
         recipe=recipe,
         world=world,
         train=train,
-        held_out=opened("validation", held_out) if held_out else None,
+        held_out=held_out,
         fields=sets.fields(train, wanted),
         facts=facts,
         precision=precision,
         threads=threads,
         split=split,
-        settings=phase_settings(recipe, phases),
+        settings=phase_settings(recipe, [phase.name for phase in method.phases]),
     )

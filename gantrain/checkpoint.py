@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -67,13 +68,30 @@ def found(root: Path) -> list[Path]:
     return sorted(p.parent for p in root.glob("[0-9]*/state.json"))
 
 
+def _damaged(path: Path, error: Exception) -> ValueError:
+    reason = " ".join(str(error).split())
+    return ValueError(
+        f"checkpoint: {path} is damaged ({reason}); remove its folder, then the one before is used"
+    )
+
+
 def state(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    """Raises ValueError where a checkpoint can't be read."""
+    path = folder / "state.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
+        raise _damaged(path, e) from None
     return content
 
 
 def tensors(folder: Path, name: str) -> Tensors:
-    return load_file(folder / f"{name}.safetensors")
+    """Raises ValueError where a checkpoint can't be read."""
+    path = folder / f"{name}.safetensors"
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as e:
+        raise _damaged(path, e) from None
 
 
 def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> None:

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 from gantrain.console import complain, console, say
 
 _PACKAGE = Path(__file__).resolve().parent
+_PATIENCE_SECONDS = 10
 
 app = typer.Typer(
     help="Train image-to-image translation GANs.", no_args_is_help=True, add_completion=False,
@@ -30,13 +32,15 @@ def _reporting(work: Callable[[], None]) -> int:
             raise
         if os.environ.get("RANK", "0") == "0":
             complain(f"gantrain: {e}")
+        else:  # a launcher ends all ranks once one has left: rank 0 must have spoken by then
+            time.sleep(_PATIENCE_SECONDS)
         _tell_torchelastic(e)
         return 2 if isinstance(e, ValueError) else 1
     return 0
 
 
 def _is_ours(error: Exception) -> bool:
-    """Whether gantrain raised it; a ValueError from a library is a defect, and shows its traceback."""
+    """Whether gantrain raised it; a library's ValueError is a defect, and shows its traceback."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -80,7 +84,7 @@ def _import(module: str) -> None:
     sys.path.insert(0, os.getcwd())
     try:
         importlib.import_module(module)
-    except (ImportError, ValueError) as e:
+    except (ImportError, ValueError, TypeError) as e:
         raise ValueError(
             f"--import: cannot import {module!r} ({e}); give a module that Python finds"
         ) from None

@@ -39,16 +39,27 @@ class Translator:
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         state = checkpoint.state(folder)
-        saved = parse_yaml((folder / "recipe.yaml").read_text(encoding="utf-8"), str(folder))
-        self.recipe = recipe.from_dict(saved)
+        try:
+            saved = (folder / "recipe.yaml").read_text(encoding="utf-8")
+            self.source = Field.model_validate(state["fields"]["source"])
+            self.target = Field.model_validate(state["fields"]["target"])
+        except (OSError, KeyError, ValueError) as e:
+            raise ValueError(
+                f"checkpoint: {folder} is not whole ({type(e).__name__}); take another checkpoint"
+            ) from None
+        self.recipe = recipe.from_dict(parse_yaml(saved, str(folder / "recipe.yaml")))
         self.device = device
-        self.source = Field.model_validate(state["fields"]["source"])
-        self.target = Field.model_validate(state["fields"]["target"])
         self.method = make_method(self.recipe, state["facts"])
         kind = "networks" if self.recipe.ema.half_life is None else "ema"
         for name in self.method.inference:
             weights = checkpoint.tensors(folder, f"{kind}/{name}")
-            self.method.networks[name].load_state_dict(weights)
+            try:
+                self.method.networks[name].load_state_dict(weights)
+            except RuntimeError:
+                raise ValueError(
+                    f"checkpoint: the {name} in {folder} is not the one of its recipe.yaml; "
+                    "take another checkpoint"
+                ) from None
         self.method = self.method.to(device).requires_grad_(False)
         set_inference(self.method, **self.recipe.test_time.model_dump())
 
@@ -69,8 +80,8 @@ class Translator:
             batch = image if image.ndim == 4 else image[None]
             if batch.ndim != 4 or batch.shape[1] != normalised_channels(self.source):
                 raise ValueError(
-                    f"image: found shape {tuple(image.shape)}, allowed: (N, C, H, W) or (C, H, W) with "
-                    f"C = {normalised_channels(self.source)}"
+                    f"image: found shape {tuple(image.shape)}, allowed: (N, C, H, W) or "
+                    f"(C, H, W) with C = {normalised_channels(self.source)}"
                 )
             seed_all(self.recipe.seed)
             fakes = self.method.translate({"source": batch.to(self.device, torch.float32)})
@@ -86,7 +97,8 @@ class Translator:
             ids = image if image.mode in ("P", "L", "I;16") else None
             if ids is None:
                 raise ValueError(
-                    f"image: found mode {image.mode}, this model's source holds class ids: give mode L or P"
+                    f"image: found mode {image.mode}, this model's source holds class ids: "
+                    "give mode L or P"
                 )
             return np.asarray(ids)[..., None]
         wanted = {1: "L", 3: "RGB", 4: "RGBA"}.get(self.source.channels)
@@ -112,14 +124,12 @@ class Translator:
         """A file as the generator's source, HWC. Raises ValueError, naming the file."""
         try:
             image = decode(path.read_bytes(), self.source.kind)
-            if self.source.kind == "image" and image.dtype == np.uint8:
-                # Files a user has at hand are often grey, or carry alpha.
-                if self.source.channels == 3 and image.shape[2] in (1, 2, 4):
-                    image = (
-                        np.repeat(image[..., :1], 3, 2) if image.shape[2] < 3 else image[..., :3]
-                    )
+            eight_bit = self.source.kind == "image" and image.dtype == np.uint8
+            # Files a user has at hand are often grey, or carry alpha.
+            if eight_bit and self.source.channels == 3 and image.shape[2] in (1, 2, 4):
+                image = np.repeat(image[..., :1], 3, 2) if image.shape[2] < 3 else image[..., :3]
             check_source(image, self.source)
-        except Exception as e:
+        except (OSError, ValueError) as e:
             raise ValueError(f"{path}: {e}") from None
         return image
 
@@ -147,4 +157,7 @@ def load(path: str | Path, device: str | None = None) -> Translator:
     Raises ValueError where there is none.
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if chosen not in here and not (chosen == "cuda" and len(here) > 1):
+        raise ValueError(f"device: found {chosen!r}, allowed here: {', '.join(here)}")
     return Translator(find_checkpoint(path), torch.device(chosen))

@@ -31,7 +31,8 @@ def _length(value: Any) -> int | str:
     number = isinstance(images, int | float) and not isinstance(images, bool)
     if not number or images < 1 or images % 1:
         raise ValueError(
-            "allowed: a whole number of images (at least 1), or text like '20 epochs' or '5000 images'"
+            "allowed: a whole number of images (at least 1), or text like '20 epochs' or "
+            "'5000 images'"
         )
     return int(images)
 
@@ -72,7 +73,14 @@ def _plain(name: str) -> str:
     return name
 
 
+def _field(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise ValueError("allowed: a field of the data, whose name has letters, digits, _ and -")
+    return name
+
+
 Plain = Annotated[str, AfterValidator(_plain)]
+FieldName = Annotated[str, AfterValidator(_field)]
 
 
 class _Part(BaseModel):
@@ -87,9 +95,9 @@ class Data(_Part):
     validation: str | None = Field(
         None, description="held-out images, in any form that `train` takes"
     )
-    source: str = Field("left", description="the field that the generator sees")
-    target: str = Field("right", description="the field that it should produce")
-    labels: dict[str, Positive] = Field(
+    source: FieldName = Field("left", description="the field that the generator sees")
+    target: FieldName = Field("right", description="the field that it should produce")
+    labels: dict[str, Annotated[int, Field(ge=2, le=65536)]] = Field(
         {}, description="fields that hold class ids, and how many classes"
     )
     size: Size = Field((256, 256), description="height and width trained on, pixels")
@@ -121,9 +129,7 @@ class Data(_Part):
     def _are_used(cls, labels: dict[str, int], info: ValidationInfo) -> dict[str, int]:
         used = [info.data[role] for role in ("source", "target") if role in info.data]
         if len(used) == 2 and not set(labels) <= set(used):
-            raise ValueError(
-                f"allowed: {' and '.join(used)}, which are data.source and data.target"
-            )
+            raise ValueError(f"allowed: {' and '.join(used)} (data.source and data.target)")
         return labels
 
     @field_validator("resize")
@@ -254,8 +260,8 @@ class Recipe(_Part):
 # Keys that may differ between the run's start and its resumption. The data's fingerprint is
 # compared apart, so a data set may move.
 RESUMABLE = (
-    "name", "description", "run", "length", "micro_batch_size", "device", "threads", "log_every", "trackers",
-    "stop_signal", "max_nonfinite", "dry_run", "evaluate", "previews", "checkpoint",
+    "name", "description", "run", "length", "micro_batch_size", "device", "threads", "log_every",
+    "trackers", "stop_signal", "max_nonfinite", "dry_run", "evaluate", "previews", "checkpoint",
     "data.train", "data.validation", "data.workers", "data.max_bad_fraction",
 )  # fmt: skip
 

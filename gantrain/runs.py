@@ -7,9 +7,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gantrain import checkpoint
+from gantrain.overrides import parse_yaml
 from gantrain.recipe import Recipe, differences
 
 STATES = ("running", "unfinished", "finished", "failed")
@@ -22,19 +21,24 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        name = recipe.run or recipe.name
-        if "/" in name or name.startswith("."):
-            raise ValueError(f"run: found {name!r}, allowed: a plain name; the folder is runs/NAME")
-        self.folder = Path("runs") / name
+        self.folder = Path("runs") / (recipe.run or recipe.name)
         self.checkpoints = self.folder / "checkpoints"
         self.metrics = self.folder / "metrics.jsonl"
+        self.recipe = self.folder / "recipe.yaml"
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("a")
         except OSError as e:
             raise ValueError(
-                f"run: cannot write {self.folder} ({e.strerror}); start from a folder you may write to"
+                f"run: cannot write {self.folder} ({e.strerror}); start where you may write"
             ) from None
+        try:
+            self._take(recipe)
+        except ValueError:
+            self.close()
+            raise
+
+    def _take(self, recipe: Recipe) -> None:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -42,24 +46,29 @@ class Run:
                 f"run: {self.folder} is being written by another process ({self._writer()}); "
                 "wait for it, stop it, or choose run=OTHER"
             ) from None
-        checkpoint.clean(self.checkpoints)
         self._compare(recipe)
+        checkpoint.clean(self.checkpoints)
 
     def _writer(self) -> str:
         status = self.status()
         return f"process {status.get('process', '?')} on {status.get('host', '?')}"
 
     def _compare(self, recipe: Recipe) -> None:
-        path = self.folder / "recipe.yaml"
-        if checkpoint.found(self.checkpoints) and path.is_file():
-            before = yaml.safe_load(path.read_text(encoding="utf-8"))
-            changed = differences(before, recipe.dump())
-            if changed:
-                raise ValueError(
-                    f"run: {self.folder} was started with another recipe; "
-                    f"undo the changes or choose run=OTHER\n" + "\n".join(f"  {c}" for c in changed)
-                )
-        checkpoint.write_whole(path, recipe.yaml())
+        if not checkpoint.found(self.checkpoints) or not self.recipe.is_file():
+            return
+        before = parse_yaml(self.recipe.read_text(encoding="utf-8"), str(self.recipe))
+        changed = differences(before, recipe.dump())
+        if changed:
+            raise ValueError(
+                f"run: {self.folder} was started with another recipe; "
+                f"undo the changes or choose run=OTHER\n" + "\n".join(f"  {c}" for c in changed)
+            )
+
+    def begin(self, recipe: Recipe, images_seen: int) -> None:
+        """Say that the run goes on from there; what a refused start finds is left as it was."""
+        checkpoint.write_whole(self.recipe, recipe.yaml())
+        self.forget_after(images_seen)
+        self.set_status("running", images_seen)
 
     def latest(self) -> Path | None:
         folders = checkpoint.found(self.checkpoints)

@@ -17,6 +17,7 @@ from gantrain.assembly import ROLES, Assembly
 from gantrain.console import Display, say
 from gantrain.data.batch import normalise
 from gantrain.data.loader import Raw, training_loader
+from gantrain.data.shards import DamagedSample
 from gantrain.fitting import largest_micro_batch
 from gantrain.images import save_png
 from gantrain.method import Batch, Context
@@ -68,6 +69,10 @@ class Trainer:
             return self._end("finished" if self._loop() else "unfinished")
         except torch.OutOfMemoryError:
             raise self._failed(self._out_of_memory()) from None
+        except DamagedSample as e:
+            # From a loader's process it comes with a traceback, of which the last line is ours.
+            text = str(e).splitlines()[-1].rpartition("DamagedSample: ")[2]
+            raise self._failed(f"data: {text}; copy or prepare the data again") from None
         except RunStopped as e:
             raise self._failed(str(e)) from None
         except BaseException as e:
@@ -109,8 +114,7 @@ class Trainer:
                 recipe.test_time, recipe.seed, self.world.device, parts.dtype,
             )  # fmt: skip
         if self.run:
-            self.run.forget_after(self.images_seen)
-            self.run.set_status("running", self.images_seen)
+            self.run.begin(recipe, self.images_seen)
         tracking.start(self.world.accelerator, recipe.dump(), self.images_seen)
 
     def _end(self, state: str) -> str:

@@ -9,10 +9,10 @@ import numpy as np
 from rich.progress import track
 
 from gantrain.console import console, say
-from gantrain.data.decode import encode
+from gantrain.data.decode import EXTENSIONS, encode
 from gantrain.inference import Translator
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".npy")
+_SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
 
 
 def find_inputs(inputs: list[Path]) -> list[Path]:
@@ -56,6 +56,7 @@ def translate_files(
     there = [result for result in results.values() if result.exists()]
     if there:
         raise ValueError(f"--out: {there[0]} exists ({len(there)} in all); choose another folder")
+    new = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not os.access(out, os.W_OK):
@@ -81,9 +82,13 @@ def translate_files(
             for (file, _), fake in zip(batch, fakes, strict=True):
                 results[file].write_bytes(encode(fake, kind))
                 done.append(results[file])
+    if not done:
+        if new:
+            out.rmdir()
+        raise ValueError(
+            f"input: none of {len(files)} files could be translated; the first: {problems[0]}"
+        )
     for problem in problems:
         say(f"left out: {problem}")
-    if not done:
-        raise ValueError("input: none of the files could be translated")
     say(f"{len(done)} images in {out}")
     return done

@@ -41,13 +41,19 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
             f"precision: accelerate's configuration says {precision}, allowed: bf16 or no; "
             "change mixed_precision"
         )
-    accumulation = int(env.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1"))
-    if accumulation > 1:
+    steps = env.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    accumulation = int(steps) if steps.isdecimal() else 0
+    if accumulation < 1:
+        problems.append(
+            f"micro_batch_size: accelerate's configuration says {steps} accumulation steps, allowed: "
+            "a whole number (at least 1); change gradient_accumulation_steps"
+        )
+    elif accumulation > 1:
         world = int(env.get("WORLD_SIZE", "1"))
         if recipe.batch_size % (world * accumulation):
             problems.append(
-                f"batch_size: found {recipe.batch_size}, {world} ranks x {accumulation} accumulation "
-                f"need a multiple of {world * accumulation}"
+                f"batch_size: found {recipe.batch_size}, {world} ranks x {accumulation} "
+                f"accumulation need a multiple of {world * accumulation}"
             )
         else:
             take("micro_batch_size", recipe.batch_size // (world * accumulation), None)
@@ -56,7 +62,8 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
         take("compile", True, False)
     elif backend != "no":
         problems.append(
-            f"compile: accelerate's dynamo backend is {backend}, allowed: inductor or no"
+            f"compile: accelerate's dynamo backend is {backend}, allowed: inductor or no; "
+            "change dynamo_backend"
         )
     for engine in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):
         if env.get(f"ACCELERATE_USE_{engine}", "false").lower() in ("true", "1"):

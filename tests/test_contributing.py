@@ -1,6 +1,5 @@
 """CONTRIBUTING.md: the network from outside trains, and the map is the folder."""
 
-import os
 import re
 import subprocess
 import sys
@@ -8,9 +7,14 @@ from pathlib import Path
 
 import documents
 import pytest
-from conftest import ROOT, launch
+from conftest import ROOT
 
 QUICK = ("data.workers=0", "trackers=[]", "evaluate.max_samples=8", "precision=fp32", "device=cpu")
+
+
+def python(*arguments: str) -> None:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_code_is_short() -> None:
@@ -21,11 +25,7 @@ def test_the_code_is_short() -> None:
 @pytest.mark.slow
 def test_a_network_from_outside_trains() -> None:
     Path("mine.py").write_text(documents.block("CONTRIBUTING.md", "outside"))
-    done = subprocess.run(
-        [sys.executable, "mine.py"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    python("mine.py")
     assert '"finished"' in Path("runs/mine/status.json").read_text()
     assert "{name: mine, width: 8}" in Path("runs/mine/recipe.yaml").read_text()
 
@@ -35,8 +35,8 @@ def test_a_module_named_on_the_command_line_is_imported() -> None:
     Path("mine.py").write_text(documents.block("CONTRIBUTING.md", "outside"))
     command = [words for words in documents.commands("CONTRIBUTING.md") if "--import" in words]
     assert len(command) == 1
-    arguments = (*command[0][2:], *QUICK, "run=imported", "length=16")
-    launch(1, *arguments)
+    arguments = (*command[0][1:], *QUICK, "run=imported", "length=16")
+    python("-m", "gantrain", *arguments)
     assert "name: mine" in Path("runs/imported/recipe.yaml").read_text()
 
 

@@ -34,7 +34,7 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.module and node.level == 0, f"{path}: relative import"
+            assert node.level == 0, f"{path}: relative import"
             full = {alias.name: f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in MODULES else node.module for name in full.values()}
     return found
@@ -42,7 +42,7 @@ def imports(path: Path) -> set[str]:
 
 def part(module: str) -> str:
     """`unet` of networks is of the part `networks`."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def lines(path: Path) -> int:
@@ -111,7 +111,8 @@ def test_files_are_small() -> None:
 def test_every_recipe_is_whole(path: Path) -> None:
     loaded = recipe.load(str(path))
     assert loaded.name == path.stem
-    assert loaded.description and "\n" not in loaded.description
+    assert loaded.description
+    assert "\n" not in loaded.description
     if path.stem.endswith("_paper"):
         assert loaded.batch_size == 1
     else:

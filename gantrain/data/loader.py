@@ -66,7 +66,7 @@ class _Stream(Dataset[Any]):
             except DamagedSample as e:
                 damaged.append(str(e))
                 if len(damaged) == 100:
-                    raise ValueError(f"100 damaged samples in a row, the last: {e}") from None
+                    raise DamagedSample(f"100 damaged samples in a row, the last: {e}") from None
                 index = int(substitutes.integers(len(self.shards)))
 
 

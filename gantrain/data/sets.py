@@ -55,7 +55,7 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
 def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
     instead = "data=synthetic tries the recipe" if key == "train" else "data.validation=null"
     if value is None:
-        raise ValueError(f"not set; give a folder of shards or images, or {instead}")
+        raise ValueError(f"not set; give a folder of shards or images; {instead}")
     if value == SYNTHETIC:
         return Shards.open(_draw(key, wanted))
     if "://" in value or value.startswith("pipe:"):
@@ -67,7 +67,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
     if not folder.is_dir():
         usual = "check the path (relative to where you start)"
         advice = HOW_TO.get(wanted.recipe.split("_")[0], usual) if key == "train" else usual
-        raise ValueError(f"no folder {folder}; {advice}, or {instead}")
+        raise ValueError(f"no folder {folder}; {advice}; {instead}")
     if (folder / "index.json").is_file():
         return Shards.open(folder)
     if any(folder.glob("*.tar")):

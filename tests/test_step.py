@@ -1,0 +1,199 @@
+"""One step of the engine: no host reads, non-finite gradients, compiled graphs, phases."""
+
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch._dynamo.utils import counters
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+from gantrain.component import build
+from gantrain.engine import Engine
+from gantrain.method import Batch, Context, Method, Phase, Terms, frozen
+from gantrain.methods import METHODS
+from gantrain.recipe import Optimizer
+
+B = 4  # batch
+SMALL_GENERATOR = {"name": "unet", "width": 8, "levels": 3, "norm": "instance", "dropout": 0.0}
+SMALL_DISCRIMINATOR = {"name": "patchgan", "width": 8, "layers": 1, "norm": "instance"}
+METHOD = {"name": "pix2pix", "generator": SMALL_GENERATOR, "discriminator": SMALL_DISCRIMINATOR}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "pix2pix": METHOD,
+    "everything": {
+        **METHOD,
+        "generator": {**SMALL_GENERATOR, "norm": "batch", "dropout": 0.5},
+        "discriminator": {**SMALL_DISCRIMINATOR, "spectral_norm": True, "norm": "batch"},
+        "penalty": {"name": "r1", "every": 1},
+        "pool": 8,
+        "feature_matching": 1.0,
+    },
+    "wgan": {**METHOD, "adversarial": "wgan", "penalty": "gradient_penalty"},
+    "survey": {"name": "survey"},
+}
+
+
+def make(
+    method: Any,
+    size: int = 32,
+    fake: bool = False,
+    dtype: torch.dtype = torch.float32,
+    **options: Any,
+) -> tuple[Engine, Batch]:
+    """An engine and a batch; the survey's discriminator needs 64 pixels."""
+    torch.manual_seed(0)
+    if isinstance(method, dict):
+        size = 64 if method["name"] == "survey" else size
+        method = build(METHODS, method, source_channels=3, target_channels=3)
+    if fake:
+        options["distributed"] = False  # fake parameters can't be converted in place
+    else:
+        method = method.to(dtype).to(memory_format=torch.channels_last)
+    settings = {phase.name: Optimizer(lr=1e-3, clip=1.0) for phase in method.phases}
+    engine = Engine(method, Accelerator(cpu=True), settings, seed=0, ema_half_life=100, **options)
+    batch = {k: torch.rand(B, 3, size, size, dtype=dtype) * 2 - 1 for k in ("source", "target")}
+    return engine, batch
+
+
+def step(engine: Engine, batch: Batch, number: int = 0) -> None:
+    positions = tuple(range(number * B, (number + 1) * B))
+    rates = {turn.phase.name: 1e-3 for turn in engine.turns}
+    engine.step([batch], [Context(0, number * B, B, positions)], rates)
+
+
+def weights(engine: Engine) -> dict[str, Tensor]:
+    return {k: v.clone() for k, v in engine.method.networks.state_dict().items()}
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_step_never_reads_the_device(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under fake tensors every read by the host raises; a few steps see the pool full too."""
+    # The average is a deep copy of the method; its fake tensors must stay in the same mode.
+    monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda self, memo: self, raising=False)
+
+    def copied(self: Tensor, memo: Any) -> Tensor:
+        copy = self.detach().clone()
+        return nn.Parameter(copy) if isinstance(self, nn.Parameter) else copy
+
+    monkeypatch.setattr(FakeTensor, "__deepcopy__", copied, raising=False)
+    with FakeTensorMode():
+        engine, batch = make(OPTIONS[options], fake=True)
+        for number in range(4):
+            step(engine, batch, number)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+@pytest.mark.parametrize("options", OPTIONS)
+def test_step_never_waits_for_the_gpu(options: str) -> None:
+    torch.manual_seed(0)
+    method = build(METHODS, OPTIONS[options], source_channels=3, target_channels=3).cuda()
+    settings = {phase.name: Optimizer(clip=1.0) for phase in method.phases}
+    engine = Engine(method, Accelerator(), settings, seed=0, bf16=True, ema_half_life=100)
+    batch = {k: torch.rand(B, 3, 64, 64, device="cuda") for k in ("source", "target")}
+    step(engine, batch, 0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        step(engine, batch, 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> None:
+    engine, batch = make(OPTIONS[options])
+    context = Context(0, 0, B, tuple(range(B)))
+    carried: list[Batch | None] = [None]
+    for turn in engine.turns:
+        others = [p for t in engine.turns if t is not turn for p in t.parameters]
+        for p in others:
+            p.grad = None
+        with frozen(turn.others):
+            engine.accumulate(turn, [batch], [context], carried)
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in turn.parameters)
+        assert all(p.grad is None for p in others)
+    assert all(p.requires_grad for turn in engine.turns for p in turn.parameters)
+
+
+@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey"])
+def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
+    engine, batch = make(OPTIONS[options])
+    step(engine, batch, 0)
+    before, averaged = weights(engine), engine.ema.method.networks.state_dict()
+    averaged = {k: v.clone() for k, v in averaged.items()}
+    pool = getattr(engine.method, "pool", None)
+    stored = {k: v.clone() for k, v in pool.state_dict().items()} if pool else {}
+    broken = {**batch, "source": batch["source"] * float("nan")}
+    step(engine, broken, 1)
+    after = weights(engine)
+    for name, value in before.items():
+        if "num_batches_tracked" not in name:
+            assert torch.equal(value, after[name]), name
+    for name, value in engine.ema.method.networks.state_dict().items():
+        assert torch.equal(value, averaged[name]), name
+    for slot, images in stored.items():
+        assert torch.equal(pool.state_dict()[slot], images)
+    assert engine.nonfinite.item() == engine.worst.item() == 1
+    step(engine, batch, 2)  # and the next one goes on, as if there had been none before
+    assert engine.nonfinite.item() == 1
+    assert engine.in_a_row.item() == 0
+    assert all(v.isfinite().all() for v in weights(engine).values())
+    assert any(not torch.equal(v, before[k]) for k, v in weights(engine).items())
+
+
+def test_optimizer_counts_only_the_steps_it_took() -> None:
+    engine, batch = make(METHOD)
+    step(engine, batch, 0)
+    step(engine, {**batch, "source": batch["source"] * float("inf")}, 1)
+    steps = [s["step"].item() for t in engine.turns for s in t.optimizer.state.values()]
+    assert set(steps) == {1.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", ["pix2pix", pytest.param("wgan", marks=pytest.mark.exhaustive)]
+)
+def test_compiled_equals_eager(options: str) -> None:
+    # In float32, Adam blows up the rounding noise of biases whose gradient is zero.
+    eager, batch = make(OPTIONS[options], dtype=torch.float64)
+    torch._dynamo.reset()
+    counters.clear()
+    compiled, _ = make(OPTIONS[options], dtype=torch.float64, compile=True)
+    for number in range(2):
+        step(eager, batch, number)
+        step(compiled, batch, number)
+    assert counters["stats"]["unique_graphs"] > 1
+    for name, value in weights(compiled).items():
+        assert torch.allclose(value, weights(eager)[name], rtol=0, atol=1e-9), name
+
+
+def test_frozen_network_is_advanced_only_in_its_own_turn() -> None:
+    """Spectral norm iterates once a step, however often the discriminator is called."""
+    discriminator = {**SMALL_DISCRIMINATOR, "spectral_norm": True}
+    engine, batch = make({**METHOD, "discriminator": discriminator, "feature_matching": 1.0})
+    layer = engine.turns[1].advancing[0]
+    calls = []
+    layer.advance = lambda: calls.append(1)
+    step(engine, batch, 0)
+    assert len(calls) == 1
+
+
+def test_phases_that_share_a_network_are_refused() -> None:
+    class Shared(Method):
+        def __init__(self) -> None:
+            super().__init__()
+            self.networks = nn.ModuleDict({"generator": nn.Conv2d(3, 3, 1)})
+            self.auxiliary, self.pools = nn.ModuleDict(), {}
+            self.phases = (
+                Phase("a", ("generator",), self.terms),
+                Phase("b", ("generator",), self.terms),
+            )
+
+        def terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+            return Terms({"loss": self.translate(batch).mean()})
+
+        def translate(self, batch: Batch) -> Tensor:
+            return self.networks["generator"](batch["source"])
+
+    with pytest.raises(ValueError, match="each network has one phase"):
+        make(Shared())
