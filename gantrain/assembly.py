@@ -100,7 +100,7 @@ class Assembly:
         mib = plan.memory(method.to(self.dtype), self.recipe.ema.half_life is not None)
         counts = [f"{n} {plan.parameters(m):,}" for n, m in method.networks.items()]
         lines = [
-            f"data: {self.epoch:,} images an epoch, {self.total:,} to train on, from {self.train.folder}",
+            f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.folder}",
             f"parameters: {', '.join(counts)}",
             "MiB per rank: " + ", ".join(f"{n} {amount:,.1f}" for n, amount in mib.items()),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
@@ -110,8 +110,8 @@ class Assembly:
             padded = tuple(-(-s // multiple) * multiple for s in size)
             if padded != tuple(size):
                 lines.append(
-                    f"note: {name} pads {size[0]}x{size[1]} to {padded[0]}x{padded[1]} and crops the "
-                    f"result; sizes that {multiple} divides, or fewer levels, save that work"
+                    f"note: {name} pads {size[0]}x{size[1]} to {padded[0]}x{padded[1]} and crops "
+                    f"the result; sizes that {multiple} divides, or fewer levels, save that work"
                 )
         return lines
 

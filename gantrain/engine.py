@@ -150,6 +150,12 @@ class Engine:
         self.in_a_row = (self.in_a_row + bad) * bad
         self.worst = torch.maximum(self.worst, self.in_a_row)
 
+    def read_nonfinite(self) -> tuple[int, int]:
+        """Steps undone so far, and the most in a row since the last call. Reads the device."""
+        counts = int(self.nonfinite), int(self.worst)
+        self.worst.zero_()
+        return counts
+
     def accumulate(
         self,
         turn: Turn,

@@ -1,12 +1,18 @@
-"""What of an engine goes into a checkpoint, and back."""
+"""What of a run goes into a checkpoint, and back."""
 
+import json
+import sys
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from gantrain import checkpoint
+from gantrain.assembly import Assembly
 from gantrain.checkpoint import Tensors
 from gantrain.engine import Engine
+from gantrain.runs import Run
+from gantrain.validation import LARGER_IS_BETTER
 from gantrain.world import World
 
 
@@ -31,11 +37,31 @@ def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
     return files
 
 
-def restore(engine: Engine, folder: Path, world: World, slots: range) -> None:
-    """Put a checkpoint's tensors into a new engine, on any number of ranks.
+def save(
+    run: Run | None, parts: Assembly, engine: Engine, images_seen: int, metrics: dict[str, float]
+) -> None:
+    """Write a checkpoint and delete those no longer kept. Every rank calls it, rank 0 writes."""
+    tensors = snapshot(engine, parts.world)
+    if run is None:
+        return
+    state = {
+        "images_seen": images_seen,
+        "fingerprint": parts.train.fingerprint,
+        "ranks": parts.world.size,
+        "micro_batch_size": parts.split.micro_batch_size,
+        "metrics": metrics,
+        "facts": parts.facts,
+        "fields": {r: json.loads(f.model_dump_json()) for r, f in parts.fields.items()},
+        "versions": {"torch": torch.__version__, "python": sys.version.split()[0]},
+    }
+    run.set_status("running", images_seen)
+    checkpoint.save(run.checkpoints, parts.recipe.yaml(), tensors, state)
+    kept, metric = parts.recipe.checkpoint, parts.recipe.evaluate.best_by
+    checkpoint.prune(run.checkpoints, kept.keep, kept.best, metric, LARGER_IS_BETTER[metric])
 
-    slots: of the batch, this rank's; pools of other slots are other ranks' to keep.
-    """
+
+def restore(engine: Engine, folder: Path, parts: Assembly) -> None:
+    """Put a checkpoint's tensors into a new engine, on any number of ranks."""
     method, names = engine.method, _names(engine)
     for name, network in method.networks.items():
         network.load_state_dict(checkpoint.tensors(folder, f"networks/{name}"))
@@ -46,7 +72,8 @@ def restore(engine: Engine, folder: Path, world: World, slots: range) -> None:
     for turn in engine.turns:
         saved = checkpoint.tensors(folder, f"optimizers/{turn.phase.name}")
         checkpoint.restore_optimizer(turn.optimizer, names, saved)
+    slots = parts.split.slots(parts.world.rank)  # the pools of other slots are other ranks'
     for name, pool in method.pools.items():
         saved = checkpoint.tensors(folder, f"pools/{name}")
-        own = {k: v.to(world.device) for k, v in saved.items() if int(k) in slots}
+        own = {k: v.to(parts.world.device) for k, v in saved.items() if int(k) in slots}
         pool.load_state_dict(own)

@@ -31,7 +31,7 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def start(accelerator: Accelerator, recipe: dict[str, Any], images_seen: int) -> None:
     """Open the trackers; TensorBoard drops what the resumed run will write again."""
     settings = {"tensorboard": {"purge_step": images_seen + 1}}
-    accelerator.init_trackers("logs", config=_flat(recipe), init_kwargs=settings)
+    accelerator.init_trackers("gantrain", config=_flat(recipe), init_kwargs=settings)
 
 
 def log_preview(accelerator: Accelerator, picture: np.ndarray, images_seen: int) -> None:

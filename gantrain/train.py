@@ -16,3 +16,8 @@ if __name__ == "__main__":
     from gantrain.cli import train_main
 
     sys.exit(train_main(sys.argv[1:]))
+else:
+    # `gantrain.train` is a function as well; importing this file must not hide it.
+    from gantrain.api import train
+
+    sys.modules[__name__] = train  # type: ignore[assignment]

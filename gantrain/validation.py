@@ -8,13 +8,13 @@ import torch.distributed as dist
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
+from gantrain.assembly import Assembly
 from gantrain.data.batch import normalise
-from gantrain.data.loader import View, held_out_batches
-from gantrain.data.shards import Field, Shards
+from gantrain.data.loader import held_out_batches
+from gantrain.data.shards import Shards
 from gantrain.engine import seed_all
 from gantrain.images import sheet, viewable
 from gantrain.method import Batch, Method, is_random_at_test, set_inference
-from gantrain.recipe import TestTime
 
 LARGER_IS_BETTER = {"l1": False, "psnr": True, "ssim": True}
 
@@ -22,39 +22,30 @@ LARGER_IS_BETTER = {"l1": False, "psnr": True, "ssim": True}
 class HeldOut:
     """A validation set as a method sees it. Sample i is the same on any number of ranks."""
 
-    def __init__(
-        self,
-        shards: Shards,
-        view: View,
-        fields: dict[str, Field],
-        names: dict[str, str],
-        test_time: TestTime,
-        seed: int,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> None:
-        self.shards, self.view, self.fields, self.names = shards, view, fields, names
-        self.test_time, self.seed, self.device, self.dtype = test_time, seed, device, dtype
-        # Where an output depends on its batch or on chance, a batch of one makes it the sample's own.
-        self.batch_size = (
-            1 if is_random_at_test(test_time.dropout, test_time.batch_statistics) else 8
-        )
+    def __init__(self, parts: Assembly, shards: Shards) -> None:
+        self.parts, self.shards, self.test_time = parts, shards, parts.recipe.test_time
+        # Where an output depends on its batch or on chance, a batch of one makes it its own.
+        alone = is_random_at_test(self.test_time.dropout, self.test_time.batch_statistics)
+        self.batch_size = 1 if alone else 8
 
     def _batches(self, indices: range) -> Iterator[Batch]:
-        for raw in held_out_batches(self.shards, self.view, indices, self.batch_size):
-            seed_all(self.seed, raw.positions[0])
+        parts, device = self.parts, self.parts.world.device
+        view = parts.view(training=False)
+        for raw in held_out_batches(self.shards, view, indices, self.batch_size):
+            seed_all(parts.recipe.seed, raw.positions[0])
             yield {
-                role: normalise(raw.fields[self.names[role]], field, self.dtype, self.device)
-                for role, field in self.fields.items()
+                role: normalise(raw.fields[parts.names[role]], field, parts.dtype, device)
+                for role, field in parts.fields.items()
             }
 
     @torch.no_grad()
-    def metrics(self, method: Method, rank: int, world: int, most: int | None) -> dict[str, float]:
+    def metrics(self, method: Method, most: int | None) -> dict[str, float]:
         """Means over the set, each sample once over all ranks; float64 sums, one reduction.
 
         l1 in [-1, 1]; psnr in dB, the mean of each image's; ssim with its 11x11 Gaussian.
         """
         set_inference(method, **self.test_time.model_dump())
+        rank, world = self.parts.world.rank, self.parts.world.size
         total = min(len(self.shards), most or len(self.shards))
         sums: dict[str, Tensor] = {}
         for batch in self._batches(range(rank, total, world)):
@@ -70,11 +61,8 @@ class HeldOut:
                 sums[name] = sums.get(name, 0) + value.sum()
         # A rank may have had no sample; it has to know the names all the same.
         names = ["l1", "psnr", "ssim", *(n for n in sorted(sums) if n not in LARGER_IS_BETTER)]
-        if world > 1:
-            every: list[list[str]] = [[]] * world
-            dist.all_gather_object(every, names)
-            names = max(every, key=len)
-        zero = torch.zeros((), dtype=torch.float64, device=self.device)
+        names = max(self.parts.world.gather(names), key=len)
+        zero = torch.zeros((), dtype=torch.float64, device=self.parts.world.device)
         stacked = torch.stack([sums.get(name, zero) for name in names])
         if world > 1:
             dist.all_reduce(stacked)
@@ -86,9 +74,9 @@ class HeldOut:
         set_inference(method, **self.test_time.model_dump())
         columns: list[list[np.ndarray]] = [[], [], []]
         for batch in self._batches(range(min(samples, len(self.shards)))):
-            columns[0].append(viewable(batch["source"], self.fields["source"]))
-            columns[1].append(viewable(method.translate(batch), self.fields["target"]))
-            columns[2].append(viewable(batch["target"], self.fields["target"]))
+            columns[0].append(viewable(batch["source"], self.parts.fields["source"]))
+            columns[1].append(viewable(method.translate(batch), self.parts.fields["target"]))
+            columns[2].append(viewable(batch["target"], self.parts.fields["target"]))
         return sheet([np.concatenate(column) for column in columns])
 
 

@@ -21,10 +21,10 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 
-# Parts that know nothing of training: they serve whoever uses them.
-SERVANTS = ("checkpoint", "component", "data", "ema", "losses", "meters", "method", "metrics")
-SERVANTS = (*SERVANTS, "networks", "pool", "schedule")
-MASTERS = {"api", "assembly", "cli", "engine", "inference", "recipe", "train", "trainer"}
+# Parts that know nothing of the ones that train.
+BELOW = ("checkpoint", "component", "data", "ema", "losses", "meters", "method", "metrics")
+BELOW = (*BELOW, "networks", "pool", "schedule")
+ABOVE = {"api", "assembly", "cli", "engine", "inference", "recipe", "train", "trainer"}
 
 
 def imports(path: Path) -> set[str]:
@@ -71,16 +71,16 @@ def test_networks_and_losses_stand_alone(folder: str) -> None:
             assert ours or others, f"{file} imports {name}"
 
 
-@pytest.mark.parametrize("name", sorted(n for n in MODULES if part(n) in SERVANTS))
-def test_servants_know_no_master(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(n for n in MODULES if part(n) in BELOW))
+def test_parts_below_know_none_above(name: str) -> None:
     known = {part(other) for other in imports(MODULES[name]) if other.startswith("gantrain")}
-    assert known & (MASTERS | {"methods"}) == set()
+    assert known & (ABOVE | {"methods"}) == set()
 
 
 @pytest.mark.parametrize("name", sorted(n for n in MODULES if part(n) == "methods"))
-def test_methods_know_no_master(name: str) -> None:
+def test_methods_know_none_above(name: str) -> None:
     known = {part(other) for other in imports(MODULES[name]) if other.startswith("gantrain")}
-    assert known & MASTERS == set()
+    assert known & ABOVE == set()
 
 
 def test_modules_bear_no_name_of_others() -> None:

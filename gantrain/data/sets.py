@@ -84,7 +84,7 @@ def _pack(folder: Path, wanted: Wanted) -> Path:
             classes=max(wanted.labels.values(), default=None),
         )
     except ValueError as e:
-        if " --" not in str(e):
+        if "--" not in str(e):
             raise
         command = f"`gantrain prepare {folder} --out OUT`"
         raise ValueError(f"{e}; that is an option of {command}, whose OUT you give here") from None

@@ -43,7 +43,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        return cast(Tensor, _outside_graph()(self, input))
+        return _outside_graph()(self, input)
 
 
 def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:

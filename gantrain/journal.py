@@ -1,0 +1,76 @@
+"""What a run tells while it goes: console, metrics.jsonl, trackers, previews; and its speed."""
+
+import contextlib
+import datetime
+import resource
+import sys
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from gantrain import tracking
+from gantrain.console import Display
+from gantrain.images import save_png
+from gantrain.runs import Run
+from gantrain.world import World
+
+
+class Journal:
+    """One on every rank; only rank 0, which has the `run`, writes."""
+
+    def __init__(
+        self, world: World, run: Run | None, display: Display, epoch: int, images_seen: int
+    ) -> None:
+        self.world, self.run, self.display, self.epoch = world, run, display, epoch
+        self._reset(images_seen)
+
+    def _reset(self, images_seen: int) -> None:
+        self._clock, self._waited, self._since = time.perf_counter(), 0.0, images_seen
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around fetching a batch."""
+        before = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - before
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Leave evaluation and saving out of images per second."""
+        before = time.perf_counter()
+        yield
+        self._clock += time.perf_counter() - before
+
+    def speed(self, images_seen: int) -> dict[str, float]:
+        """Since the last call."""
+        seconds = time.perf_counter() - self._clock
+        speed = {
+            "images_per_second": (images_seen - self._since) / seconds,
+            "data_wait": self._waited / seconds,
+        }
+        self._reset(images_seen)
+        return speed
+
+    def record(self, images_seen: int, values: dict[str, float]) -> None:
+        self.display.show(images_seen, values)
+        self.world.accelerator.log(values, step=images_seen)
+        if self.run:
+            now = datetime.datetime.now().isoformat(timespec="seconds")
+            epoch = round(images_seen / self.epoch, 4)
+            self.run.log({"images_seen": images_seen, "epoch": epoch, "time": now, **values})
+
+    def preview(self, images_seen: int, picture: np.ndarray) -> None:
+        """An HW3 uint8 sheet."""
+        assert self.run
+        save_png(picture, self.run.folder / "previews" / f"{images_seen:09d}.png")
+        tracking.log_preview(self.world.accelerator, picture, images_seen)
+
+
+def memory_gib(device: torch.device) -> float:
+    """The peak of the GPU's memory, or of the process where there is none."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 2**10 if sys.platform == "linux" else 1  # ru_maxrss is in KiB there, bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

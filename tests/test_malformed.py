@@ -1,0 +1,788 @@
+"""What a user can get wrong: one clear line for each mistake, status 2, nothing made or lost."""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from typer.testing import CliRunner
+
+from gantrain import plan
+from gantrain.cli import app, train_main
+from gantrain.data.decode import encode
+from gantrain.data.prepare import prepare
+
+Make = Callable[[Path], object]  # lays out files in the test's folder
+
+# Enough of a recipe to be right without what a case adds; drawn data of a small size.
+QUICK = ("recipe=quickstart", "data.size=[32,32]", "data.workers=0", "precision=fp32")
+
+# A tiny pix2pix on side-by-side images of 32x64 pixels.
+PAIRS = (
+    "recipe=pix2pix",
+    "data.size=[32,32]",
+    "data.resize=null",
+    "data.workers=0",
+    "method.generator.width=4",
+    "method.generator.levels=2",
+    "method.discriminator.width=4",
+    "method.discriminator.layers=1",
+    "batch_size=4",
+    "length=8",
+    "precision=fp32",
+    "device=cpu",
+    "trackers=[]",
+)
+LABELS = (*PAIRS, "data.source=label", "data.target=image", "data.labels={label: 4}")
+TRAIN = (*PAIRS, "data=images")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Arguments, the texts that the complaint must hold, and what lies in the folder before."""
+
+    words: tuple[str, ...]
+    says: tuple[str, ...]
+    make: Make | None = None
+    lines: int = 1
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Every file's content, and None for folders."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@contextmanager
+def nothing_changes(cache: Path) -> Iterator[None]:
+    """The working folder stays as it is; the cache may get whole data sets, but no leftovers."""
+    before = snapshot(Path.cwd())
+    yield
+    assert snapshot(Path.cwd()) == before
+    assert not [path for path in cache.rglob(".*") if path.name.startswith(".")]
+
+
+def assert_complaint(text: str, case: Case) -> None:
+    lines = [line for line in text.splitlines() if line.strip()]
+    assert len(lines) == case.lines, text
+    assert "Traceback" not in text
+    for part in case.says:
+        assert part in text, (part, text)
+
+
+def refused(case: Case, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`gantrain train` with the case's words, in this process."""
+    if case.make:
+        case.make(Path.cwd())
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch, nothing_changes(cache):
+        for name, value in case.environment:
+            patch.setenv(name, value)
+        status = train_main(list(case.words))
+    assert_complaint(capsys.readouterr().err, case)
+    assert status == 2
+
+
+# -- recipes and overrides -------------------------------------------------------------------------
+
+
+def quick(*words: str, says: tuple[str, ...], lines: int = 1) -> Case:
+    return Case((*QUICK, *words), says, lines=lines)
+
+
+RECIPES = {
+    "unknown key": quick("colour=red", says=("colour: unknown key", "allowed: description, run")),
+    "misspelt key": quick(
+        "batchsize=8", says=("batchsize: unknown key", "did you mean batch_size")
+    ),
+    "misspelt inner key": quick("optimizer.betass=1", says=("optimizer.betass", "mean betas?")),
+    "extends as override": quick("extends=pix2pix", says=("extends: unknown key",)),
+    "text for a number": quick("batch_size=eight", says=("'eight'", "a whole number (at least 1)")),
+    "quoted number": quick('optimizer.lr="1e-4"', says=("'1e-4'", "a number (above 0)")),
+    "truth for a number": quick("batch_size=yes", says=("batch_size: found true", "whole number")),
+    "fraction": quick("batch_size=8.5", says=("found 8.5", "a whole number")),
+    "null": quick("batch_size=", says=("batch_size: found null", "a whole number")),
+    "mapping for a number": quick("batch_size.x=3", says=("found {'x': 3}", "a whole number")),
+    "number for a mapping": quick("optimizer=5", says=("optimizer: found 5", "a mapping")),
+    "out of range": quick("optimizer.lr=-1", says=("optimizer.lr: found -1", "above 0")),
+    "infinite": quick("optimizer.lr=.inf", says=("optimizer.lr: found inf", "above 0")),
+    "too few values": quick("optimizer.betas=[0.5]", says=("betas: found [0.5]", "2 values")),
+    "range of a phase": quick(
+        "phases.generator.betas=[0,3]", says=("phases.generator.betas: found [0, 3]", "below 1")
+    ),
+    "unknown choice": quick("optimizer.name=sgd", says=("found 'sgd'", "allowed: adam, adamw")),
+    "number or auto": quick("data.workers=-1", says=("found -1", "(at least 0) or auto")),
+    "seed": quick("seed=-1", says=("seed: found -1", "at least 0")),
+    "size": quick("data.size=256", says=("data.size: found 256", "2 values in brackets")),
+    "flip": quick("data.flip=maybe", says=("data.flip: found 'maybe'", "true or false")),
+    "crop larger than the image": quick(
+        "data.resize=[16,64]", says=("data.resize: found [16, 64]", "[32, 32] or more")
+    ),
+    "length 0": quick("length=0", says=("length: found 0", "at least 1")),
+    "length in minutes": quick("length=5 minutes", says=("'5 minutes'", "'20 epochs'")),
+    "half an image": quick("log_every=0.5 images", says=("log_every: found '0.5 images'",)),
+    "negative length": quick("ema.half_life=-1 epochs", says=("ema.half_life: found '-1 epochs'",)),
+    "fp16": quick("precision=fp16", says=("'fp16'", "loss scale", "allowed: auto, bf16, fp32")),
+    "precision": quick("precision=int8", says=("found 'int8'", "auto, bf16, fp32, fp64")),
+    "unknown signal": quick("stop_signal=SIGFOO", says=("found 'SIGFOO'", "such as SIGUSR1")),
+    "signal nobody catches": quick("stop_signal=SIGKILL", says=("'SIGKILL'", "can be caught")),
+    "unknown tracker": quick("trackers=[wandbb]", says=("found 'wandbb'", "tensorboard, wandb")),
+    "tracker without brackets": quick("trackers=wandb", says=("found 'wandb'", "in brackets")),
+    "run in another folder": quick("run=../x", says=("run: found '../x'", "a plain name")),
+    "method": quick("method=cyclegan", says=("method: found 'cyclegan'", "pix2pix, survey")),
+    "component": quick("method.generator=unett", says=("found 'unett'", "resnet, unet")),
+    "discriminator as generator": quick(
+        "method.generator=patchgan", says=("method.generator: found 'patchgan'", "resnet, unet")
+    ),
+    "generator as discriminator": quick(
+        "method.discriminator=unet", says=("method.discriminator: found 'unet'", "whole_image")
+    ),
+    "component's option": quick(
+        "method.generator.widht=8", says=("method.generator.widht: unknown key", "mean width?")
+    ),
+    "component's range": quick(
+        "method.generator.levels=1", says=("method.generator.levels: found 1", "at least 2")
+    ),
+    "component's choice": quick(
+        "method.generator.norm=layer", says=("found 'layer'", "instance, batch, sync_batch")
+    ),
+    "component's list": quick(
+        "method.generator={name: encoder_decoder, widths: []}", says=("widths: found []",)
+    ),
+    "option of another method": quick(
+        "method={name: survey, generator: unet}", says=("method.generator: unknown key", "l1, l2")
+    ),
+    "labels of no used field": quick(
+        "data.labels.lable=9", says=("data.labels: found", "label and photo")
+    ),
+    "source is target": quick("data.source=photo", says=("data.target:", "data.source=photo")),
+    "field's name": quick("data.source=../x", says=("data.source: found '../x'", "a field")),
+    "all at once": quick(
+        "batchsize=1",
+        "optimizer.lr=0",
+        "method.generator.norm=x",
+        "data.size=[0,1]",
+        "length=soon",
+        says=("batchsize:", "optimizer.lr:", "generator.norm:", "data.size:", "length:"),
+        lines=5,
+    ),
+    "contradiction of the data": quick(
+        "method.generator.in_channels=4", says=("in_channels", "recipe says 4", "data give 10")
+    ),
+    "phase": quick("phases.gen.lr=1e-4", says=("'gen'", "allowed: generator, discriminator")),
+    "too small for the discriminator": quick(
+        "method.discriminator.layers=5",
+        says=("data.size: found [32, 32]", "discriminator needs [", "or more"),
+    ),
+    "too small to draw": quick("data.size=[8,8]", says=("data.train: 8x8 is too small", "16x16")),
+    "micro-batch": quick(
+        "batch_size=8", "micro_batch_size=3", says=("micro_batch_size: found 3", "8, 4, 2, 1")
+    ),
+    "override without a value": quick("batch_size", says=("found 'batch_size'", "a.b.c=value")),
+    "override without a key": quick("=5", says=("found '=5'", "key=value")),
+    "override with two dots": quick("a..b=1", says=("found 'a..b=1'", "a.b.c=value")),
+    "override that is no YAML": quick("data.size=[2", says=("data.size: not valid YAML", "']'")),
+    "option": quick("--batch-size", "8", says=("found --batch-size", "a.b.c=value")),
+    "two recipes": quick("recipe=facades", says=("recipe: name one",)),
+    "no recipe": Case(("batch_size=8",), ("recipe: name one", "recipe=quickstart")),
+    "missing recipe": Case(("recipe=nope",), ("recipe: found 'nope'", "cityscapes, ", "a path")),
+    "missing file": Case(("recipe=a/nope.yaml",), ("recipe: no file a/nope.yaml", "give a .yaml")),
+    "import of nothing": quick("--import", says=("--import: cannot import ''", "give a module")),
+    "import of a missing module": quick("--import", "nope", says=("cannot import 'nope'", "finds")),
+    "relative import": quick("--import", ".nope", says=("cannot import '.nope'", "finds")),
+}
+
+FILES = {
+    "not YAML": ("a: b: c", ("mine.yaml: not valid YAML: line 1, column 5",)),
+    "tab": ("data:\n\ttrain: x", ("not valid YAML: line 2, column 1",)),
+    "open bracket": ("data: {size: [1, 2", ("not valid YAML: line 1",)),
+    "key twice": ("seed: 1\nlength: 5\nseed: 2", ("line 3", "key 'seed' appears twice")),
+    "code": ("seed: !!python/object/apply:os.getpid []", ("line 1", "python/object/apply")),
+    "a list": ("- method", ("mine.yaml: found a list", "a mapping `key: value`")),
+    "a text": ("pix2pix", ("mine.yaml: found a str", "a mapping")),
+    "empty": ("", ("mine.yaml: found nothing", "a mapping")),
+    "number as key": ("extends: quickstart\n1: 2", ("1: unknown key", "allowed: description")),
+    "no method": ("data: {train: synthetic}", ("method: missing; give it a value",)),
+    "method without a name": ("method: {l1: 3}", ("method: found {'l1': 3}", "pix2pix, survey")),
+    "extends itself": ("extends: mine", ("mine.yaml: extends itself", "remove `extends`")),
+    "extends in a circle": ("extends: ./other.yaml", ("mine.yaml: extends itself",)),
+    "extends nothing": ("extends: nope", ("mine.yaml: extends: found 'nope'", "quickstart")),
+    "extends no file": ("extends: ./no.yaml", ("mine.yaml: extends: no file no.yaml",)),
+    "extends a list": ("extends: [a]", ("mine.yaml: extends: found ['a']", "one recipe's name")),
+    "a component as a list": (
+        "method: {name: pix2pix, generator: [unet]}",
+        ("method.generator: found ['unet']", "encoder_decoder, resnet, unet"),
+    ),
+}
+
+
+def _files() -> dict[str, Case]:
+    def make(text: str) -> Make:
+        def write(folder: Path) -> None:
+            (folder / "mine.yaml").write_text(text)
+            (folder / "other.yaml").write_text("extends: ./mine.yaml")
+
+        return write
+
+    cases = {
+        name: Case(("recipe=mine.yaml",), says, make(text)) for name, (text, says) in FILES.items()
+    }
+    cases["not text"] = Case(
+        ("recipe=mine.yaml",),
+        ("mine.yaml: cannot be read as text",),
+        lambda folder: (folder / "mine.yaml").write_bytes(b"\xff\xfe\x00"),
+    )
+    return cases
+
+
+# -- data ------------------------------------------------------------------------------------------
+
+
+def image(height: int, width: int, channels: int = 3, seed: int = 0) -> bytes:
+    random = np.random.default_rng(seed)
+    return encode(random.integers(0, 256, (height, width, channels), dtype=np.uint8), "png")
+
+
+def folder_of(path: str, *contents: bytes) -> Make:
+    """Images by number; more folders by `+`."""
+
+    def make(folder: Path) -> None:
+        (folder / path).mkdir(parents=True)
+        for i, content in enumerate(contents):
+            (folder / path / f"{i}.png").write_bytes(content)
+
+    return make
+
+
+def both(*makes: Make) -> Make:
+    def make(folder: Path) -> None:
+        for one in makes:
+            one(folder)
+
+    return make
+
+
+def pairs(count: int = 4, height: int = 32, width: int = 64) -> list[bytes]:
+    return [image(height, width, seed=i) for i in range(count)]
+
+
+def ids(highest: int) -> bytes:
+    array = np.zeros((32, 32, 1), np.uint8)
+    array[0, 0] = highest
+    return encode(array, "png")
+
+
+def shards(change: Make | None = None, name: str = "images") -> Make:
+    """A packed data set of four pairs, then changed."""
+
+    def make(folder: Path) -> None:
+        folder_of("raw", *pairs())(folder)
+        prepare(folder / "raw", folder / name, progress=False)
+        shutil.rmtree(folder / "raw")
+        if change:
+            change(folder / name)
+
+    return make
+
+
+def in_index(change: Callable[[dict[str, object]], object]) -> Make:
+    def make(folder: Path) -> None:
+        content = json.loads((folder / "index.json").read_text())
+        change(content)
+        (folder / "index.json").write_text(json.dumps(content))
+
+    return make
+
+
+def shorten(name: str, to: int = 1000) -> Make:
+    return lambda folder: os.truncate(folder / name, to)
+
+
+def labelled(*contents: bytes) -> Make:
+    images = [image(32, 32, seed=i) for i in range(len(contents))]
+    return both(folder_of("images/image", *images), folder_of("images/label", *contents))
+
+
+DATA = {
+    "not set": Case(PAIRS, ("data.train: not set", "give a folder", "data=synthetic")),
+    "missing": Case((*PAIRS, "data=no/such"), ("data.train: no folder no/such", "check the path")),
+    "home of nobody": Case((*PAIRS, "data=~nobody-here/x"), ("no folder ~nobody-here/x",)),
+    "both missing": Case(
+        ("recipe=facades",),
+        ("data.train: no folder data/facades/train", "data.validation: no folder data/facades/val"),
+        lines=2,
+    ),
+    "cityscapes": Case(
+        ("recipe=cityscapes", "data.validation=null"),
+        (
+            "leftImg8bit_trainvaltest.zip", "gtFine_trainvaltest.zip",
+            "https://www.cityscapes-dataset.com/", "data=synthetic",
+            "`gantrain prepare FOLDER --out data/cityscapes/train --as cityscapes --split train`",
+        ),
+    ),
+    "URL": Case((*PAIRS, "data=s3://bucket/s.tar"), ("found s3://bucket/s.tar", "a local folder")),
+    "pipe": Case((*PAIRS, "data=pipe:touch x"), ("found pipe:touch x", "a local folder")),
+    "empty folder": Case(TRAIN, ("data.train", "found: nothing"), folder_of("images")),
+    "no images": Case(
+        TRAIN, ("data.train", "found: notes.txt", "holds neither images"),
+        both(folder_of("images"), lambda f: (f / "images/notes.txt").write_text("x")),
+    ),
+    "a file": Case(
+        (*PAIRS, "data=x.png"), ("data.train: no folder x.png",),
+        lambda folder: (folder / "x.png").write_bytes(image(32, 64)),
+    ),
+    "single images": Case(
+        TRAIN, ("could hold side-by-side pairs or single images", "gantrain prepare", "OUT"),
+        folder_of("images", *pairs(width=32)),
+    ),
+    "truncated images": Case(
+        TRAIN, ("none of 4 samples is usable", "0.png", "truncated"),
+        folder_of("images", *[content[:200] for content in pairs()]),
+    ),
+    "not images": Case(
+        TRAIN, ("none of 2 samples is usable", "0.png", "cannot identify"),
+        folder_of("images", b"GIF89a", b""),
+    ),
+    "odd widths": Case(
+        TRAIN, ("data.train", "--as pairs"), folder_of("images", *pairs(height=32, width=65))
+    ),
+    "too small without resize": Case(
+        TRAIN, ("data.size: found [32, 32]", "has [16, 16]", "set data.resize"),
+        folder_of("images", *pairs(height=16, width=32)),
+    ),
+    "missing field": Case(
+        (*TRAIN, "data.source=photo"), ("data.source: found 'photo'", "allowed: left, right"),
+        folder_of("images", *pairs()),
+    ),
+    "target of class ids": Case(
+        (*PAIRS, "data=images", "data.source=image", "data.target=label", "data.labels={label: 4}"),
+        ("data.target: label holds class ids", "swap source and target"),
+        labelled(*[ids(3)] * 4),
+    ),
+    "RGB for labels": Case(
+        (*LABELS, "data=images"), ("4 files are no label maps", "RGB where class ids"),
+        labelled(*pairs(width=32)),
+    ),
+    "ids out of range": Case(
+        (*LABELS, "data=images"), ("2 files of label hold ids beyond 4 classes", "1.png: 9"),
+        labelled(ids(3), ids(9), ids(9)),
+    ),
+    "labels in a pair": Case(
+        (*TRAIN, "data.labels={left: 4}"), ("--labels left", "gantrain prepare"),
+        folder_of("images", *pairs()),
+    ),
+    "number of classes": Case(
+        (*LABELS, "data=packed"), ("recipe says 4 classes", "has 7", "--classes 4"),
+        both(
+            labelled(*[ids(6)] * 4),
+            lambda f: prepare(f / "images", f / "packed", labels=["label"], progress=False),
+        ),
+    ),
+    "images packed without labels": Case(
+        (*LABELS, "data=packed"), ("expects class ids", "3-channel images", "--labels label"),
+        both(
+            labelled(*pairs(width=32)),
+            lambda f: prepare(f / "images", f / "packed", progress=False),
+        ),
+    ),
+    "validation of other channels": Case(
+        (*TRAIN, "data.validation=grey"),
+        ("data.validation: left has 1 channels", "3 channels", "one kind"),
+        both(
+            folder_of("images", *pairs()),
+            folder_of("grey", *[image(32, 64, 1) for _ in range(4)]),
+        ),
+    ),
+    "contradicting channels": Case(
+        (*TRAIN, "method.discriminator.in_channels=3"),
+        ("patchgan.in_channels", "recipe says 3", "data give 6"),
+        folder_of("images", *pairs()),
+    ),
+    "shard cut short": Case(
+        TRAIN, ("s-000000.tar has 1000 bytes", "copy the shard again"),
+        shards(shorten("s-000000.tar")),
+    ),
+    "shard missing": Case(
+        TRAIN, ("shard s-000000.tar is missing", "copy the data set again"),
+        shards(lambda folder: (folder / "s-000000.tar").unlink()),
+    ),
+    "index cut short": Case(TRAIN, ("index.json", "EOF"), shards(shorten("index.json", 50))),
+    "index without arrays": Case(
+        TRAIN, ("index.npz is missing",), shards(lambda folder: (folder / "index.npz").unlink())
+    ),
+    "arrays cut short": Case(TRAIN, ("index.npz cannot be read",), shards(shorten("index.npz"))),
+    "index of another version": Case(
+        TRAIN, ("version 9", "prepare the data again"),
+        shards(in_index(lambda i: i.update(version=9))),
+    ),
+    "hostile index": Case(
+        TRAIN, ("bad shard name '../../passwd.tar'",),
+        shards(in_index(lambda i: i["shards"][0].update(name="../../passwd.tar"))),  # type: ignore[index]
+    ),
+    "index of other shards": Case(
+        TRAIN, ("do not belong together",),
+        shards(in_index(lambda i: i.update(fingerprint="0" * 64))),
+    ),
+    "tars without an index": Case(
+        TRAIN, ("holds tars but no index.json", "`gantrain prepare`"),
+        shards(lambda folder: (folder / "index.json").unlink()),
+    ),
+    "pattern": Case(
+        (*PAIRS, "data=images/s-{000000..000003}.tar"),
+        ("names 4 shards", "lists 1", "give the folder"), shards(),
+    ),
+    "pattern nowhere": Case(
+        (*PAIRS, "data=nowhere/s-000000.tar"), ("data.train", "nowhere is not a data set")
+    ),
+    "cache in the way": Case(
+        TRAIN, ("data.train: cannot use", "GANTRAIN_CACHE"),
+        both(folder_of("images", *pairs()), lambda folder: (folder / "cache").write_text("")),
+        environment=(("GANTRAIN_CACHE", "cache"),),
+    ),
+    "runs is a file": Case(
+        TRAIN, ("run: cannot write runs/pix2pix", "start where you may write"),
+        both(folder_of("images", *pairs()), lambda folder: (folder / "runs").write_text("")),
+    ),
+}  # fmt: skip
+
+
+# -- launchers -------------------------------------------------------------------------------------
+
+
+def launched(says: tuple[str, ...], *words: str, lines: int = 1, **environment: str) -> Case:
+    return Case((*QUICK, *words), says, lines=lines, environment=tuple(environment.items()))
+
+
+LAUNCHERS = {
+    "fp16": launched(("says fp16", "bf16 or no", "change"), ACCELERATE_MIXED_PRECISION="fp16"),
+    "another precision": launched(
+        ("precision: the recipe says fp32", "configuration bf16", "remove one"),
+        ACCELERATE_MIXED_PRECISION="bf16",
+    ),
+    "another micro-batch": launched(
+        ("micro_batch_size: the recipe says 2", "configuration 4", "remove one"),
+        "batch_size=8",
+        "micro_batch_size=2",
+        ACCELERATE_GRADIENT_ACCUMULATION_STEPS="2",
+    ),
+    "accumulation": launched(
+        ("batch_size: found 8", "a multiple of 3"),
+        ACCELERATE_GRADIENT_ACCUMULATION_STEPS="3",
+    ),
+    "accumulation by DeepSpeed": launched(
+        ("says auto accumulation steps", "a whole number"),
+        ACCELERATE_GRADIENT_ACCUMULATION_STEPS="auto",
+    ),
+    "dynamo": launched(("backend is eager", "inductor or no"), ACCELERATE_DYNAMO_BACKEND="EAGER"),
+    "DeepSpeed": launched(("asks for DEEPSPEED", "DDP"), ACCELERATE_USE_DEEPSPEED="true"),
+    "FSDP": launched(("asks for FSDP", "DDP"), ACCELERATE_USE_FSDP="true"),
+    "all at once": launched(
+        ("fp8", "AOT_EAGER".lower(), "DEEPSPEED"),
+        ACCELERATE_MIXED_PRECISION="fp8",
+        ACCELERATE_DYNAMO_BACKEND="AOT_EAGER",
+        ACCELERATE_USE_DEEPSPEED="true",
+        lines=3,
+    ),
+}
+
+
+TRAINING = {
+    f"{table}: {name}": case
+    for table, cases in {
+        "recipe": RECIPES,
+        "file": _files(),
+        "data": DATA,
+        "launcher": LAUNCHERS,
+    }.items()
+    for name, case in cases.items()
+}
+
+
+def test_the_tables_hold_what_was_promised() -> None:
+    assert min(map(len, (RECIPES, FILES, DATA, LAUNCHERS, PREPARE, TRANSLATE))) > 0
+    assert len(TRAINING) + len(PREPARE) + len(TRANSLATE) >= 60
+
+
+@pytest.mark.parametrize("case", TRAINING.values(), ids=TRAINING.keys())
+def test_training_is_refused(case: Case, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refused(case, cache, capsys)
+
+
+def test_missing_gpu(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    case = quick("device=cuda", says=("device: found cuda", "sees no GPU", "auto, cpu"))
+    refused(case, cache, capsys)
+
+
+@pytest.mark.parametrize(
+    ("batch", "ranks", "micro", "says"),
+    [
+        (8, 3, None, ("found 8", "3 ranks", "batch_size=6 or 9", "or 8, 4, 2, 1 ranks")),
+        (2, 4, None, ("found 2", "4 ranks", "batch_size=4 works")),
+        (8, 2, 3, ("micro_batch_size: found 3", "4 images", "allowed: 4, 2, 1")),
+    ],
+)
+def test_batches_that_do_not_divide(
+    batch: int, ranks: int, micro: int | None, says: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011
+        plan.split(batch, ranks, micro)
+    text = str(refusal.value)
+    assert "\n" not in text
+    assert [part for part in says if part not in text] == []
+
+
+# -- runs ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """A folder with `images` and the run of them, `runs/pix2pix`."""
+    folder = tmp_path_factory.mktemp("trained")
+    folder_of("images", *pairs(8))(folder)
+    signals = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("GANTRAIN_CACHE", str(cache))
+        assert train_main([*TRAIN, "ema.half_life=8"]) == 0
+    for number, handler in signals.items():
+        signal.signal(number, handler)
+    assert list(folder.glob("runs/pix2pix/checkpoints/*/state.json"))
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """The trained run, to be refused, in the test's own folder."""
+    shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "runs" / "pix2pix"
+
+
+LONGER = (*TRAIN, "ema.half_life=8", "length=16")
+
+
+@pytest.mark.usefixtures("run")
+def test_resuming_another_recipe(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    says = (
+        "runs/pix2pix was started with another recipe", "run=OTHER",
+        "seed: 0 -> 3", "optimizer.lr: 0.0002 -> 0.01",
+    )  # fmt: skip
+    case = Case((*LONGER, "seed=3", "optimizer.lr=0.01"), says, lines=3)
+    refused(case, cache, capsys)
+
+
+def test_resuming_with_other_data(
+    run: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run.parents[1] / "images" / "0.png").write_bytes(image(32, 64, seed=99))
+    says = ("data.train", "holds other data (fingerprint", "run=OTHER")
+    refused(Case(LONGER, says), cache, capsys)
+
+
+def test_run_in_use(run: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (run / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        says = ("run: runs/pix2pix is being written by another process", "run=OTHER")
+        refused(Case(LONGER, says), cache, capsys)
+
+
+def test_resuming_a_broken_state(
+    run: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = next(run.glob("checkpoints/*/state.json"))
+    state.write_text("{")
+    refused(Case(LONGER, ("state.json is damaged", "remove its folder")), cache, capsys)
+
+
+def test_refusal_gives_the_run_back(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In one process, as from Python: the next, right call isn't told that the run is in use."""
+    assert train_main([*LONGER, "seed=3"]) == 2
+    assert train_main([*TRAIN, "ema.half_life=8"]) == 0
+    assert "already finished" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_all_samples_damaged(
+    workers: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bytes that rot under a sound index: found by their checksums, when the run reads them."""
+    shards()(tmp_path)
+    tar = tmp_path / "images" / "s-000000.tar"
+    content = bytearray(tar.read_bytes())
+    content[1536::7] = bytes(len(content[1536::7]))
+    tar.write_bytes(content)
+    status = train_main([*TRAIN, f"data.workers={workers}"])
+    says = ("100 damaged samples in a row", "do not match their checksum", "again")
+    assert_complaint(capsys.readouterr().err, Case((), says))
+    assert status == 1
+    assert json.loads((tmp_path / "runs/pix2pix/status.json").read_text())["state"] == "failed"
+
+
+# -- prepare and translate -------------------------------------------------------------------------
+
+PREPARE = {
+    "existing folder": Case(("images", "--out", "old"), ("old exists and is never overwritten",)),
+    "missing folder": Case(("nope", "--out", "new"), ("nope does not exist", "check the path")),
+    "a file": Case(("old/kept", "--out", "new"), ("is a file, not a folder",)),
+    "empty folder": Case(("empty", "--out", "new"), ("found: nothing",)),
+    "unknown layout": Case(
+        ("images", "--out", "new", "--as", "triples"), ("'triples' is not known", "pairs, folders")
+    ),
+    "not cityscapes": Case(
+        ("images", "--out", "new", "--as", "cityscapes"), ("leftImg8bit/train is missing",)
+    ),
+    "size": Case(
+        ("images", "--out", "new", "--resize", "big"), ("--resize: found 'big'", "such as 256x512")
+    ),
+    "small size": Case(
+        ("images", "--out", "new", "--resize", "4x4"), ("--resize 4x4", "16x16")
+    ),
+    "labels in pairs": Case(
+        ("images", "--out", "new", "--labels", "left"), ("--labels left", "a folder of their own")
+    ),
+    "classes of nothing": Case(
+        ("images", "--out", "new", "--classes", "4"), ("--classes 4", "name one with --labels")
+    ),
+    "unwritable": Case(("images", "--out", "old/kept/new"), ("cannot be made", "not a folder")),
+}  # fmt: skip
+
+TRANSLATE = {
+    "no checkpoint": Case(("nope", "in.png", "--out", "new"), ("checkpoint: found none at nope",)),
+    "no input": Case(
+        ("runs/pix2pix", "no.png", "--out", "new"), ("input: no file or folder no.png",)
+    ),
+    "folder without images": Case(
+        ("runs/pix2pix", "empty", "--out", "new"), ("input: no images in empty", ".png")
+    ),
+    "not an image": Case(
+        ("runs/pix2pix", "old/kept", "--out", "new"), ("none of 1 files", "kept: does not decode")
+    ),
+    "wrong channels": Case(
+        ("runs/pix2pix", "five.npy", "--out", "new"),
+        ("five.npy: found uint8 with 5", "uint8 with 3"),
+    ),
+    "existing results": Case(
+        ("runs/pix2pix", "in.png", "--out", "done"), ("done/in.png exists (1 in all)", "another")
+    ),
+    "one name twice": Case(
+        ("runs/pix2pix", "in.png", "images/in.png", "--out", "new"), ("would both become in.png",)
+    ),
+    "output is a file": Case(
+        ("runs/pix2pix", "in.png", "--out", "old/kept"), ("--out: cannot write old/kept",)
+    ),
+    "device": Case(
+        ("runs/pix2pix", "in.png", "--out", "new", "--device", "tpu"), ("found 'tpu'", "here: cpu")
+    ),
+    "weights cut short": Case(
+        ("cut", "in.png", "--out", "new"), ("generator.safetensors is damaged", "remove its folder")
+    ),
+    "weights of another network": Case(
+        ("other", "in.png", "--out", "new"), ("the generator in", "not the one of its recipe.yaml")
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def things(run: Path, tmp_path: Path) -> None:
+    """What the commands above are given."""
+    for name in ("empty", "old", "done"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "old" / "kept").write_text("mine")
+    for name in ("in.png", "images/in.png", "done/in.png"):
+        (tmp_path / name).write_bytes(image(32, 64))
+    (tmp_path / "five.npy").write_bytes(encode(np.zeros((32, 32, 5), np.uint8), "npy"))
+    cut, other = (shutil.copytree(run, tmp_path / name) for name in ("cut", "other"))
+    os.truncate(next(cut.glob("checkpoints/*/ema/generator.safetensors")), 100)
+    recipe = next(other.glob("checkpoints/*/recipe.yaml"))
+    recipe.write_text(recipe.read_text().replace("levels: 2", "levels: 3"))
+
+
+@pytest.mark.usefixtures("things")
+@pytest.mark.parametrize(
+    ("command", "case"),
+    [
+        pytest.param(command, case, id=f"{command}: {name}")
+        for command, cases in {"prepare": PREPARE, "translate": TRANSLATE}.items()
+        for name, case in cases.items()
+    ],
+)
+def test_command_is_refused(command: str, case: Case, cache: Path) -> None:
+    with nothing_changes(cache):
+        result = CliRunner().invoke(app, [command, *case.words])
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert_complaint(result.stderr, case)
+    assert result.exit_code == 2
+
+
+# -- real processes --------------------------------------------------------------------------------
+
+
+ENTRIES = {
+    "path": [sys.executable, str(ROOT / "gantrain" / "train.py")],
+    "module": [sys.executable, "-m", "gantrain.train"],
+    "command": [str(Path(sys.executable).with_name("gantrain")), "train"],
+    "package": [sys.executable, "-m", "gantrain", "train"],
+}
+
+
+@pytest.mark.parametrize(
+    "entry", ["path", *(pytest.param(e, marks=pytest.mark.slow) for e in list(ENTRIES)[1:])]
+)
+def test_every_entry_tells_it_alike(entry: str, cache: Path) -> None:
+    """In a process of its own, started far from the repository."""
+    with nothing_changes(cache):
+        done = subprocess.run(
+            [*ENTRIES[entry], "recipe=quickstart", "batchsize=8"],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    case = Case((), ("gantrain: batchsize: unknown key; did you mean batch_size?",))
+    assert_complaint(done.stderr, case)
+    assert (done.stdout, done.returncode) == ("", 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("batchsize=8",), "gantrain: batchsize: unknown key"),
+        (("batch_size=3",), "gantrain: batch_size: found 3, which 2 ranks can't share evenly"),
+        (("data=nowhere",), "gantrain: data.train: no folder nowhere"),
+    ],
+)
+def test_under_torchrun_one_rank_tells_it(
+    words: tuple[str, ...], says: str, tmp_path: Path, cache: Path
+) -> None:
+    with nothing_changes(cache):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+                *("--nproc-per-node=2", str(ROOT / "gantrain" / "train.py"), *QUICK, *words),
+            ],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert done.returncode == 1  # torchrun's for any failure
+    ours = [line for line in done.stderr.splitlines() if line.startswith("gantrain: ")]
+    assert len(ours) == 1, done.stderr
+    assert ours[0].startswith(says)
