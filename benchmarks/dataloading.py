@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,8 @@ def from_shards(
     view = View(tuple(fields), frozenset(), (args.size, args.size), resize_to, flip=True)
     stop = args.pairs // args.batch * args.batch
     loader = training_loader(
-        shards, view, seed=0, start=0, stop=stop, batch_size=args.batch, rank=0, world=1,
-        workers=workers,
+        shards, view, seed=0, start=0, stop=stop, batch_size=args.batch,
+        slots=range(args.batch), workers=workers,
     )  # fmt: skip
 
     # In training the device does this; here it counts, since the other side does it too.
@@ -152,8 +153,8 @@ def measure(args: argparse.Namespace, folder: Path) -> list[report.Row]:
     for workers in (int(w) for w in args.workers.split(",")):
         loops = {}
         for stage, (packed, loose, size) in stages.items():
-            loops["shards", stage] = lambda s=packed, r=size, w=workers: from_shards(args, s, r, w)
-            loops["files", stage] = lambda f=loose, r=size, w=workers: from_files(args, f, r, w)
+            loops["shards", stage] = partial(from_shards, args, packed, size, workers)
+            loops["files", stage] = partial(from_files, args, loose, size, workers)
         rates = report.alternate(loops, args.repeats)
         for (source, stage), rate in rates.items():
             row = {"images": stage, "from": source, "workers": workers, "pairs/s": rate}

@@ -46,18 +46,18 @@ class Trained:
 
     def __call__(self) -> None:
         parts, split, seen = self.parts, self.parts.split, self.images_seen
-        first = seen + parts.world.rank * split.local
+        positions = [seen + slot for slot in split.slots(parts.world.rank)]
         batches, contexts = [], []
         for start in range(0, split.local, split.micro_batch_size):
-            stop = start + split.micro_batch_size
+            piece = slice(start, start + split.micro_batch_size)
             batches.append(
                 {
-                    role: normalise(self.raw[role][start:stop], data, parts.dtype, self.device)
+                    role: normalise(self.raw[role][piece], data, parts.dtype, self.device)
                     for role, data in parts.fields.items()
                 }
             )
-            positions = tuple(range(first + start, first + stop))
-            contexts.append(Context(parts.recipe.seed, seen, split.batch_size, positions))
+            where = tuple(positions[piece])
+            contexts.append(Context(parts.recipe.seed, seen, split.batch_size, where))
         self.engine.step(batches, contexts, self.rates)
         self.images_seen += split.batch_size
 

@@ -113,21 +113,25 @@ def measure(args: argparse.Namespace) -> tuple[list[report.Row], dict[str, Any]]
     die_with_launcher()
     world = World(load(args.settings, []).device, [], ".")
     try:
-        loops, parts = contenders(args, world)
-        if parts.recipe.compile:
-            # Dynamo counts the graphs of all networks of a class together, over all contenders.
-            torch._dynamo.config.recompile_limit = 8 * len(loops)
-        for loop in loops:
-            loop.warm_up()
-        timed = {i: partial(loop.images_per_second, args.steps) for i, loop in enumerate(loops)}
-        rates = report.alternate(timed, args.repeats)
-        for i, loop in enumerate(loops):
-            loop.row["images/s"] = rates[i]
-            if isinstance(loop.step, Trained) and int(loop.step.engine.nonfinite):
-                raise ValueError("gradients were not finite, so steps were left out; lower the lr")
-        return [loop.row for loop in loops], parts.recipe.dump()
+        return timed(args, world)
     finally:
         world.close()
+
+
+def timed(args: argparse.Namespace, world: World) -> tuple[list[report.Row], dict[str, Any]]:
+    loops, parts = contenders(args, world)
+    if parts.recipe.compile:
+        # Dynamo counts the graphs of all networks of a class together, over all contenders.
+        torch._dynamo.config.recompile_limit = 8 * len(loops)
+    for loop in loops:
+        loop.warm_up()
+    by_number = {i: partial(loop.images_per_second, args.steps) for i, loop in enumerate(loops)}
+    rates = report.alternate(by_number, args.repeats)
+    for i, loop in enumerate(loops):
+        loop.row["images/s"] = rates[i]
+        if isinstance(loop.step, Trained) and loop.step.engine.read_nonfinite()[0]:
+            raise ValueError("gradients were not finite, so steps were left out; lower the lr")
+    return [loop.row for loop in loops], parts.recipe.dump()
 
 
 def launch(args: argparse.Namespace, devices: int) -> tuple[list[report.Row], dict[str, Any]]:
@@ -172,6 +176,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, help=argparse.SUPPRESS)  # of a rank under `launch`
     args = parser.parse_intermixed_args()
     try:
+        load(args.settings, [])  # a mistake is told here, without a launcher's text around it
         if args.devices is None:
             rows, recipe = measure(args)
         else:

@@ -13,7 +13,8 @@ from gantrain.data.shards import Field, Shards
 from gantrain.engine import Engine
 from gantrain.method import Method
 from gantrain.methods import METHODS
-from gantrain.recipe import Optimizer, Recipe, images_in
+from gantrain.recipe import Optimizer, Recipe
+from gantrain.values import images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 
 DTYPES = {"bf16": torch.float32, "fp32": torch.float32, "fp64": torch.float64}
@@ -100,7 +101,8 @@ class Assembly:
         mib = plan.memory(method.to(self.dtype), self.recipe.ema.half_life is not None)
         counts = [f"{n} {plan.parameters(m):,}" for n, m in method.networks.items()]
         lines = [
-            f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.folder}",
+            f"data: {self.epoch:,} images an epoch, {self.total:,} in all, "
+            f"from {self.train.folder}",
             f"parameters: {', '.join(counts)}",
             "MiB per rank: " + ", ".join(f"{n} {amount:,.1f}" for n, amount in mib.items()),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
@@ -136,8 +138,8 @@ def check_method(recipe: Recipe, method: Method) -> None:
         smallest = getattr(network, "minimum_size", 1)
         if min(size) < smallest:
             problems.append(
-                f"data.size: found {list(size)}, the {name} needs [{smallest}, {smallest}] or more; "
-                "raise data.size, or choose another one or fewer of its layers"
+                f"data.size: found {list(size)}, the {name} needs [{smallest}, {smallest}] or "
+                "more; raise data.size, or choose another one or fewer of its layers"
             )
     if problems:
         raise ValueError("\n".join(problems))

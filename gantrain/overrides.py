@@ -102,7 +102,7 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
         raise ValueError(f"{path}: cannot be read as text: {e}") from None
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
-        found = "nothing" if content is None else f"a {type(content).__name__}"
+        found = {list: "a list", type(None): "nothing"}.get(type(content), repr(content))
         raise ValueError(f"{path}: found {found}, allowed: a mapping `key: value`")
     parent = content.pop("extends", None)
     if parent is not None and not isinstance(parent, str):

@@ -54,8 +54,8 @@ def split(batch_size: int, ranks: int, micro_batch_size: int | None) -> Split:
     micro = local if micro_batch_size is None else micro_batch_size
     if local % micro:
         raise ValueError(
-            f"micro_batch_size: found {micro}, which does not divide a rank's {local} images (batch "
-            f"{batch_size}, ranks: {ranks}); allowed: {', '.join(map(str, divisors(local)))}"
+            f"micro_batch_size: found {micro}, which does not divide a rank's {local} images "
+            f"(batch {batch_size}, ranks: {ranks}); allowed: {', '.join(map(str, divisors(local)))}"
         )
     return Split(batch_size, ranks, micro)
 

@@ -94,7 +94,8 @@ def _allowed(node: Node, schema: Node) -> str:
     if kind == "array":
         items = node.get("prefixItems", [])
         each = items[0] if items else node.get("items", {})
-        return f"{len(items) or 'any number of'} values in brackets, each {_allowed(each, schema)}"
+        number = f"{len(items)} " if items else ""
+        return f"{number}values in brackets, each {_allowed(each, schema)}"
     bounds = ", ".join(f"{word} {node[bound]}" for bound, word in _BOUNDS.items() if bound in node)
     return _TYPES.get(kind, "another value") + (f" ({bounds})" if bounds else "")
 
@@ -110,6 +111,8 @@ def _explain(problem: Any, path: str, found: Any, allowed: str, parent: Node) ->
         return "missing; give it a value" if kind == "missing" else _message(problem)
     if kind == "union_tag_invalid":
         found = problem["ctx"]["tag"]
+    if kind == "union_tag_not_found":
+        return f"found {_shown(found)} without a name, allowed: {allowed}"
     rule = _message(problem) if kind == "value_error" else f"allowed: {allowed}"
     return f"found {_shown(found)}, {rule}"
 

@@ -1,86 +1,15 @@
 """The typed recipe: what to train. Defaults live here, once."""
 
-import re
-import signal
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationInfo,
-    create_model,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from gantrain import component, overrides
 from gantrain.methods import METHODS
 from gantrain.problems import check
-
-
-def _length(value: Any) -> int | str:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|images?)\s*", str(value))
-    if match and match[2].startswith("epoch") and float(match[1]) > 0:
-        return f"{match[1]} epochs"
-    images = float(match[1]) if match and match[2].startswith("image") else value
-    number = isinstance(images, int | float) and not isinstance(images, bool)
-    if not number or images < 1 or images % 1:
-        raise ValueError(
-            "allowed: a whole number of images (at least 1), or text like '20 epochs' or "
-            "'5000 images'"
-        )
-    return int(images)
-
-
-Length = Annotated[int | str, BeforeValidator(_length)]
-Positive = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-# A file's list is no tuple, which strict types would insist on.
-Size = Annotated[tuple[Positive, Positive], Strict(False)]
-Betas = Annotated[tuple[Share, Share], Strict(False)]
-
-
-def images_in(length: int | str, epoch: int) -> int:
-    """A length in images, where one epoch has `epoch` images; at least one."""
-    if isinstance(length, int):
-        return length
-    return max(1, round(float(length.split()[0]) * epoch))
-
-
-def _signal(name: str) -> str:
-    if name not in signal.Signals.__members__ or name in ("SIGKILL", "SIGSTOP"):
-        raise ValueError("allowed: the name of a signal that can be caught, such as SIGUSR1")
-    return name
-
-
-def _precision(value: Any) -> Any:
-    if value in ("fp16", "float16", "half"):
-        raise ValueError(
-            "which needs a loss scale for each optimiser and still overflows in GANs; "
-            "allowed: auto, bf16, fp32, fp64"
-        )
-    return value
-
-
-def _plain(name: str) -> str:
-    if not name or "/" in name or name.startswith(".") or not name.isprintable():
-        raise ValueError("allowed: a plain name, since it names the folder runs/NAME")
-    return name
-
-
-def _field(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise ValueError("allowed: a field of the data, whose name has letters, digits, _ and -")
-    return name
-
-
-Plain = Annotated[str, AfterValidator(_plain)]
-FieldName = Annotated[str, AfterValidator(_field)]
+from gantrain.values import Betas, FieldName, FolderName, Length, Positive, Precision, Signal, Size
 
 
 class _Part(BaseModel):
@@ -213,9 +142,9 @@ class Checkpoint(_Part):
 class Recipe(_Part):
     """A run, fully stated. Lengths are images (a number) or text such as `20 epochs`."""
 
-    name: Plain = Field(description="the recipe's file name")
+    name: FolderName = Field(description="the recipe's file name")
     description: str = Field("", description="one line for `gantrain recipes`")
-    run: Plain | None = Field(
+    run: FolderName | None = Field(
         None, description="runs/RUN holds all that the run writes; default: the name"
     )
     method: dict[str, Any] = Field(description="the GAN and its networks and losses")
@@ -234,8 +163,8 @@ class Recipe(_Part):
     evaluate: Evaluate = Evaluate()
     previews: Previews = Previews()
     checkpoint: Checkpoint = Checkpoint()
-    precision: Annotated[Literal["auto", "bf16", "fp32", "fp64"], BeforeValidator(_precision)] = (
-        Field("auto", description="auto: bf16 where the hardware computes it, else fp32")
+    precision: Precision = Field(
+        "auto", description="auto: bf16 where the hardware computes it, else fp32"
     )
     channels_last: bool = Field(True, description="NHWC memory format")
     compile: bool = Field(False, description="torch.compile each network")
@@ -243,9 +172,7 @@ class Recipe(_Part):
     threads: Positive | Literal["auto"] = Field("auto", description="CPU threads per rank")
     log_every: Length = Field(200, description="console, metrics.jsonl and trackers")
     trackers: list[str] = Field(["tensorboard"], description="Accelerate's trackers, by name")
-    stop_signal: Annotated[str, AfterValidator(_signal)] = Field(
-        "SIGUSR1", description="besides SIGTERM and SIGINT: save and leave"
-    )
+    stop_signal: Signal = Field("SIGUSR1", description="besides SIGTERM and SIGINT: save and leave")
     max_nonfinite: Positive = Field(20, description="non-finite updates in a row that stop the run")
     dry_run: bool = Field(False, description="print what would be trained, and stop")
 

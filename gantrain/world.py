@@ -45,8 +45,8 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
     accumulation = int(steps) if steps.isdecimal() else 0
     if accumulation < 1:
         problems.append(
-            f"micro_batch_size: accelerate's configuration says {steps} accumulation steps, allowed: "
-            "a whole number (at least 1); change gradient_accumulation_steps"
+            f"micro_batch_size: accelerate's configuration says {steps} accumulation steps, "
+            "allowed: a whole number (at least 1); change gradient_accumulation_steps"
         )
     elif accumulation > 1:
         world = int(env.get("WORLD_SIZE", "1"))
@@ -77,7 +77,7 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
 
 
 def die_with_launcher(env: Mapping[str, str] = os.environ) -> None:
-    """Have the kernel send SIGTERM when the launcher dies (Linux), so that no rank writes on alone."""
+    """Have the kernel send SIGTERM when the launcher dies (Linux): no rank writes on alone."""
     launched = "ACCELERATE_MIXED_PRECISION" in env or "TORCHELASTIC_RUN_ID" in env
     if launched and sys.platform == "linux":
         parent = os.getppid()

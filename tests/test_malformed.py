@@ -213,11 +213,14 @@ FILES = {
     "key twice": ("seed: 1\nlength: 5\nseed: 2", ("line 3", "key 'seed' appears twice")),
     "code": ("seed: !!python/object/apply:os.getpid []", ("line 1", "python/object/apply")),
     "a list": ("- method", ("mine.yaml: found a list", "a mapping `key: value`")),
-    "a text": ("pix2pix", ("mine.yaml: found a str", "a mapping")),
+    "a text": ("pix2pix", ("mine.yaml: found 'pix2pix'", "a mapping")),
     "empty": ("", ("mine.yaml: found nothing", "a mapping")),
     "number as key": ("extends: quickstart\n1: 2", ("1: unknown key", "allowed: description")),
     "no method": ("data: {train: synthetic}", ("method: missing; give it a value",)),
-    "method without a name": ("method: {l1: 3}", ("method: found {'l1': 3}", "pix2pix, survey")),
+    "method without a name": (
+        "method: {l1: 3}",
+        ("method: found {'l1': 3} without a name", "pix2pix, survey"),
+    ),
     "extends itself": ("extends: mine", ("mine.yaml: extends itself", "remove `extends`")),
     "extends in a circle": ("extends: ./other.yaml", ("mine.yaml: extends itself",)),
     "extends nothing": ("extends: nope", ("mine.yaml: extends: found 'nope'", "quickstart")),
@@ -354,14 +357,14 @@ DATA = {
         folder_of("images", *[content[:200] for content in pairs()]),
     ),
     "not images": Case(
-        TRAIN, ("none of 2 samples is usable", "0.png", "cannot identify"),
+        TRAIN, ("none of 2 samples is usable", "0.png", "JPEG, PNG, TIFF, WEBP or npy"),
         folder_of("images", b"GIF89a", b""),
     ),
     "odd widths": Case(
         TRAIN, ("data.train", "--as pairs"), folder_of("images", *pairs(height=32, width=65))
     ),
     "too small without resize": Case(
-        TRAIN, ("data.size: found [32, 32]", "has [16, 16]", "set data.resize"),
+        TRAIN, ("data.size: found [32, 32]", "data.train has [16, 16]", "set data.resize"),
         folder_of("images", *pairs(height=16, width=32)),
     ),
     "missing field": Case(
@@ -393,7 +396,8 @@ DATA = {
         ),
     ),
     "images packed without labels": Case(
-        (*LABELS, "data=packed"), ("expects class ids", "3-channel images", "--labels label"),
+        (*LABELS, "data=packed"),
+        ("expects class ids", "data.train holds 3-channel images", "--labels label"),
         both(
             labelled(*pairs(width=32)),
             lambda f: prepare(f / "images", f / "packed", progress=False),
@@ -458,6 +462,18 @@ DATA = {
         both(folder_of("images", *pairs()), lambda folder: (folder / "runs").write_text("")),
     ),
 }  # fmt: skip
+
+
+def test_images_left_out_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Damaged and differing files of a folder don't stop the run, and aren't passed over."""
+    good = pairs(4)
+    folder_of("images", *good, good[0][:200], image(32, 64, channels=1))(tmp_path)
+    (tmp_path / "images" / "notes.txt").write_text("mine")
+    assert train_main([*TRAIN, "dry_run=true"]) == 0
+    printed = capsys.readouterr().out
+    assert "data.train: 1 unmatched and 2 left out of the files in images; see " in printed
+    report = Path(printed.split("see ")[1].splitlines()[0]).read_text()
+    assert all(name in report for name in ("4.png", "5.png", "notes.txt"))
 
 
 # -- launchers -------------------------------------------------------------------------------------
@@ -671,7 +687,8 @@ TRANSLATE = {
         ("runs/pix2pix", "empty", "--out", "new"), ("input: no images in empty", ".png")
     ),
     "not an image": Case(
-        ("runs/pix2pix", "old/kept", "--out", "new"), ("none of 1 files", "kept: does not decode")
+        ("runs/pix2pix", "old/kept", "--out", "new"),
+        ("none of 1 files", "kept: does not decode: cannot identify"),
     ),
     "wrong channels": Case(
         ("runs/pix2pix", "five.npy", "--out", "new"),

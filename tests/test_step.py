@@ -150,9 +150,7 @@ def test_optimizer_counts_only_the_steps_it_took() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "options", ["pix2pix", pytest.param("wgan", marks=pytest.mark.exhaustive)]
-)
+@pytest.mark.parametrize("options", ["pix2pix", pytest.param("wgan", marks=pytest.mark.exhaustive)])
 def test_compiled_equals_eager(options: str) -> None:
     # In float32, Adam blows up the rounding noise of biases whose gradient is zero.
     eager, batch = make(OPTIONS[options], dtype=torch.float64)

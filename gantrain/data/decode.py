@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gantrain.data.index import Dtype
 from gantrain.data.shards import DamagedSample, Field, Shards
@@ -48,6 +48,9 @@ def decode(data: bytes, kind: Kind = "image", field: Field | None = None) -> Arr
         raise
     except ValueError as error:
         raise ValueError(_line(error)) from None
+    except UnidentifiedImageError:  # Pillow's message names an address in memory
+        known = ", ".join(FORMATS)
+        raise ValueError(f"does not decode: cannot identify it as {known} or npy") from None
     except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
         raise ValueError(f"does not decode: {_line(error)}") from None
     if kind == "label" and array.shape[2] != 1:

@@ -135,7 +135,8 @@ def _load_index(folder: Path) -> Index:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "content"
-        raise ValueError(f"{path}: {place}: {' '.join(first['msg'].split())}") from None
+        reason = " ".join(first["msg"].removeprefix("Value error, ").split())
+        raise ValueError(f"{path}: {place}: {reason}; copy or prepare the data again") from None
     if index.version != VERSION:
         raise ValueError(
             f"{path}: version {index.version}, this gantrain reads version {VERSION}; "
@@ -161,7 +162,8 @@ def _load_arrays(folder: Path, index: Index) -> Arrays:
             f"{member}_crc": "uint32",
         }
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here, since numpy leaves the file open where it is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in wanted}
     except FileNotFoundError:
         raise ValueError(f"{folder}: index.npz is missing; copy the data set again") from None

@@ -1,5 +1,6 @@
 """Batches from shards: the training stream from any position, and held-out samples in order."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -103,6 +104,12 @@ def _collate(samples: list[tuple[Sample, int, list[str]]]) -> Raw:
     return Raw(fields, tuple(position for _, position, _ in samples), damaged)
 
 
+def _leave_signals_to_the_rank(worker: int) -> None:
+    """Ctrl-C and schedulers signal every process, but the rank still needs batches to stop well."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def training_loader(
     shards: Shards,
     view: View,
@@ -121,6 +128,7 @@ def training_loader(
         batch_sampler=_Steps(start, stop, batch_size, slots),
         num_workers=workers,
         collate_fn=_collate,
+        worker_init_fn=_leave_signals_to_the_rank,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
     )

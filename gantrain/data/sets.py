@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from gantrain.console import say
 from gantrain.data.batch import channels
 from gantrain.data.drawing import write_synthetic
 from gantrain.data.prepare import HOW_TO, pack_once
 from gantrain.data.shards import Field, Shards
 
 SYNTHETIC = "synthetic"
-_DRAWN = {"train": 400, "validation": 64}  # samples
+_DRAWN = {"train": 400, "validation": 64}  # samples, fewer where they are large
+_PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
 _DRAWING = 1  # raised when the drawing changes, so that no old pictures are used
 
 
@@ -53,7 +55,9 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
 
 
 def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
-    instead = "data=synthetic tries the recipe" if key == "train" else "data.validation=null"
+    instead = "data=synthetic tries the recipe"
+    if key == "validation":
+        instead = "data.validation=null trains without"
     if value is None:
         raise ValueError(f"not set; give a folder of shards or images; {instead}")
     if value == SYNTHETIC:
@@ -72,7 +76,13 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         return Shards.open(folder)
     if any(folder.glob("*.tar")):
         raise ValueError(f"{folder} holds tars but no index.json; make it with `gantrain prepare`")
-    return Shards.open(_pack(folder, wanted))
+    packed = _pack(folder, wanted)
+    report = packed / "report.txt"
+    lines = report.read_text(encoding="utf-8").splitlines()
+    missing = [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]
+    if missing:
+        say(f"data.{key}: {' and '.join(missing)} of the files in {folder}; see {report}")
+    return Shards.open(packed)
 
 
 def _pack(folder: Path, wanted: Wanted) -> Path:
@@ -121,7 +131,7 @@ def _draw(key: str, wanted: Wanted) -> Path:
     if not (folder / "index.json").is_file():
         write_synthetic(
             folder,
-            _DRAWN[key],
+            min(_DRAWN[key], max(32, _PIXELS // (height * width))),
             height,
             width,
             fields,
@@ -134,23 +144,25 @@ def _draw(key: str, wanted: Wanted) -> Path:
 
 def check(key: str, shards: Shards, wanted: Wanted) -> None:
     """Raises ValueError, one line for each thing that the data and the recipe don't agree on."""
-    problems, folder = [], shards.folder
+    problems: list[str] = []
     height, width = wanted.size
     for role, name in (("source", wanted.source), ("target", wanted.target)):
         if name not in shards.fields:
             fields = ", ".join(shards.fields)
-            problems.append(f"data.{role}: found {name!r}, allowed: {fields} (fields of {folder})")
+            problems.append(
+                f"data.{role}: found {name!r}, allowed: {fields} (the fields of data.{key})"
+            )
             continue
         field = shards.fields[name]
         expected = wanted.labels.get(name)
         if expected is not None and field.kind != "label":
             problems.append(
-                f"data.labels.{name}: the recipe expects class ids, {folder} holds "
+                f"data.labels.{name}: the recipe expects class ids, data.{key} holds "
                 f"{field.channels}-channel images there; prepare it with --labels {name}"
             )
         elif expected is not None and expected != channels(field):
             problems.append(
-                f"data.labels.{name}: the recipe says {expected} classes, {folder} has "
+                f"data.labels.{name}: the recipe says {expected} classes, data.{key} has "
                 f"{channels(field)}; change the recipe, or prepare it with --classes {expected}"
             )
         if role == "target" and field.kind == "label":
@@ -163,7 +175,7 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
         too_small = key == "train" and (smallest[0] < height or smallest[1] < width)
         if wanted.resize is None and too_small:
             problems.append(
-                f"data.size: found [{height}, {width}], the smallest sample of {folder} has "
+                f"data.size: found [{height}, {width}], the smallest sample of data.{key} has "
                 f"[{smallest[0]}, {smallest[1]}]; set data.resize, or a smaller data.size"
             )
     if problems:
@@ -181,8 +193,8 @@ def check_alike(train: Shards, held_out: Shards, wanted: Wanted) -> None:
         ours, theirs = kind(train.fields[name]), kind(held_out.fields[name])
         if ours != theirs:
             raise ValueError(
-                f"data.validation: {name} has {theirs} in {held_out.folder}, {ours} in "
-                f"{train.folder}; give data of one kind, or data.validation=null"
+                f"data.validation: {name} has {theirs}, in data.train {ours}; give data of one "
+                "kind, or data.validation=null"
             )
 
 

@@ -1,0 +1,37 @@
+"""From file values to networks and back."""
+
+import numpy as np
+import pytest
+import torch
+
+from gantrain.data.batch import channels, normalise, to_files
+from gantrain.data.shards import Field
+
+SIZE = {"min_size": (4, 4), "max_size": (4, 4), "member": "x"}
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_images_come_back_as_they_were(dtype: str) -> None:
+    field = Field(channels=3, dtype=dtype, **SIZE)
+    top = 1 if dtype == "float32" else np.iinfo(dtype).max
+    values = (np.linspace(0, 1, 2 * 4 * 4 * 3) * top).astype(dtype).reshape(2, 4, 4, 3)
+    raw = torch.from_numpy(values)
+    seen = normalise(raw, field, torch.float32, CPU)
+    assert seen.shape == (2, 3, 4, 4)
+    assert seen.is_contiguous(memory_format=torch.channels_last)
+    assert seen.min() == -1
+    assert seen.max() == pytest.approx(1)
+    back = to_files(seen, dtype)
+    assert back.dtype == raw.dtype
+    np.testing.assert_allclose(back.numpy(), values, atol=0 if dtype != "float32" else 1e-6)
+
+
+def test_class_ids_become_one_channel_a_class() -> None:
+    field = Field(channels=1, kind="label", classes=5, **SIZE)
+    ids = torch.randint(0, 5, (2, 4, 4, 1), dtype=torch.uint8)
+    seen = normalise(ids, field, torch.float32, CPU)
+    assert seen.shape == (2, 5, 4, 4)
+    assert channels(field) == 5
+    assert torch.equal(seen.argmax(1), ids[..., 0].long())
+    assert torch.equal(seen.sum(1), torch.ones(2, 4, 4))

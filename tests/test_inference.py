@@ -1,0 +1,94 @@
+"""A trained model by itself: `gantrain.load`, `gantrain translate`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, run_here
+from PIL import Image
+from typer.testing import CliRunner
+
+import gantrain
+from gantrain.cli import app
+from gantrain.data.drawing import draw
+from gantrain.inference import Translator
+
+SHORT = (*SMALL, "batch_size=8", "length=16", "previews.every=16", "evaluate.every=16")
+
+
+@pytest.fixture
+def model() -> Translator:
+    run_here(*SHORT, "run=x", "ema.half_life=null")
+    return gantrain.load("runs/x", device="cpu")
+
+
+def test_run_checkpoint_and_path_give_the_same_model(model: Translator) -> None:
+    ids = draw(0, 40, 56, seed=9)[0]
+    expected = model.translate(ids)
+    for path in ("runs/x/checkpoints/000000016", Path("runs/x")):
+        assert np.array_equal(gantrain.load(path, "cpu").translate(ids), expected)
+
+
+def test_arrays_pictures_and_tensors_agree(model: Translator) -> None:
+    ids = draw(0, 37, 51, seed=9)[0]  # a size that no level of the network divides
+    array = model.translate(ids)
+    assert array.shape == (37, 51, 3)
+    assert array.dtype == np.uint8
+    picture = Image.fromarray(ids)
+    assert np.array_equal(np.asarray(model.translate(picture)), array)
+    one_hot = torch.nn.functional.one_hot(torch.from_numpy(ids).long(), 10).permute(2, 0, 1).float()
+    tensor = model.translate(one_hot)
+    assert tensor.shape == (3, 37, 51)
+    as_files = ((tensor.clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).numpy()
+    assert np.array_equal(as_files.astype(np.uint8), array)
+    assert model.translate(one_hot[None].half()).dtype == torch.float16
+
+
+def test_averaged_weights_are_used_where_the_run_kept_them() -> None:
+    run_here(*SHORT, "run=plain", "ema.half_life=null")
+    run_here(*SHORT, "run=averaged", "ema.half_life=1000")
+    ids = draw(0, 32, 32, seed=9)[0]
+    plain, averaged = (
+        gantrain.load(f"runs/{r}", "cpu").translate(ids) for r in ("plain", "averaged")
+    )
+    assert not np.array_equal(plain, averaged)
+
+
+def test_wrong_inputs_are_refused(model: Translator) -> None:
+    with pytest.raises(ValueError, match="found class id 12, this model knows ids 0 to 9"):
+        model.translate(np.full((32, 32), 12, np.uint8))
+    with pytest.raises(ValueError, match="C = 10"):
+        model.translate(torch.zeros(3, 32, 32))
+    with pytest.raises(ValueError, match="mode RGB"):
+        model.translate(Image.new("RGB", (32, 32)))
+
+
+def test_translate_command_takes_files_and_folders_of_any_size(model: Translator) -> None:
+    folder = Path("inputs")
+    folder.mkdir()
+    sizes = [(32, 32), (32, 32), (45, 20), (32, 32)]
+    for i, (height, width) in enumerate(sizes):
+        Image.fromarray(draw(i, height, width, seed=9)[0]).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    result = CliRunner().invoke(app, ["translate", "runs/x", "inputs", "--out", "out"])
+    assert result.exit_code == 0, result.output
+    assert "4 images in out" in result.output
+    assert "broken.png" in result.output
+    for i, (height, width) in enumerate(sizes):
+        with Image.open(f"out/{i}.png") as image:
+            assert image.size == (width, height)
+            alone = model.translate(draw(i, height, width, seed=9)[0])
+            # A batch's sums may come in another order than one image's.
+            assert np.abs(np.asarray(image).astype(int) - alone.astype(int)).max() <= 1
+
+
+def test_test_time_modes_are_kept_with_the_checkpoint() -> None:
+    options = ("test_time.dropout=true", "test_time.batch_statistics=true")
+    networks = ("method.generator.norm=batch", "method.generator.dropout=0.5")
+    run_here(*SHORT, "run=x", *options, *networks, "method.generator.levels=5")
+    model = gantrain.load("runs/x", "cpu")
+    assert model.one_by_one
+    modes = {type(m).__name__: m.training for m in model.method.networks["generator"].modules()}
+    assert modes["BatchNorm2d"]
+    assert not modes["Conv2d"]

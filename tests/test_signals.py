@@ -1,0 +1,141 @@
+"""Signals, launchers and threads, through real processes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from comparing import assert_identical, tensors
+from conftest import ROOT, SMALL, command, launch, run_here
+
+LONG = (
+    *SMALL,
+    "batch_size=8",
+    "length=1000000",
+    "checkpoint.every=1000000",
+    "previews.every=900000",
+)
+LONG = (*LONG, "evaluate.every=900000", "data.validation=null")
+
+
+def start(words: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        words,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def status() -> dict[str, object]:
+    content: dict[str, object] = json.loads(Path("runs/x/status.json").read_text())
+    return content
+
+
+def wait_for_steps(process: subprocess.Popen[str]) -> None:
+    """Until the first log point."""
+    assert process.stdout
+    for line in process.stdout:
+        if re.search(r"\d+/1000000", line):
+            return
+    raise AssertionError("the run ended by itself")
+
+
+def ranks_of(launcher: int) -> list[int]:
+    text = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(launcher)], capture_output=True, text=True
+    ).stdout
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ranks", "name", "to"),
+    [(1, "SIGTERM", "rank"), (2, "SIGUSR1", "rank"), (2, "SIGTERM", "launcher")],
+)
+def test_signal_saves_and_leaves_and_the_command_goes_on(ranks: int, name: str, to: str) -> None:
+    process = start(command(ranks, *LONG, "run=x"))
+    wait_for_steps(process)
+    target = process.pid if ranks == 1 or to == "launcher" else ranks_of(process.pid)[1]
+    os.kill(target, getattr(signal, name))
+    process.communicate(timeout=60)
+    if to == "rank":  # torchrun turns a signal of its own into status 1
+        assert process.returncode == 0
+    state = status()
+    assert state["state"] == "unfinished"
+    seen = state["images_seen"]
+    assert isinstance(seen, int)
+    assert seen % 8 == 0
+    assert tensors("x", seen)
+    words = [*LONG[:-1], "run=x", f"length={seen + 16}"]
+    output = launch(ranks, *words)
+    assert f"resuming at image {seen}" in output
+    assert status()["state"] == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_signal_to_every_process_leaves_the_loader_working(name: str) -> None:
+    """As Ctrl-C in a terminal and schedulers send it."""
+    words = ["data.workers=2" if word == "data.workers=0" else word for word in LONG]
+    process = start(command(1, *words, "run=x"))
+    wait_for_steps(process)
+    os.killpg(process.pid, getattr(signal, name))
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert status()["state"] == "unfinished"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells of a parent's death on Linux")
+def test_no_rank_outlives_its_launcher() -> None:
+    """`accelerate launch` with one process does not pass SIGTERM on."""
+    words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=1", "--cpu"]
+    process = start([*words, *command(1, *LONG, "run=x")[1:]])
+    wait_for_steps(process)
+    (rank,) = ranks_of(process.pid)
+    process.kill()
+    for _ in range(300):
+        if status()["state"] == "unfinished" and not Path(f"/proc/{rank}").exists():
+            break
+        time.sleep(0.1)
+    assert status()["state"] == "unfinished"
+    assert not Path(f"/proc/{rank}").exists()
+    process.communicate()
+
+
+@pytest.mark.slow
+def test_accelerate_launch_uses_the_cores_and_gives_the_same_weights() -> None:
+    """The launcher sets one thread; ours is cores over ranks, as without it."""
+    short = (*[w for w in SMALL if not w.startswith("threads")], "batch_size=8", "length=32")
+    short = (*short, "checkpoint.every=32", "evaluate.every=32", "previews.every=32")
+    words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=1", "--cpu"]
+    for name, how in [("path", command(1)[1:2]), ("module", ["-m", "gantrain.train"])]:
+        done = subprocess.run(
+            [*words, *how, "recipe=quickstart", *short, f"run={name}"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+        assert f"on cpu, {cores} threads" in done.stdout
+    run_here(*short, "run=here")
+    assert_identical(tensors("path", 32), tensors("here", 32))
+    assert_identical(tensors("module", 32), tensors("here", 32))
+
+
+def test_script_works_from_any_folder() -> None:
+    words = [sys.executable, str(ROOT / "gantrain" / "train.py"), "recipe=pix2pix", "dry_run=true"]
+    done = subprocess.run([*words, "data=synthetic"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    for text in ("54,4", "MiB per rank: weights", "images an epoch", "batch 8 = 1 rank x 8 images"):
+        assert text in done.stdout
+    assert not Path("runs").exists()
