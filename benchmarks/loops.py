@@ -8,8 +8,9 @@ from torch import Tensor
 
 from gantrain.assembly import Assembly, make_method
 from gantrain.data.batch import normalise
+from gantrain.data.loader import Raw
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
-from gantrain.method import Batch, Context
+from gantrain.method import Batch
 from gantrain.methods.pix2pix import Pix2Pix
 
 _OTHERS = ("l2", "feature_matching", "penalty")  # of gantrain's terms, those not in pix2pix
@@ -42,24 +43,15 @@ class Trained:
     def __init__(self, parts: Assembly) -> None:
         self.parts, self.engine, self.images_seen = parts, parts.engine(), 0
         self.rates = {name: settings.lr for name, settings in parts.settings.items()}
-        self.device, self.raw = parts.world.device, raw_batch(parts, parts.split.local)
+        raw = raw_batch(parts, parts.split.local)
+        self.raw = {parts.names[role]: values for role, values in raw.items()}
 
     def __call__(self) -> None:
-        parts, split, seen = self.parts, self.parts.split, self.images_seen
-        positions = [seen + slot for slot in split.slots(parts.world.rank)]
-        batches, contexts = [], []
-        for start in range(0, split.local, split.micro_batch_size):
-            piece = slice(start, start + split.micro_batch_size)
-            batches.append(
-                {
-                    role: normalise(self.raw[role][piece], data, parts.dtype, self.device)
-                    for role, data in parts.fields.items()
-                }
-            )
-            where = tuple(positions[piece])
-            contexts.append(Context(parts.recipe.seed, seen, split.batch_size, where))
+        slots = self.parts.split.slots(self.parts.world.rank)
+        raw = Raw(self.raw, tuple(self.images_seen + slot for slot in slots), ())
+        batches, contexts = self.parts.micro_batches(raw, self.images_seen)
         self.engine.step(batches, contexts, self.rates)
-        self.images_seen += split.batch_size
+        self.images_seen += self.parts.recipe.batch_size
 
 
 class Plain:

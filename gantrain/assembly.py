@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gantrain import plan
 from gantrain.component import build
 from gantrain.data import sets
-from gantrain.data.loader import View
+from gantrain.data.batch import normalise
+from gantrain.data.loader import Raw, View
 from gantrain.data.shards import Field, Shards
 from gantrain.engine import Engine
-from gantrain.method import Method
+from gantrain.method import Batch, Context, Method
 from gantrain.methods import METHODS
 from gantrain.recipe import Optimizer, Recipe
 from gantrain.values import images_in
@@ -54,6 +56,11 @@ class Assembly:
         return DTYPES[self.precision]
 
     @property
+    def channels_last(self) -> bool:
+        asked = self.recipe.channels_last
+        return self.world.device.type == "cuda" if asked == "auto" else bool(asked)
+
+    @property
     def names(self) -> dict[str, str]:
         """The data's field of each role."""
         return {"source": self.recipe.data.source, "target": self.recipe.data.target}
@@ -71,7 +78,7 @@ class Assembly:
 
     def engine(self, distributed: bool = True) -> Engine:
         method = self.method()
-        if self.recipe.channels_last:
+        if self.channels_last:
             method = method.to(memory_format=torch.channels_last)
         half_life = self.recipe.ema.half_life
         return Engine(
@@ -84,6 +91,25 @@ class Assembly:
             compile=self.recipe.compile,
             distributed=distributed,
         )
+
+    def batch(self, fields: dict[str, Tensor]) -> Batch:
+        """What the files hold, by the data's field, as what the method sees on the device."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        seen = {
+            role: normalise(fields[self.names[role]], field, self.dtype, self.world.device)
+            for role, field in self.fields.items()
+        }
+        return {role: images.contiguous(memory_format=layout) for role, images in seen.items()}
+
+    def micro_batches(self, raw: Raw, images_seen: int) -> tuple[list[Batch], list[Context]]:
+        """This rank's share of the batch that begins at `images_seen`, in its pieces."""
+        seed, size, batches, contexts = self.recipe.seed, self.split.micro_batch_size, [], []
+        for start in range(0, self.split.local, size):
+            piece = slice(start, start + size)
+            batches.append(self.batch({name: x[piece] for name, x in raw.fields.items()}))
+            positions = raw.positions[piece]
+            contexts.append(Context(seed, images_seen, self.split.batch_size, positions))
+        return batches, contexts
 
     def workers(self) -> int:
         """Loader processes for this rank."""

@@ -33,13 +33,12 @@ class EMA:
             return
         half_life = min(self.half_life, max(images_seen * _RAMP_UP, 1e-8))
         weight = (1 - 0.5 ** (batch_size / half_life)) * valid
-        change = list(torch._foreach_sub(self._sources, self._averaged))
-        torch._foreach_mul_(change, weight.to(change[0].dtype))
-        torch._foreach_add_(self._averaged, change)
+        weights = [weight.to(self._averaged[0].dtype)] * len(self._averaged)
+        torch._foreach_lerp_(self._averaged, self._sources, weights)
 
     @torch.no_grad()
     def refresh(self) -> Method:
-        """The copy, with everything that is not averaged (buffers, other networks) as it is live."""
+        """The copy, with all that is not averaged (buffers, other networks) as it is live."""
         averaged = {id(p) for p in self._averaged} if self.half_life is not None else set()
         copies = [*self.method.parameters(), *self.method.buffers()]
         lives = [*self.live.parameters(), *self.live.buffers()]

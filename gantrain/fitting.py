@@ -5,8 +5,7 @@ import gc
 import torch
 
 from gantrain import plan
-from gantrain.assembly import ROLES, Assembly
-from gantrain.data.batch import channels
+from gantrain.assembly import Assembly
 from gantrain.method import Context
 
 
@@ -41,14 +40,11 @@ def _step(parts: Assembly, micro: int, count: int) -> None:
     """Its tensors are gone when it returns, and with them their memory."""
     height, width = parts.recipe.data.size
     engine = parts.engine(distributed=False)
-    batch = {
-        role: torch.zeros(
-            (micro, channels(parts.fields[role]), height, width),
-            dtype=parts.dtype,
-            device=parts.world.device,
-        )
-        for role in ROLES
+    fields = {
+        parts.names[role]: torch.zeros((micro, height, width, field.channels), dtype=torch.uint8)
+        for role, field in parts.fields.items()
     }
+    batch = parts.batch(fields)
     context = Context(parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(micro)))
     engine.step([batch] * count, [context] * count, dict.fromkeys(parts.settings, 0.0))
     torch.cuda.synchronize()

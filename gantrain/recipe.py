@@ -166,7 +166,9 @@ class Recipe(_Part):
     precision: Precision = Field(
         "auto", description="auto: bf16 where the hardware computes it, else fp32"
     )
-    channels_last: bool = Field(True, description="NHWC memory format")
+    channels_last: bool | Literal["auto"] = Field(
+        "auto", description="NHWC memory format; auto: on a GPU (a CPU is slower with it)"
+    )
     compile: bool = Field(False, description="torch.compile each network")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Positive | Literal["auto"] = Field("auto", description="CPU threads per rank")

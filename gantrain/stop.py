@@ -3,6 +3,7 @@
 import os
 import signal
 from types import FrameType
+from typing import Self
 
 import torch
 import torch.distributed as dist
@@ -16,27 +17,34 @@ class StopFlag:
     """
 
     def __init__(self, extra_signal: str) -> None:
-        self.wanted = False
+        self.wanted = self.agreed = False
         self._group: dist.ProcessGroup | None = None
         if dist.is_initialized():
             self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]
         self._value = torch.zeros(1)
         self._work: dist.Work | None = None
-        for number in (signal.SIGTERM, signal.SIGINT, getattr(signal, extra_signal)):
-            signal.signal(number, self._handle)
+        numbers = (signal.SIGTERM, signal.SIGINT, getattr(signal, extra_signal))
+        self._before = {number: signal.signal(number, self._handle) for number in numbers}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.wanted:
             os._exit(128 + number)
         self.wanted = True
 
-    def poll(self) -> bool:
-        """Whether any rank had wanted to stop when all were at the previous step's end."""
+    def poll(self) -> None:
+        """Set `agreed` where any rank wanted to stop when all had ended the previous step."""
         if self._group is None:
-            return self.wanted
+            self.agreed = self.wanted
+            return
         if self._work is not None:
             self._work.wait()
-        agreed = bool(self._value.item())
+        self.agreed = bool(self._value.item())
         self._value = torch.full((1,), float(self.wanted))
         self._work = dist.all_reduce(self._value, dist.ReduceOp.MAX, self._group, async_op=True)
-        return agreed

@@ -5,14 +5,12 @@ from pathlib import Path
 import torch
 
 from gantrain import checkpoint, plan, tracking
-from gantrain.assembly import ROLES, Assembly
+from gantrain.assembly import Assembly
 from gantrain.console import Display, say
-from gantrain.data.batch import normalise
 from gantrain.data.loader import Raw, training_loader
 from gantrain.data.shards import DamagedSample
 from gantrain.fitting import largest_micro_batch
 from gantrain.journal import Journal, memory_gib
-from gantrain.method import Batch, Context
 from gantrain.runs import Run
 from gantrain.saving import restore, save
 from gantrain.schedule import rate
@@ -137,41 +135,29 @@ class Trainer:
             workers=parts.workers(),
             pin=self.world.device.type == "cuda",
         )
-        stop = StopFlag(recipe.stop_signal)
-        with Display(self.images_seen, parts.total, not self.world.is_main) as display:
+        display = Display(self.images_seen, parts.total, not self.world.is_main)
+        with StopFlag(recipe.stop_signal) as stop, display:
             self.journal = Journal(self.world, self.run, display, parts.epoch, self.images_seen)
             batches = iter(loader)
-            while self.images_seen < parts.total:
-                with self.journal.waiting():
-                    raw: Raw = next(batches)
-                self._step(raw)
-                leaving = stop.poll()
-                display.advance(self.images_seen)
-                self._marks(leaving)
-                if leaving:
-                    self._say(f"stopped by a signal at image {self.images_seen}; resume: run again")
-                    break
+            try:
+                while self.images_seen < parts.total and not stop.agreed:
+                    with self.journal.waiting():
+                        raw: Raw = next(batches)
+                    self._step(raw)
+                    stop.poll()
+                    display.advance(self.images_seen)
+                    self._marks(stop.agreed)
+            finally:
+                del batches  # ends its processes, which an exception would keep
+        if stop.agreed:
+            self._say(f"stopped by a signal at image {self.images_seen}; the same command goes on")
         return self.images_seen >= parts.total
 
     def _step(self, raw: Raw) -> None:
-        split, seen = self.parts.split, self.images_seen
         self.damaged.update(raw.damaged)
-        batches, contexts = [], []
-        for start in range(0, split.local, split.micro_batch_size):
-            piece = slice(start, start + split.micro_batch_size)
-            batches.append(self._batch(raw, piece))
-            contexts.append(Context(self.recipe.seed, seen, split.batch_size, raw.positions[piece]))
+        batches, contexts = self.parts.micro_batches(raw, self.images_seen)
         self.engine.step(batches, contexts, self._rates())
-        self.images_seen += split.batch_size
-
-    def _batch(self, raw: Raw, piece: slice) -> Batch:
-        parts, device = self.parts, self.world.device
-        return {
-            role: normalise(
-                raw.fields[parts.names[role]][piece], parts.fields[role], parts.dtype, device
-            )
-            for role in ROLES
-        }
+        self.images_seen += self.recipe.batch_size
 
     def _rates(self) -> dict[str, float]:
         """The learning rate of each phase."""

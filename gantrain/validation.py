@@ -6,10 +6,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
 from gantrain.assembly import Assembly
-from gantrain.data.batch import normalise
 from gantrain.data.loader import held_out_batches
 from gantrain.data.shards import Shards
 from gantrain.engine import seed_all
@@ -29,14 +27,10 @@ class HeldOut:
         self.batch_size = 1 if alone else 8
 
     def _batches(self, indices: range) -> Iterator[Batch]:
-        parts, device = self.parts, self.parts.world.device
-        view = parts.view(training=False)
+        view = self.parts.view(training=False)
         for raw in held_out_batches(self.shards, view, indices, self.batch_size):
-            seed_all(parts.recipe.seed, raw.positions[0])
-            yield {
-                role: normalise(raw.fields[parts.names[role]], field, parts.dtype, device)
-                for role, field in parts.fields.items()
-            }
+            seed_all(self.parts.recipe.seed, raw.positions[0])
+            yield self.parts.batch(raw.fields)
 
     @torch.no_grad()
     def metrics(self, method: Method, most: int | None) -> dict[str, float]:
@@ -82,6 +76,9 @@ class HeldOut:
 
 def _ssim(fake: Tensor, target: Tensor) -> Tensor:
     """SSIM of each image; images too small for its window count as not measured (nan)."""
+    # Imported here: it takes a second that other commands need not wait for.
+    from torchmetrics.functional.image import structural_similarity_index_measure as ssim
+
     if min(fake.shape[2:]) <= 11:
         return fake.new_full((len(fake),), float("nan"))
     value = ssim(fake, target, data_range=2.0, reduction="none")

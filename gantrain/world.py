@@ -152,6 +152,7 @@ class World:
         """Leave together; without this, gloo's threads abort some of the processes at exit."""
         if dist.is_initialized():
             dist.barrier()
+            self.accelerator.free_memory()  # it holds the DDP modules
             dist.destroy_process_group()
 
 

@@ -15,6 +15,7 @@ from gantrain.data.order import Order
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.data.transforms import Sample, Size, augment, held_out
 
+_GRACE_SECONDS = 30
 _SUBSTITUTE = 1  # Philox counter of the substitutes' draw; 0 is the augmentation's
 
 
@@ -106,8 +107,10 @@ def _collate(samples: list[tuple[Sample, int, list[str]]]) -> Raw:
 
 def _leave_signals_to_the_rank(worker: int) -> None:
     """Ctrl-C and schedulers signal every process, but the rank still needs batches to stop well."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
+    # The rank itself ends a worker by SIGTERM where nothing else did: so not at once, but surely.
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))
 
 
 def training_loader(

@@ -36,7 +36,8 @@ def norm_layers(norm: Norm, channels: int) -> list[nn.Module]:
     """
     check_choice("norm", norm, Norm)
     if norm == "instance":
-        return [nn.InstanceNorm2d(channels)]
+        # The same as nn.InstanceNorm2d, which is 2.4 times slower on a CPU (forward and backward).
+        return [nn.GroupNorm(channels, channels, affine=False)]
     if norm == "batch":
         return [nn.BatchNorm2d(channels)]
     if norm == "sync_batch":
