@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -115,13 +116,20 @@ class Engine:
         others = [n for name, n in self.method.networks.items() if name not in phase.networks]
         return Turn(
             phase,
-            self.accelerator.prepare_model(module) if self.distributed else module,
+            self._wrap(module) if self.distributed else module,
             [*others, *self.method.auxiliary.values()],
             parameters,
             [m for network in trained for m in network.modules() if hasattr(m, "advance")],
             make_optimizer(settings, parameters),
             settings,
         )
+
+    def _wrap(self, module: nn.Module) -> nn.Module:
+        with warnings.catch_warnings():
+            # Newer torch has another name for broadcast_buffers, which older torch doesn't know.
+            warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+            wrapped: nn.Module = self.accelerator.prepare_model(module)
+        return wrapped
 
     def step(
         self, batches: Sequence[Batch], contexts: Sequence[Context], rates: dict[str, float]

@@ -48,14 +48,13 @@ class HeldOut:
             values = {
                 "l1": (fake - target).abs().mean((1, 2, 3)),
                 "psnr": 10 * torch.log10(4 / error.clamp_min(1e-10)),
-                "ssim": _ssim(fake, target),
+                **_ssim(fake, target),
                 **{k: v.double().expand(len(fake)) for k, v in method.diagnose(batch).items()},
             }
             for name, value in values.items():
                 sums[name] = sums.get(name, 0) + value.sum()
         # A rank may have had no sample; it has to know the names all the same.
-        names = ["l1", "psnr", "ssim", *(n for n in sorted(sums) if n not in LARGER_IS_BETTER)]
-        names = max(self.parts.world.gather(names), key=len)
+        names = max(self.parts.world.gather(list(sums)), key=len)
         zero = torch.zeros((), dtype=torch.float64, device=self.parts.world.device)
         stacked = torch.stack([sums.get(name, zero) for name in names])
         if world > 1:
@@ -74,13 +73,13 @@ class HeldOut:
         return sheet([np.concatenate(column) for column in columns])
 
 
-def _ssim(fake: Tensor, target: Tensor) -> Tensor:
-    """SSIM of each image; images too small for its window count as not measured (nan)."""
+def _ssim(fake: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """SSIM of each image, where the images are larger than its window."""
     # Imported here: it takes a second that other commands need not wait for.
     from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
     if min(fake.shape[2:]) <= 11:
-        return fake.new_full((len(fake),), float("nan"))
+        return {}
     value = ssim(fake, target, data_range=2.0, reduction="none")
     assert isinstance(value, Tensor)
-    return value.reshape(len(fake))
+    return {"ssim": value.reshape(len(fake))}

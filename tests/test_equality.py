@@ -37,13 +37,14 @@ BITS = (
     "previews.every=32",
 )
 VARIANTS = {
-    "pix2pix": ("ema.half_life=null",),
+    "pix2pix": ("ema.half_life=null", "channels_last=true"),
     "everything": (
         "method.pool=16",
         "method.penalty={name: r1, every: 2}",
         "method.generator.dropout=0.5",
         "method.generator.norm=batch",
         "method.discriminator.norm=batch",
+        "channels_last=true",
     ),
     "spectral": ("method.discriminator.spectral_norm=true", "method.adversarial=hinge"),
     "wgan": ("method.adversarial=wgan", "method.penalty=gradient_penalty"),

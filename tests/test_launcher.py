@@ -1,0 +1,126 @@
+"""What `accelerate launch` says beyond the world, memory limits, schedules, checkpoints kept."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SMALL, run_here
+
+from gantrain import checkpoint, plan, recipe
+from gantrain.schedule import rate
+from gantrain.world import agree_with_launcher
+
+RUN = (*SMALL, "batch_size=8", "length=64", "evaluate.every=16", "previews.every=64")
+
+
+def test_launcher_settings_are_taken_as_the_recipes() -> None:
+    said = {
+        "ACCELERATE_MIXED_PRECISION": "bf16",
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
+        "ACCELERATE_DYNAMO_BACKEND": "INDUCTOR",
+        "WORLD_SIZE": "2",
+    }
+    agreed = agree_with_launcher(recipe.load("pix2pix", ["batch_size=16"]), said)
+    assert (agreed.precision, agreed.micro_batch_size, agreed.compile) == ("bf16", 2, True)
+
+
+def test_launcher_defaults_change_nothing() -> None:
+    plain = recipe.load("quickstart")
+    said = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "no"}
+    assert agree_with_launcher(plain, said) == plain
+
+
+@pytest.mark.parametrize("most", [1, 3, 5, 12])
+def test_largest_micro_batch_divides_and_fits(most: int) -> None:
+    assert plan.largest(12, lambda m: m <= most) == {1: 1, 3: 3, 5: 4, 12: 12}[most]
+
+
+def test_batch_line() -> None:
+    assert str(plan.split(16, 8, None)) == "batch 16 = 8 ranks x 2 images x 1 accumulation"
+    assert str(plan.split(16, 2, 1)) == "batch 16 = 2 ranks x 1 image x 8 accumulation"
+
+
+def test_out_of_memory_is_one_line_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gantrain.engine import Engine
+    from gantrain.trainer import RunStopped
+
+    def step(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Engine, "step", step)
+    with pytest.raises(RunStopped, match="with 8 images a backward; try micro_batch_size=4"):
+        run_here(*RUN, "run=x")
+    status = json.loads(Path("runs/x/status.json").read_text())
+    assert status["state"] == "failed"
+    assert "out of memory" in status["reason"]
+
+
+def test_run_that_is_never_finite_stops_and_names_the_last_good_checkpoint() -> None:
+    from gantrain.trainer import RunStopped
+
+    run_here(*RUN, "run=x", "length=16", "checkpoint.every=16")
+    broken = ("optimizer.lr=1e30", "max_nonfinite=2")
+    run_here(*RUN, "run=y", "length=16", *broken)
+    with pytest.raises(RunStopped, match=r"not finite; the last good checkpoint is .*000000016"):
+        run_here(*RUN, "run=y", "length=800", *broken)
+
+
+@pytest.mark.parametrize("name", ["constant", "linear", "cosine"])
+def test_schedule(name: str) -> None:
+    def at(images: int) -> float:
+        return rate(name, images, total=1000, decay=0.5, warmup=100)
+
+    assert at(0) == pytest.approx(0.01)
+    assert at(99) == at(500) == 1
+    assert at(1000) == (1 if name == "constant" else pytest.approx(0))
+    assert at(750) == (1 if name == "constant" else pytest.approx(0.5))
+
+
+def test_last_and_best_checkpoints_are_kept() -> None:
+    run_here(*RUN, "run=x", "checkpoint.every=32", "checkpoint.keep=1")
+    kept = checkpoint.found(Path("runs/x/checkpoints"))
+    rows = [json.loads(line) for line in Path("runs/x/metrics.jsonl").read_text().splitlines()]
+    scores = {row["images_seen"]: row["val_l1"] for row in rows if "val_l1" in row}
+    assert set(scores) == {16, 32, 48, 64}
+    best = min(scores, key=scores.__getitem__)
+    assert [int(folder.name) for folder in kept] == sorted({best, 64})
+
+
+def test_metrics_after_the_checkpoint_are_forgotten_on_resume() -> None:
+    run_here(*RUN, "run=x", "length=32")
+    path = Path("runs/x/metrics.jsonl")
+    with path.open("a") as file:
+        file.write('{"images_seen": 48, "l1": 9}\n{"images_se')
+    run_here(*RUN, "run=x")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["images_seen"] for row in rows] == sorted(row["images_seen"] for row in rows)
+    assert all(row.get("l1") != 9 for row in rows)
+
+
+def test_torn_checkpoint_is_never_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    run_here(*RUN, "run=x", "length=32", "checkpoint.every=16", "checkpoint.keep=9")
+    folders = checkpoint.found(Path("runs/x/checkpoints"))
+    assert [f.name for f in folders] == ["000000016", "000000032"]
+    (folders[-1] / "state.json").unlink()
+    (folders[-1].parent / ".000000048.partial").mkdir()
+    capsys.readouterr()
+    run_here(*RUN, "run=x", "length=32", "checkpoint.every=16", "checkpoint.keep=9")
+    assert capsys.readouterr().out.startswith("resuming at image 16\n")
+    assert not list(folders[-1].parent.glob(".*"))
+
+
+def test_channels_last_state_goes_back_to_its_strides() -> None:
+    """Fused Adam would pair the wrong elements, silently."""
+    weight = torch.nn.Parameter(torch.randn(4, 6, 3, 3).to(memory_format=torch.channels_last))
+    weight.grad = torch.randn(4, 6, 3, 3)
+    first = torch.optim.Adam([weight], fused=True)
+    first.step()
+    saved = {
+        k: v.contiguous() for k, v in checkpoint.optimizer_tensors(first, {weight: "w"}).items()
+    }
+    second = torch.optim.Adam([weight], fused=True)
+    checkpoint.restore_optimizer(second, {weight: "w"}, saved)
+    for key, value in first.state[weight].items():
+        assert torch.equal(value, second.state[weight][key])
+        assert value.stride() == second.state[weight][key].stride()
