@@ -170,12 +170,11 @@ class Engine:
         batches: Sequence[Batch],
         contexts: Sequence[Context],
         carried: list[Batch | None],
-        sync: bool = True,
     ) -> None:
         """The mean gradient over micro-batches and ranks; fills `carried`."""
         turn.optimizer.zero_grad()
         for i, (batch, context) in enumerate(zip(batches, contexts, strict=True)):
-            last = sync and i == len(batches) - 1
+            last = i == len(batches) - 1
             # The phase is not in the key: a fake made again by a later phase is the same fake.
             seed_all(self.seed, context.images_seen, self.accelerator.process_index, i)
             waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(turn.module)

@@ -117,6 +117,8 @@ class World:
             log_with=trackers or None,
             project_dir=folder,
         )
+        if not cpu:
+            torch.set_float32_matmul_precision("high")  # TF32, which convolutions have already
         self.rank = self.accelerator.process_index
         self.size = self.accelerator.num_processes
         self.device = self.accelerator.device

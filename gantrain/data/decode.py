@@ -1,15 +1,13 @@
 """Bytes to arrays and back, keeping what is there: depth, channels, class ids.
 
-Arrays are HWC, uint8, uint16 or float32. Read are JPEG, PNG (8 and 16 bits), TIFF, WebP and `.npy`;
-the format is told by the bytes, never by a name. An EXIF orientation is applied, as viewers do.
+Read are JPEG, PNG, TIFF, WebP and `.npy`, told by their bytes, never by a name; several channels of
+16 bits only from `.npy`. An EXIF orientation is applied, as viewers do.
 """
 
 import colorsys
 import io
-import struct
-import zlib
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +22,8 @@ Kind = Literal["image", "label"]
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
 EXTENSIONS = ("jpg", "jpeg", "png", "tif", "tiff", "webp", "npy")
 DTYPES = ("uint8", "uint16", "float32")
-_PNG = b"\x89PNG\r\n\x1a\n"
-_KEPT = ("L", "LA", "RGB", "RGBA", "I;16", "I", "F")  # modes that hold what the file holds
+_WIDE = ("I", "I;16", "I;16B")  # Pillow's modes for integers of more than 8 bits
+_KEPT = ("L", "LA", "RGB", "RGBA", "F", *_WIDE)  # modes that hold what the file holds
 
 
 class NotLabels(ValueError):
@@ -36,27 +34,20 @@ def decode(data: bytes, kind: Kind = "image", field: Field | None = None) -> Arr
     """The array (HWC; uint8, uint16 or float32; values as stored) in an image file's bytes.
 
     A palette PNG gives its indices for `label`, its colours for `image`; 1-bit files 0 and 1 for
-    `label`, 0 and 255 for `image`. With `field`, one of its halves is cut out where it has one, and
-    channels and dtype must be the field's.
-
-    Raises ValueError, in one line, if the bytes don't decode or aren't what is expected (NotLabels
-    for a readable file that can't hold class ids).
+    `label`, 0 and 255 for `image`. With `field`, its half is cut out and its dtype and channels are
+    checked. Raises ValueError, in one line, if the bytes don't decode or aren't as expected.
     """
+    if kind == "label" and data.startswith(b"\xff\xd8"):
+        raise NotLabels("a JPEG where class ids are expected: its loss changes ids; save as PNG")
     try:
-        array = _from_npy(data, kind) if data[:6] == b"\x93NUMPY" else _from_image(data, kind)
-    except NotLabels:
-        raise
-    except ValueError as error:
-        raise ValueError(_line(error)) from None
-    except UnidentifiedImageError:  # Pillow's message names an address in memory
-        known = ", ".join(FORMATS)
-        raise ValueError(f"does not decode: cannot identify it as {known} or npy") from None
+        npy = data.startswith(b"\x93NUMPY")
+        array = np.load(io.BytesIO(data), allow_pickle=False) if npy else _from_image(data, kind)
     except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
-        raise ValueError(f"does not decode: {_line(error)}") from None
-    if kind == "label" and array.shape[2] != 1:
-        raise NotLabels(
-            f"{_colours(array)} where class ids are expected; save the ids as a one-channel PNG"
-        )
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):  # its message names an address in memory
+            reason = f"cannot identify it as {', '.join(FORMATS)} or npy"
+        raise ValueError(f"does not decode: {reason}") from None
+    array = _checked(array, kind)
     return array if field is None else _of_field(array, field)
 
 
@@ -66,10 +57,10 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
     Each member is read and decoded once, also where two fields are its halves. Raises DamagedSample
     if any of it can't be read, isn't what the index says, or differs in size from the others.
     """
-    wanted = {name: shards.fields[name] for name in fields}
     members: dict[tuple[str, Kind], Array] = {}
     found: dict[str, Array] = {}
-    for name, field in wanted.items():
+    for name in fields:
+        field = shards.fields[name]
         source = (field.member, field.kind)
         try:
             if source not in members:
@@ -77,20 +68,18 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
             found[name] = _of_field(members[source], field)
         except ValueError as error:
             raise DamagedSample(f"{shards.where(i)}: {name}: {error}") from None
-    sizes = {name: array.shape[:2] for name, array in found.items()}
-    if len(set(sizes.values())) > 1:
-        listed = ", ".join(f"{name} {size[0]}x{size[1]}" for name, size in sizes.items())
+    if len({array.shape[:2] for array in found.values()}) > 1:
+        listed = ", ".join(f"{n} {a.shape[0]}x{a.shape[1]}" for n, a in found.items())
         raise DamagedSample(f"{shards.where(i)}: fields differ in size: {listed}")
     return found
 
 
 def _of_field(array: Array, field: Field) -> Array:
     array = cut(array, field.half)
-    found, said = (array.shape[2], str(array.dtype)), (field.channels, field.dtype)
-    if found != said:
-        raise ValueError(
-            f"{found[0]} channels of {found[1]}, the index says {said[0]} of {said[1]}"
-        )
+    channels, dtype = array.shape[2], str(array.dtype)
+    if (channels, dtype) != (field.channels, field.dtype):
+        found = f"{channels} channels of {dtype}"
+        raise ValueError(f"{found}, the index says {field.channels} of {field.dtype}")
     return array
 
 
@@ -107,7 +96,6 @@ def cut(array: Array, half: int | None) -> Array:
 def encode(array: Array, extension: str) -> bytes:
     """An HW or HWC array as the bytes of a `jpg` (quality 95, full chroma), `png` or `npy`.
 
-    JPEG takes uint8 with 1 or 3 channels, PNG uint8 or uint16 with 1 to 4, npy anything.
     Raises ValueError for what the format can't hold.
     """
     array = array[..., None] if array.ndim == 2 else array
@@ -117,37 +105,33 @@ def encode(array: Array, extension: str) -> bytes:
         np.save(stream, array, allow_pickle=False)
     elif extension in ("jpg", "jpeg") and dtype == "uint8" and channels in (1, 3):
         _image(array).save(stream, "JPEG", quality=95, subsampling=0)
-    elif extension == "png" and dtype == "uint8" and channels <= 4:
+    elif extension == "png" and channels <= {"uint8": 4, "uint16": 1}.get(dtype, 0):
         _image(array).save(stream, "PNG")
-    elif extension == "png" and dtype == "uint16" and channels <= 4:
-        stream.write(_png16(array))
     else:
-        raise ValueError(
-            f"{channels} channels of {dtype} do not fit into .{extension}: jpg holds uint8 with 1 "
-            "or 3, png uint8 or uint16 with up to 4, npy anything"
-        )
+        raise ValueError(f"{channels} channels of {dtype} do not fit into .{extension}; use npy")
     return stream.getvalue()
 
 
 def resize(array: Array, height: int, width: int, kind: Kind = "image") -> Array:
     """An HWC array at another size: bicubic with antialiasing, nearest for `label`."""
     method = Image.Resampling.NEAREST if kind == "label" else Image.Resampling.BICUBIC
-    planes = []
-    for plane in np.moveaxis(array, 2, 0):
-        # Pillow resizes float planes of any range; it would premultiply RGBA and clip uint16.
-        plane = Image.fromarray(plane if array.dtype == np.uint8 else plane.astype(np.float32))
-        planes.append(np.asarray(plane.resize((width, height), method)))
-    resized = np.stack(planes, axis=2)
-    if array.dtype == np.uint16:
-        resized = resized.round().clip(0, 65535)
+    if array.dtype == np.uint8 and array.shape[2] in (1, 3):
+        return np.array(_image(array).resize((width, height), method)).reshape(height, width, -1)
+    # Plane by plane as floats: Pillow would premultiply RGBA and clip uint16.
+    planes = map(Image.fromarray, np.moveaxis(array, 2, 0).astype(np.float32))
+    resized = np.stack([np.asarray(p.resize((width, height), method)) for p in planes], axis=2)
+    if array.dtype != np.float32:
+        resized = resized.round().clip(0, np.iinfo(array.dtype).max)
     return resized.astype(array.dtype)
+
+
+def _image(array: Array) -> Image.Image:
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 def dtype_of(array: Array) -> Dtype:
     """The dtype's name of a decoded array."""
-    name: Dtype = array.dtype.name  # type: ignore[assignment]
-    assert name in DTYPES
-    return name
+    return cast(Dtype, array.dtype.name)
 
 
 def palette(classes: int) -> list[tuple[int, int, int]]:
@@ -160,59 +144,41 @@ def palette(classes: int) -> list[tuple[int, int, int]]:
     return colours[:classes]
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _from_image(data: bytes, kind: Kind) -> Array:
+    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    # A phone's JPEG ("MPO") carries a preview or depth map besides the photograph.
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+        raise ValueError("several images in one file, expected one")
+    # Pillow drops the low bits of 16-bit colour and unknown extra channels without a word.
+    bands, tags = len(image.getbands()), getattr(image, "tag_v2", {})
+    bits = data[24] if image.format == "PNG" else max(tags.get(258, (1,)))
+    channels = tags.get(277, 1) if image.format == "TIFF" else bands
+    if channels != bands or (bits > 8 and bands > 1):
+        raise ValueError(f"Pillow cannot keep {channels} channels with {bits} bits; save as .npy")
+    image = ImageOps.exif_transpose(image)
+    if kind == "label" and image.mode in ("1", "P"):
+        return np.array(image, np.uint8)
+    if image.mode not in _KEPT:
+        colours = "RGBA" if image.has_transparency_data else "RGB"
+        image = image.convert("L" if image.mode == "1" else colours)
+    return _narrow(np.array(image)) if image.mode in _WIDE else np.array(image)
 
 
-def _colours(array: Array) -> str:
-    return {3: "RGB", 4: "RGBA"}.get(array.shape[2], f"{array.shape[2]} channels")
-
-
-def _from_npy(data: bytes, kind: Kind) -> Array:
-    array: Array = np.load(io.BytesIO(data), allow_pickle=False)
-    if array.ndim not in (2, 3):
-        raise ValueError(
-            f"array of shape {list(array.shape)}, expected height x width (x channels)"
-        )
+def _checked(array: Array, kind: Kind) -> Array:
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        expected = "height x width (x channels), not empty"
+        raise ValueError(f"array of shape {list(array.shape)}, expected {expected}")
+    array = array[..., None] if array.ndim == 2 else array
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)
     elif kind == "label" and array.dtype.kind in "iu" and str(array.dtype) not in DTYPES:
         array = _narrow(array)
     if str(array.dtype) not in DTYPES:
         raise ValueError(f"array of {array.dtype}, expected one of {', '.join(DTYPES)}")
-    return _checked(array, kind)
-
-
-def _from_image(data: bytes, kind: Kind) -> Array:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    if kind == "label" and image.format in ("JPEG", "MPO"):
-        raise NotLabels("a JPEG where class ids are expected: its loss changes ids; save as PNG")
-    # A phone's JPEG ("MPO") carries a preview or depth map besides the photograph.
-    if getattr(image, "n_frames", 1) > 1 and image.format not in ("JPEG", "MPO"):
-        raise ValueError("several images in one file, expected one")
-    depth = data[24] if data.startswith(_PNG) else 8
-    if depth == 16 and image.mode in ("RGB", "RGBA"):
-        return _checked(_colour16(data), kind)
-    if image.format == "TIFF":
-        _refuse_lossy_tiff(image)
-    image = ImageOps.exif_transpose(image)
-    if kind == "label" and image.mode == "P":
-        return _checked(np.array(image), kind)
-    if kind == "label" and image.mode == "1":
-        return _checked(np.array(image).astype(np.uint8), kind)
-    if image.mode not in _KEPT:
-        clear = image.mode == "PA" or "transparency" in image.info
-        image = image.convert("L" if image.mode == "1" else "RGBA" if clear else "RGB")
-    array = np.array(image)
-    return _checked(_narrow(array) if image.mode in ("I", "I;16") else array, kind)
-
-
-def _checked(array: Array, kind: Kind) -> Array:
-    array = array[..., None] if array.ndim == 2 else array
-    if 0 in array.shape:
-        raise ValueError(f"empty array of shape {list(array.shape)}")
-    if array.dtype == np.float32 and kind == "label":
-        raise NotLabels("float32 where class ids are expected; save whole numbers")
+    if kind == "label" and (array.dtype == np.float32 or array.shape[2] != 1):
+        colours = {1: "float32", 3: "RGB", 4: "RGBA"}  # of one channel only floats come here
+        found = colours.get(array.shape[2], f"{array.shape[2]} channels")
+        raise NotLabels(f"{found} where class ids are expected; save them as a one-channel PNG")
     if array.dtype == np.float32 and not np.isfinite(array).all():
         raise ValueError("the array holds NaN or infinite values")
     return array
@@ -223,50 +189,3 @@ def _narrow(array: Array) -> Array:
     if array.min() < 0 or array.max() > 65535:
         raise ValueError(f"values {array.min()}..{array.max()}, at most 0..65535 can be read")
     return array.astype(np.uint16)
-
-
-def _refuse_lossy_tiff(image: Image.Image) -> None:
-    # Pillow drops the low bits of 16-bit colour and unknown extra channels without a word.
-    tags: Any = image.tag_v2  # type: ignore[attr-defined]
-    bits, channels = max(tags.get(258, (1,))), tags.get(277, 1)
-    if (bits > 8 and image.mode in ("RGB", "RGBA", "LA")) or channels != len(image.getbands()):
-        raise ValueError(
-            f"a TIFF of {channels} channels with {bits} bits, which Pillow cannot read whole; "
-            "save it as .npy, or 16-bit colour as PNG"
-        )
-
-
-def _colour16(data: bytes) -> Array:
-    """A 16-bit PNG with 2 to 4 channels, of which Pillow alone would keep the upper bytes.
-
-    It has unpackers for both byte orders, each keeping the byte that it takes for the upper one:
-    the wrong order yields the lower bytes.
-    """
-    grey = data[25] == 4  # colour type: grey with alpha, four bytes a pixel just as 8-bit RGBA
-    read = []
-    for order in ("",) if grey else (";16B", ";16L"):
-        image = Image.open(io.BytesIO(data), formats=("PNG",))
-        image.tile = [(*image.tile[0][:3], f"{image.mode}{order}")]  # type: ignore[list-item]
-        read.append(np.array(image).astype(np.uint16))
-    if grey:
-        return read[0][..., 0::2] << 8 | read[0][..., 1::2]
-    return read[0] << 8 | read[1]
-
-
-def _image(array: Array) -> Image.Image:
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-
-
-def _png16(array: Array) -> bytes:
-    """PNG with 16 bits a channel, which Pillow writes for one channel only."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        check = zlib.crc32(name + content)
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
-
-    height, width, channels = array.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, (0, 4, 2, 6)[channels - 1], 0, 0, 0)
-    rows = np.zeros((height, 1 + width * channels * 2), np.uint8)  # each starts with filter 0
-    rows[:, 1:] = np.ascontiguousarray(array, ">u2").reshape(height, -1).view(np.uint8)
-    body = chunk(b"IDAT", zlib.compress(rows.tobytes()))
-    return _PNG + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")

@@ -3,54 +3,39 @@
 import hashlib
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    NonNegativeInt,
-    PositiveInt,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, NonNegativeInt, PositiveInt, ValidationError
 
 VERSION = 1
+PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a member
+
+
+def _require(test: Callable[[Any], object], reason: str) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if not test(value):
+            raise ValueError(f"{reason} {value!r}")
+        return value
+
+    return AfterValidator(check)
+
 
 Arrays = dict[str, NDArray[Any]]
 Size = tuple[PositiveInt, PositiveInt]  # height, width
 Dtype = Literal["uint8", "uint16", "float32"]
-Byte = Annotated[int, AfterValidator(lambda v: v if 0 <= v <= 255 else _refuse("not in 0..255"))]
+Byte = Annotated[int, _require(range(256).__contains__, "not in 0..255:")]
+# No dot, since WebDataset splits `key.member.ext` at dots.
+Name = Annotated[str, _require(re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch, "bad name")]
+# An index may come from a server: its names must not lead out of the folder.
+_SHARD = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}\.tar")
 
 
-def _refuse(reason: str) -> Any:
-    raise ValueError(reason)
-
-
-def _field_name(name: str) -> str:
-    # No dot, since WebDataset splits `key.member.ext` at dots.
-    return name if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) else _refuse(f"bad name {name!r}")
-
-
-def _shard_name(name: str) -> str:
-    # An index may come from a server: its names must not lead out of the folder.
-    safe = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}\.tar", name) and ".." not in name
-    return name if safe else _refuse(f"bad shard name {name!r}")
-
-
-Name = Annotated[str, AfterValidator(_field_name)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Field(_Record):
+class Field(BaseModel, extra="forbid", frozen=True):
     """What training sees of a sample under one name.
 
     member: the file in the tar. half: None for all of it, 0 for the left half, 1 for the right.
@@ -70,18 +55,18 @@ class Field(_Record):
     max_size: Size
 
 
-class Shard(_Record):
+class Shard(BaseModel, extra="forbid", frozen=True):
     """One tar: its file name, length in bytes and number of samples."""
 
-    name: Annotated[str, AfterValidator(_shard_name)]
+    name: Annotated[str, _require(_SHARD.fullmatch, "bad shard name")]
     bytes: PositiveInt
     samples: PositiveInt
 
 
-class Index(_Record):
+class Index(BaseModel, extra="forbid", frozen=True):
     """The content of `index.json`."""
 
-    version: int
+    version: Annotated[int, _require(VERSION.__eq__, f"expected version {VERSION}, found version")]
     samples: PositiveInt
     fingerprint: str
     shards: list[Shard]
@@ -95,8 +80,8 @@ class Index(_Record):
 
 def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays) -> str:
     """SHA-256 (hex) of a data set's content: fields, order of the samples, keys and checksums."""
-    digest = hashlib.sha256(f"gantrain {VERSION}\n".encode())
-    digest.update(TypeAdapter(dict[str, Field]).dump_json(dict(sorted(fields.items()))))
+    described = ",".join(f'"{name}":{fields[name].model_dump_json()}' for name in sorted(fields))
+    digest = hashlib.sha256(f"gantrain {VERSION}\n{{{described}}}".encode())
     for shard in shards:
         digest.update(f"\n{shard.name} {shard.samples}".encode())
     # Offsets stay out: the same samples in a tar with other headers are the same data.
@@ -114,53 +99,40 @@ def load(folder: Path) -> tuple[Index, Arrays]:
     """
     index = _load_index(folder)
     arrays = _load_arrays(folder, index)
-    _check_files(folder, index)
-    _check_places(folder, index, arrays)
+    for shard in index.shards:
+        path = folder / shard.name
+        if not path.is_file():
+            raise ValueError(f"{folder}: shard {shard.name} is missing; copy the data set again")
+        if (found := path.stat().st_size) != shard.bytes:
+            raise ValueError(f"{path} has {found} bytes, not {shard.bytes}; copy the shard again")
     if fingerprint(index.fields, index.shards, arrays) != index.fingerprint:
-        raise ValueError(
-            f"{folder}: index.json and index.npz do not belong together (their fingerprints "
-            "differ); copy both again from the same data set"
-        )
+        reason = "index.json and index.npz do not belong together (their fingerprints differ)"
+        raise ValueError(f"{folder}: {reason}; copy both again from the same data set")
     return index, arrays
 
 
 def _load_index(folder: Path) -> Index:
     path = folder / "index.json"
     if not path.is_file():
-        raise ValueError(
-            f"{folder} is not a data set: it has no index.json; `gantrain prepare` makes one"
-        )
+        raise ValueError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")
     try:
         index = Index.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "content"
-        reason = " ".join(first["msg"].removeprefix("Value error, ").split())
-        raise ValueError(f"{path}: {place}: {reason}; copy or prepare the data again") from None
-    if index.version != VERSION:
-        raise ValueError(
-            f"{path}: version {index.version}, this gantrain reads version {VERSION}; "
-            "prepare the data again"
-        )
-    names = [shard.name for shard in index.shards]
-    if len(set(names)) != len(names):
+        reason = " ".join(f"{place}: {first['msg'].removeprefix('Value error, ')}".split())
+        raise ValueError(f"{path}: {reason}; copy or prepare the data again") from None
+    if len({shard.name for shard in index.shards}) != len(index.shards):
         raise ValueError(f"{path}: a shard is named twice")
     if sum(shard.samples for shard in index.shards) != index.samples or not index.fields:
-        raise ValueError(
-            f"{path}: the shards' samples do not add up to {index.samples} or no fields"
-        )
+        raise ValueError(f"{path}: the samples do not add up to {index.samples} or no fields")
     return index
 
 
 def _load_arrays(folder: Path, index: Index) -> Arrays:
     path = folder / "index.npz"
-    wanted = {"keys": "S"}
-    for member in index.members:
-        wanted |= {
-            f"{member}_offset": "int64",
-            f"{member}_size": "int64",
-            f"{member}_crc": "uint32",
-        }
+    wanted = {f"{member}_{part}": PARTS[part] for member in index.members for part in PARTS}
+    wanted["keys"] = "S"
     try:
         # Opened here, since numpy leaves the file open where it is no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
@@ -170,34 +142,15 @@ def _load_arrays(folder: Path, index: Index) -> Arrays:
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     for name, dtype in wanted.items():
-        fits = arrays[name].dtype.kind == "S" if dtype == "S" else arrays[name].dtype == dtype
-        if not fits or arrays[name].shape != (index.samples,):
-            raise ValueError(
-                f"{path}: {name} is {arrays[name].dtype}{list(arrays[name].shape)}, "
-                f"expected {dtype}[{index.samples}]"
-            )
-    return arrays
-
-
-def _check_files(folder: Path, index: Index) -> None:
-    for shard in index.shards:
-        path = folder / shard.name
-        if not path.is_file():
-            raise ValueError(f"{folder}: shard {shard.name} is missing; copy the data set again")
-        if (found := path.stat().st_size) != shard.bytes:
-            raise ValueError(
-                f"{path} has {found} bytes, its index says {shard.bytes}; copy the shard again"
-            )
-
-
-def _check_places(folder: Path, index: Index, arrays: Arrays) -> None:
+        array, said = arrays[name], f"expected {dtype}[{index.samples}]"
+        if dtype not in (array.dtype.kind, str(array.dtype)) or array.shape != (index.samples,):
+            raise ValueError(f"{path}: {name} is {array.dtype}{list(array.shape)}, {said}")
     limit = np.repeat([shard.bytes for shard in index.shards], [s.samples for s in index.shards])
     for member in index.members:
         offset, size = arrays[f"{member}_offset"], arrays[f"{member}_size"]
         # Compared without adding: a sum of hostile numbers could overflow.
         outside = (offset < 0) | (size < 0) | (size > limit) | (offset > limit - size)
         if outside.any():
-            raise ValueError(
-                f"{folder / 'index.npz'}: {member} of sample {int(outside.argmax())} lies outside "
-                "its shard; the index is wrong, copy or prepare the data set again"
-            )
+            sample = f"{member} of sample {int(outside.argmax())} lies outside its shard"
+            raise ValueError(f"{path}: {sample}; copy or prepare the data set again")
+    return arrays

@@ -15,7 +15,7 @@ from gantrain.data.shards import Field, Shards
 SYNTHETIC = "synthetic"
 _DRAWN = {"train": 400, "validation": 64}  # samples, fewer where they are large
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
-_DRAWING = 1  # raised when the drawing changes, so that no old pictures are used
+_DRAWING = 2  # raised when the drawing changes, so that no old pictures are used
 
 
 def cache() -> Path:
@@ -70,7 +70,8 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         return _open_pattern(folder)
     if not folder.is_dir():
         usual = "check the path (relative to where you start)"
-        advice = HOW_TO.get(wanted.recipe.split("_")[0], usual) if key == "train" else usual
+        advice = HOW_TO.get(wanted.recipe.split("_")[0], usual)
+        advice = advice.format(out=folder, split="train" if key == "train" else "val")
         raise ValueError(f"no folder {folder}; {advice}; {instead}")
     if (folder / "index.json").is_file():
         return Shards.open(folder)

@@ -6,14 +6,14 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from gantrain.data.index import VERSION, Arrays, Field, Index, Shard, fingerprint
+from gantrain.data.index import PARTS, VERSION, Arrays, Field, Index, Shard, fingerprint
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,13 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            # Its last holder may have removed the file between our open and our lock.
-            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                break
         except BlockingIOError:
             os.close(descriptor)
             raise ValueError(f"another process holds {path}; wait for it or stop it") from None
-        except FileNotFoundError:
-            pass
+        # Its last holder may have removed the file between our open and our lock.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                break
         os.close(descriptor)
     try:
         yield
@@ -80,12 +79,21 @@ def write_shards(
     with locked(folder.parent / f".{folder.name}.lock", wait=False):
         refuse_existing(folder)
         # Under the lock nobody else is writing this folder: these are a killed run's.
-        for leftover in folder.parent.glob(f".{_literal(folder.name)}.partial-*"):
+        for leftover in folder.parent.glob(f".{escape(folder.name)}.partial-*"):
             shutil.rmtree(leftover)
         partial = folder.parent / f".{folder.name}.partial-{os.getpid()}"
         partial.mkdir()
         try:
-            index = _write(samples, partial, fields, shard_bytes, shard_samples)
+            members = {field.member for field in fields.values()}
+            limits = {"maxcount": shard_samples, "maxsize": shard_bytes}
+            shards, arrays = _write(samples, partial, members, limits)
+            index = Index(
+                version=VERSION,
+                samples=len(arrays["keys"]),
+                fingerprint=fingerprint(fields, shards, arrays),
+                shards=shards,
+                fields=dict(fields),
+            )
             for name, content in (extras or {}).items():
                 (partial / name).write_bytes(content)
             with open(partial / "index.json", "w", encoding="utf-8") as file:
@@ -99,83 +107,46 @@ def write_shards(
     return index
 
 
-def _literal(name: str) -> str:
-    """A file name as a glob pattern that matches only itself."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
 def _write(
-    samples: Iterable[Packed],
-    folder: Path,
-    fields: Mapping[str, Field],
-    shard_bytes: int,
-    shard_samples: int,
-) -> Index:
+    samples: Iterable[Packed], folder: Path, members: set[str], limits: dict[str, int]
+) -> tuple[list[Shard], Arrays]:
     from webdataset.writer import ShardWriter  # imports torch, over a second
 
-    members = sorted({field.member for field in fields.values()})
-    rows: dict[str, list[int]] = {
-        f"{member}_{part}": [] for member in members for part in ("offset", "size", "crc")
-    }
-    keys: list[bytes] = []
-    seen: set[str] = set()
+    rows: dict[str, list[int]] = {f"{m}_{part}": [] for m in sorted(members) for part in PARTS}
+    keys: dict[str, None] = {}  # in order
     shards: list[Shard] = []
-    current: list[list[str]] = []  # of the open shard: each sample's file names, in `members` order
 
     def close_shard(path: str) -> None:
-        if not current:  # the writer opens its first tar before it knows of a sample
+        count = len(keys) - sum(shard.samples for shard in shards)
+        if not count:  # the writer opens its first tar before it knows of a sample
             return
         with tarfile.open(path, "r:") as tar:
-            places = {entry.name: (entry.offset_data, entry.size) for entry in tar}
-        for names in current:
-            for member, name in zip(members, names, strict=True):
-                offset, size = places[name]
-                rows[f"{member}_offset"].append(offset)
-                rows[f"{member}_size"].append(size)
+            for entry in tar:
+                member = entry.name.split(".")[1]  # neither keys nor members hold a dot
+                rows[f"{member}_offset"].append(entry.offset_data)
+                rows[f"{member}_size"].append(entry.size)
         size = os.path.getsize(path)
-        shards.append(Shard(name=os.path.basename(path), bytes=size, samples=len(current)))
-        current.clear()
+        shards.append(Shard(name=os.path.basename(path), bytes=size, samples=count))
 
+    tars = str(folder).replace("%", "%%") + "/s-%06d.tar"
     # Fixed time and owner: the same samples give the same bytes. PAX takes names of any length.
-    with ShardWriter(
-        str(folder).replace("%", "%%") + "/s-%06d.tar",
-        maxcount=shard_samples,
-        maxsize=shard_bytes,
-        post=close_shard,
-        verbose=0,
-        encoder=False,
-        mtime=0,
-        user="",
-        group="",
-        format="PAX_FORMAT",
-    ) as writer:
+    same = {"mtime": 0, "user": "", "group": "", "format": "PAX_FORMAT"}
+    with ShardWriter(tars, post=close_shard, **limits, **same, verbose=0, encoder=False) as writer:
         for sample in samples:
-            if sample.key in seen or not usable_key(sample.key):
+            if sample.key in keys or not usable_key(sample.key):
                 raise ValueError(f"key {sample.key!r} comes twice or holds '.', '/' or nothing")
-            seen.add(sample.key)
-            assert sorted(sample.members) == members, (sample.key, members)
-            named = {f"{member}.{ext}": data for member, (ext, data) in sample.members.items()}
-            writer.write({"__key__": sample.key, **named})
-            keys.append(sample.key.encode())
-            current.append([f"{sample.key}.{m}.{sample.members[m][0]}" for m in members])
+            assert set(sample.members) == members, (sample.key, members)
+            files = {f"{member}.{ext}": data for member, (ext, data) in sample.members.items()}
+            writer.write({"__key__": sample.key, **files})
+            keys[sample.key] = None
             for member, (_, data) in sample.members.items():
                 rows[f"{member}_crc"].append(zlib.crc32(data))
     if not keys:
         raise ValueError(f"there are no samples to write to {folder}")
-    arrays: Arrays = {
-        name: np.array(values, np.uint32 if name.endswith("_crc") else np.int64)
-        for name, values in rows.items()
-    }
-    arrays["keys"] = np.array(keys)
-    stored: dict[str, Any] = dict(arrays)
-    np.savez(folder / "index.npz", **stored)
-    return Index(
-        version=VERSION,
-        samples=len(keys),
-        fingerprint=fingerprint(fields, shards, arrays),
-        shards=shards,
-        fields=dict(fields),
-    )
+    arrays = {name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()}
+    arrays["keys"] = np.array([key.encode() for key in keys])
+    np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type]
+    return shards, arrays
 
 
 def usable_key(key: str) -> bool:

@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
-from gantrain.data.index import Arrays, Field, Index, Shard, load
+from gantrain.data.index import PARTS, Arrays, Field, Index, Shard, load
 
 __all__ = ["DamagedSample", "Field", "Index", "Shard", "Shards"]
 
@@ -26,16 +26,24 @@ class DamagedSample(Exception):
 
 
 class _OpenFiles:
-    """The file descriptors of one process, least recently used first."""
+    """One process's file descriptors by shard, least recently used first, closed with it."""
 
     def __init__(self) -> None:
         self.process = os.getpid()
         self.lock = threading.Lock()
         self.descriptors: OrderedDict[int, int] = OrderedDict()
 
-    def close(self) -> None:
-        while self.descriptors:
-            os.close(self.descriptors.popitem()[1])
+    def get(self, shard: int, path: Path) -> int:
+        if shard not in self.descriptors:
+            if len(self.descriptors) >= MAX_OPEN_FILES:
+                os.close(self.descriptors.popitem(last=False)[1])
+            self.descriptors[shard] = os.open(path, os.O_RDONLY)
+        self.descriptors.move_to_end(shard)
+        return self.descriptors[shard]
+
+    def __del__(self) -> None:
+        for descriptor in self.descriptors.values():
+            os.close(descriptor)
 
 
 class Shards:
@@ -46,13 +54,8 @@ class Shards:
     """
 
     def __init__(self, folder: Path, index: Index, arrays: Arrays) -> None:
-        self.folder = folder
-        self.index = index
-        self._keys = arrays["keys"]
-        self._columns = {
-            member: tuple(arrays[f"{member}_{part}"] for part in ("offset", "size", "crc"))
-            for member in index.members
-        }
+        self.folder, self.index, self._arrays = folder, index, arrays
+        self.fields, self.fingerprint = index.fields, index.fingerprint
         self._ends = list(accumulate(shard.samples for shard in index.shards))
         self._files = _OpenFiles()
 
@@ -68,24 +71,13 @@ class Shards:
     def __len__(self) -> int:
         return self.index.samples
 
-    @property
-    def fields(self) -> dict[str, Field]:
-        """The fields by name."""
-        return self.index.fields
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of the content."""
-        return self.index.fingerprint
-
     def key(self, i: int) -> str:
         """The key of sample `i`: its name in the tar."""
-        return bytes(self._keys[i]).decode(errors="backslashreplace")
+        return bytes(self._arrays["keys"][i]).decode(errors="backslashreplace")
 
     def where(self, i: int) -> str:
         """Shard, sample number and key of sample `i`, for messages."""
-        shard = self.index.shards[bisect_right(self._ends, i)].name
-        return f"{self.folder / shard}, sample {i} ({self.key(i)})"
+        return f"{self._place(i)[1]}, sample {i} ({self.key(i)})"
 
     def read(self, i: int, member: str) -> bytes:
         """The bytes of one member of sample `i` (0 <= i < len).
@@ -95,38 +87,23 @@ class Shards:
         """
         if not 0 <= i < len(self):
             raise IndexError(f"sample {i} of {len(self)}")
-        offset, size, crc = (int(column[i]) for column in self._columns[member])
+        offset, size, crc = (int(self._arrays[f"{member}_{part}"][i]) for part in PARTS)
         if self._files.process != os.getpid():
             # After a fork these are the child's own copies, so closing them takes nothing from
             # the parent; the lock might be held by a thread that doesn't exist here.
-            self._files.close()
             self._files = _OpenFiles()
         with self._files.lock:
-            data = os.pread(self._descriptor(bisect_right(self._ends, i)), size, offset)
+            data = os.pread(self._files.get(*self._place(i)), size, offset)
         if len(data) != size:
-            reason = f"{len(data)} bytes of {size} could be read"
-            raise DamagedSample(f"{self.where(i)}: {member}: {reason}")
+            raise DamagedSample(f"{self.where(i)}: {member}: {len(data)} bytes of {size} read")
         if zlib.crc32(data) != crc:
             raise DamagedSample(f"{self.where(i)}: {member}: the bytes do not match their checksum")
         return data
 
-    def _descriptor(self, shard: int) -> int:
-        files = self._files.descriptors
-        if shard in files:
-            files.move_to_end(shard)
-            return files[shard]
-        if len(files) >= MAX_OPEN_FILES:
-            os.close(files.popitem(last=False)[1])
-        files[shard] = os.open(self.folder / self.index.shards[shard].name, os.O_RDONLY)
-        return files[shard]
+    def _place(self, i: int) -> tuple[int, Path]:
+        """The number and the path of sample `i`'s shard."""
+        shard = bisect_right(self._ends, i)
+        return shard, self.folder / self.index.shards[shard].name
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_files"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._files = _OpenFiles()
-
-    def __del__(self) -> None:
-        if hasattr(self, "_files"):
-            self._files.close()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.folder, self.index, self._arrays)

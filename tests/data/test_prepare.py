@@ -3,6 +3,7 @@
 import io
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 from gantrain.data.decode import decode, decode_sample, encode
 from gantrain.data.prepare import HOW_TO, LAYOUTS, pack_once, prepare
 from gantrain.data.prepare.cityscapes import PALETTE
+from gantrain.data.sets import Wanted, open_set
 from gantrain.data.shards import Shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,7 +179,7 @@ def test_resized_halves_do_not_mix(tmp_path):
 
 
 def test_16_bit_and_many_channels_are_resized_losslessly_stored(tmp_path):
-    deep = np.full((32, 32, 3), 40000, np.uint16)
+    deep = np.full((32, 32, 1), 40000, np.uint16)
     _put(tmp_path / "in" / "depth" / "a.png", deep)
     _put(tmp_path / "in" / "bands" / "a.npy", np.full((32, 32, 6), 0.25, np.float32))
     _run(tmp_path / "in", tmp_path / "out", resize=(16, 16))
@@ -236,6 +238,14 @@ def test_how_to_names_the_licence_page_and_the_command():
     assert "https://www.cityscapes-dataset.com/" in HOW_TO["cityscapes"]
     assert "`gantrain prepare FOLDER --out" in HOW_TO["cityscapes"]
     assert "\n" not in HOW_TO["cityscapes"]
+
+
+def test_how_to_fits_the_split():
+    wanted = Wanted("cityscapes_spade", "label", "image", {"label": 35}, (64, 64), None)
+    for key, split in (("train", "train"), ("validation", "val")):
+        command = f"--out no/{split} --as cityscapes --split {split}`"
+        with pytest.raises(ValueError, match=re.escape(command)):
+            open_set(key, f"no/{split}", wanted)
 
 
 def test_label_files_that_hold_no_ids_are_refused_by_name(labelled, tmp_path):
@@ -363,13 +373,13 @@ def test_a_killed_run_leaves_no_data_set_and_the_next_one_is_clean(pairs, tmp_pa
     assert _left_behind(tmp_path, "pairs", "out") == []
 
 
-def test_a_folder_is_packed_once(pairs, tmp_path):
+def test_a_folder_is_packed_once(pairs, labelled, tmp_path):
     cache = tmp_path / "cache"
     packed = pack_once(pairs, cache)
     made = (packed / "index.json").stat().st_mtime_ns
     assert pack_once(pairs, cache) == packed
     assert (packed / "index.json").stat().st_mtime_ns == made
-    assert pack_once(pairs, cache, resize=(16, 16)) != packed
+    assert pack_once(labelled, cache) != pack_once(labelled, cache, labels=["label"])
     _put(pairs / "new.png", _image(99))
     again = pack_once(pairs, cache)
     assert (len(Shards.open(packed)), len(Shards.open(again))) == (12, 13)

@@ -24,6 +24,9 @@ class Part:
     palette: list[tuple[int, int, int]] | None = None
 
 
+Parts = dict[str, Part]  # by field
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A sample to be: its key, and its file by member."""
@@ -36,7 +39,7 @@ class Candidate:
 class Found:
     """Fields by name, samples in their order, and one line for each file that is left over."""
 
-    fields: dict[str, Part]
+    fields: Parts
     samples: list[Candidate]
     unmatched: list[str] = field(default_factory=list)
 
@@ -65,13 +68,9 @@ def images_in(folder: Path) -> tuple[list[Path], list[str]]:
     """The readable images directly in a folder, sorted, and a line for each other file."""
     files = [f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".")]
     files.sort(key=lambda f: natural(f.name))
-    images = [f for f in files if _is_image(f)]
-    known = ", ".join(EXTENSIONS)
-    return images, [f"{f}: not one of {known}" for f in files if not _is_image(f)]
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower()[1:] in EXTENSIONS
+    images = [f for f in files if f.suffix.lower()[1:] in EXTENSIONS]
+    others = sorted(set(files) - set(images))
+    return images, [f"{f}: not one of {', '.join(EXTENSIONS)}" for f in others]
 
 
 def match(folders: Mapping[str, Iterable[tuple[str, Path]]]) -> tuple[list[Candidate], list[str]]:
@@ -86,16 +85,16 @@ def match(folders: Mapping[str, Iterable[tuple[str, Path]]]) -> tuple[list[Candi
             else:
                 sample[member] = file
     samples = []
-    for key in sorted(by_key, key=natural):
-        missing = [member for member in folders if member not in by_key[key]]
+    for key, found in sorted(by_key.items(), key=lambda item: natural(item[0])):
+        missing = [member for member in folders if member not in found]
         if missing:
-            unmatched += [f"{f}: no {' and no '.join(missing)}" for f in by_key[key].values()]
+            unmatched += [f"{file}: no {' and no '.join(missing)}" for file in found.values()]
         else:
-            samples.append(Candidate(key, by_key[key]))
+            samples.append(Candidate(key, found))
     return samples, unmatched
 
 
-def _single(member: str, fields: dict[str, Part]) -> Callable[[Path, str], Found]:
+def _single(member: str, fields: Parts) -> Callable[[Path, str], Found]:
     def find(source: Path, split: str) -> Found:
         images, others = images_in(source)
         if not images:
@@ -107,16 +106,14 @@ def _single(member: str, fields: dict[str, Part]) -> Callable[[Path, str], Found
 
 
 def _side_by_side(source: Path) -> bool:
-    images = images_in(source)[0][:_PROBED]
-    return bool(images) and all(_is_double(file) for file in images)
-
-
-def _is_double(file: Path) -> bool:
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            return image.width == 2 * image.height
-    except OSError:  # found and listed when every file is checked
-        return True
+    doubles = []
+    for file in images_in(source)[0][:_PROBED]:
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                doubles.append(image.width == 2 * image.height)
+        except OSError:  # found and listed when every file is checked
+            doubles.append(True)
+    return bool(doubles) and all(doubles)
 
 
 def _folders_in(source: Path, split: str) -> dict[str, Path]:
@@ -133,22 +130,22 @@ def _find_folders(source: Path, split: str) -> Found:
     names = ", ".join(folders) or "none"
     if len(folders) < 2:
         raise ValueError(f"{source}: two or more folders of images are needed, found {names}")
-    odd = [name for name in folders if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)]
-    if odd:
-        raise ValueError(
-            f"{source / odd[0]}: a folder's name becomes a field's; rename it to letters, digits, "
-            "'_' and '-'"
-        )
-    listed = {name: images_in(folder) for name, folder in folders.items()}
-    samples, unmatched = match(
-        {n: [(f.stem, f) for f in files] for n, (files, _) in listed.items()}
-    )
+    listed, others = {}, []
+    for name, folder in folders.items():
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+            raise ValueError(
+                f"{folder}: a folder's name becomes a field's; rename it to letters, digits, "
+                "'_' and '-'"
+            )
+        files, lines = images_in(folder)
+        listed[name] = [(f.stem, f) for f in files]
+        others += lines
+    samples, unmatched = match(listed)
     if not samples:
         raise ValueError(
             f"{source}: no file name is in all of {names}, so nothing matches; for unpaired images "
             "prepare each folder by itself with --as images"
         )
-    others = [line for _, lines in listed.values() for line in lines]
     return Found({name: Part(name) for name in folders}, samples, others + unmatched)
 
 

@@ -1,11 +1,11 @@
-"""What `prepare` says and shows: a few lines, and a sheet with the first samples."""
+"""What `prepare` says and shows: a few lines, and a sheet of samples."""
 
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from gantrain.data.decode import Array, palette
 from gantrain.data.shards import Field
@@ -44,18 +44,15 @@ class Report:
 
 
 def sheet(samples: list[dict[str, Array]], fields: dict[str, Field]) -> bytes:
-    """A PNG with one row for each sample (HWC arrays by field) and one column for each field."""
+    """A PNG with one row for each sample (HWC arrays by field), its fields side by side."""
     rows = [[_picture(sample[name], one) for name, one in fields.items()] for sample in samples]
-    widths = [max(row[i].width for row in rows) for i in range(len(fields))]
-    head = 16
-    size = (sum(widths) + _GAP * (len(widths) + 1), head + len(rows) * (_TALL + _GAP))
-    page = Image.new("RGB", size, "white")
-    write = ImageDraw.Draw(page)
-    for i, name in enumerate(fields):
-        x = _GAP + sum(widths[:i]) + i * _GAP
-        write.text((x, 2), name, fill="black")
-        for j, row in enumerate(rows):
-            page.paste(row[i], (x, head + j * (_TALL + _GAP)))
+    width = max(sum(picture.width + _GAP for picture in row) for row in rows) + _GAP
+    page = Image.new("RGB", (width, len(rows) * (_TALL + _GAP) + _GAP), "white")
+    for i, row in enumerate(rows):
+        x = _GAP
+        for picture in row:
+            page.paste(picture, (x, _GAP + i * (_TALL + _GAP)))
+            x += picture.width + _GAP
     stream = io.BytesIO()
     page.save(stream, "PNG")
     return stream.getvalue()
