@@ -36,7 +36,11 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
                 say(recipe.yaml())
                 for line in parts.describe():
                     say(line)
+            world.close()
             return "dry run"
-        return Trainer(parts).train()
-    finally:
+        state = Trainer(parts).train()
+    except ValueError:  # all ranks raise it alike
         world.close()
+        raise
+    world.close()
+    return state

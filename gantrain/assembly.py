@@ -141,6 +141,12 @@ class Assembly:
                     f"note: {name} pads {size[0]}x{size[1]} to {padded[0]}x{padded[1]} and crops "
                     f"the result; sizes that {multiple} divides, or fewer levels, save that work"
                 )
+        resize = self.recipe.data.resize
+        if resize is not None and max(r / s for r, s in zip(resize, size, strict=True)) > 1.25:
+            lines.append(
+                f"note: trained on crops of {size[0]}x{size[1]} from {resize[0]}x{resize[1]}, "
+                "validated on whole images at the crop's size; a nearer data.resize agrees better"
+            )
         return lines
 
 

@@ -30,7 +30,7 @@ def _reporting(work: Callable[[], None]) -> int:
     except (ValueError, RunStopped) as e:
         if not _is_ours(e):
             raise
-        if os.environ.get("RANK", "0") == "0":
+        if os.environ.get("RANK", "0") == "0" or getattr(e, "alone", False):
             complain(f"gantrain: {e}")
         else:  # a launcher ends all ranks once one has left: rank 0 must have spoken by then
             time.sleep(_PATIENCE_SECONDS)
@@ -111,6 +111,7 @@ def recipes(
 ) -> None:
     import json
 
+    from rich.markup import escape
     from rich.table import Table
 
     from gantrain import overrides
@@ -122,7 +123,11 @@ def recipes(
             return
         table = Table(box=None, show_header=False)
         for name in overrides.available():
-            table.add_row(f"[bold]{name}[/bold]", overrides.read(name).get("description", ""))
+            try:
+                description = str(overrides.read(name).get("description", ""))
+            except ValueError as e:
+                description = str(e)  # a file of another kind must not hide the recipes
+            table.add_row(f"[bold]{escape(name)}[/bold]", escape(description))
         console.print(table)
 
     raise typer.Exit(_reporting(work))

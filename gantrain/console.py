@@ -83,12 +83,13 @@ class Display:
             self.live.update(self._page())
             return
         rate = values.get("images_per_second")
-        left = f"{duration((self.total - images_seen) / rate)} left" if rate else ""
+        remaining = max(0, self.total - images_seen)
+        left = f"{duration(remaining / rate)} left" if rate else ""
         shown = "  ".join(f"{k} {format_value(k, v)}" for k, v in values.items())
         say(f"{time.strftime('%H:%M:%S')}  {images_seen}/{self.total}  {left}  {shown}")
 
 
 def format_value(name: str, value: float) -> str:
-    if name in ("data_wait", "d_on_real", "d_on_fake", "d_on_held_out"):
+    if name == "data_wait" or "d_on_" in name:
         return f"{value:.0%}"
     return f"{value:.3g}"

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -144,7 +144,7 @@ class Engine:
         carried: list[Batch | None] = [None] * len(batches)
         bad = torch.zeros_like(self.nonfinite)
         for turn in self.turns:
-            if not context.due(turn.settings.every):
+            if not context.due(turn.settings.every):  # counts steps: here `every` is still 1
                 continue
             with frozen(turn.others):
                 for module in turn.advancing:
@@ -175,6 +175,7 @@ class Engine:
         turn.optimizer.zero_grad()
         for i, (batch, context) in enumerate(zip(batches, contexts, strict=True)):
             last = i == len(batches) - 1
+            context = replace(context, every=turn.settings.every)
             # The phase is not in the key: a fake made again by a later phase is the same fake.
             seed_all(self.seed, context.images_seen, self.accelerator.process_index, i)
             waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(turn.module)

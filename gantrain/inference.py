@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gantrain import checkpoint, recipe
 from gantrain.assembly import make_method
-from gantrain.data.batch import normalise, to_files
+from gantrain.data.batch import channels, normalise, to_files
 from gantrain.data.decode import decode
 from gantrain.data.shards import Field
 from gantrain.engine import seed_all
@@ -76,12 +76,19 @@ class Translator:
         training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot).
         Raises ValueError where the channels don't fit.
         """
+        if not isinstance(image, Tensor | np.ndarray | Image.Image):
+            raise ValueError(f"image: found {type(image).__name__}, allowed: PIL, numpy, tensor")
         if isinstance(image, Tensor):
+            if not image.is_floating_point():
+                raise ValueError(
+                    f"image: found a tensor of {image.dtype}, allowed: floats in [-1, 1]; files' "
+                    "values go in as numpy"
+                )
             batch = image if image.ndim == 4 else image[None]
-            if batch.ndim != 4 or batch.shape[1] != normalised_channels(self.source):
+            if batch.ndim != 4 or batch.shape[1] != channels(self.source):
                 raise ValueError(
                     f"image: found shape {tuple(image.shape)}, allowed: (N, C, H, W) or "
-                    f"(C, H, W) with C = {normalised_channels(self.source)}"
+                    f"(C, H, W) with C = {channels(self.source)}"
                 )
             seed_all(self.recipe.seed)
             fakes = self.method.translate({"source": batch.to(self.device, torch.float32)})
@@ -89,7 +96,14 @@ class Translator:
             return fakes if image.ndim == 4 else fakes[0]
         if isinstance(image, Image.Image):
             result = self.translate_array(self._from_pil(image))
+            if result.dtype != np.uint8 and result.shape[2] > 1:
+                raise ValueError(
+                    f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; "
+                    "give numpy"
+                )
             return Image.fromarray(result[..., 0] if result.shape[2] == 1 else result)
+        if image.ndim not in (2, 3):
+            raise ValueError(f"image: found shape {image.shape}, allowed: (H, W, C) or (H, W)")
         return self.translate_array(image if image.ndim == 3 else image[..., None])
 
     def _from_pil(self, image: Image.Image) -> np.ndarray:
@@ -101,6 +115,8 @@ class Translator:
                     "give mode L or P"
                 )
             return np.asarray(ids)[..., None]
+        if self.source.dtype == "uint16" and image.mode.startswith("I"):
+            return np.asarray(image).astype(np.uint16)[..., None]
         wanted = {1: "L", 3: "RGB", 4: "RGBA"}.get(self.source.channels)
         return np.atleast_3d(np.asarray(image.convert(wanted) if wanted else image))
 
@@ -132,10 +148,6 @@ class Translator:
         except (OSError, ValueError) as e:
             raise ValueError(f"{path}: {e}") from None
         return image
-
-
-def normalised_channels(field: Field) -> int:
-    return field.classes if field.kind == "label" and field.classes else field.channels
 
 
 def check_source(image: np.ndarray, field: Field) -> None:

@@ -21,14 +21,16 @@ class Context:
     images_seen: int  # at the start of the step, over all ranks
     batch_size: int  # global
     positions: tuple[int, ...]  # of this micro-batch's samples in the stream
+    every: int = 1  # the phase has a turn in each of so many steps
 
     @property
-    def step(self) -> int:
-        return self.images_seen // self.batch_size
+    def turn(self) -> int:
+        """How many turns the phase has had."""
+        return self.images_seen // self.batch_size // self.every
 
     def due(self, every: int) -> bool:
-        """Whether something that happens every `every` steps happens in this one."""
-        return self.step % every == 0
+        """Whether something that happens in each of `every` turns happens in this one."""
+        return self.turn % every == 0
 
     def random(self, position: int, purpose: int) -> np.random.Generator:
         """The random numbers of one sample and purpose, alike on any number of ranks."""
@@ -78,7 +80,6 @@ class Method(abc.ABC, nn.Module):
     phases: in the order of the update; their networks are disjoint.
     pools: histories of images that are saved with the run.
     inference: the networks that `translate` needs (the ones averaged by EMA).
-    needs: the fields of a batch.
     """
 
     networks: nn.ModuleDict
@@ -86,7 +87,6 @@ class Method(abc.ABC, nn.Module):
     phases: tuple[Phase, ...]
     pools: dict[str, Pool]
     inference: tuple[str, ...] = ("generator",)
-    needs: tuple[str, ...] = ("source", "target")
 
     @abc.abstractmethod
     def translate(self, batch: Batch) -> Tensor:

@@ -81,10 +81,15 @@ def find(name: str, beside: Path | None = None) -> Path:
 
 
 def merge(base: Any, over: Any) -> Any:
-    """`over` laid on `base`; a component whose name changes loses the old one's options."""
-    if isinstance(base, str) and isinstance(over, dict) and "name" not in over:
+    """`over` laid on `base`; a component whose name changes loses the old one's options.
+
+    A bare name and `{name: ...}` say the same; an empty mapping replaces.
+    """
+    if isinstance(base, str) and isinstance(over, dict) and over:
         base = {"name": base}
-    if not (isinstance(base, dict) and isinstance(over, dict)):
+    if isinstance(base, dict) and isinstance(over, str) and "name" in base:
+        over = {"name": over}
+    if not (isinstance(base, dict) and isinstance(over, dict)) or not over:
         return over
     if "name" in over and "name" in base and over["name"] != base["name"]:
         return over

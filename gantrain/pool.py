@@ -33,9 +33,9 @@ class ImagePool:
             store = self.slots[slot]
             # A non-finite fake must not enter the history; its step is undone anyway.
             finite = fake.isfinite().all()
-            if context.step < share:
+            if context.turn < share:
                 shown.append(fake)
-                store[context.step].copy_(torch.where(finite, fake, store[context.step]))
+                store[context.turn].copy_(torch.where(finite, fake, 0.0))
                 continue
             random = context.random(position, _PURPOSE)
             index, swap = int(random.integers(share)), random.random() < 0.5

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from types import FrameType
 from typing import Self
 
@@ -23,7 +24,9 @@ class StopFlag:
             self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]
         self._value = torch.zeros(1)
         self._work: dist.Work | None = None
-        numbers = (signal.SIGTERM, signal.SIGINT, getattr(signal, extra_signal))
+        numbers = [signal.SIGTERM, signal.SIGINT, getattr(signal, extra_signal)]
+        if threading.current_thread() is not threading.main_thread():
+            numbers = []  # Python delivers signals to the main thread alone
         self._before = {number: signal.signal(number, self._handle) for number in numbers}
 
     def __enter__(self) -> Self:

@@ -19,7 +19,14 @@ from gantrain.validation import HeldOut
 
 
 class RunStopped(Exception):
-    """The run can't go on; the message says why and what to do."""
+    """The run can't go on; the message says why and what to do.
+
+    alone: only this rank knows, and has to tell.
+    """
+
+    def __init__(self, reason: str, alone: bool = False) -> None:
+        super().__init__(reason)
+        self.alone = alone
 
 
 class Trainer:
@@ -29,6 +36,7 @@ class Trainer:
         self.parts, self.recipe, self.world = parts, parts.recipe, parts.world
         self.images_seen = 0
         self.damaged: set[str] = set()
+        self.held_out: HeldOut | None = None
         self.run: Run | None = None  # rank 0's
 
     def train(self) -> str:
@@ -77,11 +85,12 @@ class Trainer:
             self._set_up(latest)
             return self._end("finished" if self._loop() else "unfinished")
         except torch.OutOfMemoryError:
-            raise self._failed(self._out_of_memory()) from None
+            raise self._failed(self._out_of_memory(), alone=True) from None
         except DamagedSample as e:
             # From a loader's process it comes with a traceback, of which the last line is ours.
             text = str(e).splitlines()[-1].rpartition("DamagedSample: ")[2]
-            raise self._failed(f"data: {text}; copy or prepare the data again") from None
+            reason = f"data: {text}; copy or prepare the data again"
+            raise self._failed(reason, alone=True) from None
         except RunStopped as e:
             raise self._failed(str(e)) from None
         except BaseException as e:
@@ -103,17 +112,19 @@ class Trainer:
     def _end(self, state: str) -> str:
         if self.run:
             self.run.set_status(state, self.images_seen)
-        if self.damaged:
-            self._say(f"{len(self.damaged)} damaged samples were replaced by others:")
-        for text in sorted(self.damaged):
-            self._say(f"  {text}")
+        held_out = self.held_out.damaged if self.held_out else set()
+        for what, damaged in [("replaced by others", self.damaged), ("left out", held_out)]:
+            if damaged:
+                self._say(f"damaged samples that were {what}: {len(damaged)}")
+            for text in sorted(damaged):
+                self._say(f"  {text}")
         self.world.accelerator.end_training()
         return state
 
-    def _failed(self, reason: str) -> RunStopped:
+    def _failed(self, reason: str, alone: bool = False) -> RunStopped:
         if self.run:
             self.run.set_status("failed", self.images_seen, reason)
-        return RunStopped(reason)
+        return RunStopped(reason, alone)
 
     def _out_of_memory(self) -> str:
         micro = self.parts.split.micro_batch_size
@@ -146,7 +157,7 @@ class Trainer:
                     self._step(raw)
                     stop.poll()
                     display.advance(self.images_seen)
-                    self._marks(stop.agreed)
+                    self._marks(stop.agreed and self.images_seen < parts.total)
             finally:
                 del batches  # ends its processes, which an exception would keep
         if stop.agreed:
@@ -156,7 +167,8 @@ class Trainer:
     def _step(self, raw: Raw) -> None:
         self.damaged.update(raw.damaged)
         batches, contexts = self.parts.micro_batches(raw, self.images_seen)
-        self.engine.step(batches, contexts, self._rates())
+        self.rates = self._rates()
+        self.engine.step(batches, contexts, self.rates)
         self.images_seen += self.recipe.batch_size
 
     def _rates(self) -> dict[str, float]:
@@ -191,7 +203,7 @@ class Trainer:
 
     def _log(self) -> None:
         """The only place where the host reads what the device has added up."""
-        engine, rates = self.engine, self._rates()
+        engine, rates = self.engine, self.rates
         same = len(set(rates.values())) == 1
         values = {
             **self.journal.speed(self.images_seen),

@@ -12,7 +12,7 @@ from gantrain.data.loader import held_out_batches
 from gantrain.data.shards import Shards
 from gantrain.engine import seed_all
 from gantrain.images import sheet, viewable
-from gantrain.method import Batch, Method, is_random_at_test, set_inference
+from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set_inference
 
 LARGER_IS_BETTER = {"l1": False, "psnr": True, "ssim": True}
 
@@ -25,10 +25,12 @@ class HeldOut:
         # Where an output depends on its batch or on chance, a batch of one makes it its own.
         alone = is_random_at_test(self.test_time.dropout, self.test_time.batch_statistics)
         self.batch_size = 1 if alone else 8
+        self.damaged: set[str] = set()  # of those that this rank read
 
     def _batches(self, indices: range) -> Iterator[Batch]:
         view = self.parts.view(training=False)
         for raw in held_out_batches(self.shards, view, indices, self.batch_size):
+            self.damaged.update(raw.damaged)
             seed_all(self.parts.recipe.seed, raw.positions[0])
             yield self.parts.batch(raw.fields)
 
@@ -40,12 +42,16 @@ class HeldOut:
         """
         set_inference(method, **self.test_time.model_dump())
         rank, world = self.parts.world.rank, self.parts.world.size
+        if world > 1:  # batch norm's running statistics are each rank's own; rank 0's are saved
+            for buffer in float_buffers(method):
+                dist.broadcast(buffer, 0)
         total = min(len(self.shards), most or len(self.shards))
         sums: dict[str, Tensor] = {}
         for batch in self._batches(range(rank, total, world)):
             fake, target = method.translate(batch).double(), batch["target"].double()
             error = (fake - target).square().mean((1, 2, 3))
             values = {
+                "samples": torch.ones_like(error),
                 "l1": (fake - target).abs().mean((1, 2, 3)),
                 "psnr": 10 * torch.log10(4 / error.clamp_min(1e-10)),
                 **_ssim(fake, target),
@@ -56,10 +62,14 @@ class HeldOut:
         # A rank may have had no sample; it has to know the names all the same.
         names = max(self.parts.world.gather(list(sums)), key=len)
         zero = torch.zeros((), dtype=torch.float64, device=self.parts.world.device)
+        if not names:
+            return {}  # every sample is damaged
         stacked = torch.stack([sums.get(name, zero) for name in names])
         if world > 1:
             dist.all_reduce(stacked)
-        return dict(zip(names, (stacked / total).tolist(), strict=True))
+        self.damaged = {text for texts in self.parts.world.gather(self.damaged) for text in texts}
+        means = dict(zip(names, (stacked / stacked[0]).tolist(), strict=True))
+        return {name: value for name, value in means.items() if name != "samples"}
 
     @torch.no_grad()
     def preview(self, method: Method, samples: int) -> np.ndarray:
@@ -80,6 +90,7 @@ def _ssim(fake: Tensor, target: Tensor) -> dict[str, Tensor]:
 
     if min(fake.shape[2:]) <= 11:
         return {}
-    value = ssim(fake, target, data_range=2.0, reduction="none")
+    # Its luminance term wants values from 0 up: around 0 it falls apart.
+    value = ssim((fake + 1) / 2, (target + 1) / 2, data_range=1.0, reduction="none")
     assert isinstance(value, Tensor)
     return {"ssim": value.reshape(len(fake))}

@@ -13,7 +13,7 @@ def _length(value: Any) -> int | str:
         return f"{match[1]} epochs"
     images = float(match[1]) if match and match[2].startswith("image") else value
     number = isinstance(images, int | float) and not isinstance(images, bool)
-    if not number or images < 1 or images % 1:
+    if not number or not 1 <= images < 2**53 or images % 1:
         raise ValueError(
             "allowed: a whole number of images (at least 1), or text like '20 epochs' or "
             "'5000 images'"
@@ -28,8 +28,11 @@ def images_in(length: int | str, epoch: int) -> int:
     return max(1, round(float(length.split()[0]) * epoch))
 
 
+_NOT_FOR_USERS = ("SIGKILL", "SIGSTOP", "SIGCHLD", "SIGALRM")  # the last two are the loader's
+
+
 def _signal(name: str) -> str:
-    if name not in signal.Signals.__members__ or name in ("SIGKILL", "SIGSTOP"):
+    if name not in signal.Signals.__members__ or name in _NOT_FOR_USERS:
         raise ValueError("allowed: the name of a signal that can be caught, such as SIGUSR1")
     return name
 

@@ -9,7 +9,7 @@ _HALF_RANGE = {"uint8": 127.5, "uint16": 32767.5, "float32": 0.5}
 
 
 def normalise(raw: Tensor, field: Field, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """NHWC file values to NCHW in channels_last: images in [-1, 1], class ids one-hot.
+    """NHWC file values to NCHW: images in [-1, 1], class ids one-hot.
 
     float32 files hold values in [0, 1].
     """

@@ -72,16 +72,6 @@ class _Stream(Dataset[Any]):
                 index = int(substitutes.integers(len(self.shards)))
 
 
-class _HeldOut(Dataset[Any]):
-    def __init__(self, shards: Shards, view: View) -> None:
-        self.shards, self.view = shards, view
-
-    def __getitem__(self, index: int) -> tuple[Sample, int, list[str]]:
-        view = self.view
-        sample = decode_sample(self.shards, index, view.fields)
-        return held_out(sample, view.labels, view.size, view.resize), index, []
-
-
 class _Steps(Sampler[list[int]]):
     """One rank's positions of each step, from `start` to `stop`; `slots` are its places."""
 
@@ -138,10 +128,16 @@ def training_loader(
 
 
 def held_out_batches(shards: Shards, view: View, indices: range, batch_size: int) -> Iterator[Raw]:
-    """Samples `indices` without augmentation; the last batch may be smaller.
-
-    Raises DamagedSample.
-    """
-    data = _HeldOut(shards, view)
+    """Samples `indices` without augmentation; damaged ones are left out and named."""
     for start in range(0, len(indices), batch_size):
-        yield _collate([data[i] for i in indices[start : start + batch_size]])
+        samples: list[tuple[Sample, int, list[str]]] = []
+        damaged: list[str] = []
+        for index in indices[start : start + batch_size]:
+            try:
+                sample = decode_sample(shards, index, view.fields)
+                sample = held_out(sample, view.labels, view.size, view.resize)
+                samples.append((sample, index, []))
+            except DamagedSample as e:
+                damaged.append(str(e))
+        if samples:
+            yield _collate(samples)._replace(damaged=tuple(damaged))

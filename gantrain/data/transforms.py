@@ -21,7 +21,8 @@ def _jitter(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray
     values = image.astype(np.float32)
     mean = values.mean()
     values = ((values - mean) * contrast + mean) * brightness
-    jittered: np.ndarray = values.clip(0, top).astype(image.dtype)
+    values = values.clip(0, top)
+    jittered: np.ndarray = values if top == 1.0 else values.round().astype(image.dtype)
     return jittered
 
 

@@ -36,7 +36,7 @@ class UNet(nn.Module):
         out_channels: int,
         *,
         width: Count = 64,
-        levels: Annotated[int, Field(ge=2)] = 8,
+        levels: Annotated[int, Field(ge=2, le=12)] = 8,
         norm: Norm = "batch",
         dropout: Probability = 0.5,
         spectral_norm: bool = False,

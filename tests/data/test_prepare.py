@@ -436,3 +436,12 @@ def test_camvid(tmp_path):
         _run(source, tmp_path / "few", labels=["label"], classes=11)
     with Image.open(io.BytesIO((tmp_path / "out" / "preview.png").read_bytes())) as preview:
         assert preview.mode == "RGB"
+
+
+def test_splits_are_not_fields(tmp_path: Path) -> None:
+    """A root with train, val and test would pair unrelated images of one number."""
+    for split in ("train", "val"):
+        (tmp_path / "root" / split).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "root" / split / "1.png")
+    with pytest.raises(ValueError, match="are splits, not fields"):
+        prepare(tmp_path / "root", tmp_path / "out", layout="folders", progress=False)

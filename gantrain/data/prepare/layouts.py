@@ -130,6 +130,8 @@ def _find_folders(source: Path, split: str) -> Found:
     names = ", ".join(folders) or "none"
     if len(folders) < 2:
         raise ValueError(f"{source}: two or more folders of images are needed, found {names}")
+    if set(folders) <= {"train", "val", "valid", "validation", "test"}:
+        raise ValueError(f"{source}: {names} are splits, not fields; prepare each by itself")
     listed, others = {}, []
     for name, folder in folders.items():
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):

@@ -1,0 +1,48 @@
+"""Validation metrics against scikit-image."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, run_here
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+import gantrain
+from gantrain.data.drawing import draw
+from gantrain.validation import _ssim
+
+
+@pytest.mark.parametrize("mean", [-0.8, 0.0, 0.6])
+def test_ssim_is_scikit_images(mean: float) -> None:
+    """Also around 0, where SSIM on [-1, 1] itself would fall apart."""
+    random = np.random.default_rng(0)
+    target = (mean + 0.1 * random.standard_normal((1, 3, 48, 40))).clip(-1, 1)
+    fake = (target + 0.05 + 0.03 * random.standard_normal(target.shape)).clip(-1, 1)
+    ours = _ssim(torch.from_numpy(fake), torch.from_numpy(target))["ssim"].item()
+    theirs = structural_similarity(
+        (fake[0] + 1) / 2, (target[0] + 1) / 2, data_range=1.0, channel_axis=0,
+        gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+    )  # fmt: skip
+    assert ours == pytest.approx(theirs, abs=2e-3)  # it treats the borders another way
+
+
+def test_metrics_are_those_of_the_saved_model() -> None:
+    """Evaluated again from outside, on the same drawn samples."""
+    run_here(*SMALL, "run=x", "batch_size=8", "length=16", "evaluate.max_samples=11")
+    row = [json.loads(line) for line in Path("runs/x/metrics.jsonl").read_text().splitlines()][-1]
+    model, scores = gantrain.load("runs/x", "cpu"), []
+    for index in range(11):
+        ids, photo = draw(index, 32, 32, seed=1)
+        one_hot = torch.nn.functional.one_hot(torch.from_numpy(ids).long(), 10).permute(2, 0, 1)
+        fake = model.translate(one_hot.float()).double().numpy()
+        target = photo.transpose(2, 0, 1) / 127.5 - 1
+        l1 = np.abs(fake - target).mean()
+        scores.append((l1, peak_signal_noise_ratio(target, fake, data_range=2.0)))
+    assert row["val_l1"] == pytest.approx(np.mean(scores, 0)[0], abs=1e-5)
+    assert row["val_psnr"] == pytest.approx(np.mean(scores, 0)[1], abs=1e-3)
+
+
+def test_small_images_have_no_ssim() -> None:
+    assert _ssim(torch.zeros(1, 3, 11, 40), torch.zeros(1, 3, 11, 40)) == {}
