@@ -14,6 +14,7 @@ from gantrain.engine import seed_all
 from gantrain.images import sheet, viewable
 from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set_inference
 
+_REACH = 5  # pixels from the centre of SSIM's window to its edge
 LARGER_IS_BETTER = {"l1": False, "psnr": True, "ssim": True}
 
 
@@ -88,9 +89,9 @@ def _ssim(fake: Tensor, target: Tensor) -> dict[str, Tensor]:
     # Imported here: it takes a second that other commands need not wait for.
     from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-    if min(fake.shape[2:]) <= 11:
+    if min(fake.shape[2:]) <= 2 * _REACH + 1:
         return {}
     # Its luminance term wants values from 0 up: around 0 it falls apart.
-    value = ssim((fake + 1) / 2, (target + 1) / 2, data_range=1.0, reduction="none")
-    assert isinstance(value, Tensor)
-    return {"ssim": value.reshape(len(fake))}
+    _, each = ssim((fake + 1) / 2, (target + 1) / 2, data_range=1.0, return_full_image=True)
+    # Only where the window is whole, as the paper and scikit-image take the mean.
+    return {"ssim": each[..., _REACH:-_REACH, _REACH:-_REACH].mean((1, 2, 3))}

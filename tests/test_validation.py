@@ -25,7 +25,7 @@ def test_ssim_is_scikit_images(mean: float) -> None:
         (fake[0] + 1) / 2, (target[0] + 1) / 2, data_range=1.0, channel_axis=0,
         gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
     )  # fmt: skip
-    assert ours == pytest.approx(theirs, abs=2e-3)  # it treats the borders another way
+    assert ours == pytest.approx(theirs, abs=1e-9)
 
 
 def test_metrics_are_those_of_the_saved_model() -> None:
