@@ -75,10 +75,10 @@ def contenders(args: argparse.Namespace, world: World) -> tuple[list[Contender],
     for changes in [[], *(GRID if args.grid else [])]:
         parts = assemble(load(args.settings, changes), world)
         recipe, base = parts.recipe, base or parts
-        key = (parts.precision, recipe.channels_last)
+        key = (parts.precision, parts.channels_last)
         if key not in found:
             step, batch = Trained(parts), parts.split.batch_size
-            row = _row("gantrain", parts, batch, parts.precision, recipe.channels_last)
+            row = _row("gantrain", parts, batch, parts.precision, parts.channels_last)
             found[key] = Contender(row, step, batch, world)
     assert base is not None
     result = [*found.values()]

@@ -50,7 +50,8 @@ def translate_files(
     where a result exists already.
     """
     files = find_inputs(inputs)
-    png = model.target.dtype != "float32" and model.target.channels <= 4
+    channels = model.target.channels
+    png = channels <= {"uint8": 4, "uint16": 1, "float32": 0}[model.target.dtype]
     kind = "png" if png else "npy"
     results = {file: out / f"{file.stem}.{kind}" for file in files}
     there = [result for result in results.values() if result.exists()]
