@@ -74,7 +74,7 @@ def contenders(args: argparse.Namespace, world: World) -> tuple[list[Contender],
     base: Assembly | None = None
     for changes in [[], *(GRID if args.grid else [])]:
         parts = assemble(load(args.settings, changes), world)
-        recipe, base = parts.recipe, base or parts
+        base = base or parts
         key = (parts.precision, parts.channels_last)
         if key not in found:
             step, batch = Trained(parts), parts.split.batch_size
