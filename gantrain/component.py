@@ -15,7 +15,6 @@ from pydantic import (
     ConfigDict,
     Field,
     Strict,
-    TypeAdapter,
     create_model,
 )
 
@@ -99,12 +98,6 @@ def union(table: Table, default: str | None = None) -> Any:
     models = tuple(_options(name, cls) for name, cls in table.items())
     tagged = Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]  # noqa: UP007
     return Annotated[tagged, BeforeValidator(named)]
-
-
-def resolve(table: Table, config: Component) -> dict[str, Any]:
-    """`config` with every default filled in; raises pydantic's ValidationError."""
-    resolved: dict[str, Any] = TypeAdapter(union(table)).validate_python(config).model_dump()
-    return resolved
 
 
 def build(table: Table, config: Component, **facts: Any) -> Any:

@@ -132,8 +132,7 @@ class Translator:
         raw = torch.from_numpy(np.stack(images))
         seed_all(self.recipe.seed)
         source = normalise(raw, self.source, torch.float32, self.device)
-        with torch.no_grad():
-            fakes = self.method.translate({"source": source})
+        fakes = self.method.translate({"source": source})
         return list(to_files(fakes, self.target.dtype).cpu().numpy())
 
     def read(self, path: Path) -> np.ndarray:

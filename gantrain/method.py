@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gantrain.chance import Purpose, random_numbers
+
 Batch = dict[str, Tensor]
 
 
@@ -32,11 +34,9 @@ class Context:
         """Whether something that happens in each of `every` turns happens in this one."""
         return self.turn % every == 0
 
-    def random(self, position: int, purpose: int) -> np.random.Generator:
-        """The random numbers of one sample and purpose, alike on any number of ranks."""
-        return np.random.Generator(
-            np.random.Philox(key=[self.seed, position], counter=[0, 0, 0, purpose])
-        )
+    def random(self, position: int, purpose: Purpose) -> np.random.Generator:
+        """The random numbers of one sample and purpose."""
+        return random_numbers(self.seed, position, purpose)
 
 
 @dataclass

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
+from gantrain.chance import Purpose
 from gantrain.method import Context
-
-_PURPOSE = 2  # Philox counter of the pool's draws
 
 
 class ImagePool:
@@ -37,7 +36,7 @@ class ImagePool:
                 shown.append(fake)
                 store[context.turn].copy_(torch.where(finite, fake, 0.0))
                 continue
-            random = context.random(position, _PURPOSE)
+            random = context.random(position, Purpose.POOL)
             index, swap = int(random.integers(share)), random.random() < 0.5
             shown.append(store[index].clone() if swap else fake)
             if swap:

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from gantrain.chance import Purpose, random_numbers
 from gantrain.data.decode import decode_sample
 from gantrain.data.order import Order
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.data.transforms import Sample, Size, augment, held_out
 
 _GRACE_SECONDS = 30
-_SUBSTITUTE = 1  # Philox counter of the substitutes' draw; 0 is the augmentation's
 
 
 class Raw(NamedTuple):
@@ -49,7 +49,7 @@ class _Stream(Dataset[Any]):
     def __getitem__(self, position: int) -> tuple[Sample, int, list[str]]:
         view = self.view
         sample, damaged = self._read(position)
-        random = np.random.Generator(np.random.Philox(key=[self.seed, position]))
+        random = random_numbers(self.seed, position, Purpose.AUGMENTATION)
         sample = augment(
             sample, view.labels, view.size, view.resize, view.flip, view.jitter, random
         )
@@ -57,9 +57,7 @@ class _Stream(Dataset[Any]):
 
     def _read(self, position: int) -> tuple[Sample, list[str]]:
         """The sample at a position, or the first whole one of its substitutes."""
-        substitutes = np.random.Generator(
-            np.random.Philox(key=[self.seed, position], counter=[0, 0, 0, _SUBSTITUTE])
-        )
+        substitutes = random_numbers(self.seed, position, Purpose.SUBSTITUTE)
         index = self.order[position]
         damaged: list[str] = []
         while True:

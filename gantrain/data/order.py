@@ -2,7 +2,8 @@
 
 import numpy as np
 
-_PURPOSE = 4  # Philox counter; samples' own draws have others
+from gantrain.chance import Purpose, random_numbers
+
 CHUNK = 256  # consecutive samples that stay together: one stretch of one shard
 WINDOW = 16  # chunks mixed with one another: the shards that are open at a time
 
@@ -20,9 +21,7 @@ class Order:
         self._epochs: dict[int, np.ndarray] = {}
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        random = np.random.Generator(
-            np.random.Philox(key=[self.seed, epoch], counter=[0, 0, 0, _PURPOSE])
-        )
+        random = random_numbers(self.seed, epoch, Purpose.ORDER)
         chunks = random.permutation(-(-self.samples // CHUNK))
         samples = (chunks[:, None] * CHUNK + np.arange(CHUNK)).ravel()
         samples = samples[samples < self.samples]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-Outputs = list[list[Tensor]]  # by scale: features, the logits last
+from gantrain.losses.adversarial import Outputs
 
 
 def pair(source: Tensor, image: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from gantrain.chance import Purpose
 from gantrain.component import Component, OneOf, build
 from gantrain.losses import ADVERSARIAL, PENALTIES, pixel
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
@@ -15,7 +16,6 @@ from gantrain.methods.conditional import judge_both, pair, share_above
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.pool import ImagePool
 
-_MIX = 3  # Philox counter of the gradient penalty's mixing weights
 Weight = Annotated[float, Field(ge=0)]
 
 
@@ -99,7 +99,7 @@ class Pix2Pix(Method):
         on_real, on_fake = judge_both(discriminator, pair(source, real), shown)
         losses = {"d": 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)}
         if self.penalty is not None and context.due(self.penalty.every):
-            alpha = [context.random(p, _MIX).random() for p in context.positions]
+            alpha = [context.random(p, Purpose.MIX).random() for p in context.positions]
             mix = torch.tensor(alpha, dtype=real.dtype).to(real.device, non_blocking=True)
             penalty = self.penalty(
                 lambda image: discriminator(pair(source, image)),

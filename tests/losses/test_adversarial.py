@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from resolving import resolve
 
-from gantrain.component import build, resolve
+from gantrain.component import build
 from gantrain.losses import (
     ADVERSARIAL,
     discriminator_loss,

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from resolving import resolve
 
-from gantrain.component import build, resolve
+from gantrain.component import build
 from gantrain.losses import PENALTIES, R1, GradientPenalty
 from gantrain.networks import MultiscalePatchGAN, PatchGAN
 

@@ -9,11 +9,12 @@ from typing import get_args
 
 import pytest
 import torch
+from resolving import resolve
 from small_networks import DISCRIMINATORS, GENERATORS, deterministic, flat, images, small
 from torch import nn
 
 import gantrain.networks
-from gantrain.component import build, facts_of, resolve
+from gantrain.component import build, facts_of
 from gantrain.networks import NETWORKS
 from gantrain.networks.blocks import Init, Norm, Upsample
 

@@ -1,0 +1,21 @@
+"""Random numbers that follow from (seed, position) alone, alike on any ranks and workers."""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What is drawn; each has numbers of its own."""
+
+    AUGMENTATION = 0
+    SUBSTITUTE = 1  # for a damaged sample
+    POOL = 2
+    MIX = 3  # of real and fake, in the gradient penalty
+    ORDER = 4
+
+
+def random_numbers(seed: int, position: int, purpose: Purpose) -> np.random.Generator:
+    """A counter-based generator; the position is a sample's in the stream, or an epoch."""
+    philox = np.random.Philox(key=[seed, position], counter=[0, 0, 0, int(purpose)])
+    return np.random.Generator(philox)

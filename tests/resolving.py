@@ -1,0 +1,13 @@
+"""A component as a recipe would have it."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from gantrain.component import Component, Table, union
+
+
+def resolve(table: Table, config: Component) -> dict[str, Any]:
+    """`config` with every default filled in."""
+    resolved: dict[str, Any] = TypeAdapter(union(table)).validate_python(config).model_dump()
+    return resolved
