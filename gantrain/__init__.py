@@ -13,24 +13,11 @@ if TYPE_CHECKING:
     from gantrain.recipe import Recipe
 
 __version__ = "0.1.0"
-__all__ = [
-    "ADVERSARIAL", "METHODS", "NETWORKS", "PENALTIES",
-    "Method", "Phase", "Recipe", "Terms", "load", "train",
-]  # fmt: skip
+__all__ = ["ADVERSARIAL", "METHODS", "NETWORKS", "PENALTIES", "Method", "Phase", "Recipe", "Terms", "load", "train"]
 
 # Imported on first use: `from gantrain.networks import UNet` needs only torch.
-_HOMES = {
-    "ADVERSARIAL": "losses",
-    "METHODS": "methods",
-    "NETWORKS": "networks",
-    "PENALTIES": "losses",
-    "Method": "method",
-    "Phase": "method",
-    "Recipe": "recipe",
-    "Terms": "method",
-    "load": "inference",
-    "train": "api",
-}
+_HOMES = {"METHODS": "methods", "NETWORKS": "networks", "Recipe": "recipe", "load": "inference", "train": "api"}
+_HOMES |= dict.fromkeys(["ADVERSARIAL", "PENALTIES"], "losses") | dict.fromkeys(["Method", "Phase", "Terms"], "method")
 
 
 def __getattr__(name: str) -> Any:

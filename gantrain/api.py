@@ -3,11 +3,11 @@
 from gantrain import overrides as changes
 from gantrain import recipe as recipes
 from gantrain.assembly import assemble
-from gantrain.console import say
+from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
 from gantrain.recipe import Recipe
 from gantrain.tracking import check_trackers
 from gantrain.trainer import Trainer
-from gantrain.world import World, agree_with_launcher, die_with_launcher
+from gantrain.world import World
 
 
 def train(recipe: str | Recipe, *overrides: str) -> str:
@@ -24,23 +24,18 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
     recipe = agree_with_launcher(recipe)
     check_trackers(recipe.trackers)
     die_with_launcher()
-    world = World(
-        recipe.device,
-        [] if recipe.dry_run else recipe.trackers,
-        f"runs/{recipe.run or recipe.name}",
-    )
+    world = World(recipe.device, [] if recipe.dry_run else recipe.trackers, f"runs/{recipe.run or recipe.name}")
     try:
+        check_ranks(world, recipe)
         parts = assemble(recipe, world)
         if recipe.dry_run:
-            if world.is_main:
-                say(recipe.yaml())
-                for line in parts.describe():
-                    say(line)
+            for line in (recipe.yaml(), *parts.describe()):
+                world.say(line)
             world.close()
             return "dry run"
         state = Trainer(parts).train()
-    except ValueError:  # all ranks raise it alike
-        world.close()
+    except ValueError:
+        world.close(together=False)
         raise
     world.close()
     return state

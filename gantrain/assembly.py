@@ -1,22 +1,27 @@
 """From a recipe to the parts of a run: data, method, optimisers' settings, the batch's split."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from gantrain import plan
+from gantrain import plan, zero
 from gantrain.component import build
 from gantrain.data import sets
-from gantrain.data.batch import normalise
-from gantrain.data.loader import Raw, View
+from gantrain.data.batch import channels, normalise
+from gantrain.data.loader import Raw, training_loader
+from gantrain.data.order import Order
+from gantrain.data.prefetch import Prefetch, check_cache
 from gantrain.data.shards import Field, Shards
-from gantrain.engine import Engine
+from gantrain.data.transforms import View
+from gantrain.ddp import Replicated
+from gantrain.engine import Engine, Ranks
 from gantrain.method import Batch, Context, Method
 from gantrain.methods import METHODS
-from gantrain.recipe import Optimizer, Recipe
-from gantrain.values import images_in
+from gantrain.recipe import Optimizer, Recipe, images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 
 DTYPES = {"bf16": torch.float32, "fp32": torch.float32, "fp64": torch.float64}
@@ -83,14 +88,20 @@ class Assembly:
         half_life = self.recipe.ema.half_life
         return Engine(
             method,
-            self.world.accelerator,
+            self.world.device,
             self.settings,
+            wrap=self._wrap if distributed else Replicated,
+            rank=self.world.rank,
             seed=self.recipe.seed,
             bf16=self.precision == "bf16",
             ema_half_life=None if half_life is None else self.images(half_life),
             compile=self.recipe.compile,
-            distributed=distributed,
         )
+
+    def _wrap(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Ranks:
+        if self.recipe.zero_stage:
+            return zero.Sharded(module, optimizer, self.recipe.zero_stage, os.environ)
+        return Replicated(module, optimizer, self.world.accelerator)
 
     def batch(self, fields: dict[str, Tensor]) -> Batch:
         """What the files hold, by the data's field, as what the method sees on the device."""
@@ -111,6 +122,34 @@ class Assembly:
             contexts.append(Context(seed, images_seen, self.split.batch_size, positions))
         return batches, contexts
 
+    def order(self) -> Order:
+        counts = [shard.samples for shard in self.train.index.shards]
+        return Order(counts, self.recipe.seed, self.recipe.data.partitions)
+
+    def node_partitions(self) -> range:
+        """The partitions of the data that this node's ranks read."""
+        first = self.world.rank - self.world.local_rank
+        last = self.split.partitions_of(first + local_ranks() - 1)
+        return range(self.split.partitions_of(first).start, last.stop)
+
+    def prefetch(self, images_seen: int) -> Prefetch:
+        partitions = range(0) if self.world.local_rank else self.node_partitions()
+        return Prefetch(self.train, self.order(), partitions, images_seen, self.total)
+
+    def loader(self, start: int, stop: int, workers: int) -> DataLoader[Raw]:
+        """This rank's share of each step's batch, positions [start, stop) of the stream."""
+        return training_loader(
+            self.train,
+            self.view(training=True),
+            order=self.order(),
+            start=start,
+            stop=stop,
+            batch_size=self.recipe.batch_size,
+            slots=self.split.slots(self.world.rank),
+            workers=workers,
+            pin=self.world.device.type == "cuda",
+        )
+
     def workers(self) -> int:
         """Loader processes for this rank."""
         asked = self.recipe.data.workers
@@ -124,11 +163,11 @@ class Assembly:
     def describe(self) -> list[str]:
         """What will be trained, for the console."""
         method, size = make_method(self.recipe, self.facts), self.recipe.data.size
-        mib = plan.memory(method.to(self.dtype), self.recipe.ema.half_life is not None)
+        averaged, stage = self.recipe.ema.half_life is not None, self.recipe.zero_stage
+        mib = plan.memory(method.to(self.dtype), averaged, stage, self.world.size)
         counts = [f"{n} {plan.parameters(m):,}" for n, m in method.networks.items()]
         lines = [
-            f"data: {self.epoch:,} images an epoch, {self.total:,} in all, "
-            f"from {self.train.folder}",
+            f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.place}",
             f"parameters: {', '.join(counts)}",
             "MiB per rank: " + ", ".join(f"{n} {amount:,.1f}" for n, amount in mib.items()),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
@@ -141,12 +180,6 @@ class Assembly:
                     f"note: {name} pads {size[0]}x{size[1]} to {padded[0]}x{padded[1]} and crops "
                     f"the result; sizes that {multiple} divides, or fewer levels, save that work"
                 )
-        resize = self.recipe.data.resize
-        if resize is not None and max(r / s for r, s in zip(resize, size, strict=True)) > 1.25:
-            lines.append(
-                f"note: trained on crops of {size[0]}x{size[1]} from {resize[0]}x{resize[1]}, "
-                "validated on whole images at the crop's size; a nearer data.resize agrees better"
-            )
         return lines
 
 
@@ -161,9 +194,7 @@ def check_method(recipe: Recipe, method: Method) -> None:
     """Raises ValueError, one line for each thing that the recipe asks of a method without it."""
     phases = [phase.name for phase in method.phases]
     problems = [
-        f"phases.{name}: found {name!r}, allowed: {', '.join(phases)}"
-        for name in recipe.phases
-        if name not in phases
+        f"phases.{name}: found {name!r}, allowed: {', '.join(phases)}" for name in recipe.phases if name not in phases
     ]
     size = recipe.data.size
     for name, network in method.networks.items():
@@ -189,10 +220,10 @@ def assemble(recipe: Recipe, world: World) -> Assembly:
     Raises ValueError, one line for each problem.
     """
     threads = set_threads(recipe.threads, world.device)
-    micro = recipe.micro_batch_size
-    split = plan.split(recipe.batch_size, world.size, None if micro == "auto" else micro)
     data = recipe.data
-    wanted = sets.Wanted(recipe.name, data.source, data.target, data.labels, data.size, data.resize)
+    micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
+    split = plan.split(recipe.batch_size, world.size, micro, data.partitions)
+    wanted = sets.Wanted(recipe.name, data.source, data.target, data.labels, data.size, data.resize, data.cache_gib)
 
     problems: list[str] = []
 
@@ -203,7 +234,7 @@ def assemble(recipe: Recipe, world: World) -> Assembly:
             return shards.folder
 
         try:
-            return Shards.open(world.on_main(folder))
+            return Shards.open(world.on_nodes(folder), data.cache_gib)
         except ValueError as e:
             problems.extend(str(e).splitlines())
             return None
@@ -213,25 +244,34 @@ def assemble(recipe: Recipe, world: World) -> Assembly:
     if data.train == sets.SYNTHETIC:
         validation = None if train is None else sets.SYNTHETIC
     held_out = opened("validation", validation) if validation else None
-    if train is None or problems:
-        raise ValueError("\n".join(dict.fromkeys(problems)))
+    world.agree(problems)
+    assert train is not None
     if held_out is not None:
         sets.check_alike(train, held_out, wanted)
-    facts = sets.facts(train, wanted)
+    if data.partitions > len(train.index.shards):
+        raise ValueError(
+            f"data.partitions: found {data.partitions}, allowed: at most "
+            f"{len(train.index.shards)}, the number of shards of data.train"
+        )
+    fields = sets.fields(train, wanted)
+    facts = {f"{role}_channels": channels(field) for role, field in fields.items()}
     method = make_method(recipe, facts)
     check_method(recipe, method)
     precision = recipe.precision
     if precision == "auto":
         precision = "bf16" if has_bf16(world.device) else "fp32"
-    return Assembly(
+    zero.check(recipe.zero_stage, precision)
+    parts = Assembly(
         recipe=recipe,
         world=world,
         train=train,
         held_out=held_out,
-        fields=sets.fields(train, wanted),
+        fields=fields,
         facts=facts,
         precision=precision,
         threads=threads,
         split=split,
         settings=phase_settings(recipe, [phase.name for phase in method.phases]),
     )
+    check_cache(train, parts.order(), parts.node_partitions())
+    return parts

@@ -35,26 +35,34 @@ def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, 
     """Write `root/000123456/`, named by `state["images_seen"]`.
 
     tensors: by file, such as `networks/generator`. `state.json` comes last, then the folder gets
-    its name: what bears a name is whole.
+    its name: what bears a name is whole. Raises OSError where the disk refuses; nothing is left.
     """
     folder = root / f"{state['images_seen']:09d}"
     partial = root / f".{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write(partial, recipe, tensors, state)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+        _sync(root)
+    except (OSError, SafetensorError) as e:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OSError(" ".join(str(e).split())) from None
+    return folder
+
+
+def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> None:
     for name, content in tensors.items():
-        file = partial / f"{name}.safetensors"
+        file = folder / f"{name}.safetensors"
         file.parent.mkdir(parents=True, exist_ok=True)
         # safetensors knows no strides: channels_last weights are stored in their logical order.
         save_file({k: t.detach().cpu().contiguous() for k, t in content.items()}, file)
         _sync(file)
-    (partial / "recipe.yaml").write_text(recipe, encoding="utf-8")
-    _sync(partial / "recipe.yaml")
-    write_whole(partial / "state.json", json.dumps(state, indent=1))
-    for inner in {p.parent for p in partial.rglob("*")}:
+    (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    _sync(folder / "recipe.yaml")
+    write_whole(folder / "state.json", json.dumps(state, indent=1))
+    for inner in {p.parent for p in folder.rglob("*")}:
         _sync(inner)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    _sync(root)
-    return folder
 
 
 def clean(root: Path) -> None:
@@ -70,9 +78,7 @@ def found(root: Path) -> list[Path]:
 
 def _damaged(path: Path, error: Exception) -> ValueError:
     reason = " ".join(str(error).split())
-    return ValueError(
-        f"checkpoint: {path} is damaged ({reason}); remove its folder, then the one before is used"
-    )
+    return ValueError(f"checkpoint: {path} is damaged ({reason}); remove its folder, then the one before is used")
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -116,9 +122,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter
     }
 
 
-def restore_optimizer(
-    optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], saved: Tensors
-) -> None:
+def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], saved: Tensors) -> None:
     """Put a state back, each tensor with its parameter's strides.
 
     Fused Adam pairs elements by their place in memory: a contiguous moment beside a channels_last

@@ -1,12 +1,13 @@
 """The `gantrain` command."""
 
+import functools
 import importlib
 import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,13 +17,13 @@ _PACKAGE = Path(__file__).resolve().parent
 _PATIENCE_SECONDS = 10
 
 app = typer.Typer(
-    help="Train image-to-image translation GANs.", no_args_is_help=True, add_completion=False,
-    pretty_exceptions_enable=False,
-)  # fmt: skip
+    help="Train image-to-image GANs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 
 def _reporting(work: Callable[[], None]) -> int:
     """Run a command; a user's mistake is told in lines without a traceback. Returns the status."""
+    from gantrain.launcher import give_up
     from gantrain.trainer import RunStopped
 
     try:
@@ -35,8 +36,20 @@ def _reporting(work: Callable[[], None]) -> int:
         else:  # a launcher ends all ranks once one has left: rank 0 must have spoken by then
             time.sleep(_PATIENCE_SECONDS)
         _tell_torchelastic(e)
+        if isinstance(e, ValueError):
+            give_up()
         return 2 if isinstance(e, ValueError) else 1
     return 0
+
+
+def _telling(command: Callable[..., None]) -> Callable[..., None]:
+    """Have a command's mistakes told in lines."""
+
+    @functools.wraps(command)
+    def told(*arguments: Any, **options: Any) -> None:
+        raise typer.Exit(_reporting(lambda: command(*arguments, **options)))
+
+    return told
 
 
 def _is_ours(error: Exception) -> bool:
@@ -60,24 +73,26 @@ def train_main(arguments: list[str]) -> int:
     from gantrain.api import train
 
     def work() -> None:
-        words = list(arguments)
-        while "--import" in words:
-            at = words.index("--import")
-            _import(words[at + 1] if at + 1 < len(words) else "")
-            del words[at : at + 2]
-        names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
-        options = [w for w in words if w.startswith("-")]
-        if options:
-            raise ValueError(
-                f"found {options[0]}, allowed: recipe=NAME a.b.c=value [--import MODULE]"
-            )
+        names, overrides = _words(arguments)
         if len(names) != 1:
-            raise ValueError(
-                "recipe: name one, such as recipe=quickstart; `gantrain recipes` lists them"
-            )
-        train(names[0], *(w for w in words if not w.startswith("recipe=")))
+            raise ValueError("recipe: name one, such as recipe=quickstart; `gantrain recipes` lists them")
+        train(names[0], *overrides)
 
     return _reporting(work)
+
+
+def _words(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Recipes and overrides on a command line, after importing what it names."""
+    words = list(arguments)
+    while "--import" in words:
+        at = words.index("--import")
+        _import(words[at + 1] if at + 1 < len(words) else "")
+        del words[at : at + 2]
+    options = [w for w in words if w.startswith("-")]
+    if options:
+        raise ValueError(f"found {options[0]}, allowed: recipe=NAME a.b.c=value [--import MODULE]")
+    names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
+    return names, [w for w in words if not w.startswith("recipe=")]
 
 
 def _import(module: str) -> None:
@@ -85,9 +100,7 @@ def _import(module: str) -> None:
     try:
         importlib.import_module(module)
     except (ImportError, ValueError, TypeError) as e:
-        raise ValueError(
-            f"--import: cannot import {module!r} ({e}); give a module that Python finds"
-        ) from None
+        raise ValueError(f"--import: cannot import {module!r} ({e}); give a module that Python finds") from None
 
 
 @app.command(
@@ -105,10 +118,24 @@ def train(context: typer.Context) -> None:
     raise typer.Exit(train_main(context.args))
 
 
-@app.command(help="List the recipes, or print the JSON Schema of one.")
-def recipes(
-    schema: Annotated[bool, typer.Option("--schema", help="print JSON Schema")] = False,
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    help="Check this machine, and a recipe on it: gantrain doctor [recipe=NAME a.b.c=value]",
+)
+@_telling
+def doctor(
+    context: typer.Context, verify: Annotated[bool, typer.Option("--verify", help="read every sample")] = False
 ) -> None:
+    from gantrain.doctor import doctor as examine
+
+    names, overrides = _words(context.args)
+    if not examine(names[0] if names else None, tuple(overrides), verify):
+        raise typer.Exit(1)
+
+
+@app.command(help="List the recipes, or print the JSON Schema of one.")
+@_telling
+def recipes(schema: Annotated[bool, typer.Option("--schema", help="print JSON Schema")] = False) -> None:
     import json
 
     from rich.markup import escape
@@ -117,20 +144,17 @@ def recipes(
     from gantrain import overrides
     from gantrain.recipe import schema as recipe_schema
 
-    def work() -> None:
-        if schema:
-            print(json.dumps(recipe_schema(), indent=2))
-            return
-        table = Table(box=None, show_header=False)
-        for name in overrides.available():
-            try:
-                description = str(overrides.read(name).get("description", ""))
-            except ValueError as e:
-                description = str(e)  # a file of another kind must not hide the recipes
-            table.add_row(f"[bold]{escape(name)}[/bold]", escape(description))
-        console.print(table)
-
-    raise typer.Exit(_reporting(work))
+    if schema:
+        print(json.dumps(recipe_schema(), indent=2))
+        return
+    table = Table(box=None, show_header=False)
+    for name in overrides.available():
+        try:
+            description = str(overrides.read(name).get("description", ""))
+        except ValueError as e:
+            description = str(e)  # a file of another kind must not hide the recipes
+        table.add_row(f"[bold]{escape(name)}[/bold]", escape(description))
+    console.print(table)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -138,63 +162,72 @@ def _size(text: str | None) -> tuple[int, int] | None:
         return None
     numbers = text.lower().split("x")
     if len(numbers) > 2 or not all(n.isdigit() and int(n) > 0 for n in numbers):
-        raise ValueError(
-            f"--resize: found {text!r}, allowed: HEIGHTxWIDTH in pixels, such as 256x512"
-        )
+        raise ValueError(f"--resize: found {text!r}, allowed: HEIGHTxWIDTH in pixels, such as 256x512")
     return int(numbers[0]), int(numbers[-1])
 
 
 @app.command(help="Pack a data set into shards.")
+@_telling
 def prepare(
     source: Annotated[Path, typer.Argument(help="folder of images")],
     out: Annotated[Path, typer.Option(help="folder to make")],
     layout: Annotated[
-        str | None,
-        typer.Option("--as", help="pairs, folders, images or cityscapes; default: looked at"),
+        str | None, typer.Option("--as", help="pairs, folders, images or cityscapes; default: looked at")
     ] = None,
-    split: Annotated[
-        str, typer.Option(help="split, where the layout has several (cityscapes, trainA)")
-    ] = "train",
-    labels: Annotated[
-        list[str] | None, typer.Option(help="field that holds class ids; may be repeated")
-    ] = None,
-    classes: Annotated[
-        int | None, typer.Option(help="number of classes; default: the largest id + 1")
-    ] = None,
+    split: Annotated[str, typer.Option(help="split, where the layout has several (cityscapes, trainA)")] = "train",
+    labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
+    classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, pixels")] = None,
     workers: Annotated[int | None, typer.Option(help="threads; default: one a core")] = None,
 ) -> None:
     from gantrain.data.prepare import prepare as pack
 
-    def work() -> None:
-        report = pack(
-            source, out, layout=layout, split=split, labels=tuple(labels or ()), classes=classes,
-            resize=_size(resize), workers=workers,
-        )  # fmt: skip
-        for line in report.lines():
-            say(line)
+    report = pack(
+        source,
+        out,
+        layout=layout,
+        split=split,
+        labels=tuple(labels or ()),
+        classes=classes,
+        resize=_size(resize),
+        workers=workers,
+    )
+    for line in report.lines():
+        say(line)
 
-    raise typer.Exit(_reporting(work))
+
+@app.command(help="Index WebDataset tars of others, here or remote, as a data set.")
+@_telling
+def index(
+    tars: Annotated[list[str], typer.Argument(help="files, URLs, or patterns such as {00..12}")],
+    out: Annotated[Path, typer.Option(help="folder to make, for the index")],
+    field: Annotated[list[str], typer.Option(help="NAME=EXTENSION[,EXTENSION], once for each field")],
+    labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
+    classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
+) -> None:
+    from gantrain.data.foreign import index_tars
+
+    fields: dict[str, list[str]] = {}
+    for text in field:
+        name, _, extensions = text.partition("=")
+        if not name or not all(extensions.split(",")) or name in fields:
+            raise ValueError(f"--field: found {text!r}, allowed: NAME=EXTENSION, each once")
+        fields[name] = extensions.lower().split(",")
+    report = index_tars(tars, out, fields, labels=labels or (), classes=classes)
+    for line in report.lines():
+        say(line)
 
 
 @app.command(help="Translate images with a trained model.")
+@_telling
 def translate(
     checkpoint: Annotated[Path, typer.Argument(help="runs/NAME, or one of its checkpoints")],
     inputs: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
     out: Annotated[Path, typer.Option(help="folder for the results")],
     batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
-    device: Annotated[
-        str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")
-    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")] = None,
 ) -> None:
     from gantrain.inference import load
     from gantrain.translate import translate_files
 
-    def work() -> None:
-        translate_files(load(checkpoint, device), inputs, out, batch_size)
-
-    raise typer.Exit(_reporting(work))
-
-
-def main() -> None:
-    app()
+    translate_files(load(checkpoint, device), inputs, out, batch_size)

@@ -1,22 +1,14 @@
 """Components of a recipe, `{name: unet, width: 64}`, checked against the class's constructor.
 
-Keyword-only parameters are the recipe's to set, and their defaults are the paper's values. The
-other parameters (channels, sizes) are facts that the data know: a recipe may repeat one, and a
-contradiction is refused.
+Keyword-only parameters are the recipe's to set, and their defaults are the paper's values. The other parameters
+(channels, sizes) are facts that the data know: a recipe may repeat one, and a contradiction is refused.
 """
 
 import inspect
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    create_model,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model
 
 Component = str | dict[str, Any]  # a name, or a name with options
 Table = dict[str, Any]  # name -> class
@@ -40,19 +32,18 @@ class OneOf:
         return {n: c for n, c in self.table.items() if self.facts in (None, tuple(facts_of(c)))}
 
 
-class _Options(BaseModel):
+class Part(BaseModel):
+    """Of a recipe. Strict: pydantic would take `batch_size: yes` for 1."""
+
     model_config = ConfigDict(
-        extra="forbid", protected_namespaces=(), strict=True, allow_inf_nan=False
+        extra="forbid", validate_default=True, strict=True, allow_inf_nan=False, protected_namespaces=()
     )
-
-
-def _parameters(cls: Any) -> list[inspect.Parameter]:
-    return [p for p in inspect.signature(cls.__init__).parameters.values() if p.name != "self"]
 
 
 def facts_of(cls: Any) -> list[str]:
     """Names of the constructor's parameters that the data decide."""
-    return [p.name for p in _parameters(cls) if p.kind is p.POSITIONAL_OR_KEYWORD]
+    parameters = inspect.signature(cls).parameters
+    return [n for n, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def _resolve(hint: Any, default: Any) -> Any:
@@ -70,16 +61,13 @@ def _options(name: str, cls: Any) -> type[BaseModel]:
     """A pydantic model of the class's constructor."""
     hints = get_type_hints(cls.__init__, include_extras=True)
     fields: dict[str, Any] = {"name": (Literal[name], ...)}
-    for p in _parameters(cls):
+    for p in inspect.signature(cls).parameters.values():
         if p.kind is p.KEYWORD_ONLY:
             default = ... if p.default is p.empty else p.default
-            fields[p.name] = (
-                _resolve(hints[p.name], default),
-                Field(default, validate_default=True),
-            )
+            fields[p.name] = (_resolve(hints[p.name], default), default)
         else:
             fields[p.name] = (hints[p.name] | None, Field(None, exclude_if=lambda v: v is None))
-    return create_model(name, __base__=_Options, __doc__=inspect.getdoc(cls), **fields)
+    return create_model(name, __base__=Part, __doc__=inspect.getdoc(cls), **fields)
 
 
 def union(table: Table, default: str | None = None) -> Any:
@@ -89,11 +77,12 @@ def union(table: Table, default: str | None = None) -> Any:
     """
 
     def named(value: Any) -> Any:
-        if isinstance(value, str):
-            return {"name": value}
-        if default and isinstance(value, dict):
-            return {"name": default, **value}
-        return value
+        options = {"name": value} if isinstance(value, str) else value
+        if default and isinstance(options, dict):
+            options = {"name": default, **options}
+        if not isinstance(options, dict) or options.get("name") not in list(table):
+            raise ValueError(f"allowed: {', '.join(table)}, as a name or as {{name: ...}}")
+        return options
 
     models = tuple(_options(name, cls) for name, cls in table.items())
     tagged = Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]  # noqa: UP007

@@ -1,13 +1,13 @@
-"""What a run prints: a live table on a terminal, plain lines elsewhere. Rank 0 only."""
+"""What a run prints: a live page on a terminal, plain lines elsewhere. Rank 0 only."""
 
 import sys
 import time
-from types import TracebackType
+from collections.abc import Iterator
+from datetime import timedelta
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.columns import Columns
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -21,11 +21,14 @@ def complain(text: str) -> None:
     print(f"\n{text}\n", file=sys.stderr, flush=True)
 
 
-def duration(seconds: float) -> str:
-    """`1:02:03`, or `2:03` under an hour."""
-    minutes, second = divmod(round(seconds), 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+class _Page(Progress):
+    """A bar over the latest values."""
+
+    values: tuple[str, ...] = ()
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Columns(self.values, padding=(0, 3))
 
 
 class Display:
@@ -33,63 +36,35 @@ class Display:
 
     def __init__(self, start: int, total: int, quiet: bool) -> None:
         self.quiet, self.total = quiet, total
-        self.live: Live | None = None
         self.values: dict[str, float] = {}
-        if not quiet and console.is_terminal:
-            self.progress = Progress(
-                TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                console=console,
-            )  # fmt: skip
-            self.task = self.progress.add_task("images", total=total, completed=start)
-            self.live = Live(self._page(), console=console, refresh_per_second=4)
+        columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        hidden = quiet or not console.is_terminal
+        self.page = _Page(*columns, console=console, disable=hidden, refresh_per_second=4)
+        self.task = self.page.add_task("images", total=total, completed=start)
 
     def __enter__(self) -> "Display":
-        if self.live:
-            self.live.start()
+        self.page.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.live:
-            self.live.stop()
-
-    def _page(self) -> Group:
-        table = Table(box=None, show_header=False, pad_edge=False)
-        for _ in range(6):
-            table.add_column(justify="right")
-        cells = [
-            cell
-            for name, value in self.values.items()
-            for cell in (name, format_value(name, value))
-        ]
-        for i in range(0, len(cells), 6):
-            table.add_row(*cells[i : i + 6])
-        return Group(self.progress, table)
+    def __exit__(self, *error: object) -> None:
+        self.page.stop()
 
     def advance(self, images_seen: int) -> None:
-        if self.live:
-            self.progress.update(self.task, completed=min(images_seen, self.total))
+        self.page.update(self.task, completed=min(images_seen, self.total))
 
     def show(self, images_seen: int, values: dict[str, float]) -> None:
         """A log point's values."""
-        if self.quiet:
+        self.values |= values
+        self.page.values = tuple(_shown(*item) for item in self.values.items())
+        if self.quiet or not self.page.disable:
             return
-        self.values = {**self.values, **values}
-        if self.live:
-            self.live.update(self._page())
-            return
-        rate = values.get("images_per_second")
-        remaining = max(0, self.total - images_seen)
-        left = f"{duration(remaining / rate)} left" if rate else ""
-        shown = "  ".join(f"{k} {format_value(k, v)}" for k, v in values.items())
-        say(f"{time.strftime('%H:%M:%S')}  {images_seen}/{self.total}  {left}  {shown}")
+        rate, left = values.get("images_per_second"), ""
+        if rate:
+            left = f"{timedelta(seconds=round(max(0, self.total - images_seen) / rate))} left"
+        now, shown = time.strftime("%H:%M:%S"), "  ".join(_shown(*item) for item in values.items())
+        say(f"{now}  {images_seen}/{self.total}  {left}  {shown}")
 
 
-def format_value(name: str, value: float) -> str:
-    if name == "data_wait" or "d_on_" in name:
-        return f"{value:.0%}"
-    return f"{value:.3g}"
+def _shown(name: str, value: float) -> str:
+    share = name == "data_wait" or "d_on_" in name
+    return f"{name} {value:.0%}" if share else f"{name} {value:.3g}"

@@ -1,29 +1,21 @@
 """One step of training: the phases' turns on one micro-batched batch, on any number of ranks."""
 
-import contextlib
 import itertools
-import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from gantrain.checkpoint import Tensors
 from gantrain.ema import EMA
 from gantrain.meters import Meters
 from gantrain.method import Batch, Context, Method, Phase, float_buffers, frozen
 from gantrain.recipe import Optimizer
-
-# find_unused_parameters keeps the buckets as they were built. Otherwise DDP rebuilds them after
-# the first backward, which changes the order of its sums: a resumed run would differ in the last
-# bits. Buffers are rank 0's at evaluation, so broadcasting them each step is waste.
-DDP = DistributedDataParallelKwargs(
-    broadcast_buffers=False, find_unused_parameters=True, gradient_as_bucket_view=True
-)
 
 
 class PhaseModule(nn.Module):
@@ -34,9 +26,7 @@ class PhaseModule(nn.Module):
         self.trained = nn.ModuleDict({n: method.networks[n] for n in phase.networks})
         self.terms, self.bf16, self.device = phase.terms, bf16, device
 
-    def forward(
-        self, batch: Batch, carried: Batch | None, context: Context
-    ) -> tuple[Tensor, Batch, dict[str, Tensor]]:
+    def forward(self, batch: Batch, carried: Batch | None, context: Context) -> tuple[Tensor, Batch, dict[str, Tensor]]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             terms = self.terms(batch, carried, context)
         total = torch.stack([loss.float() if self.bf16 else loss for loss in terms.losses.values()])
@@ -44,17 +34,34 @@ class PhaseModule(nn.Module):
         return total.sum(), terms.carried, {**stats, **terms.stats}
 
 
+class Ranks(Protocol):
+    """A phase's module and optimiser over all ranks: gantrain.ddp and gantrain.zero."""
+
+    sharded: bool  # each rank updates a share of the parameters, with that share's gradients
+
+    def backward(self, *inputs: Any, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
+        """One micro-batch of `pieces`; after the last the gradients are the ranks' mean."""
+
+    def step(self) -> None: ...
+    def state(self, names: dict[nn.Parameter, str]) -> Tensors: ...
+    def load_state(self, saved: Tensors, names: dict[nn.Parameter, str]) -> None: ...
+
+
+Wrap = Callable[[nn.Module, torch.optim.Optimizer], Ranks]
+
+
 @dataclass
 class Turn:
     """A phase with what it takes to carry it out."""
 
     phase: Phase
-    module: nn.Module  # PhaseModule, wrapped for the ranks
+    ranks: Ranks
     others: list[nn.Module]
-    parameters: list[nn.Parameter]
     advancing: list[Any]  # modules with state of their own for each step (spectral norm)
     optimizer: torch.optim.Optimizer
     settings: Optimizer
+    norm: Tensor  # of the gradients of the last update
+    bad: Tensor  # 1.0 on the device where that update was left out, else 0.0
 
 
 def seed_all(*key: int) -> None:
@@ -84,56 +91,50 @@ class Engine:
     def __init__(
         self,
         method: Method,
-        accelerator: Accelerator,
+        device: torch.device,
         settings: dict[str, Optimizer],
         *,
+        wrap: Wrap,
+        rank: int = 0,
         seed: int,
         bf16: bool = False,
         ema_half_life: int | None = None,
         compile: bool = False,
-        distributed: bool = True,
     ) -> None:
         names = [n for phase in method.phases for n in phase.networks]
         if len(set(names)) < len(names):
             raise ValueError(f"phases share a network, found {names}; each network has one phase")
-        self.method, self.accelerator, self.seed = method, accelerator, seed
+        self.method, self.device, self.rank, self.seed = method, device, rank, seed
         self.ema = EMA(method, ema_half_life)
-        self.meters = Meters(accelerator.device)
+        self.meters = Meters(device)
+        self.zero = torch.zeros((), device=device)
         if compile:
             for network in itertools.chain(method.networks.values(), method.auxiliary.values()):
                 network.compile(dynamic=False)
-        accelerator.ddp_handler = DDP
-        self.distributed = distributed
-        self.turns = [self._turn(phase, settings[phase.name], bf16) for phase in method.phases]
+        self.turns = [self._turn(phase, settings[phase.name], bf16, wrap) for phase in method.phases]
         self.buffers = float_buffers(method.networks)
-        zero = torch.zeros((), device=accelerator.device)
-        self.nonfinite, self.in_a_row, self.worst = zero.clone(), zero.clone(), zero.clone()
+        self.nonfinite, self.in_a_row, self.worst = (self.zero.clone() for _ in range(3))
 
-    def _turn(self, phase: Phase, settings: Optimizer, bf16: bool) -> Turn:
-        trained = [self.method.networks[n] for n in phase.networks]
-        module = PhaseModule(self.method, phase, bf16, self.accelerator.device)
-        parameters = [p for network in trained for p in network.parameters()]
-        others = [n for name, n in self.method.networks.items() if name not in phase.networks]
-        return Turn(
+    def _turn(self, phase: Phase, settings: Optimizer, bf16: bool, wrap: Wrap) -> Turn:
+        networks = self.method.networks
+        trained = [networks[n] for n in phase.networks]
+        module = PhaseModule(self.method, phase, bf16, self.device)
+        optimizer = make_optimizer(settings, [p for n in trained for p in n.parameters()])
+        turn = Turn(
             phase,
-            self._wrap(module) if self.distributed else module,
-            [*others, *self.method.auxiliary.values()],
-            parameters,
+            wrap(module, optimizer),
+            [n for name, n in networks.items() if name not in phase.networks] + [*self.method.auxiliary.values()],
             [m for network in trained for m in network.modules() if hasattr(m, "advance")],
-            make_optimizer(settings, parameters),
+            optimizer,
             settings,
+            self.zero,
+            self.zero,
         )
+        # Also reached where DeepSpeed, which owns the gradients until then, calls the optimiser.
+        optimizer.register_step_pre_hook(lambda *_: _guard(turn))
+        return turn
 
-    def _wrap(self, module: nn.Module) -> nn.Module:
-        with warnings.catch_warnings():
-            # Newer torch has another name for broadcast_buffers, which older torch doesn't know.
-            warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
-            wrapped: nn.Module = self.accelerator.prepare_model(module)
-        return wrapped
-
-    def step(
-        self, batches: Sequence[Batch], contexts: Sequence[Context], rates: dict[str, float]
-    ) -> None:
+    def step(self, batches: Sequence[Batch], contexts: Sequence[Context], rates: dict[str, float]) -> None:
         """One turn of each phase that is due; the batch comes as micro-batches.
 
         rates: learning rate by phase. A turn whose gradients are not finite is undone, on all
@@ -165,37 +166,39 @@ class Engine:
         return counts
 
     def accumulate(
-        self,
-        turn: Turn,
-        batches: Sequence[Batch],
-        contexts: Sequence[Context],
-        carried: list[Batch | None],
+        self, turn: Turn, batches: Sequence[Batch], contexts: Sequence[Context], carried: list[Batch | None]
     ) -> None:
         """The mean gradient over micro-batches and ranks; fills `carried`."""
         turn.optimizer.zero_grad()
         for i, (batch, context) in enumerate(zip(batches, contexts, strict=True)):
-            last = i == len(batches) - 1
             context = replace(context, every=turn.settings.every)
             # The phase is not in the key: a fake made again by a later phase is the same fake.
-            seed_all(self.seed, context.images_seen, self.accelerator.process_index, i)
-            waiting = contextlib.nullcontext() if last else self.accelerator.no_sync(turn.module)
-            with waiting:
-                loss, handed_on, stats = turn.module(batch, carried[i], context)
-                (loss / len(batches)).backward()
+            seed_all(self.seed, context.images_seen, self.rank, i)
+            pieces, last = len(batches), i == len(batches) - 1
+            handed_on, stats = turn.ranks.backward(batch, carried[i], context, pieces=pieces, last=last)
             carried[i] = {**(carried[i] or {}), **handed_on}
             self.meters.add(stats)
 
     def update(self, turn: Turn, rate: float) -> Tensor:
         """The optimiser's step; returns 1.0 on the device where it was left out, else 0.0."""
-        gradients = [p.grad for p in turn.parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
-        bad = (~norm.isfinite()).float()
-        if turn.settings.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(turn.parameters, turn.settings.clip, norm)
-        optimizer = cast(Any, turn.optimizer)
-        optimizer.grad_scale, optimizer.found_inf = None, bad  # the fused kernel skips by itself
-        for group in optimizer.param_groups:
+        for group in turn.optimizer.param_groups:
             group["lr"] = rate
-        optimizer.step()
-        self.meters.add({f"{turn.phase.name}_gradient": norm.detach()})
-        return bad
+        turn.ranks.step()
+        self.meters.add({f"{turn.phase.name}_gradient": turn.norm})
+        return turn.bad
+
+
+@torch.no_grad()
+def _guard(turn: Turn) -> None:
+    """Before an update: clip, and have the fused kernel leave it out where it is not finite."""
+    parameters = [p for group in turn.optimizer.param_groups for p in group["params"]]
+    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if turn.ranks.sharded:
+        squares = norm.square()
+        dist.all_reduce(squares)
+        norm = squares.sqrt()
+    turn.norm, turn.bad = norm, (~norm.isfinite()).float()
+    if turn.settings.clip is not None:
+        clip_grads_with_norm_(parameters, turn.settings.clip, norm)
+    optimizer: Any = turn.optimizer
+    optimizer.grad_scale, optimizer.found_inf = None, turn.bad

@@ -18,25 +18,18 @@ def viewable(images: Tensor, field: Field) -> np.ndarray:
     if field.kind == "label":
         colours = np.asarray(field.palette or palette(images.shape[1]), np.uint8)
         ids = images.argmax(1).cpu().numpy()
-        coloured: np.ndarray = colours[ids % len(colours)]
-        return coloured
+        return np.take(colours, ids % len(colours), axis=0)
     if images.shape[1] not in (1, 3):  # show the mean of unusual channels, in grey
         images = images.mean(1, keepdim=True)
-    rgb = to_files(images, "uint8").expand(-1, -1, -1, 3)
-    return rgb.cpu().numpy()
+    return to_files(images, "uint8").expand(-1, -1, -1, 3).cpu().numpy()
 
 
 def sheet(columns: list[np.ndarray]) -> np.ndarray:
     """Columns of pictures, each NHW3, side by side: one row for each sample."""
-    n, height, width, _ = columns[0].shape
-    page = np.full(
-        (n * (height + _GAP) + _GAP, len(columns) * (width + _GAP) + _GAP, 3), 255, np.uint8
-    )
-    for x, column in enumerate(columns):
-        for y, picture in enumerate(column):
-            top, left = _GAP + y * (height + _GAP), _GAP + x * (width + _GAP)
-            page[top : top + height, left : left + width] = picture
-    return page
+    gap = ((0, 0), (_GAP, 0), (_GAP, 0), (0, 0))  # above and to the left of each picture
+    rows = np.concatenate([np.pad(c, gap, constant_values=255) for c in columns], axis=2)
+    page = np.concatenate(list(rows))
+    return np.pad(page, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255)
 
 
 def save_png(picture: np.ndarray, path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gantrain import tracking
-from gantrain.console import Display
+from gantrain.console import Display, say
 from gantrain.images import save_png
 from gantrain.runs import Run
 from gantrain.world import World
@@ -20,9 +20,7 @@ from gantrain.world import World
 class Journal:
     """One on every rank; only rank 0, which has the `run`, writes."""
 
-    def __init__(
-        self, world: World, run: Run | None, display: Display, epoch: int, images_seen: int
-    ) -> None:
+    def __init__(self, world: World, run: Run | None, display: Display, epoch: int, images_seen: int) -> None:
         self.world, self.run, self.display, self.epoch = world, run, display, epoch
         self._reset(images_seen)
 
@@ -46,26 +44,34 @@ class Journal:
     def speed(self, images_seen: int) -> dict[str, float]:
         """Since the last call."""
         seconds = time.perf_counter() - self._clock
-        speed = {
-            "images_per_second": (images_seen - self._since) / seconds,
-            "data_wait": self._waited / seconds,
-        }
+        speed = {"images_per_second": (images_seen - self._since) / seconds, "data_wait": self._waited / seconds}
         self._reset(images_seen)
         return speed
 
     def record(self, images_seen: int, values: dict[str, float]) -> None:
         self.display.show(images_seen, values)
-        self.world.accelerator.log(values, step=images_seen)
-        if self.run:
-            now = datetime.datetime.now().isoformat(timespec="seconds")
-            epoch = round(images_seen / self.epoch, 4)
-            self.run.log({"images_seen": images_seen, "epoch": epoch, "time": now, **values})
+        with _despite_full_disk("metrics"):
+            if self.run:
+                now = datetime.datetime.now().isoformat(timespec="seconds")
+                epoch = round(images_seen / self.epoch, 4)
+                self.run.log({"images_seen": images_seen, "epoch": epoch, "time": now, **values})
+            self.world.accelerator.log(values, step=images_seen)
 
     def preview(self, images_seen: int, picture: np.ndarray) -> None:
         """An HW3 uint8 sheet."""
         assert self.run
-        save_png(picture, self.run.folder / "previews" / f"{images_seen:09d}.png")
-        tracking.log_preview(self.world.accelerator, picture, images_seen)
+        with _despite_full_disk("preview"):
+            save_png(picture, self.run.folder / "previews" / f"{images_seen:09d}.png")
+            tracking.log_preview(self.world.accelerator, picture, images_seen)
+
+
+@contextlib.contextmanager
+def _despite_full_disk(what: str) -> Iterator[None]:
+    """What a run tells is worth less than what it has learnt."""
+    try:
+        yield
+    except OSError as e:
+        say(f"{what}: could not be written ({e}); training goes on")
 
 
 def memory_gib(device: torch.device) -> float:

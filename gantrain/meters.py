@@ -13,11 +13,9 @@ class Meters:
     def add(self, values: dict[str, Tensor]) -> None:
         """Detached scalars on the device; nothing is read."""
         for name, value in values.items():
-            total = self._sums.get(name)
-            value = value.to(torch.float32)
             # A non-finite value is counted apart (its step is undone); it must not hide the rest.
-            value = torch.nan_to_num(value, nan=0.0, posinf=0.0, neginf=0.0)
-            self._sums[name] = value if total is None else total + value
+            value = torch.nan_to_num(value.float(), nan=0.0, posinf=0.0, neginf=0.0)
+            self._sums[name] = self._sums.get(name, 0) + value
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def means(self) -> dict[str, float]:
@@ -29,8 +27,7 @@ class Meters:
             torch.distributed.all_reduce(totals)
             totals /= torch.distributed.get_world_size()
         means = {
-            name: total / count
-            for (name, count), total in zip(self._counts.items(), totals.tolist(), strict=True)
+            name: total / count for (name, count), total in zip(self._counts.items(), totals.tolist(), strict=True)
         }
         self._sums, self._counts = {}, {}
         return means

@@ -111,9 +111,7 @@ def set_inference(method: nn.Module, *, dropout: bool, batch_statistics: bool) -
         if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train()
             if hasattr(module, "synced"):
-                module.synced = cast(
-                    Any, False
-                )  # an image's own statistics, not those of all ranks' images
+                module.synced = cast(Any, False)  # an image's own statistics, not those of all ranks' images
 
 
 @contextmanager

@@ -20,17 +20,13 @@ class _Loader(yaml.SafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} appears twice", problem_mark=key_node.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} appears twice", problem_mark=key_node.start_mark)
             seen.append(key)
         return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
 
 
@@ -41,43 +37,30 @@ def parse_yaml(text: str, where: str) -> Any:
     except yaml.MarkedYAMLError as e:
         mark, what = e.problem_mark or e.context_mark, e.problem or e.context
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise ValueError(f"{where}: not valid YAML: {place}{what}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
-        raise ValueError(f"{where}: not valid YAML: {' '.join(str(e).split())}") from None
+        place, what = "", " ".join(str(e).split())
+    raise ValueError(f"{where}: not valid YAML: {place}{what}")
 
 
-def folders() -> list[Path]:
-    """Where recipes are looked for: the working directory, then the installed (or cloned) ones."""
-    return [Path("recipes"), PACKAGE / "_recipes", PACKAGE.parent / "recipes"]
-
-
-def available() -> dict[str, Path]:
-    """All recipes by name; the first folder that has a name wins."""
-    found: dict[str, Path] = {}
-    for folder in folders():
-        for path in sorted(folder.glob("*.yaml")):
-            found.setdefault(path.stem, path)
+def available(*first: Path) -> dict[str, Path]:
+    """All recipes by name: of the folders `first`, the working one, the installed (or cloned)."""
+    folders = [*first, Path("recipes"), PACKAGE / "_recipes", PACKAGE.parent / "recipes"]
+    found = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.yaml")}
     return dict(sorted(found.items()))
 
 
 def find(name: str, beside: Path | None = None) -> Path:
     """The file of a recipe given by name or path; `beside` is the recipe that extends it."""
-    key = f"{beside}: extends" if beside else "recipe"
+    key, near = (f"{beside}: extends", [beside.parent]) if beside else ("recipe", [])
     if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = Path(name) if beside is None else beside.parent / name
+        path = Path(*near, name)
         if not path.is_file():
-            raise ValueError(
-                f"{key}: no file {path}; give a .yaml file or a name from `gantrain recipes`"
-            )
+            raise ValueError(f"{key}: no file {path}; give a .yaml file or a name from `gantrain recipes`")
         return path
-    sibling = beside.parent / f"{name}.yaml" if beside else None
-    if sibling is not None and sibling.is_file():
-        return sibling
-    if name not in available():
-        raise ValueError(
-            f"{key}: found {name!r}, allowed: {', '.join(available())}, or a path to a .yaml file"
-        )
-    return available()[name]
+    known = available(*near)
+    if name not in known:
+        raise ValueError(f"{key}: found {name!r}, allowed: {', '.join(known)}, or a path to a .yaml file")
+    return known[name]
 
 
 def merge(base: Any, over: Any) -> Any:
@@ -110,11 +93,11 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
         found = {list: "a list", type(None): "nothing"}.get(type(content), repr(content))
         raise ValueError(f"{path}: found {found}, allowed: a mapping `key: value`")
     parent = content.pop("extends", None)
-    if parent is not None and not isinstance(parent, str):
+    if not isinstance(parent, str | None):
         raise ValueError(f"{path}: extends: found {parent!r}, allowed: one recipe's name or path")
     if parent is not None:
-        inherited = read(parent, path, (*seen, path.resolve()))
-        content = merge({k: v for k, v in inherited.items() if k != "description"}, content)
+        inherited = read(parent, path, (*seen, path.resolve())) | {"description": ""}
+        content = merge(inherited, content)
     return {**content, "name": path.stem}
 
 
@@ -131,8 +114,7 @@ def apply(content: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
         except ValueError as e:
             problems.append(str(e))
             continue
-        if key == "data" and isinstance(value, str):
-            key = "data.train"
+        key = "data.train" if key == "data" and isinstance(value, str) else key
         for part in reversed(key.split(".")):
             value = {part: value}
         content = merge(content, value)

@@ -1,6 +1,6 @@
 """How a batch is dealt to ranks and micro-batches, and what a run will take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -12,11 +12,15 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Split:
-    """batch_size = ranks x micro_batch_size x accumulation."""
+    """batch_size = ranks x micro_batch_size x accumulation.
+
+    partitions: of the data; a place of the batch belongs to its number modulo them.
+    """
 
     batch_size: int
     ranks: int
     micro_batch_size: int
+    partitions: int = 1
 
     @property
     def local(self) -> int:
@@ -26,9 +30,19 @@ class Split:
     def accumulation(self) -> int:
         return self.local // self.micro_batch_size
 
-    def slots(self, rank: int) -> range:
-        """A rank's places in the batch; consecutive, so that each place is one rank's."""
-        return range(rank * self.local, (rank + 1) * self.local)
+    def slots(self, rank: int) -> Sequence[int]:
+        """A rank's places in the batch: consecutive, or those of its partitions."""
+        if self.partitions == 1:
+            return range(rank * self.local, (rank + 1) * self.local)
+        own, slots = self.partitions_of(rank), range(self.batch_size)
+        return [slot for slot in slots if slot % self.partitions in own]
+
+    def partitions_of(self, rank: int) -> range:
+        """The partitions that a rank reads."""
+        if self.partitions == 1:
+            return range(1)
+        share = self.partitions // self.ranks
+        return range(rank * share, (rank + 1) * share)
 
     def __str__(self) -> str:
         ranks = f"{self.ranks} rank" + "s" * (self.ranks > 1)
@@ -41,7 +55,7 @@ def divisors(n: int) -> list[int]:
     return [d for d in range(n, 0, -1) if n % d == 0]
 
 
-def split(batch_size: int, ranks: int, micro_batch_size: int | None) -> Split:
+def split(batch_size: int, ranks: int, micro_batch_size: int | None, partitions: int = 1) -> Split:
     """Raises ValueError with values that work where the numbers don't divide."""
     if batch_size % ranks:
         below, above = batch_size // ranks * ranks, -(-batch_size // ranks) * ranks
@@ -50,6 +64,12 @@ def split(batch_size: int, ranks: int, micro_batch_size: int | None) -> Split:
             f"batch_size: found {batch_size}, which {ranks} ranks can't share evenly; "
             f"batch_size={works} works, or {', '.join(map(str, divisors(batch_size)[:4]))} ranks"
         )
+    if partitions > 1 and (batch_size % partitions or partitions % ranks):
+        allowed = [1, *(d for d in reversed(divisors(batch_size)) if d > 1 and d % ranks == 0)]
+        raise ValueError(
+            f"data.partitions: found {partitions}, which must divide batch_size={batch_size} and "
+            f"be a multiple of {ranks} ranks; allowed: {', '.join(map(str, allowed))}"
+        )
     local = batch_size // ranks
     micro = local if micro_batch_size is None else micro_batch_size
     if local % micro:
@@ -57,7 +77,7 @@ def split(batch_size: int, ranks: int, micro_batch_size: int | None) -> Split:
             f"micro_batch_size: found {micro}, which does not divide a rank's {local} images "
             f"(batch {batch_size}, ranks: {ranks}); allowed: {', '.join(map(str, divisors(local)))}"
         )
-    return Split(batch_size, ranks, micro)
+    return Split(batch_size, ranks, micro, partitions)
 
 
 def largest(local: int, fits: Callable[[int], bool]) -> int:
@@ -69,16 +89,14 @@ def parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def memory(method: Method, averaged: bool) -> dict[str, float]:
+def memory(method: Method, averaged: bool, zero_stage: int, ranks: int) -> dict[str, float]:
     """MiB on each rank, but for activations."""
-    size = {
-        n: sum(p.numel() * p.element_size() for p in m.parameters()) / _MIB
-        for n, m in method.networks.items()
-    }
+    size = {n: sum(p.numel() * p.element_size() for p in m.parameters()) / _MIB for n, m in method.networks.items()}
     weights = sum(size.values())
     return {
         "weights": weights,
-        "gradients": weights,
-        "optimiser": 2 * weights,
+        "gradients": weights / ranks if zero_stage == 2 else weights,
+        # ZeRO's has a copy of its share of the weights.
+        "optimiser": 3 * weights / ranks if zero_stage else 2 * weights,
         "EMA": sum(size[n] for n in method.inference) if averaged else 0.0,
     }

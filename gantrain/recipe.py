@@ -1,80 +1,100 @@
 """The typed recipe: what to train. Defaults live here, once."""
 
-from collections.abc import Iterable
+import re
+import signal
+from collections.abc import Container, Iterable
+from operator import lt
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
+from pydantic import BeforeValidator, Field, Strict, ValidationInfo, create_model, field_validator
 
 from gantrain import component, overrides
+from gantrain.component import Part
 from gantrain.methods import METHODS
 from gantrain.problems import check
-from gantrain.values import Betas, FieldName, FolderName, Length, Positive, Precision, Signal, Size
 
 
-class _Part(BaseModel):
-    # Strict: pydantic would take `batch_size: yes` for 1.
-    model_config = ConfigDict(
-        extra="forbid", validate_default=True, strict=True, allow_inf_nan=False
-    )
+def _length(value: Any) -> int | str:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|images?)\s*", str(value))
+    if match and match[2].startswith("epoch") and float(match[1]) > 0:
+        return f"{match[1]} epochs"
+    images = float(match[1]) if match and match[2].startswith("image") else value
+    if type(images) not in (int, float) or not 1 <= images < 2**53 or images % 1:
+        raise ValueError("allowed: a whole number of images (at least 1), or text like '20 epochs' or '5000 images'")
+    return int(images)
 
 
-class Data(_Part):
-    train: str | None = Field(None, description="shards, a folder of images, or `synthetic`")
-    validation: str | None = Field(
-        None, description="held-out images, in any form that `train` takes"
-    )
+def images_in(length: int | str, epoch: int) -> int:
+    """A length in images, where one epoch has `epoch` images; at least one."""
+    return length if isinstance(length, int) else max(1, round(float(length.split()[0]) * epoch))
+
+
+def _rule(pattern: str, fits: bool, why: str) -> BeforeValidator:
+    """Refuses what doesn't look like `pattern`; or, where `fits` is false, what does."""
+
+    def check(value: Any) -> Any:
+        if bool(re.fullmatch(pattern, str(value))) != fits:
+            raise ValueError(why)
+        return value
+
+    return BeforeValidator(check)
+
+
+_FP16 = "which needs a loss scale for each optimiser and still overflows in GANs; allowed: auto, bf16, fp32, fp64"
+_ZERO_3 = "which shards the weights too: a GAN's phases use one another's networks; allowed: 0, 1, 2"
+_FOLDER = "allowed: a plain name, since it names the folder runs/NAME"
+_FIELD = "allowed: a field of the data, whose name has letters, digits, _ and -"
+# Not those that can't be caught, nor the loader's.
+_SIGNALS = "|".join(set(signal.Signals.__members__) - {"SIGKILL", "SIGSTOP", "SIGCHLD", "SIGALRM"})
+
+Length = Annotated[int | str, BeforeValidator(_length)]
+Auto = Literal["auto"]
+Positive = Annotated[int, Field(ge=1)]
+Classes = Annotated[int, Field(ge=2, le=65536)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+# A file's list is no tuple, which strict types would insist on.
+Size = Annotated[tuple[Positive, Positive], Strict(False)]
+Betas = Annotated[tuple[Share, Share], Strict(False)]
+FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER)]
+FieldName = Annotated[str, _rule(r"[A-Za-z0-9_-]{1,64}", True, _FIELD)]
+Signal = Annotated[str, _rule(_SIGNALS, True, "allowed: the name of a signal that can be caught, such as SIGUSR1")]
+Precision = Annotated[Literal["auto", "bf16", "fp32", "fp64"], _rule("fp16|float16|half", False, _FP16)]
+ZeroStage = Annotated[Literal[0, 1, 2], _rule("3", False, _ZERO_3)]
+
+
+class Data(Part):
+    train: str | None = Field(None, description="shards (a folder, pattern or URL), a folder of images, or `synthetic`")
+    validation: str | None = Field(None, description="held-out images, in any form that `train` takes")
     source: FieldName = Field("left", description="the field that the generator sees")
     target: FieldName = Field("right", description="the field that it should produce")
-    labels: dict[str, Annotated[int, Field(ge=2, le=65536)]] = Field(
-        {}, description="fields that hold class ids, and how many classes"
-    )
+    labels: dict[str, Classes] = Field({}, description="fields that hold class ids, and how many classes")
     size: Size = Field((256, 256), description="height and width trained on, pixels")
-    resize: Size | None = Field(
-        None, description="height and width that samples are resized to before the crop, pixels"
-    )
+    resize: Size | None = Field(None, description="height and width to resize samples to before the crop, pixels")
     flip: bool = Field(True, description="mirror half of the samples")
     jitter: float = Field(0.0, ge=0, le=1, description="random brightness and contrast, as a share")
-    workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="loader processes per rank"
-    )
-    max_bad_fraction: float = Field(
-        0.01, ge=0, le=1, description="share of damaged samples past which the run stops"
-    )
+    workers: Annotated[int, Field(ge=0)] | Auto = Field("auto", description="loader processes per rank")
+    cache_gib: float = Field(32, gt=0, description="disk space of a node for shards from a URL, GiB")
+    partitions: Positive = Field(1, description="parts of the shards, of which a rank reads and fetches some only")
+    max_bad_fraction: float = Field(0.01, ge=0, le=1, description="share of damaged samples past which the run stops")
 
-    @field_validator("target")
+    @field_validator("target", "labels", "resize")
     @classmethod
-    def _differs(cls, target: str, info: ValidationInfo) -> str:
-        source = info.data.get("source")
-        if target == source:
-            raise ValueError(
-                f"allowed: another field than data.source={source}; set both, as in "
-                "data.source=right data.target=left"
-            )
-        return target
-
-    @field_validator("labels")
-    @classmethod
-    def _are_used(cls, labels: dict[str, int], info: ValidationInfo) -> dict[str, int]:
-        used = [info.data[role] for role in ("source", "target") if role in info.data]
-        if len(used) == 2 and not set(labels) <= set(used):
-            raise ValueError(f"allowed: {' and '.join(used)} (data.source and data.target)")
-        return labels
-
-    @field_validator("resize")
-    @classmethod
-    def _holds_the_crop(
-        cls, resize: tuple[int, int] | None, info: ValidationInfo
-    ) -> tuple[int, int] | None:
-        size = info.data.get("size")
-        if resize and size and (resize[0] < size[0] or resize[1] < size[1]):
-            raise ValueError(
-                f"allowed: {list(size)} or more, since data.size is cropped from it; or null"
-            )
-        return resize
+    def _fits(cls, value: Any, info: ValidationInfo) -> Any:
+        """Against the fields before it, of which those that are wrong themselves are absent."""
+        source, target, size = (info.data.get(name) for name in ("source", "target", "size"))
+        if info.field_name == "target" and value == source:
+            rule = f"another field than data.source={source}; set both, as in data.source=right data.target=left"
+        elif info.field_name == "labels" and source and target and set(value) - {source, target}:
+            rule = f"{source} and {target} (data.source and data.target)"
+        elif info.field_name == "resize" and any(map(lt, value or (), size or ())):
+            rule = f"{list(info.data['size'])} or more, since data.size is cropped from it; or null"
+        else:
+            return value
+        raise ValueError(f"allowed: {rule}")
 
 
-class Optimizer(_Part):
+class Optimizer(Part):
     name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
     lr: float = Field(2e-4, gt=0, description="learning rate")
     betas: Betas = (0.5, 0.999)
@@ -84,7 +104,7 @@ class Optimizer(_Part):
     every: Positive = Field(1, description="update in every n-th step")
 
 
-class OptimizerChange(_Part):
+class OptimizerChange(Part):
     """What one phase does differently; None keeps the value of `optimizer`."""
 
     lr: float | None = Field(None, gt=0)
@@ -95,64 +115,50 @@ class OptimizerChange(_Part):
     every: Positive | None = None
 
 
-class Schedule(_Part):
+class Schedule(Part):
     name: Literal["constant", "linear", "cosine"] = "constant"
-    decay: float = Field(
-        0.5, gt=0, le=1, description="last share of the run in which the rate falls to 0"
-    )
+    decay: float = Field(0.5, gt=0, le=1, description="last share of the run in which the rate falls to 0")
     warmup: Length | None = Field(None, description="images over which the rate rises from 0")
 
 
-class EMA(_Part):
-    half_life: Length | None = Field(
-        None, description="images after which a weight's share has halved; null: no average"
-    )
+class EMA(Part):
+    half_life: Length | None = Field(None, description="images in which a weight's share halves; null: no average")
 
 
-class TestTime(_Part):
-    dropout: bool = Field(
-        False, description="dropout stays on in evaluation and translate (pix2pix)"
-    )
-    batch_statistics: bool = Field(
-        False, description="batch norm uses the image's own statistics there (pix2pix)"
-    )
+class TestTime(Part):
+    dropout: bool = Field(False, description="dropout stays on in evaluation and translate (pix2pix)")
+    batch_statistics: bool = Field(False, description="batch norm uses the image's own statistics there (pix2pix)")
 
 
-class Evaluate(_Part):
+class Evaluate(Part):
     every: Length = "5 epochs"
-    best_by: Literal["l1", "psnr", "ssim"] = Field(
-        "l1", description="metric that chooses the best checkpoints"
-    )
+    best_by: Literal["l1", "psnr", "ssim"] = Field("l1", description="metric that chooses the best checkpoints")
     max_samples: Positive | None = Field(None, description="use only the first n held-out samples")
 
 
-class Previews(_Part):
+class Previews(Part):
     every: Length = "5 epochs"
     samples: Positive = Field(4, description="held-out samples shown, always the same")
 
 
-class Checkpoint(_Part):
+class Checkpoint(Part):
     every: Length = "5 epochs"
     keep: Positive = Field(2, description="the last n are kept")
-    best: Annotated[int, Field(ge=0)] = Field(
-        1, description="the n best by evaluate.best_by are kept too"
-    )
+    best: Annotated[int, Field(ge=0)] = Field(1, description="the n best by evaluate.best_by are kept too")
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """A run, fully stated. Lengths are images (a number) or text such as `20 epochs`."""
 
     name: FolderName = Field(description="the recipe's file name")
     description: str = Field("", description="one line for `gantrain recipes`")
-    run: FolderName | None = Field(
-        None, description="runs/RUN holds all that the run writes; default: the name"
-    )
+    run: FolderName | None = Field(None, description="runs/RUN holds all that the run writes; default: the name")
     method: dict[str, Any] = Field(description="the GAN and its networks and losses")
     data: Data = Data()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     length: Length = Field("200 epochs", description="how long to train")
     batch_size: Positive = Field(8, description="images per step over all ranks")
-    micro_batch_size: Positive | Literal["auto"] | None = Field(
+    micro_batch_size: Positive | Auto | None = Field(
         None, description="images per rank and backward; null: all; auto: the most that fit"
     )
     optimizer: Optimizer = Optimizer()
@@ -163,15 +169,14 @@ class Recipe(_Part):
     evaluate: Evaluate = Evaluate()
     previews: Previews = Previews()
     checkpoint: Checkpoint = Checkpoint()
-    precision: Precision = Field(
-        "auto", description="auto: bf16 where the hardware computes it, else fp32"
-    )
-    channels_last: bool | Literal["auto"] = Field(
+    precision: Precision = Field("auto", description="auto: bf16 where the hardware computes it, else fp32")
+    channels_last: bool | Auto = Field(
         "auto", description="NHWC memory format; auto: on a GPU (a CPU is slower with it)"
     )
+    zero_stage: ZeroStage = Field(0, description="0: DDP; 1, 2: DeepSpeed's ZeRO, optimisers sharded over the ranks")
     compile: bool = Field(False, description="torch.compile each network")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Positive | Literal["auto"] = Field("auto", description="CPU threads per rank")
+    threads: Positive | Auto = Field("auto", description="CPU threads per rank")
     log_every: Length = Field(200, description="console, metrics.jsonl and trackers")
     trackers: list[str] = Field(["tensorboard"], description="Accelerate's trackers, by name")
     stop_signal: Signal = Field("SIGUSR1", description="besides SIGTERM and SIGINT: save and leave")
@@ -179,8 +184,7 @@ class Recipe(_Part):
     dry_run: bool = Field(False, description="print what would be trained, and stop")
 
     def dump(self) -> dict[str, Any]:
-        content: dict[str, Any] = self.model_dump(mode="json")
-        return content
+        return self.model_dump(mode="json")
 
     def yaml(self) -> str:
         return yaml.safe_dump(self.dump(), sort_keys=False, default_flow_style=None, width=100)
@@ -189,29 +193,21 @@ class Recipe(_Part):
 # Keys that may differ between the run's start and its resumption. The data's fingerprint is
 # compared apart, so a data set may move.
 RESUMABLE = (
-    "name", "description", "run", "length", "micro_batch_size", "device", "threads", "log_every",
+    "name", "description", "run", "length", "micro_batch_size", "zero_stage", "device", "threads", "log_every",
     "trackers", "stop_signal", "max_nonfinite", "dry_run", "evaluate", "previews", "checkpoint",
-    "data.train", "data.validation", "data.workers", "data.max_bad_fraction",
+    "data.train", "data.validation", "data.workers", "data.max_bad_fraction", "data.cache_gib",
 )  # fmt: skip
 
 
 def _typed() -> type[Recipe]:
     """Recipe with the method's options spelled out; made anew, since the tables may have grown."""
-    return create_model(
-        "Recipe",
-        __base__=Recipe,
-        __doc__=Recipe.__doc__,
-        method=(
-            component.union(METHODS),
-            Field(description=Recipe.model_fields["method"].description),
-        ),
-    )
+    method = (component.union(METHODS), Field(description=Recipe.model_fields["method"].description))
+    return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, method=method)
 
 
 def schema() -> dict[str, Any]:
     """JSON Schema of a recipe file."""
-    content: dict[str, Any] = _typed().model_json_schema()
-    return content
+    return _typed().model_json_schema()
 
 
 def from_dict(content: dict[str, Any]) -> Recipe:
@@ -228,16 +224,17 @@ def load(name: str, changes: Iterable[str] = ()) -> Recipe:
     return from_dict(overrides.apply(overrides.read(name), changes))
 
 
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Lines `key: old -> new` for what may not change when a run is resumed."""
+def differences(
+    old: dict[str, Any], new: dict[str, Any], allowed: Container[str] = RESUMABLE, prefix: str = ""
+) -> list[str]:
+    """Lines `key: old -> new` for what may not differ: all but what a resumed run may change."""
     lines = []
     for key in sorted({*old, *new}):
-        path = prefix + key
-        if path in RESUMABLE or old.get(key) == new.get(key):
+        path, before, after = prefix + key, old.get(key), new.get(key)
+        if path in allowed or before == after:
             continue
-        before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            lines += differences(before, after, path + ".")
+            lines += differences(before, after, allowed, path + ".")
         else:
             lines.append(f"{path}: {before} -> {after}")
     return lines

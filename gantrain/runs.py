@@ -1,16 +1,21 @@
 """A run's folder: one writer, its status, and whether the same command starts or resumes it."""
 
+import contextlib
+import errno
 import fcntl
 import json
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 from gantrain import checkpoint
+from gantrain.console import say
 from gantrain.overrides import parse_yaml
 from gantrain.recipe import Recipe, differences
 
+_PATIENCE_SECONDS = 15
 STATES = ("running", "unfinished", "finished", "failed")
 
 
@@ -25,33 +30,41 @@ class Run:
         self.checkpoints = self.folder / "checkpoints"
         self.metrics = self.folder / "metrics.jsonl"
         self.recipe = self.folder / "recipe.yaml"
+        self._rows = ""  # of the metrics, not yet written
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("a")
         except OSError as e:
-            raise ValueError(
-                f"run: cannot write {self.folder} ({e.strerror}); start where you may write"
-            ) from None
+            raise ValueError(f"run: cannot write {self.folder} ({e.strerror}); start where you may write") from None
         try:
-            self._take(recipe)
+            self._hold()
+            self._compare(recipe)
+            checkpoint.clean(self.checkpoints)
         except ValueError:
             self.close()
             raise
 
-    def _take(self, recipe: Recipe) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(
-                f"run: {self.folder} is being written by another process ({self._writer()}); "
-                "wait for it, stop it, or choose run=OTHER"
-            ) from None
-        self._compare(recipe)
-        checkpoint.clean(self.checkpoints)
-
-    def _writer(self) -> str:
-        status = self.status()
-        return f"process {status.get('process', '?')} on {status.get('host', '?')}"
+    def _hold(self) -> None:
+        """Take the lock; a process that is leaving may hold it for a while."""
+        for wait in range(_PATIENCE_SECONDS, -1, -1):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                status = self.status()
+                writer = f"process {status.get('process', '?')} on {status.get('host', '?')}"
+            except OSError as e:  # some clusters' file systems
+                raise ValueError(
+                    f"run: cannot lock {self.folder} ({e.strerror}), so that two jobs might write "
+                    "it; mount its file system with locks, or link runs/ to one that has them"
+                ) from None
+            if wait == _PATIENCE_SECONDS:
+                say(f"waiting for {writer} to leave {self.folder}")
+            time.sleep(min(wait, 1))
+        raise ValueError(
+            f"run: {self.folder} is being written by another process ({writer}); "
+            "wait for it, stop it, or choose run=OTHER"
+        )
 
     def _compare(self, recipe: Recipe) -> None:
         if not checkpoint.found(self.checkpoints) or not self.recipe.is_file():
@@ -66,9 +79,12 @@ class Run:
 
     def begin(self, recipe: Recipe, images_seen: int) -> None:
         """Say that the run goes on from there; what a refused start finds is left as it was."""
-        checkpoint.write_whole(self.recipe, recipe.yaml())
-        self.forget_after(images_seen)
-        self.set_status("running", images_seen)
+        try:
+            checkpoint.write_whole(self.recipe, recipe.yaml())
+            self.forget_after(images_seen)
+            self.set_status("running", images_seen)
+        except OSError as e:
+            raise ValueError(f"run: cannot write {self.folder} ({e.strerror}); make space there") from None
 
     def latest(self) -> Path | None:
         folders = checkpoint.found(self.checkpoints)
@@ -106,8 +122,19 @@ class Run:
         checkpoint.write_whole(self.metrics, "".join(kept))
 
     def log(self, row: dict[str, Any]) -> None:
-        with self.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Raises OSError where the disk refuses; the row is then written with the next one."""
+        self._rows += json.dumps(row) + "\n"
+        with self.metrics.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                if file.write(data := self._rows.encode()) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(size)
+                raise
+        self._rows = ""
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # the loader's processes have inherited it
         self._lock.close()

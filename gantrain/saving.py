@@ -28,7 +28,7 @@ def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
         averaged = engine.ema.refresh()
         files |= {f"ema/{n}": averaged.networks[n].state_dict() for n in method.inference}
     for turn in engine.turns:
-        files[f"optimizers/{turn.phase.name}"] = checkpoint.optimizer_tensors(turn.optimizer, names)
+        files[f"optimizers/{turn.phase.name}"] = turn.ranks.state(names)
     for name, pool in method.pools.items():
         slots: dict[str, Tensor] = {}
         for part in world.gather({k: v.cpu() for k, v in pool.state_dict().items()}):
@@ -37,13 +37,19 @@ def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
     return files
 
 
-def save(
-    run: Run | None, parts: Assembly, engine: Engine, images_seen: int, metrics: dict[str, float]
-) -> None:
-    """Write a checkpoint and delete those no longer kept. Every rank calls it, rank 0 writes."""
+def save(run: Run | None, parts: Assembly, engine: Engine, images_seen: int, metrics: dict[str, float]) -> str:
+    """Write a checkpoint and delete those no longer kept. Every rank calls it, rank 0 writes.
+
+    Returns, on every rank, why that was not possible (a full disk), or nothing.
+    """
     tensors = snapshot(engine, parts.world)
-    if run is None:
-        return
+    return parts.world.on_main(lambda: _save(run, parts, tensors, images_seen, metrics))
+
+
+def _save(
+    run: Run | None, parts: Assembly, tensors: dict[str, Tensors], images_seen: int, metrics: dict[str, float]
+) -> str:
+    assert run
     state = {
         "images_seen": images_seen,
         "fingerprint": parts.train.fingerprint,
@@ -54,10 +60,18 @@ def save(
         "fields": {r: json.loads(f.model_dump_json()) for r, f in parts.fields.items()},
         "versions": {"torch": torch.__version__, "python": sys.version.split()[0]},
     }
-    run.set_status("running", images_seen)
-    checkpoint.save(run.checkpoints, parts.recipe.yaml(), tensors, state)
     kept, metric = parts.recipe.checkpoint, parts.recipe.evaluate.best_by
-    checkpoint.prune(run.checkpoints, kept.keep, kept.best, metric, LARGER_IS_BETTER[metric])
+    try:
+        run.set_status("running", images_seen)
+        checkpoint.save(run.checkpoints, parts.recipe.yaml(), tensors, state)
+        checkpoint.prune(run.checkpoints, kept.keep, kept.best, metric, LARGER_IS_BETTER[metric])
+    except OSError as e:
+        latest = run.latest()
+        return (
+            f"checkpoint: image {images_seen} could not be saved in {run.checkpoints} ({e}); make "
+            f"space there, until then the run can go on from {latest.name if latest else 'image 0'}"
+        )
+    return ""
 
 
 def restore(engine: Engine, folder: Path, parts: Assembly) -> None:
@@ -71,7 +85,7 @@ def restore(engine: Engine, folder: Path, parts: Assembly) -> None:
             engine.ema.method.networks[name].load_state_dict(averaged)
     for turn in engine.turns:
         saved = checkpoint.tensors(folder, f"optimizers/{turn.phase.name}")
-        checkpoint.restore_optimizer(turn.optimizer, names, saved)
+        turn.ranks.load_state(saved, names)
     slots = parts.split.slots(parts.world.rank)  # the pools of other slots are other ranks'
     for name, pool in method.pools.items():
         saved = checkpoint.tensors(folder, f"pools/{name}")

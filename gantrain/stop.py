@@ -3,22 +3,27 @@
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Self
 
 import torch
 import torch.distributed as dist
 
+# SLURM sends a signal to a rank and to its launcher, which sends it to the rank again.
+_SAME_SECONDS = 5.0
+
 
 class StopFlag:
-    """Set by SIGTERM, SIGINT or the named signal on any rank; a second signal leaves at once.
+    """Set by SIGTERM, SIGINT or the named signal on any rank; a later one leaves at once.
 
     The ranks agree through a reduction on the host that is begun at one step and read at the
     next, so that no step waits for it.
     """
 
     def __init__(self, extra_signal: str) -> None:
-        self.wanted = self.agreed = False
+        self.wanted = self.agreed = self._left = False
+        self._since = 0.0
         self._group: dist.ProcessGroup | None = None
         if dist.is_initialized():
             self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]
@@ -33,13 +38,23 @@ class StopFlag:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._left = True
+        if not self.agreed:  # else the signal may still be on its way to this rank
+            self._restore()
+
+    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.wanted:
-            os._exit(128 + number)
-        self.wanted = True
+        if not self.wanted:
+            self.wanted, self._since = True, time.monotonic()
+        elif time.monotonic() - self._since > _SAME_SECONDS:
+            if self._left:
+                self._restore()
+                signal.raise_signal(number)
+            else:
+                os._exit(128 + number)
 
     def poll(self) -> None:
         """Set `agreed` where any rank wanted to stop when all had ended the previous step."""

@@ -1,13 +1,15 @@
 """A run: start or resume it, train, and do what is due at its marks."""
 
+import contextlib
 from pathlib import Path
 
 import torch
 
 from gantrain import checkpoint, plan, tracking
 from gantrain.assembly import Assembly
-from gantrain.console import Display, say
-from gantrain.data.loader import Raw, training_loader
+from gantrain.console import Display
+from gantrain.data.loader import Raw
+from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
 from gantrain.fitting import largest_micro_batch
 from gantrain.journal import Journal, memory_gib
@@ -50,9 +52,9 @@ class Trainer:
             self.images_seen = state.get("images_seen", 0)
             self._check_data(state.get("fingerprint", self.parts.train.fingerprint))
             if self.images_seen >= self.parts.total:
-                self._say(f"already finished: {self.images_seen} images; a larger length goes on")
+                self.world.say(f"already finished: {self.images_seen} images; a larger length goes on")
                 return self._end("finished")
-            self._say(f"resuming at image {self.images_seen}" if latest else "starting a new run")
+            self.world.say(f"resuming at image {self.images_seen}" if latest else "starting a new run")
             if self.recipe.micro_batch_size == "auto":
                 self._choose_micro_batch(state)
             return self._run(latest)
@@ -68,7 +70,7 @@ class Trainer:
         data = self.parts.train
         if fingerprint != data.fingerprint:
             raise ValueError(
-                f"data.train: {data.folder} holds other data (fingerprint {data.fingerprint[:12]}) "
+                f"data.train: {data.place} holds other data (fingerprint {data.fingerprint[:12]}) "
                 f"than the run was started with ({fingerprint[:12]}); give the same data, or "
                 "run=OTHER"
             )
@@ -77,7 +79,8 @@ class Trainer:
         # The same world goes on with what it had: batch norm's results depend on it.
         same_world = state.get("ranks") == self.world.size
         micro = state["micro_batch_size"] if same_world else largest_micro_batch(self.parts)
-        self.parts.split = plan.split(self.recipe.batch_size, self.world.size, micro)
+        partitions = self.recipe.data.partitions
+        self.parts.split = plan.split(self.recipe.batch_size, self.world.size, micro, partitions)
 
     def _run(self, latest: Path | None) -> str:
         """Train; whatever goes wrong is in the run's status."""
@@ -86,11 +89,11 @@ class Trainer:
             return self._end("finished" if self._loop() else "unfinished")
         except torch.OutOfMemoryError:
             raise self._failed(self._out_of_memory(), alone=True) from None
-        except DamagedSample as e:
+        except (DamagedSample, FetchFailed) as e:
             # From a loader's process it comes with a traceback, of which the last line is ours.
-            text = str(e).splitlines()[-1].rpartition("DamagedSample: ")[2]
-            reason = f"data: {text}; copy or prepare the data again"
-            raise self._failed(reason, alone=True) from None
+            text = str(e).splitlines()[-1].rpartition(f"{type(e).__name__}: ")[2]
+            advice = "; copy or prepare the data again" if isinstance(e, DamagedSample) else ""
+            raise self._failed(f"data: {text}{advice}", alone=True) from None
         except RunStopped as e:
             raise self._failed(str(e)) from None
         except BaseException as e:
@@ -100,30 +103,32 @@ class Trainer:
     def _set_up(self, latest: Path | None) -> None:
         parts, recipe = self.parts, self.recipe
         for line in parts.describe():
-            self._say(line)
+            self.world.say(line)
         self.engine = parts.engine()
+        self.world.say(f"engine: {self.engine.turns[0].ranks}")
         if latest:
             restore(self.engine, latest, parts)
         self.held_out = HeldOut(parts, parts.held_out) if parts.held_out else None
-        if self.run:
-            self.run.begin(recipe, self.images_seen)
+        self.world.on_main(lambda: self.run.begin(recipe, self.images_seen) if self.run else None)
         tracking.start(self.world.accelerator, recipe.dump(), self.images_seen)
 
     def _end(self, state: str) -> str:
         if self.run:
             self.run.set_status(state, self.images_seen)
-        held_out = self.held_out.damaged if self.held_out else set()
+        ranks = self.world.gather((self.damaged, self.held_out.damaged if self.held_out else set()))
+        self.damaged, held_out = (set().union(*texts) for texts in zip(*ranks, strict=True))
         for what, damaged in [("replaced by others", self.damaged), ("left out", held_out)]:
             if damaged:
-                self._say(f"damaged samples that were {what}: {len(damaged)}")
+                self.world.say(f"damaged samples that were {what}: {len(damaged)}")
             for text in sorted(damaged):
-                self._say(f"  {text}")
+                self.world.say(f"  {text}")
         self.world.accelerator.end_training()
         return state
 
     def _failed(self, reason: str, alone: bool = False) -> RunStopped:
         if self.run:
-            self.run.set_status("failed", self.images_seen, reason)
+            with contextlib.suppress(OSError):  # a full disk may be the reason
+                self.run.set_status("failed", self.images_seen, reason)
         return RunStopped(reason, alone)
 
     def _out_of_memory(self) -> str:
@@ -135,33 +140,26 @@ class Trainer:
     def _loop(self) -> bool:
         """Train to the end, or until a signal; returns whether the end was reached."""
         parts, recipe = self.parts, self.recipe
-        loader = training_loader(
-            parts.train,
-            parts.view(training=True),
-            seed=recipe.seed,
-            start=self.images_seen,
-            stop=parts.total,
-            batch_size=recipe.batch_size,
-            slots=parts.split.slots(self.world.rank),
-            workers=parts.workers(),
-            pin=self.world.device.type == "cuda",
-        )
+        loader = parts.loader(self.images_seen, parts.total, parts.workers())
         display = Display(self.images_seen, parts.total, not self.world.is_main)
         with StopFlag(recipe.stop_signal) as stop, display:
             self.journal = Journal(self.world, self.run, display, parts.epoch, self.images_seen)
             batches = iter(loader)
+            ahead = parts.prefetch(self.images_seen)
             try:
                 while self.images_seen < parts.total and not stop.agreed:
                     with self.journal.waiting():
                         raw: Raw = next(batches)
                     self._step(raw)
+                    ahead.position = self.images_seen
                     stop.poll()
                     display.advance(self.images_seen)
                     self._marks(stop.agreed and self.images_seen < parts.total)
             finally:
+                ahead.close()
                 del batches  # ends its processes, which an exception would keep
         if stop.agreed:
-            self._say(f"stopped by a signal at image {self.images_seen}; the same command goes on")
+            self.world.say(f"stopped by a signal at image {self.images_seen}; the same command goes on")
         return self.images_seen >= parts.total
 
     def _step(self, raw: Raw) -> None:
@@ -199,7 +197,14 @@ class Trainer:
             # The best checkpoints can only be chosen among saved ones.
             best = bool(metrics) and recipe.checkpoint.best > 0
             if leaving or best or self._due(recipe.checkpoint.every):
-                save(self.run, self.parts, self.engine, self.images_seen, metrics)
+                self._save(metrics, last=leaving or self.images_seen >= self.parts.total)
+
+    def _save(self, metrics: dict[str, float], last: bool) -> None:
+        problem = save(self.run, self.parts, self.engine, self.images_seen, metrics)
+        if problem and last:
+            raise RunStopped(problem)
+        if problem:
+            self.world.say(f"{problem}; training goes on")
 
     def _log(self) -> None:
         """The only place where the host reads what the device has added up."""
@@ -230,7 +235,3 @@ class Trainer:
                 f"data.train: {len(self.damaged)} of {self.parts.epoch} samples are damaged, more "
                 f"than data.max_bad_fraction={limit} allows, such as: {min(self.damaged)}"
             )
-
-    def _say(self, text: str) -> None:
-        if self.world.is_main:
-            say(text)

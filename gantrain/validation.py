@@ -1,5 +1,6 @@
 """Held-out samples during training: L1, PSNR, SSIM, and the preview sheet."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,7 +38,7 @@ class HeldOut:
 
     @torch.no_grad()
     def metrics(self, method: Method, most: int | None) -> dict[str, float]:
-        """Means over the set, each sample once over all ranks; float64 sums, one reduction.
+        """Means over the set, each sample once over all ranks, of float64 sums.
 
         l1 in [-1, 1]; psnr in dB, the mean of each image's; ssim with its 11x11 Gaussian.
         """
@@ -60,28 +61,23 @@ class HeldOut:
             }
             for name, value in values.items():
                 sums[name] = sums.get(name, 0) + value.sum()
-        # A rank may have had no sample; it has to know the names all the same.
-        names = max(self.parts.world.gather(list(sums)), key=len)
-        zero = torch.zeros((), dtype=torch.float64, device=self.parts.world.device)
-        if not names:
-            return {}  # every sample is damaged
-        stacked = torch.stack([sums.get(name, zero) for name in names])
-        if world > 1:
-            dist.all_reduce(stacked)
-        self.damaged = {text for texts in self.parts.world.gather(self.damaged) for text in texts}
-        means = dict(zip(names, (stacked / stacked[0]).tolist(), strict=True))
-        return {name: value for name, value in means.items() if name != "samples"}
+        # A rank may have had no sample, and then knows no names.
+        ranks = self.parts.world.gather(({name: value.item() for name, value in sums.items()}, self.damaged))
+        self.damaged = {text for _, damaged in ranks for text in damaged}
+        totals = Counter[str]()
+        for own, _ in ranks:
+            totals.update(own)
+        return {name: total / totals["samples"] for name, total in totals.items() if name != "samples"}
 
     @torch.no_grad()
     def preview(self, method: Method, samples: int) -> np.ndarray:
         """A sheet, source | fake | target, of the first samples."""
         set_inference(method, **self.test_time.model_dump())
-        columns: list[list[np.ndarray]] = [[], [], []]
+        source, target, rows = self.parts.fields["source"], self.parts.fields["target"], []
         for batch in self._batches(range(min(samples, len(self.shards)))):
-            columns[0].append(viewable(batch["source"], self.parts.fields["source"]))
-            columns[1].append(viewable(method.translate(batch), self.parts.fields["target"]))
-            columns[2].append(viewable(batch["target"], self.parts.fields["target"]))
-        return sheet([np.concatenate(column) for column in columns])
+            fake = method.translate(batch)
+            rows.append((viewable(batch["source"], source), viewable(fake, target), viewable(batch["target"], target)))
+        return sheet([np.concatenate(column) for column in zip(*rows, strict=True)])
 
 
 def _ssim(fake: Tensor, target: Tensor) -> dict[str, Tensor]:

@@ -1,89 +1,19 @@
-"""What a launcher gives: ranks, devices, threads, and settings that the recipe must agree with."""
+"""The ranks of a run, and what their hardware has: device, threads, bf16."""
 
-import ctypes
 import os
-import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.utils import patch_environment
 
-from gantrain.recipe import Recipe, from_dict
+from gantrain.console import say
 
 T = TypeVar("T")
-_PR_SET_PDEATHSIG = 1
-
-
-def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> Recipe:
-    """The recipe with what `accelerate launch` or its config sets beyond the world.
-
-    The launcher's own defaults (no mixed precision, no accumulation, no compilation) count as
-    unsaid. Raises ValueError where recipe and launcher disagree, or for what gantrain can't do.
-    """
-    content, problems = recipe.dump(), []
-
-    def take(key: str, said: Any, unsaid: Any) -> None:
-        if content[key] not in (unsaid, said):
-            problems.append(
-                f"{key}: the recipe says {content[key]}, accelerate's configuration {said}; "
-                "remove one of them"
-            )
-        content[key] = said
-
-    precision = env.get("ACCELERATE_MIXED_PRECISION", "no")
-    if precision == "bf16":
-        take("precision", "bf16", "auto")
-    elif precision != "no":
-        problems.append(
-            f"precision: accelerate's configuration says {precision}, allowed: bf16 or no; "
-            "change mixed_precision"
-        )
-    steps = env.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
-    accumulation = int(steps) if steps.isdecimal() else 0
-    if accumulation < 1:
-        problems.append(
-            f"micro_batch_size: accelerate's configuration says {steps} accumulation steps, "
-            "allowed: a whole number (at least 1); change gradient_accumulation_steps"
-        )
-    elif accumulation > 1:
-        world = int(env.get("WORLD_SIZE", "1"))
-        if recipe.batch_size % (world * accumulation):
-            problems.append(
-                f"batch_size: found {recipe.batch_size}, {world} ranks x {accumulation} "
-                f"accumulation need a multiple of {world * accumulation}"
-            )
-        else:
-            take("micro_batch_size", recipe.batch_size // (world * accumulation), None)
-    backend = env.get("ACCELERATE_DYNAMO_BACKEND", "no").lower()
-    if backend == "inductor":
-        take("compile", True, False)
-    elif backend != "no":
-        problems.append(
-            f"compile: accelerate's dynamo backend is {backend}, allowed: inductor or no; "
-            "change dynamo_backend"
-        )
-    for engine in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):
-        if env.get(f"ACCELERATE_USE_{engine}", "false").lower() in ("true", "1"):
-            problems.append(
-                f"launch: accelerate's configuration asks for {engine}; gantrain trains with "
-                "torch's DDP: use a configuration without it"
-            )
-    if problems:
-        raise ValueError("\n".join(problems))
-    return from_dict(content)
-
-
-def die_with_launcher(env: Mapping[str, str] = os.environ) -> None:
-    """Have the kernel send SIGTERM when the launcher dies (Linux): no rank writes on alone."""
-    launched = "ACCELERATE_MIXED_PRECISION" in env or "TORCHELASTIC_RUN_ID" in env
-    if launched and sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before the kernel was told
-            sys.exit("launcher is gone")
 
 
 def cores() -> int:
@@ -111,21 +41,28 @@ class World:
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device: found cuda, but torch sees no GPU; allowed here: auto, cpu")
         cpu = device == "cpu" or not torch.cuda.is_available()
-        self.accelerator = Accelerator(
-            cpu=cpu,
-            mixed_precision="no",  # the phases enter autocast themselves
-            log_with=trackers or None,
-            project_dir=folder,
-        )
+        with patch_environment(accelerate_use_deepspeed="false"):  # each phase has its own engine
+            self.accelerator = Accelerator(
+                cpu=cpu,
+                mixed_precision="no",  # the phases enter autocast themselves
+                log_with=trackers or None,
+                project_dir=folder,
+            )
         if not cpu:
             torch.set_float32_matmul_precision("high")  # TF32, which convolutions have already
         self.rank = self.accelerator.process_index
+        self.local_rank = self.accelerator.local_process_index
         self.size = self.accelerator.num_processes
         self.device = self.accelerator.device
 
     @property
     def is_main(self) -> bool:
         return bool(self.rank == 0)
+
+    def say(self, text: str) -> None:
+        """On rank 0 only."""
+        if self.is_main:
+            say(text)
 
     def on_main(self, work: Callable[[], T]) -> T:
         """Rank 0's result on every rank; its ValueError is raised on every rank too."""
@@ -142,6 +79,23 @@ class World:
         result: T = outcome[0]
         return result
 
+    def on_nodes(self, work: Callable[[], T]) -> T:
+        """What each node's first rank finds, on that node's ranks; a ValueError on every rank.
+
+        Rank 0 goes first: nodes that share a disk find what it has made.
+        """
+        result, problem = self.on_main(work), ""
+        if self.rank and not self.local_rank:
+            try:
+                result = work()
+            except ValueError as e:
+                problem = str(e)
+        found = self.gather((result, problem))
+        if problems := [text for _, text in found if text]:
+            raise ValueError(problems[0])
+        mine: T = found[self.rank - self.local_rank][0]
+        return mine
+
     def gather(self, value: T) -> list[T]:
         """Every rank's value, in rank order, on every rank."""
         if self.size == 1:
@@ -150,10 +104,20 @@ class World:
         dist.all_gather_object(values, value)
         return values
 
-    def close(self) -> None:
-        """Leave together; without this, gloo's threads abort some of the processes at exit."""
+    def agree(self, problems: list[str]) -> None:
+        """Raises ValueError, on all ranks alike, where any rank has a problem."""
+        found = dict.fromkeys(text for texts in self.gather(problems) for text in texts)
+        if found:
+            raise ValueError("\n".join(found))
+
+    def close(self, together: bool = True) -> None:
+        """Without this, gloo's threads abort some of the processes at exit.
+
+        together: wait for the others, as is right but where this rank may be alone in leaving.
+        """
         if dist.is_initialized():
-            dist.barrier()
+            if together:
+                dist.barrier()
             self.accelerator.free_memory()  # it holds the DDP modules
             dist.destroy_process_group()
 
@@ -166,9 +130,6 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def _cpu_flags() -> set[str]:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            lines = [line for line in file if line.startswith("flags")]
-    except OSError:
-        return set()
-    return set(lines[0].split()) if lines else set()
+    cpus = Path("/proc/cpuinfo")
+    text = cpus.read_text(encoding="utf-8") if cpus.is_file() else ""
+    return set(text.partition("\nflags")[2].partition("\n")[0].split())

@@ -46,19 +46,19 @@ def facades() -> Path:
     return folder
 
 
-def command(ranks: int, *arguments: str) -> list[str]:
+def command(ranks: int, *arguments: str, torchrun: bool = False) -> list[str]:
     """`train.py recipe=quickstart` in one process, or in several under torchrun (gloo)."""
     script = str(ROOT / "gantrain" / "train.py")
-    if ranks == 1:
+    if ranks == 1 and not torchrun:
         return [sys.executable, script, "recipe=quickstart", *arguments]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    return [*torchrun, f"--nproc-per-node={ranks}", script, "recipe=quickstart", *arguments]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*launcher, f"--nproc-per-node={ranks}", script, "recipe=quickstart", *arguments]
 
 
-def launch(ranks: int, *arguments: str) -> str:
+def launch(ranks: int, *arguments: str, torchrun: bool = False) -> str:
     """Run to the end; returns what it printed, and fails where the run did."""
     done = subprocess.run(
-        command(ranks, *arguments),
+        command(ranks, *arguments, torchrun=torchrun),
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

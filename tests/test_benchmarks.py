@@ -14,9 +14,10 @@ from conftest import ROOT, SMALL
 from gantrain import recipe as recipes
 from gantrain.assembly import assemble
 from gantrain.data.batch import normalise
-from gantrain.data.loader import View, held_out_batches
+from gantrain.data.loader import held_out_batches
 from gantrain.data.prepare import prepare
 from gantrain.data.shards import Shards
+from gantrain.data.transforms import View
 from gantrain.world import World
 
 CPU = torch.device("cpu")
@@ -64,9 +65,14 @@ def test_throughput_measures_the_step_the_grid_and_the_plain_loop(tmp_path):
 
 @pytest.mark.slow
 def test_throughput_starts_its_own_ranks(tmp_path):
-    content = run("throughput", tmp_path, *TINY, "--devices=1,2", "--steps=1")
-    assert [row["devices"] for row in content["rows"]] == [1, 2]
-    assert "x 1 device" in content["rows"][1]
+    content = run("throughput", tmp_path, *TINY, "--devices=1,2", "--steps=1", "--per-device=2")
+    one, two, alone = content["rows"]
+    assert [row["devices"] for row in content["rows"]] == [1, 2, 2]
+    assert [row["batch"] for row in content["rows"]] == [2, 4, 4]
+    assert alone["loop"] == "no exchange"
+    assert two["efficiency"] == pytest.approx(two["x 1 device"] / 2, abs=1e-3)
+    assert {"exchange", "checkpoint s"} <= two.keys()
+    assert "exchange" not in one
 
 
 @pytest.mark.slow

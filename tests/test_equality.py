@@ -82,6 +82,17 @@ def test_ranks_and_micro_batches_give_the_same_weights() -> None:
 
 
 @pytest.mark.slow
+def test_a_run_moves_between_numbers_of_ranks() -> None:
+    run_here(*EXACT, "run=one")
+    lengths = {4: 24, 2: 36, 3: 60, 1: 72}
+    for ranks, length in lengths.items():
+        words = (*EXACT, "run=moved", f"length={length}", "checkpoint.every=12")
+        output = launch(ranks, *words)
+        assert ("starting a new run" if ranks == 4 else "resuming at image") in output
+    assert_close(tensors("moved", 72), tensors("one", 72), 1e-9)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", ["group", "none", "sync_batch"])
 def test_ranks_give_the_same_weights_with_norm(norm: str) -> None:
     options = (f"method.generator.norm={norm}", f"method.discriminator.norm={norm}")
@@ -92,9 +103,7 @@ def test_ranks_give_the_same_weights_with_norm(norm: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("variant", [*VARIANTS, "survey"])
-def test_stopped_and_resumed_is_bit_identical(
-    variant: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_stopped_and_resumed_is_bit_identical(variant: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A shorter length stops the run at a checkpoint, as a kill just after it would."""
     arguments = SURVEY if variant == "survey" else (*BITS, *VARIANTS[variant])
     run_here(*arguments, "run=whole")

@@ -40,8 +40,9 @@ def test_arrays_pictures_and_tensors_agree(model: Translator) -> None:
     one_hot = torch.nn.functional.one_hot(torch.from_numpy(ids).long(), 10).permute(2, 0, 1).float()
     tensor = model.translate(one_hot)
     assert tensor.shape == (3, 37, 51)
-    as_files = ((tensor.clamp(-1, 1) + 1) * 127.5).round().permute(1, 2, 0).numpy()
-    assert np.array_equal(as_files.astype(np.uint8), array)
+    values = ((tensor.clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).numpy()
+    # Sums in another order may round a value near a half to the other side.
+    assert np.abs(values - array).max() < 0.5 + 1e-3
     assert model.translate(one_hot[None].half()).dtype == torch.float16
 
 
@@ -49,9 +50,7 @@ def test_averaged_weights_are_used_where_the_run_kept_them() -> None:
     run_here(*SHORT, "run=plain", "ema.half_life=null")
     run_here(*SHORT, "run=averaged", "ema.half_life=1000")
     ids = draw(0, 32, 32, seed=9)[0]
-    plain, averaged = (
-        gantrain.load(f"runs/{r}", "cpu").translate(ids) for r in ("plain", "averaged")
-    )
+    plain, averaged = (gantrain.load(f"runs/{r}", "cpu").translate(ids) for r in ("plain", "averaged"))
     assert not np.array_equal(plain, averaged)
 
 
@@ -60,8 +59,28 @@ def test_wrong_inputs_are_refused(model: Translator) -> None:
         model.translate(np.full((32, 32), 12, np.uint8))
     with pytest.raises(ValueError, match="C = 10"):
         model.translate(torch.zeros(3, 32, 32))
-    with pytest.raises(ValueError, match="mode RGB"):
+    with pytest.raises(ValueError, match=r"uint8 with 3 channels.*class ids, uint8 with 1"):
         model.translate(Image.new("RGB", (32, 32)))
+
+
+def test_grey_and_alpha_are_fitted_to_a_colour_model() -> None:
+    gantrain.train(
+        "pix2pix", "data=synthetic", "data.size=[32,32]", "data.resize=null", "data.workers=0",
+        "method.generator.width=4", "method.generator.levels=2", "method.discriminator.width=4",
+        "method.discriminator.layers=1", "batch_size=4", "length=4", "device=cpu", "trackers=[]",
+    )  # fmt: skip
+    model = gantrain.load("runs/pix2pix", "cpu")
+    grey = draw(0, 32, 32, seed=9)[1][..., 0]
+    colour = np.repeat(grey[..., None], 3, 2)
+    expected = model.translate(colour)
+    alpha = np.concatenate([colour, np.full((32, 32, 1), 7, np.uint8)], 2)
+    for name, array in {"grey": grey, "alpha": alpha, "both": alpha[..., 2:]}.items():
+        assert np.array_equal(model.translate(array), expected), name
+        Image.fromarray(array).save(f"{name}.png")
+        assert np.array_equal(model.read(Path(f"{name}.png")), colour), name
+    with pytest.raises(ValueError, match="found uint8 with 5 channels"):
+        model.translate(np.zeros((32, 32, 5), np.uint8))
+    assert np.array_equal(np.asarray(model.translate(Image.fromarray(grey))), expected)
 
 
 def test_translate_command_takes_files_and_folders_of_any_size(model: Translator) -> None:

@@ -1,21 +1,25 @@
 """What `accelerate launch` says beyond the world, memory limits, schedules, checkpoints kept."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from conftest import SMALL, run_here
+from conftest import SMALL, command, run_here
 
-from gantrain import checkpoint, plan, recipe
+from gantrain import checkpoint, launcher, plan, recipe
+from gantrain.launcher import agree_with_launcher, check_ranks
 from gantrain.schedule import rate
-from gantrain.world import agree_with_launcher
 
 RUN = (*SMALL, "batch_size=8", "length=64", "evaluate.every=16", "previews.every=64")
 
 
 def test_launcher_settings_are_taken_as_the_recipes() -> None:
     said = {
+        "ACCELERATE_USE_CPU": "True",
         "ACCELERATE_MIXED_PRECISION": "bf16",
         "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
         "ACCELERATE_DYNAMO_BACKEND": "INDUCTOR",
@@ -23,12 +27,71 @@ def test_launcher_settings_are_taken_as_the_recipes() -> None:
     }
     agreed = agree_with_launcher(recipe.load("pix2pix", ["batch_size=16"]), said)
     assert (agreed.precision, agreed.micro_batch_size, agreed.compile) == ("bf16", 2, True)
+    assert agreed.device == "cpu"
 
 
 def test_launcher_defaults_change_nothing() -> None:
     plain = recipe.load("quickstart")
     said = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "no"}
     assert agree_with_launcher(plain, said) == plain
+
+
+def world(size: int, *others: object) -> Any:
+    """What `check_ranks` uses of a world whose other ranks say `others`."""
+
+    class Ranks:
+        rank = size - 1
+
+        def gather(self, value: object) -> list[object]:
+            return [*others, value][:size]
+
+        def agree(self, problems: list[str]) -> None:
+            if problems:
+                raise ValueError("\n".join(problems))
+
+    ranks = Ranks()
+    ranks.size = size  # type: ignore[attr-defined]
+    return ranks
+
+
+@pytest.mark.parametrize(
+    ("env", "by"),
+    [
+        ({"GANTRAIN_WORLD_SIZE": "4"}, "the SLURM script asked for 4 processes, found 1 "),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, "srun started 2 processes, found 1 "),
+    ],
+)
+def test_fewer_processes_than_asked_for_are_refused(env: dict[str, str], by: str) -> None:
+    with pytest.raises(ValueError, match=f"launch: {by}.*launchers/accelerate"):
+        check_ranks(world(1), recipe.load("quickstart"), env)
+    check_ranks(world(1), recipe.load("quickstart"), {})
+
+
+def test_ranks_with_another_recipe_or_other_code_are_refused() -> None:
+    plain, longer = recipe.load("quickstart", ["length=1"]), recipe.load("quickstart", ["length=9"])
+    with pytest.raises(ValueError, match=r"rank 1 was started with another recipe.*length: 9 -> 1"):
+        check_ranks(world(2, (longer.dump(), launcher._code())), plain, {})
+    with pytest.raises(ValueError, match="rank 1 runs other code than rank 0"):
+        check_ranks(world(2, (plain.dump(), "0123")), plain, {})
+
+
+@pytest.mark.slow
+def test_accelerate_that_starts_one_process_for_two_is_refused() -> None:
+    words = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=2"]
+    done = subprocess.run([*words, *command(1, *SMALL)[1:]], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "launch: accelerate launch was asked for 2 processes, found 1 " in done.stderr
+
+
+@pytest.mark.slow
+def test_ranks_are_told_apart_by_what_they_were_given() -> None:
+    """torchrun gives all the same; two shells on two machines may not."""
+    words = command(2, *SMALL, "length=16")
+    script = f'exec "{sys.executable}" "$@" seed=$RANK'
+    launched = [*words[:5], "--no-python", "bash", "-c", script, "bash", *words[5:]]
+    done = subprocess.run(launched, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "gantrain: launch: rank 1 was started with another recipe than rank 0: seed: 0 -> 1" in (done.stderr)
 
 
 @pytest.mark.parametrize("most", [1, 3, 5, 12])
@@ -116,9 +179,7 @@ def test_channels_last_state_goes_back_to_its_strides() -> None:
     weight.grad = torch.randn(4, 6, 3, 3)
     first = torch.optim.Adam([weight], fused=True)
     first.step()
-    saved = {
-        k: v.contiguous() for k, v in checkpoint.optimizer_tensors(first, {weight: "w"}).items()
-    }
+    saved = {k: v.contiguous() for k, v in checkpoint.optimizer_tensors(first, {weight: "w"}).items()}
     second = torch.optim.Adam([weight], fused=True)
     checkpoint.restore_optimizer(second, {weight: "w"}, saved)
     for key, value in first.state[weight].items():

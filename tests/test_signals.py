@@ -13,13 +13,9 @@ import pytest
 from comparing import assert_identical, tensors
 from conftest import ROOT, SMALL, command, launch, run_here
 
-LONG = (
-    *SMALL,
-    "batch_size=8",
-    "length=1000000",
-    "checkpoint.every=1000000",
-    "previews.every=900000",
-)
+from gantrain.stop import StopFlag
+
+LONG = (*SMALL, "batch_size=8", "length=1000000", "checkpoint.every=1000000", "previews.every=900000")
 LONG = (*LONG, "evaluate.every=900000", "data.validation=null")
 
 
@@ -49,22 +45,30 @@ def wait_for_steps(process: subprocess.Popen[str]) -> None:
 
 
 def ranks_of(launcher: int) -> list[int]:
-    text = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(launcher)], capture_output=True, text=True
-    ).stdout
+    text = subprocess.run(["ps", "-o", "pid=", "--ppid", str(launcher)], capture_output=True, text=True).stdout
     return [int(word) for word in text.split()]
+
+
+def alive(pid: int) -> bool:
+    """Where nobody waits for it, a dead process stays as a zombie for a while."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("ranks", "name", "to"),
-    [(1, "SIGTERM", "rank"), (2, "SIGUSR1", "rank"), (2, "SIGTERM", "launcher")],
+    [(1, "SIGTERM", "rank"), (2, "SIGUSR1", "rank"), (2, "SIGTERM", "launcher"), (2, "SIGTERM", "all")],
 )
 def test_signal_saves_and_leaves_and_the_command_goes_on(ranks: int, name: str, to: str) -> None:
     process = start(command(ranks, *LONG, "run=x"))
     wait_for_steps(process)
-    target = process.pid if ranks == 1 or to == "launcher" else ranks_of(process.pid)[1]
-    os.kill(target, getattr(signal, name))
+    launched = [process.pid] if ranks == 1 else ranks_of(process.pid)
+    targets = {"rank": launched[-1:], "launcher": [process.pid], "all": [*launched, process.pid]}
+    for target in targets[to]:  # the launcher passes it on: ranks get it twice where all do
+        os.kill(target, getattr(signal, name))
     process.communicate(timeout=60)
     if to == "rank":  # torchrun turns a signal of its own into status 1
         assert process.returncode == 0
@@ -78,6 +82,26 @@ def test_signal_saves_and_leaves_and_the_command_goes_on(ranks: int, name: str, 
     output = launch(ranks, *words)
     assert f"resuming at image {seen}" in output
     assert status()["state"] == "finished"
+
+
+def test_only_a_later_second_signal_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    with StopFlag("SIGUSR1") as stop:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        stop.poll()
+        assert stop.agreed
+        assert not left
+        monkeypatch.setattr("gantrain.stop._SAME_SECONDS", -1.0)
+        signal.raise_signal(signal.SIGUSR1)
+        assert left == [128 + signal.SIGUSR1]
+        monkeypatch.setattr("gantrain.stop._SAME_SECONDS", 5.0)
+    signal.raise_signal(signal.SIGINT)  # a late copy does not cut the run's end short
+    monkeypatch.setattr("gantrain.stop._SAME_SECONDS", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 @pytest.mark.slow
@@ -103,12 +127,52 @@ def test_no_rank_outlives_its_launcher() -> None:
     (rank,) = ranks_of(process.pid)
     process.kill()
     for _ in range(300):
-        if status()["state"] == "unfinished" and not Path(f"/proc/{rank}").exists():
+        if status()["state"] == "unfinished" and not alive(rank):
             break
         time.sleep(0.1)
     assert status()["state"] == "unfinished"
-    assert not Path(f"/proc/{rank}").exists()
+    assert not alive(rank)
     process.communicate()
+
+
+@pytest.mark.slow
+def test_launcher_restarts_a_killed_rank() -> None:
+    short = (*LONG[:-3], "data.validation=null", "run=x", "length=1200", "checkpoint.every=80")
+    launcher = command(2, *short)
+    process = start([*launcher[:3], "--max-restarts=2", *launcher[3:]])
+    assert process.stdout
+    for line in process.stdout:
+        if " 160/1200" in line:
+            os.kill(ranks_of(process.pid)[1], signal.SIGKILL)
+            break
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert re.search(r"resuming at image \d+", output)
+    assert status()["state"] == "finished"
+    launch(2, *short, "run=undisturbed")
+    assert_identical(tensors("x", 1200), tensors("undisturbed", 1200))
+
+
+@pytest.mark.slow
+def test_launcher_does_not_retry_a_users_mistake() -> None:
+    launcher = command(2, *SMALL[:1], "method=survey", "device=cpu")
+    done = subprocess.run(
+        [*launcher[:3], "--max-restarts=3", *launcher[3:]], capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("gantrain: data.size: found [32, 32], the discriminator needs") == 1
+
+
+@pytest.mark.slow
+def test_signal_to_launcher_and_ranks_at_once_saves() -> None:
+    """As schedulers do it: each rank gets the signal twice, the second time from its launcher."""
+    process = start(command(2, *LONG, "run=x"))
+    wait_for_steps(process)
+    for pid in (*ranks_of(process.pid), process.pid):
+        os.kill(pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert status()["state"] == "unfinished"
+    assert tensors("x", int(str(status()["images_seen"])))
 
 
 @pytest.mark.slow
@@ -119,10 +183,7 @@ def test_accelerate_launch_uses_the_cores_and_gives_the_same_weights() -> None:
     words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=1", "--cpu"]
     for name, how in [("path", command(1)[1:2]), ("module", ["-m", "gantrain.train"])]:
         done = subprocess.run(
-            [*words, *how, "recipe=quickstart", *short, f"run={name}"],
-            capture_output=True,
-            text=True,
-            timeout=120,
+            [*words, *how, "recipe=quickstart", *short, f"run={name}"], capture_output=True, text=True, timeout=120
         )
         assert done.returncode == 0, done.stderr
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from gantrain.component import build
-from gantrain.engine import Engine
+from gantrain.ddp import Replicated
+from gantrain.engine import Engine, Turn
 from gantrain.method import Batch, Context, Method, Phase, Terms, frozen
 from gantrain.methods import METHODS
 from gantrain.recipe import Optimizer
@@ -35,23 +35,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def make(
-    method: Any,
-    size: int = 32,
-    fake: bool = False,
-    dtype: torch.dtype = torch.float32,
-    **options: Any,
+    method: Any, size: int = 32, fake: bool = False, dtype: torch.dtype = torch.float32, **options: Any
 ) -> tuple[Engine, Batch]:
     """An engine and a batch; the survey's discriminator needs 64 pixels."""
     torch.manual_seed(0)
     if isinstance(method, dict):
         size = 64 if method["name"] == "survey" else size
         method = build(METHODS, method, source_channels=3, target_channels=3)
-    if fake:
-        options["distributed"] = False  # fake parameters can't be converted in place
-    else:
+    if not fake:  # fake parameters can't be converted in place
         method = method.to(dtype).to(memory_format=torch.channels_last)
     settings = {phase.name: Optimizer(lr=1e-3, clip=1.0) for phase in method.phases}
-    engine = Engine(method, Accelerator(cpu=True), settings, seed=0, ema_half_life=100, **options)
+    options = {"wrap": Replicated, "seed": 0, "ema_half_life": 100, **options}
+    engine = Engine(method, torch.device("cpu"), settings, **options)
     batch = {k: torch.rand(B, 3, size, size, dtype=dtype) * 2 - 1 for k in ("source", "target")}
     return engine, batch
 
@@ -60,6 +55,10 @@ def step(engine: Engine, batch: Batch, number: int = 0) -> None:
     positions = tuple(range(number * B, (number + 1) * B))
     rates = {turn.phase.name: 1e-3 for turn in engine.turns}
     engine.step([batch], [Context(0, number * B, B, positions)], rates)
+
+
+def trained(turn: Turn) -> list[nn.Parameter]:
+    return [p for group in turn.optimizer.param_groups for p in group["params"]]
 
 
 def weights(engine: Engine) -> dict[str, Tensor]:
@@ -84,12 +83,13 @@ def test_step_never_reads_the_device(options: str, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("options", OPTIONS)
-def test_step_never_waits_for_the_gpu(options: str) -> None:
+@pytest.mark.parametrize("name", OPTIONS)
+def test_step_never_waits_for_the_gpu(name: str) -> None:
     torch.manual_seed(0)
-    method = build(METHODS, OPTIONS[options], source_channels=3, target_channels=3).cuda()
+    method = build(METHODS, OPTIONS[name], source_channels=3, target_channels=3).cuda()
     settings = {phase.name: Optimizer(clip=1.0) for phase in method.phases}
-    engine = Engine(method, Accelerator(), settings, seed=0, bf16=True, ema_half_life=100)
+    options = {"wrap": Replicated, "seed": 0, "bf16": True, "ema_half_life": 100}
+    engine = Engine(method, torch.device("cuda"), settings, **options)
     batch = {k: torch.rand(B, 3, 64, 64, device="cuda") for k in ("source", "target")}
     step(engine, batch, 0)
     torch.cuda.set_sync_debug_mode("error")
@@ -105,14 +105,14 @@ def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> No
     context = Context(0, 0, B, tuple(range(B)))
     carried: list[Batch | None] = [None]
     for turn in engine.turns:
-        others = [p for t in engine.turns if t is not turn for p in t.parameters]
+        others = [p for t in engine.turns if t is not turn for p in trained(t)]
         for p in others:
             p.grad = None
         with frozen(turn.others):
             engine.accumulate(turn, [batch], [context], carried)
-        assert all(p.grad is not None and p.grad.isfinite().all() for p in turn.parameters)
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in trained(turn))
         assert all(p.grad is None for p in others)
-    assert all(p.requires_grad for turn in engine.turns for p in turn.parameters)
+    assert all(p.requires_grad for turn in engine.turns for p in trained(turn))
 
 
 @pytest.mark.parametrize("options", ["pix2pix", "everything", "survey"])
@@ -182,10 +182,7 @@ def test_phases_that_share_a_network_are_refused() -> None:
             super().__init__()
             self.networks = nn.ModuleDict({"generator": nn.Conv2d(3, 3, 1)})
             self.auxiliary, self.pools = nn.ModuleDict(), {}
-            self.phases = (
-                Phase("a", ("generator",), self.terms),
-                Phase("b", ("generator",), self.terms),
-            )
+            self.phases = (Phase("a", ("generator",), self.terms), Phase("b", ("generator",), self.terms))
 
         def terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
             return Terms({"loss": self.translate(batch).mean()})

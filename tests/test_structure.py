@@ -96,9 +96,7 @@ def test_a_network_alone_needs_no_trainer() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "gantrain.networks.unet" in loaded
-    assert (
-        loaded & {"accelerate", "webdataset", "yaml", "gantrain.recipe", "gantrain.method"} == set()
-    )
+    assert loaded & {"accelerate", "webdataset", "yaml", "gantrain.recipe", "gantrain.method"} == set()
 
 
 def test_files_are_small() -> None:

@@ -6,17 +6,18 @@ Read are JPEG, PNG, TIFF, WebP and `.npy`, told by their bytes, never by a name;
 
 import colorsys
 import io
-from collections.abc import Iterable
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from gantrain.data.index import Dtype
-from gantrain.data.shards import DamagedSample, Field, Shards
+from gantrain.data.shards import DamagedSample, Shards
 
 Array = NDArray[Any]  # HWC
+Colour = tuple[int, int, int]
 Kind = Literal["image", "label"]
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
@@ -30,12 +31,12 @@ class NotLabels(ValueError):
     """A file that decodes but can't hold class ids."""
 
 
-def decode(data: bytes, kind: Kind = "image", field: Field | None = None) -> Array:
+def decode(data: bytes, kind: Kind = "image") -> Array:
     """The array (HWC; uint8, uint16 or float32; values as stored) in an image file's bytes.
 
     A palette PNG gives its indices for `label`, its colours for `image`; 1-bit files 0 and 1 for
-    `label`, 0 and 255 for `image`. With `field`, its half is cut out and its dtype and channels are
-    checked. Raises ValueError, in one line, if the bytes don't decode or aren't as expected.
+    `label`, 0 and 255 for `image`. Raises ValueError, in one line, if the bytes don't decode or
+    can't be kept as they are; NotLabels if they can't be class ids.
     """
     if kind == "label" and data.startswith(b"\xff\xd8"):
         raise NotLabels("a JPEG where class ids are expected: its loss changes ids; save as PNG")
@@ -47,8 +48,7 @@ def decode(data: bytes, kind: Kind = "image", field: Field | None = None) -> Arr
         if isinstance(error, UnidentifiedImageError):  # its message names an address in memory
             reason = f"cannot identify it as {', '.join(FORMATS)} or npy"
         raise ValueError(f"does not decode: {reason}") from None
-    array = _checked(array, kind)
-    return array if field is None else _of_field(array, field)
+    return _checked(array, kind)
 
 
 def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Array]:
@@ -57,30 +57,21 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
     Each member is read and decoded once, also where two fields are its halves. Raises DamagedSample
     if any of it can't be read, isn't what the index says, or differs in size from the others.
     """
-    members: dict[tuple[str, Kind], Array] = {}
+    decoded = cache(lambda member, kind: decode(shards.read(i, member), kind))
     found: dict[str, Array] = {}
     for name in fields:
         field = shards.fields[name]
-        source = (field.member, field.kind)
         try:
-            if source not in members:
-                members[source] = decode(shards.read(i, field.member), field.kind)
-            found[name] = _of_field(members[source], field)
+            found[name] = array = cut(decoded(field.member, field.kind), field.half)
+            if (array.shape[2], array.dtype.name) != (field.channels, field.dtype):
+                what = f"{array.shape[2]} channels of {array.dtype}"
+                raise ValueError(f"{what}, the index says {field.channels} of {field.dtype}")
         except ValueError as error:
             raise DamagedSample(f"{shards.where(i)}: {name}: {error}") from None
     if len({array.shape[:2] for array in found.values()}) > 1:
         listed = ", ".join(f"{n} {a.shape[0]}x{a.shape[1]}" for n, a in found.items())
         raise DamagedSample(f"{shards.where(i)}: fields differ in size: {listed}")
     return found
-
-
-def _of_field(array: Array, field: Field) -> Array:
-    array = cut(array, field.half)
-    channels, dtype = array.shape[2], str(array.dtype)
-    if (channels, dtype) != (field.channels, field.dtype):
-        found = f"{channels} channels of {dtype}"
-        raise ValueError(f"{found}, the index says {field.channels} of {field.dtype}")
-    return array
 
 
 def cut(array: Array, half: int | None) -> Array:
@@ -93,19 +84,24 @@ def cut(array: Array, half: int | None) -> Array:
     return array[:, half * width // 2 : (half + 1) * width // 2]
 
 
+def lossless(channels: int, dtype: str) -> str:
+    """The extension that keeps such an array: `png`, or `npy` where PNG can't hold it."""
+    return "png" if channels <= {"uint8": 4, "uint16": 1}.get(dtype, 0) else "npy"
+
+
 def encode(array: Array, extension: str) -> bytes:
     """An HW or HWC array as the bytes of a `jpg` (quality 95, full chroma), `png` or `npy`.
 
     Raises ValueError for what the format can't hold.
     """
     array = array[..., None] if array.ndim == 2 else array
-    channels, dtype = array.shape[2], str(array.dtype)
+    channels, dtype = array.shape[2], array.dtype.name
     stream = io.BytesIO()
     if extension == "npy":
         np.save(stream, array, allow_pickle=False)
-    elif extension in ("jpg", "jpeg") and dtype == "uint8" and channels in (1, 3):
+    elif extension == "jpg" and dtype == "uint8" and channels in (1, 3):
         _image(array).save(stream, "JPEG", quality=95, subsampling=0)
-    elif extension == "png" and channels <= {"uint8": 4, "uint16": 1}.get(dtype, 0):
+    elif extension == "png" == lossless(channels, dtype):
         _image(array).save(stream, "PNG")
     else:
         raise ValueError(f"{channels} channels of {dtype} do not fit into .{extension}; use npy")
@@ -120,28 +116,22 @@ def resize(array: Array, height: int, width: int, kind: Kind = "image") -> Array
     # Plane by plane as floats: Pillow would premultiply RGBA and clip uint16.
     planes = map(Image.fromarray, np.moveaxis(array, 2, 0).astype(np.float32))
     resized = np.stack([np.asarray(p.resize((width, height), method)) for p in planes], axis=2)
-    if array.dtype != np.float32:
-        resized = resized.round().clip(0, np.iinfo(array.dtype).max)
-    return resized.astype(array.dtype)
+    resized = resized.clip(array.min(), array.max())  # bicubic overshoots at edges
+    return (resized if array.dtype == np.float32 else resized.round()).astype(array.dtype)
 
 
 def _image(array: Array) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def dtype_of(array: Array) -> Dtype:
-    """The dtype's name of a decoded array."""
-    return cast(Dtype, array.dtype.name)
-
-
-def palette(classes: int) -> list[tuple[int, int, int]]:
-    """A colour (RGB, 0..255) for each class id where the data bring none: well apart, 0 black."""
-    colours = [(0, 0, 0)]
-    for i in range(1, classes):
+def palette(classes: int, given: Sequence[Colour] = ()) -> list[Colour]:
+    """A colour (RGB, 0..255) for each class id: those given, then others well apart; 0 is black."""
+    colours = [*given[:classes]] or [(0, 0, 0)]
+    for i in range(len(colours), classes):
         # Hues a golden ratio apart never come close to their neighbours'.
         rgb = colorsys.hsv_to_rgb(i * 0.618034 % 1, (0.85, 0.5, 0.7)[i % 3], (0.95, 0.65)[i % 2])
         colours.append(tuple(round(255 * c) for c in rgb))  # type: ignore[arg-type]
-    return colours[:classes]
+    return colours
 
 
 def _from_image(data: bytes, kind: Kind) -> Array:
@@ -166,18 +156,16 @@ def _from_image(data: bytes, kind: Kind) -> Array:
 
 def _checked(array: Array, kind: Kind) -> Array:
     if array.ndim not in (2, 3) or 0 in array.shape:
-        expected = "height x width (x channels), not empty"
-        raise ValueError(f"array of shape {list(array.shape)}, expected {expected}")
+        raise ValueError(f"array of shape {list(array.shape)}, expected height x width (x channels), not empty")
     array = array[..., None] if array.ndim == 2 else array
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)
-    elif kind == "label" and array.dtype.kind in "iu" and str(array.dtype) not in DTYPES:
+    elif kind == "label" and array.dtype.kind in "iu" and array.dtype.name not in DTYPES:
         array = _narrow(array)
-    if str(array.dtype) not in DTYPES:
+    if array.dtype.name not in DTYPES:
         raise ValueError(f"array of {array.dtype}, expected one of {', '.join(DTYPES)}")
     if kind == "label" and (array.dtype == np.float32 or array.shape[2] != 1):
-        colours = {1: "float32", 3: "RGB", 4: "RGBA"}  # of one channel only floats come here
-        found = colours.get(array.shape[2], f"{array.shape[2]} channels")
+        found = {3: "RGB", 4: "RGBA"}.get(array.shape[2], f"{array.shape[2]}-channel {array.dtype}")
         raise NotLabels(f"{found} where class ids are expected; save them as a one-channel PNG")
     if array.dtype == np.float32 and not np.isfinite(array).all():
         raise ValueError("the array holds NaN or infinite values")

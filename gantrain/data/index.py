@@ -1,9 +1,10 @@
 """The index of a data set: what it says, and whether it can be trusted."""
 
 import hashlib
+import os
 import re
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zipfile import BadZipFile
@@ -30,9 +31,10 @@ Size = tuple[PositiveInt, PositiveInt]  # height, width
 Dtype = Literal["uint8", "uint16", "float32"]
 Byte = Annotated[int, _require(range(256).__contains__, "not in 0..255:")]
 # No dot, since WebDataset splits `key.member.ext` at dots.
-Name = Annotated[str, _require(re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch, "bad name")]
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+Name = Annotated[str, _require(NAME.fullmatch, "bad name")]
 # An index may come from a server: its names must not lead out of the folder.
-_SHARD = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}\.tar")
+SHARD = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}\.tar")
 
 
 class Field(BaseModel, extra="forbid", frozen=True):
@@ -58,19 +60,23 @@ class Field(BaseModel, extra="forbid", frozen=True):
 class Shard(BaseModel, extra="forbid", frozen=True):
     """One tar: its file name, length in bytes and number of samples."""
 
-    name: Annotated[str, _require(_SHARD.fullmatch, "bad shard name")]
+    name: Annotated[str, _require(SHARD.fullmatch, "bad shard name")]
     bytes: PositiveInt
     samples: PositiveInt
 
 
 class Index(BaseModel, extra="forbid", frozen=True):
-    """The content of `index.json`."""
+    """The content of `index.json`.
+
+    base: the folder or URL where the shards lie, where that isn't the index's own folder.
+    """
 
     version: Annotated[int, _require(VERSION.__eq__, f"expected version {VERSION}, found version")]
     samples: PositiveInt
     fingerprint: str
     shards: list[Shard]
     fields: dict[Name, Field]
+    base: str | None = None
 
     @property
     def members(self) -> list[str]:
@@ -91,27 +97,53 @@ def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays
     return digest.hexdigest()
 
 
+def save(
+    folder: Path,
+    fields: Mapping[str, Field],
+    shards: list[Shard],
+    keys: Iterable[str],
+    rows: Mapping[str, list[int]],
+    base: str | None = None,
+) -> Index:
+    """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides `keys`."""
+    arrays: Arrays = {name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()}
+    arrays["keys"] = np.array([key.encode() for key in keys])
+    index = Index(
+        version=VERSION,
+        samples=len(arrays["keys"]),
+        fingerprint=fingerprint(fields, shards, arrays),
+        shards=shards,
+        fields=dict(fields),
+        base=base,
+    )
+    np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type]
+    with open(folder / "index.json", "w", encoding="utf-8") as file:
+        file.write(index.model_dump_json(indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return index
+
+
 def load(folder: Path) -> tuple[Index, Arrays]:
     """The checked index of the data set in `folder`, which may come from an untrusted server.
 
     Arrays are `keys` (bytes) and, by member, `M_offset`, `M_size` (int64, bytes within the sample's
     shard) and `M_crc` (uint32). Raises ValueError, in one line, if anything is missing or unsound.
     """
-    index = _load_index(folder)
+    index = load_index(folder)
     arrays = _load_arrays(folder, index)
-    for shard in index.shards:
-        path = folder / shard.name
-        if not path.is_file():
-            raise ValueError(f"{folder}: shard {shard.name} is missing; copy the data set again")
-        if (found := path.stat().st_size) != shard.bytes:
-            raise ValueError(f"{path} has {found} bytes, not {shard.bytes}; copy the shard again")
+    for shard in index.shards if "://" not in (index.base or "") else []:
+        # What a shorter one has lost are damaged samples, like others that can't be read.
+        if not (folder / (index.base or "") / shard.name).is_file():
+            raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; copy the data set again")
     if fingerprint(index.fields, index.shards, arrays) != index.fingerprint:
         reason = "index.json and index.npz do not belong together (their fingerprints differ)"
         raise ValueError(f"{folder}: {reason}; copy both again from the same data set")
     return index, arrays
 
 
-def _load_index(folder: Path) -> Index:
+def load_index(folder: Path) -> Index:
+    """The index without its arrays, as `load` checks it."""
     path = folder / "index.json"
     if not path.is_file():
         raise ValueError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")

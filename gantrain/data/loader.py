@@ -1,20 +1,19 @@
 """Batches from shards: the training stream from any position, and held-out samples in order."""
 
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from gantrain.chance import Purpose, random_numbers
 from gantrain.data.decode import decode_sample
 from gantrain.data.order import Order
 from gantrain.data.shards import DamagedSample, Shards
-from gantrain.data.transforms import Sample, Size, augment, held_out
+from gantrain.data.transforms import Sample, View
 
 _GRACE_SECONDS = 30
 
@@ -27,68 +26,31 @@ class Raw(NamedTuple):
     damaged: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class View:
-    """How samples are shown: the wanted fields and their geometry."""
-
-    fields: tuple[str, ...]
-    labels: frozenset[str]
-    size: Size
-    resize: Size | None
-    flip: bool = False
-    jitter: float = 0.0
-
-
 class _Stream(Dataset[Any]):
     """Position -> augmented sample; a damaged sample gives way to another one."""
 
-    def __init__(self, shards: Shards, view: View, seed: int) -> None:
-        self.shards, self.view, self.seed = shards, view, seed
-        self.order = Order(len(shards), seed)
+    def __init__(self, shards: Shards, view: View, order: Order) -> None:
+        self.shards, self.view, self.order, self.seed = shards, view, order, order.seed
 
     def __getitem__(self, position: int) -> tuple[Sample, int, list[str]]:
-        view = self.view
-        sample, damaged = self._read(position)
-        random = random_numbers(self.seed, position, Purpose.AUGMENTATION)
-        sample = augment(
-            sample, view.labels, view.size, view.resize, view.flip, view.jitter, random
-        )
-        return sample, position, damaged
-
-    def _read(self, position: int) -> tuple[Sample, list[str]]:
-        """The sample at a position, or the first whole one of its substitutes."""
+        """Substitutes come from the position's window: of a remote set, no other shards may be at hand."""
         substitutes = random_numbers(self.seed, position, Purpose.SUBSTITUTE)
         index = self.order[position]
         damaged: list[str] = []
         while True:
             try:
-                return decode_sample(self.shards, index, self.view.fields), damaged
+                sample = decode_sample(self.shards, index, self.view.fields)
+                break
             except DamagedSample as e:
                 damaged.append(str(e))
                 if len(damaged) == 100:
                     raise DamagedSample(f"100 damaged samples in a row, the last: {e}") from None
-                index = int(substitutes.integers(len(self.shards)))
-
-
-class _Steps(Sampler[list[int]]):
-    """One rank's positions of each step, from `start` to `stop`; `slots` are its places."""
-
-    def __init__(self, start: int, stop: int, batch_size: int, slots: range) -> None:
-        self.steps = range(start, stop, batch_size)
-        self.slots = slots
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return ([seen + slot for slot in self.slots] for seen in self.steps)
-
-    def __len__(self) -> int:
-        return len(self.steps)
+                index = int(substitutes.choice(self.order.window(position)[1]))
+        return self.view.augment(sample, random_numbers(self.seed, position, Purpose.AUGMENTATION)), position, damaged
 
 
 def _collate(samples: list[tuple[Sample, int, list[str]]]) -> Raw:
-    fields = {
-        f: torch.from_numpy(np.stack([sample[f] for sample, _, _ in samples]))
-        for f in samples[0][0]
-    }
+    fields = {f: torch.from_numpy(np.stack([sample[f] for sample, _, _ in samples])) for f in samples[0][0]}
     damaged = tuple(text for _, _, texts in samples for text in texts)
     return Raw(fields, tuple(position for _, position, _ in samples), damaged)
 
@@ -97,26 +59,32 @@ def _leave_signals_to_the_rank(worker: int) -> None:
     """Ctrl-C and schedulers signal every process, but the rank still needs batches to stop well."""
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    # The rank itself ends a worker by SIGTERM where nothing else did: so not at once, but surely.
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_SECONDS))
+
+    def leave_soon(*_: object) -> None:
+        # The rank itself ends a worker by SIGTERM where nothing else did, such as one that waits
+        # for a server: a first one may be the scheduler's, a second one is the rank's.
+        signal.alarm(_GRACE_SECONDS)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    signal.signal(signal.SIGTERM, leave_soon)
 
 
 def training_loader(
     shards: Shards,
     view: View,
     *,
-    seed: int,
+    order: Order,
     start: int,
     stop: int,
     batch_size: int,
-    slots: range,
+    slots: Sequence[int],
     workers: int,
     pin: bool = False,
 ) -> DataLoader[Any]:
-    """The places `slots` of each step's batch, positions [start, stop), in order."""
+    """The places `slots` of each step's batch, positions [start, stop), in order; to go through once."""
     return DataLoader(
-        _Stream(shards, view, seed),
-        batch_sampler=_Steps(start, stop, batch_size, slots),
+        _Stream(shards, view, order),
+        batch_sampler=([seen + slot for slot in slots] for seen in range(start, stop, batch_size)),
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_leave_signals_to_the_rank,
@@ -132,9 +100,7 @@ def held_out_batches(shards: Shards, view: View, indices: range, batch_size: int
         damaged: list[str] = []
         for index in indices[start : start + batch_size]:
             try:
-                sample = decode_sample(shards, index, view.fields)
-                sample = held_out(sample, view.labels, view.size, view.resize)
-                samples.append((sample, index, []))
+                samples.append((view.held_out(decode_sample(shards, index, view.fields)), index, []))
             except DamagedSample as e:
                 damaged.append(str(e))
         if samples:

@@ -1,29 +1,23 @@
-"""What `data.train` may be: shards, a folder of images (packed once), or drawn images."""
+"""What `data.train` may be: shards, here or remote, images (packed once), or drawn images."""
 
+import math
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from gantrain.console import say
 from gantrain.data.batch import channels
+from gantrain.data.cache import cache
 from gantrain.data.drawing import write_synthetic
 from gantrain.data.prepare import HOW_TO, pack_once
+from gantrain.data.remote import check_url, index_folder, is_url
 from gantrain.data.shards import Field, Shards
 
 SYNTHETIC = "synthetic"
 _DRAWN = {"train": 400, "validation": 64}  # samples, fewer where they are large
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
-_DRAWING = 2  # raised when the drawing changes, so that no old pictures are used
-
-
-def cache() -> Path:
-    """Where packed and drawn data sets are kept: $GANTRAIN_CACHE, else the user's cache folder."""
-    named = os.environ.get("GANTRAIN_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gantrain"
+_DRAWING = 4  # raised when the drawing changes, so that no old pictures are used
 
 
 @dataclass(frozen=True)
@@ -36,6 +30,7 @@ class Wanted:
     labels: dict[str, int]  # field -> classes
     size: tuple[int, int]
     resize: tuple[int, int] | None
+    cache_gib: float = math.inf
 
 
 def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
@@ -49,39 +44,41 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
         raise ValueError(f"data.{key}: {e}") from None
     except OSError as e:
         raise ValueError(
-            f"data.{key}: cannot use {e.filename or value} ({e.strerror}); images are packed into "
+            f"data.{key}: cannot use {e.filename or value} ({e.strerror}); data sets are kept in "
             f"{cache()}, and the environment's GANTRAIN_CACHE names another folder"
         ) from None
 
 
 def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
-    instead = "data=synthetic tries the recipe"
-    if key == "validation":
-        instead = "data.validation=null trains without"
+    instead = "data=synthetic tries the recipe" if key == "train" else "data.validation=null trains without"
     if value is None:
         raise ValueError(f"not set; give a folder of shards or images; {instead}")
     if value == SYNTHETIC:
         return Shards.open(_draw(key, wanted))
-    if "://" in value or value.startswith("pipe:"):
-        raise ValueError(f"found {value}, allowed: a local folder; fetch the shards first")
-    # Unlike Path.expanduser, this leaves the ~ of an unknown user in place.
-    folder = Path(os.path.expanduser(value))
-    if folder.name.endswith(".tar"):
-        return _open_pattern(folder)
+    place, pattern = os.path.split(value) if value.endswith(".tar") else (value, "")
+    if is_url(value):
+        folder = index_folder(check_url(place), cache() / "remote")
+    else:  # unlike Path.expanduser, this leaves the ~ of an unknown user in place
+        folder = Path(os.path.expanduser(place))
+    if pattern or (folder / "index.json").is_file():
+        shards = Shards.open(folder, wanted.cache_gib)
+        listed = [shard.name for shard in shards.index.shards]
+        if pattern and listed != (names := expand(pattern)):
+            raise ValueError(
+                f"{pattern} names {len(names)} shards, {shards.place}/index.json lists "
+                f"{len(listed)} ({listed[0]} ... {listed[-1]}); give the folder instead"
+            )
+        return shards
     if not folder.is_dir():
         usual = "check the path (relative to where you start)"
         advice = HOW_TO.get(wanted.recipe.split("_")[0], usual)
         advice = advice.format(out=folder, split="train" if key == "train" else "val")
         raise ValueError(f"no folder {folder}; {advice}; {instead}")
-    if (folder / "index.json").is_file():
-        return Shards.open(folder)
     if any(folder.glob("*.tar")):
-        raise ValueError(f"{folder} holds tars but no index.json; make it with `gantrain prepare`")
+        raise ValueError(f"{folder} holds tars but no index.json; `gantrain index` makes one")
     packed = _pack(folder, wanted)
-    report = packed / "report.txt"
-    lines = report.read_text(encoding="utf-8").splitlines()
-    missing = [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]
-    if missing:
+    lines = (report := packed / "report.txt").read_text(encoding="utf-8").splitlines()
+    if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:
         say(f"data.{key}: {' and '.join(missing)} of the files in {folder}; see {report}")
     return Shards.open(packed)
 
@@ -89,10 +86,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
 def _pack(folder: Path, wanted: Wanted) -> Path:
     try:
         return pack_once(
-            folder,
-            cache() / "packed",
-            labels=sorted(wanted.labels),
-            classes=max(wanted.labels.values(), default=None),
+            folder, cache() / "packed", labels=sorted(wanted.labels), classes=max(wanted.labels.values(), default=None)
         )
     except ValueError as e:
         if "--" not in str(e):
@@ -101,83 +95,54 @@ def _pack(folder: Path, wanted: Wanted) -> Path:
         raise ValueError(f"{e}; that is an option of {command}, whose OUT you give here") from None
 
 
-def _open_pattern(pattern: Path) -> Shards:
-    """`folder/s-{000..146}.tar`: the folder's index must list just these shards."""
-    braces = re.search(r"\{(\d+)\.\.(\d+)\}", pattern.name)
-    names = [pattern.name]
-    if braces:
-        first, last = braces[1], braces[2]
-        names = [
-            pattern.name.replace(braces[0], str(i).zfill(len(first)))
-            for i in range(int(first), int(last) + 1)
-        ]
-    shards = Shards.open(pattern.parent)
-    listed = [shard.name for shard in shards.index.shards]
-    if names != listed:
-        raise ValueError(
-            f"{pattern} names {len(names)} shards, {pattern.parent}/index.json lists "
-            f"{len(listed)} ({listed[0]} ... {listed[-1]}); give the folder instead"
-        )
-    return shards
+def expand(pattern: str) -> list[str]:
+    """`s-{000..146}.tar` as the names it stands for."""
+    braces = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
+    if not braces:
+        return [pattern]
+    numbers = range(int(braces[1]), int(braces[2]) + 1)
+    if not numbers:
+        raise ValueError(f"found {pattern}, whose range is empty; give {{first..last}}")
+    return [pattern.replace(braces[0], str(i).zfill(len(braces[1]))) for i in numbers]
 
 
 def _draw(key: str, wanted: Wanted) -> Path:
     height, width = wanted.resize or wanted.size
-    fields: dict[str, tuple[Literal["image", "label"], int, int | None]] = {
-        f: ("label", 1, wanted.labels[f]) if f in wanted.labels else ("image", 3, None)
-        for f in (wanted.source, wanted.target)
-    }
-    text = "-".join(f"{f}{classes or ''}" for f, (_, _, classes) in fields.items())
+    fields = {name: wanted.labels.get(name) for name in (wanted.source, wanted.target)}
+    text = "-".join(f"{name}{classes or ''}" for name, classes in fields.items())
     folder = cache() / f"{SYNTHETIC}-{_DRAWING}" / f"{key}-{text}-{height}x{width}"
-    if not (folder / "index.json").is_file():
-        write_synthetic(
-            folder,
-            min(_DRAWN[key], max(32, _PIXELS // (height * width))),
-            height,
-            width,
-            fields,
-            source=wanted.source,
-            target=wanted.target,
-            seed=list(_DRAWN).index(key),
-        )
+    samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
+    write_synthetic(folder, samples, height, width, fields, seed=list(_DRAWN).index(key))
     return folder
 
 
 def check(key: str, shards: Shards, wanted: Wanted) -> None:
     """Raises ValueError, one line for each thing that the data and the recipe don't agree on."""
     problems: list[str] = []
-    height, width = wanted.size
     for role, name in (("source", wanted.source), ("target", wanted.target)):
         if name not in shards.fields:
-            fields = ", ".join(shards.fields)
-            problems.append(
-                f"data.{role}: found {name!r}, allowed: {fields} (the fields of data.{key})"
-            )
+            allowed = f"{', '.join(shards.fields)} (the fields of data.{key})"
+            problems.append(f"data.{role}: found {name!r}, allowed: {allowed}")
             continue
-        field = shards.fields[name]
-        expected = wanted.labels.get(name)
-        if expected is not None and field.kind != "label":
+        field, expected = shards.fields[name], wanted.labels.get(name)
+        if expected and field.kind != "label":
             problems.append(
                 f"data.labels.{name}: the recipe expects class ids, data.{key} holds "
                 f"{field.channels}-channel images there; prepare it with --labels {name}"
             )
-        elif expected is not None and expected != channels(field):
+        elif expected and expected != channels(field):
             problems.append(
                 f"data.labels.{name}: the recipe says {expected} classes, data.{key} has "
                 f"{channels(field)}; change the recipe, or prepare it with --classes {expected}"
             )
         if role == "target" and field.kind == "label":
-            problems.append(
-                f"data.target: {name} holds class ids, a generator produces images; "
-                "swap source and target"
-            )
-        smallest = field.min_size
+            problems.append(f"data.target: {name} holds class ids, a generator produces images; swap source and target")
         # Held-out samples that are too small to crop are resized.
-        too_small = key == "train" and (smallest[0] < height or smallest[1] < width)
-        if wanted.resize is None and too_small:
+        too_small = any(found < asked for found, asked in zip(field.min_size, wanted.size, strict=True))
+        if key == "train" and wanted.resize is None and too_small:
             problems.append(
-                f"data.size: found [{height}, {width}], the smallest sample of data.{key} has "
-                f"[{smallest[0]}, {smallest[1]}]; set data.resize, or a smaller data.size"
+                f"data.size: found {list(wanted.size)}, the smallest sample of data.{key} has "
+                f"{list(field.min_size)}; set data.resize, or a smaller data.size"
             )
     if problems:
         raise ValueError("\n".join(dict.fromkeys(problems)))
@@ -185,13 +150,11 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
 
 def check_alike(train: Shards, held_out: Shards, wanted: Wanted) -> None:
     """Raises ValueError where a model of the one could not be shown the other."""
-
-    def kind(field: Field) -> str:
-        what = "classes" if field.kind == "label" else "channels"
-        return f"{channels(field)} {what} of {field.dtype}"
-
     for name in (wanted.source, wanted.target):
-        ours, theirs = kind(train.fields[name]), kind(held_out.fields[name])
+        ours, theirs = (
+            f"{channels(field)} {'classes' if field.kind == 'label' else 'channels'} of {field.dtype}"
+            for field in (train.fields[name], held_out.fields[name])
+        )
         if ours != theirs:
             raise ValueError(
                 f"data.validation: {name} has {theirs}, in data.train {ours}; give data of one "
@@ -199,13 +162,6 @@ def check_alike(train: Shards, held_out: Shards, wanted: Wanted) -> None:
             )
 
 
-def facts(shards: Shards, wanted: Wanted) -> dict[str, int]:
-    """What the data know, by the names that methods give it."""
-    return {
-        "source_channels": channels(shards.fields[wanted.source]),
-        "target_channels": channels(shards.fields[wanted.target]),
-    }
-
-
 def fields(shards: Shards, wanted: Wanted) -> dict[str, Field]:
+    """By role."""
     return {"source": shards.fields[wanted.source], "target": shards.fields[wanted.target]}

@@ -2,22 +2,22 @@
 
 import fcntl
 import os
+import re
 import shutil
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
+from gantrain.data.index import PARTS, Field, Index, Shard, save
 
-from gantrain.data.index import PARTS, VERSION, Arrays, Field, Index, Shard, fingerprint
+# What WebDataset takes for the name of a sample, and no path for a way out.
+_KEY = re.compile(r"(?!__)[^./\\\0\n]+")
 
 
-@dataclass(frozen=True)
-class Packed:
+class Packed(NamedTuple):
     """A sample to write: its key, without dots, and (extension, bytes) by member."""
 
     key: str
@@ -46,13 +46,45 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile has it open too
         os.close(descriptor)
 
 
+@contextmanager
+def once(folder: Path) -> Iterator[bool]:
+    """Whether the data set `folder` is missing, to be made in the block: one process does, others wait."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.parent / f".{folder.name}.making", wait=True):
+        yield not (folder / "index.json").is_file()
+
+
 def refuse_existing(folder: Path) -> None:
-    """Raise ValueError if there is something at `folder`."""
+    """Raise ValueError if there is something at `folder`, or it can't be made."""
     if folder.exists() or folder.is_symlink():
         raise ValueError(f"{folder} exists and is never overwritten; remove it or name another")
+    parent = next(parent for parent in folder.parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{folder} cannot be made: {parent} is not a folder that you can write to")
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """A hidden folder beside `folder` to write into; it takes the name at the end.
+
+    A killed run leaves no data set, and the next one removes what it left. Raises ValueError if
+    `folder` exists or another process is writing it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.parent / f".{folder.name}.partial"
+    with locked(folder.parent / f".{folder.name}.lock", wait=False):
+        refuse_existing(folder)
+        shutil.rmtree(partial, ignore_errors=True)  # a killed run's: nobody else has the lock
+        partial.mkdir()
+        try:
+            yield partial
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_shards(
@@ -66,53 +98,23 @@ def write_shards(
 ) -> Index:
     """Write samples, in their order, as a new data set in `folder`; returns its index.
 
-    A tar ends at `shard_bytes` or `shard_samples`. `extras` are further files of the folder, by
-    name. Everything is written into a hidden folder beside it that takes its name at the end: a
-    killed run leaves no data set, and the next one removes what it left.
-
-    Raises ValueError if `folder` exists, another process is writing it, a key is not usable or
-    there are no samples; OSError if the disk refuses.
+    A tar ends at `shard_bytes` or `shard_samples`. `extras` are further files of the folder, by name. Raises
+    ValueError as `appearing`, and if a key is not usable or there are no samples; OSError if the disk refuses.
     """
-    folder = Path(folder).absolute()
-    refuse_existing(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.parent / f".{folder.name}.lock", wait=False):
-        refuse_existing(folder)
-        # Under the lock nobody else is writing this folder: these are a killed run's.
-        for leftover in folder.parent.glob(f".{escape(folder.name)}.partial-*"):
-            shutil.rmtree(leftover)
-        partial = folder.parent / f".{folder.name}.partial-{os.getpid()}"
-        partial.mkdir()
-        try:
-            members = {field.member for field in fields.values()}
-            limits = {"maxcount": shard_samples, "maxsize": shard_bytes}
-            shards, arrays = _write(samples, partial, members, limits)
-            index = Index(
-                version=VERSION,
-                samples=len(arrays["keys"]),
-                fingerprint=fingerprint(fields, shards, arrays),
-                shards=shards,
-                fields=dict(fields),
-            )
-            for name, content in (extras or {}).items():
-                (partial / name).write_bytes(content)
-            with open(partial / "index.json", "w", encoding="utf-8") as file:
-                file.write(index.model_dump_json(indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            partial.rename(folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-    return index
+    with appearing(Path(folder).absolute()) as partial:
+        members = sorted({field.member for field in fields.values()})
+        shards, keys, rows = _write(samples, partial, members, maxcount=shard_samples, maxsize=shard_bytes)
+        for name, content in (extras or {}).items():
+            (partial / name).write_bytes(content)
+        return save(partial, fields, shards, keys, rows)
 
 
 def _write(
-    samples: Iterable[Packed], folder: Path, members: set[str], limits: dict[str, int]
-) -> tuple[list[Shard], Arrays]:
+    samples: Iterable[Packed], folder: Path, members: list[str], **limits: int
+) -> tuple[list[Shard], Iterable[str], dict[str, list[int]]]:
     from webdataset.writer import ShardWriter  # imports torch, over a second
 
-    rows: dict[str, list[int]] = {f"{m}_{part}": [] for m in sorted(members) for part in PARTS}
+    rows: dict[str, list[int]] = {f"{m}_{part}": [] for m in members for part in PARTS}
     keys: dict[str, None] = {}  # in order
     shards: list[Shard] = []
 
@@ -125,30 +127,21 @@ def _write(
                 member = entry.name.split(".")[1]  # neither keys nor members hold a dot
                 rows[f"{member}_offset"].append(entry.offset_data)
                 rows[f"{member}_size"].append(entry.size)
-        size = os.path.getsize(path)
-        shards.append(Shard(name=os.path.basename(path), bytes=size, samples=count))
+        shards.append(Shard(name=os.path.basename(path), bytes=os.path.getsize(path), samples=count))
 
     tars = str(folder).replace("%", "%%") + "/s-%06d.tar"
     # Fixed time and owner: the same samples give the same bytes. PAX takes names of any length.
     same = {"mtime": 0, "user": "", "group": "", "format": "PAX_FORMAT"}
     with ShardWriter(tars, post=close_shard, **limits, **same, verbose=0, encoder=False) as writer:
-        for sample in samples:
-            if sample.key in keys or not usable_key(sample.key):
-                raise ValueError(f"key {sample.key!r} comes twice or holds '.', '/' or nothing")
-            assert set(sample.members) == members, (sample.key, members)
-            files = {f"{member}.{ext}": data for member, (ext, data) in sample.members.items()}
-            writer.write({"__key__": sample.key, **files})
-            keys[sample.key] = None
-            for member, (_, data) in sample.members.items():
+        for key, files in samples:
+            if key in keys or not _KEY.fullmatch(key):
+                raise ValueError(f"key {key!r} comes twice or holds '.', '/' or nothing")
+            assert sorted(files) == members, (key, members)
+            named = {f"{member}.{extension}": data for member, (extension, data) in files.items()}
+            writer.write({"__key__": key, **named})
+            keys[key] = None
+            for member, (_, data) in files.items():
                 rows[f"{member}_crc"].append(zlib.crc32(data))
     if not keys:
         raise ValueError(f"there are no samples to write to {folder}")
-    arrays = {name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()}
-    arrays["keys"] = np.array([key.encode() for key in keys])
-    np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type]
-    return shards, arrays
-
-
-def usable_key(key: str) -> bool:
-    """Whether WebDataset takes `key` for the name of a sample, and no path for a way out."""
-    return bool(key) and not set(key) & set("./\\\0\n") and not key.startswith("__")
+    return shards, keys, rows

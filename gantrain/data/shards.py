@@ -5,16 +5,21 @@ A data set is a folder with `s-000000.tar ...`, `index.json` and `index.npz`. Th
 a side-by-side member. A folder without `index.json` is no data set.
 """
 
+import math
 import os
 import threading
 import zlib
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
+from gantrain.data.cache import Remote, ShardCache, cache
 from gantrain.data.index import PARTS, Arrays, Field, Index, Shard, load
+from gantrain.data.remote import is_url
 
 __all__ = ["DamagedSample", "Field", "Index", "Shard", "Shards"]
 
@@ -33,13 +38,20 @@ class _OpenFiles:
         self.lock = threading.Lock()
         self.descriptors: OrderedDict[int, int] = OrderedDict()
 
-    def get(self, shard: int, path: Path) -> int:
+    def get(self, shard: int, opened: Callable[[int], int]) -> int:
         if shard not in self.descriptors:
             if len(self.descriptors) >= MAX_OPEN_FILES:
-                os.close(self.descriptors.popitem(last=False)[1])
-            self.descriptors[shard] = os.open(path, os.O_RDONLY)
+                self.forget(next(iter(self.descriptors)))
+            self.descriptors[shard] = opened(shard)
+            # One that the cache has evicted takes space on the disk for as long as it is open.
+            for other in [s for s, d in self.descriptors.items() if not os.fstat(d).st_nlink]:
+                self.forget(other)
         self.descriptors.move_to_end(shard)
         return self.descriptors[shard]
+
+    def forget(self, shard: int) -> None:
+        if shard in self.descriptors:
+            os.close(self.descriptors.pop(shard))
 
     def __del__(self) -> None:
         for descriptor in self.descriptors.values():
@@ -47,26 +59,28 @@ class _OpenFiles:
 
 
 class Shards:
-    """A data set on disk, read at random: `shards.read(i, member)`.
+    """A data set read at random: `shards.read(i, member)`; remote shards by the node's cache.
 
-    Safe to fork and to pickle: each process opens its own files, at most 64 at a time.
-    Threads may share it.
+    place: the folder or URL of the shards. Safe to fork and to pickle: each process opens its own
+    files, at most 64 at a time. Threads may share it.
     """
 
-    def __init__(self, folder: Path, index: Index, arrays: Arrays) -> None:
-        self.folder, self.index, self._arrays = folder, index, arrays
+    def __init__(self, folder: Path, index: Index, arrays: Arrays, cache_gib: float) -> None:
+        self.folder, self.index, self._arrays, self.cache_gib = folder, index, arrays, cache_gib
+        self.place = index.base or str(folder)
+        self.cache = ShardCache(cache() / "shards", cache_gib * 2**30) if is_url(self.place) else None
         self.fields, self.fingerprint = index.fields, index.fingerprint
         self._ends = list(accumulate(shard.samples for shard in index.shards))
         self._files = _OpenFiles()
 
     @classmethod
-    def open(cls, folder: str | Path) -> Self:
-        """Open and check the data set in `folder`.
+    def open(cls, folder: str | Path, cache_gib: float = math.inf) -> Self:
+        """Open and check the data set in `folder`; its remote shards are kept in `cache_gib`.
 
         Raises ValueError, in one line, if it isn't one, is incomplete, or its index isn't sound.
         """
         folder = Path(folder).absolute()
-        return cls(folder, *load(folder))
+        return cls(folder, *load(folder), cache_gib)
 
     def __len__(self) -> int:
         return self.index.samples
@@ -77,13 +91,13 @@ class Shards:
 
     def where(self, i: int) -> str:
         """Shard, sample number and key of sample `i`, for messages."""
-        return f"{self._place(i)[1]}, sample {i} ({self.key(i)})"
+        return f"{self.place}/{self.index.shards[self._shard(i)].name}, sample {i} ({self.key(i)})"
 
     def read(self, i: int, member: str) -> bytes:
         """The bytes of one member of sample `i` (0 <= i < len).
 
         Raises DamagedSample if they aren't the bytes that were written, OSError if the file can't
-        be opened or read.
+        be opened or read, FetchFailed if a remote one can't be had.
         """
         if not 0 <= i < len(self):
             raise IndexError(f"sample {i} of {len(self)}")
@@ -92,18 +106,29 @@ class Shards:
             # After a fork these are the child's own copies, so closing them takes nothing from
             # the parent; the lock might be held by a thread that doesn't exist here.
             self._files = _OpenFiles()
-        with self._files.lock:
-            data = os.pread(self._files.get(*self._place(i)), size, offset)
+        files, shard = self._files, self._shard(i)
+        with files.lock:
+            data = os.pread(files.get(shard, self._open), size, offset)
+            if self.cache and zlib.crc32(data) != crc:  # damaged there, or on its way?
+                files.forget(shard)
+                data = os.pread(files.get(shard, partial(self._open, again=True)), size, offset)
         if len(data) != size:
             raise DamagedSample(f"{self.where(i)}: {member}: {len(data)} bytes of {size} read")
         if zlib.crc32(data) != crc:
             raise DamagedSample(f"{self.where(i)}: {member}: the bytes do not match their checksum")
         return data
 
-    def _place(self, i: int) -> tuple[int, Path]:
-        """The number and the path of sample `i`'s shard."""
-        shard = bisect_right(self._ends, i)
-        return shard, self.folder / self.index.shards[shard].name
+    def remote(self, shard: int) -> Remote:
+        """The URL and length of a remote set's shard."""
+        return f"{self.place}/{self.index.shards[shard].name}", self.index.shards[shard].bytes
+
+    def _shard(self, i: int) -> int:
+        return bisect_right(self._ends, i)
+
+    def _open(self, shard: int, again: bool = False) -> int:
+        if self.cache:
+            return self.cache.open(self.remote(shard), again)
+        return os.open(Path(self.place, self.index.shards[shard].name), os.O_RDONLY)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.folder, self.index, self._arrays)
+        return type(self), (self.folder, self.index, self._arrays, self.cache_gib)

@@ -23,10 +23,6 @@ class AdversarialLoss(abc.ABC):
 
     boundary = 0.0
 
-    # Without it, a recipe would see object's signature, which takes anything.
-    def __init__(self) -> None:
-        super().__init__()
-
     @abc.abstractmethod
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         """The loss that a discriminator minimises: real part plus fake part, not halved."""
@@ -40,11 +36,11 @@ class Vanilla(AdversarialLoss):
     """Cross-entropy, the generator's being -log D(fake) (Goodfellow et al., 2014)."""
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        real, fake = precise(real_logits), precise(fake_logits)
-        return _cross_entropy(real, 1.0) + _cross_entropy(fake, 0.0)
+        # -log sigmoid(x) is softplus(-x).
+        return F.softplus(-precise(real_logits)).mean() + F.softplus(precise(fake_logits)).mean()
 
     def generator(self, fake_logits: Tensor) -> Tensor:
-        return _cross_entropy(precise(fake_logits), 1.0)
+        return F.softplus(-precise(fake_logits)).mean()
 
 
 class LeastSquares(AdversarialLoss):
@@ -53,22 +49,10 @@ class LeastSquares(AdversarialLoss):
     boundary = 0.5
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        real, fake = precise(real_logits), precise(fake_logits)
-        return (real - 1).square().mean() + fake.square().mean()
+        return (precise(real_logits) - 1).square().mean() + precise(fake_logits).square().mean()
 
     def generator(self, fake_logits: Tensor) -> Tensor:
         return (precise(fake_logits) - 1).square().mean()
-
-
-class Hinge(AdversarialLoss):
-    """Margins at 1 and -1 for the discriminator alone (Lim and Ye, 2017)."""
-
-    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        real, fake = precise(real_logits), precise(fake_logits)
-        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-    def generator(self, fake_logits: Tensor) -> Tensor:
-        return -precise(fake_logits).mean()
 
 
 class Wasserstein(AdversarialLoss):
@@ -81,15 +65,11 @@ class Wasserstein(AdversarialLoss):
         return -precise(fake_logits).mean()
 
 
-class NonSaturating(AdversarialLoss):
-    """Softplus of the logits, as in StyleGAN 2; by value the same as `vanilla`."""
+class Hinge(Wasserstein):
+    """Margins at 1 and -1, for the discriminator alone (Lim and Ye, 2017)."""
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        real, fake = precise(real_logits), precise(fake_logits)
-        return F.softplus(-real).mean() + F.softplus(fake).mean()
-
-    def generator(self, fake_logits: Tensor) -> Tensor:
-        return F.softplus(-precise(fake_logits)).mean()
+        return F.relu(1 - precise(real_logits)).mean() + F.relu(1 + precise(fake_logits)).mean()
 
 
 def discriminator_loss(loss: AdversarialLoss, real: Outputs, fake: Outputs) -> Tensor:
@@ -101,7 +81,3 @@ def discriminator_loss(loss: AdversarialLoss, real: Outputs, fake: Outputs) -> T
 def generator_loss(loss: AdversarialLoss, fake: Outputs) -> Tensor:
     """The generator's loss, a mean over the discriminator's scales; takes its whole output."""
     return torch.stack([loss.generator(scale[-1]) for scale in fake]).mean()
-
-
-def _cross_entropy(logits: Tensor, label: float) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))

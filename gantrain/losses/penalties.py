@@ -5,8 +5,7 @@ it sees (the source of a conditional one): the gradient is taken by the images a
 multiplied by `every`; the method does that, since it applies the penalty so rarely.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated
 
 import torch
@@ -27,17 +26,10 @@ class R1:
     """
 
     def __init__(self, *, weight: Weight = 10.0, every: Every = 16) -> None:
-        self.weight = weight
-        self.every = every
+        self.weight, self.every = weight, every
 
-    def __call__(
-        self,
-        discriminate: Discriminate,
-        real: Tensor,
-        fake: Tensor | None = None,
-        alpha: Tensor | None = None,
-    ) -> Tensor:
-        """A scalar from images (N, C, H, W); `fake` and `alpha` are not used."""
+    def __call__(self, discriminate: Discriminate, real: Tensor, *unused: Tensor) -> Tensor:
+        """A scalar from images (N, C, H, W); fakes and shares of the real ones are not used."""
         gradient = _gradient(discriminate, real)  # N(CHW)
         return self.weight / 2 * gradient.square().sum(1).mean()
 
@@ -49,12 +41,9 @@ class GradientPenalty:
     """
 
     def __init__(self, *, weight: Weight = 10.0, every: Every = 1) -> None:
-        self.weight = weight
-        self.every = every
+        self.weight, self.every = weight, every
 
-    def __call__(
-        self, discriminate: Discriminate, real: Tensor, fake: Tensor, alpha: Tensor
-    ) -> Tensor:
+    def __call__(self, discriminate: Discriminate, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
         """A scalar from images (N, C, H, W) and shares of the real ones, (N, 1, 1, 1) in [0, 1]."""
         real, fake, alpha = precise(real), precise(fake), precise(alpha)
         gradient = _gradient(discriminate, alpha * real + (1 - alpha) * fake)  # N(CHW)
@@ -66,20 +55,13 @@ class GradientPenalty:
 def _gradient(discriminate: Discriminate, images: Tensor) -> Tensor:
     """Each sample's gradient of its logits, summed over the map and averaged over the scales."""
     images = precise(images.detach()).requires_grad_(True)
-    with _twice_differentiable(images.device.type):
+    with (
+        torch.enable_grad(),
+        torch.autocast(images.device.type, enabled=False),
+        torch.compiler.set_stance("force_eager"),  # a compiled network has no double backward
+    ):
         outputs = discriminate(images)
         score = torch.stack([precise(scale[-1]).sum() for scale in outputs]).mean()
         (gradient,) = torch.autograd.grad(score, images, create_graph=True)
     per_sample: Tensor = gradient.flatten(1)
     return per_sample
-
-
-@contextmanager
-def _twice_differentiable(device_type: str) -> Iterator[None]:
-    """Full precision, and eager even for a compiled network, which has no double backward."""
-    with (
-        torch.enable_grad(),
-        torch.autocast(device_type, enabled=False),
-        torch.compiler.set_stance("force_eager"),
-    ):
-        yield

@@ -3,7 +3,4 @@
 from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.methods.survey import Survey
 
-METHODS = {
-    "pix2pix": Pix2Pix,
-    "survey": Survey,
-}
+METHODS = {"pix2pix": Pix2Pix, "survey": Survey}

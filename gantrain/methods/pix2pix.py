@@ -5,27 +5,46 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gantrain.chance import Purpose
 from gantrain.component import Component, OneOf, build
-from gantrain.losses import ADVERSARIAL, PENALTIES, pixel
-from gantrain.losses.adversarial import discriminator_loss, generator_loss
-from gantrain.losses.feature_matching import feature_matching
+from gantrain.losses import ADVERSARIAL, PENALTIES, distances
+from gantrain.losses.adversarial import Outputs, discriminator_loss, generator_loss
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.conditional import judge_both, pair, share_above
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.pool import ImagePool
 
 Weight = Annotated[float, Field(ge=0)]
 
 
+def pair(source: Tensor, image: Tensor) -> Tensor:
+    return torch.cat([source, image], dim=1)
+
+
+def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Outputs, Outputs]:
+    """Outputs for two batches of pairs, from one forward where that is the same mathematics.
+
+    Batch norm would mix the two batches' statistics, so it gets a forward for each.
+    """
+    if any(isinstance(m, _BatchNorm) for m in discriminator.modules()):
+        return discriminator(real), discriminator(fake)
+    both = discriminator(torch.cat([real, fake]))
+    n = len(real)
+    return [[x[:n] for x in scale] for scale in both], [[x[n:] for x in scale] for scale in both]
+
+
+def share_above(outputs: Outputs, boundary: float) -> Tensor:
+    """Share of the logits that call an image real."""
+    return torch.stack([(scale[-1].detach() > boundary).float().mean() for scale in outputs]).mean()
+
+
 class Pix2Pix(Method):
     """A generator from source to target; a discriminator that sees source and target together.
 
-    Minimises gan * adversarial + l1 * |G(x) - y| (+ l2 * (G(x) - y)^2 + feature_matching as in
-    pix2pixHD); the discriminator minimises half of its loss, plus a penalty if one is named.
-    Defaults are the paper's, but for the order: `discriminator_first` is the paper's, and costs
-    one more forward of the generator.
+    Minimises gan * adversarial + l1 * |G(x) - y| (+ l2 * (G(x) - y)^2 + feature_matching as in pix2pixHD); the
+    discriminator minimises half of its loss, plus a penalty if one is named. Defaults are the paper's, but for the
+    order: `discriminator_first` is the paper's, and costs one more forward of the generator.
     """
 
     def __init__(
@@ -45,21 +64,15 @@ class Pix2Pix(Method):
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
-        self.networks = nn.ModuleDict(
-            {
-                "generator": build(
-                    NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
-                ),
-                "discriminator": build(
-                    NETWORKS, discriminator, in_channels=source_channels + target_channels
-                ),
-            }
+        self.networks = nn.ModuleDict()
+        self.networks["generator"] = build(
+            NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )
+        self.networks["discriminator"] = build(NETWORKS, discriminator, in_channels=source_channels + target_channels)
         self.auxiliary = nn.ModuleDict()
         self.adversarial = build(ADVERSARIAL, adversarial)
         self.penalty = None if penalty is None else build(PENALTIES, penalty)
-        self.gan, self.l1, self.l2 = gan, l1, l2
-        self.feature_matching = feature_matching
+        self.gan, self.l1, self.l2, self.feature_matching = gan, l1, l2, feature_matching
         self.pool = ImagePool(pool)
         self.pools = {"fakes": self.pool}
         phases = (
@@ -78,40 +91,29 @@ class Pix2Pix(Method):
         judged = self.networks["discriminator"](pair(source, fake))
         losses = {"gan": self.gan * generator_loss(self.adversarial, judged)}
         if self.l1:
-            losses["l1"] = self.l1 * pixel.l1(fake, target)
+            losses["l1"] = self.l1 * distances.l1(fake, target)
         if self.l2:
-            losses["l2"] = self.l2 * pixel.l2(fake, target)
+            losses["l2"] = self.l2 * distances.l2(fake, target)
         if self.feature_matching:
             with torch.no_grad():
                 real = self.networks["discriminator"](pair(source, target))
-            losses["feature_matching"] = self.feature_matching * feature_matching(real, judged)
+            losses["feature_matching"] = self.feature_matching * distances.feature_matching(real, judged)
         return Terms(losses, carried={"fake": fake.detach()})
 
     def discriminator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source, real = batch["source"], batch["target"]
         discriminator, boundary = self.networks["discriminator"], self.adversarial.boundary
-        if carried and "fake" in carried:
-            fake = carried["fake"]
-        else:
-            with torch.no_grad():
-                fake = self.translate(batch)
+        with torch.no_grad():
+            fake = carried["fake"] if carried else self.translate(batch)
         shown = self.pool(pair(source, fake), context)
         on_real, on_fake = judge_both(discriminator, pair(source, real), shown)
         losses = {"d": 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)}
         if self.penalty is not None and context.due(self.penalty.every):
             alpha = [context.random(p, Purpose.MIX).random() for p in context.positions]
-            mix = torch.tensor(alpha, dtype=real.dtype).to(real.device, non_blocking=True)
-            penalty = self.penalty(
-                lambda image: discriminator(pair(source, image)),
-                real,
-                fake,
-                mix[:, None, None, None],
-            )
+            mix = torch.tensor(alpha, dtype=real.dtype).view(-1, 1, 1, 1).to(real.device, non_blocking=True)
+            penalty = self.penalty(lambda x: discriminator(pair(source, x)), real, fake, mix)
             losses["penalty"] = self.penalty.every * penalty
-        stats = {
-            "d_on_real": share_above(on_real, boundary),
-            "d_on_fake": 1 - share_above(on_fake, boundary),
-        }
+        stats = {"d_on_real": share_above(on_real, boundary), "d_on_fake": 1 - share_above(on_fake, boundary)}
         return Terms(losses, stats=stats)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:

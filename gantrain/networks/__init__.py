@@ -24,15 +24,6 @@ NETWORKS: dict[str, type[nn.Module]] = {
 GENERATOR = ("in_channels", "out_channels")
 DISCRIMINATOR = ("in_channels",)
 
-__all__ = [
-    "DISCRIMINATOR",
-    "GENERATOR",
-    "NETWORKS",
-    "EncoderDecoder",
-    "MultiscalePatchGAN",
-    "PatchGAN",
-    "PixelDiscriminator",
-    "ResNet",
-    "UNet",
-    "WholeImageDiscriminator",
-]
+__all__ = ["DISCRIMINATOR", "GENERATOR", "NETWORKS"]
+__all__ += ["EncoderDecoder", "ResNet", "UNet"]
+__all__ += ["MultiscalePatchGAN", "PatchGAN", "PixelDiscriminator", "WholeImageDiscriminator"]

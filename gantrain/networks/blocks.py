@@ -1,5 +1,6 @@
 """What the networks share: the options of a recipe, layers by name, initialisation, padding."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
@@ -15,93 +16,88 @@ Norm = Literal["instance", "batch", "sync_batch", "group", "none"]
 Init = Literal["normal", "xavier", "kaiming", "default"]
 Upsample = Literal["transpose", "nearest", "bilinear"]
 Count = Annotated[int, Field(ge=1)]
-Probability = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[Count, ...], Field(min_length=1)]
 
 GROUPS = 32
 POWER_ITERATIONS = 15  # before the first step, so that it sees weights of the right scale
 
 
-def check_choice(option: str, value: str, choices: Any) -> None:
-    """Raise ValueError where `value` is none of a Literal's; a recipe is checked before this."""
+class Layers:
+    """Makes the layers of one network by its options.
+
+    bias: of a convolution that isn't told otherwise. By default it has none where the norm brings
+    its own. Instance norm would remove one too, but the peers keep it, and counts agree.
+    """
+
+    def __init__(
+        self, norm: Norm, spectral_norm: bool = False, upsample: Upsample = "transpose", bias: bool | None = None
+    ) -> None:
+        _check_choice("norm", norm, Norm)
+        _check_choice("upsample", upsample, Upsample)
+        self.norm, self.spectral_norm, self.upsample = norm, spectral_norm, upsample
+        self.bias = norm in ("instance", "none") if bias is None else bias
+
+    def conv(
+        self,
+        before: int,
+        after: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool | None = None,
+        padding_mode: Literal["zeros", "reflect"] = "zeros",
+    ) -> nn.Conv2d:
+        cls = SpectralConv2d if self.spectral_norm else nn.Conv2d
+        bias = self.bias if bias is None else bias
+        return cls(before, after, kernel, stride, padding, bias=bias, padding_mode=padding_mode)
+
+    def up_conv(self, before: int, after: int, kernel: Literal[3, 4], bias: bool | None = None) -> nn.Module:
+        """Twice the size: a transposed convolution of that kernel, or a resize and a 3x3 one."""
+        if self.upsample != "transpose":
+            resize = nn.Upsample(scale_factor=2, mode=self.upsample)
+            return nn.Sequential(resize, self.conv(before, after, 3, padding=1, bias=bias))
+        cls = SpectralConvTranspose2d if self.spectral_norm else nn.ConvTranspose2d
+        bias = self.bias if bias is None else bias
+        return cls(before, after, kernel, 2, padding=1, output_padding=kernel % 2, bias=bias)
+
+    def norms(self, channels: int) -> list[nn.Module]:
+        """A list of no or one module.
+
+        `instance` has neither weights nor running statistics; `group` has 32 groups, or the
+        largest common divisor where 32 does not divide the channels.
+        """
+        if self.norm == "none":
+            return []
+        if self.norm == "instance":
+            # The same as nn.InstanceNorm2d, which is 2.4 times slower on a CPU.
+            return [nn.GroupNorm(channels, channels, affine=False)]
+        if self.norm == "group":
+            return [nn.GroupNorm(math.gcd(GROUPS, channels), channels)]
+        return [(SyncBatchNorm2d if self.norm == "sync_batch" else nn.BatchNorm2d)(channels)]
+
+    def leaky(self, conv: nn.Conv2d, normalised: bool = True) -> nn.Sequential:
+        """The convolution, its norm and a leaky ReLU."""
+        norms = self.norms(conv.out_channels) if normalised else []
+        return nn.Sequential(conv, *norms, nn.LeakyReLU(0.2, inplace=True))
+
+    def relu(self, conv: nn.Module, channels: int, dropout: float = 0.0) -> nn.Sequential:
+        """The convolution, the norm of its output channels, a ReLU and dropout."""
+        drops = [nn.Dropout(dropout)] if dropout else []
+        return nn.Sequential(conv, *self.norms(channels), nn.ReLU(inplace=True), *drops)
+
+
+def _check_choice(option: str, value: str, choices: Any) -> None:
+    """A recipe is checked before this; here it is for networks made from Python."""
     if value not in get_args(choices):
         raise ValueError(f"{option}: found {value!r}, allowed are {', '.join(get_args(choices))}")
 
 
-def norm_layers(norm: Norm, channels: int) -> list[nn.Module]:
-    """The named normalisation over `channels` as a list of no or one module.
-
-    `instance` has neither weights nor running statistics; `group` has 32 groups, or the largest
-    common divisor where 32 does not divide the channels.
-    """
-    check_choice("norm", norm, Norm)
-    if norm == "instance":
-        # The same as nn.InstanceNorm2d, which is 2.4 times slower on a CPU (forward and backward).
-        return [nn.GroupNorm(channels, channels, affine=False)]
-    if norm == "batch":
-        return [nn.BatchNorm2d(channels)]
-    if norm == "sync_batch":
-        return [SyncBatchNorm2d(channels)]
-    if norm == "group":
-        return [nn.GroupNorm(math.gcd(GROUPS, channels), channels)]
-    return []
-
-
-def biased(norm: Norm) -> bool:
-    """Whether a convolution before `norm` has a bias: not where the norm brings its own.
-
-    Instance norm would remove one too, but the peers keep it, and counts and checkpoints agree.
-    """
-    return norm in ("instance", "none")
-
-
-def conv(
-    in_channels: int,
-    out_channels: int,
-    kernel: int,
-    *,
-    stride: int = 1,
-    padding: int = 0,
-    bias: bool,
-    spectral_norm: bool = False,
-    padding_mode: Literal["zeros", "reflect"] = "zeros",
-) -> nn.Conv2d:
-    """A convolution, spectrally normalised on request."""
-    cls = SpectralConv2d if spectral_norm else nn.Conv2d
-    return cls(
-        in_channels,
-        out_channels,
-        kernel,
-        stride=stride,
-        padding=padding,
-        bias=bias,
-        padding_mode=padding_mode,
-    )
-
-
-def up_conv(
-    in_channels: int,
-    out_channels: int,
-    kernel: Literal[3, 4],
-    *,
-    upsample: Upsample,
-    bias: bool,
-    spectral_norm: bool = False,
-) -> nn.Module:
-    """Twice the size: a transposed convolution of that kernel, or a resize and a 3x3 one."""
-    check_choice("upsample", upsample, Upsample)
-    if upsample != "transpose":
-        return nn.Sequential(
-            nn.Upsample(scale_factor=2, mode=upsample),
-            conv(in_channels, out_channels, 3, padding=1, bias=bias, spectral_norm=spectral_norm),
-        )
-    cls = SpectralConvTranspose2d if spectral_norm else nn.ConvTranspose2d
-    odd = kernel % 2
-    return cls(in_channels, out_channels, kernel, 2, padding=1, output_padding=odd, bias=bias)
-
-
-def dropout_layers(probability: float) -> list[nn.Module]:
-    return [nn.Dropout(probability)] if probability > 0 else []
+_DRAW: dict[str, Callable[[Tensor], Tensor]] = {
+    "normal": functools.partial(nn.init.normal_, std=0.02),
+    "xavier": functools.partial(nn.init.xavier_normal_, gain=0.02),
+    "kaiming": nn.init.kaiming_normal_,
+}
 
 
 def initialise(network: nn.Module, init: Init, *, zero_bias: bool = True) -> None:
@@ -110,12 +106,10 @@ def initialise(network: nn.Module, init: Init, *, zero_bias: bool = True) -> Non
     normal: N(0, 0.02), pix2pix's; xavier: with gain 0.02, SPADE's; kaiming: fan-in, for ReLU;
     default: PyTorch's. Biases become 0 unless `zero_bias` is off; batch norm weights N(1, 0.02).
     """
-    check_choice("init", init, Init)
-    for module in network.modules():
-        if init == "default":
-            break
+    _check_choice("init", init, Init)
+    for module in network.modules() if init != "default" else ():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            _draw(module.weight, init)
+            _DRAW[init](module.weight)
             if zero_bias and module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
@@ -126,18 +120,7 @@ def initialise(network: nn.Module, init: Init, *, zero_bias: bool = True) -> Non
             module.advance(POWER_ITERATIONS)
 
 
-def _draw(weight: Tensor, init: Init) -> None:
-    if init == "normal":
-        nn.init.normal_(weight, 0.0, 0.02)
-    elif init == "xavier":
-        nn.init.xavier_normal_(weight, gain=0.02)
-    else:
-        nn.init.kaiming_normal_(weight)
-
-
-def at_multiple(
-    network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, minimum: int = 1
-) -> Tensor:
+def padded(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, minimum: int = 1) -> Tensor:
     """Apply `network` to images padded to a multiple in height and width, and crop its output.
 
     The padding is on all sides; it reflects, or repeats the border of images too small for that.
@@ -151,5 +134,5 @@ def at_multiple(
     top, left = vertical // 2, horizontal // 2
     bottom, right = vertical - top, horizontal - left
     mode = "reflect" if bottom < height and right < width else "replicate"
-    padded = F.pad(images, (left, right, top, bottom), mode=mode)
-    return network(padded)[..., top : top + height, left : left + width]
+    larger = F.pad(images, (left, right, top, bottom), mode=mode)
+    return network(larger)[..., top : top + height, left : left + width]

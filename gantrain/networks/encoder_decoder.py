@@ -1,25 +1,23 @@
 """The survey's small networks: a generator without skips, a discriminator of the whole image."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import (
-    Init,
-    Norm,
-    Probability,
-    Upsample,
-    Widths,
-    at_multiple,
-    biased,
-    conv,
-    dropout_layers,
-    initialise,
-    norm_layers,
-    up_conv,
-)
-from gantrain.networks.patchgan import Outputs, check_size, feature_maps, smallest_input
+from gantrain.networks.blocks import Init, Layers, Norm, Share, Upsample, Widths, initialise, padded
+from gantrain.networks.patchgan import Discriminator
 
 WIDTHS = (64, 128, 256, 512)
+
+
+def _halvings(make: Layers, in_channels: int, widths: Sequence[int]) -> list[nn.Module]:
+    """4x4 convolutions of stride 2, all but the first normalised."""
+    return [
+        make.leaky(make.conv(before, after, 4, 2, padding=1), normalised=i > 0)
+        for i, (before, after) in enumerate(pairwise([in_channels, *widths]))
+    ]
 
 
 class EncoderDecoder(nn.Module):
@@ -36,41 +34,24 @@ class EncoderDecoder(nn.Module):
         *,
         widths: Widths = WIDTHS,
         norm: Norm = "batch",
-        dropout: Probability = 0.0,
+        dropout: Share = 0.0,
         spectral_norm: bool = False,
         upsample: Upsample = "transpose",
         init: Init = "normal",
     ) -> None:
         super().__init__()
         self.multiple = 2 ** len(widths)
-        bias = biased(norm)
-
-        self.downs = nn.ModuleList()
-        before = in_channels
-        for after in widths:
-            down = conv(
-                before, after, 4, stride=2, padding=1, bias=bias, spectral_norm=spectral_norm
-            )
-            norms = norm_layers(norm, after) if len(self.downs) > 0 else []
-            self.downs.append(nn.Sequential(down, *norms, nn.LeakyReLU(0.2, inplace=True)))
-            before = after
-
-        self.ups = nn.ModuleList()
-        for after in reversed(widths[:-1]):
-            up = up_conv(
-                before, after, 4, upsample=upsample, bias=bias, spectral_norm=spectral_norm
-            )
-            layers = [up, *norm_layers(norm, after), nn.ReLU(inplace=True)]
-            self.ups.append(nn.Sequential(*layers, *dropout_layers(dropout)))
-            before = after
-        self.last = up_conv(
-            before, out_channels, 4, upsample=upsample, bias=bias, spectral_norm=spectral_norm
+        make = Layers(norm, spectral_norm, upsample)
+        self.downs = nn.ModuleList(_halvings(make, in_channels, widths))
+        self.ups = nn.ModuleList(
+            make.relu(make.up_conv(before, after, 4), after, dropout) for before, after in pairwise(widths[::-1])
         )
+        self.last = make.up_conv(widths[0], out_channels, 4)
         initialise(self, init)
 
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
         # The innermost map is normalised, and a norm would erase a single pixel.
-        return at_multiple(self._translate, images, self.multiple, minimum=2 * self.multiple)
+        return padded(self._translate, images, self.multiple, minimum=2 * self.multiple)
 
     def _translate(self, x: Tensor) -> Tensor:
         for layer in [*self.downs, *self.ups]:
@@ -78,12 +59,11 @@ class EncoderDecoder(nn.Module):
         return torch.tanh(self.last(x))
 
 
-class WholeImageDiscriminator(nn.Module):
+class WholeImageDiscriminator(Discriminator):
     """Halvings to a 4x4 map, and one convolution of it all to a score.
 
-    Takes images (N, in_channels, H, W) of `minimum_size` (64) or more. Gives one scale: the feature
-    maps, then the logits (N, 1, h, w), a single score at `minimum_size` and a map beyond it.
-    Raises ValueError for smaller images.
+    Takes images (N, in_channels, H, W) of `minimum_size` (64) or more. Gives one scale: the feature maps, then the
+    logits (N, 1, h, w), a single score at `minimum_size` and a map beyond it. Raises ValueError for smaller images.
     """
 
     def __init__(
@@ -95,22 +75,6 @@ class WholeImageDiscriminator(nn.Module):
         spectral_norm: bool = False,
         init: Init = "normal",
     ) -> None:
-        super().__init__()
-        bias = biased(norm)
-        self.layers = nn.ModuleList()
-        before = in_channels
-        for after in widths:
-            down = conv(
-                before, after, 4, stride=2, padding=1, bias=bias, spectral_norm=spectral_norm
-            )
-            norms = norm_layers(norm, after) if len(self.layers) > 0 else []
-            self.layers.append(nn.Sequential(down, *norms, nn.LeakyReLU(0.2, inplace=True)))
-            before = after
-        score = conv(before, 1, 4, bias=bias, spectral_norm=spectral_norm)
-        self.layers.append(nn.Sequential(score))
-        self.minimum_size = smallest_input(self.layers)
-        initialise(self, init)
-
-    def forward(self, images: Tensor) -> Outputs:  # NCHW
-        check_size(self, images, self.minimum_size)
-        return [feature_maps(self.layers, images)]
+        make = Layers(norm, spectral_norm)
+        halvings = _halvings(make, in_channels, widths)
+        super().__init__([*halvings, nn.Sequential(make.conv(widths[-1], 1, 4))], init=init)

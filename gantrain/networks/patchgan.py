@@ -4,87 +4,68 @@ Every discriminator gives a list of scales, full resolution first; a scale is th
 feature maps after their activations, with the map of logits last.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import Count, Init, Norm, biased, conv, initialise, norm_layers
+from gantrain.networks.blocks import Count, Init, Layers, Norm, initialise
 
 Outputs = list[list[Tensor]]
 
 
-def feature_maps(layers: Iterable[nn.Module], x: Tensor) -> list[Tensor]:
-    """The output of every layer."""
-    maps = []
-    for layer in layers:
-        x = layer(x)
-        maps.append(x)
-    return maps
-
-
-def smallest_input(layers: nn.ModuleList) -> int:
+def _smallest_input(layers: Sequence[nn.Module]) -> int:
     """Pixels a side from which logits come out and no normalised map is a single pixel."""
     size = 1
     for layer in reversed(cast(Sequence[nn.Sequential], layers)):
-        convolution = layer[0]
-        assert isinstance(convolution, nn.Conv2d)
+        conv = cast(nn.Conv2d, layer[0])
         if len(layer) == 3:  # convolution, norm, activation
             size = max(size, 2)
-        kernel, stride = convolution.kernel_size[0], convolution.stride[0]
-        padding = int(convolution.padding[0])
-        size = max((size - 1) * stride + kernel - 2 * padding, 1)
+        size = max((size - 1) * conv.stride[0] + conv.kernel_size[0] - 2 * int(conv.padding[0]), 1)
     return size
 
 
-def check_size(network: nn.Module, images: Tensor, minimum: int) -> None:
-    """Raise ValueError where the images are smaller than `minimum` in height or width."""
-    height, width = images.shape[-2:]
-    if height < minimum or width < minimum:
-        raise ValueError(
-            f"{type(network).__name__}: images of {height}x{width} are too small, "
-            f"it needs {minimum}x{minimum} or more"
-        )
+class Discriminator(nn.Module):
+    """For each scale its layers, one after the other, each a Sequential that begins with its convolution."""
+
+    def __init__(self, *scales: Sequence[nn.Module], init: Init, zero_bias: bool = True) -> None:
+        super().__init__()
+        self.scales = nn.ModuleList(nn.ModuleList(layers) for layers in scales)
+        # Halving rounds up, so the last scale has its size from 1 pixel past the one before.
+        self.minimum_size = (_smallest_input(scales[0]) - 1) * 2 ** (len(scales) - 1) + 1
+        initialise(self, init, zero_bias=zero_bias)
+
+    def forward(self, images: Tensor) -> Outputs:  # NCHW
+        height, width, least = *images.shape[-2:], self.minimum_size
+        if height < least or width < least:
+            raise ValueError(
+                f"{type(self).__name__}: images of {height}x{width} are too small, it needs {least}x{least} or more"
+            )
+        outputs: Outputs = []
+        for layers in self.scales:
+            if outputs:
+                images = F.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
+            maps = [images]
+            for layer in cast(nn.ModuleList, layers):
+                maps.append(layer(maps[-1]))
+            outputs.append(maps[1:])
+        return outputs
 
 
 def _patch_layers(
-    in_channels: int,
-    *,
-    width: int,
-    layers: int,
-    norm: Norm,
-    padding: int,
-    bias: bool,
-    spectral: tuple[bool, bool],
-) -> nn.ModuleList:
-    """The layers of one scale.
-
-    bias: whether the normalised convolutions have one; the others always do.
-    spectral: for the first and last convolutions, and for those between.
-    """
-    outer, inner = spectral
+    outer: Layers, inner: Layers, in_channels: int, width: int, layers: int, padding: int
+) -> list[nn.Module]:
+    """The layers of one scale; `outer` makes the first and last, `inner` those between."""
     widths = [width * min(2**i, 8) for i in range(layers + 1)]
-    first = conv(in_channels, width, 4, stride=2, padding=padding, bias=True, spectral_norm=outer)
-    result = nn.ModuleList([nn.Sequential(first, nn.LeakyReLU(0.2, inplace=True))])
-    for i in range(1, layers + 1):
-        middle = conv(
-            widths[i - 1],
-            widths[i],
-            4,
-            stride=2 if i < layers else 1,
-            padding=padding,
-            bias=bias,
-            spectral_norm=inner,
-        )
-        norms = norm_layers(norm, widths[i])
-        result.append(nn.Sequential(middle, *norms, nn.LeakyReLU(0.2, inplace=True)))
-    last = conv(widths[-1], 1, 4, padding=padding, bias=True, spectral_norm=outer)
-    result.append(nn.Sequential(last))
-    return result
+    made = [outer.leaky(outer.conv(in_channels, width, 4, 2, padding))]
+    for i, (before, after) in enumerate(pairwise(widths), 1):
+        made.append(inner.leaky(inner.conv(before, after, 4, 1 if i == layers else 2, padding)))
+    return [*made, nn.Sequential(outer.conv(widths[-1], 1, 4, 1, padding))]
 
 
-class PatchGAN(nn.Module):
+class PatchGAN(Discriminator):
     """The patch discriminator of pix2pix (Isola et al., 2017, arXiv 1611.07004).
 
     Takes images (N, in_channels, H, W) of `minimum_size` or more; 3 layers judge patches of 70
@@ -102,25 +83,11 @@ class PatchGAN(nn.Module):
         spectral_norm: bool = False,
         init: Init = "normal",
     ) -> None:
-        super().__init__()
-        self.layers = _patch_layers(
-            in_channels,
-            width=width,
-            layers=layers,
-            norm=norm,
-            padding=1,
-            bias=biased(norm),
-            spectral=(spectral_norm, spectral_norm),
-        )
-        self.minimum_size = smallest_input(self.layers)
-        initialise(self, init)
-
-    def forward(self, images: Tensor) -> Outputs:  # NCHW
-        check_size(self, images, self.minimum_size)
-        return [feature_maps(self.layers, images)]
+        outer, inner = Layers("none", spectral_norm), Layers(norm, spectral_norm)
+        super().__init__(_patch_layers(outer, inner, in_channels, width, layers, padding=1), init=init)
 
 
-class PixelDiscriminator(nn.Module):
+class PixelDiscriminator(Discriminator):
     """1x1 convolutions that judge each pixel alone, pix2pix's PixelGAN (arXiv 1611.07004).
 
     Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives one scale: two feature
@@ -136,34 +103,18 @@ class PixelDiscriminator(nn.Module):
         spectral_norm: bool = False,
         init: Init = "normal",
     ) -> None:
-        super().__init__()
-        first = conv(in_channels, width, 1, bias=True, spectral_norm=spectral_norm)
-        second = conv(width, 2 * width, 1, bias=biased(norm), spectral_norm=spectral_norm)
-        last = conv(2 * width, 1, 1, bias=biased(norm), spectral_norm=spectral_norm)
-        self.layers = nn.ModuleList(
-            [
-                nn.Sequential(first, nn.LeakyReLU(0.2, inplace=True)),
-                nn.Sequential(
-                    second, *norm_layers(norm, 2 * width), nn.LeakyReLU(0.2, inplace=True)
-                ),
-                nn.Sequential(last),
-            ]
-        )
-        self.minimum_size = smallest_input(self.layers)
-        initialise(self, init)
-
-    def forward(self, images: Tensor) -> Outputs:  # NCHW
-        check_size(self, images, self.minimum_size)
-        return [feature_maps(self.layers, images)]
+        make = Layers(norm, spectral_norm)
+        first = make.leaky(make.conv(in_channels, width, 1, bias=True), normalised=False)
+        second = make.leaky(make.conv(width, 2 * width, 1))
+        super().__init__([first, second, nn.Sequential(make.conv(2 * width, 1, 1))], init=init)
 
 
-class MultiscalePatchGAN(nn.Module):
+class MultiscalePatchGAN(Discriminator):
     """Patch discriminators on an image pyramid, of pix2pixHD (Wang et al., 2018, arXiv 1711.11585).
 
-    Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives, for each scale from full
-    resolution down, `layers + 1` feature maps and the logits (N, 1, h, w), 35x35 for 256x256.
-    With `spectral_norm` it is SPADE's: on the normalised convolutions, which then have no bias.
-    Raises ValueError for smaller images.
+    Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives, for each scale from full resolution down,
+    `layers + 1` feature maps and the logits (N, 1, h, w), 35x35 for 256x256. With `spectral_norm` it is SPADE's: on
+    the normalised convolutions, which then have no bias. Raises ValueError for smaller images.
     """
 
     def __init__(
@@ -178,29 +129,6 @@ class MultiscalePatchGAN(nn.Module):
         init: Init = "normal",
         zero_bias: bool = False,
     ) -> None:
-        super().__init__()
-        self.scales = nn.ModuleList(
-            _patch_layers(
-                in_channels,
-                width=width,
-                layers=layers,
-                norm=norm,
-                padding=2,
-                bias=not spectral_norm,
-                spectral=(False, spectral_norm),
-            )
-            for _ in range(scales)
-        )
-        # Halving rounds up, so the last scale has its size from 1 pixel past the one before.
-        coarsest = smallest_input(cast(nn.ModuleList, self.scales[0]))
-        self.minimum_size = (coarsest - 1) * 2 ** (scales - 1) + 1
-        initialise(self, init, zero_bias=zero_bias)
-
-    def forward(self, images: Tensor) -> Outputs:  # NCHW
-        check_size(self, images, self.minimum_size)
-        outputs: Outputs = []
-        for i, layers in enumerate(self.scales):
-            if i > 0:
-                images = F.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
-            outputs.append(feature_maps(cast(nn.ModuleList, layers), images))
-        return outputs
+        outer, inner = Layers("none"), Layers(norm, spectral_norm, bias=not spectral_norm)
+        pyramid = (_patch_layers(outer, inner, in_channels, width, layers, padding=2) for _ in range(scales))
+        super().__init__(*pyramid, init=init, zero_bias=zero_bias)

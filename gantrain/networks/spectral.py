@@ -20,12 +20,12 @@ class Spectral(nn.Module):
     u: Tensor
     v: Tensor
 
-    def _add_vectors(self) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         rows = self.weight.shape[self.rows]
-        columns = self.weight.numel() // rows
-        weight = self.weight.detach()
-        self.register_buffer("u", F.normalize(weight.new_empty(rows).normal_(), dim=0))
-        self.register_buffer("v", F.normalize(weight.new_empty(columns).normal_(), dim=0))
+        for name, size in (("u", rows), ("v", self.weight.numel() // rows)):
+            start = self.weight.detach().new_empty(size).normal_()
+            self.register_buffer(name, F.normalize(start, dim=0))
 
     def _matrix(self) -> Tensor:
         matrix = self.weight.transpose(0, self.rows).flatten(1)
@@ -38,7 +38,7 @@ class Spectral(nn.Module):
             return
         with torch.autocast(self.weight.device.type, enabled=False):
             matrix = self._matrix()
-            u, v = self.u.to(matrix.dtype), self.v.to(matrix.dtype)
+            u = self.u.to(matrix.dtype)
             for _ in range(iterations):
                 v = F.normalize(matrix.T @ u, dim=0)
                 u = F.normalize(matrix @ v, dim=0)
@@ -57,10 +57,6 @@ class Spectral(nn.Module):
 class SpectralConv2d(Spectral, nn.Conv2d):
     """nn.Conv2d with a spectrally normalised weight."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._add_vectors()
-
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self._conv_forward(x, self.normalised(), self.bias)
         return y
@@ -71,19 +67,7 @@ class SpectralConvTranspose2d(Spectral, nn.ConvTranspose2d):
 
     rows = 1
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._add_vectors()
-
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         assert output_size is None
-        return F.conv_transpose2d(
-            x,
-            self.normalised(),
-            self.bias,
-            self.stride,
-            cast(tuple[int, ...], self.padding),
-            self.output_padding,
-            self.groups,
-            self.dilation,
-        )
+        padding = cast(tuple[int, ...], self.padding)
+        return F.conv_transpose2d(x, self.normalised(), self.bias, self.stride, padding, self.output_padding)

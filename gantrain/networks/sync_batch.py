@@ -2,30 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce  # differentiable, unlike dist's own
 from torch.nn.modules._functions import SyncBatchNorm as FusedSyncBatchNorm
-
-
-class _SumOverRanks(torch.autograd.Function):
-    """All-reduce whose gradient is the all-reduce of the gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        return _sum_over_ranks(grads[0].contiguous())
-
-
-def _sum_over_ranks(x: Tensor) -> Tensor:
-    return cast(Tensor, _SumOverRanks.apply(x))
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
@@ -49,19 +32,8 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     assert norm.momentum is not None
     if x.is_cuda:
-        fused = FusedSyncBatchNorm.apply(
-            x,
-            norm.weight,
-            norm.bias,
-            norm.running_mean,
-            norm.running_var,
-            norm.eps,
-            norm.momentum,
-            dist.group.WORLD,
-            _world_size(),
-        )
-        return cast(Tensor, fused)
-
+        state = (norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps, norm.momentum)
+        return cast(Tensor, FusedSyncBatchNorm.apply(x, *state, dist.group.WORLD, _world_size()))
     wide = x if x.dtype == torch.float64 else x.float()
     # Ranks may hold different numbers of samples.
     count = wide.new_tensor([wide.numel() // wide.shape[1]])
@@ -71,11 +43,17 @@ def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     # Centred before squaring: a mean of squares loses digits where the mean is large.
     centred = wide - mean[:, None, None]
     var = _sum_over_ranks(centred.square().sum((0, 2, 3))) / count
-    _track(norm.running_mean, mean, norm.momentum)
-    _track(norm.running_var, var * count / (count - 1), norm.momentum)
-    y = centred * torch.rsqrt(var + norm.eps)[:, None, None]
+    with torch.no_grad():
+        for running, value in ((norm.running_mean, mean), (norm.running_var, var * count / (count - 1))):
+            assert running is not None
+            running.lerp_(value.to(running.dtype), norm.momentum)
+    y: Tensor = centred * torch.rsqrt(var + norm.eps)[:, None, None]
     y = y * norm.weight[:, None, None] + norm.bias[:, None, None]
     return y.to(x.dtype)
+
+
+def _sum_over_ranks(x: Tensor) -> Tensor:
+    return cast(Tensor, all_reduce(x.contiguous()))  # type: ignore[no-untyped-call]
 
 
 @functools.cache
@@ -87,12 +65,6 @@ def _outside_graph() -> Callable[[nn.BatchNorm2d, Tensor], Tensor]:
     function: Callable[[nn.BatchNorm2d, Tensor], Tensor]
     function = torch.compiler.disable(_normalise)  # type: ignore[no-untyped-call]
     return function
-
-
-@torch.no_grad()
-def _track(running: Tensor | None, value: Tensor, momentum: float) -> None:
-    assert running is not None
-    running.lerp_(value.to(running.dtype), momentum)
 
 
 def _world_size() -> int:

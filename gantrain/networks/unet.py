@@ -1,25 +1,13 @@
 """The U-Net generator of pix2pix."""
 
+from itertools import pairwise
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import (
-    Count,
-    Init,
-    Norm,
-    Probability,
-    Upsample,
-    at_multiple,
-    biased,
-    conv,
-    dropout_layers,
-    initialise,
-    norm_layers,
-    up_conv,
-)
+from gantrain.networks.blocks import Count, Init, Layers, Norm, Share, Upsample, initialise, padded
 
 
 class UNet(nn.Module):
@@ -38,7 +26,7 @@ class UNet(nn.Module):
         width: Count = 64,
         levels: Annotated[int, Field(ge=2, le=12)] = 8,
         norm: Norm = "batch",
-        dropout: Probability = 0.5,
+        dropout: Share = 0.5,
         spectral_norm: bool = False,
         upsample: Upsample = "transpose",
         init: Init = "normal",
@@ -47,44 +35,28 @@ class UNet(nn.Module):
         self.multiple = 2**levels
         widths = [width * min(2**level, 8) for level in range(levels)]
         innermost = levels - 1
-        bias = biased(norm)
+        make = Layers(norm, spectral_norm, upsample)
 
         self.downs = nn.ModuleList()
-        for level, (before, after) in enumerate(
-            zip([in_channels, *widths[:-1]], widths, strict=True)
-        ):
-            layers: list[nn.Module] = [nn.LeakyReLU(0.2)] if level > 0 else []
-            layers += [
-                conv(before, after, 4, stride=2, padding=1, bias=bias, spectral_norm=spectral_norm)
-            ]
+        for level, (before, after) in enumerate(pairwise([in_channels, *widths])):
+            activation = [nn.LeakyReLU(0.2)] if level > 0 else []
+            conv = make.conv(before, after, 4, stride=2, padding=1)
             # The innermost map may be a single pixel, which a norm would erase.
-            if 0 < level < innermost:
-                layers += norm_layers(norm, after)
-            self.downs.append(nn.Sequential(*layers))
+            norms = make.norms(after) if 0 < level < innermost else []
+            self.downs.append(nn.Sequential(*activation, conv, *norms))
 
         self.ups = nn.ModuleList()  # innermost first
-        for level in reversed(range(levels)):
-            last = level == 0
-            before = widths[level] if level == innermost else 2 * widths[level]
-            after = out_channels if last else widths[level - 1]
-            up = up_conv(
-                before,
-                after,
-                4,
-                upsample=upsample,
-                bias=bias or last,
-                spectral_norm=spectral_norm,
-            )
-            layers = [nn.ReLU(), up]
-            if not last:
-                layers += norm_layers(norm, after)
-            if innermost - level < levels - 5:
-                layers += dropout_layers(dropout)
+        for level in reversed(range(1, levels)):
+            before, after = widths[level] * (1 if level == innermost else 2), widths[level - 1]
+            layers = [nn.ReLU(), make.up_conv(before, after, 4), *make.norms(after)]
+            if dropout and innermost - level < levels - 5:
+                layers.append(nn.Dropout(dropout))
             self.ups.append(nn.Sequential(*layers))
+        self.ups.append(nn.Sequential(nn.ReLU(), make.up_conv(2 * width, out_channels, 4, bias=True)))
         initialise(self, init)
 
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
-        return at_multiple(self._translate, images, self.multiple)
+        return padded(self._translate, images, self.multiple)
 
     def _translate(self, x: Tensor) -> Tensor:
         skips: list[Tensor] = []

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from gantrain.data.loader import View, held_out_batches, training_loader
-from gantrain.data.order import CHUNK, Order
+from gantrain.data.loader import held_out_batches, training_loader
+from gantrain.data.order import MIXED, WINDOW, Order
 from gantrain.data.prepare import prepare
 from gantrain.data.shards import Shards
-from gantrain.data.transforms import augment, held_out
+from gantrain.data.transforms import View
 from gantrain.plan import split
 
 VIEW = View(("left", "right"), frozenset(), (16, 16), (20, 20), flip=True, jitter=0.3)
@@ -37,7 +37,7 @@ def stream(folder: Path, ranks: int, workers: int, start: int, stop: int, view: 
         training_loader(
             shards,
             view,
-            seed=3,
+            order=Order([13], 3),
             start=start,
             stop=stop,
             batch_size=6,
@@ -51,32 +51,92 @@ def stream(folder: Path, ranks: int, workers: int, start: int, stop: int, view: 
         yield fields, sum((share.positions for share in shares), ())
 
 
-@pytest.mark.parametrize("samples", [1, 7, CHUNK, 5 * CHUNK + 3, 40 * CHUNK + 1])
-def test_every_epoch_has_every_sample_once(samples: int) -> None:
-    order = Order(samples, seed=1)
+SHARDS = {"one sample": [1], "one shard": [7], "few": [3, 1, 8], "many small": [40, 50] * 100, "many large": [400] * 40}
+
+
+@pytest.mark.parametrize("name", SHARDS)
+def test_every_epoch_has_every_sample_once(name: str) -> None:
+    counts = SHARDS[name]
+    samples = sum(counts)
+    order = Order(counts, seed=1)
     epochs = [[order[e * samples + i] for i in range(samples)] for e in range(3)]
     for epoch in epochs:
         assert sorted(epoch) == list(range(samples))
     if samples > 2:
         assert epochs[0] != epochs[1] != epochs[2]
-    assert [Order(samples, seed=1)[i] for i in range(samples)] == epochs[0]
+    assert [Order(counts, seed=1)[i] for i in range(samples)] == epochs[0]
 
 
 def test_seeds_give_other_orders() -> None:
-    a, b = ([Order(100, seed)[i] for i in range(100)] for seed in (1, 2))
+    a, b = ([Order([100], seed)[i] for i in range(100)] for seed in (1, 2))
     assert a != b
 
 
-def test_a_large_set_is_read_from_few_places_at_a_time() -> None:
-    order = Order(100 * CHUNK, seed=0)
-    window = {order[i] // CHUNK for i in range(16 * CHUNK)}
-    assert len(window) == 16
+@pytest.mark.parametrize("partitions", [1, 4])
+@pytest.mark.parametrize(("size", "shards"), [(400, 16), (64, 64), (4, 100)])
+def test_a_shard_is_needed_for_one_stretch_of_an_epoch(size: int, shards: int, partitions: int) -> None:
+    """A window has enough shards and samples to mix, and says which: all that a cache must hold."""
+    order = Order([size] * 100, 0, partitions)
+    length = 100 * size // partitions
+    for part in range(partitions):
+        position, seen = part, []
+        while position // partitions < length:
+            named, mixed, behind = order.window(position)
+            found = {order[k] // size for k in range(position, behind, partitions)}
+            assert found == set(named)
+            assert {i // size for i in mixed.tolist()} == found
+            assert not found & set(seen), "a shard came back"
+            assert order.window(behind - partitions)[::2] == (named, behind)
+            seen += named
+            position = behind
+            if len(seen) < 100 // partitions:
+                assert len(named) == shards // partitions
+        assert sorted(seen) == sorted(order.parts[part])
+    assert order.two_windows([10] * 100, range(partitions)) == min(100, 2 * shards) * 10
+
+
+@pytest.mark.parametrize("partitions", [2, 3, 7])
+def test_partitions_share_the_shards_evenly_and_each_has_its_samples_once(partitions: int) -> None:
+    counts = [9, 30, 11, 10, 10, 12, 10, 10, 8, 10, 10, 10]
+    order = Order(counts, 5, partitions)
+    assert sorted(s for part in order.parts for s in part) == list(range(12))
+    sizes = [sum(counts[s] for s in part) for part in order.parts]
+    assert max(sizes) - min(sizes) <= 30
+    everything = []
+    for part, size in enumerate(sizes):
+        stream = [order[part + partitions * i] for i in range(2 * size)]
+        assert sorted(stream[:size]) == sorted(stream[size:])
+        assert stream[:size] != stream[size:]
+        everything += stream[:size]
+    assert sorted(everything) == list(range(140))
+
+
+def test_one_partition_is_the_plain_stream() -> None:
+    assert WINDOW > 1
+    assert MIXED > 1
+    assert Order([5, 6, 7], 1, 1).parts == [[2, 1, 0]]
+    sequence = [Order([5, 6, 7], 1, 1)[i] for i in range(40)]
+    assert sequence == [Order([5, 6, 7], 1)[i] for i in range(40)]
+
+
+@pytest.mark.parametrize(("ranks", "partitions"), [(1, 4), (2, 4), (4, 4), (2, 6)])
+def test_slots_are_dealt_by_partition(ranks: int, partitions: int) -> None:
+    parts = split(12, ranks, None, partitions)
+    slots = [parts.slots(rank) for rank in range(ranks)]
+    assert sorted(slot for own in slots for slot in own) == list(range(12))
+    for rank, own in enumerate(slots):
+        assert len(own) == parts.local
+        assert {slot % partitions for slot in own} == set(parts.partitions_of(rank))
+
+
+@pytest.mark.parametrize(("ranks", "partitions"), [(1, 5), (2, 3), (3, 4)])
+def test_partitions_that_do_not_divide_are_refused(ranks: int, partitions: int) -> None:
+    with pytest.raises(ValueError, match=rf"data\.partitions: found {partitions}.*allowed: 1, "):
+        split(12, ranks, None, partitions)
 
 
 @pytest.mark.parametrize(("ranks", "workers"), [(1, 2), (2, 0), (3, 1), (6, 0)])
-def test_stream_is_the_same_for_any_ranks_and_workers(
-    folder: Path, ranks: int, workers: int
-) -> None:
+def test_stream_is_the_same_for_any_ranks_and_workers(folder: Path, ranks: int, workers: int) -> None:
     expected = list(stream(folder, 1, 0, 0, 30))
     found = list(stream(folder, ranks, workers, 0, 30))
     assert len(expected) == len(found) == 5
@@ -92,7 +152,7 @@ def test_stream_goes_on_from_any_position(folder: Path) -> None:
 
 
 def test_batches_straddle_epochs_and_drop_nothing(folder: Path) -> None:
-    order = Order(13, seed=3)
+    order = Order([13], seed=3)
     positions = [p for _, batch in stream(folder, 1, 0, 0, 78) for p in batch]
     assert positions == list(range(78))
     assert sorted(order[p] for p in positions[13:26]) == list(range(13))
@@ -112,13 +172,11 @@ def damage(folder: Path, copy: Path, sample: int) -> Path:
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_damaged_sample_gives_way_to_the_same_other_one(
-    folder: Path, tmp_path: Path, ranks: int
-) -> None:
+def test_damaged_sample_gives_way_to_the_same_other_one(folder: Path, tmp_path: Path, ranks: int) -> None:
     copy = damage(folder, tmp_path / "copy", 4)
     whole, broken = list(stream(folder, 1, 0, 0, 30)), list(stream(copy, ranks, 0, 0, 30))
     again = list(stream(copy, 1, 0, 0, 30))
-    order = Order(13, seed=3)
+    order = Order([13], seed=3)
     for (a, positions), (b, _), (c, _) in zip(whole, broken, again, strict=True):
         for i, position in enumerate(positions):
             same = torch.equal(a["left"][i], b["left"][i])
@@ -129,7 +187,7 @@ def test_damaged_sample_gives_way_to_the_same_other_one(
 def test_damaged_sample_is_named(folder: Path, tmp_path: Path) -> None:
     shards = Shards.open(damage(folder, tmp_path / "copy", 4))
     loader = training_loader(
-        shards, VIEW, seed=3, start=0, stop=13, batch_size=13, slots=range(13), workers=0
+        shards, VIEW, order=Order([13], 3), start=0, stop=13, batch_size=13, slots=range(13), workers=0
     )
     (batch,) = loader
     (text,) = set(batch.damaged)  # a substitute may be the damaged one again
@@ -144,29 +202,22 @@ def test_augmentation_is_one_draw_for_all_fields() -> None:
     image = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
     ids = (image[..., :1] // 16).astype(np.uint8)
     for seed in range(8):
-        out = augment(
-            {"image": image, "label": ids},
-            frozenset({"label"}),
-            (16, 24),
-            None,
-            True,
-            0.0,
-            np.random.default_rng(seed),
-        )
+        view = View(("image", "label"), frozenset({"label"}), (16, 24), None, flip=True)
+        out = view.augment({"image": image, "label": ids}, np.random.default_rng(seed))
         assert out["image"].shape == (16, 24, 3)
         assert np.array_equal(out["label"], out["image"][..., :1] // 16)
 
 
 def test_labels_are_resized_by_nearest_and_never_jittered() -> None:
     ids = np.random.default_rng(0).choice([3, 200], (33, 47, 1)).astype(np.uint8)
-    random = np.random.default_rng(0)
-    out = augment({"x": ids}, frozenset({"x"}), (16, 16), (20, 20), True, 1.0, random)["x"]
-    assert set(np.unique(out)) <= {3, 200}
-    assert set(np.unique(held_out({"x": ids}, frozenset({"x"}), (9, 9), (20, 20))["x"])) <= {3, 200}
+    view = View(("x",), frozenset({"x"}), (16, 16), (20, 20), flip=True, jitter=1.0)
+    for out in (view.augment({"x": ids}, np.random.default_rng(0)), view.held_out({"x": ids})):
+        assert out["x"].shape == (16, 16, 1)
+        assert set(np.unique(out["x"])) <= {3, 200}
 
 
 def test_held_out_takes_the_centre_or_the_whole() -> None:
     image = np.arange(10 * 12).reshape(10, 12, 1).astype(np.uint8)
-    centre = held_out({"x": image}, frozenset(), (4, 4), None)["x"]
+    centre = View(("x",), frozenset(), (4, 4), None).held_out({"x": image})["x"]
     assert np.array_equal(centre, image[3:7, 4:8])
-    assert held_out({"x": image}, frozenset(), (4, 4), (8, 8))["x"].shape == (4, 4, 1)
+    assert View(("x",), frozenset(), (4, 4), (8, 8)).held_out({"x": image})["x"].shape == (4, 4, 1)

@@ -65,9 +65,7 @@ def test_multiply_adds(gmacs, build, shape):
     network = on_meta(build).eval()
     with FlopCounterMode(display=False) as counter:
         network(torch.empty(1, *shape, device=META))
-    assert counter.get_total_flops() / 2e9 == pytest.approx(
-        gmacs, abs=0.051 if gmacs > 99 else 0.0051
-    )
+    assert counter.get_total_flops() / 2e9 == pytest.approx(gmacs, abs=0.051 if gmacs > 99 else 0.0051)
 
 
 def logits_sizes(build, channels, height, width):

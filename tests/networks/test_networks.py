@@ -140,10 +140,7 @@ def test_options(name):
     assert len(sizes) > 1  # the options did something
 
 
-TYPOS = [
-    *itertools.product(NETWORKS, ["norm", "init"]),
-    *itertools.product(GENERATORS, ["upsample"]),
-]
+TYPOS = [*itertools.product(NETWORKS, ["norm", "init"]), *itertools.product(GENERATORS, ["upsample"])]
 
 
 @pytest.mark.parametrize(("name", "option"), TYPOS)

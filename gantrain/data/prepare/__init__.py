@@ -1,9 +1,7 @@
 """Folders of images to data sets: checked, packed, reported. `LAYOUTS` says which are known."""
 
 import hashlib
-import os
 from collections.abc import Collection
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,20 +9,20 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from gantrain.data.decode import Array, encode
-from gantrain.data.prepare import cityscapes
-from gantrain.data.prepare.check import SMALLEST, Size, agree, check, describe, in_order, load
-from gantrain.data.prepare.layouts import FOLDERS, IMAGES, PAIRS, Candidate, Parts, images_in
-from gantrain.data.prepare.report import Report, sheet
-from gantrain.data.shard_writer import Packed, locked, refuse_existing, write_shards
+from gantrain.data.decode import encode, lossless
+from gantrain.data.prepare import cityscapes, layouts
+from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
+from gantrain.data.prepare.layouts import Files, Parts
+from gantrain.data.prepare.report import Report, preview
+from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 
-__all__ = ["HOW_TO", "LAYOUTS", "Report", "pack_once", "prepare"]
+__all__ = ["HOW_TO", "LAYOUTS", "Report", "asked", "pack_once", "prepare"]
 
-LAYOUTS = {
-    "pairs": PAIRS,
-    "folders": FOLDERS,
-    "images": IMAGES,
-    "cityscapes": cityscapes.CITYSCAPES,
+LAYOUTS: dict[str, layouts.Layout] = {
+    "pairs": layouts.pairs,
+    "folders": layouts.folders,
+    "images": layouts.images,
+    "cityscapes": cityscapes.cityscapes,
 }
 # Where to get a recipe's data, in half a sentence with {out} and {split}; by the recipe's name.
 HOW_TO: dict[str, str] = {"cityscapes": cityscapes.HOW_TO}
@@ -41,7 +39,7 @@ def prepare(
     split: str = "train",
     labels: Collection[str] = (),
     classes: int | None = None,
-    resize: Size | None = None,
+    resize: tuple[int, int] | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> Report:
@@ -55,29 +53,33 @@ def prepare(
     anything a user can mend; then nothing is left behind.
     """
     source, out = Path(source).expanduser().absolute(), Path(out).expanduser().absolute()
-    workers = workers or min(16, os.cpu_count() or 1)
-    _check_request(source, out, classes, resize)
-    layout = layout or _recognise(source)
+    if not source.is_dir():
+        what = "is a file, not a folder" if source.exists() else "does not exist; check the path"
+        raise ValueError(f"{source} {what}")
+    refuse_existing(out)
+    layout = layout or layouts.recognise(source)
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    found = LAYOUTS[layout].find(source, split)
-    parts = _with_labels(found.fields, labels, classes)
-
-    console = Console(stderr=True)
-    hidden = not (progress and console.is_terminal)
-    shown = partial(track, console=console, disable=hidden, transient=True)
-    results = in_order(lambda sample: check(sample, parts, resize), found.samples, workers)
-    good, bad = agree(list(shown(results, "checking", len(found.samples))), parts)
-    if not good:
-        raise ValueError(f"{source}: none of {len(bad)} samples is usable; the first: {bad[0]}")
-    fields = describe(good, parts, classes)
-    report = Report(out, layout, len(good), fields, found.unmatched, bad)
-    spread = [one.sample for one in good[:: -(-len(good) // _SHOWN)]]
+    parts = asked(LAYOUTS[layout](source, split), labels, classes, resize)
+    samples, unmatched = layouts.match(source, parts)
+    if not samples:
+        wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
+        first = f" ({unmatched[0]})" if unmatched else ""
+        advice = HOW_TO.get(layout, "prepare unpaired images folder by folder with --as images")
+        advice = advice.format(out=out, split=split)
+        raise ValueError(f"{source}: found no images like {wanted}{first}; {advice}")
+    stderr = Console(stderr=True)
+    shown = partial(track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True)
+    looks = in_order(lambda files: look(files, parts), samples.values(), workers)
+    looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
+    good, bad, fields = agree(dict(looked), samples, parts)
+    report = Report(out, layout, len(good), fields, unmatched, bad)
+    spread = good[:: -(-len(good) // _SHOWN)]
     extras = {
-        "report.txt": "\n".join([*report.lines(whole=True), ""]).encode(),
-        "preview.png": sheet([load(sample, parts, resize) for sample in spread], fields),
+        "report.txt": report.whole(),
+        "preview.png": preview([load(samples[key], parts) for key in spread], fields),
     }
-    packed = in_order(lambda one: _pack(one.sample, parts, resize), good, workers)
+    packed = in_order(lambda key: _pack(key, samples[key], parts), good, workers)
     try:
         write_shards(shown(packed, "packing", len(good)), out, fields, extras=extras)
     except OSError as error:
@@ -86,97 +88,54 @@ def prepare(
 
 
 def pack_once(
-    folder: str | Path,
-    cache: str | Path,
-    *,
-    labels: Collection[str] = (),
-    classes: int | None = None,
+    folder: str | Path, cache: str | Path, *, labels: Collection[str] = (), classes: int | None = None
 ) -> Path:
     """The data set packed from `folder`, made below `cache` unless it is there already.
 
     A changed folder (names, sizes, times of its files) or other options make another data set.
     Processes may race: one packs, the others wait for it. Raises what `prepare` raises.
     """
-    folder, cache = Path(folder).expanduser().resolve(), Path(cache).expanduser().absolute()
+    folder, cache = Path(folder).resolve(), Path(cache).absolute()
     if not folder.is_dir():
         raise ValueError(f"no folder {folder}; check the path")
     told = [f"{folder}\n{(_CACHE_VERSION, sorted(labels), classes)}"]
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            status = file.stat()
-            told.append(f"{file.relative_to(folder)}\n{status.st_size} {status.st_mtime_ns}")
+    for file in sorted(f for f in folder.rglob("*") if f.is_file()):
+        status = file.stat()
+        told.append(f"{file.relative_to(folder)}\n{status.st_size} {status.st_mtime_ns}")
     digest = hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()
     target = cache / f"{folder.name}-{digest[:16]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with locked(cache / f".{target.name}.packing", wait=True):
-        if not (target / "index.json").is_file():
+    with once(target) as missing:
+        if missing:
             prepare(folder, target, labels=labels, classes=classes)
     return target
 
 
-def _check_request(source: Path, out: Path, classes: int | None, resize: Size | None) -> None:
-    if not source.is_dir():
-        what = "is a file, not a folder" if source.exists() else "does not exist; check the path"
-        raise ValueError(f"{source} {what}")
-    refuse_existing(out)
-    parent = next(folder for folder in out.parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{out} cannot be made: {parent} is not a folder that you can write to")
+def asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tuple[int, int] | None = None) -> Parts:
+    """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
-        raise ValueError(
-            f"--resize {resize[0]}x{resize[1]} (height x width) is too small, the smallest is "
-            f"{SMALLEST}x{SMALLEST}"
-        )
+        found = f"{resize[0]}x{resize[1]} (height x width)"
+        raise ValueError(f"--resize {found} is too small, the smallest is {SMALLEST}x{SMALLEST}")
     if classes is not None and not 2 <= classes <= 65536:
         raise ValueError(f"--classes {classes}: give a number in 2..65536")
-
-
-def _recognise(source: Path) -> str:
-    names = [name for name, layout in LAYOUTS.items() if layout.recognise(source)]
-    if len(names) == 1:
-        return names[0]
-    if names:
-        raise ValueError(f"{source} could be {' or '.join(names)}; say which with --as")
-    if images_in(source)[0]:
-        raise ValueError(
-            f"{source} could hold side-by-side pairs or single images, since the widths are not "
-            "twice the heights; say which with --as pairs or --as images"
-        )
-    inside = ", ".join(sorted(f.name for f in source.iterdir())[:8]) or "nothing"
-    raise ValueError(
-        f"{source} holds neither images nor two or more folders of images (found: {inside}); name "
-        f"the folder that does, or its layout with --as ({', '.join(LAYOUTS)})"
-    )
-
-
-def _with_labels(fields: Parts, labels: Collection[str], classes: int | None) -> Parts:
-    """The same with the named fields as labels."""
-    whole = [name for name, part in fields.items() if part.half is None]
-    for name in labels:
-        if name not in whole:
-            raise ValueError(
-                f"--labels {name}: not a field that can hold class ids; found are "
-                f"{', '.join(whole) or 'side-by-side images only, ids need a folder of their own'}"
-            )
-    fields = fields | {name: replace(fields[name], kind="label") for name in labels}
-    if classes is not None and all(part.kind == "image" for part in fields.values()):
+    whole = [name for name, part in parts.items() if part.half is None]
+    if odd := sorted(set(labels) - set(whole)):
+        found = ", ".join(whole) or "side-by-side images only, ids need a folder of their own"
+        raise ValueError(f"--labels {odd[0]}: not a field that can hold class ids; found are {found}")
+    parts = parts | {name: parts[name]._replace(kind="label") for name in labels}
+    if classes is not None and all(part.kind == "image" for part in parts.values()):
         raise ValueError(f"--classes {classes}: no field holds class ids; name one with --labels")
-    return fields
+    return {n: part._replace(classes=classes or part.classes, size=resize) for n, part in parts.items()}
 
 
-def _pack(sample: Candidate, fields: Parts, resize: Size | None) -> Packed:
-    original = {member: file.read_bytes() for member, file in sample.files.items()}
-    if resize is None:
-        endings = {member: file.suffix.lower()[1:] for member, file in sample.files.items()}
-        return Packed(sample.key, {m: (endings[m], data) for m, data in original.items()})
-    arrays: dict[str, list[Array]] = {}
-    for name, array in load(sample, fields, resize).items():  # halves apart: no bleeding
-        arrays.setdefault(fields[name].member, []).append(array)
-    members = {}
-    for member, halves in arrays.items():
-        array = np.concatenate(halves, axis=1)
-        fits_png = array.shape[2] <= {"uint8": 4, "uint16": 1}.get(array.dtype.name, 0)
-        ending = "png" if fits_png else "npy"
-        ending = "jpg" if original[member].startswith(b"\xff\xd8") else ending
+def _pack(key: str, files: Files, parts: Parts) -> Packed:
+    if not any(part.size for part in parts.values()):
+        kept = {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items()}
+        return Packed(key, kept)
+    arrays, members = load(files, parts), {}
+    for member, file in files.items():
+        # Halves were resized apart: no bleeding.
+        array = np.concatenate([arrays[name] for name, part in parts.items() if part.member == member], axis=1)
+        lossy = file.read_bytes().startswith(b"\xff\xd8")
+        ending = "jpg" if lossy else lossless(array.shape[2], array.dtype.name)
         members[member] = (ending, encode(array, ending))
-    return Packed(sample.key, members)
+    return Packed(key, members)

@@ -1,168 +1,132 @@
-"""How folders of images are laid out: which files make a sample, and which fields it has."""
+"""How images lie in folders. A layout is a function (folder, split) -> the fields' `Part`s."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from PIL import Image
 
-from gantrain.data.decode import EXTENSIONS, FORMATS, Kind
+from gantrain.data.decode import EXTENSIONS, FORMATS, Colour, Kind
+from gantrain.data.index import NAME
 
 _PROBED = 8  # images whose proportions tell side-by-side pairs
+_SPLITS = {"train", "val", "valid", "validation", "test"}
 
 
-@dataclass(frozen=True)
-class Part:
-    """A field as a layout knows it before any file is read."""
+class Part(NamedTuple):
+    """A field before any file is read.
+
+    files: a pattern below the folder; what its last `*` stands for is the sample's key. classes:
+    None for the highest id + 1. size: (height, width) in pixels to resize to.
+    """
 
     member: str
+    files: str = "*"
     half: Literal[0, 1] | None = None
     kind: Kind = "image"
     classes: int | None = None
-    palette: list[tuple[int, int, int]] | None = None
+    palette: tuple[Colour, ...] = ()
+    size: tuple[int, int] | None = None
 
 
 Parts = dict[str, Part]  # by field
+Files = dict[str, Path]  # of one sample, by member
+Layout = Callable[[Path, str], Parts]
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A sample to be: its key, and its file by member."""
-
-    key: str
-    files: dict[str, Path]
+def pairs(source: Path, split: str) -> Parts:
+    """One folder of images, each two halves side by side."""
+    return {"left": Part("pair", half=0), "right": Part("pair", half=1)}
 
 
-@dataclass(frozen=True)
-class Found:
-    """Fields by name, samples in their order, and one line for each file that is left over."""
-
-    fields: Parts
-    samples: list[Candidate]
-    unmatched: list[str] = field(default_factory=list)
+def images(source: Path, split: str) -> Parts:
+    """One folder of single images."""
+    return {"image": Part("image")}
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A way to lay out folders. `find(source, split)` raises ValueError where nothing is found."""
-
-    about: str
-    recognise: Callable[[Path], bool]
-    find: Callable[[Path, str], Found]
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """Sorting key in which 2 comes before 10."""
-    parts = re.split(r"(\d+)", name)
-    return [int(p) if i % 2 else p for i, p in enumerate(parts)], name
-
-
-def key_of(stem: str) -> str:
-    """A WebDataset key: dots would end it, and paths have no business in a tar."""
-    return re.sub(r"[./\\\s]", "_", stem).lstrip("_") or "_"
+def folders(source: Path, split: str) -> Parts:
+    """Folders of images with the same names, a field each; or trainA and trainB, by `split`."""
+    if all((source / f"{split}{letter}").is_dir() for letter in "AB"):
+        return {letter: Part(letter, f"{split}{letter}/*") for letter in "AB"}
+    names = [folder.name for folder in sorted(source.iterdir()) if _images_in(folder)]
+    found = ", ".join(names) or "none"
+    if len(names) < 2:
+        raise ValueError(f"{source}: two or more folders of images are needed, found {found}")
+    if set(names) <= _SPLITS:
+        raise ValueError(f"{source}: {found} are splits, not fields; prepare each by itself")
+    if odd := [name for name in names if not NAME.fullmatch(name)]:
+        reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
+        raise ValueError(f"{source / odd[0]}: {reason}")
+    return {name: Part(name, f"{name}/*") for name in names}
 
 
-def images_in(folder: Path) -> tuple[list[Path], list[str]]:
-    """The readable images directly in a folder, sorted, and a line for each other file."""
-    files = [f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".")]
-    files.sort(key=lambda f: natural(f.name))
-    images = [f for f in files if f.suffix.lower()[1:] in EXTENSIONS]
-    others = sorted(set(files) - set(images))
-    return images, [f"{f}: not one of {', '.join(EXTENSIONS)}" for f in others]
+def recognise(source: Path) -> str:
+    """The name of the layout that `source` seems to have; raises ValueError where it isn't sure."""
+    if all((source / folder).is_dir() for folder in ("leftImg8bit", "gtFine")):
+        return "cityscapes"
+    found, inside = _images_in(source), sorted(source.iterdir())
+    paired = bool(found) and all(_twice_as_wide(file) for file in found[:_PROBED])
+    several = sum(bool(_images_in(folder)) for folder in inside) > 1
+    if paired and several:
+        raise ValueError(f"{source} could be pairs or folders; say which with --as")
+    if paired or several:
+        return "pairs" if paired else "folders"
+    if found:  # halving single images wrongly would go unnoticed
+        raise ValueError(
+            f"{source} could hold side-by-side pairs or single images, since the widths are not "
+            "twice the heights; say which with --as pairs or --as images"
+        )
+    listed = ", ".join(f.name for f in inside[:8]) or "nothing"
+    raise ValueError(
+        f"{source} holds neither images nor two or more folders of images (found: {listed}); name "
+        "the folder that does, or its layout with --as"
+    )
 
 
-def match(folders: Mapping[str, Iterable[tuple[str, Path]]]) -> tuple[list[Candidate], list[str]]:
-    """Samples of the (stem, file) pairs that every member has; a line for each of the others."""
-    by_key: dict[str, dict[str, Path]] = {}
+def match(source: Path, parts: Parts) -> tuple[dict[str, Files], list[str]]:
+    """Samples by key, with one file of each member, and a line for each file left over."""
+    patterns = {part.member: part.files for part in parts.values()}
+    found: dict[str, Files] = {}
     unmatched = []
-    for member, files in folders.items():
-        for stem, file in files:
-            sample = by_key.setdefault(key_of(stem), {})
-            if member in sample:
+    for member, pattern in patterns.items():
+        ending = pattern.rpartition("*")[2]
+        for file in sorted(source.glob(pattern)):
+            if file.name.startswith(".") or not file.is_file():
+                continue
+            if file.suffix.lower()[1:] not in EXTENSIONS:
+                unmatched.append(f"{file}: not one of {', '.join(EXTENSIONS)}")
+                continue
+            stem = file.name.removesuffix(ending or file.suffix)
+            # Dots would end a WebDataset key, and paths have no business in a tar.
+            sample = found.setdefault(re.sub(r"[.\\\s]", "_", stem).lstrip("_") or "_", {})
+            if sample.setdefault(member, file) != file:
                 unmatched.append(f"{file}: has the same name as {sample[member].name}")
-            else:
-                sample[member] = file
-    samples = []
-    for key, found in sorted(by_key.items(), key=lambda item: natural(item[0])):
-        missing = [member for member in folders if member not in found]
-        if missing:
-            unmatched += [f"{file}: no {' and no '.join(missing)}" for file in found.values()]
+    samples = {}
+    for key in sorted(found, key=_natural):
+        if missing := [member for member in patterns if member not in found[key]]:
+            lacks = " and ".join(f"no {member}" for member in missing)
+            unmatched += [f"{file}: {lacks}" for file in found[key].values()]
         else:
-            samples.append(Candidate(key, found))
+            samples[key] = found[key]
     return samples, unmatched
 
 
-def _single(member: str, fields: Parts) -> Callable[[Path, str], Found]:
-    def find(source: Path, split: str) -> Found:
-        images, others = images_in(source)
-        if not images:
-            raise ValueError(f"{source} holds no images ({', '.join(EXTENSIONS)}) itself")
-        samples, unmatched = match({member: [(f.stem, f) for f in images]})
-        return Found(fields, samples, others + unmatched)
-
-    return find
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Sorting key in which 2 comes before 10."""
+    return [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name)], name
 
 
-def _side_by_side(source: Path) -> bool:
-    doubles = []
-    for file in images_in(source)[0][:_PROBED]:
-        try:
-            with Image.open(file, formats=FORMATS) as image:
-                doubles.append(image.width == 2 * image.height)
-        except OSError:  # found and listed when every file is checked
-            doubles.append(True)
-    return bool(doubles) and all(doubles)
+def _images_in(folder: Path) -> list[Path]:
+    """The images directly in a folder, sorted; of a file or a hidden folder none."""
+    if folder.name.startswith(".") or not folder.is_dir():
+        return []
+    return sorted(f for f in folder.glob("[!.]*") if f.suffix.lower()[1:] in EXTENSIONS)
 
 
-def _folders_in(source: Path, split: str) -> dict[str, Path]:
-    """Folders of images by field."""
-    ours = {letter: source / f"{split}{letter}" for letter in "AB"}
-    if all(folder.is_dir() for folder in ours.values()):  # trainA, trainB, testA, testB
-        return ours
-    inside = sorted(f for f in source.iterdir() if f.is_dir() and not f.name.startswith("."))
-    return {folder.name: folder for folder in inside if images_in(folder)[0]}
-
-
-def _find_folders(source: Path, split: str) -> Found:
-    folders = _folders_in(source, split)
-    names = ", ".join(folders) or "none"
-    if len(folders) < 2:
-        raise ValueError(f"{source}: two or more folders of images are needed, found {names}")
-    if set(folders) <= {"train", "val", "valid", "validation", "test"}:
-        raise ValueError(f"{source}: {names} are splits, not fields; prepare each by itself")
-    listed, others = {}, []
-    for name, folder in folders.items():
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-            raise ValueError(
-                f"{folder}: a folder's name becomes a field's; rename it to letters, digits, "
-                "'_' and '-'"
-            )
-        files, lines = images_in(folder)
-        listed[name] = [(f.stem, f) for f in files]
-        others += lines
-    samples, unmatched = match(listed)
-    if not samples:
-        raise ValueError(
-            f"{source}: no file name is in all of {names}, so nothing matches; for unpaired images "
-            "prepare each folder by itself with --as images"
-        )
-    return Found({name: Part(name) for name in folders}, samples, others + unmatched)
-
-
-PAIRS = Layout(
-    "one folder of images, each two halves side by side (fields: left, right)",
-    _side_by_side,
-    _single("pair", {"left": Part("pair", 0), "right": Part("pair", 1)}),
-)
-IMAGES = Layout(
-    "one folder of single images (field: image)",
-    lambda source: False,  # told from pairs by the user only: halving wrongly would go unnoticed
-    _single("image", {"image": Part("image")}),
-)
-FOLDERS = Layout(
-    "two or more folders of images with the same names (fields: the folders' names)",
-    lambda source: len(_folders_in(source, "train")) > 1,
-    _find_folders,
-)
+def _twice_as_wide(file: Path) -> bool:
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            return image.width == 2 * image.height
+    except OSError:  # found and listed when every file is checked
+        return True

@@ -1,18 +1,15 @@
 """What `prepare` says and shows: a few lines, and a sheet of samples."""
 
-import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from gantrain.data.decode import Array, palette
+from gantrain.data.decode import Array, encode, resize
 from gantrain.data.shards import Field
+from gantrain.images import sheet
 
-_NAMED = 10  # files named in the short form
 _TALL = 160  # pixels of a picture on the sheet
-_GAP = 4
 
 
 @dataclass(frozen=True)
@@ -23,51 +20,43 @@ class Report:
     layout: str
     samples: int
     fields: dict[str, Field]
-    unmatched: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
+    unmatched: list[str]
+    unreadable: list[str]
 
-    def lines(self, whole: bool = False) -> list[str]:
-        """For people; names ten left-over files of each sort, or all with `whole`."""
+    def whole(self) -> bytes:
+        """The content of report.txt: every left-over file."""
+        return "\n".join([*self.lines(None), ""]).encode()
+
+    def lines(self, most: int | None = 10) -> list[str]:
+        """For people; names so many left-over files of each sort, or all (None)."""
         lines = [f"{self.samples} samples ({self.layout}) in {self.folder}"]
         for name, one in self.fields.items():
-            low, high = ("x".join(map(str, size)) for size in (one.min_size, one.max_size))
-            size = low if low == high else f"{low} to {high}"
+            size = " to ".join(dict.fromkeys(f"{height}x{width}" for height, width in (one.min_size, one.max_size)))
             what = f"{one.classes} classes" if one.classes else f"{one.channels} channels"
             lines.append(f"  {name}: {one.kind}, {what}, {one.dtype}, height x width {size}")
         for what, names in (("unmatched", self.unmatched), ("left out", self.unreadable)):
-            if names:
-                lines.append(f"{len(names)} {what}:")
-                lines += [f"  {name}" for name in (names if whole else names[:_NAMED])]
-                if not whole and len(names) > _NAMED:
-                    lines.append(f"  ... and {len(names) - _NAMED} more, all in report.txt")
+            named = names[:most]
+            lines += [f"{len(names)} {what}:"] * bool(names) + [f"  {name}" for name in named]
+            if len(names) > len(named):
+                lines.append(f"  ... and {len(names) - len(named)} more, all in report.txt")
         return lines
 
 
-def sheet(samples: list[dict[str, Array]], fields: dict[str, Field]) -> bytes:
+def preview(samples: list[dict[str, Array]], fields: dict[str, Field]) -> bytes:
     """A PNG with one row for each sample (HWC arrays by field), its fields side by side."""
-    rows = [[_picture(sample[name], one) for name, one in fields.items()] for sample in samples]
-    width = max(sum(picture.width + _GAP for picture in row) for row in rows) + _GAP
-    page = Image.new("RGB", (width, len(rows) * (_TALL + _GAP) + _GAP), "white")
-    for i, row in enumerate(rows):
-        x = _GAP
-        for picture in row:
-            page.paste(picture, (x, _GAP + i * (_TALL + _GAP)))
-            x += picture.width + _GAP
-    stream = io.BytesIO()
-    page.save(stream, "PNG")
-    return stream.getvalue()
+    height, width = next(iter(fields.values())).max_size
+    size = _TALL, max(1, round(_TALL * width / height))  # others are stretched to it
+    columns = [
+        np.stack([_viewable(resize(sample[name], *size, field.kind), field) for sample in samples])
+        for name, field in fields.items()
+    ]
+    return encode(sheet(columns), "png")
 
 
-def _picture(array: Array, one: Field) -> Image.Image:
-    if one.kind == "label":
-        colours = np.array(one.palette or palette(one.classes or 256), np.uint8)
-        array = colours[array[..., 0].astype(int) % len(colours)]
-    elif array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
-    elif array.dtype == np.float32:
-        array = (array * 255).round().astype(np.uint8)
-    array = array[..., :3] if array.shape[2] >= 3 else array[..., :1].repeat(3, axis=2)
-    image = Image.fromarray(np.ascontiguousarray(array))
-    width = max(1, round(image.width * _TALL / image.height))
-    method = Image.Resampling.NEAREST if one.kind == "label" else Image.Resampling.BICUBIC
-    return image.resize((width, _TALL), method)
+def _viewable(array: Array, field: Field) -> Array:
+    """As RGB of 8 bits, HW3."""
+    if field.kind == "label":
+        return np.array(field.palette, np.uint8)[array[..., 0]]
+    top = 1 if array.dtype == np.float32 else np.iinfo(array.dtype).max
+    array = (array * (255 / top)).round().clip(0, 255).astype(np.uint8)
+    return array[..., :3] if array.shape[2] >= 3 else array[..., :1].repeat(3, axis=2)

@@ -1,0 +1,190 @@
+"""`gantrain doctor`: what would fail before it is trained, and what limits the speed."""
+
+import importlib.metadata
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from rich.table import Table
+
+from gantrain import recipe as recipes
+from gantrain.assembly import Assembly, assemble
+from gantrain.console import console
+from gantrain.data.cache import cache
+from gantrain.data.decode import decode_sample
+from gantrain.data.remote import FetchFailed
+from gantrain.data.shards import DamagedSample, Shards
+from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
+from gantrain.plan import memory
+from gantrain.world import World, cores, has_bf16
+
+_PACKAGES = ("torch", "accelerate", "webdataset", "torchmetrics", "deepspeed")
+_SECONDS = 5.0  # that the loader and the step are measured for
+_GIB = 2**30
+
+
+class Findings:
+    """Rows of the report; `failed` once something would fail in training."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str]] = []
+        self.failed = False
+
+    def add(self, name: str, text: str, state: str = "ok") -> None:
+        self.rows.append((name, state, text))
+        self.failed |= state == "fails"
+
+    @contextmanager
+    def catching(self, name: str) -> Iterator[None]:
+        """What would stop a run is a row for each of its lines."""
+        try:
+            yield
+        except (ValueError, OSError, FetchFailed, DamagedSample, torch.OutOfMemoryError) as e:
+            for line in str(e).splitlines():
+                self.add(name, line, "fails")
+
+    def table(self) -> Table:
+        table = Table(box=None, show_header=False)
+        colours = {"ok": "green", "note": "yellow", "fails": "bold red"}
+        for name, state, text in self.rows:
+            table.add_row(name, f"[{colours[state]}]{state}[/]", text.replace("[", "\\["))
+        return table
+
+
+def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
+    """Look at this machine, and at a recipe on it; returns whether it would train.
+
+    Works in one process and in each process of a launcher. verify: read every sample.
+    """
+    found, recipe = Findings(), None
+    if name:
+        with found.catching("recipe"):
+            recipe = agree_with_launcher(recipes.load(name, overrides))
+            found.add("recipe", f"{recipe.name}, {recipe.method['name']}")
+    die_with_launcher()
+    world = World(recipe.device if recipe else "auto", [], ".")
+    _machine(found, world)
+    if recipe:
+        parts = None
+        with found.catching("data"):
+            check_ranks(world, recipe)
+            parts = assemble(recipe, world)
+        if parts:
+            _recipe(found, parts, verify)
+    if world.is_main:
+        console.print(found.table())
+    failed = any(world.gather(found.failed))
+    world.close()
+    return not failed
+
+
+def _machine(found: Findings, world: World) -> None:
+    versions = [f"python {platform.python_version()}"]
+    for package in _PACKAGES:
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{package} is not installed")
+    found.add("versions", ", ".join(versions))
+    if world.device.type == "cuda":
+        gpu = torch.cuda.get_device_properties(world.device)
+        found.add("device", f"{gpu.name}, {gpu.total_memory / _GIB:.0f} GiB")
+    else:
+        found.add("device", f"CPU, {cores()} cores; torch sees no GPU, or was told not to use it")
+    found.add("bf16", "computed by the hardware" if has_bf16(world.device) else "not here: fp32")
+    with found.catching("ranks"):
+        found.add("ranks", "1" if world.size == 1 else _communication(world))
+    for what, folder in (("runs", Path("runs")), ("cache", cache())):
+        free = _free(folder) / _GIB
+        found.add("disk", f"{free:.1f} GiB free for {what}", "ok" if free > 1 else "fails")
+
+
+def _communication(world: World) -> str:
+    """Sums 64 MiB over the ranks; a wrong sum or a hang shows a broken network."""
+    values = torch.ones(2**24, device=world.device)
+    dist.all_reduce(values)  # the first one connects
+    before = time.perf_counter()
+    dist.all_reduce(values)
+    total, seconds = values[0].item(), time.perf_counter() - before
+    if total != world.size**2:
+        raise ValueError(f"launch: a sum over {world.size} ranks is {total}: the network is broken")
+    return f"{world.size} over {dist.get_backend()}, 64 MiB summed in {seconds * 1000:.0f} ms"
+
+
+def _free(folder: Path) -> int:
+    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
+    return shutil.disk_usage(there).free
+
+
+def _recipe(found: Findings, parts: Assembly, verify: bool) -> None:
+    recipe = parts.recipe
+    found.add("data", f"{parts.epoch:,} samples in {parts.train.folder}")
+    found.add("batch", f"{parts.split}, {parts.precision}")
+    mib = memory(parts.method(), recipe.ema.half_life is not None, 0, 1)
+    one = mib["weights"] + mib["optimiser"] + mib["EMA"]
+    kept, free = recipe.checkpoint.keep + recipe.checkpoint.best + 1, _free(Path("runs")) / 2**20
+    text = f"{kept} of {one:,.0f} MiB, {free:,.0f} MiB are free"
+    found.add("checkpoints", text, "ok" if free > kept * one else "fails")
+    if verify:
+        with found.catching("samples"):
+            for key, shards in (("train", parts.train), ("validation", parts.held_out)):
+                if shards:
+                    found.add("samples", f"data.{key}: {_verify(parts, shards)}")
+    with found.catching("speed"):
+        _speeds(found, parts)
+
+
+def _speeds(found: Findings, parts: Assembly) -> None:
+    endless = parts.recipe.batch_size * 10**6
+    loader = _speed(parts, iter(parts.loader(0, endless, parts.workers())).__next__)
+    step = _step_speed(parts)
+    found.add("loader alone", f"{loader:,.1f} images/s with {parts.workers()} workers a rank")
+    found.add("step alone", f"{step:,.1f} images/s")
+    ratio = loader / step
+    if ratio < 1:
+        advice = "more data.workers, or `gantrain prepare --resize`"
+        found.add("limit", f"the loader, {ratio:.2f}x of what the step takes; {advice}", "note")
+    else:
+        found.add("limit", f"the step; the loader has {ratio:.1f}x of what it takes")
+
+
+def _verify(parts: Assembly, shards: Shards) -> str:
+    """Reads and decodes each sample on one rank; raises ValueError past the recipe's limit."""
+    damaged = []
+    for i in range(parts.world.rank, len(shards), parts.world.size):
+        try:
+            decode_sample(shards, i, shards.fields)
+        except DamagedSample as e:
+            damaged.append(str(e))
+    damaged = [text for texts in parts.world.gather(damaged) for text in texts]
+    text = f"{len(damaged)} of {len(shards):,} damaged" + "".join(f"; {d}" for d in damaged[:5])
+    if len(damaged) > parts.recipe.data.max_bad_fraction * len(shards):
+        raise ValueError(f"{text}; copy or prepare the data again")
+    return text
+
+
+def _step_speed(parts: Assembly) -> float:
+    """Of the real step on the first batch, over and over; its networks are thrown away."""
+    engine, raw = parts.engine(), next(iter(parts.loader(0, parts.recipe.batch_size, workers=0)))
+    rates = dict.fromkeys(parts.settings, 0.0)
+
+    def step() -> None:
+        engine.step(*parts.micro_batches(raw, 0), rates)
+        engine.read_nonfinite()  # waits for the device
+
+    return _speed(parts, step)
+
+
+def _speed(parts: Assembly, work: Callable[[], object]) -> float:
+    """Images per second over all ranks, which do it equally often."""
+    work()  # starts processes, compiles, allocates
+    before, count = time.perf_counter(), 0
+    while max(parts.world.gather(time.perf_counter() - before)) < _SECONDS:
+        work()
+        count += 1
+    return count * parts.recipe.batch_size / (time.perf_counter() - before)

@@ -1,0 +1,155 @@
+"""What a launcher says beyond the ranks, and whether it started what the user asked for."""
+
+import ctypes
+import hashlib
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gantrain import zero
+from gantrain.recipe import Recipe, differences, from_dict
+from gantrain.world import World
+
+_PR_SET_PDEATHSIG = 1
+
+
+def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> Recipe:
+    """The recipe with what `accelerate launch` or its config sets beyond the world.
+
+    The launcher's own defaults (no mixed precision, no accumulation, no compilation) count as
+    unsaid. Raises ValueError where recipe and launcher disagree, or for what gantrain can't do.
+    """
+    content, problems = recipe.dump(), []
+
+    def take(key: str, said: Any, unsaid: Any) -> None:
+        if content[key] not in (unsaid, said):
+            problems.append(
+                f"{key}: the recipe says {content[key]}, accelerate's configuration {said}; remove one of them"
+            )
+        content[key] = said
+
+    if env.get("ACCELERATE_USE_CPU", "false").lower() == "true":
+        take("device", "cpu", "auto")
+    precision = env.get("ACCELERATE_MIXED_PRECISION", "no")
+    if precision == "bf16":
+        take("precision", "bf16", "auto")
+    elif precision != "no":
+        problems.append(
+            f"precision: accelerate's configuration says {precision}, allowed: bf16 or no; change mixed_precision"
+        )
+    steps = env.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    accumulation = int(steps) if steps.isdecimal() else 0
+    if accumulation < 1:
+        problems.append(
+            f"micro_batch_size: accelerate's configuration says {steps} accumulation steps, "
+            "allowed: a whole number (at least 1); change gradient_accumulation_steps"
+        )
+    elif accumulation > 1:
+        world = int(env.get("WORLD_SIZE", "1"))
+        if recipe.batch_size % (world * accumulation):
+            problems.append(
+                f"batch_size: found {recipe.batch_size}, {world} ranks x {accumulation} "
+                f"accumulation need a multiple of {world * accumulation}"
+            )
+        else:
+            take("micro_batch_size", recipe.batch_size // (world * accumulation), None)
+    backend = env.get("ACCELERATE_DYNAMO_BACKEND", "no").lower()
+    if backend == "inductor":
+        take("compile", True, False)
+    elif backend != "no":
+        problems.append(
+            f"compile: accelerate's dynamo backend is {backend}, allowed: inductor or no; change dynamo_backend"
+        )
+    for engine in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):
+        if env.get(f"ACCELERATE_USE_{engine}", "false").lower() not in ("true", "1"):
+            continue
+        if engine != "DEEPSPEED":
+            problems.append(
+                f"launch: accelerate's configuration asks for {engine}; gantrain trains with "
+                "torch's DDP or DeepSpeed's ZeRO: use a configuration without it"
+            )
+            continue
+        try:
+            stage, bf16 = zero.from_launcher(env)
+        except ValueError as e:
+            problems += str(e).splitlines()
+            continue
+        take("zero_stage", stage, 0)
+        if bf16:
+            take("precision", "bf16", "auto")
+    if problems:
+        raise ValueError("\n".join(problems))
+    return from_dict(content)
+
+
+def die_with_launcher(env: Mapping[str, str] = os.environ) -> None:
+    """Have the kernel send SIGTERM when the launcher dies (Linux): no rank writes on alone."""
+    launched = "ACCELERATE_MIXED_PRECISION" in env or "TORCHELASTIC_RUN_ID" in env
+    if launched and sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before the kernel was told
+            sys.exit("launcher is gone")
+
+
+def give_up() -> None:
+    """Have torchrun not try again what would fail again: `--max-restarts` is for crashes."""
+    left = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
+    if left > int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
+        os.kill(os.getppid(), signal.SIGTERM)
+
+
+def check_ranks(world: World, recipe: Recipe, env: Mapping[str, str] = os.environ) -> None:
+    """Raises ValueError, on all ranks, where they aren't those that were asked for, or differ."""
+    problems = []
+    for asked, by in _asked(env):
+        if asked != world.size:
+            problems.append(
+                f"launch: {by} {asked} processes, found {world.size} that know of one another; "
+                "start with torchrun, or accelerate launch with a configuration of "
+                "launchers/accelerate (its --cpu starts one process, whatever --num_processes says)"
+            )
+    first: tuple[dict[str, Any], str] = world.gather((recipe.dump(), _code()))[0]
+    if changed := differences(first[0], recipe.dump(), allowed=()):
+        problems.append(
+            f"launch: rank {world.rank} was started with another recipe than rank 0: "
+            f"{'; '.join(changed)}; start every node with the same command"
+        )
+    if first[1] != _code():
+        problems.append(
+            f"launch: rank {world.rank} runs other code than rank 0 (gantrain {_code()}, rank 0 "
+            f"has {first[1]}); install the same gantrain and torch on every node"
+        )
+    world.agree(problems)
+
+
+def _asked(env: Mapping[str, str]) -> list[tuple[int, str]]:
+    """How many processes who asked for, where it is known."""
+    asked = []
+    if "GANTRAIN_WORLD_SIZE" in env:
+        asked.append((int(env["GANTRAIN_WORLD_SIZE"]), "the SLURM script asked for"))
+    if "WORLD_SIZE" not in env and "SLURM_STEP_NUM_TASKS" in env:
+        asked.append((int(env["SLURM_STEP_NUM_TASKS"]), "srun started"))
+    try:  # only the launcher's own command line tells; /proc is Linux's
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_text().replace("\0", " ")
+    except (OSError, UnicodeDecodeError):
+        words = ""
+    number = re.search(r"accelerate.* --num[_-]processes[ =](\d+) ", words)
+    if "ACCELERATE_MIXED_PRECISION" in env and number:
+        asked.append((int(number[1]), "accelerate launch was asked for"))
+    return asked
+
+
+def _code() -> str:
+    """Says which gantrain and torch this is."""
+    digest = hashlib.sha256(torch.__version__.encode())
+    folder = Path(__file__).parent
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    return digest.hexdigest()[:12]

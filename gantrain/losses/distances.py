@@ -1,0 +1,30 @@
+"""Distances of images to their targets: of pixels, and of a discriminator's features."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gantrain.losses.adversarial import Outputs, precise
+
+
+def l1(fake: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of two tensors of one shape, in float32 or better."""
+    return F.l1_loss(precise(fake), precise(target))
+
+
+def l2(fake: Tensor, target: Tensor) -> Tensor:
+    """Mean squared difference of two tensors of one shape, in float32 or better."""
+    return F.mse_loss(precise(fake), precise(target))
+
+
+def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
+    """Unweighted L1 distance of fake to real features (Wang et al., 2018, arXiv 1711.11585).
+
+    Takes a discriminator's outputs for both; the logits, last of each scale, take no part. Each
+    feature map counts 4 / (number of them), the scales are averaged, and real ones get no gradient.
+    """
+    scales = [
+        4 * torch.stack([l1(f, r.detach()) for r, f in zip(rs[:-1], fs[:-1], strict=True)]).mean()
+        for rs, fs in zip(real, fake, strict=True)
+    ]
+    return torch.stack(scales).mean()

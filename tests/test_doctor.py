@@ -1,0 +1,78 @@
+"""`gantrain doctor` finds what would fail, and says which part limits the speed."""
+
+from pathlib import Path
+
+import pytest
+from conftest import SMALL
+from typer.testing import CliRunner
+
+from gantrain import doctor
+from gantrain.cli import app
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_SECONDS", 0.2)
+    monkeypatch.setenv("COLUMNS", "500")
+
+
+def run(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["doctor", *words])
+    return result.exit_code, result.output
+
+
+def test_machine_alone() -> None:
+    status, output = run()
+    assert status == 0
+    for name in ("versions", "device", "bf16", "ranks", "disk"):
+        assert f" {name} " in output
+
+
+def test_recipe_that_would_train() -> None:
+    status, output = run("recipe=quickstart", *SMALL, "--verify")
+    assert status == 0, output
+    assert "data.train: 0 of 400 damaged" in output
+    for name in ("loader alone", "step alone", "limit"):
+        assert name in output
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("batch_size=x",), "batch_size: found 'x'"),
+        (("data.train=nowhere",), "data.train: no folder nowhere"),
+        (("method=survey",), "the discriminator needs"),
+    ],
+)
+def test_recipe_that_would_fail(words: tuple[str, ...], says: str) -> None:
+    status, output = run("recipe=quickstart", *SMALL, *words)
+    assert status == 1
+    (line,) = [line for line in output.splitlines() if says in line]
+    assert "fails" in line
+
+
+def test_too_many_damaged_samples(tmp_path: Path) -> None:
+    run("recipe=quickstart", *SMALL)
+    (drawn,) = doctor.cache().glob("synthetic-*/train-*-32x32")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in drawn.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    shard = next(copy.glob("*.tar"))
+    content = bytearray(shard.read_bytes())
+    for at in range(len(content) // 4, len(content) // 2, 101):
+        content[at] ^= 0xFF
+    shard.write_bytes(content)
+    words = ("recipe=quickstart", *SMALL, f"data.train={copy}", "data.validation=null")
+    status, output = run(*words, "--verify")
+    assert status == 1
+    assert "damaged; " in output
+    assert run(*words)[0] == 0, "only --verify reads all samples"
+
+
+def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_free", lambda folder: 1 << 10)
+    status, output = run("recipe=quickstart", *SMALL)
+    assert status == 1
+    assert "fails" in output

@@ -1,0 +1,144 @@
+"""DeepSpeed's ZeRO-1 and ZeRO-2 train as DDP does, and take one another's checkpoints."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from comparing import assert_close, tensors
+from conftest import SMALL, launch, run_here
+
+from gantrain import recipe, zero
+from gantrain.launcher import agree_with_launcher
+
+ENGINES = {0: "engine: DDP", 1: "engine: DeepSpeed's ZeRO-1", 2: "engine: DeepSpeed's ZeRO-2"}
+METHODS = {
+    # No norm: Adam blows up the rounding noise of a bias before one, which has no gradient.
+    "pix2pix": (
+        "method.pool=16",
+        "method.penalty={name: r1, every: 2}",
+        "method.generator.norm=none",
+        "method.discriminator.norm=none",
+    ),
+    "survey": ("method={name: survey, l1: 10}", "data.size=[64,64]"),
+}
+GRADIENTS = METHODS | {"pix2pix": METHODS["pix2pix"][:2]}
+RUN = (*SMALL, "batch_size=8", "length=32", "evaluate.every=32", "evaluate.max_samples=6",
+       "previews.every=32", "checkpoint.every=16", "checkpoint.keep=9")  # fmt: skip
+
+installed = pytest.mark.skipif(
+    importlib.util.find_spec("deepspeed") is None or shutil.which("g++") is None,
+    reason="DeepSpeed or g++ is not installed: pip install -e '.[test,deepspeed]'",
+)
+
+
+def launched(ranks: int, stage: int, *arguments: str) -> None:
+    """Train, and make sure that it is the engine that was asked for."""
+    output = launch(ranks, *arguments, f"zero_stage={stage}", torchrun=True)
+    assert ENGINES[stage] in output
+
+
+def gradients(run: str) -> torch.Tensor:
+    """Of the first step: Adam's first moment after it is their tenth or half."""
+    moments = {k: v for k, v in tensors(run, 8).items() if k.endswith("/exp_avg")}
+    return torch.cat([moments[name].flatten() for name in sorted(moments)]).double()
+
+
+@installed
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_zero_and_ddp_go_on_with_one_anothers_checkpoints(method: str, stage: int) -> None:
+    """Fused Adam rounds a tensor's tail otherwise, and a share ends elsewhere: last bits differ."""
+    arguments = (*RUN, *METHODS[method])
+    launched(2, 0, *arguments, "run=ddp")
+    launched(2, stage, *arguments, "run=zero")
+    assert_close(tensors("ddp", 32), tensors("zero", 32), 1e-6)
+    for first, second in ((0, stage), (stage, 0)):
+        launched(2, first, *arguments, f"run=from{first}", "length=16")
+        launched(2, second, *arguments, f"run=from{first}")
+        assert_close(tensors("ddp", 32), tensors(f"from{first}", 32), 1e-6)
+
+
+@installed
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("pieces", [1, 2])
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("method", GRADIENTS)
+def test_first_gradients_agree_over_ranks_micro_batches_and_engines(method: str, ranks: int, pieces: int) -> None:
+    """With one process and one backward too, where no batch norm sees the pieces."""
+    arguments = (*RUN, *GRADIENTS[method], "length=8", "checkpoint.every=8", "optimizer.clip=1")
+    micro = f"micro_batch_size={8 // ranks // pieces}"
+    launched(ranks, 0, *arguments, "run=ddp", micro)
+    reference = gradients("ddp")
+    if method == "pix2pix":
+        run_here(*arguments, "run=one")
+        assert (gradients("one") - reference).norm() < 1e-6 * reference.norm()
+    for stage in (1, 2):
+        launched(ranks, stage, *arguments, f"run=zero{stage}", micro)
+        assert (gradients(f"zero{stage}") - reference).norm() < 1e-6 * reference.norm()
+
+
+@installed
+@pytest.mark.exhaustive
+def test_bf16_trains_under_zero() -> None:
+    launched(2, 2, *RUN, "precision=bf16", "micro_batch_size=2", "run=x")
+    rows = Path("runs/x/metrics.jsonl").read_text()
+    assert "val_l1" in rows
+    assert "nonfinite" not in rows
+
+
+def config(tmp_path: Path, **content: object) -> dict[str, str]:
+    path = tmp_path / "zero.json"
+    path.write_text(json.dumps(content))
+    return {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_CONFIG_FILE": str(path)}
+
+
+def test_stage_comes_from_accelerates_configuration(tmp_path: Path) -> None:
+    said = config(tmp_path, zero_optimization={"stage": 1}, bf16={"enabled": True})
+    agreed = agree_with_launcher(recipe.load("pix2pix"), said)
+    assert (agreed.zero_stage, agreed.precision) == (1, "bf16")
+    said = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
+    assert agree_with_launcher(recipe.load("pix2pix"), said).zero_stage == 2
+    with pytest.raises(ValueError, match="zero_stage: the recipe says 1"):
+        agree_with_launcher(recipe.load("pix2pix", ["zero_stage=1"]), said)
+
+
+REFUSED = {
+    "stage 3": ({"zero_optimization": {"stage": 3}}, "zero_stage: .* says 3, allowed: 1 or 2"),
+    "clipping": (
+        {"zero_optimization": {"stage": 1}, "gradient_clipping": 1.0},
+        "optimizer.clip: .* clips gradients to 1.0",
+    ),
+    "offload": (
+        {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}},
+        "has offload_optimizer, allowed: .* without offload",
+    ),
+    "fp16": (
+        {"zero_optimization": {"stage": 1}, "fp16": {"enabled": True}},
+        "has fp16, allowed: zero_optimization, bf16, gradient_clipping",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_zero_is_not_given_is_refused(name: str, tmp_path: Path) -> None:
+    content, reason = REFUSED[name]
+    with pytest.raises(ValueError, match=reason):
+        agree_with_launcher(recipe.load("pix2pix"), config(tmp_path, **content))
+
+
+def test_configuration_that_is_no_json_is_named(tmp_path: Path) -> None:
+    said = config(tmp_path)
+    Path(said["ACCELERATE_DEEPSPEED_CONFIG_FILE"]).write_text("{")
+    with pytest.raises(ValueError, match="is no DeepSpeed configuration"):
+        agree_with_launcher(recipe.load("pix2pix"), said)
+
+
+def test_recipe_refuses_zero_3_and_zero_without_ranks() -> None:
+    with pytest.raises(ValueError, match="zero_stage: found 3, which shards the weights too"):
+        recipe.load("pix2pix", ["zero_stage=3"])
+    with pytest.raises(ValueError, match=r"zero_stage: found 1.*(not installed|a launcher)"):
+        zero.check(1, "fp32")
