@@ -29,6 +29,7 @@ from gantrain.data import drawing
 from gantrain.data.batch import normalise
 from gantrain.data.decode import encode
 from gantrain.data.loader import Raw, View, training_loader
+from gantrain.data.order import Order
 from gantrain.data.prepare import prepare
 from gantrain.data.shards import Shards
 
@@ -72,15 +73,14 @@ def from_files(args: argparse.Namespace, folder: Path, resize: int | None, worke
     return pairs_per_second(loader, args.batch, lambda batch: batch)
 
 
-def from_shards(
-    args: argparse.Namespace, shards: Shards, resize: int | None, workers: int
-) -> float:
+def from_shards(args: argparse.Namespace, shards: Shards, resize: int | None, workers: int) -> float:
     fields = {name: shards.fields[name] for name in ("left", "right")}
     resize_to = (resize, resize) if resize else None
     view = View(tuple(fields), frozenset(), (args.size, args.size), resize_to, flip=True)
     stop = args.pairs // args.batch * args.batch
+    order = Order([shard.samples for shard in shards.index.shards], seed=0)
     loader = training_loader(
-        shards, view, seed=0, start=0, stop=stop, batch_size=args.batch,
+        shards, view, order=order, start=0, stop=stop, batch_size=args.batch,
         slots=range(args.batch), workers=workers,
     )  # fmt: skip
 
@@ -143,10 +143,7 @@ def measure(args: argparse.Namespace, folder: Path) -> list[report.Row]:
 
     original, resized = stored("original", None), stored("resized", (args.load_size,) * 2)
     resizing = f"resized to {args.load_size} while loading"
-    stages = {
-        resizing: (*original, args.load_size),
-        f"stored at {args.load_size}": (*resized, None),
-    }
+    stages = {resizing: (*original, args.load_size), f"stored at {args.load_size}": (*resized, None)}
     if min(original[0].fields["left"].min_size) >= args.size:
         stages["as they are"] = (*original, None)
     rows: list[report.Row] = []

@@ -31,17 +31,17 @@ def raw_batch(parts: Assembly, images: int) -> dict[str, torch.Tensor]:
 def float_batch(parts: Assembly, images: int) -> Batch:
     """The same as float images on the host, as a reference loader's workers leave them."""
     raw = raw_batch(parts, images)
-    return {
-        role: normalise(raw[role], data, torch.float32, torch.device("cpu"))
-        for role, data in parts.fields.items()
-    }
+    return {role: normalise(raw[role], data, torch.float32, torch.device("cpu")) for role, data in parts.fields.items()}
 
 
 class Trained:
-    """gantrain's step on one batch, over and over; only its place in the stream moves on."""
+    """gantrain's step on one batch, over and over; only its place in the stream moves on.
 
-    def __init__(self, parts: Assembly) -> None:
-        self.parts, self.engine, self.images_seen = parts, parts.engine(), 0
+    exchange: whether the ranks exchange gradients; without, each trains for itself.
+    """
+
+    def __init__(self, parts: Assembly, exchange: bool = True) -> None:
+        self.parts, self.engine, self.images_seen = parts, parts.engine(exchange), 0
         self.rates = {name: settings.lr for name, settings in parts.settings.items()}
         raw = raw_batch(parts, parts.split.local)
         self.raw = {parts.names[role]: values for role, values in raw.items()}

@@ -68,11 +68,7 @@ def _cpu() -> str:
 
 def versions() -> Row:
     names = ("torch", "gantrain", "numpy", "Pillow")
-    return {
-        "python": platform.python_version(),
-        **{name.lower(): version(name) for name in names},
-        "commit": _commit(),
-    }
+    return {"python": platform.python_version(), **{name.lower(): version(name) for name in names}, "commit": _commit()}
 
 
 def _commit() -> str | None:

@@ -2,6 +2,7 @@
 
     python benchmarks/throughput.py recipe=facades --baseline plain --grid
     python benchmarks/throughput.py recipe=facades --devices 1,2
+    python benchmarks/throughput.py recipe=facades threads=1 --devices 1,2 --per-device 4
 
 The recipe is read as `gantrain train` reads it, with data=synthetic. A step starts where the loader
 ends: with uint8 images in host memory. It includes all that a training step does: normalising, EMA,
@@ -25,10 +26,13 @@ import report
 import torch
 from loops import Plain, Trained, float_batch
 
+from gantrain import checkpoint
 from gantrain import recipe as recipes
 from gantrain.assembly import Assembly, assemble
 from gantrain.console import complain
-from gantrain.world import World, die_with_launcher
+from gantrain.launcher import die_with_launcher
+from gantrain.saving import snapshot
+from gantrain.world import World
 
 GRID = [
     [f"precision={precision}", f"channels_last={layout}"]
@@ -79,9 +83,14 @@ def contenders(args: argparse.Namespace, world: World) -> tuple[list[Contender],
         if key not in found:
             step, batch = Trained(parts), parts.split.batch_size
             row = _row("gantrain", parts, batch, parts.precision, parts.channels_last)
+            row["checkpoint s"] = round(_checkpoint_seconds(step), 2)
             found[key] = Contender(row, step, batch, world)
     assert base is not None
     result = [*found.values()]
+    if world.size > 1:
+        batch = base.split.batch_size
+        row = _row("no exchange", base, batch, base.precision, base.channels_last)
+        result.append(Contender(row, Trained(base, exchange=False), batch, world))
     # Research code is one process; on more devices it has nothing to compare.
     if args.baseline and world.size == 1:
         plain = Plain(base)
@@ -89,6 +98,20 @@ def contenders(args: argparse.Namespace, world: World) -> tuple[list[Contender],
             row = _row("plain", base, images, "fp32", False)
             result.append(Contender(row, plain.on(float_batch(base, images)), images, world))
     return result, base
+
+
+def _checkpoint_seconds(trained: Trained) -> float:
+    """Of a snapshot on all ranks and rank 0's writing of it, which the step waits for."""
+    trained()  # the optimisers have a state from their first step on
+    parts = trained.parts
+    with tempfile.TemporaryDirectory() as folder:
+        parts.world.accelerator.wait_for_everyone()
+        start = time.perf_counter()
+        tensors = snapshot(trained.engine, parts.world)
+        if parts.world.is_main:
+            checkpoint.save(Path(folder), parts.recipe.yaml(), tensors, {"images_seen": 0})
+        parts.world.accelerator.wait_for_everyone()
+        return time.perf_counter() - start
 
 
 def _row(loop: str, parts: Assembly, batch: int, precision: str, channels_last: bool) -> report.Row:
@@ -143,6 +166,7 @@ def launch(args: argparse.Namespace, devices: int) -> tuple[list[report.Row], di
         file = Path(folder) / "rows.json"
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += [f"--nproc-per-node={devices}", __file__, *args.settings, f"--rows={file}"]
+        command += [f"batch_size={args.per_device * devices}"] * bool(args.per_device)
         command += [f"--repeats={args.repeats}", f"--steps={args.steps}"]
         command += ["--grid"] * args.grid + [f"--baseline={args.baseline}"] * bool(args.baseline)
         subprocess.run(command, check=True)
@@ -154,20 +178,26 @@ def compare(rows: list[report.Row]) -> None:
     """To the plain loop with the same batch and with its own, 1; to the fewest devices."""
     batch = rows[0]["batch"]
     plain = {row["batch"]: row["images/s"] for row in rows if row["loop"] == "plain"}
-    settings = ("loop", "batch", "precision", "channels_last")
-    for row in rows:
-        fewest = next(r for r in rows if all(r[s] == row[s] for s in settings))
-        if row["loop"] == "gantrain" and plain:
+    alone = {row["devices"]: row["images/s"] for row in rows if row["loop"] == "no exchange"}
+    settings = ("loop", "precision", "channels_last")
+    for row in (row for row in rows if row["loop"] == "gantrain"):
+        if row["devices"] in alone:
+            row["exchange"] = round(1 - report.ratio(row["images/s"], alone[row["devices"]]), 3)
+        if plain:
             row["x plain"] = report.ratio(row["images/s"], plain[batch])
             row["x plain at 1"] = report.ratio(row["images/s"], plain[1])
+        fewest = next(r for r in rows if all(r[s] == row[s] for s in settings))
         if fewest is not row:
-            row[f"x {fewest['devices']} device"] = report.ratio(row["images/s"], fewest["images/s"])
+            times = report.ratio(row["images/s"], fewest["images/s"])
+            row[f"x {fewest['devices']} device"] = times
+            row["efficiency"] = round(times * fewest["devices"] / row["devices"], 3)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="+", help="recipe=NAME a.b=c, as for `gantrain train`")
     parser.add_argument("--devices", help="such as 1,2: GPUs, or processes that share the cores")
+    parser.add_argument("--per-device", type=int, help="images: weak scaling instead of strong")
     parser.add_argument("--baseline", choices=["plain"], help="also a plain loop, in the same run")
     parser.add_argument("--grid", action="store_true", help="also fp32/bf16 x channels_last or not")
     parser.add_argument("--repeats", type=int, default=5)
