@@ -151,6 +151,5 @@ def write_synthetic(
             members[name] = ("png", encode(array, "png"))
         return Packed(f"{index:06d}", members)
 
-    with once(folder) as missing, ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        if missing:
-            write_shards(pool.map(sample, range(samples)), folder, described)
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        once(folder, lambda: write_shards(pool.map(sample, range(samples)), folder, described))

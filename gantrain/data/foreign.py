@@ -5,15 +5,14 @@ import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, NamedTuple, cast
 
 from gantrain.data.index import NAME, PARTS, SHARD, Shard, save
 from gantrain.data.prepare import asked
-from gantrain.data.prepare.check import Fields, agree, in_order, look
-from gantrain.data.prepare.layouts import Files, Part
+from gantrain.data.prepare.check import Look, agree, in_order, look
+from gantrain.data.prepare.layouts import Part
 from gantrain.data.prepare.report import Report
 from gantrain.data.remote import FetchFailed, check_url, fetch, is_url
 from gantrain.data.sets import expand
@@ -22,26 +21,18 @@ from gantrain.data.shard_writer import appearing
 Extensions = Mapping[str, Sequence[str]]  # by field
 
 
-@dataclass
-class _Member:
-    """A file in a tar, with what `check` asks of files; the content is dropped after that."""
+class _File(NamedTuple):
+    """A file in a tar, with what `look` asks of files."""
 
     name: str
-    shard: int
     offset: int
     content: bytes
-
-    def __post_init__(self) -> None:
-        self.size, self.crc = len(self.content), zlib.crc32(self.content)
 
     def __str__(self) -> str:
         return self.name
 
     def read_bytes(self) -> bytes:
         return self.content
-
-
-_Members = dict[str, _Member]  # of one sample, by field
 
 
 def index_tars(
@@ -59,23 +50,33 @@ def index_tars(
     parts = asked({field: Part(field) for field in fields}, labels, classes)
     try:
         with appearing(out) as partial:
-            members: dict[str, _Members] = {}
-            looks: dict[str, Fields | ValueError] = {}
-            fetched, sizes = partial / "fetched.tar", list[int]()
-            found = _samples(base, names, fields, fetched, sizes)
-            for key, files, looked in in_order(lambda s: (*s, look(cast(Files, s[1]), parts)), found):
-                for member in files.values() if members else ():
-                    member.content = b""  # but the first sample's, whose palette is taken
-                members[key], looks[key] = files, looked
-            good, bad, described = agree(looks, cast(dict[str, Files], members), parts)
+            shard_of: dict[str, str] = {}  # names by key
+            looks: dict[str, Look] = {}
+            rows: dict[str, dict[str, int]] = {f"{field}_{part}": {} for field in fields for part in PARTS}
+            sizes: dict[str, int] = {}
+            for name in names:
+                path, place = Path(base, name), f"{base}/{name}"
+                if is_url(base):
+                    fetch(place, path := partial / "fetched.tar")
+                found = _samples(path, place, fields, shard_of)
+                for key, files, looked in in_order(lambda sample: (*sample, look(sample[1], parts)), found):
+                    looks[key] = looked
+                    for field, file in files.items():
+                        rows[f"{field}_offset"][key] = file.offset
+                        rows[f"{field}_size"][key] = len(file.content)
+                        rows[f"{field}_crc"][key] = zlib.crc32(file.content)
+                if name not in shard_of.values():
+                    raise ValueError(f"{place} holds no samples (files KEY.EXTENSION)")
+                sizes[name] = path.stat().st_size
+            (partial / "fetched.tar").unlink(missing_ok=True)
+            good, bad, described = agree(looks, parts)
             report = Report(out, "webdataset", len(good), described, [], bad)
-            fetched.unlink(missing_ok=True)
             (partial / "report.txt").write_bytes(report.whole())
-            kept = [members[key] for key in good]
-            counts = Counter(next(iter(files.values())).shard for files in kept)
-            shards = [Shard(name=names[i], bytes=sizes[i], samples=counts[i]) for i in sorted(counts)]
-            rows = {f"{f}_{part}": [getattr(files[f], part) for files in kept] for f in fields for part in PARTS}
-            save(partial, described, shards, good, rows, base)
+            counts = Counter(shard_of[key] for key in good)
+            shards = [Shard(name=name, bytes=sizes[name], samples=counts[name]) for name in names if counts[name]]
+            save(
+                partial, described, shards, good, {name: [row[key] for key in good] for name, row in rows.items()}, base
+            )
     except FetchFailed as error:
         raise ValueError(str(error)) from None
     except OSError as error:
@@ -97,39 +98,30 @@ def _places(tars: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def _samples(
-    base: str, names: list[str], fields: Extensions, fetched: Path, sizes: list[int]
-) -> Iterator[tuple[str, _Members]]:
-    """All samples in the tars' order; each tar's length goes into `sizes`."""
-    seen: dict[str, str] = {}
-    for shard, name in enumerate(names):
-        place, path, before = f"{base}/{name}", Path(base, name), len(seen)
-        if is_url(base):
-            fetch(place, path := fetched)
-        try:
-            with tarfile.open(path, "r:") as tar:
-                for key, group in groupby(_entries(tar, place), lambda entry: entry[0]):
-                    if key in seen:
-                        twice = f"sample {key} comes twice (also in {seen[key]})"
-                        raise ValueError(f"{place}: {twice}, or its files don't follow one another; repack the tars")
-                    seen[key] = name
-                    entries, files = list(group), _Members()
-                    for field, known in fields.items():
-                        fitting = [entry for _, extension, entry in entries if extension in known]
-                        if not fitting:
-                            raise ValueError(f"{place}: sample {key} has no {' or '.join(known)} for {field}")
-                        if len(fitting) > 1:
-                            raise ValueError(f"{place}: {key} has two files for {field}")
-                        content = cast(IO[bytes], tar.extractfile(fitting[0])).read()
-                        told = f"{place}: {fitting[0].name}"
-                        files[field] = _Member(told, shard, fitting[0].offset_data, content)
-                    yield key, files
-            sizes.append(path.stat().st_size)
-            if sizes[-1] % tarfile.BLOCKSIZE:
-                raise tarfile.ReadError("unexpected end of data")
-        except tarfile.TarError as error:
-            raise ValueError(f"{place} is no whole, uncompressed tar ({error}); gunzip it or copy it again") from None
-        if len(seen) == before:
-            raise ValueError(f"{place} holds no samples (files KEY.EXTENSION)")
+    path: Path, place: str, fields: Extensions, shard_of: dict[str, str]
+) -> Iterator[tuple[str, dict[str, _File]]]:
+    """Keys and files (by field) of a tar's samples, which are entered in `shard_of`."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for key, group in groupby(_entries(tar, place), lambda entry: entry[0]):
+                if key in shard_of:
+                    twice = f"sample {key} comes twice (also in {shard_of[key]})"
+                    raise ValueError(f"{place}: {twice}, or its files don't follow one another; repack the tars")
+                shard_of[key] = place.rpartition("/")[2]
+                entries, files = list(group), {}
+                for field, known in fields.items():
+                    fitting = [entry for _, extension, entry in entries if extension in known]
+                    if not fitting:
+                        raise ValueError(f"{place}: sample {key} has no {' or '.join(known)} for {field}")
+                    if len(fitting) > 1:
+                        raise ValueError(f"{place}: {key} has two files for {field}")
+                    content = cast(IO[bytes], tar.extractfile(fitting[0])).read()
+                    files[field] = _File(f"{place}: {fitting[0].name}", fitting[0].offset_data, content)
+                yield key, files
+        if path.stat().st_size % tarfile.BLOCKSIZE:
+            raise tarfile.ReadError("unexpected end of data")
+    except tarfile.TarError as error:
+        raise ValueError(f"{place} is no whole, uncompressed tar ({error}); gunzip it or copy it again") from None
 
 
 def _entries(tar: tarfile.TarFile, place: str) -> Iterator[tuple[str, str, tarfile.TarInfo]]:

@@ -163,8 +163,7 @@ def load_index(folder: Path) -> Index:
 
 def _load_arrays(folder: Path, index: Index) -> Arrays:
     path = folder / "index.npz"
-    wanted = {f"{member}_{part}": PARTS[part] for member in index.members for part in PARTS}
-    wanted["keys"] = "S"
+    wanted = {f"{member}_{part}": PARTS[part] for member in index.members for part in PARTS} | {"keys": "S"}
     try:
         # Opened here, since numpy leaves the file open where it is no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:

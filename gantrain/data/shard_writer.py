@@ -6,7 +6,7 @@ import re
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,9 @@ from gantrain.data.index import PARTS, Field, Index, Shard, save
 
 # What WebDataset takes for the name of a sample, and no path for a way out.
 _KEY = re.compile(r"(?!__)[^./\\\0\n]+")
+
+
+_SHARD_BYTES = 256 << 20
 
 
 class Packed(NamedTuple):
@@ -50,12 +53,12 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
         os.close(descriptor)
 
 
-@contextmanager
-def once(folder: Path) -> Iterator[bool]:
-    """Whether the data set `folder` is missing, to be made in the block: one process does, others wait."""
+def once(folder: Path, make: Callable[[], object]) -> None:
+    """Make the data set `folder` where it is missing: one process does, others wait."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent / f".{folder.name}.making", wait=True):
-        yield not (folder / "index.json").is_file()
+        if not (folder / "index.json").is_file():
+            make()
 
 
 def refuse_existing(folder: Path) -> None:
@@ -92,28 +95,17 @@ def write_shards(
     folder: str | Path,
     fields: Mapping[str, Field],
     *,
-    shard_bytes: int = 256 << 20,
     shard_samples: int = 10_000,
     extras: Mapping[str, bytes] | None = None,
 ) -> Index:
     """Write samples, in their order, as a new data set in `folder`; returns its index.
 
-    A tar ends at `shard_bytes` or `shard_samples`. `extras` are further files of the folder, by name. Raises
+    A tar ends at 256 MiB or `shard_samples`. `extras` are further files of the folder, by name. Raises
     ValueError as `appearing`, and if a key is not usable or there are no samples; OSError if the disk refuses.
     """
-    with appearing(Path(folder).absolute()) as partial:
-        members = sorted({field.member for field in fields.values()})
-        shards, keys, rows = _write(samples, partial, members, maxcount=shard_samples, maxsize=shard_bytes)
-        for name, content in (extras or {}).items():
-            (partial / name).write_bytes(content)
-        return save(partial, fields, shards, keys, rows)
-
-
-def _write(
-    samples: Iterable[Packed], folder: Path, members: list[str], **limits: int
-) -> tuple[list[Shard], Iterable[str], dict[str, list[int]]]:
     from webdataset.writer import ShardWriter  # imports torch, over a second
 
+    members = sorted({field.member for field in fields.values()})
     rows: dict[str, list[int]] = {f"{m}_{part}": [] for m in members for part in PARTS}
     keys: dict[str, None] = {}  # in order
     shards: list[Shard] = []
@@ -129,19 +121,21 @@ def _write(
                 rows[f"{member}_size"].append(entry.size)
         shards.append(Shard(name=os.path.basename(path), bytes=os.path.getsize(path), samples=count))
 
-    tars = str(folder).replace("%", "%%") + "/s-%06d.tar"
+    limits = {"maxsize": _SHARD_BYTES, "maxcount": shard_samples}
     # Fixed time and owner: the same samples give the same bytes. PAX takes names of any length.
     same = {"mtime": 0, "user": "", "group": "", "format": "PAX_FORMAT"}
-    with ShardWriter(tars, post=close_shard, **limits, **same, verbose=0, encoder=False) as writer:
-        for key, files in samples:
-            if key in keys or not _KEY.fullmatch(key):
-                raise ValueError(f"key {key!r} comes twice or holds '.', '/' or nothing")
-            assert sorted(files) == members, (key, members)
-            named = {f"{member}.{extension}": data for member, (extension, data) in files.items()}
-            writer.write({"__key__": key, **named})
-            keys[key] = None
-            for member, (_, data) in files.items():
-                rows[f"{member}_crc"].append(zlib.crc32(data))
-    if not keys:
-        raise ValueError(f"there are no samples to write to {folder}")
-    return shards, keys, rows
+    with appearing(Path(folder).absolute()) as partial:
+        tars = str(partial).replace("%", "%%") + "/s-%06d.tar"
+        with ShardWriter(tars, post=close_shard, **limits, **same, verbose=0, encoder=False) as writer:
+            for key, files in samples:
+                if key in keys or not _KEY.fullmatch(key):
+                    raise ValueError(f"key {key!r} comes twice or holds '.', '/' or nothing")
+                writer.write({"__key__": key} | {f"{m}.{extension}": data for m, (extension, data) in files.items()})
+                keys[key] = None
+                for member, (_, data) in files.items():
+                    rows[f"{member}_crc"].append(zlib.crc32(data))
+        if not keys:
+            raise ValueError(f"there are no samples to write to {folder}")
+        for name, content in (extras or {}).items():
+            (partial / name).write_bytes(content)
+        return save(partial, fields, shards, keys, rows)

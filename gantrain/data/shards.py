@@ -7,12 +7,9 @@ a side-by-side member. A folder without `index.json` is no data set.
 
 import math
 import os
-import threading
 import zlib
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable
-from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -30,39 +27,11 @@ class DamagedSample(Exception):
     """A sample whose bytes aren't those that were written, or that doesn't decode."""
 
 
-class _OpenFiles:
-    """One process's file descriptors by shard, least recently used first, closed with it."""
-
-    def __init__(self) -> None:
-        self.process = os.getpid()
-        self.lock = threading.Lock()
-        self.descriptors: OrderedDict[int, int] = OrderedDict()
-
-    def get(self, shard: int, opened: Callable[[int], int]) -> int:
-        if shard not in self.descriptors:
-            if len(self.descriptors) >= MAX_OPEN_FILES:
-                self.forget(next(iter(self.descriptors)))
-            self.descriptors[shard] = opened(shard)
-            # One that the cache has evicted takes space on the disk for as long as it is open.
-            for other in [s for s, d in self.descriptors.items() if not os.fstat(d).st_nlink]:
-                self.forget(other)
-        self.descriptors.move_to_end(shard)
-        return self.descriptors[shard]
-
-    def forget(self, shard: int) -> None:
-        if shard in self.descriptors:
-            os.close(self.descriptors.pop(shard))
-
-    def __del__(self) -> None:
-        for descriptor in self.descriptors.values():
-            os.close(descriptor)
-
-
 class Shards:
     """A data set read at random: `shards.read(i, member)`; remote shards by the node's cache.
 
-    place: the folder or URL of the shards. Safe to fork and to pickle: each process opens its own
-    files, at most 64 at a time. Threads may share it.
+    place: the folder or URL of the shards. Safe to fork and to pickle, not to share between threads;
+    at most 64 files are open at a time.
     """
 
     def __init__(self, folder: Path, index: Index, arrays: Arrays, cache_gib: float) -> None:
@@ -71,7 +40,7 @@ class Shards:
         self.cache = ShardCache(cache() / "shards", cache_gib * 2**30) if is_url(self.place) else None
         self.fields, self.fingerprint = index.fields, index.fingerprint
         self._ends = list(accumulate(shard.samples for shard in index.shards))
-        self._files = _OpenFiles()
+        self._open: OrderedDict[int, int] = OrderedDict()  # descriptors by shard, least recently used first
 
     @classmethod
     def open(cls, folder: str | Path, cache_gib: float = math.inf) -> Self:
@@ -102,16 +71,11 @@ class Shards:
         if not 0 <= i < len(self):
             raise IndexError(f"sample {i} of {len(self)}")
         offset, size, crc = (int(self._arrays[f"{member}_{part}"][i]) for part in PARTS)
-        if self._files.process != os.getpid():
-            # After a fork these are the child's own copies, so closing them takes nothing from
-            # the parent; the lock might be held by a thread that doesn't exist here.
-            self._files = _OpenFiles()
-        files, shard = self._files, self._shard(i)
-        with files.lock:
-            data = os.pread(files.get(shard, self._open), size, offset)
-            if self.cache and zlib.crc32(data) != crc:  # damaged there, or on its way?
-                files.forget(shard)
-                data = os.pread(files.get(shard, partial(self._open, again=True)), size, offset)
+        shard = self._shard(i)
+        data = os.pread(self._descriptor(shard), size, offset)
+        if self.cache and zlib.crc32(data) != crc:  # damaged there, or on its way?
+            self._close(shard)
+            data = os.pread(self._descriptor(shard, again=True), size, offset)
         if len(data) != size:
             raise DamagedSample(f"{self.where(i)}: {member}: {len(data)} bytes of {size} read")
         if zlib.crc32(data) != crc:
@@ -125,10 +89,26 @@ class Shards:
     def _shard(self, i: int) -> int:
         return bisect_right(self._ends, i)
 
-    def _open(self, shard: int, again: bool = False) -> int:
-        if self.cache:
-            return self.cache.open(self.remote(shard), again)
-        return os.open(Path(self.place, self.index.shards[shard].name), os.O_RDONLY)
+    def _descriptor(self, shard: int, again: bool = False) -> int:
+        if shard not in self._open:
+            if len(self._open) >= MAX_OPEN_FILES:
+                self._close(next(iter(self._open)))
+            if self.cache:
+                self._open[shard] = self.cache.open(self.remote(shard), again)
+            else:
+                self._open[shard] = os.open(Path(self.place, self.index.shards[shard].name), os.O_RDONLY)
+            # One that the cache has evicted takes space on the disk for as long as it is open.
+            for other in [s for s, d in self._open.items() if not os.fstat(d).st_nlink]:
+                self._close(other)
+        self._open.move_to_end(shard)
+        return self._open[shard]
+
+    def _close(self, shard: int) -> None:
+        os.close(self._open.pop(shard))
+
+    def __del__(self) -> None:
+        for shard in list(self._open):
+            self._close(shard)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.folder, self.index, self._arrays, self.cache_gib)

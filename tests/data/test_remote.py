@@ -328,7 +328,7 @@ def test_the_cache_stays_in_its_bounds_and_the_oldest_go(server: Server, folder:
     names = {shards.cache._place(shards.remote(s)).name: s for s in range(6)}
     assert {names[name.partition("-")[0]] for name in cached(tmp_path)} == {0, 3, 4}
     assert same(shards, folder)  # what was evicted comes again
-    evicted = [d for d in shards._files.descriptors.values() if not os.fstat(d).st_nlink]
+    evicted = [d for d in shards._open.values() if not os.fstat(d).st_nlink]
     assert not evicted, "an open file keeps its space"
 
 

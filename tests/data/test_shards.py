@@ -193,7 +193,7 @@ def test_open_files_are_bounded(tmp_path):
     shards = Shards.open(tmp_path / "set")
     for i in [*range(n), *range(n)]:
         assert shards.read(i, "label") == _content(i)["label"]
-    assert len(shards._files.descriptors) == MAX_OPEN_FILES
+    assert len(shards._open) == MAX_OPEN_FILES
 
 
 def _set(*path, to):

@@ -12,7 +12,7 @@ from rich.progress import track
 from gantrain.data.decode import encode, lossless
 from gantrain.data.prepare import cityscapes, layouts
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
-from gantrain.data.prepare.layouts import Files, Parts
+from gantrain.data.prepare.layouts import Parts
 from gantrain.data.prepare.report import Report, preview
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 
@@ -72,7 +72,7 @@ def prepare(
     shown = partial(track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True)
     looks = in_order(lambda files: look(files, parts), samples.values(), workers)
     looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
-    good, bad, fields = agree(dict(looked), samples, parts)
+    good, bad, fields = agree(dict(looked), parts)
     report = Report(out, layout, len(good), fields, unmatched, bad)
     spread = good[:: -(-len(good) // _SHOWN)]
     extras = {
@@ -104,9 +104,7 @@ def pack_once(
         told.append(f"{file.relative_to(folder)}\n{status.st_size} {status.st_mtime_ns}")
     digest = hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()
     target = cache / f"{folder.name}-{digest[:16]}"
-    with once(target) as missing:
-        if missing:
-            prepare(folder, target, labels=labels, classes=classes)
+    once(target, lambda: prepare(folder, target, labels=labels, classes=classes))
     return target
 
 
@@ -127,7 +125,7 @@ def asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tu
     return {n: part._replace(classes=classes or part.classes, size=resize) for n, part in parts.items()}
 
 
-def _pack(key: str, files: Files, parts: Parts) -> Packed:
+def _pack(key: str, files: dict[str, Path], parts: Parts) -> Packed:
     if not any(part.size for part in parts.values()):
         kept = {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items()}
         return Packed(key, kept)

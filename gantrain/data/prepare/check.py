@@ -5,24 +5,36 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from itertools import islice
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from gantrain.data.decode import Array, Colour, NotLabels, cut, decode, palette, resize
+from gantrain.data.decode import Array, NotLabels, cut, decode, palette, resize
 from gantrain.data.prepare.layouts import Files, Part, Parts
 from gantrain.data.shards import Field
 
 SMALLEST = 16  # pixels; below it no network here has anything to work on
 _NAMED = 3  # files named in an error about labels
 
-Fields = dict[str, Field]
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+
+class Seen(NamedTuple):
+    """A field of one sample. counts: pixels by class id. colours: RGB after RGB, as a palette file stores them."""
+
+    file: str
+    kind: tuple[int, str]  # channels, dtype
+    size: tuple[int, ...]
+    counts: dict[int, int]
+    colours: bytes
+
+
+Look = dict[str, Seen] | ValueError  # a sample's fields, or what is wrong with it
 
 
 def in_order(work: Callable[[In], Out], items: Iterable[In], workers: int | None = None) -> Iterator[Out]:
@@ -50,42 +62,35 @@ def load(files: Files, parts: Parts) -> dict[str, Array]:
     return arrays
 
 
-def look(files: Files, parts: Parts) -> Fields | ValueError:
-    """What one sample's fields are, or what is wrong with it."""
-    fields, file = {}, next(iter(files.values()))
+def look(files: Files, parts: Parts) -> Look:
+    """Decode a sample and see what it is."""
     try:
-        arrays = load(files, parts)
+        arrays, file = load(files, parts), next(iter(files.values()))
+        sizes = {name: f"{array.shape[0]}x{array.shape[1]}" for name, array in arrays.items()}
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ValueError(f"{file}: fields differ in height x width: {listed}")
+        if any(min(array.shape[:2]) < SMALLEST for array in arrays.values()):
+            raise ValueError(f"{file}: {next(iter(sizes.values()))}, the smallest is {SMALLEST}x{SMALLEST}")
+        return {name: _seen(name, parts[name], array, files) for name, array in arrays.items()}
     except ValueError as problem:
         return problem
-    for name, array in arrays.items():
-        part, counts, (height, width, channels) = parts[name], None, array.shape
-        if part.kind == "label":
-            ids, pixels = np.unique(array, return_counts=True)
-            counts = dict(zip(ids.tolist(), pixels.tolist(), strict=True))
-        elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
-            found = f"{array.min():.4g}..{array.max():.4g}"
-            return ValueError(f"{file}: {name} has values {found}, floats must be in 0..1")
-        fields[name] = Field(
-            member=part.member,
-            half=part.half,
-            kind=part.kind,
-            channels=channels,
-            dtype=array.dtype.name,
-            label_counts=counts,
-            min_size=(height, width),
-            max_size=(height, width),
-        )
-    if len({field.min_size for field in fields.values()}) > 1:
-        listed = ", ".join(f"{n} {f.min_size[0]}x{f.min_size[1]}" for n, f in fields.items())
-        return ValueError(f"{file}: fields differ in height x width: {listed}")
-    if min(height, width) < SMALLEST:
-        return ValueError(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
-    return fields
 
 
-def agree(
-    looks: Mapping[str, Fields | ValueError], samples: Mapping[str, Files], parts: Parts
-) -> tuple[list[str], list[str], Fields]:
+def _seen(name: str, part: Part, array: Array, files: Files) -> Seen:
+    file, counts, colours = files[part.member], dict[int, int](), b""
+    if part.kind == "label":
+        ids, pixels = np.unique(array, return_counts=True)
+        counts = dict(zip(ids.tolist(), pixels.tolist(), strict=True))
+        with suppress(UnidentifiedImageError), Image.open(io.BytesIO(file.read_bytes())) as image:  # .npy has none
+            colours = bytes(image.getpalette("RGB") or ()) if image.mode == "P" else b""
+    elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
+        found = f"{array.min():.4g}..{array.max():.4g}"
+        raise ValueError(f"{file}: {name} has values {found}, floats must be in 0..1")
+    return Seen(str(file), (array.shape[2], array.dtype.name), array.shape[:2], counts, colours)
+
+
+def agree(looks: Mapping[str, Look], parts: Parts) -> tuple[list[str], list[str], dict[str, Field]]:
     """The keys of good samples, all of the most frequent kind; a line for each other one; the set's fields.
 
     Raises ValueError if files of a label field can't hold class ids, or hold ids beyond its classes:
@@ -95,47 +100,47 @@ def agree(
         raise ValueError(_several("files are no label maps", wrong))
     bad = [str(found) for found in looks.values() if isinstance(found, ValueError)]
     good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}
-    for name, part in parts.items():
-        kinds = {key: f"{f[name].channels} channels of {f[name].dtype}" for key, f in good.items()}
-        usual = max(kinds.values(), key=Counter(kinds.values()).__getitem__, default="")
-        for key, kind in kinds.items():
-            if kind != usual:
-                del good[key]
-                bad.append(f"{samples[key][part.member]}: {name} has {kind}, most have {usual}")
     if not good:
         raise ValueError(f"none of {len(bad)} samples is usable; the first: {bad[0]}")
-    described = {}
-    for name, part in parts.items():
-        seen = [(samples[key][part.member], fields[name]) for key, fields in good.items()]
-        sizes = np.array([one.min_size for _, one in seen])
-        low, high = (tuple(size.tolist()) for size in (sizes.min(axis=0), sizes.max(axis=0)))
-        ids = _ids(name, part, seen) if part.kind == "label" else {}
-        described[name] = seen[0][1].model_copy(update={"min_size": low, "max_size": high, **ids})
-    return list(good), bad, described
+    for name in parts:
+        (usual, _), *_ = Counter(found[name].kind for found in good.values()).most_common(1)
+        for key, one in [(key, found[name]) for key, found in good.items() if found[name].kind != usual]:
+            del good[key]
+            kinds = "{} channels of {}, most have {}".format(*one.kind, "{} channels of {}".format(*usual))
+            bad.append(f"{one.file}: {name} has {kinds}")
+    return (
+        list(good),
+        bad,
+        {name: _field(name, parts[name], [found[name] for found in good.values()]) for name in parts},
+    )
 
 
-def _ids(name: str, part: Part, looks: list[tuple[Path, Field]]) -> dict[str, Any]:
-    counts: Counter[int] = Counter()
-    for _, one in looks:
-        counts.update(one.label_counts)
-    number = part.classes or max(counts) + 1
-    beyond = [(file, [str(i) for i in one.label_counts or () if i >= number]) for file, one in looks]
-    if wrong := [f"{f}: {', '.join(ids[:8])}{', ...' if len(ids) > 8 else ''}" for f, ids in beyond if ids]:
-        what = f"files of {name} hold ids beyond {number} classes (0..{number - 1})"
-        raise ValueError(_several(what, wrong) + "; mend them or pass a larger --classes")
-    colours = palette(number, part.palette or _stored_palette(looks[0][0]))
-    return {"classes": number, "label_counts": dict(sorted(counts.items())), "palette": colours}
+def _field(name: str, part: Part, seen: list[Seen]) -> Field:
+    sizes, ids = np.array([one.size for one in seen]), dict[str, Any]()
+    if part.kind == "label":
+        counts: Counter[int] = Counter()
+        for one in seen:
+            counts.update(one.counts)
+        number = part.classes or max(counts) + 1
+        beyond = [(one.file, [str(i) for i in one.counts if i >= number]) for one in seen]
+        if wrong := [f"{f}: {', '.join(ids[:8])}{', ...' if len(ids) > 8 else ''}" for f, ids in beyond if ids]:
+            what = f"files of {name} hold ids beyond {number} classes (0..{number - 1})"
+            raise ValueError(_several(what, wrong) + "; mend them or pass a larger --classes")
+        flat = seen[0].colours
+        colours = palette(number, part.palette or list(zip(flat[::3], flat[1::3], flat[2::3], strict=True)))
+        ids = {"classes": number, "label_counts": dict(sorted(counts.items())), "palette": colours}
+    return Field(
+        member=part.member,
+        half=part.half,
+        kind=part.kind,
+        channels=seen[0].kind[0],
+        dtype=seen[0].kind[1],
+        min_size=sizes.min(axis=0).tolist(),
+        max_size=sizes.max(axis=0).tolist(),
+        **ids,
+    )
 
 
 def _several(what: str, lines: list[str]) -> str:
     more = f"; and {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
     return f"{len(lines)} {what}: {'; '.join(lines[:_NAMED])}{more}"
-
-
-def _stored_palette(file: Path) -> list[Colour]:
-    try:
-        with Image.open(io.BytesIO(file.read_bytes())) as image:
-            flat = image.getpalette("RGB") if image.mode == "P" else None
-    except UnidentifiedImageError:  # .npy
-        return []
-    return list(zip(flat[::3], flat[1::3], flat[2::3], strict=True)) if flat else []
