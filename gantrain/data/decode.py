@@ -68,10 +68,15 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
                 raise ValueError(f"{what}, the index says {field.channels} of {field.dtype}")
         except ValueError as error:
             raise DamagedSample(f"{shards.where(i)}: {name}: {error}") from None
-    if len({array.shape[:2] for array in found.values()}) > 1:
-        listed = ", ".join(f"{n} {a.shape[0]}x{a.shape[1]}" for n, a in found.items())
+    if listed := unequal(found):
         raise DamagedSample(f"{shards.where(i)}: fields differ in size: {listed}")
     return found
+
+
+def unequal(sample: dict[str, Array]) -> str:
+    """The fields' sizes, for people, where they differ."""
+    sizes = {name: f"{array.shape[0]}x{array.shape[1]}" for name, array in sample.items()}
+    return ", ".join(map(" ".join, sizes.items())) if len(set(sizes.values())) > 1 else ""
 
 
 def cut(array: Array, half: int | None) -> Array:

@@ -134,13 +134,12 @@ def write_synthetic(
     remainder. Two processes may call it at once.
     """
     photographed = [None, *(name for name, classes in fields.items() if classes is None)][-1]
-    described = {}
+    described, size = {}, (height, width)
     for name, classes in fields.items():
-        field = Field(member=name, channels=3, min_size=(height, width), max_size=(height, width))
+        about: dict[str, Any] = {"channels": 3}
         if classes:
-            label = {"kind": "label", "channels": 1, "classes": classes, "palette": palette(classes, PALETTE)}
-            field = field.model_copy(update=label)
-        described[name] = field
+            about = {"kind": "label", "channels": 1, "classes": classes, "palette": palette(classes, PALETTE)}
+        described[name] = Field(member=name, min_size=size, max_size=size, **about)
 
     def sample(index: int) -> Packed:
         ids, photograph = draw(index, height, width, seed)

@@ -55,7 +55,7 @@ def index_tars(
             rows: dict[str, dict[str, int]] = {f"{field}_{part}": {} for field in fields for part in PARTS}
             sizes: dict[str, int] = {}
             for name in names:
-                path, place = Path(base, name), f"{base}/{name}"
+                path, place, before = Path(base, name), f"{base}/{name}", len(looks)
                 if is_url(base):
                     fetch(place, path := partial / "fetched.tar")
                 found = _samples(path, place, fields, shard_of)
@@ -65,7 +65,7 @@ def index_tars(
                         rows[f"{field}_offset"][key] = file.offset
                         rows[f"{field}_size"][key] = len(file.content)
                         rows[f"{field}_crc"][key] = zlib.crc32(file.content)
-                if name not in shard_of.values():
+                if len(looks) == before:
                     raise ValueError(f"{place} holds no samples (files KEY.EXTENSION)")
                 sizes[name] = path.stat().st_size
             (partial / "fetched.tar").unlink(missing_ok=True)
@@ -74,9 +74,8 @@ def index_tars(
             (partial / "report.txt").write_bytes(report.whole())
             counts = Counter(shard_of[key] for key in good)
             shards = [Shard(name=name, bytes=sizes[name], samples=counts[name]) for name in names if counts[name]]
-            save(
-                partial, described, shards, good, {name: [row[key] for key in good] for name, row in rows.items()}, base
-            )
+            kept = {name: [row[key] for key in good] for name, row in rows.items()}
+            save(partial, described, shards, good, kept, base)
     except FetchFailed as error:
         raise ValueError(str(error)) from None
     except OSError as error:

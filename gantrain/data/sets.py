@@ -64,10 +64,8 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         shards = Shards.open(folder, wanted.cache_gib)
         listed = [shard.name for shard in shards.index.shards]
         if pattern and listed != (names := expand(pattern)):
-            raise ValueError(
-                f"{pattern} names {len(names)} shards, {shards.place}/index.json lists "
-                f"{len(listed)} ({listed[0]} ... {listed[-1]}); give the folder instead"
-            )
+            lists = f"{shards.place}/index.json lists {len(listed)} ({listed[0]} ... {listed[-1]})"
+            raise ValueError(f"{pattern} names {len(names)} shards, {lists}; give the folder instead")
         return shards
     if not folder.is_dir():
         usual = "check the path (relative to where you start)"

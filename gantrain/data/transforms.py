@@ -22,15 +22,13 @@ class View:
     jitter: float = 0.0
 
     def augment(self, sample: Sample, random: np.random.Generator) -> Sample:
-        """A training sample of `size`; raises ValueError where the sample is smaller."""
+        """A training sample of `size`; without `resize` no sample may be smaller."""
         height, width = self.size
         # Every number is drawn, used or not: an option then does not change the others' draws.
         across, down, mirror, bright, strong = random.random(5)
         if self.resize is not None:
             sample = self._resized(sample, self.resize)
         whole_height, whole_width = next(iter(sample.values())).shape[:2]
-        if whole_height < height or whole_width < width:
-            raise ValueError(f"image of {whole_height}x{whole_width} is smaller than {height}x{width}")
         top, left = int(down * (whole_height - height + 1)), int(across * (whole_width - width + 1))
         sample = {f: x[top : top + height, left : left + width] for f, x in sample.items()}
         if self.flip and mirror < 0.5:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from gantrain.data.decode import Array, NotLabels, cut, decode, palette, resize
+from gantrain.data.decode import Array, NotLabels, cut, decode, palette, resize, unequal
 from gantrain.data.prepare.layouts import Files, Part, Parts
 from gantrain.data.shards import Field
 
@@ -28,10 +28,14 @@ class Seen(NamedTuple):
     """A field of one sample. counts: pixels by class id. colours: RGB after RGB, as a palette file stores them."""
 
     file: str
-    kind: tuple[int, str]  # channels, dtype
-    size: tuple[int, ...]
+    shape: tuple[int, ...]  # HWC
+    dtype: str
     counts: dict[int, int]
     colours: bytes
+
+    @property
+    def kind(self) -> str:
+        return f"{self.shape[2]} channels of {self.dtype}"
 
 
 Look = dict[str, Seen] | ValueError  # a sample's fields, or what is wrong with it
@@ -66,12 +70,11 @@ def look(files: Files, parts: Parts) -> Look:
     """Decode a sample and see what it is."""
     try:
         arrays, file = load(files, parts), next(iter(files.values()))
-        sizes = {name: f"{array.shape[0]}x{array.shape[1]}" for name, array in arrays.items()}
-        if len(set(sizes.values())) > 1:
-            listed = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        if listed := unequal(arrays):
             raise ValueError(f"{file}: fields differ in height x width: {listed}")
-        if any(min(array.shape[:2]) < SMALLEST for array in arrays.values()):
-            raise ValueError(f"{file}: {next(iter(sizes.values()))}, the smallest is {SMALLEST}x{SMALLEST}")
+        height, width, _ = next(iter(arrays.values())).shape
+        if min(height, width) < SMALLEST:
+            raise ValueError(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
         return {name: _seen(name, parts[name], array, files) for name, array in arrays.items()}
     except ValueError as problem:
         return problem
@@ -87,7 +90,7 @@ def _seen(name: str, part: Part, array: Array, files: Files) -> Seen:
     elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
         found = f"{array.min():.4g}..{array.max():.4g}"
         raise ValueError(f"{file}: {name} has values {found}, floats must be in 0..1")
-    return Seen(str(file), (array.shape[2], array.dtype.name), array.shape[:2], counts, colours)
+    return Seen(str(file), array.shape, array.dtype.name, counts, colours)
 
 
 def agree(looks: Mapping[str, Look], parts: Parts) -> tuple[list[str], list[str], dict[str, Field]]:
@@ -103,20 +106,16 @@ def agree(looks: Mapping[str, Look], parts: Parts) -> tuple[list[str], list[str]
     if not good:
         raise ValueError(f"none of {len(bad)} samples is usable; the first: {bad[0]}")
     for name in parts:
-        (usual, _), *_ = Counter(found[name].kind for found in good.values()).most_common(1)
-        for key, one in [(key, found[name]) for key, found in good.items() if found[name].kind != usual]:
-            del good[key]
-            kinds = "{} channels of {}, most have {}".format(*one.kind, "{} channels of {}".format(*usual))
-            bad.append(f"{one.file}: {name} has {kinds}")
-    return (
-        list(good),
-        bad,
-        {name: _field(name, parts[name], [found[name] for found in good.values()]) for name in parts},
-    )
+        ((usual, _),) = Counter(found[name].kind for found in good.values()).most_common(1)
+        odd = {key: found[name] for key, found in good.items() if found[name].kind != usual}
+        bad += [f"{one.file}: {name} has {one.kind}, most have {usual}" for one in odd.values()]
+        good = {key: found for key, found in good.items() if key not in odd}
+    fields = {name: _field(name, part, [found[name] for found in good.values()]) for name, part in parts.items()}
+    return list(good), bad, fields
 
 
 def _field(name: str, part: Part, seen: list[Seen]) -> Field:
-    sizes, ids = np.array([one.size for one in seen]), dict[str, Any]()
+    sizes, ids = np.array([one.shape[:2] for one in seen]), dict[str, Any]()
     if part.kind == "label":
         counts: Counter[int] = Counter()
         for one in seen:
@@ -133,8 +132,8 @@ def _field(name: str, part: Part, seen: list[Seen]) -> Field:
         member=part.member,
         half=part.half,
         kind=part.kind,
-        channels=seen[0].kind[0],
-        dtype=seen[0].kind[1],
+        channels=seen[0].shape[2],
+        dtype=seen[0].dtype,
         min_size=sizes.min(axis=0).tolist(),
         max_size=sizes.max(axis=0).tolist(),
         **ids,

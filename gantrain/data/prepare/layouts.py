@@ -74,20 +74,16 @@ def recognise(source: Path) -> str:
     found, inside = _images_in(source), sorted(source.iterdir())
     paired = bool(found) and all(_twice_as_wide(file) for file in found[:_PROBED])
     several = sum(bool(_images_in(folder)) for folder in inside) > 1
-    if paired and several:
-        raise ValueError(f"{source} could be pairs or folders; say which with --as")
-    if paired or several:
+    if paired != several:
         return "pairs" if paired else "folders"
+    if paired:
+        raise ValueError(f"{source} could be pairs or folders; say which with --as")
     if found:  # halving single images wrongly would go unnoticed
-        raise ValueError(
-            f"{source} could hold side-by-side pairs or single images, since the widths are not "
-            "twice the heights; say which with --as pairs or --as images"
-        )
+        reason = "could hold side-by-side pairs or single images, since the widths are not twice the heights"
+        raise ValueError(f"{source} {reason}; say which with --as pairs or --as images")
     listed = ", ".join(f.name for f in inside[:8]) or "nothing"
-    raise ValueError(
-        f"{source} holds neither images nor two or more folders of images (found: {listed}); name "
-        "the folder that does, or its layout with --as"
-    )
+    reason = f"holds neither images nor two or more folders of images (found: {listed})"
+    raise ValueError(f"{source} {reason}; name the folder that does, or its layout with --as")
 
 
 def match(source: Path, parts: Parts) -> tuple[dict[str, dict[str, Path]], list[str]]:
