@@ -24,9 +24,6 @@ from gantrain.methods import METHODS
 from gantrain.recipe import Optimizer, Recipe, images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 
-DTYPES = {"bf16": torch.float32, "fp32": torch.float32, "fp64": torch.float64}
-ROLES = ("source", "target")
-
 
 @dataclass
 class Assembly:
@@ -58,7 +55,7 @@ class Assembly:
 
     @property
     def dtype(self) -> torch.dtype:
-        return DTYPES[self.precision]
+        return torch.float64 if self.precision == "fp64" else torch.float32
 
     @property
     def channels_last(self) -> bool:
@@ -72,10 +69,9 @@ class Assembly:
 
     def view(self, *, training: bool) -> View:
         data = self.recipe.data
-        labels = frozenset(self.names[r] for r in ROLES if self.fields[r].kind == "label")
-        fields = (data.source, data.target)
+        labels = frozenset(self.names[r] for r, field in self.fields.items() if field.kind == "label")
         flip, jitter = (data.flip, data.jitter) if training else (False, 0.0)
-        return View(fields, labels, data.size, data.resize, flip, jitter)
+        return View((data.source, data.target), labels, data.size, data.resize, flip, jitter)
 
     def method(self) -> Method:
         """A new method; the same weights every time and on every rank."""
@@ -165,7 +161,7 @@ class Assembly:
         method, size = make_method(self.recipe, self.facts), self.recipe.data.size
         averaged, stage = self.recipe.ema.half_life is not None, self.recipe.zero_stage
         mib = plan.memory(method.to(self.dtype), averaged, stage, self.world.size)
-        counts = [f"{n} {plan.parameters(m):,}" for n, m in method.networks.items()]
+        counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in method.networks.items()]
         lines = [
             f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.place}",
             f"parameters: {', '.join(counts)}",
@@ -206,12 +202,6 @@ def check_method(recipe: Recipe, method: Method) -> None:
             )
     if problems:
         raise ValueError("\n".join(problems))
-
-
-def phase_settings(recipe: Recipe, phases: list[str]) -> dict[str, Optimizer]:
-    """Each phase's optimiser: the common one with the phase's changes."""
-    changes = {n: c.model_dump(exclude_none=True) for n, c in recipe.phases.items()}
-    return {n: recipe.optimizer.model_copy(update=changes.get(n, {})) for n in phases}
 
 
 def assemble(recipe: Recipe, world: World) -> Assembly:
@@ -261,6 +251,9 @@ def assemble(recipe: Recipe, world: World) -> Assembly:
     if precision == "auto":
         precision = "bf16" if has_bf16(world.device) else "fp32"
     zero.check(recipe.zero_stage, precision)
+    # Each phase's optimiser: the common one with the phase's changes.
+    changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
+    settings = {p.name: recipe.optimizer.model_copy(update=changes.get(p.name, {})) for p in method.phases}
     parts = Assembly(
         recipe=recipe,
         world=world,
@@ -271,7 +264,7 @@ def assemble(recipe: Recipe, world: World) -> Assembly:
         precision=precision,
         threads=threads,
         split=split,
-        settings=phase_settings(recipe, [phase.name for phase in method.phases]),
+        settings=settings,
     )
     check_cache(train, parts.order(), parts.node_partitions())
     return parts

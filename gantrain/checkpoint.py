@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -76,28 +77,25 @@ def found(root: Path) -> list[Path]:
     return sorted(p.parent for p in root.glob("[0-9]*/state.json"))
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
-    reason = " ".join(str(error).split())
-    return ValueError(f"checkpoint: {path} is damaged ({reason}); remove its folder, then the one before is used")
+def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
+    try:
+        return reader(path)
+    except (OSError, ValueError, SafetensorError) as e:
+        reason = " ".join(str(e).split())
+        advice = "remove its folder, then the one before is used"
+        raise ValueError(f"checkpoint: {path} is damaged ({reason}); {advice}") from None
 
 
 def state(folder: Path) -> dict[str, Any]:
     """Raises ValueError where a checkpoint can't be read."""
-    path = folder / "state.json"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise _damaged(path, e) from None
+    content: dict[str, Any] = _read(folder / "state.json", lambda path: json.loads(path.read_bytes()))
     return content
 
 
 def tensors(folder: Path, name: str) -> Tensors:
     """Raises ValueError where a checkpoint can't be read."""
-    path = folder / f"{name}.safetensors"
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as e:
-        raise _damaged(path, e) from None
+    content: Tensors = _read(folder / f"{name}.safetensors", load_file)
+    return content
 
 
 def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> None:
@@ -128,13 +126,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter
     Fused Adam pairs elements by their place in memory: a contiguous moment beside a channels_last
     weight would silently update the wrong elements.
     """
-    entries: dict[str, Tensors] = {}
+    parameters = {names[p]: p for group in optimizer.param_groups for p in group["params"]}
     for key, value in saved.items():
         name, part = key.rsplit("/", 1)
-        entries.setdefault(name, {})[part] = value
-    for group in optimizer.param_groups:
-        for p in group["params"]:
-            for part, value in entries.get(names[p], {}).items():
-                like = torch.empty_like(p) if value.shape == p.shape else torch.empty(value.shape)
-                target = like.to(device=p.device, dtype=value.dtype)
-                optimizer.state[p][part] = target.copy_(value)
+        p = parameters[name]
+        like = torch.empty_like(p) if value.shape == p.shape else torch.empty(value.shape)
+        target = like.to(device=p.device, dtype=value.dtype)
+        optimizer.state[p][part] = target.copy_(value)

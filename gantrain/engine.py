@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,36 +50,47 @@ class Ranks(Protocol):
 Wrap = Callable[[nn.Module, torch.optim.Optimizer], Ranks]
 
 
-@dataclass
 class Turn:
     """A phase with what it takes to carry it out."""
 
-    phase: Phase
-    ranks: Ranks
-    others: list[nn.Module]
-    advancing: list[Any]  # modules with state of their own for each step (spectral norm)
-    optimizer: torch.optim.Optimizer
-    settings: Optimizer
-    norm: Tensor  # of the gradients of the last update
-    bad: Tensor  # 1.0 on the device where that update was left out, else 0.0
+    def __init__(
+        self, method: Method, phase: Phase, settings: Optimizer, wrap: Wrap, bf16: bool, device: torch.device
+    ) -> None:
+        networks = method.networks
+        trained = [networks[n] for n in phase.networks]
+        self.phase, self.settings = phase, settings
+        self.others = [n for name, n in networks.items() if name not in phase.networks] + [*method.auxiliary.values()]
+        # Modules with state of their own for each step (spectral norm).
+        self.advancing: list[Any] = [m for n in trained for m in n.modules() if hasattr(m, "advance")]
+        self.norm = torch.zeros((), device=device)  # of the gradients of the last update
+        self.bad = torch.zeros((), device=device)  # 1.0 where that update was left out, else 0.0
+        kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+        options = settings.model_dump(include={"lr", "betas", "eps", "weight_decay"})
+        self.optimizer: torch.optim.Optimizer
+        self.optimizer = kind([p for n in trained for p in n.parameters()], fused=True, **options)
+        self.ranks = wrap(PhaseModule(method, phase, bf16, device), self.optimizer)
+        # Also reached where DeepSpeed, which owns the gradients until then, calls the optimiser.
+        self.optimizer.register_step_pre_hook(lambda *_: self._guard())
+
+    @torch.no_grad()
+    def _guard(self) -> None:
+        """Before an update: clip, and have the fused kernel leave it out where it is not finite."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.ranks.sharded:
+            squares = self.norm.square()
+            dist.all_reduce(squares)
+            self.norm = squares.sqrt()
+        self.bad = (~self.norm.isfinite()).float()
+        if self.settings.clip is not None:
+            clip_grads_with_norm_(parameters, self.settings.clip, self.norm)
+        optimizer: Any = self.optimizer
+        optimizer.grad_scale, optimizer.found_inf = None, self.bad
 
 
 def seed_all(*key: int) -> None:
     """Seed dropout and noise, on every device, from what identifies a micro-batch."""
     torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1)
-
-
-def make_optimizer(settings: Optimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-    optimizer: torch.optim.Optimizer = kind(
-        parameters,
-        lr=settings.lr,
-        betas=settings.betas,
-        eps=settings.eps,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-    return optimizer
 
 
 class Engine:
@@ -104,35 +115,15 @@ class Engine:
         names = [n for phase in method.phases for n in phase.networks]
         if len(set(names)) < len(names):
             raise ValueError(f"phases share a network, found {names}; each network has one phase")
-        self.method, self.device, self.rank, self.seed = method, device, rank, seed
+        self.method, self.rank, self.seed = method, rank, seed
         self.ema = EMA(method, ema_half_life)
         self.meters = Meters(device)
-        self.zero = torch.zeros((), device=device)
         if compile:
             for network in itertools.chain(method.networks.values(), method.auxiliary.values()):
                 network.compile(dynamic=False)
-        self.turns = [self._turn(phase, settings[phase.name], bf16, wrap) for phase in method.phases]
+        self.turns = [Turn(method, phase, settings[phase.name], wrap, bf16, device) for phase in method.phases]
         self.buffers = float_buffers(method.networks)
-        self.nonfinite, self.in_a_row, self.worst = (self.zero.clone() for _ in range(3))
-
-    def _turn(self, phase: Phase, settings: Optimizer, bf16: bool, wrap: Wrap) -> Turn:
-        networks = self.method.networks
-        trained = [networks[n] for n in phase.networks]
-        module = PhaseModule(self.method, phase, bf16, self.device)
-        optimizer = make_optimizer(settings, [p for n in trained for p in n.parameters()])
-        turn = Turn(
-            phase,
-            wrap(module, optimizer),
-            [n for name, n in networks.items() if name not in phase.networks] + [*self.method.auxiliary.values()],
-            [m for network in trained for m in network.modules() if hasattr(m, "advance")],
-            optimizer,
-            settings,
-            self.zero,
-            self.zero,
-        )
-        # Also reached where DeepSpeed, which owns the gradients until then, calls the optimiser.
-        optimizer.register_step_pre_hook(lambda *_: _guard(turn))
-        return turn
+        self.nonfinite, self.in_a_row, self.worst = torch.zeros((3,), device=device)
 
     def step(self, batches: Sequence[Batch], contexts: Sequence[Context], rates: dict[str, float]) -> None:
         """One turn of each phase that is due; the batch comes as micro-batches.
@@ -151,7 +142,11 @@ class Engine:
                 for module in turn.advancing:
                     module.advance()
                 self.accumulate(turn, batches, contexts, carried)
-                bad = torch.maximum(bad, self.update(turn, rates[turn.phase.name]))
+                for group in turn.optimizer.param_groups:
+                    group["lr"] = rates[turn.phase.name]
+                turn.ranks.step()
+            self.meters.add({f"{turn.phase.name}_gradient": turn.norm})
+            bad = torch.maximum(bad, turn.bad)
         for buffer, before in zip(self.buffers, buffers, strict=True):
             buffer.copy_(torch.where(bad > 0, before, buffer))
         self.ema.update(context.images_seen + context.batch_size, context.batch_size, 1 - bad)
@@ -178,27 +173,3 @@ class Engine:
             handed_on, stats = turn.ranks.backward(batch, carried[i], context, pieces=pieces, last=last)
             carried[i] = {**(carried[i] or {}), **handed_on}
             self.meters.add(stats)
-
-    def update(self, turn: Turn, rate: float) -> Tensor:
-        """The optimiser's step; returns 1.0 on the device where it was left out, else 0.0."""
-        for group in turn.optimizer.param_groups:
-            group["lr"] = rate
-        turn.ranks.step()
-        self.meters.add({f"{turn.phase.name}_gradient": turn.norm})
-        return turn.bad
-
-
-@torch.no_grad()
-def _guard(turn: Turn) -> None:
-    """Before an update: clip, and have the fused kernel leave it out where it is not finite."""
-    parameters = [p for group in turn.optimizer.param_groups for p in group["params"]]
-    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if turn.ranks.sharded:
-        squares = norm.square()
-        dist.all_reduce(squares)
-        norm = squares.sqrt()
-    turn.norm, turn.bad = norm, (~norm.isfinite()).float()
-    if turn.settings.clip is not None:
-        clip_grads_with_norm_(parameters, turn.settings.clip, norm)
-    optimizer: Any = turn.optimizer
-    optimizer.grad_scale, optimizer.found_inf = None, turn.bad

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import nn
-
 from gantrain.method import Method
 
 _MIB = 2**20
@@ -83,10 +81,6 @@ def split(batch_size: int, ranks: int, micro_batch_size: int | None, partitions:
 def largest(local: int, fits: Callable[[int], bool]) -> int:
     """The largest micro-batch of `local` images that fits; at least one image."""
     return next((m for m in divisors(local) if m == 1 or fits(m)), 1)
-
-
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def memory(method: Method, averaged: bool, zero_stage: int, ranks: int) -> dict[str, float]:

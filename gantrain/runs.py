@@ -16,7 +16,6 @@ from gantrain.overrides import parse_yaml
 from gantrain.recipe import Recipe, differences
 
 _PATIENCE_SECONDS = 15
-STATES = ("running", "unfinished", "finished", "failed")
 
 
 class Run:
@@ -67,15 +66,13 @@ class Run:
         )
 
     def _compare(self, recipe: Recipe) -> None:
-        if not checkpoint.found(self.checkpoints) or not self.recipe.is_file():
-            return
-        before = parse_yaml(self.recipe.read_text(encoding="utf-8"), str(self.recipe))
-        changed = differences(before, recipe.dump())
-        if changed:
-            raise ValueError(
-                f"run: {self.folder} was started with another recipe; "
-                f"undo the changes or choose run=OTHER\n" + "\n".join(f"  {c}" for c in changed)
-            )
+        if checkpoint.found(self.checkpoints) and self.recipe.is_file():
+            before = parse_yaml(self.recipe.read_text(encoding="utf-8"), str(self.recipe))
+            if changed := differences(before, recipe.dump()):
+                raise ValueError(
+                    f"run: {self.folder} was started with another recipe; undo the changes or choose run=OTHER\n"
+                    + "\n".join(f"  {c}" for c in changed)
+                )
 
     def begin(self, recipe: Recipe, images_seen: int) -> None:
         """Say that the run goes on from there; what a refused start finds is left as it was."""
@@ -87,8 +84,7 @@ class Run:
             raise ValueError(f"run: cannot write {self.folder} ({e.strerror}); make space there") from None
 
     def latest(self) -> Path | None:
-        folders = checkpoint.found(self.checkpoints)
-        return folders[-1] if folders else None
+        return max(checkpoint.found(self.checkpoints), default=None)
 
     def status(self) -> dict[str, Any]:
         try:
@@ -98,14 +94,9 @@ class Run:
         return content
 
     def set_status(self, state: str, images_seen: int, reason: str = "") -> None:
-        assert state in STATES
-        content = {
-            "state": state,
-            "images_seen": images_seen,
-            "reason": reason,
-            "process": os.getpid(),
-            "host": socket.gethostname(),
-        }
+        """state: running, unfinished, finished or failed."""
+        content = {"state": state, "images_seen": images_seen, "reason": reason}
+        content |= {"process": os.getpid(), "host": socket.gethostname()}
         checkpoint.write_whole(self.folder / "status.json", json.dumps(content, indent=1))
 
     def forget_after(self, images_seen: int) -> None:

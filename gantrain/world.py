@@ -66,35 +66,29 @@ class World:
 
     def on_main(self, work: Callable[[], T]) -> T:
         """Rank 0's result on every rank; its ValueError is raised on every rank too."""
-        outcome: list[Any] = [None, None]
-        if self.is_main:
-            try:
-                outcome[0] = work()
-            except ValueError as e:
-                outcome[1] = str(e)
-        if self.size > 1:
-            dist.broadcast_object_list(outcome)
-        if outcome[1] is not None:
-            raise ValueError(outcome[1])
-        result: T = outcome[0]
-        return result
+        return self._shared(work, 0)
 
     def on_nodes(self, work: Callable[[], T]) -> T:
         """What each node's first rank finds, on that node's ranks; a ValueError on every rank.
 
         Rank 0 goes first: nodes that share a disk find what it has made.
         """
-        result, problem = self.on_main(work), ""
-        if self.rank and not self.local_rank:
+        result = self.on_main(work)
+        return self._shared(lambda: result if self.is_main else work(), self.rank - self.local_rank)
+
+    def _shared(self, work: Callable[[], T], owner: int) -> T:
+        outcome: Any = None, ""
+        if self.rank == owner:
             try:
-                result = work()
+                outcome = work(), ""
             except ValueError as e:
-                problem = str(e)
-        found = self.gather((result, problem))
-        if problems := [text for _, text in found if text]:
-            raise ValueError(problems[0])
-        mine: T = found[self.rank - self.local_rank][0]
-        return mine
+                outcome = None, str(e)
+        outcomes = self.gather(outcome)
+        for _, problem in outcomes:
+            if problem:
+                raise ValueError(problem)
+        result: T = outcomes[owner][0]
+        return result
 
     def gather(self, value: T) -> list[T]:
         """Every rank's value, in rank order, on every rank."""

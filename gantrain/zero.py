@@ -22,24 +22,22 @@ from gantrain.method import Batch
 
 _FILE = "ACCELERATE_DEEPSPEED_CONFIG_FILE"
 _KEYS = ("zero_optimization", "bf16", "gradient_clipping")
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
 
 
 def check(stage: int, precision: str) -> None:
     """Raises ValueError where ZeRO can't work here."""
-    if stage and importlib.util.find_spec("deepspeed") is None:
-        raise ValueError(
-            f"zero_stage: found {stage}, DeepSpeed is not installed; pip install 'gantrain[deepspeed]', or zero_stage=0"
-        )
-    if stage and not dist.is_initialized():
-        raise ValueError(
-            f"zero_stage: found {stage} without a launcher; start with `accelerate launch -m "
-            "gantrain.train ...`, or zero_stage=0"
-        )
-    if stage and precision == "fp64":
-        raise ValueError(
-            f"zero_stage: found {stage} with precision=fp64, DeepSpeed keeps weights in fp32; "
-            "allowed: zero_stage=0, or precision=fp32 or bf16"
-        )
+    if not stage:
+        return
+    if importlib.util.find_spec("deepspeed") is None:
+        problem = ", DeepSpeed is not installed; pip install 'gantrain[deepspeed]'"
+    elif not dist.is_initialized():
+        problem = " without a launcher; start with `accelerate launch -m gantrain.train ...`"
+    elif precision == "fp64":
+        problem = " with precision=fp64, DeepSpeed keeps weights in fp32; allowed: precision=fp32 or bf16"
+    else:
+        return
+    raise ValueError(f"zero_stage: found {stage}{problem}, or zero_stage=0")
 
 
 def from_launcher(env: Mapping[str, str]) -> tuple[int, bool]:
@@ -121,41 +119,28 @@ class Sharded:
 
     def state(self, names: dict[nn.Parameter, str]) -> Tensors:
         """As DDP's: whole tensors by parameter. Every rank calls it, for each holds a part."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
         (share,) = self.optimizer.param_groups[0]["params"]
         tensors = {}
         for p in self.engine.module.parameters():
-            for key, value in self.optimizer.state[share].items():
-                if value.shape == share.shape:
-                    whole = torch.zeros(p.numel(), dtype=value.dtype, device=value.device)
-                    for ours, place in _places(p):
-                        whole[place] = value[ours]
-                    dist.all_reduce(whole)
-                    value = whole.view_as(p)
-                tensors[f"{names[p]}/{key}"] = value.clone()  # all share one step count
+            tensors[f"{names[p]}/step"] = self.optimizer.state[share]["step"].clone()  # all share one
+            for key in _MOMENTS:
+                tensors[f"{names[p]}/{key}"] = safe_get_full_optimizer_state(p, key)
         return tensors
 
     def load_state(self, saved: Tensors, names: dict[nn.Parameter, str]) -> None:
         """After the weights, of which ZeRO keeps a copy that it updates."""
+        from deepspeed.utils import safe_set_full_optimizer_state
+
         self.zero.refresh_fp32_params()
         (share,) = self.optimizer.param_groups[0]["params"]
         state = self.optimizer.state[share]
+        state["step"] = next(value for name, value in saved.items() if name.endswith("/step")).to(share.device)
+        state.update({key: torch.zeros_like(share) for key in _MOMENTS})
+        self.zero._lazy_init_hp_params_optimizer_state()  # else it does that at its first step
         for p in self.engine.module.parameters():
-            for key in ("step", "exp_avg", "exp_avg_sq"):
+            for key in _MOMENTS:
                 value = saved.get(f"{names[p]}/{key}")
-                if value is None:
-                    continue
-                if key == "step":
-                    state[key] = value.to(share.device)
-                    continue
-                state.setdefault(key, torch.zeros_like(share))
-                for ours, place in _places(p):
-                    state[key][ours] = value.flatten()[place].to(share.device)
-
-
-def _places(p: Any) -> list[tuple[slice, slice]]:
-    """Where this rank's share holds a parameter's elements, and which; none or one stretch."""
-    mapping = p._hp_mapping
-    if mapping is None:
-        return []
-    inside, of = mapping.get_hp_fragment_address(), mapping.lp_fragment_address
-    return [(slice(inside.start, inside.start + inside.numel), slice(of.start, of.start + of.numel))]
+                if value is not None:
+                    safe_set_full_optimizer_state(p, value.to(share.device), key)

@@ -68,4 +68,4 @@ def _outside_graph() -> Callable[[nn.BatchNorm2d, Tensor], Tensor]:
 
 
 def _world_size() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if dist.is_initialized() else 1
