@@ -34,7 +34,10 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
             )
         content[key] = said
 
-    if env.get("ACCELERATE_USE_CPU", "false").lower() == "true":
+    def uses(what: str) -> bool:
+        return env.get(f"ACCELERATE_USE_{what}", "false").lower() in ("true", "1")
+
+    if uses("CPU"):
         take("device", "cpu", "auto")
     precision = env.get("ACCELERATE_MIXED_PRECISION", "no")
     if precision == "bf16":
@@ -66,23 +69,20 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
         problems.append(
             f"compile: accelerate's dynamo backend is {backend}, allowed: inductor or no; change dynamo_backend"
         )
-    for engine in ("DEEPSPEED", "FSDP", "MEGATRON_LM"):
-        if env.get(f"ACCELERATE_USE_{engine}", "false").lower() not in ("true", "1"):
-            continue
-        if engine != "DEEPSPEED":
+    for engine in ("FSDP", "MEGATRON_LM"):
+        if uses(engine):
             problems.append(
                 f"launch: accelerate's configuration asks for {engine}; gantrain trains with "
                 "torch's DDP or DeepSpeed's ZeRO: use a configuration without it"
             )
-            continue
+    if uses("DEEPSPEED"):
         try:
             stage, bf16 = zero.from_launcher(env)
+            take("zero_stage", stage, 0)
+            if bf16:
+                take("precision", "bf16", "auto")
         except ValueError as e:
             problems += str(e).splitlines()
-            continue
-        take("zero_stage", stage, 0)
-        if bf16:
-            take("precision", "bf16", "auto")
     if problems:
         raise ValueError("\n".join(problems))
     return from_dict(content)
@@ -92,9 +92,12 @@ def die_with_launcher(env: Mapping[str, str] = os.environ) -> None:
     """Have the kernel send SIGTERM when the launcher dies (Linux): no rank writes on alone."""
     launched = "ACCELERATE_MIXED_PRECISION" in env or "TORCHELASTIC_RUN_ID" in env
     if launched and sys.platform == "linux":
-        parent = os.getppid()
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before the kernel was told
+        # It may have died while torch was imported, before the kernel was told: then this rank's
+        # parent is init or the user's systemd. In a container the launcher itself may be process 1.
+        parent, _, _ = _parent().partition(" ")
+        adopted = "python" not in parent if os.getppid() == 1 else "systemd" in parent
+        if parent and adopted:
             sys.exit("launcher is gone")
 
 
@@ -136,14 +139,19 @@ def _asked(env: Mapping[str, str]) -> list[tuple[int, str]]:
         asked.append((int(env["GANTRAIN_WORLD_SIZE"]), "the SLURM script asked for"))
     if "WORLD_SIZE" not in env and "SLURM_STEP_NUM_TASKS" in env:
         asked.append((int(env["SLURM_STEP_NUM_TASKS"]), "srun started"))
-    try:  # only the launcher's own command line tells; /proc is Linux's
-        words = Path(f"/proc/{os.getppid()}/cmdline").read_text().replace("\0", " ")
-    except (OSError, UnicodeDecodeError):
-        words = ""
-    number = re.search(r"accelerate.* --num[_-]processes[ =](\d+) ", words)
+    # Only the launcher's own command line tells.
+    number = re.search(r"accelerate.* --num[_-]processes[ =](\d+) ", _parent())
     if "ACCELERATE_MIXED_PRECISION" in env and number:
         asked.append((int(number[1]), "accelerate launch was asked for"))
     return asked
+
+
+def _parent() -> str:
+    """The parent's command line; empty where there is no /proc, which is Linux's."""
+    try:
+        return Path(f"/proc/{os.getppid()}/cmdline").read_text().replace("\0", " ")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _code() -> str:

@@ -200,3 +200,26 @@ def test_script_works_from_any_folder() -> None:
     for text in ("54,4", "MiB per rank: weights", "images an epoch", "batch 8 = 1 rank x 8 images"):
         assert text in done.stdout
     assert not Path("runs").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
+def test_a_rank_whose_launcher_died_while_it_imported_leaves() -> None:
+    """The launcher is gone before the rank can ask the kernel to be told of it."""
+    rank = (
+        "import os, pathlib, time\n"
+        "first = os.getppid()\n"
+        "while os.getppid() == first: time.sleep(0.01)\n"
+        "from gantrain.launcher import die_with_launcher\n"
+        "out = pathlib.Path('left')\n"
+        "try: die_with_launcher({'TORCHELASTIC_RUN_ID': 'x'})\n"
+        "except SystemExit as e: out.write_text(str(e))\n"
+        "else: out.write_text('trains on')\n"
+    )
+    launcher = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {rank!r}]); time.sleep(0.5)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", launcher], env=environment, check=True, timeout=60)
+    deadline = time.monotonic() + 100
+    while not Path("left").is_file() or not Path("left").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert Path("left").read_text() == "launcher is gone"
