@@ -48,10 +48,13 @@ class Trained:
 
     def __call__(self) -> None:
         slots = self.parts.split.slots(self.parts.world.rank)
-        raw = Raw(self.raw, tuple(self.images_seen + slot for slot in slots), ())
+        self.on(Raw(self.raw, tuple(self.images_seen + slot for slot in slots), ()))
+
+    def on(self, raw: Raw) -> None:
+        """The step on this rank's share of a batch."""
         batches, contexts = self.parts.micro_batches(raw, self.images_seen)
         self.engine.step(batches, contexts, self.rates)
-        self.images_seen += self.parts.recipe.batch_size
+        self.images_seen += self.parts.split.batch_size
 
 
 class Plain:

@@ -19,6 +19,7 @@ from gantrain.world import cores
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
+RATES = ("images/s", "samples/s")
 Row = dict[str, Any]
 
 
@@ -39,11 +40,15 @@ def alternate(contenders: Mapping[Any, Callable[[], float]], repeats: int) -> di
 def spread(rates: Sequence[float]) -> Row:
     """Median, extremes and all repeats, in their order."""
     return {
-        "median": round(statistics.median(rates), 3),
-        "min": round(min(rates), 3),
-        "max": round(max(rates), 3),
-        "repeats": [round(rate, 3) for rate in rates],
+        "median": rounded(statistics.median(rates)),
+        "min": rounded(min(rates)),
+        "max": rounded(max(rates)),
+        "repeats": [rounded(rate) for rate in rates],
     }
+
+
+def rounded(value: float) -> float:
+    return float(f"{value:.4g}")
 
 
 def ratio(ours: Row, theirs: Row) -> float:
@@ -67,7 +72,7 @@ def _cpu() -> str:
 
 
 def versions() -> Row:
-    names = ("torch", "gantrain", "numpy", "Pillow")
+    names = ("torch", "gantrain", "numpy", "Pillow", "webdataset")
     return {"python": platform.python_version(), **{name.lower(): version(name) for name in names}, "commit": _commit()}
 
 
@@ -93,7 +98,7 @@ def without_paths(content: Any) -> Any:
 
 
 def write(name: str, out: Path, rows: Sequence[Row], **more: Any) -> Path:
-    """`out`/NAME-DATE.json; `more` says what was measured (recipe, settings)."""
+    """`out`/NAME-DATE.json; `more` says what was measured (recipes, settings)."""
     now = datetime.datetime.now().astimezone()
     content = {
         "benchmark": name,
@@ -110,30 +115,46 @@ def write(name: str, out: Path, rows: Sequence[Row], **more: Any) -> Path:
     return path
 
 
+def constants(rows: Sequence[Row]) -> Row:
+    """The settings that all of several rows share."""
+    first = rows[0] if len(rows) > 1 else {}
+    return {k: v for k, v in first.items() if isinstance(v, bool | int | str) and all(r.get(k) == v for r in rows)}
+
+
 def markdown(rows: Sequence[Row]) -> str:
-    """A table to paste: spreads as `median (min..max)`, no columns without values."""
-    names = list(dict.fromkeys(n for row in rows for n in row if row[n] is not None))
+    """A table to paste, without what all rows share or lack: rates as `median (min..max)`, of the rest the median."""
+    shared = constants(rows)
+    names = list(dict.fromkeys(n for row in rows for n in row if row[n] is not None and n not in shared))
     lines = [names, ["---"] * len(names)]
-    lines += [[_cell(row.get(name)) for name in names] for row in rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    lines += [[_cell(name, row.get(name)) for name in names] for row in rows]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    said = ", ".join(f"{name} {_cell(name, value)}" for name, value in shared.items())
+    return f"{said and f'All rows: {said}.'}\n\n{table}".strip()
 
 
-def _cell(value: Any) -> str:
+def _cell(name: str, value: Any) -> str:
     if isinstance(value, dict):
-        return f"{_number(value['median'])} ({_number(value['min'])}..{_number(value['max'])})"
+        middle, low, high = (_number(value[key]) for key in ("median", "min", "max"))
+        return f"{middle} ({low}..{high})" if name in RATES else middle
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else _number(value) if isinstance(value, float) else str(value)
 
 
 def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def conclude(name: str, out: Path, rows: Sequence[Row], **more: Any) -> None:
-    """Write the file and print the table."""
+def conclude(
+    name: str, out: Path, rows: Sequence[Row], plot: Callable[[Sequence[Row], Path], None], **more: Any
+) -> None:
+    """Write the file, draw the plot beside it and print the table."""
     path = write(name, out, rows, **more)
     on, by = hardware(), versions()
     print(f"\n{on['cpu']}, {on['cores']} cores, GPU: {on['gpu'] or 'none'}; torch {by['torch']}\n")
     print(markdown(rows))
+    try:
+        plot(rows, path.with_suffix(".png"))
+    except ImportError:
+        print("\nno plot: pip install 'gantrain[bench]'")
     print(f"\nwritten: {path}")

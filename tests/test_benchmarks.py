@@ -1,6 +1,6 @@
 """The benchmarks run and write what they promise; what they measure here means nothing."""
 
-import itertools
+import importlib.util
 import json
 import os
 import subprocess
@@ -15,8 +15,6 @@ from gantrain import recipe as recipes
 from gantrain.assembly import assemble
 from gantrain.data.batch import normalise
 from gantrain.data.loader import held_out_batches
-from gantrain.data.prepare import prepare
-from gantrain.data.shards import Shards
 from gantrain.data.transforms import View
 from gantrain.world import World
 
@@ -40,12 +38,13 @@ def run(name, tmp_path, *arguments):
     assert str(tmp_path) not in text
     assert os.uname().nodename not in text
     assert "\n| --- |" in done.stdout
+    assert file.with_suffix(".png").exists() == (importlib.util.find_spec("matplotlib") is not None)
     content = json.loads(text)
     assert content["hardware"]["cores"] >= 1
     assert content["versions"]["torch"]
     assert content["rows"]
     for row in content["rows"]:
-        rate = row.get("images/s") or row["pairs/s"]
+        rate = row.get("images/s") or row["samples/s"]
         assert 0 < rate["min"] <= rate["median"] <= rate["max"]
         assert len(rate["repeats"]) == 2
     return content
@@ -54,13 +53,124 @@ def run(name, tmp_path, *arguments):
 @pytest.mark.slow
 def test_throughput_measures_the_step_the_grid_and_the_plain_loop(tmp_path):
     content = run("throughput", tmp_path, *TINY, "--baseline=plain", "--grid", "--steps=1")
-    assert content["recipe"]["data"]["train"] == "synthetic"
+    assert content["recipes"]["quickstart"]["data"]["train"] == "synthetic"
     rows = content["rows"]
     settings = {(r["precision"], r["channels_last"]) for r in rows if r["loop"] == "gantrain"}
     assert settings == {(p, c) for p in ("fp32", "bf16") for c in (True, False)}
-    assert [row["batch"] for row in rows if row["loop"] == "plain"] == [2, 1]
-    plain = rows[-2]["images/s"]["median"]
-    assert rows[0]["x plain"] == pytest.approx(rows[0]["images/s"]["median"] / plain, rel=1e-2)
+    plain = {row["batch"]: row["images/s"]["median"] for row in rows if row["loop"] == "plain"}
+    assert sorted(plain) == [1, 2]
+    for row in (row for row in rows if row["loop"] == "gantrain"):
+        rate = row["images/s"]["median"]
+        assert row["x plain"] == pytest.approx(rate / plain[2], rel=1e-2)
+        assert row["x plain at 1"] == pytest.approx(rate / plain[1], rel=1e-2)
+        assert row["TFLOP/s"] == pytest.approx(rate * row["GFLOP/image"] / 1e3, rel=1e-3)
+        assert row["of peak"] == pytest.approx(row["TFLOP/s"] / row["matmul TFLOP/s"]["median"], abs=1e-3)
+        parts = [[1e3 * 2 / r for r in row["images/s"]["repeats"]]]  # milliseconds of a step
+        parts += [row[f"{name} ms"]["repeats"] for name in ("generator", "discriminator", "other")]
+        for whole, *phases in zip(*parts, strict=True):
+            assert sum(phases) == pytest.approx(whole, rel=1e-2)
+        assert 0 <= row["data wait"] <= 1
+
+
+def test_variants_are_all_combinations(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from contenders import variants
+
+    assert variants([]) == [[]]
+    assert variants(["batch_size=1,2", "data.size=[8,8],[8,16]"])[1] == ["batch_size=1", "data.size=[8,16]"]
+    assert variants(["method.penalty={name: r1, every: 2},null"])[1] == ["method.penalty=null"]
+    with pytest.raises(ValueError, match="--vary: found precision"):
+        variants(["precision"])
+
+
+def test_more_devices_compare_with_fewest_at_the_same_batch_or_share(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import ratios
+    import report
+
+    def row(devices, batch, rate):
+        return {"loop": "gantrain", "devices": devices, "threads": 1, "batch": batch, "images/s": report.spread([rate])}
+
+    for weak, share in ((False, 8), (True, 4)):
+        rows = [row(1, 4, 10.0), row(1, 8, 11.0), row(2, 8, 15.0)]
+        ratios.across(rows, weak)
+        base = 11.0 if share == 8 else 10.0
+        assert rows[2]["x 1 device"] == pytest.approx(15 / base, abs=1e-3)
+        assert rows[2]["efficiency"] == pytest.approx(7.5 / base, abs=1e-3)
+        assert "efficiency" not in rows[0]
+
+
+def multiplications(networks, run):
+    """Multiply-adds of each network's convolutions in `run`, and of its first alone, from the shapes."""
+    found, hooks = {}, []
+    for name, network in networks.items():
+        convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
+        found[name] = [0] * len(convolutions)
+
+        def count(module, inputs, output, counts=found[name], order=convolutions):
+            # Each weight meets each place of the output; of a transposed convolution, of the input.
+            places = (inputs[0] if isinstance(module, torch.nn.ConvTranspose2d) else output).shape
+            counts[order.index(module)] += module.weight.numel() * places[2] * places[3]
+
+        hooks += [m.register_forward_hook(count) for m in convolutions]
+    run()
+    for hook in hooks:
+        hook.remove()
+    return {name: (sum(counts), counts[0]) for name, counts in found.items()}
+
+
+def test_flops_are_those_of_the_formula(monkeypatch):
+    """pix2pix at 256: 3 passes of the U-Net's 6.05 GMAC and 8 of the PatchGAN's 3.20 (generator first).
+
+    But for the gradients to the images themselves, which nothing needs: those of a first layer in training.
+    """
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from measuring import cycle, flops_per_image
+
+    world = World("cpu", [], ".")
+    small = ["data.resize=[256,256]", "data=synthetic", "precision=fp32", "device=cpu"]
+    parts = assemble(recipes.load("pix2pix", small), world)
+    networks = parts.method().networks
+    images = torch.zeros(1, 3, 256, 256)
+    run = torch.no_grad()(
+        lambda: (networks["generator"](images), networks["discriminator"](torch.cat([images] * 2, 1)))
+    )
+    macs = multiplications(networks, run)
+    (generator, first_g), (discriminator, first_d) = macs["generator"], macs["discriminator"]
+    assert generator / 1e9 == pytest.approx(6.05, abs=5e-3)
+    assert discriminator / 1e9 == pytest.approx(3.20, abs=5e-3)
+    assert (3 * generator + 8 * discriminator) / 1e9 == pytest.approx(43.8, abs=0.1)
+    assert cycle(parts) == 1
+    assert flops_per_image(parts) == 2 * (3 * generator + 8 * discriminator - first_g - 2 * first_d)
+    first = assemble(recipes.load("pix2pix", [*small, "method.order=discriminator_first"]), world)
+    assert flops_per_image(first) - flops_per_image(parts) == 2 * generator  # it makes its fakes twice
+
+
+def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from measuring import cycle, flops_per_image
+
+    found = {}
+    for every in (1, 4):
+        settings = [*SMALL, f"method.penalty={{name: r1, every: {every}}}", "data=synthetic"]
+        parts = assemble(recipes.load("quickstart", settings), World("cpu", [], "."))
+        assert cycle(parts) == every
+        found[every] = flops_per_image(parts)
+    bare = flops_per_image(assemble(recipes.load("quickstart", [*SMALL, "data=synthetic"]), World("cpu", [], ".")))
+    assert found[1] - bare == pytest.approx(4 * (found[4] - bare), rel=1e-6)
+
+
+def test_peak_memory_is_what_came_on_top(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from measuring import PeakMemory
+
+    memory = PeakMemory(CPU)
+    if memory.gib() is None:
+        pytest.skip("this system tells no peak")
+    gib = torch.ones(2**28).sum() / 2**28  # float32: 1 GiB, gone again
+    assert gib == 1
+    assert memory.gib() == pytest.approx(1, abs=0.1)
+    assert PeakMemory(CPU).gib() == pytest.approx(0, abs=0.1)
 
 
 @pytest.mark.slow
@@ -87,28 +197,70 @@ def test_the_plain_loop_refuses_what_it_does_not_train(tmp_path):
 def test_dataloading_compares_shards_and_files_at_each_stage(tmp_path):
     sizes = ("--size=32", "--load-size=36", "--samples=6", "--pairs=8", "--batch=4")
     rows = run("dataloading", tmp_path, *sizes, "--workers=0")["rows"]
-    assert [row["from"] for row in rows] == ["shards", "files"] * 3
+    sources = list(dict.fromkeys(row["from"] for row in rows))
+    assert {"shards", "webdataset", "files"} <= {*sources}
+    assert [row["from"] for row in rows] == sources * 3
     assert len({row["images"] for row in rows}) == 3
-    assert all(("x files" in row) == (row["from"] == "shards") for row in rows)
+    assert all(("x files" in row) == (row["from"] != "files") for row in rows)
 
 
-def test_both_loaders_show_the_same_pixels(tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_dataloading_takes_each_format_from_each_place_and_cache(tmp_path):
+    sizes = ("--size=32", "--samples=12", "--pairs=8", "--batch=4", "--load-size=36", "--workers=0,1")
+    grid = ("--stages=kept", "--formats=png,png16", "--places=local,http", "--caches=warm,cold")
+    rows = run("dataloading", tmp_path, *sizes, *grid, "--sources=shards,webdataset,files")["rows"]
+    assert len(rows) == 2 * 2 * 2 * 2 * 3
+    assert all(row["CPU ms a sample"]["median"] > 0 for row in rows)
+
+
+def test_cold_files_are_not_in_the_page_cache(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import packing
+
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(os.urandom(1 << 20))
+    try:
+        assert packing.cached_share(tmp_path) == 1
+    except (AttributeError, OSError):
+        pytest.skip("this system does not tell what it has cached")
+    packing.drop([tmp_path])
+    if packing.cached_share(tmp_path):
+        pytest.skip("these files are in memory only (tmpfs)")
+    (tmp_path / "one").read_bytes()
+    assert packing.cached_share(tmp_path) == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize("form", ["jpg", "png", "png16"])
+def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
     """What the comparison rests on: without chance the tensors are the same."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import dataloading
+    import loaders
+    import packing
 
-    args = SimpleNamespace(images=None, shards=None, samples=2, size=32)
-    dataloading.gather(args, tmp_path / "files")
-    prepare(tmp_path / "files", tmp_path / "shards", layout="pairs", progress=False)
-    shards = Shards.open(tmp_path / "shards")
-    monkeypatch.setattr(dataloading.random, "random", lambda: 0.0)  # no mirroring
+    packing.gather(SimpleNamespace(images=None, shards=None, samples=2, size=32), tmp_path / "given", form)
+    data = dataloading.Set(tmp_path / "given", tmp_path / "data", None, form.rstrip("16"))
+    fields = data.shards.fields
+    monkeypatch.setattr(loaders.random, "random", lambda: 0.0)  # no mirroring
+    sources = ["webdataset", "files", *["torchvision"] * bool(importlib.util.find_spec("torchvision"))]
     for size, resize in ((32, None), (36, 36)):
-        view = View(("left", "right"), frozenset(), (size, size), resize and (resize, resize))
-        (raw,) = held_out_batches(shards, view, range(2), 2)
-        files = dataloading.Files(tmp_path / "files", 2, size, resize)
-        for i, name in itertools.product(range(2), ("left", "right")):
-            ours = normalise(raw.fields[name], shards.fields[name], torch.float32, CPU)[i]
-            torch.testing.assert_close(ours, files[i][name], rtol=0, atol=1e-6)
+        shown = View(("left", "right"), frozenset(), (size, size), resize and (resize, resize))
+        (raw,) = held_out_batches(data.shards, shown, range(2), 2)
+        ours = {name: normalise(raw.fields[name], fields[name], torch.float32, CPU) for name in fields}
+        for source in sources:
+            view = loaders.View(size, resize, batch=2, workers=0, total=2)
+            loop = data.loop(source, str(tmp_path / "data"), view, form == "png16", tmp_path)
+            theirs = next(loop())
+            near = 0.02 if resize and source == "torchvision" else 2e-5  # it rounds otherwise
+            for name in fields:
+                # Of 16 bits Pillow keeps what overshoots; ours has the range of the image.
+                low, high = (end(ours[name], (1, 2, 3), keepdim=True) for end in (torch.amin, torch.amax))
+                # They shuffle: as it is, or the other way round.
+                straight, swapped = (
+                    (torch.clamp(both, low, high) - ours[name]).abs().max()
+                    for both in (theirs[name], theirs[name].flip(0))
+                )
+                assert min(straight, swapped) <= near, (source, size, name)
 
 
 def test_the_plain_loop_computes_the_same_losses(monkeypatch):

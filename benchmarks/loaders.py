@@ -1,0 +1,157 @@
+"""The loaders that `dataloading.py` compares: ours, webdataset's, and loose files by Pillow and torchvision.
+
+All take side-by-side pairs and give float images in [-1, 1], NCHW, cropped and flipped at random, in batches from
+PyTorch's DataLoader, without an end. `View` says how: `size` of the crop, `resize` before it (pixels) or None.
+"""
+
+import io
+import random
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset
+
+from gantrain.data import transforms
+from gantrain.data.batch import normalise
+from gantrain.data.loader import training_loader
+from gantrain.data.order import Order
+from gantrain.data.prefetch import Prefetch
+from gantrain.data.remote import index_folder, is_url
+from gantrain.data.shards import Shards
+
+CPU = torch.device("cpu")
+Pair = dict[str, Tensor]
+
+
+class View(NamedTuple):
+    size: int
+    resize: int | None
+    batch: int
+    workers: int
+    total: int  # samples that will be taken
+
+
+def read(place: str) -> bytes:
+    """A loose file's bytes, from a path or a URL."""
+    if not is_url(place):
+        return Path(place).read_bytes()
+    with urllib.request.urlopen(place) as answer:
+        return answer.read()
+
+
+def random_crop(width: int, height: int, size: int) -> tuple[int, int, bool]:
+    """Left, top, and whether to mirror."""
+    return random.randint(0, width - size), random.randint(0, height - size), random.random() > 0.5
+
+
+def by_pillow(both: Image.Image, view: View) -> Pair:
+    """As reference loaders do it: torchvision's transforms on Pillow's images, spelled out."""
+    deep = both.mode.startswith("I")
+    both = both.convert("F" if deep else "RGB")  # Pillow can't resize 16 bits
+    width, height = both.size
+    boxes = {"left": (0, 0, width // 2, height), "right": (width // 2, 0, width, height)}
+    wide, high = (view.resize, view.resize) if view.resize else (width // 2, height)
+    x, y, mirror = random_crop(wide, high, view.size)
+    pair = {}
+    for name, box in boxes.items():
+        image = both.crop(box)
+        if view.resize:
+            image = image.resize((view.resize, view.resize), Image.Resampling.BICUBIC)
+        if image.size != (view.size, view.size):
+            image = image.crop((x, y, x + view.size, y + view.size))
+        if mirror:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        array = np.array(image)
+        values = torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1).contiguous()
+        pair[name] = values.float().div(65535 if deep else 255).sub_(0.5).div_(0.5)
+    return pair
+
+
+def by_torchvision(data: bytes, view: View) -> Pair:
+    """Torchvision's own decoders, and its transforms on tensors."""
+    from torchvision.io import decode_image
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as transform
+
+    both = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8))  # CHW, uint8 or uint16
+    deep, half = both.dtype == torch.uint16, both.shape[2] // 2
+    both = both.float() if deep else both
+    wide, high = (view.resize, view.resize) if view.resize else (half, both.shape[1])
+    x, y, mirror = random_crop(wide, high, view.size)
+    pair = {}
+    for name, image in (("left", both[..., :half]), ("right", both[..., half:])):
+        if view.resize:
+            image = transform.resize(image, [view.resize] * 2, InterpolationMode.BICUBIC, antialias=True)
+        image = transform.crop(image, y, x, view.size, view.size)
+        image = transform.horizontal_flip(image) if mirror else image
+        pair[name] = image.float().div(65535 if deep else 255).sub_(0.5).div_(0.5)
+    return pair
+
+
+class Files(torch.utils.data.Dataset[Pair]):
+    """Loose files, by number."""
+
+    def __init__(self, places: list[str], view: View, decode: Callable[[bytes, View], Pair]) -> None:
+        self.places, self.view, self.decode = places, view, decode
+
+    def __len__(self) -> int:
+        return self.view.total
+
+    def __getitem__(self, index: int) -> Pair:
+        return self.decode(read(self.places[index % len(self.places)]), self.view)
+
+
+def pillow(data: bytes, view: View) -> Pair:
+    return by_pillow(Image.open(io.BytesIO(data)), view)
+
+
+def files(places: list[str], view: View, decode: Callable[[bytes, View], Pair] = pillow) -> Iterator[Any]:
+    data = Files(places, view, decode)
+    yield from DataLoader(data, view.batch, shuffle=True, num_workers=view.workers, drop_last=True)
+
+
+def deep_png(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def webdataset(urls: list[str], view: View, extension: str, deep: bool) -> Iterator[Any]:
+    """webdataset's pipeline as its documentation writes it; its own image decoders would cut 16 bits to 8."""
+    import webdataset as wds
+
+    decoder = wds.handle_extension("png", deep_png) if deep else "pil"
+    data = (
+        wds.WebDataset(urls, shardshuffle=len(urls), seed=0)
+        .shuffle(100, initial=view.batch)
+        .decode(decoder)
+        .map(lambda sample: by_pillow(sample[f"pair.{extension}"], view))
+        .repeat()
+    )
+    assert isinstance(data, IterableDataset)
+    yield from DataLoader(data, view.batch, num_workers=view.workers, drop_last=True)
+
+
+def shards(place: str, view: View, cache: Path) -> Iterator[Any]:
+    """Our stream, from a folder or a URL; shards from a URL are kept on the disk, as in training."""
+    data = Shards.open(index_folder(place, cache) if is_url(place) else place)
+    resize = (view.resize, view.resize) if view.resize else None
+    seen = transforms.View(("left", "right"), frozenset(), (view.size, view.size), resize, flip=True)
+    order = Order([shard.samples for shard in data.index.shards], seed=0)
+    stop = view.total // view.batch * view.batch
+    loader = training_loader(
+        data, seen, order=order, start=0, stop=stop, batch_size=view.batch, slots=range(view.batch),
+        workers=view.workers,
+    )  # fmt: skip
+    batches = iter(loader)
+    ahead = Prefetch(data, order, range(1), 0, stop)
+    try:
+        for raw in batches:
+            # In training the device does this; here it counts, since the others do it too.
+            yield {name: normalise(raw.fields[name], data.fields[name], torch.float32, CPU) for name in raw.fields}
+    finally:
+        ahead.close()

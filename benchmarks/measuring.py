@@ -1,0 +1,183 @@
+"""What is measured of a step besides its rate: work, memory, phases, waiting, saving."""
+
+import ctypes
+import gc
+import math
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from loops import Plain, Trained, float_batch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gantrain import checkpoint
+from gantrain.assembly import Assembly
+from gantrain.engine import Engine
+from gantrain.plan import Split
+from gantrain.saving import snapshot
+from gantrain.world import World
+
+PEAK_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
+
+
+def settle(world: World) -> None:
+    """Until all ranks' devices have done what they were told."""
+    if world.device.type == "cuda":
+        torch.cuda.synchronize()
+    world.accelerator.wait_for_everyone()
+
+
+def cycle(parts: Assembly) -> int:
+    """Steps after which the work repeats: what is due in every n-th step is due once in these."""
+
+    def every(content: Any) -> Iterator[int]:
+        for key, value in content.items() if isinstance(content, dict) else ():
+            yield from [value] if key == "every" and value else every(value)
+
+    return math.lcm(*every(parts.recipe.method), *(settings.every for settings in parts.settings.values()))
+
+
+def flops_per_image(parts: Assembly, plain: bool = False) -> int:
+    """Of the training step: matrix products and convolutions, forward and backward, a multiply-add as 2.
+
+    Counted in the step itself, on one image, over a whole cycle. A transposed convolution counts by its input, as
+    torch does since 2.1; by its output, as some tools count, a U-Net would have three times the work. Normalisation,
+    activations, the optimiser and EMA don't count. The rank's networks are others than those that are timed:
+    compiled ones can't be counted.
+    """
+    one = replace(parts, recipe=parts.recipe.model_copy(update={"compile": False}), split=Split(1, 1, 1))
+    step = Plain(one).on(float_batch(one, 1)) if plain else Trained(one, exchange=False)
+    steps = 1 if plain else cycle(parts)
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(steps):
+            step()
+    return round(counter.get_total_flops() / steps)
+
+
+def matmul(world: World, precision: str) -> tuple[Callable[[], None], float, int]:
+    """Multiplying square matrices, the TFLOP of one call, and how many calls take about 0.3 s.
+
+    About the most that the device does, where the matrices are large: up to 8192, less where that takes too long.
+    """
+    n, seconds = 256, 0.0
+    while n < 8192 and seconds < 0.05:
+        n *= 2
+        step = _product(n, PEAK_DTYPES[precision], world.device)
+        step()
+        settle(world)
+        start = time.perf_counter()
+        step()
+        settle(world)
+        seconds = max(world.gather(time.perf_counter() - start))  # all ranks take the same way
+    return step, 2 * n**3 / 1e12, max(1, round(0.3 / seconds))
+
+
+def _product(n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
+    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+    out = torch.empty_like(a)
+
+    def step() -> None:
+        torch.mm(a, b, out=out)
+
+    return step
+
+
+class PhaseClock:
+    """Milliseconds of the phases' turns, by the device's own clock where it has one: nothing waits for it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.cuda = engine.device.type == "cuda"
+        self.turns: list[tuple[str, Any, Any]] = []
+        accumulate, update = engine.accumulate, engine.update
+
+        def first(turn: Any, *rest: Any) -> None:
+            self.began = self._now()
+            accumulate(turn, *rest)
+
+        def last(turn: Any, rate: float) -> Any:
+            bad = update(turn, rate)
+            self.turns.append((turn.phase.name, self.began, self._now()))
+            return bad
+
+        engine.accumulate, engine.update = first, last  # type: ignore[method-assign]
+
+    def _now(self) -> Any:
+        if not self.cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def read(self, steps: int) -> dict[str, float]:
+        """The mean of `steps` steps, by phase, since the last call; once the device has settled."""
+        sums: dict[str, float] = {}
+        for name, began, ended in self.turns:
+            took = began.elapsed_time(ended) if self.cuda else 1e3 * (ended - began)
+            sums[name] = sums.get(name, 0.0) + took / steps
+        self.turns.clear()
+        return sums
+
+
+class PeakMemory:
+    """GiB that came on top since this was made, at their peak: of the GPU, or of the process (Linux)."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self.before = torch.cuda.memory_allocated(device) / 2**30
+            return
+        try:
+            ctypes.CDLL(None).malloc_trim(0)  # else what others have freed would be used and not seen
+            Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        except (AttributeError, OSError):
+            pass
+        self.before = _resident("VmRSS")
+
+    def gib(self) -> float | None:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.device) / 2**30 - self.before
+        return _resident("VmHWM") - self.before if self.before else None
+
+
+def _resident(name: str) -> float:
+    status = Path("/proc/self/status")
+    found = re.search(rf"^{name}:\s*(\d+) kB", status.read_text(), re.M) if status.is_file() else None
+    return int(found[1]) / 2**20 if found else 0.0
+
+
+def data_wait(trained: Trained, steps: int) -> float:
+    """The share of the time that the device does nothing because the recipe's loader has no batch yet."""
+    parts, waited = trained.parts, 0.0
+    batches = iter(parts.loader(0, (steps + 1) * parts.split.batch_size, parts.workers()))
+    next(batches)  # from then on: starting the workers happens once in a run
+    settle(parts.world)
+    start = time.perf_counter()
+    for _ in range(steps):
+        before = time.perf_counter()
+        raw = next(batches)
+        waited += time.perf_counter() - before
+        trained.on(raw)
+        if parts.world.device.type == "cuda":
+            torch.cuda.synchronize()  # waiting while it computes costs nothing and must not count
+    share = waited / (time.perf_counter() - start)
+    return sum(parts.world.gather(share)) / parts.world.size
+
+
+def checkpoint_seconds(trained: Trained) -> float:
+    """Of a snapshot on all ranks and rank 0's writing of it, which the step waits for."""
+    world = trained.parts.world
+    with tempfile.TemporaryDirectory() as folder:
+        settle(world)
+        start = time.perf_counter()
+        tensors = snapshot(trained.engine, world)
+        if world.is_main:
+            checkpoint.save(Path(folder), trained.parts.recipe.yaml(), tensors, {"images_seen": 0})
+        settle(world)
+        return time.perf_counter() - start
