@@ -230,3 +230,17 @@ def test_an_arrays_task_is_requeued_alone(cluster: Cluster) -> None:
     assert "seed: 1" in Path("runs/maps_1/recipe.yaml").read_text()
     cluster.run("scancel", array)
     cluster.wait(array)
+
+
+def test_benchmark_over_node_counts(cluster: Cluster, tmp_path: Path) -> None:
+    """One result of one and two nodes, with two processes on each."""
+    words = ("recipe=quickstart", *SMALL, "--per-device=2", "--steps=1", "--repeats=1")
+    script = str(SCRIPT.with_name("benchmark.sbatch"))
+    job = cluster.submit("--nodes=2", script, *words, RESULTS=str(tmp_path / "out"), PROCESSES_PER_NODE="2")
+    ended = cluster.wait(job)
+    text = Path(f"benchmark-{job}.log").read_text()
+    assert ended["JobState"] == "COMPLETED", text
+    (file,) = (tmp_path / "out").glob("throughput-*.json")
+    rows = [row for row in json.loads(file.read_text())["rows"] if row["loop"] == "gantrain"]
+    assert [(row["devices"], row["batch"]) for row in rows] == [(2, 4), (4, 8)]
+    assert "x 2 device" in rows[1]
