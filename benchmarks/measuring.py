@@ -104,7 +104,7 @@ class PhaseClock:
             self.turns.append((turn.phase.name, self.began, self._now()))
             return bad
 
-        engine.accumulate, engine.update = first, last  # type: ignore[method-assign]
+        engine.accumulate, engine.update = first, last
 
     def _now(self) -> Any:
         if not self.cuda:

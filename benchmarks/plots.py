@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ratios import settings_of
-from report import Row, constants
+from report import Row, constants, number
 
 COLOURS = ("#3b6fb6", "#d1793b", "#7a9e4b", "#9a6fb0", "#8c8c8c")
 OTHER = "#c9c9c9"
@@ -58,7 +58,7 @@ def _rates(axes: Any, rows: Sequence[Row]) -> None:
         axes.errorbar(medians[place], place, xerr=one, color=COLOURS[row["loop"] == "plain"], marker="o", capsize=3)
         share = f", {row['of peak']:.0%} of peak" if "of peak" in row else ""
         style = {"xytext": (7, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
-        axes.annotate(f"{medians[place]:.3g}{share}", (row["images/s"]["max"], place), **style)
+        axes.annotate(f"{number(medians[place])}{share}", (row["images/s"]["max"], place), **style)
     axes.set_yticks(range(len(rows)), _named(rows))
     axes.invert_yaxis()
     axes.set_xscale("log" if wide else "linear")
@@ -73,10 +73,10 @@ def _scaling(axes: Any, rows: Sequence[Row]) -> None:
     but = ("devices", "threads", "batch") if any("efficiency" in row for row in rows) else ("devices", "threads")
     names = _named(rows, but)
     most = max(row["devices"] for row in rows)
-    for number, name in enumerate(dict.fromkeys(names)):
+    for rank, name in enumerate(dict.fromkeys(names)):
         line = sorted((r for r, n in zip(rows, names, strict=True) if n == name), key=lambda row: row["devices"])
         medians, ranges = _ranges(line, "images/s")
-        colour, devices = COLOURS[number % len(COLOURS)], [row["devices"] for row in line]
+        colour, devices = COLOURS[rank % len(COLOURS)], [row["devices"] for row in line]
         axes.errorbar(devices, medians, yerr=ranges, color=colour, marker="o", capsize=3, label=name)
         if line[0]["loop"] == "gantrain":
             ideal = [medians[0], medians[0] * most / devices[0]]
@@ -92,11 +92,11 @@ def _scaling(axes: Any, rows: Sequence[Row]) -> None:
 def _phases(axes: Any, rows: Sequence[Row]) -> None:
     names = list(dict.fromkeys(n for row in rows for n in row if n.endswith(" ms") and n != "other ms"))
     ends = [0.0] * len(rows)
-    for number, name in enumerate([*names, "other ms"]):
+    for rank, name in enumerate([*names, "other ms"]):
         values = [max(0.0, row.get(name, {}).get("median", 0.0)) / row["batch"] for row in rows]
         total = [sum(v["median"] for n, v in row.items() if n.endswith(" ms")) / row["batch"] for row in rows]
         shares = [100 * value / whole for value, whole in zip(values, total, strict=True)]
-        colour = OTHER if name == "other ms" else COLOURS[number % len(COLOURS)]
+        colour = OTHER if name == "other ms" else COLOURS[rank % len(COLOURS)]
         axes.barh(range(len(rows)), shares, left=ends, color=colour, height=0.6, label=name.removesuffix(" ms"))
         for place, (share, value) in enumerate(zip(shares, values, strict=True)):
             if share > 12:
@@ -106,7 +106,7 @@ def _phases(axes: Any, rows: Sequence[Row]) -> None:
                     "fontsize": 8,
                     "color": "black" if colour == OTHER else "white",
                 }
-                axes.text(ends[place] + share / 2, place, f"{value:.3g} ms", **style)
+                axes.text(ends[place] + share / 2, place, f"{number(value)} ms", **style)
         ends = [end + share for end, share in zip(ends, shares, strict=True)]
     axes.set_yticks(range(len(rows)), _named(rows))
     axes.invert_yaxis()
@@ -126,11 +126,11 @@ def dataloading(rows: Sequence[Row], path: Path) -> None:
         panel = axes[i, j]
         shown = [r for r in rows if (r["format"], r["images"], r["place"], r["cache"]) == (form, images, place, cache)]
         workers = list(dict.fromkeys(row["workers"] for row in shown))
-        for number, source in enumerate(sources):
+        for rank, source in enumerate(sources):
             found = [row for row in shown if row["from"] == source]
             medians, ranges = _ranges(found, "samples/s")
-            places = [workers.index(row["workers"]) + (number - (len(sources) - 1) / 2) * 0.2 for row in found]
-            panel.bar(places, medians, 0.18, yerr=ranges, color=COLOURS[number], ecolor="#333333", capsize=2,
+            places = [workers.index(row["workers"]) + (rank - (len(sources) - 1) / 2) * 0.2 for row in found]
+            panel.bar(places, medians, 0.18, yerr=ranges, color=COLOURS[rank], ecolor="#333333", capsize=2,
                       label=source if i == j == 0 else None)  # fmt: skip
         panel.set_xticks(range(len(workers)), [f"{n} workers" if n != 1 else "1 worker" for n in workers])
         panel.set_title(f"{form}, {images}\n{place}, {cache}", fontsize=9)

@@ -134,14 +134,14 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, dict):
-        middle, low, high = (_number(value[key]) for key in ("median", "min", "max"))
+        middle, low, high = (number(value[key]) for key in ("median", "min", "max"))
         return f"{middle} ({low}..{high})" if name in RATES else middle
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else _number(value) if isinstance(value, float) else str(value)
+    return "" if value is None else number(value) if isinstance(value, float) else str(value)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
