@@ -21,6 +21,8 @@ from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
 from gantrain.plan import memory
+from gantrain.tracking import check_trackers
+from gantrain.trainer import RunStopped
 from gantrain.world import World, cores, has_bf16
 
 _PACKAGES = ("torch", "accelerate", "webdataset", "torchmetrics", "deepspeed")
@@ -44,9 +46,14 @@ class Findings:
         """What would stop a run is a row for each of its lines."""
         try:
             yield
-        except (ValueError, OSError, FetchFailed, DamagedSample, torch.OutOfMemoryError) as e:
+        except (ValueError, OSError) as e:
             for line in str(e).splitlines():
                 self.add(name, line, "fails")
+        except (FetchFailed, DamagedSample, torch.OutOfMemoryError) as e:  # a loader's process adds a traceback
+            text = str(e).splitlines()[-1].rpartition(f"{type(e).__name__}: ")[2]
+            if dist.is_initialized():  # the other ranks wait for this one
+                raise RunStopped(f"{name}: {text}", alone=True) from None
+            self.add(name, text, "fails")
 
     def table(self) -> Table:
         table = Table(box=None, show_header=False)
@@ -65,17 +72,15 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
     if name:
         with found.catching("recipe"):
             recipe = agree_with_launcher(recipes.load(name, overrides))
+            check_trackers(recipe.trackers)
             found.add("recipe", f"{recipe.name}, {recipe.method['name']}")
     die_with_launcher()
     world = World(recipe.device if recipe else "auto", [], ".")
     _machine(found, world)
     if recipe:
-        parts = None
         with found.catching("data"):
             check_ranks(world, recipe)
-            parts = assemble(recipe, world)
-        if parts:
-            _recipe(found, parts, verify)
+            _recipe(found, assemble(recipe, world), verify)
     if world.is_main:
         console.print(found.table())
     failed = any(world.gather(found.failed))
@@ -84,13 +89,9 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
 
 
 def _machine(found: Findings, world: World) -> None:
-    versions = [f"python {platform.python_version()}"]
-    for package in _PACKAGES:
-        try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{package} is not installed")
-    found.add("versions", ", ".join(versions))
+    installed = {package.name: package.version for package in importlib.metadata.distributions()}
+    versions = [f"{package} {installed.get(package, 'is not installed')}" for package in _PACKAGES]
+    found.add("versions", ", ".join([f"python {platform.python_version()}", *versions]))
     if world.device.type == "cuda":
         gpu = torch.cuda.get_device_properties(world.device)
         found.add("device", f"{gpu.name}, {gpu.total_memory / _GIB:.0f} GiB")
@@ -123,7 +124,7 @@ def _free(folder: Path) -> int:
 
 def _recipe(found: Findings, parts: Assembly, verify: bool) -> None:
     recipe = parts.recipe
-    found.add("data", f"{parts.epoch:,} samples in {parts.train.folder}")
+    found.add("data", f"{parts.epoch:,} samples in {parts.train.place}")
     found.add("batch", f"{parts.split}, {parts.precision}")
     mib = memory(parts.method(), recipe.ema.half_life is not None, 0, 1)
     one = mib["weights"] + mib["optimiser"] + mib["EMA"]

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from gantrain import doctor
 from gantrain.cli import app
+from gantrain.data import remote
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,7 @@ def test_recipe_that_would_train() -> None:
         (("batch_size=x",), "batch_size: found 'x'"),
         (("data.train=nowhere",), "data.train: no folder nowhere"),
         (("method=survey",), "the discriminator needs"),
+        (("trackers=[nosuch]",), "trackers: found 'nosuch'"),
     ],
 )
 def test_recipe_that_would_fail(words: tuple[str, ...], says: str) -> None:
@@ -69,6 +71,25 @@ def test_too_many_damaged_samples(tmp_path: Path) -> None:
     assert status == 1
     assert "damaged; " in output
     assert run(*words)[0] == 0, "only --verify reads all samples"
+
+
+def test_shards_that_cannot_be_fetched_are_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "TRIES", 1)
+    run("recipe=quickstart", *SMALL)
+    (drawn,) = doctor.cache().glob("synthetic-*/train-*-32x32")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in drawn.glob("index.*"):  # and no shard
+        (copy / file.name).write_bytes(file.read_bytes())
+    words = ("recipe=quickstart", *SMALL, f"data.train={copy.as_uri()}", "data.validation=null")
+    for workers in (0, 1):  # a loader's process adds its traceback
+        status, output = run(*words, f"data.workers={workers}")
+        assert status == 1
+        (line,) = [line for line in output.splitlines() if " fails " in line]
+        assert " speed " in line
+        assert "s-000000.tar cannot be fetched (tries: 1" in line
+    (line,) = [line for line in output.splitlines() if line.startswith(" data ")]
+    assert copy.as_uri() in line
 
 
 def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,12 @@ def test_no_index_is_one_line_at_once(server: Server) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_host_without_an_address_is_no_unknown_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "TRIES", 1)
+    with pytest.raises(ValueError, match=r"the last: \w*(DNS|Connector)\w*Error\)"):
+        opened("http://no-such-host.invalid/set")
+
+
 def test_an_index_from_a_server_leads_nowhere_else(folder: Path, tmp_path: Path, server: Server) -> None:
     import shutil
 
