@@ -136,6 +136,42 @@ def test_no_rank_outlives_its_launcher() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells of a parent's death on Linux")
+def test_no_rank_outlives_its_launcher() -> None:
+    """`accelerate launch` with one process does not pass SIGTERM on."""
+    words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=1", "--cpu"]
+    process = start([*words, *command(1, *LONG, "run=x")[1:]])
+    wait_for_steps(process)
+    (rank,) = ranks_of(process.pid)
+    process.kill()
+    for _ in range(300):
+        if status()["state"] == "unfinished" and not alive(rank):
+            break
+        time.sleep(0.1)
+    assert status()["state"] == "unfinished"
+    assert not alive(rank)
+    process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="who has adopted a process is told by /proc")
+def test_no_rank_outlives_a_launcher_that_dies_while_it_starts() -> None:
+    """Before a rank has asked the kernel to tell it: it would look for the launcher's store for hours."""
+    process = start(command(2, *LONG, "run=x"))
+    while len(ranks := ranks_of(process.pid)) < 2:
+        time.sleep(0.05)
+    process.kill()
+    output, _ = process.communicate(timeout=100)  # ends when the last of them has closed its output
+    assert "launcher is gone" in output
+    for _ in range(100):
+        if not any(map(alive, ranks)):
+            break
+        time.sleep(0.1)
+    assert not any(map(alive, ranks))
+    assert not Path("runs/x/status.json").exists()
+
+
+@pytest.mark.slow
 def test_launcher_restarts_a_killed_rank() -> None:
     short = (*LONG[:-3], "data.validation=null", "run=x", "length=1200", "checkpoint.every=80")
     launcher = command(2, *short)
@@ -200,26 +236,3 @@ def test_script_works_from_any_folder() -> None:
     for text in ("54,4", "MiB per rank: weights", "images an epoch", "batch 8 = 1 rank x 8 images"):
         assert text in done.stdout
     assert not Path("runs").exists()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
-def test_a_rank_whose_launcher_died_while_it_imported_leaves() -> None:
-    """The launcher is gone before the rank can ask the kernel to be told of it."""
-    rank = (
-        "import os, pathlib, time\n"
-        "first = os.getppid()\n"
-        "while os.getppid() == first: time.sleep(0.01)\n"
-        "from gantrain.launcher import die_with_launcher\n"
-        "out = pathlib.Path('left')\n"
-        "try: die_with_launcher({'TORCHELASTIC_RUN_ID': 'x'})\n"
-        "except SystemExit as e: out.write_text(str(e))\n"
-        "else: out.write_text('trains on')\n"
-    )
-    launcher = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {rank!r}]); time.sleep(0.5)"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", launcher], env=environment, check=True, timeout=60)
-    deadline = time.monotonic() + 100
-    while not Path("left").is_file() or not Path("left").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert Path("left").read_text() == "launcher is gone"
