@@ -91,7 +91,7 @@ class PhaseClock:
     """Milliseconds of the phases' turns, by the device's own clock where it has one: nothing waits for it."""
 
     def __init__(self, engine: Engine) -> None:
-        self.cuda = engine.device.type == "cuda"
+        self.cuda = engine.nonfinite.is_cuda
         self.turns: list[tuple[str, Any, Any]] = []
         accumulate, update = engine.accumulate, engine.update
 
@@ -99,10 +99,9 @@ class PhaseClock:
             self.began = self._now()
             accumulate(turn, *rest)
 
-        def last(turn: Any, rate: float) -> Any:
-            bad = update(turn, rate)
+        def last(turn: Any, rate: float) -> None:
+            update(turn, rate)
             self.turns.append((turn.phase.name, self.began, self._now()))
-            return bad
 
         engine.accumulate, engine.update = first, last
 

@@ -142,10 +142,7 @@ class Engine:
                 for module in turn.advancing:
                     module.advance()
                 self.accumulate(turn, batches, contexts, carried)
-                for group in turn.optimizer.param_groups:
-                    group["lr"] = rates[turn.phase.name]
-                turn.ranks.step()
-            self.meters.add({f"{turn.phase.name}_gradient": turn.norm})
+                self.update(turn, rates[turn.phase.name])
             bad = torch.maximum(bad, turn.bad)
         for buffer, before in zip(self.buffers, buffers, strict=True):
             buffer.copy_(torch.where(bad > 0, before, buffer))
@@ -173,3 +170,10 @@ class Engine:
             handed_on, stats = turn.ranks.backward(batch, carried[i], context, pieces=pieces, last=last)
             carried[i] = {**(carried[i] or {}), **handed_on}
             self.meters.add(stats)
+
+    def update(self, turn: Turn, rate: float) -> None:
+        """The optimiser's step, unless a gradient is not finite."""
+        for group in turn.optimizer.param_groups:
+            group["lr"] = rate
+        turn.ranks.step()
+        self.meters.add({f"{turn.phase.name}_gradient": turn.norm})
