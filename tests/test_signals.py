@@ -136,24 +136,6 @@ def test_no_rank_outlives_its_launcher() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells of a parent's death on Linux")
-def test_no_rank_outlives_its_launcher() -> None:
-    """`accelerate launch` with one process does not pass SIGTERM on."""
-    words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=1", "--cpu"]
-    process = start([*words, *command(1, *LONG, "run=x")[1:]])
-    wait_for_steps(process)
-    (rank,) = ranks_of(process.pid)
-    process.kill()
-    for _ in range(300):
-        if status()["state"] == "unfinished" and not alive(rank):
-            break
-        time.sleep(0.1)
-    assert status()["state"] == "unfinished"
-    assert not alive(rank)
-    process.communicate()
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="who has adopted a process is told by /proc")
 def test_no_rank_outlives_a_launcher_that_dies_while_it_starts() -> None:
     """Before a rank has asked the kernel to tell it: it would look for the launcher's store for hours."""

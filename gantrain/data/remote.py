@@ -113,7 +113,7 @@ def _why(error: Exception, url: str) -> str:
         return f"nothing came for {STALL_SECONDS} s"
     if isinstance(status := getattr(error, "status", None), int):
         return f"HTTP status {status}"
-    if isinstance(error, OSError) and (error.errno or 0) > 0:  # a name's look-up has negative ones
+    if isinstance(error, OSError) and error.errno and error.errno > 0:  # not a name's look-up
         return os.strerror(error.errno)
     return "it is not there" if isinstance(error, FileNotFoundError) else type(error).__name__
 
