@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator
 from accelerate.utils import patch_environment
+from torch.distributed.rendezvous import rendezvous
 
 from gantrain.console import say
 
@@ -41,6 +42,7 @@ class World:
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device: found cuda, but torch sees no GPU; allowed here: auto, cpu")
         cpu = device == "cpu" or not torch.cuda.is_available()
+        _meet_again("gloo" if cpu else "nccl")
         with patch_environment(accelerate_use_deepspeed="false"):  # each phase has its own engine
             self.accelerator = Accelerator(
                 cpu=cpu,
@@ -114,6 +116,19 @@ class World:
                 dist.barrier()
             self.accelerator.free_memory()  # it holds the DDP modules
             dist.destroy_process_group()
+
+
+def _meet_again(backend: str) -> None:
+    """After torchrun has restarted the ranks of one node: join them under keys of their own.
+
+    Its store still has the addresses of the ranks before (pytorch issue 135712): who reads one of those waits for a
+    dead process. Nodes count restarts each for itself: on several, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+    """
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    if attempt != "0" and os.environ.get("GROUP_WORLD_SIZE") == "1":
+        store, rank, size = next(rendezvous("env://"))
+        own = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=own, rank=rank, world_size=size)
 
 
 def has_bf16(device: torch.device) -> bool:
