@@ -67,12 +67,6 @@ class Assembly:
         """The data's field of each role."""
         return {"source": self.recipe.data.source, "target": self.recipe.data.target}
 
-    def view(self, *, training: bool) -> View:
-        data = self.recipe.data
-        labels = frozenset(self.names[r] for r, field in self.fields.items() if field.kind == "label")
-        flip, jitter = (data.flip, data.jitter) if training else (False, 0.0)
-        return View((data.source, data.target), labels, data.size, data.resize, flip, jitter)
-
     def method(self) -> Method:
         """A new method; the same weights every time and on every rank."""
         return make_method(self.recipe, self.facts).to(self.world.device, self.dtype)
@@ -136,7 +130,7 @@ class Assembly:
         """This rank's share of each step's batch, positions [start, stop) of the stream."""
         return training_loader(
             self.train,
-            self.view(training=True),
+            view(self.recipe, self.fields, training=True),
             order=self.order(),
             start=start,
             stop=stop,
@@ -179,6 +173,14 @@ class Assembly:
         return lines
 
 
+def view(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> View:
+    """How samples become what the networks see; `fields` by role."""
+    data, names = recipe.data, (recipe.data.source, recipe.data.target)
+    labels = frozenset(name for name, field in zip(names, fields.values(), strict=True) if field.kind == "label")
+    flip, jitter = (data.flip, data.jitter) if training else (False, 0.0)
+    return View(names, labels, data.size, data.resize, flip, jitter)
+
+
 def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
     """Raises ValueError where the recipe contradicts the data."""
     torch.manual_seed(recipe.seed)
@@ -204,6 +206,23 @@ def check_method(recipe: Recipe, method: Method) -> None:
         raise ValueError("\n".join(problems))
 
 
+def wanted_by(recipe: Recipe) -> sets.Wanted:
+    """What the recipe asks of its data."""
+    data = recipe.data
+    return sets.Wanted(recipe.name, data.source, data.target, data.labels, data.size, data.resize, data.cache_gib)
+
+
+def open_on_nodes(world: World, key: str, value: str | None, wanted: sets.Wanted) -> Shards:
+    """The data set on every rank, made by one of each node where it has to be made. Raises ValueError."""
+
+    def folder() -> Path:
+        shards = sets.open_set(key, value, wanted)
+        sets.check(key, shards, wanted)
+        return shards.folder
+
+    return Shards.open(world.on_nodes(folder), wanted.cache_gib)
+
+
 def assemble(recipe: Recipe, world: World) -> Assembly:
     """Open the data and check the recipe against them, on all ranks alike.
 
@@ -213,31 +232,23 @@ def assemble(recipe: Recipe, world: World) -> Assembly:
     data = recipe.data
     micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
     split = plan.split(recipe.batch_size, world.size, micro, data.partitions)
-    wanted = sets.Wanted(recipe.name, data.source, data.target, data.labels, data.size, data.resize, data.cache_gib)
-
-    problems: list[str] = []
+    wanted, problems = wanted_by(recipe), list[str]()
 
     def opened(key: str, value: str | None) -> Shards | None:
-        def folder() -> Path:
-            shards = sets.open_set(key, value, wanted)
-            sets.check(key, shards, wanted)
-            return shards.folder
-
         try:
-            return Shards.open(world.on_nodes(folder), data.cache_gib)
+            return open_on_nodes(world, key, value, wanted)
         except ValueError as e:
             problems.extend(str(e).splitlines())
             return None
 
     train = opened("train", data.train)
-    validation = data.validation
-    if data.train == sets.SYNTHETIC:
-        validation = None if train is None else sets.SYNTHETIC
+    validation = sets.held_out(data.train, data.validation)
     held_out = opened("validation", validation) if validation else None
     world.agree(problems)
     assert train is not None
     if held_out is not None:
-        sets.check_alike(train, held_out, wanted)
+        names = (data.source, data.target)
+        sets.check_alike({name: train.fields[name] for name in names}, held_out.fields)
     if data.partitions > len(train.index.shards):
         raise ValueError(
             f"data.partitions: found {data.partitions}, allowed: at most "

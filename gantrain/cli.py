@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -216,6 +216,55 @@ def index(
     report = index_tars(tars, out, fields, labels=labels or (), classes=classes)
     for line in report.lines():
         say(line)
+
+
+@app.command(help="Measure a trained model on test sets, or a folder of images against another.")
+@_telling
+def evaluate(
+    checkpoint: Annotated[Path | None, typer.Argument(help="runs/NAME, or one of its checkpoints")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="[NAME=]SHARDS to test on; may be repeated")] = None,
+    real: Annotated[Path | None, typer.Option(help="folder of real images, with --fake")] = None,
+    fake: Annotated[Path | None, typer.Option(help="folder of images to compare with --real")] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="such as fid,kid,lpips; default: those that need no weights")
+    ] = None,
+    weights: Annotated[list[str] | None, typer.Option(help="NETWORK=FILE, such as inception=FILE")] = None,
+    border: Annotated[int, typer.Option(help="pixels at each edge that distances of pairs leave out", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    from gantrain import evaluation
+    from gantrain.launcher import die_with_launcher
+    from gantrain.world import World
+
+    if (checkpoint is None) == (real is None) or (real is None) != (fake is None) or (real and data):
+        raise ValueError("give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER")
+    options: dict[str, Any] = {"border": border, "weights": _named("--weights", weights)}
+    if metrics is not None:
+        options["metrics"] = [name.strip() for name in metrics.split(",")]
+    die_with_launcher()
+    world = World(device, [], ".")
+    if checkpoint:
+        tested: Mapping[str, str | None] = _named(
+            "--data", [text if "=" in text else f"{Path(text).name}={text}" for text in data or []]
+        )
+        results, about = evaluation.evaluate_checkpoint(world, checkpoint, tested, options)
+    else:
+        assert real
+        assert fake
+        results, about = evaluation.evaluate_folders(world, real, fake, options)
+    if world.is_main:
+        console.print(evaluation.table(results))
+        if out:
+            evaluation.write_json(out, results, about)
+    world.close()
+
+
+def _named(option: str, texts: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in texts or []]
+    if wrong := [text for text, (name, _, value) in zip(texts or [], pairs, strict=True) if not (name and value)]:
+        raise ValueError(f"{option}: found {wrong[0]!r}, allowed: NAME=VALUE")
+    return {name: value for name, _, value in pairs}
 
 
 @app.command(help="Translate images with a trained model.")

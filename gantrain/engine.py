@@ -18,6 +18,9 @@ from gantrain.method import Batch, Context, Method, Phase, float_buffers, frozen
 from gantrain.recipe import Optimizer
 
 
+_PIECE = 2**16  # gradients whose squares are added up at once
+
+
 class PhaseModule(nn.Module):
     """A phase as one module that owns just the networks it trains: one forward, one backward."""
 
@@ -76,7 +79,7 @@ class Turn:
     def _guard(self) -> None:
         """Before an update: clip, and have the fused kernel leave it out where it is not finite."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+        self.norm = _norm([p.grad for p in parameters if p.grad is not None])
         if self.ranks.sharded:
             squares = self.norm.square()
             dist.all_reduce(squares)
@@ -86,6 +89,12 @@ class Turn:
             clip_grads_with_norm_(parameters, self.settings.clip, self.norm)
         optimizer: Any = self.optimizer
         optimizer.grad_scale, optimizer.found_inf = None, self.bad
+
+
+def _norm(gradients: list[Tensor]) -> Tensor:
+    """Of all of them; of pieces first, since a CPU's float32 sum over millions has but four digits."""
+    whole = [g if g.ndim else g[None] for g in gradients]
+    return get_total_norm([piece for g in whole for piece in torch.split(g, max(1, _PIECE * len(g) // g.numel()))])
 
 
 def seed_all(*key: int) -> None:

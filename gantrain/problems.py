@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -10,8 +10,11 @@ _MAPPING, _LIST = "allowed: a mapping `key: value`", "allowed: values in bracket
 _TEXTS = {"model_type": _MAPPING, "dict_type": _MAPPING, "list_type": _LIST, "tuple_type": _LIST}
 
 
-def check(model: type[BaseModel], content: Any) -> BaseModel:
-    """Validate; raises ValueError with one line for each wrong key, all problems at once."""
+M = TypeVar("M", bound=BaseModel)
+
+
+def check(model: type[M], content: Any, prefix: str = "") -> M:
+    """Validate; raises ValueError with one line for each wrong key (`prefix` before it), all problems at once."""
     try:
         return model.model_validate(content)
     except ValidationError as e:
@@ -30,7 +33,9 @@ def check(model: type[BaseModel], content: Any) -> BaseModel:
                 hint = f"did you mean {close[0]}? " if close else ""
                 text = f"unknown key; {hint}allowed: {', '.join(allowed) or 'none'}"
             # A union's members each have their rule.
-            lines[key] = f"{lines[key]} or {rule.removeprefix('allowed: ')}" if key in lines else f"{key}: {text}"
+            lines[key] = (
+                f"{lines[key]} or {rule.removeprefix('allowed: ')}" if key in lines else f"{prefix}{key}: {text}"
+            )
     raise ValueError("\n".join(lines.values()))
 
 

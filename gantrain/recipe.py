@@ -7,9 +7,9 @@ from operator import lt
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, Strict, ValidationInfo, create_model, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo, create_model, field_validator
 
-from gantrain import component, overrides
+from gantrain import component, metrics, overrides
 from gantrain.component import Part
 from gantrain.methods import METHODS
 from gantrain.problems import check
@@ -60,6 +60,7 @@ FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER)]
 FieldName = Annotated[str, _rule(r"[A-Za-z0-9_-]{1,64}", True, _FIELD)]
 Signal = Annotated[str, _rule(_SIGNALS, True, "allowed: the name of a signal that can be caught, such as SIGUSR1")]
 Precision = Annotated[Literal["auto", "bf16", "fp32", "fp64"], _rule("fp16|float16|half", False, _FP16)]
+Metric = Annotated[str, AfterValidator(metrics.check)]
 ZeroStage = Annotated[Literal[0, 1, 2], _rule("3", False, _ZERO_3)]
 
 
@@ -132,8 +133,18 @@ class TestTime(Part):
 
 class Evaluate(Part):
     every: Length = "5 epochs"
-    best_by: Literal["l1", "psnr", "ssim"] = Field("l1", description="metric that chooses the best checkpoints")
+    metrics: list[Metric] = Field(["l1", "psnr", "ssim"], description="what is measured, such as fid, kid, lpips")
+    best_by: Metric = Field("l1", description="the one of the metrics that chooses the best checkpoints")
+    weights: dict[str, str] = Field({}, description="weight files by network, such as inception: FILE")
+    border: Annotated[int, Field(ge=0)] = Field(0, description="pixels at each edge that distances of pairs leave out")
     max_samples: Positive | None = Field(None, description="use only the first n held-out samples")
+
+    @field_validator("best_by")
+    @classmethod
+    def _is_measured(cls, value: str, info: ValidationInfo) -> str:
+        if value not in (measured := info.data.get("metrics", [value])):
+            raise ValueError(f"allowed: {', '.join(measured) or 'none'} (evaluate.metrics)")
+        return value
 
 
 class Previews(Part):

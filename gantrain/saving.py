@@ -11,8 +11,8 @@ from gantrain import checkpoint
 from gantrain.assembly import Assembly
 from gantrain.checkpoint import Tensors
 from gantrain.engine import Engine
+from gantrain.metrics import larger_is_better
 from gantrain.runs import Run
-from gantrain.validation import LARGER_IS_BETTER
 from gantrain.world import World
 
 
@@ -64,7 +64,7 @@ def _save(
     try:
         run.set_status("running", images_seen)
         checkpoint.save(run.checkpoints, parts.recipe.yaml(), tensors, state)
-        checkpoint.prune(run.checkpoints, kept.keep, kept.best, metric, LARGER_IS_BETTER[metric])
+        checkpoint.prune(run.checkpoints, kept.keep, kept.best, metric, larger_is_better(metric))
     except OSError as e:
         latest = run.latest()
         return (

@@ -108,7 +108,8 @@ class Trainer:
         self.world.say(f"engine: {self.engine.turns[0].ranks}")
         if latest:
             restore(self.engine, latest, parts)
-        self.held_out = HeldOut(parts, parts.held_out) if parts.held_out else None
+        if parts.held_out:
+            self.held_out = HeldOut(recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
         self.world.on_main(lambda: self.run.begin(recipe, self.images_seen) if self.run else None)
         tracking.start(self.world.accelerator, recipe.dump(), self.images_seen)
 
@@ -189,8 +190,10 @@ class Trainer:
             self._log()
         with journal.pause():
             if held_out and self._due(recipe.evaluate.every):
-                metrics = held_out.metrics(self.engine.ema.refresh(), recipe.evaluate.max_samples)
-                journal.record(self.images_seen, {f"val_{k}": v for k, v in metrics.items()})
+                records = held_out.metrics(self.engine.ema.refresh())
+                metrics = {r.name: r.value for r in records if r.value is not None}
+                nulls = {f"{r.name}_null": r.null for r in records if r.null is not None}
+                journal.record(self.images_seen, {f"val_{k}": v for k, v in {**metrics, **nulls}.items()})
             if held_out and self._due(recipe.previews.every) and self.world.is_main:
                 sheet = held_out.preview(self.engine.ema.refresh(), recipe.previews.samples)
                 journal.preview(self.images_seen, sheet)

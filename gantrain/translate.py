@@ -15,7 +15,7 @@ from gantrain.inference import Translator
 _SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
 
 
-def _find_inputs(inputs: list[Path]) -> list[Path]:
+def find_inputs(inputs: list[Path]) -> list[Path]:
     """The image files that the arguments name; a folder stands for the images in it."""
     files: list[Path] = []
     for path in inputs:
@@ -34,7 +34,7 @@ def translate_files(model: Translator, inputs: list[Path], out: Path, batch_size
     Unreadable inputs are listed at the end. Raises ValueError where nothing can be done, or
     where a result exists already.
     """
-    files = _find_inputs(inputs)
+    files = find_inputs(inputs)
     kind = lossless(model.target.channels, model.target.dtype)
     results: dict[Path, Path] = {}  # from result to input
     for file in files:

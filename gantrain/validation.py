@@ -1,93 +1,104 @@
-"""Held-out samples during training: L1, PSNR, SSIM, and the preview sheet."""
+"""Held-out samples through a method: its metrics, and the preview sheet."""
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gantrain.assembly import Assembly
+from gantrain.assembly import view
+from gantrain.data.batch import normalise, to_files
 from gantrain.data.loader import held_out_batches
-from gantrain.data.shards import Shards
+from gantrain.data.shards import Field, Shards
 from gantrain.engine import seed_all
 from gantrain.images import sheet, viewable
 from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set_inference
+from gantrain.metrics.panel import Panel, Record
+from gantrain.recipe import Recipe
+from gantrain.world import World
 
-_REACH = 5  # pixels from the centre of SSIM's window to its edge
-LARGER_IS_BETTER = {"l1": False, "psnr": True, "ssim": True}
+_BATCH = 8
 
 
 class HeldOut:
-    """A validation set as a method sees it. Sample i is the same on any number of ranks."""
+    """A held-out set as a method sees it. Sample i is the same on any number of ranks.
 
-    def __init__(self, parts: Assembly, shards: Shards) -> None:
-        self.parts, self.shards, self.test_time = parts, shards, parts.recipe.test_time
+    batch: makes what the method sees of the files' values. training: the set whose targets say what
+    metrics of sets give for real images. diagnose: measure what the method itself wants to, too.
+    Raises ValueError for metrics whose weights can't be had.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        world: World,
+        shards: Shards,
+        fields: dict[str, Field],
+        batch: Callable[[dict[str, Tensor]], Batch],
+        training: Shards | None,
+        diagnose: bool = True,
+    ) -> None:
+        self.recipe, self.world, self.shards, self.fields = recipe, world, shards, fields
+        self.batch, self.training, self.diagnose = batch, training, diagnose
+        self.view, self.test_time = view(recipe, fields, training=False), recipe.test_time.model_dump()
         # Where an output depends on its batch or on chance, a batch of one makes it its own.
-        alone = is_random_at_test(self.test_time.dropout, self.test_time.batch_statistics)
-        self.batch_size = 1 if alone else 8
+        self.batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
         self.damaged: set[str] = set()  # of those that this rank read
+        options = recipe.evaluate
+        self.total = min(len(shards), options.max_samples or len(shards))
 
-    def _batches(self, indices: range) -> Iterator[Batch]:
-        view = self.parts.view(training=False)
-        for raw in held_out_batches(self.shards, view, indices, self.batch_size):
+        def panel() -> Panel:
+            return Panel(options.metrics, world.device, options.weights, self.total, options.border)
+
+        world.on_nodes(lambda: bool(panel()))  # one process of a node fetches weights
+        self.panel = panel()
+
+    def _batches(self, shards: Shards, indices: range, batch_size: int) -> Iterator[Batch]:
+        for raw in held_out_batches(shards, self.view, indices, batch_size):
             self.damaged.update(raw.damaged)
-            seed_all(self.parts.recipe.seed, raw.positions[0])
-            yield self.parts.batch(raw.fields)
+            seed_all(self.recipe.seed, raw.positions[0])
+            yield self.batch(raw.fields)
+
+    def _shares(self, shards: Shards) -> range:
+        return range(self.world.rank, min(self.total, len(shards)), self.world.size)
 
     @torch.no_grad()
-    def metrics(self, method: Method, most: int | None) -> dict[str, float]:
-        """Means over the set, each sample once over all ranks, of float64 sums.
-
-        l1 in [-1, 1]; psnr in dB, the mean of each image's; ssim with its 11x11 Gaussian.
-        """
-        set_inference(method, **self.test_time.model_dump())
-        rank, world = self.parts.world.rank, self.parts.world.size
-        if world > 1:  # batch norm's running statistics are each rank's own; rank 0's are saved
+    def metrics(self, method: Method) -> list[Record]:
+        """Of the fakes as their files would hold them, each sample once over all ranks. Every rank calls it."""
+        set_inference(method, **self.test_time)
+        if self.world.size > 1:  # batch norm's running statistics are each rank's own; rank 0's are saved
             for buffer in float_buffers(method):
                 dist.broadcast(buffer, 0)
-        total = min(len(self.shards), most or len(self.shards))
-        sums: dict[str, Tensor] = {}
-        for batch in self._batches(range(rank, total, world)):
-            fake, target = method.translate(batch).double(), batch["target"].double()
-            error = (fake - target).square().mean((1, 2, 3))
-            values = {
-                "samples": torch.ones_like(error),
-                "l1": (fake - target).abs().mean((1, 2, 3)),
-                "psnr": 10 * torch.log10(4 / error.clamp_min(1e-10)),
-                **_ssim(fake, target),
-                **{k: v.double().expand(len(fake)) for k, v in method.diagnose(batch).items()},
-            }
-            for name, value in values.items():
-                sums[name] = sums.get(name, 0) + value.sum()
-        # A rank may have had no sample, and then knows no names.
-        ranks = self.parts.world.gather(({name: value.item() for name, value in sums.items()}, self.damaged))
-        self.damaged = {text for _, damaged in ranks for text in damaged}
-        totals = Counter[str]()
-        for own, _ in ranks:
-            totals.update(own)
-        return {name: total / totals["samples"] for name, total in totals.items() if name != "samples"}
+        panel, field = self.panel, self.fields["target"]
+        panel.reset()
+        known = panel.recall("real", self._key(self.shards))
+        for batch in self._batches(self.shards, self._shares(self.shards), self.batch_size):
+            fake = method.translate(batch)
+            written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
+            panel.add(written, batch["target"], batch["source"], **(method.diagnose(batch) if self.diagnose else {}))
+        if not known:
+            self._remember("real", self.shards)
+        if self.training and not panel.recall("null", self._key(self.training)):
+            for batch in self._batches(self.training, self._shares(self.training), _BATCH):
+                panel.add_images("null", batch["target"])
+            self._remember("null", self.training)
+        return panel.results()
+
+    def _key(self, shards: Shards) -> str:
+        data = self.recipe.data
+        return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {self.total}"
+
+    def _remember(self, which: str, shards: Shards) -> None:
+        if not any(self.world.gather(bool(self.damaged))):  # a better copy of the data has the same fingerprint
+            self.panel.remember(which, self._key(shards))
 
     @torch.no_grad()
     def preview(self, method: Method, samples: int) -> np.ndarray:
         """A sheet, source | fake | target, of the first samples."""
-        set_inference(method, **self.test_time.model_dump())
-        source, target, rows = self.parts.fields["source"], self.parts.fields["target"], []
-        for batch in self._batches(range(min(samples, len(self.shards)))):
+        set_inference(method, **self.test_time)
+        source, target, rows = self.fields["source"], self.fields["target"], []
+        for batch in self._batches(self.shards, range(min(samples, len(self.shards))), self.batch_size):
             fake = method.translate(batch)
             rows.append((viewable(batch["source"], source), viewable(fake, target), viewable(batch["target"], target)))
         return sheet([np.concatenate(column) for column in zip(*rows, strict=True)])
-
-
-def _ssim(fake: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """SSIM of each image, where the images are larger than its window."""
-    # Imported here: it takes a second that other commands need not wait for.
-    from torchmetrics.functional.image import structural_similarity_index_measure as ssim
-
-    if min(fake.shape[2:]) <= 2 * _REACH + 1:
-        return {}
-    # Its luminance term wants values from 0 up: around 0 it falls apart.
-    _, each = ssim((fake + 1) / 2, (target + 1) / 2, data_range=1.0, return_full_image=True)
-    # Only where the window is whole, as the paper and scikit-image take the mean.
-    return {"ssim": each[..., _REACH:-_REACH, _REACH:-_REACH].mean((1, 2, 3))}

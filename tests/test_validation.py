@@ -11,7 +11,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import gantrain
 from gantrain.data.drawing import draw
-from gantrain.validation import _ssim
+from gantrain.metrics.paired import ssim
 
 
 @pytest.mark.parametrize("mean", [-0.8, 0.0, 0.6])
@@ -20,7 +20,7 @@ def test_ssim_is_scikit_images(mean: float) -> None:
     random = np.random.default_rng(0)
     target = (mean + 0.1 * random.standard_normal((1, 3, 48, 40))).clip(-1, 1)
     fake = (target + 0.05 + 0.03 * random.standard_normal(target.shape)).clip(-1, 1)
-    ours = _ssim(torch.from_numpy(fake), torch.from_numpy(target))["ssim"].item()
+    ours = ssim(torch.from_numpy(fake), torch.from_numpy(target)).item()
     theirs = structural_similarity(
         (fake[0] + 1) / 2, (target[0] + 1) / 2, data_range=1.0, channel_axis=0,
         gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
@@ -45,4 +45,4 @@ def test_metrics_are_those_of_the_saved_model() -> None:
 
 
 def test_small_images_have_no_ssim() -> None:
-    assert _ssim(torch.zeros(1, 3, 11, 40), torch.zeros(1, 3, 11, 40)) == {}
+    assert ssim(torch.zeros(1, 3, 11, 40), torch.zeros(1, 3, 11, 40)).isnan().all()

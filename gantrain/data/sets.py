@@ -3,6 +3,7 @@
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +115,11 @@ def _draw(key: str, wanted: Wanted) -> Path:
     return folder
 
 
+def held_out(train: str | None, validation: str | None) -> str | None:
+    """What to validate on: drawn training images come with drawn held-out ones."""
+    return SYNTHETIC if train == SYNTHETIC else validation
+
+
 def check(key: str, shards: Shards, wanted: Wanted) -> None:
     """Raises ValueError, one line for each thing that the data and the recipe don't agree on."""
     problems: list[str] = []
@@ -146,12 +152,12 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
         raise ValueError("\n".join(dict.fromkeys(problems)))
 
 
-def check_alike(train: Shards, held_out: Shards, wanted: Wanted) -> None:
-    """Raises ValueError where a model of the one could not be shown the other."""
-    for name in (wanted.source, wanted.target):
+def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field]) -> None:
+    """Raises ValueError where a model of the one's fields could not be shown the other's."""
+    for name in train:
         ours, theirs = (
             f"{channels(field)} {'classes' if field.kind == 'label' else 'channels'} of {field.dtype}"
-            for field in (train.fields[name], held_out.fields[name])
+            for field in (train[name], held_out[name])
         )
         if ours != theirs:
             raise ValueError(

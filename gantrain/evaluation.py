@@ -1,0 +1,138 @@
+"""`gantrain evaluate`: a trained model on test sets, or one folder of images against another."""
+
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.table import Table
+from torch import Tensor
+
+from gantrain.assembly import open_on_nodes, wanted_by
+from gantrain.checkpoint import write_whole
+from gantrain.data import sets
+from gantrain.data.batch import normalise
+from gantrain.inference import Translator, find_checkpoint
+from gantrain.metrics import of_set
+from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
+from gantrain.problems import check
+from gantrain.recipe import Evaluate
+from gantrain.translate import find_inputs
+from gantrain.validation import HeldOut
+from gantrain.world import World
+
+# Together they see blur, noise, tint, wrong contrast and collapse, and need no weights.
+STANDARD = ("fd_random0", "recall_random0", "swd", "spectrum", "histogram", "diversity")
+_PAIRED = ("l1", "psnr", "ssim")
+_PACKAGES = ("gantrain", "torch", "torchvision", "torchmetrics", "torch-fidelity", "timm", "pillow")
+
+Results = dict[str, list[Record]]  # by test set
+
+
+def evaluate_checkpoint(
+    world: World, path: Path, data: Mapping[str, str | None], options: Mapping[str, Any]
+) -> tuple[Results, dict[str, Any]]:
+    """A model's metrics on each of the test sets, and how it was run. Every rank calls it.
+
+    path: a run (its latest checkpoint) or one checkpoint. data: test sets by name; none takes the
+    recipe's `data.validation`. options: what differs from the recipe's `evaluate`; without metrics,
+    the recipe's and STANDARD. Raises ValueError.
+    """
+    folder = find_checkpoint(path)
+    model = Translator(folder, world.device)
+    recipe = model.recipe
+    usual = {**recipe.evaluate.model_dump(), "max_samples": None}
+    usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
+    recipe = recipe.model_copy(update={"evaluate": _asked({**usual, **options})})
+    wanted, fields = wanted_by(recipe), {"source": model.source, "target": model.target}
+
+    def batch(raw: dict[str, Tensor]) -> dict[str, Tensor]:
+        names = {"source": wanted.source, "target": wanted.target}
+        return {role: normalise(raw[names[role]], field, torch.float32, world.device) for role, field in fields.items()}
+
+    try:
+        training = open_on_nodes(world, "train", recipe.data.train, wanted)
+    except ValueError:  # it may be on another machine: null values come from halves of the test set
+        training = None
+    results, usual_set = {}, sets.held_out(recipe.data.train, recipe.data.validation)
+    for name, value in (data or {"validation": usual_set}).items():
+        shards = open_on_nodes(world, "validation", value, wanted)
+        sets.check_alike({wanted.source: model.source, wanted.target: model.target}, shards.fields)
+        held_out = HeldOut(recipe, world, shards, fields, batch, training, diagnose=False)
+        results[name] = held_out.metrics(model.method)
+        for text in sorted({text for texts in world.gather(held_out.damaged) for text in texts}):
+            world.say(f"left out: {text}")
+    averaged = recipe.ema.half_life is not None
+    return results, {"checkpoint": str(folder), "ema": averaged, "test_time": recipe.test_time.model_dump()}
+
+
+def evaluate_folders(
+    world: World, real: Path, fake: Path, options: Mapping[str, Any]
+) -> tuple[Results, dict[str, Any]]:
+    """The metrics of a folder of images against another, as 8-bit RGB. Every rank calls it.
+
+    Files of the same names are pairs; without them, only metrics of sets can be asked for. options:
+    of a recipe's `evaluate`; without metrics, STANDARD. Raises ValueError.
+    """
+    reals, fakes = ({file.stem: file for file in find_inputs([folder])} for folder in (real, fake))
+    paired = reals.keys() == fakes.keys()
+    asked = _asked({"metrics": [*_PAIRED * paired, *STANDARD], **options})
+    alone = [name for name in asked.metrics if not of_set(name)]
+    if alone and not paired:
+        raise ValueError(f"--metrics: {', '.join(alone)} need pairs, but the files in {real} and {fake} differ in name")
+    panel = Panel(asked.metrics, world.device, asked.weights, len(fakes), asked.border)
+    if paired:
+        for name in sorted(reals)[world.rank :: world.size]:
+            target, made = _read(reals[name], world.device), _read(fakes[name], world.device)
+            if target.shape != made.shape:
+                sizes = " and ".join("x".join(map(str, x.shape[2:])) for x in (target, made))
+                raise ValueError(f"--fake: {reals[name]} and {fakes[name]} have sizes {sizes}; give pairs of one size")
+            panel.add(made, target)
+    for which, files in (("real", reals), ("fake", fakes)):
+        for name in [] if paired else sorted(files)[world.rank :: world.size]:
+            panel.add_images(which, _read(files[name], world.device))
+    return {fake.name: panel.results()}, {"real": str(real), "fake": str(fake)}
+
+
+def _asked(options: dict[str, Any]) -> Evaluate:
+    best = options["metrics"][0] if options["metrics"] else "l1"
+    return check(Evaluate, {**options, "best_by": best}, "evaluate.")
+
+
+def _read(file: Path, device: torch.device) -> Tensor:
+    """A picture as 1 3 H W in [-1, 1]."""
+    try:
+        with Image.open(file) as picture:
+            array = np.array(picture.convert("RGB"))
+    except OSError as e:
+        raise ValueError(f"{file}: cannot be read ({e}); remove it or give it again") from None
+    return torch.from_numpy(array).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+def table(results: Results) -> Table:
+    """For the console: a row for each set and metric."""
+    shown = Table("set", "metric", "value", "null", "n", "null's n", "features", box=None)
+    for name, records in results.items():
+        for record in records:
+            value = record.problem if record.value is None else f"{record.value:.5g}"
+            null = "" if record.null is None else f"{record.null:.5g}"
+            shown.add_row(name, record.name, value, null, str(record.n), str(record.null_n or ""), record.extractor)
+    return shown
+
+
+def write_json(path: Path, results: Results, about: Mapping[str, Any]) -> None:
+    """A list of records, each by itself complete."""
+    installed = {package.name: package.version for package in importlib.metadata.distributions()}
+    common = {
+        **about,
+        "dtype": "float32",
+        "extractor_batch": EXTRACTOR_BATCH,
+        "versions": {name: installed[name] for name in _PACKAGES if name in installed},
+    }
+    records = [{"set": name, **asdict(record), **common} for name, several in results.items() for record in several]
+    write_whole(path, json.dumps(records, indent=1) + "\n")

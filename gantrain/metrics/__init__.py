@@ -1,0 +1,65 @@
+"""Metrics by name. A distance of sets is one function and one line here.
+
+`FAMILY_EXTRACTOR`, such as `fd_squeezenet`, applies a family's distance to any extractor's features.
+"""
+
+from collections.abc import Callable
+
+from gantrain.metrics import distances, weightfree
+from gantrain.metrics.extractors import is_network
+from gantrain.metrics.features import Features
+from gantrain.metrics.paired import LPIPS, PAIRED
+
+Distance = Callable[[Features, Features], float]
+
+FAMILIES: dict[str, Distance] = {
+    "fd": distances.frechet,
+    "kd": distances.kernel,
+    "precision": distances.precision,
+    "recall": distances.recall,
+    "density": distances.density,
+    "coverage": distances.coverage,
+}
+# name -> (distance, extractor)
+SETS: dict[str, tuple[Distance, str]] = {
+    "fid": (distances.frechet, "inception"),
+    "kid": (distances.kernel, "inception"),
+    "inception_score": (distances.inception_score, "inception_logits"),
+    "swd": (distances.sliced_wasserstein, "patches"),
+    "spectrum": (distances.spectrum, "radial_spectrum"),
+    "histogram": (distances.histogram, "histogram"),
+    "diversity": (distances.diversity, "thumbnails"),
+}
+WEIGHTFREE = {
+    "radial_spectrum": weightfree.radial_spectrum,
+    "histogram": weightfree.histogram,
+    "thumbnails": weightfree.thumbnails,
+}
+RANDOM = tuple(f"random{seed}" for seed in range(10))
+PUBLISHED = ("fid", "kid", "inception_score")  # names that only the papers' network may bear
+POOLED = ("psnr_pooled", "copy_index")  # of sums over the whole set
+
+_LARGER = {"psnr", "ssim", "ms", "precision", "recall", "density", "coverage", "inception", "diversity", "copy"}
+
+
+def of_set(name: str) -> tuple[Distance, str] | None:
+    """The distance and the extractor of a metric of sets; None where the name is another's."""
+    family, _, extractor = name.partition("_")
+    if name in SETS or family not in FAMILIES or not (extractor in RANDOM or is_network(extractor)):
+        return SETS.get(name)
+    return FAMILIES[family], extractor
+
+
+def larger_is_better(name: str) -> bool:
+    return name.partition("_")[0] in _LARGER
+
+
+def check(name: str) -> str:
+    """The name; raises ValueError where there is no such metric."""
+    if name in PAIRED or name in POOLED or name in LPIPS or of_set(name):
+        return name
+    families = ", ".join(f"{family}_NET" for family in FAMILIES)
+    raise ValueError(
+        f"allowed: {', '.join([*PAIRED, *POOLED, *LPIPS, *SETS])}; {families}, where NET is inception, squeezenet, "
+        "random0 to random9, a network of timm, or torchvision/ and one of torchvision"
+    )

@@ -1,0 +1,108 @@
+"""Distances of each fake to its target; images (N, C, H, W) in [-1, 1], float64; one value an image."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gantrain.metrics.extractors import fetch, load_weights
+
+_SMALLEST_ERROR = 1e-10  # of the mean square: a perfect image has 106 dB, not infinitely many
+_REACH = 5  # pixels from the centre of SSIM's window to its edge
+
+
+def l1(fake: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference."""
+    return (fake - target).abs().mean((1, 2, 3))
+
+
+def l2(fake: Tensor, target: Tensor) -> Tensor:
+    """Mean square difference."""
+    return (fake - target).square().mean((1, 2, 3))
+
+
+def decibels(error: Tensor) -> Tensor:
+    """PSNR of a mean square difference; the range is 2."""
+    return 10 * torch.log10(4 / error.clamp_min(_SMALLEST_ERROR))
+
+
+def psnr(fake: Tensor, target: Tensor) -> Tensor:
+    """In dB, of all channels."""
+    return decibels(l2(fake, target))
+
+
+def _luma(images: Tensor) -> Tensor:
+    """ITU-R BT.601's Y of RGB (16 to 235 of 255), as super-resolution papers take it; grey as it is."""
+    if images.shape[1] != 3:
+        return images
+    weights = images.new_tensor([65.481, 128.553, 24.966]).view(3, 1, 1) / 255
+    return ((images + 1) * weights).sum(1, keepdim=True) + 2 * 16 / 255 - 1
+
+
+def psnr_y(fake: Tensor, target: Tensor) -> Tensor:
+    """Of the luma alone."""
+    return psnr(_luma(fake), _luma(target))
+
+
+def ssim(fake: Tensor, target: Tensor) -> Tensor:
+    """Wang et al. 2004, with an 11x11 Gaussian window, where the window is whole; NaN for smaller images."""
+    # Imported here: it takes a second that other commands need not wait for.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    if min(fake.shape[2:]) <= 2 * _REACH + 1:
+        return fake.new_full((len(fake),), torch.nan)
+    # Its luminance term wants values from 0 up: around 0 it falls apart.
+    pair = (fake + 1) / 2, (target + 1) / 2
+    _, each = structural_similarity_index_measure(*pair, data_range=1.0, return_full_image=True)
+    inner: Tensor = each[..., _REACH:-_REACH, _REACH:-_REACH]
+    return inner.mean((1, 2, 3))
+
+
+def ssim_y(fake: Tensor, target: Tensor) -> Tensor:
+    """Of the luma alone."""
+    return ssim(_luma(fake), _luma(target))
+
+
+def ms_ssim(fake: Tensor, target: Tensor) -> Tensor:
+    """Wang et al. 2003, over five scales; NaN for images of 160 pixels or less."""
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    if min(fake.shape[2:]) <= 160:
+        return fake.new_full((len(fake),), torch.nan)
+    pair = (fake + 1) / 2, (target + 1) / 2
+    each: Tensor = multiscale_structural_similarity_index_measure(*pair, data_range=1.0, reduction="none")
+    return each
+
+
+PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": l1, "l2": l2, "psnr": psnr, "psnr_y": psnr_y, "ssim": ssim, "ssim_y": ssim_y, "ms_ssim": ms_ssim,
+}  # fmt: skip
+LPIPS = {"lpips": "alex", "lpips_vgg": "vgg", "lpips_squeeze": "squeeze"}
+
+
+class Perceptual(nn.Module):
+    """LPIPS (Zhang et al. 2018, arXiv 1801.03924), by torchmetrics, which has the papers' heads.
+
+    path: weights of torchvision's backbone (alexnet, vgg16, squeezenet1_1); None takes torchvision's
+    route. Raises ValueError.
+    """
+
+    def __init__(self, name: str, path: str | None) -> None:
+        super().__init__()
+        from torchmetrics.functional.image.lpips import _LPIPS
+
+        what = f"torchvision's {LPIPS[name]}"
+        net: Any = LPIPS[name]
+        self.network = fetch(lambda: _LPIPS(net=net, pnet_rand=path is not None), name, what)
+        if path is not None:  # cut into slices, its layers are in the same order
+            own, given = self.network.net.state_dict(), load_weights(path)
+            layers = [value for key, value in given.items() if key.startswith("features.")]
+            if [x.shape for x in own.values()] != [x.shape for x in layers]:
+                raise ValueError(f"evaluate.weights: {path} is not {what}; give its file")
+            self.network.net.load_state_dict(dict(zip(own, layers, strict=True)))
+        self.eval().requires_grad_(False)
+
+    def forward(self, fake: Tensor, target: Tensor) -> Tensor:
+        each: Tensor = self.network(fake.float(), target.float())
+        return each.double().flatten()

@@ -1,0 +1,249 @@
+"""All the metrics asked for, of fakes against their targets; each rank adds its own samples."""
+
+import contextlib
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gantrain import metrics
+from gantrain.data.cache import cache
+from gantrain.metrics.extractors import Extractor, network
+from gantrain.metrics.features import Features
+from gantrain.metrics.paired import LPIPS, PAIRED, Perceptual, decibels, l1, l2
+from gantrain.metrics.weightfree import Described, RandomNetwork, patches
+
+EXTRACTOR_BATCH = 32  # that extractors always get: on a GPU their features depend on it
+_PATCHES = 2**14  # of a set and level
+
+
+@dataclass(frozen=True)
+class Record:
+    """One metric's value over `n` fakes.
+
+    null: what real images get, `null_n` of them against the targets; None for distances of pairs.
+    problem: why there is no value.
+    """
+
+    name: str
+    value: float | None
+    n: int
+    null: float | None = None
+    null_n: int | None = None
+    extractor: str = ""
+    digest: str = ""
+    resize: str = "none"
+    problem: str = ""
+
+
+class _Set:
+    """A set of images as an extractor describes it. recalled: its features, once they are all known."""
+
+    def __init__(self, extractor: Extractor) -> None:
+        self.extractor = extractor
+        self.waiting: list[Tensor] = []
+        self.done: list[Tensor] = []
+        self.recalled: Features | None = None
+
+    def add(self, images: Tensor) -> None:
+        if self.waiting and self.waiting[0].shape != images.shape[1:]:
+            self._describe()
+        for image in images:
+            self.waiting.append(image)
+            if len(self.waiting) == EXTRACTOR_BATCH:
+                self._describe()
+
+    def _describe(self) -> None:
+        images, self.waiting = torch.stack(self.waiting), []
+        filled = torch.cat([images, images[:1].expand(EXTRACTOR_BATCH - len(images), -1, -1, -1)])
+        self.done.append(self.extractor(filled)[: len(images)].float().cpu())
+
+    def features(self) -> Features:
+        if self.recalled is None:
+            if self.waiting:
+                self._describe()
+            if not self.done:  # no rows, but of their shape: other ranks had samples
+                self.done.append(
+                    self.extractor(torch.zeros(EXTRACTOR_BATCH, 3, 64, 64, dtype=torch.uint8))[:0].float().cpu()
+                )
+            self.recalled = Features(torch.cat(self.done))
+        return self.recalled
+
+
+class Panel:
+    """The metrics `names` over sets of images, on the device.
+
+    weights: files by extractor. total: images in the set. border: pixels that distances of pairs
+    leave out on each side. Raises ValueError for weights that can't be had.
+    """
+
+    def __init__(
+        self, names: Sequence[str], device: torch.device, weights: Mapping[str, str], total: int, border: int = 0
+    ) -> None:
+        self.names, self.device, self.border = tuple(map(metrics.check, names)), device, border
+        self.patches = max(4, min(128, _PATCHES // total))
+        with torch.random.fork_rng(devices=[]):  # a run's own numbers stay as they were
+            self.perceptual = {n: Perceptual(n, weights.get(n)).to(device) for n in self.names if n in LPIPS}
+            wanted = dict.fromkeys(found[1] for n in self.names if (found := metrics.of_set(n)))
+            self.extractors = {name: self._extractor(name, weights) for name in wanted}
+        for name in self.names:
+            inception: Any = self.extractors[metrics.SETS[name][1]] if name in metrics.PUBLISHED else None
+            if inception and not inception.is_published:
+                raise ValueError(
+                    f"evaluate.metrics: {name} is a name for the published Inception weights, the file's digest is "
+                    f"{inception.digest}; give weights-inception-2015-12-05-6726825d.pth, or ask for fd_inception"
+                )
+        self._sets = {s: {n: _Set(e) for n, e in self.extractors.items()} for s in ("fake", "real", "null")}
+        self.reset()
+
+    def _extractor(self, name: str, weights: Mapping[str, str]) -> Extractor:
+        if name == "patches":
+            return Described(partial(patches, count=self.patches), f"{self.patches} an image")
+        if name in metrics.WEIGHTFREE:
+            return Described(metrics.WEIGHTFREE[name])
+        if name in metrics.RANDOM:
+            return RandomNetwork(metrics.RANDOM.index(name)).to(self.device)
+        return network(name, weights.get(name, weights.get(name.partition("_")[0])), self.device)
+
+    def reset(self) -> None:
+        """Forget the fakes; real sets that are complete stay."""
+        self._sums: dict[str, float] = defaultdict(float)
+        self._sets["fake"] = {n: _Set(e) for n, e in self.extractors.items()}
+        self._problem = ""
+
+    def recall(self, which: str, key: str) -> bool:
+        """Take a set's features from the node's cache; returns whether it is known now. Every rank calls it.
+
+        key: says what the images are, down to their content.
+        """
+        sets = self._sets[which]
+        if all(one.recalled for one in sets.values()):
+            return True
+        found = {}
+        with contextlib.suppress(OSError, SafetensorError, KeyError):
+            found = {name: load_file(self._file(key, name))["features"] for name in sets}
+        if all(_gathered(len(found) == len(sets))):
+            for name, one in sets.items():
+                one.recalled = Features(found[name], whole=True)
+            return True
+        return False
+
+    def remember(self, which: str, key: str) -> None:
+        """Put a complete set's features into the node's cache. Every rank calls it."""
+        for name, one in self._sets[which].items():
+            rows, path = one.features().rows, self._file(key, name)
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                with contextlib.suppress(OSError, SafetensorError):  # a full disk costs time, not results
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    partial_ = path.with_suffix(f".{os.getpid()}.partial")
+                    save_file({"features": rows.contiguous()}, partial_)
+                    partial_.replace(path)
+
+    def _file(self, key: str, name: str) -> Path:
+        told = "\n".join([key, name, self.extractors[name].digest, self.extractors[name].resize])
+        return cache() / "metrics" / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.safetensors"
+
+    def add(self, fake: Tensor, target: Tensor, source: Tensor | None = None, **more: Tensor) -> None:
+        """Fakes and targets, (N, C, H, W) in [-1, 1], as their files would hold them.
+
+        more: other values of each sample, (N) or (), whose means are wanted.
+        """
+        with _exact():
+            values = self._pairs(fake.double(), target.double(), source)
+        for name, value in {**values, **more}.items():
+            self._sums[name] += value.double().expand(len(fake)).sum().item()
+        self._sums["samples"] += len(fake)
+        self.add_images("fake", fake)
+        self.add_images("real", target)
+
+    def _pairs(self, fake: Tensor, target: Tensor, source: Tensor | None) -> dict[str, Tensor]:
+        inner = slice(self.border, -self.border or None)
+        cut = fake[..., inner, inner], target[..., inner, inner]
+        values = {name: PAIRED[name](*cut) for name in self.names if name in PAIRED}
+        values |= {name: net(*(x.expand(-1, 3, -1, -1) for x in cut)) for name, net in self.perceptual.items()}
+        if "psnr_pooled" in self.names:
+            values["psnr_pooled"] = l2(*cut)
+        if "copy_index" in self.names and source is not None and source.shape == fake.shape == target.shape:
+            values |= {"copy_index": l1(fake, source.double()), "distance": l1(target, source.double())}
+        return values
+
+    def add_images(self, which: str, images: Tensor) -> None:
+        """Images, (N, 1 or 3, H, W) in [-1, 1], to the set `fake`, `real` or `null`."""
+        wanting = [one for one in self._sets[which].values() if not one.recalled]
+        if wanting and images.shape[1] not in (1, 3):
+            self._problem = f"images have {images.shape[1]} channels, extractors take 1 or 3"
+        elif wanting:
+            eight_bit = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+            with torch.no_grad(), _exact():
+                for one in wanting:
+                    one.add(eight_bit)
+
+    def results(self) -> list[Record]:
+        """A record for each metric, over all ranks' samples, on every rank; every rank calls it."""
+        sums: dict[str, float] = defaultdict(float)
+        for own in _gathered(self._sums):  # a rank that has had no sample knows no names
+            for name, value in own.items():
+                sums[name] += value
+        self._problem = next(filter(None, _gathered(self._problem)), "")
+        n, distance = int(sums.pop("samples", 0)), sums.pop("distance", 0.0)
+        names = dict.fromkeys([*self.names, *sums])
+        with _exact():
+            return [self._record(name, sums, n, distance) for name in names]
+
+    def _record(self, name: str, sums: Mapping[str, float], n: int, distance: float) -> Record:
+        if found := metrics.of_set(name):
+            return self._of_sets(name, *found)
+        value = sums[name] / max(n, 1)
+        if name == "psnr_pooled":
+            value = decibels(torch.tensor(value, dtype=torch.float64)).item()
+        if name == "copy_index":
+            value = sums[name] / distance if distance else torch.nan
+        problem = "" if value == value else "source and target differ in kind" if name == "copy_index" else "too small"
+        return Record(name, None if problem else value, n, problem=problem)
+
+    def _of_sets(self, name: str, distance: metrics.Distance, extractor: str) -> Record:
+        used = self.extractors[extractor]
+        about: dict[str, Any] = {"extractor": extractor, "digest": used.digest, "resize": used.resize}
+        fake, real, null = (self._sets[which][extractor].features() for which in ("fake", "real", "null"))
+        if self._problem or min(fake.count, real.count) < 2:
+            return Record(name, None, fake.count, problem=self._problem or "fewer than two images", **about)
+        null, against = (null, real) if null.count > 1 else (_half(real, 0), _half(real, 1))
+        nothing = distance(null, against) if min(null.count, against.count) > 1 else None
+        return Record(name, distance(fake, real), fake.count, nothing, null.count, **about)
+
+
+def _half(features: Features, first: int) -> Features:
+    return Features(features.rows[first::2], whole=True)
+
+
+def _gathered(value: Any) -> list[Any]:
+    """Every rank's value."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+@contextlib.contextmanager
+def _exact() -> Iterator[None]:
+    """In float32 as it is written: without autocast and TF32."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

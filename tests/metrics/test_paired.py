@@ -1,0 +1,111 @@
+"""Distances of pairs against scikit-image and torchmetrics."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+from gantrain.metrics.paired import PAIRED, Perceptual
+from gantrain.metrics.panel import Panel
+
+CPU = torch.device("cpu")
+
+
+def pair(size: tuple[int, int] = (48, 40), channels: int = 3, n: int = 3) -> tuple[Tensor, Tensor]:
+    """8-bit values in [-1, 1], float64; each image further from its target than the one before."""
+    random = np.random.default_rng(0)
+    coarse = torch.from_numpy(random.uniform(0, 255, (n, channels, 7, 6)))
+    target = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").clamp(0, 255).round()
+    noise = torch.from_numpy(random.standard_normal(target.shape)) * torch.arange(2, n + 2).view(-1, 1, 1, 1)
+    return (target + 2 + noise).clamp(0, 255).round() / 127.5 - 1, target / 127.5 - 1
+
+
+def bytes_of(images: Tensor) -> list[np.ndarray]:
+    return [image.permute(1, 2, 0).numpy() for image in ((images + 1) * 127.5).round().to(torch.uint8)]
+
+
+def measured(names: list[str], fake: Tensor, target: Tensor, border: int = 0) -> dict[str, float]:
+    panel = Panel(names, CPU, {}, len(fake), border)
+    panel.add(fake, target)
+    return {record.name: record.value for record in panel.results()}  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("border", [0, 4])
+def test_psnr_and_ssim_are_scikit_images(channels: int, border: int) -> None:
+    fake, target = pair(channels=channels)
+    ours = measured(["psnr", "ssim", "psnr_pooled", "l1", "l2"], fake, target, border)
+    inner = slice(border, -border or None)
+    pairs = [(a[inner, inner], b[inner, inner]) for a, b in zip(bytes_of(fake), bytes_of(target), strict=True)]
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    assert ours["psnr"] == pytest.approx(np.mean([peak_signal_noise_ratio(b, a) for a, b in pairs]), abs=1e-9)
+    ssims = [structural_similarity(a, b, channel_axis=2, data_range=255, **options) for a, b in pairs]
+    assert ours["ssim"] == pytest.approx(np.mean(ssims), abs=1e-9)
+    differences = np.stack([a.astype(float) - b for a, b in pairs]) / 127.5
+    assert ours["l1"] == pytest.approx(np.abs(differences).mean(), abs=1e-12)
+    assert ours["l2"] == pytest.approx((differences**2).mean(), abs=1e-12)
+    assert ours["psnr_pooled"] == pytest.approx(10 * np.log10(4 / (differences**2).mean()), abs=1e-9)
+    assert ours["psnr_pooled"] < ours["psnr"]  # a mean of logarithms is another number
+
+
+def test_luma_is_scikit_images() -> None:
+    fake, target = pair()
+    ours = measured(["psnr_y", "ssim_y"], fake, target)
+    pairs = [(rgb2ycbcr(a)[..., 0], rgb2ycbcr(b)[..., 0]) for a, b in zip(bytes_of(fake), bytes_of(target), strict=True)]
+    theirs = np.mean([peak_signal_noise_ratio(b, a, data_range=255) for a, b in pairs])
+    assert ours["psnr_y"] == pytest.approx(theirs, abs=1e-6)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    assert ours["ssim_y"] == pytest.approx(np.mean([structural_similarity(a, b, **options) for a, b in pairs]), abs=1e-6)
+
+
+def test_perfect_images_have_finite_values() -> None:
+    _, target = pair((176, 180), n=1)
+    found = measured([*PAIRED, "psnr_pooled"], target, target)
+    assert found["psnr"] == pytest.approx(106.02, abs=0.01)
+    assert [found[n] for n in ("l1", "l2", "ssim", "ssim_y", "ms_ssim")] == pytest.approx([0, 0, 1, 1, 1])
+
+
+def test_ms_ssim_takes_each_image_by_itself() -> None:
+    fake, target = pair((176, 180))
+    each = [measured(["ms_ssim"], fake[i : i + 1], target[i : i + 1])["ms_ssim"] for i in range(3)]
+    assert each == sorted(each, reverse=True)
+    assert measured(["ms_ssim"], fake, target)["ms_ssim"] == pytest.approx(np.mean(each), abs=1e-9)
+
+
+def test_images_too_small_for_a_window_have_no_value() -> None:
+    panel = Panel(["ssim", "ms_ssim", "l1"], CPU, {}, 3)
+    panel.add(*pair((11, 40)))
+    ssim, ms_ssim, l1 = panel.results()
+    assert (ssim.value, ssim.problem, ms_ssim.value) == (None, "too small", None)
+    assert l1.value
+
+
+def test_lpips_with_a_file_is_torchmetrics() -> None:
+    file = SHARED / "weights" / "squeezenet1_1_imagenet.safetensors"
+    if not file.is_file():
+        pytest.skip("SqueezeNet's weights are not here (../shared/weights)")
+    fake, target = pair((64, 64))
+    ours = Perceptual("lpips_squeeze", str(file))
+    each = ours(fake, target)
+    assert each.tolist() == sorted(each.tolist())
+    assert ours(target, target).abs().max() < 1e-6
+    # The layers are where torchvision has them: the same features, computed by its own network.
+    import torchvision
+    from safetensors.torch import load_file
+
+    network = torchvision.models.squeezenet1_1()
+    network.load_state_dict(load_file(file))
+    x = (fake.float() - ours.network.scaling_layer.shift) / ours.network.scaling_layer.scale
+    torch.testing.assert_close(ours.network.net(x)[-1], network.features(x))
+
+
+def test_lpips_refuses_another_networks_file(tmp_path: Path) -> None:
+    file = tmp_path / "x.pth"
+    torch.save({"features.0.weight": torch.zeros(3)}, file)
+    with pytest.raises(ValueError, match=r"x\.pth is not torchvision's vgg; give its file"):
+        Perceptual("lpips_vgg", str(file))
