@@ -17,7 +17,6 @@ from gantrain.meters import Meters
 from gantrain.method import Batch, Context, Method, Phase, float_buffers, frozen
 from gantrain.recipe import Optimizer
 
-
 _PIECE = 2**16  # gradients whose squares are added up at once
 
 

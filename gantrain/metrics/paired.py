@@ -1,5 +1,6 @@
 """Distances of each fake to its target; images (N, C, H, W) in [-1, 1], float64; one value an image."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -95,12 +96,12 @@ class Perceptual(nn.Module):
         what = f"torchvision's {LPIPS[name]}"
         net: Any = LPIPS[name]
         self.network = fetch(lambda: _LPIPS(net=net, pnet_rand=path is not None), name, what)
-        if path is not None:  # cut into slices, its layers are in the same order
+        if path is not None:  # it is cut into slices, in which the layers keep their numbers
             own, given = self.network.net.state_dict(), load_weights(path)
-            layers = [value for key, value in given.items() if key.startswith("features.")]
-            if [x.shape for x in own.values()] != [x.shape for x in layers]:
+            state = {key: given.get(re.sub(r"^slices?\.?\d+", "features", key)) for key in own}
+            if any(value is None or value.shape != own[key].shape for key, value in state.items()):
                 raise ValueError(f"evaluate.weights: {path} is not {what}; give its file")
-            self.network.net.load_state_dict(dict(zip(own, layers, strict=True)))
+            self.network.net.load_state_dict(state)
         self.eval().requires_grad_(False)
 
     def forward(self, fake: Tensor, target: Tensor) -> Tensor:

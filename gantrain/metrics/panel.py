@@ -47,10 +47,13 @@ class Record:
 
 
 class _Set:
-    """A set of images as an extractor describes it. recalled: its features, once they are all known."""
+    """A set of images as an extractor describes it.
+
+    recalled: its features, once they are all known. mixed: they depend on the images' sizes, which differ.
+    """
 
     def __init__(self, extractor: Extractor) -> None:
-        self.extractor = extractor
+        self.extractor, self.mixed = extractor, False
         self.waiting: list[Tensor] = []
         self.done: list[Tensor] = []
         self.recalled: Features | None = None
@@ -72,11 +75,11 @@ class _Set:
         if self.recalled is None:
             if self.waiting:
                 self._describe()
-            if not self.done:  # no rows, but of their shape: other ranks had samples
-                self.done.append(
-                    self.extractor(torch.zeros(EXTRACTOR_BATCH, 3, 64, 64, dtype=torch.uint8))[:0].float().cpu()
-                )
-            self.recalled = Features(torch.cat(self.done))
+            # A rank without samples has none of their shape either.
+            shapes = {shape for shapes in _gathered({x.shape[1:] for x in self.done}) for shape in shapes}
+            self.mixed = len(shapes) > 1
+            none = torch.zeros(0, *(() if self.mixed else next(iter(shapes), ())))
+            self.recalled = Features(none if self.mixed else torch.cat([none, *self.done]))
         return self.recalled
 
 
@@ -214,9 +217,15 @@ class Panel:
     def _of_sets(self, name: str, distance: metrics.Distance, extractor: str) -> Record:
         used = self.extractors[extractor]
         about: dict[str, Any] = {"extractor": extractor, "digest": used.digest, "resize": used.resize}
-        fake, real, null = (self._sets[which][extractor].features() for which in ("fake", "real", "null"))
-        if self._problem or min(fake.count, real.count) < 2:
-            return Record(name, None, fake.count, problem=self._problem or "fewer than two images", **about)
+        sets = [self._sets[which][extractor] for which in ("fake", "real", "null")]
+        fake, real, null = (one.features() for one in sets)
+        problem = self._problem
+        if any(one.mixed for one in sets) or (real.count and fake.local.shape[1:] != real.local.shape[1:]):
+            problem = "images differ in size"
+        elif min(fake.count, real.count) < 2:
+            problem = problem or "fewer than two images"
+        if problem:
+            return Record(name, None, fake.count, problem=problem, **about)
         null, against = (null, real) if null.count > 1 else (_half(real, 0), _half(real, 1))
         nothing = distance(null, against) if min(null.count, against.count) > 1 else None
         return Record(name, distance(fake, real), fake.count, nothing, null.count, **about)

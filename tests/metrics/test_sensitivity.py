@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from gantrain.metrics.panel import Panel, Record
 
 NAMES = ("swd", "fd_random0", "kd_random0", "recall_random0", "spectrum", "histogram", "diversity")
-N, SIZE = 96, 64
+N, SIZE = 192, 64
 
 
 def dead_leaves(seed: int) -> Tensor:
@@ -50,22 +50,30 @@ DEGRADATIONS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[str, ...]]] = {
     "tint": (lambda x: x + torch.tensor([12.0, 0, 0]).view(3, 1, 1), ("swd", "histogram", "kd_random0")),
     "contrast": (lambda x: (x - 127) * 0.85 + 127, ("swd", "histogram", "fd_random0", "kd_random0")),
     "checkerboard": (lambda x: x + 4 * (-1) ** (torch.arange(SIZE) + torch.arange(SIZE)[:, None]), ("spectrum",)),
-    "shuffled blocks": (shuffled, ("swd", "spectrum", "kd_random0")),
+    "shuffled blocks": (shuffled, ("swd", "spectrum")),
     "collapse": (lambda x: x[:8].repeat(N // 8, 1, 1, 1), ("fd_random0", "recall_random0")),
-    "one image": (lambda x: x[:1].repeat(N, 1, 1, 1), ("fd_random0", "recall_random0", "diversity", "swd")),
-    "larger pixels": (lambda x: interpolate(interpolate(x, scale_factor=0.5), scale_factor=2), ("swd", "spectrum")),
+    "one image": (lambda x: x[:1].repeat(N, 1, 1, 1), ("fd_random0", "recall_random0", "diversity", "histogram")),
+    "larger pixels": (lambda x: interpolate(interpolate(x, scale_factor=0.5), scale_factor=2), ("spectrum",)),
 }
 
 
 @pytest.fixture(scope="module")
-def sets() -> tuple[Tensor, Tensor, Tensor]:
-    return dead_leaves(0), dead_leaves(1), dead_leaves(2)
-
-
-def measured(fake: Tensor, real: Tensor, null: Tensor) -> dict[str, Record]:
+def panel() -> Panel:
+    """Which knows what real images look like, and what others of them get."""
     panel = Panel(NAMES, torch.device("cpu"), {}, N)
-    for which, images in (("fake", fake), ("real", real), ("null", null)):
-        panel.add_images(which, images.round().clamp(0, 255) / 127.5 - 1)
+    panel.add_images("real", dead_leaves(1) / 127.5 - 1)
+    panel.add_images("null", dead_leaves(2) / 127.5 - 1)
+    return panel
+
+
+@pytest.fixture(scope="module")
+def fresh() -> Tensor:
+    return dead_leaves(0)
+
+
+def measured(panel: Panel, fake: Tensor) -> dict[str, Record]:
+    panel.reset()
+    panel.add_images("fake", fake.round().clamp(0, 255) / 127.5 - 1)
     return {record.name: record for record in panel.results()}
 
 
@@ -79,23 +87,24 @@ def departure(record: Record) -> float:
     return record.value - record.null
 
 
-LEAST = {"swd": 8, "fd_random0": 0.5, "kd_random0": 0.02, "recall_random0": 0.2, "spectrum": 0.5, "histogram": 1.5,
+# Beyond what fresh images depart by.
+LEAST = {"swd": 10, "fd_random0": 0.2, "kd_random0": 5e-4, "recall_random0": 0.15, "spectrum": 0.3, "histogram": 1.5,
          "diversity": 0.1}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_degradations_are_seen(name: str, sets: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_degradations_are_seen(name: str, panel: Panel, fresh: Tensor) -> None:
     degrade, seeing = DEGRADATIONS[name]
-    fake, real, null = sets
-    found = measured(degrade(fake), real, null)
+    found = measured(panel, degrade(fresh))
     blind = [metric for metric in seeing if departure(found[metric]) < LEAST[metric]]
     assert not blind, {m: (found[m].value, found[m].null) for m in NAMES}
 
 
-def test_fresh_images_are_at_the_null_value(sets: tuple[Tensor, Tensor, Tensor]) -> None:
-    found = measured(*sets)
-    for metric, record in found.items():
-        assert abs(departure(record)) < LEAST[metric], record
+@pytest.mark.slow
+def test_fresh_images_are_at_the_null_value(panel: Panel, fresh: Tensor) -> None:
+    for record in measured(panel, fresh).values():
+        assert abs(departure(record)) < LEAST[record.name], record
 
 
 def test_every_metric_sees_something() -> None:

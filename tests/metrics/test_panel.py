@@ -1,0 +1,186 @@
+"""What a panel refuses, caches and leaves as it was."""
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from gantrain.metrics import RANDOM, check, of_set
+from gantrain.metrics.extractors import Backbone, load_weights
+from gantrain.metrics.panel import Panel, Record
+
+CPU = torch.device("cpu")
+NAMES = ("fd_random0", "recall_random1", "swd", "spectrum", "histogram", "diversity")
+
+
+def images(seed: int, n: int = 12, size: tuple[int, int] = (40, 32), channels: int = 3) -> Tensor:
+    random = torch.Generator().manual_seed(seed)
+    return torch.rand(n, channels, *size, generator=random) * 2 - 1
+
+
+def measured(names: tuple[str, ...], fake: Tensor, real: Tensor) -> dict[str, Record]:
+    panel = Panel(names, CPU, {}, len(fake))
+    panel.add_images("fake", fake)
+    panel.add_images("real", real)
+    return {record.name: record for record in panel.results()}
+
+
+@pytest.mark.parametrize("name", ["fdd", "fd", "fd_", "fd_nonet", "kd_torchvision/nonet", "random0", "inception", "L1"])
+def test_unknown_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="allowed: l1, l2, psnr"):
+        check(name)
+
+
+@pytest.mark.parametrize("name", ["fd_resnet18", "kd_torchvision/vgg16", "coverage_squeezenet", "fd_inception", "fid"])
+def test_networks_are_known_without_fetching_them(name: str) -> None:
+    assert check(name) == name
+    assert of_set(name)
+
+
+def test_batches_do_not_matter() -> None:
+    fake, real = images(0, 70), images(1, 70)
+    whole, panel = measured(NAMES, fake, real), Panel(NAMES, CPU, {}, 70)
+    for piece in (slice(0, 1), slice(1, 34), slice(34, 70)):
+        panel.add_images("fake", fake[piece])
+        panel.add_images("real", real[piece])
+    for record in panel.results():
+        assert record.value == pytest.approx(whole[record.name].value, rel=1e-9)
+
+
+def test_grey_images_are_measured_and_others_named() -> None:
+    grey = measured(NAMES, images(0, channels=1), images(1, channels=1))
+    assert all(record.value is not None for record in grey.values())
+    five = measured(NAMES, images(0, channels=5), images(1, channels=5))
+    assert {record.problem for record in five.values()} == {"images have 5 channels, extractors take 1 or 3"}
+
+
+def test_sets_of_several_sizes_have_values_where_that_is_meaningful() -> None:
+    panel = Panel(NAMES, CPU, {}, 12)
+    for size in ((40, 32), (64, 64)):
+        panel.add_images("fake", images(0, 6, size))
+        panel.add_images("real", images(1, 6, size))
+    found = {record.name: record for record in panel.results()}
+    assert [n for n, r in found.items() if r.problem == "images differ in size"] == ["swd", "spectrum"]
+    assert all(found[n].value is not None for n in ("fd_random0", "recall_random1", "histogram", "diversity"))
+
+
+def test_one_image_is_no_set() -> None:
+    assert measured(NAMES, images(0, 1), images(1))["swd"].problem == "fewer than two images"
+
+
+def test_random_networks_differ_by_seed_only() -> None:
+    fake, real = images(0), images(1)
+    found = [measured((f"fd_{name}",), fake, real)[f"fd_{name}"].value for name in RANDOM[:3]]
+    assert len(set(found)) == 3
+    assert measured(("fd_random0",), fake, real)["fd_random0"].value == found[0]
+
+
+def test_random_numbers_of_a_run_stay() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    measured(NAMES, images(0), images(1))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_null_is_of_halves_or_of_others() -> None:
+    panel = Panel(("fd_random0",), CPU, {}, 12)
+    panel.add(images(0), images(1))
+    (halves,) = panel.results()
+    assert (halves.null_n, halves.n) == (6, 12)
+    panel = Panel(("fd_random0",), CPU, {}, 12)
+    panel.add(images(0), images(1))
+    panel.add_images("null", images(2))
+    (others,) = panel.results()
+    assert (others.null_n, others.value) == (12, halves.value)
+    assert others.null == measured(("fd_random0",), images(2), images(1))["fd_random0"].value
+
+
+def test_a_set_is_recalled_by_its_content_and_the_extractor() -> None:
+    first = Panel(NAMES, CPU, {}, 12)
+    assert not first.recall("real", "these")
+    first.add(images(0), images(1))
+    first.remember("real", "these")
+    again = Panel(NAMES, CPU, {}, 12)
+    assert not again.recall("real", "others")
+    assert again.recall("real", "these")
+    again.add(images(0), images(3))  # not looked at: what is known is not measured again
+    assert [r.value for r in again.results()] == [r.value for r in first.results()]
+    assert not Panel(("fd_random3",), CPU, {}, 12).recall("real", "these")  # another network
+    assert not Panel(("swd",), CPU, {}, 2000).recall("real", "these")  # fewer patches an image
+    for file in Path(os.environ["GANTRAIN_CACHE"], "metrics").iterdir():
+        file.write_bytes(file.read_bytes()[:40])
+    assert not Panel(NAMES, CPU, {}, 12).recall("real", "these")
+
+
+def test_reset_forgets_the_fakes_alone() -> None:
+    panel = Panel((*NAMES, "l1"), CPU, {}, 12)
+    panel.add(images(0), images(1))
+    first = panel.results()
+    panel.reset()
+    panel.add(images(5), images(1))
+    assert {r.n for r in panel.results()} == {12}
+    panel.reset()
+    panel.add(images(0), images(1))
+    assert panel.results() == first
+
+
+def test_copy_index_tells_a_copy_from_a_translation() -> None:
+    source, target = images(0).double(), images(1).double()
+    for fake, expected in ((source, 0.0), (target, 1.0)):
+        panel = Panel(("copy_index",), CPU, {}, 12)
+        panel.add(fake, target, source)
+        assert panel.results()[0].value == pytest.approx(expected)
+    panel = Panel(("copy_index",), CPU, {}, 12)
+    panel.add(target, target, images(0, channels=10))
+    assert panel.results()[0].problem == "source and target differ in kind"
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("it-ran",)
+
+
+def test_weight_files_are_not_unpickled(tmp_path: Path) -> None:
+    file = tmp_path / "w.pth"
+    file.write_bytes(pickle.dumps({"x": _Evil()}))
+    torch.save({"x": _Evil()}, tmp_path / "z.pth")
+    for path in (file, tmp_path / "z.pth", tmp_path / "none.pth"):
+        with pytest.raises(ValueError, match=f"evaluate.weights: {path} is no state_dict of tensors"):
+            load_weights(path)
+        with pytest.raises(ValueError, match=f"evaluate.weights: {path} is no state_dict of tensors"):
+            Panel(("fd_inception",), CPU, {"inception": str(path)}, 12)
+    assert not Path("it-ran").exists()
+
+
+def test_weights_that_cannot_be_fetched_are_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    for name in ("fid", "fd_torchvision/squeezenet1_1", "lpips"):
+        with pytest.raises(
+            ValueError, match=r"could not be fetched \(no route to host\); get .* give evaluate.weights"
+        ):
+            Panel((name,), CPU, {}, 12)
+
+
+def test_any_backbone_gives_its_last_features(tmp_path: Path) -> None:
+    import timm
+    import torchvision
+
+    made = {"resnet10t": timm.create_model("resnet10t"), "torchvision/resnet18": torchvision.models.resnet18(),
+            "torchvision/squeezenet1_1": torchvision.models.squeezenet1_1()}  # fmt: skip
+    for (name, network), width in zip(made.items(), (512, 512, 512), strict=True):
+        file = tmp_path / "w.pth"
+        torch.save(network.state_dict(), file)
+        backbone = Backbone(name, str(file)).eval()
+        assert backbone((images(0, 2) * 127 + 127).to(torch.uint8)).shape == (2, width)
+        with pytest.raises(ValueError, match="does not fit torchvision/vgg11"):
+            Backbone("torchvision/vgg11", str(file))

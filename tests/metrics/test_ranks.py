@@ -1,0 +1,33 @@
+"""Ranks find what one process finds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WORKER = Path(__file__).with_name("panel_worker.py")
+
+
+def found(kind: str, ranks: int) -> dict[str, object]:
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    out = Path(f"{kind}{ranks}.json")
+    done = subprocess.run([*words, str(WORKER), kind, str(out)], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    content: dict[str, object] = json.loads(out.read_text())
+    return content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "tolerance"), [("features", 1e-9), ("images", 1e-6)])
+def test_ranks_agree(kind: str, tolerance: float) -> None:
+    one = found(kind, 1)
+    assert len(one) >= 10
+    for ranks in (2, 3) if kind == "features" else (2, 3, 6):
+        several = found(kind, ranks)
+        assert several.keys() == one.keys()
+        for name, value in one.items():
+            assert several[name] == pytest.approx(value, rel=tolerance, abs=tolerance), (name, ranks)
+    if kind == "images":
+        assert one["watched"] == [2.0, None, 5, None]
