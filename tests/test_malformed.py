@@ -452,7 +452,7 @@ DATA = {
         shards(in_index(lambda i: i.update(fingerprint="0" * 64))),
     ),
     "tars without an index": Case(
-        TRAIN, ("holds tars but no index.json", "`gantrain index`"),
+        TRAIN, ("holds tars but no index.json", "copy the whole data set"),
         shards(lambda folder: (folder / "index.json").unlink()),
     ),
     "pattern": Case(

@@ -34,7 +34,7 @@ Byte = Annotated[int, _require(range(256).__contains__, "not in 0..255:")]
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 Name = Annotated[str, _require(NAME.fullmatch, "bad name")]
 # An index may come from a server: its names must not lead out of the folder.
-SHARD = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}\.tar")
+_SHARD = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}\.tar")
 
 
 class Field(BaseModel, extra="forbid", frozen=True):
@@ -60,16 +60,13 @@ class Field(BaseModel, extra="forbid", frozen=True):
 class Shard(BaseModel, extra="forbid", frozen=True):
     """One tar: its file name, length in bytes and number of samples."""
 
-    name: Annotated[str, _require(SHARD.fullmatch, "bad shard name")]
+    name: Annotated[str, _require(_SHARD.fullmatch, "bad shard name")]
     bytes: PositiveInt
     samples: PositiveInt
 
 
 class Index(BaseModel, extra="forbid", frozen=True):
-    """The content of `index.json`.
-
-    base: the folder or URL where the shards lie, where that isn't the index's own folder.
-    """
+    """The content of `index.json`. base: the URL where the shards lie, where that isn't the index's own folder."""
 
     version: Annotated[int, _require(VERSION.__eq__, f"expected version {VERSION}, found version")]
     samples: PositiveInt
@@ -98,12 +95,7 @@ def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays
 
 
 def save(
-    folder: Path,
-    fields: Mapping[str, Field],
-    shards: list[Shard],
-    keys: Iterable[str],
-    rows: Mapping[str, list[int]],
-    base: str | None = None,
+    folder: Path, fields: Mapping[str, Field], shards: list[Shard], keys: Iterable[str], rows: Mapping[str, list[int]]
 ) -> Index:
     """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides `keys`."""
     arrays: Arrays = {name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()}
@@ -114,7 +106,6 @@ def save(
         fingerprint=fingerprint(fields, shards, arrays),
         shards=shards,
         fields=dict(fields),
-        base=base,
     )
     np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type]
     with open(folder / "index.json", "w", encoding="utf-8") as file:
@@ -132,10 +123,10 @@ def load(folder: Path) -> tuple[Index, Arrays]:
     """
     index = load_index(folder)
     arrays = _load_arrays(folder, index)
-    for shard in index.shards if "://" not in (index.base or "") else []:
+    for shard in [] if index.base else index.shards:
         # What a shorter one has lost are damaged samples, like others that can't be read.
-        if not (folder / (index.base or "") / shard.name).is_file():
-            raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; copy the data set again")
+        if not (folder / shard.name).is_file():
+            raise ValueError(f"{folder}: shard {shard.name} is missing; copy the data set again")
     if fingerprint(index.fields, index.shards, arrays) != index.fingerprint:
         reason = "index.json and index.npz do not belong together (their fingerprints differ)"
         raise ValueError(f"{folder}: {reason}; copy both again from the same data set")

@@ -73,7 +73,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         advice = advice.format(out=folder, split="train" if key == "train" else "val")
         raise ValueError(f"no folder {folder}; {advice}; {instead}")
     if any(folder.glob("*.tar")):
-        raise ValueError(f"{folder} holds tars but no index.json; `gantrain index` makes one")
+        raise ValueError(f"{folder} holds tars but no index.json; copy the whole data set again")
     packed = _pack(folder, wanted)
     lines = (report := packed / "report.txt").read_text(encoding="utf-8").splitlines()
     if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:

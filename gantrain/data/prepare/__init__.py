@@ -12,11 +12,11 @@ from rich.progress import track
 from gantrain.data.decode import encode, lossless
 from gantrain.data.prepare import cityscapes, layouts
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
-from gantrain.data.prepare.layouts import Parts
+from gantrain.data.prepare.layouts import Files, Parts
 from gantrain.data.prepare.report import Report, preview
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 
-__all__ = ["HOW_TO", "LAYOUTS", "Report", "asked", "pack_once", "prepare"]
+__all__ = ["HOW_TO", "LAYOUTS", "Report", "pack_once", "prepare"]
 
 LAYOUTS: dict[str, layouts.Layout] = {
     "pairs": layouts.pairs,
@@ -60,7 +60,7 @@ def prepare(
     layout = layout or layouts.recognise(source)
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    parts = asked(LAYOUTS[layout](source, split), labels, classes, resize)
+    parts = _asked(LAYOUTS[layout](source, split), labels, classes, resize)
     samples, unmatched = layouts.match(source, parts)
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
@@ -108,7 +108,7 @@ def pack_once(
     return target
 
 
-def asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tuple[int, int] | None = None) -> Parts:
+def _asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tuple[int, int] | None) -> Parts:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
         found = f"{resize[0]}x{resize[1]} (height x width)"
@@ -125,7 +125,7 @@ def asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tu
     return {n: part._replace(classes=classes or part.classes, size=resize) for n, part in parts.items()}
 
 
-def _pack(key: str, files: dict[str, Path], parts: Parts) -> Packed:
+def _pack(key: str, files: Files, parts: Parts) -> Packed:
     if not any(part.size for part in parts.values()):
         kept = {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items()}
         return Packed(key, kept)
