@@ -17,7 +17,7 @@ from gantrain.data.shards import Field, Shards
 SYNTHETIC = "synthetic"
 _DRAWN = {"train": 400, "validation": 64}  # samples, fewer where they are large
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
-_DRAWING = 4  # raised when the drawing changes, so that no old pictures are used
+_DRAWING = 5  # raised when the drawing changes, so that no old pictures are used
 
 
 @dataclass(frozen=True)
