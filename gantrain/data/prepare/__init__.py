@@ -13,7 +13,7 @@ from gantrain.data.decode import encode, lossless
 from gantrain.data.prepare import cityscapes, layouts
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
 from gantrain.data.prepare.layouts import Files, Parts
-from gantrain.data.prepare.report import Report, preview
+from gantrain.data.prepare.report import Report
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 
 __all__ = ["HOW_TO", "LAYOUTS", "Report", "pack_once", "prepare"]
@@ -27,7 +27,6 @@ LAYOUTS: dict[str, layouts.Layout] = {
 # Where to get a recipe's data, in half a sentence with {out} and {split}; by the recipe's name.
 HOW_TO: dict[str, str] = {"cityscapes": cityscapes.HOW_TO}
 
-_SHOWN = 8  # samples on the preview sheet, evenly from the whole set
 _CACHE_VERSION = 1  # counted up when the same folder would be packed otherwise than before
 
 
@@ -49,8 +48,8 @@ def prepare(
     labels: the fields that hold class ids. classes: their number; None takes the highest id + 1.
     resize: (height, width) in pixels of every field; without it files are kept byte for byte.
 
-    Beside the shards lie `report.txt` and `preview.png`. Raises ValueError, in one line, for
-    anything a user can mend; then nothing is left behind.
+    Beside the shards lies `report.txt`. Raises ValueError, in one line, for anything a user can
+    mend; then nothing is left behind.
     """
     source, out = Path(source).expanduser().absolute(), Path(out).expanduser().absolute()
     if not source.is_dir():
@@ -74,14 +73,9 @@ def prepare(
     looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
     good, bad, fields = agree(dict(looked), parts)
     report = Report(out, layout, len(good), fields, unmatched, bad)
-    spread = good[:: -(-len(good) // _SHOWN)]
-    extras = {
-        "report.txt": report.whole(),
-        "preview.png": preview([load(samples[key], parts) for key in spread], fields),
-    }
     packed = in_order(lambda key: _pack(key, samples[key], parts), good, workers)
     try:
-        write_shards(shown(packed, "packing", len(good)), out, fields, extras=extras)
+        write_shards(shown(packed, "packing", len(good)), out, fields, extras={"report.txt": report.whole()})
     except OSError as error:
         raise ValueError(f"{out} could not be written: {error}") from None
     return report
