@@ -363,7 +363,7 @@ DATA = {
         lambda folder: (folder / "x.png").write_bytes(image(32, 64)),
     ),
     "single images": Case(
-        TRAIN, ("could hold side-by-side pairs or single images", "gantrain prepare", "OUT"),
+        TRAIN, ("could hold side-by-side pairs, folders or single images", "gantrain prepare", "OUT"),
         folder_of("images", *pairs(width=32)),
     ),
     "truncated images": Case(
@@ -395,7 +395,7 @@ DATA = {
         labelled(*pairs(width=32)),
     ),
     "ids out of range": Case(
-        (*LABELS, "data=images"), ("2 files of label hold ids beyond 4 classes", "1.png: 9"),
+        (*LABELS, "data=images"), ("2 files are no label maps", "1.png: label holds ids beyond 4 classes: 9"),
         labelled(ids(3), ids(9), ids(9)),
     ),
     "labels in a pair": Case(

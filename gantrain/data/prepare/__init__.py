@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from gantrain.data.decode import encode, lossless
 from gantrain.data.prepare import cityscapes, layouts
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
 from gantrain.data.prepare.layouts import Files, Parts
-from gantrain.data.prepare.report import Report
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
+from gantrain.data.shards import Field
 
 __all__ = ["HOW_TO", "LAYOUTS", "Report", "pack_once", "prepare"]
 
@@ -28,6 +29,32 @@ LAYOUTS: dict[str, layouts.Layout] = {
 HOW_TO: dict[str, str] = {"cityscapes": cityscapes.HOW_TO}
 
 _CACHE_VERSION = 1  # counted up when the same folder would be packed otherwise than before
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of `prepare`: what was written, and one line for each file that was not."""
+
+    folder: Path
+    layout: str
+    samples: int
+    fields: dict[str, Field]
+    unmatched: list[str]
+    unreadable: list[str]
+
+    def lines(self, most: int | None = 10) -> list[str]:
+        """For people; names so many left-over files of each sort, or all (None)."""
+        lines = [f"{self.samples} samples ({self.layout}) in {self.folder}"]
+        for name, one in self.fields.items():
+            size = " to ".join(dict.fromkeys(f"{height}x{width}" for height, width in (one.min_size, one.max_size)))
+            what = f"{one.classes} classes" if one.classes else f"{one.channels} channels"
+            lines.append(f"  {name}: {one.kind}, {what}, {one.dtype}, height x width {size}")
+        for what, names in (("unmatched", self.unmatched), ("left out", self.unreadable)):
+            named = names[:most]
+            lines += [f"{len(names)} {what}:"] * bool(names) + [f"  {name}" for name in named]
+            if len(names) > len(named):
+                lines.append(f"  ... and {len(names) - len(named)} more, all in report.txt")
+        return lines
 
 
 def prepare(
@@ -71,11 +98,12 @@ def prepare(
     shown = partial(track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True)
     looks = in_order(lambda files: look(files, parts), samples.values(), workers)
     looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
-    good, bad, fields = agree(dict(looked), parts)
+    good, bad, fields = agree(samples, dict(looked), parts)
     report = Report(out, layout, len(good), fields, unmatched, bad)
+    whole = "\n".join([*report.lines(None), ""]).encode()
     packed = in_order(lambda key: _pack(key, samples[key], parts), good, workers)
     try:
-        write_shards(shown(packed, "packing", len(good)), out, fields, extras={"report.txt": report.whole()})
+        write_shards(shown(packed, "packing", len(good)), out, fields, extras={"report.txt": whole})
     except OSError as error:
         raise ValueError(f"{out} could not be written: {error}") from None
     return report
@@ -90,8 +118,6 @@ def pack_once(
     Processes may race: one packs, the others wait for it. Raises what `prepare` raises.
     """
     folder, cache = Path(folder).resolve(), Path(cache).absolute()
-    if not folder.is_dir():
-        raise ValueError(f"no folder {folder}; check the path")
     told = [f"{folder}\n{(_CACHE_VERSION, sorted(labels), classes)}"]
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         status = file.stat()
@@ -105,8 +131,7 @@ def pack_once(
 def _asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tuple[int, int] | None) -> Parts:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
-        found = f"{resize[0]}x{resize[1]} (height x width)"
-        raise ValueError(f"--resize {found} is too small, the smallest is {SMALLEST}x{SMALLEST}")
+        raise ValueError("--resize {}x{} (height x width) is too small, the smallest is 16x16".format(*resize))
     if classes is not None and not 2 <= classes <= 65536:
         raise ValueError(f"--classes {classes}: give a number in 2..65536")
     whole = [name for name, part in parts.items() if part.half is None]

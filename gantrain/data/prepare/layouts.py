@@ -70,11 +70,9 @@ def recognise(source: Path) -> str:
     several = sum(bool(_images_in(folder)) for folder in inside) > 1
     if paired != several:
         return "pairs" if paired else "folders"
-    if paired:
-        raise ValueError(f"{source} could be pairs or folders; say which with --as")
     if found:  # halving single images wrongly would go unnoticed
-        reason = "could hold side-by-side pairs or single images, since the widths are not twice the heights"
-        raise ValueError(f"{source} {reason}; say which with --as pairs or --as images")
+        choice = "say which with --as pairs, --as folders or --as images"
+        raise ValueError(f"{source} could hold side-by-side pairs, folders or single images; {choice}")
     listed = ", ".join(f.name for f in inside[:8]) or "nothing"
     reason = f"holds neither images nor two or more folders of images (found: {listed})"
     raise ValueError(f"{source} {reason}; name the folder that does, or its layout with --as")
