@@ -2,15 +2,17 @@
 
 import difflib
 import json
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 _MAPPING, _LIST = "allowed: a mapping `key: value`", "allowed: values in brackets"  # YAML's words, not Python's
 _TEXTS = {"model_type": _MAPPING, "dict_type": _MAPPING, "list_type": _LIST, "tuple_type": _LIST}
 
+Model = TypeVar("Model", bound=BaseModel)
 
-def check(model: type[BaseModel], content: Any) -> BaseModel:
+
+def check(model: type[Model], content: Any) -> Model:
     """Validate; raises ValueError with one line for each wrong key, all problems at once."""
     try:
         return model.model_validate(content)

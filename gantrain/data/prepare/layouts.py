@@ -55,7 +55,7 @@ def folders(source: Path, split: str) -> Parts:
         raise ValueError(f"{source}: two or more folders of images are needed, found {found}")
     if set(names) <= _SPLITS:
         raise ValueError(f"{source}: {found} are splits, not fields; prepare each by itself")
-    if odd := [name for name in names if not NAME.fullmatch(name)]:
+    if odd := [name for name in names if not re.fullmatch(NAME, name)]:
         reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
         raise ValueError(f"{source / odd[0]}: {reason}")
     return {name: Part(name, f"{name}/*") for name in names}
