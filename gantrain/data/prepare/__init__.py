@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gantrain.data.decode import encode, lossless
-from gantrain.data.prepare import cityscapes, layouts
+from gantrain.data.prepare import layouts
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
 from gantrain.data.prepare.layouts import Files, Parts
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
@@ -23,10 +23,14 @@ LAYOUTS: dict[str, layouts.Layout] = {
     "pairs": layouts.pairs,
     "folders": layouts.folders,
     "images": layouts.images,
-    "cityscapes": cityscapes.cityscapes,
+    "cityscapes": layouts.cityscapes,
 }
 # Where to get a recipe's data, in half a sentence with {out} and {split}; by the recipe's name.
-HOW_TO: dict[str, str] = {"cityscapes": cityscapes.HOW_TO}
+HOW_TO: dict[str, str] = {
+    "cityscapes": "get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (registration and licence: "
+    "https://www.cityscapes-dataset.com/), unpack both into one folder and run "
+    "`gantrain prepare FOLDER --out {out} --as cityscapes --split {split}`"
+}
 
 _CACHE_VERSION = 1  # counted up when the same folder would be packed otherwise than before
 

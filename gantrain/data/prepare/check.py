@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from gantrain.data.decode import Array, Colour, NotLabels, cut, decode, palette, resize, unequal
+from gantrain.data.decode import Array, NotLabels, cut, decode, resize, unequal
 from gantrain.data.prepare.layouts import Files, Part, Parts
 from gantrain.data.shards import Field
 
@@ -100,12 +98,10 @@ def agree(
         odd = {key: kind for key, kind in kinds.items() if kind != usual}
         bad += [f"{samples[key][part.member]}: {name} has {kind}, most have {usual}" for key, kind in odd.items()]
         good = {key: one for key, one in good.items() if key not in odd}
-    first = samples[next(iter(good))]
-    fields = {name: _merge([one[name] for one in good.values()], part, first) for name, part in parts.items()}
-    return list(good), bad, fields
+    return list(good), bad, {name: _merge([one[name] for one in good.values()], part) for name, part in parts.items()}
 
 
-def _merge(fields: list[Field], part: Part, first: Files) -> Field:
+def _merge(fields: list[Field], part: Part) -> Field:
     sizes = np.array([one.min_size for one in fields])
     smallest, largest = (tuple(size.tolist()) for size in (sizes.min(axis=0), sizes.max(axis=0)))
     about: dict[str, Any] = {"min_size": smallest, "max_size": largest}
@@ -113,16 +109,5 @@ def _merge(fields: list[Field], part: Part, first: Files) -> Field:
         counts: Counter[int] = Counter()
         for one in fields:
             counts.update(one.label_counts)
-        classes = part.classes or max(counts) + 1
-        colours = palette(classes, part.palette or _stored_palette(first[part.member]))
-        about |= {"classes": classes, "label_counts": dict(sorted(counts.items())), "palette": colours}
+        about |= {"classes": part.classes or max(counts) + 1, "label_counts": dict(sorted(counts.items()))}
     return fields[0].model_copy(update=about)
-
-
-def _stored_palette(file: Path) -> list[Colour]:
-    try:
-        with Image.open(file) as image:
-            flat = image.getpalette("RGB") or [] if image.mode == "P" else []
-    except UnidentifiedImageError:  # .npy
-        return []
-    return list(zip(flat[::3], flat[1::3], flat[2::3], strict=True))

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from PIL import Image
 
-from gantrain.data.decode import EXTENSIONS, FORMATS, Colour, Kind
+from gantrain.data.decode import EXTENSIONS, FORMATS, Kind
 from gantrain.data.index import NAME
 
 _PROBED = 8  # images whose proportions tell side-by-side pairs
@@ -26,7 +26,6 @@ class Part(NamedTuple):
     half: Literal[0, 1] | None = None
     kind: Kind = "image"
     classes: int | None = None
-    palette: tuple[Colour, ...] = ()
     size: tuple[int, int] | None = None
 
 
@@ -59,6 +58,15 @@ def folders(source: Path, split: str) -> Parts:
         reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
         raise ValueError(f"{source / odd[0]}: {reason}")
     return {name: Part(name, f"{name}/*") for name in names}
+
+
+def cityscapes(source: Path, split: str) -> Parts:
+    """Cityscapes as it is unpacked: leftImg8bit/SPLIT/CITY/*.png beside gtFine/SPLIT/CITY/*.png, 35 class ids."""
+    ids = f"gtFine/{split}/*/*_gtFine_labelIds.png"  # 34, the licence plate, is -1 there and never comes
+    return {
+        "image": Part("image", f"leftImg8bit/{split}/*/*_leftImg8bit.png"),
+        "label": Part("label", ids, kind="label", classes=35),
+    }
 
 
 def recognise(source: Path) -> str:
