@@ -67,10 +67,8 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array]:
     return label, np.clip(np.rint(photograph), 0, 255).astype(np.uint8)
 
 
-def write_synthetic(
-    folder: Path, samples: int, height: int, width: int, fields: dict[str, int | None], seed: int
-) -> None:
-    """Write drawn street fronts as a data set in `folder`, unless it is there already.
+def write_synthetic(out: Path, samples: int, height: int, width: int, fields: dict[str, int | None], seed: int) -> None:
+    """Write drawn street fronts as a data set in the folder `out`, unless it is there already.
 
     fields: by name, source first, the classes of a label map, None for an image. The last image is
     the photograph; another one is the label map in colours. Ids fold into fewer classes by
@@ -92,4 +90,4 @@ def write_synthetic(
             members[name] = ("png", encode(ids % min(classes, len(CLASSES)) if classes else image, "png"))
         return Packed(f"{index:06d}", members)
 
-    once(folder, lambda: write_shards(in_order(sample, range(samples)), folder, described))
+    once(out, lambda: write_shards(in_order(sample, range(samples)), out, described))

@@ -90,13 +90,8 @@ def save(
     """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides `keys`."""
     arrays: Arrays = {name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()}
     arrays["keys"] = np.array([key.encode() for key in keys])
-    index = Index(
-        version=1,
-        samples=len(arrays["keys"]),
-        fingerprint=fingerprint(fields, shards, arrays),
-        shards=shards,
-        fields=dict(fields),
-    )
+    digest = fingerprint(fields, shards, arrays)
+    index = Index(version=1, samples=len(arrays["keys"]), fingerprint=digest, shards=shards, fields=dict(fields))
     np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type]
     (folder / "index.json").write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return index

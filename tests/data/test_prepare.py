@@ -73,13 +73,14 @@ def _left_behind(folder, *known):
     return sorted(f.name for f in folder.iterdir() if f.name not in known)
 
 
-def test_pairs_are_kept_byte_for_byte_in_natural_order(pairs, tmp_path):
+def test_pairs_are_kept_byte_for_byte_in_the_order_of_their_names(pairs, tmp_path):
     report = _run(pairs, tmp_path / "out")
     shards = Shards.open(tmp_path / "out")
     assert (report.layout, report.samples, len(shards)) == ("pairs", 12, 12)
-    assert [shards.key(i) for i in range(12)] == [str(i) for i in range(12)]
-    for i in range(12):
-        (file,) = pairs.glob(f"{i}.*")
+    keys = [shards.key(i) for i in range(12)]
+    assert keys == sorted(str(i) for i in range(12))
+    for i, key in enumerate(keys):
+        (file,) = pairs.glob(f"{key}.*")
         assert shards.read(i, "pair") == file.read_bytes()
         whole = decode(file.read_bytes())
         sample = decode_sample(shards, i, ["left", "right"])

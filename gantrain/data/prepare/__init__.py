@@ -11,20 +11,12 @@ from rich.console import Console
 from rich.progress import track
 
 from gantrain.data.decode import encode, lossless
-from gantrain.data.prepare import layouts
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
-from gantrain.data.prepare.layouts import Files, Parts
+from gantrain.data.prepare.layouts import Files, Layout, Parts, cityscapes, folders, images, match, pairs, recognise
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 from gantrain.data.shards import Field
 
-__all__ = ["HOW_TO", "LAYOUTS", "Report", "pack_once", "prepare"]
-
-LAYOUTS: dict[str, layouts.Layout] = {
-    "pairs": layouts.pairs,
-    "folders": layouts.folders,
-    "images": layouts.images,
-    "cityscapes": layouts.cityscapes,
-}
+LAYOUTS: dict[str, Layout] = {"pairs": pairs, "folders": folders, "images": images, "cityscapes": cityscapes}
 # Where to get a recipe's data, in half a sentence with {out} and {split}; by the recipe's name.
 HOW_TO: dict[str, str] = {
     "cityscapes": "get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (registration and licence: "
@@ -32,7 +24,7 @@ HOW_TO: dict[str, str] = {
     "`gantrain prepare FOLDER --out {out} --as cityscapes --split {split}`"
 }
 
-_CACHE_VERSION = 1  # counted up when the same folder would be packed otherwise than before
+_CACHE_VERSION = 2  # counted up when the same folder would be packed otherwise than before
 
 
 @dataclass(frozen=True)
@@ -54,10 +46,10 @@ class Report:
             what = f"{one.classes} classes" if one.classes else f"{one.channels} channels"
             lines.append(f"  {name}: {one.kind}, {what}, {one.dtype}, height x width {size}")
         for what, names in (("unmatched", self.unmatched), ("left out", self.unreadable)):
-            named = names[:most]
-            lines += [f"{len(names)} {what}:"] * bool(names) + [f"  {name}" for name in named]
-            if len(names) > len(named):
-                lines.append(f"  ... and {len(names) - len(named)} more, all in report.txt")
+            if names:
+                lines += [f"{len(names)} {what}:", *(f"  {name}" for name in names[:most])]
+            if most is not None and len(names) > most:
+                lines.append(f"  ... and {len(names) - most} more, all in report.txt")
         return lines
 
 
@@ -87,17 +79,16 @@ def prepare(
         what = "is a file, not a folder" if source.exists() else "does not exist; check the path"
         raise ValueError(f"{source} {what}")
     refuse_existing(out)
-    layout = layout or layouts.recognise(source)
+    layout = layout or recognise(source)
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
     parts = _asked(LAYOUTS[layout](source, split), labels, classes, resize)
-    samples, unmatched = layouts.match(source, parts)
+    samples, unmatched = match(source, parts)
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
         first = f" ({unmatched[0]})" if unmatched else ""
         advice = HOW_TO.get(layout, "prepare unpaired images folder by folder with --as images")
-        advice = advice.format(out=out, split=split)
-        raise ValueError(f"{source}: found no images like {wanted}{first}; {advice}")
+        raise ValueError(f"{source}: found no images like {wanted}{first}; {advice.format(out=out, split=split)}")
     stderr = Console(stderr=True)
     shown = partial(track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True)
     looks = in_order(lambda files: look(files, parts), samples.values(), workers)
@@ -150,8 +141,7 @@ def _asked(parts: Parts, labels: Collection[str], classes: int | None, resize: t
 
 def _pack(key: str, files: Files, parts: Parts) -> Packed:
     if not any(part.size for part in parts.values()):
-        kept = {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items()}
-        return Packed(key, kept)
+        return Packed(key, {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items()})
     arrays, members = load(files, parts), {}
     for member, file in files.items():
         # Halves were resized apart: no bleeding.

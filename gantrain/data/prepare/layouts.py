@@ -105,18 +105,13 @@ def match(source: Path, parts: Parts) -> tuple[dict[str, Files], list[str]]:
             if sample.setdefault(member, file) != file:
                 unmatched.append(f"{file}: has the same name as {sample[member].name}")
     samples = {}
-    for key in sorted(found, key=_natural):
+    for key in sorted(found):
         if missing := [member for member in patterns if member not in found[key]]:
             lacks = " and ".join(f"no {member}" for member in missing)
             unmatched += [f"{file}: {lacks}" for file in found[key].values()]
         else:
             samples[key] = found[key]
     return samples, unmatched
-
-
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """Sorting key in which 2 comes before 10."""
-    return [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name)], name
 
 
 def _images_in(folder: Path) -> list[Path]:
