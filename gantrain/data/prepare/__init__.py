@@ -126,7 +126,8 @@ def pack_once(
 def _asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tuple[int, int] | None) -> Parts:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
-        raise ValueError("--resize {}x{} (height x width) is too small, the smallest is 16x16".format(*resize))
+        least = f"{SMALLEST}x{SMALLEST} is the least"
+        raise ValueError(f"--resize {resize[0]}x{resize[1]} (height x width) is too small, {least}")
     if classes is not None and not 2 <= classes <= 65536:
         raise ValueError(f"--classes {classes}: give a number in 2..65536")
     whole = [name for name, part in parts.items() if part.half is None]
