@@ -254,7 +254,7 @@ def assemble(recipe: Recipe, world: World) -> Assembly:
             f"data.partitions: found {data.partitions}, allowed: at most "
             f"{len(train.index.shards)}, the number of shards of data.train"
         )
-    fields = sets.fields(train, wanted)
+    fields = {"source": train.fields[data.source], "target": train.fields[data.target]}
     facts = {f"{role}_channels": channels(field) for role, field in fields.items()}
     method = make_method(recipe, facts)
     check_method(recipe, method)

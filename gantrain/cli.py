@@ -196,28 +196,6 @@ def prepare(
         say(line)
 
 
-@app.command(help="Index WebDataset tars of others, here or remote, as a data set.")
-@_telling
-def index(
-    tars: Annotated[list[str], typer.Argument(help="files, URLs, or patterns such as {00..12}")],
-    out: Annotated[Path, typer.Option(help="folder to make, for the index")],
-    field: Annotated[list[str], typer.Option(help="NAME=EXTENSION[,EXTENSION], once for each field")],
-    labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
-    classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
-) -> None:
-    from gantrain.data.foreign import index_tars
-
-    fields: dict[str, list[str]] = {}
-    for text in field:
-        name, _, extensions = text.partition("=")
-        if not name or not all(extensions.split(",")) or name in fields:
-            raise ValueError(f"--field: found {text!r}, allowed: NAME=EXTENSION, each once")
-        fields[name] = extensions.lower().split(",")
-    report = index_tars(tars, out, fields, labels=labels or (), classes=classes)
-    for line in report.lines():
-        say(line)
-
-
 @app.command(help="Measure a trained model on test sets, or a folder of images against another.")
 @_telling
 def evaluate(

@@ -9,11 +9,10 @@ from pydantic import BaseModel, ValidationError
 _MAPPING, _LIST = "allowed: a mapping `key: value`", "allowed: values in brackets"  # YAML's words, not Python's
 _TEXTS = {"model_type": _MAPPING, "dict_type": _MAPPING, "list_type": _LIST, "tuple_type": _LIST}
 
+Model = TypeVar("Model", bound=BaseModel)
 
-M = TypeVar("M", bound=BaseModel)
 
-
-def check(model: type[M], content: Any, prefix: str = "") -> M:
+def check(model: type[Model], content: Any, prefix: str = "") -> Model:
     """Validate; raises ValueError with one line for each wrong key (`prefix` before it), all problems at once."""
     try:
         return model.model_validate(content)

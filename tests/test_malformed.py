@@ -363,7 +363,7 @@ DATA = {
         lambda folder: (folder / "x.png").write_bytes(image(32, 64)),
     ),
     "single images": Case(
-        TRAIN, ("could hold side-by-side pairs or single images", "gantrain prepare", "OUT"),
+        TRAIN, ("could hold side-by-side pairs, folders or single images", "gantrain prepare", "OUT"),
         folder_of("images", *pairs(width=32)),
     ),
     "truncated images": Case(
@@ -395,7 +395,7 @@ DATA = {
         labelled(*pairs(width=32)),
     ),
     "ids out of range": Case(
-        (*LABELS, "data=images"), ("2 files of label hold ids beyond 4 classes", "1.png: 9"),
+        (*LABELS, "data=images"), ("2 files are no label maps", "1.png: label holds ids beyond 4 classes: 9"),
         labelled(ids(3), ids(9), ids(9)),
     ),
     "labels in a pair": Case(
@@ -434,17 +434,19 @@ DATA = {
         TRAIN, ("shard s-000000.tar is missing", "copy the data set again"),
         shards(lambda folder: (folder / "s-000000.tar").unlink()),
     ),
-    "index cut short": Case(TRAIN, ("index.json", "EOF"), shards(shorten("index.json", 50))),
+    "index cut short": Case(
+        TRAIN, ("index.json: Unterminated string", "prepare the data again"), shards(shorten("index.json", 50))
+    ),
     "index without arrays": Case(
         TRAIN, ("index.npz is missing",), shards(lambda folder: (folder / "index.npz").unlink())
     ),
     "arrays cut short": Case(TRAIN, ("index.npz cannot be read",), shards(shorten("index.npz"))),
     "index of another version": Case(
-        TRAIN, ("version 9", "prepare the data again"),
+        TRAIN, ("version: found 9, allowed: 1", "prepare the data again"),
         shards(in_index(lambda i: i.update(version=9))),
     ),
     "hostile index": Case(
-        TRAIN, ("bad shard name '../../passwd.tar'",),
+        TRAIN, ("shards.0.name: found '../../passwd.tar', string should match",),
         shards(in_index(lambda i: i["shards"][0].update(name="../../passwd.tar"))),  # type: ignore[index]
     ),
     "index of other shards": Case(
@@ -452,7 +454,7 @@ DATA = {
         shards(in_index(lambda i: i.update(fingerprint="0" * 64))),
     ),
     "tars without an index": Case(
-        TRAIN, ("holds tars but no index.json", "`gantrain index`"),
+        TRAIN, ("holds tars but no index.json", "copy the whole data set"),
         shards(lambda folder: (folder / "index.json").unlink()),
     ),
     "pattern": Case(

@@ -24,12 +24,8 @@ def normalise(raw: Tensor, field: Field, dtype: torch.dtype, device: torch.devic
 
 def to_files(images: Tensor, dtype: str) -> Tensor:
     """NCHW images in [-1, 1] to NHWC values of a file's dtype; the inverse of `normalise`."""
-    half = _HALF_RANGE[dtype]
-    values = (images.detach().float().clamp(-1, 1) + 1) * half
-    values = values.permute(0, 2, 3, 1)
-    if dtype == "float32":
-        return values
-    return values.round().to(getattr(torch, dtype))
+    values = ((images.detach().float().clamp(-1, 1) + 1) * _HALF_RANGE[dtype]).permute(0, 2, 3, 1)
+    return values if dtype == "float32" else values.round().to(getattr(torch, dtype))
 
 
 def channels(field: Field) -> int:

@@ -101,10 +101,8 @@ class ShardCache:
     def _reserve(self, partial: Path, size: int, idle_seconds: float) -> bool:
         """Begin `partial` with its length; evict what has been idle so long until it fits."""
         if size > self.limit:
-            raise FetchFailed(
-                f"data.cache_gib: found {self.limit / 2**30:.4g}, a shard has {gib(size)}; "
-                f"data.cache_gib={gib(size)} holds it"
-            )
+            needed = f"a shard has {gib(size)}; data.cache_gib={gib(size)} holds it"
+            raise FetchFailed(f"data.cache_gib: found {self.limit / 2**30:.4g}, {needed}")
         partial.unlink(missing_ok=True)
         with locked(self.folder / "room.lock", wait=True):
             used, shards = size, []

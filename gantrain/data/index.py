@@ -1,40 +1,30 @@
 """The index of a data set: what it says, and whether it can be trusted."""
 
 import hashlib
-import os
-import re
+import json
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BaseModel, NonNegativeInt, PositiveInt
 
-VERSION = 1
+from gantrain.problems import check
+
 PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a member
-
-
-def _require(test: Callable[[Any], object], reason: str) -> AfterValidator:
-    def check(value: Any) -> Any:
-        if not test(value):
-            raise ValueError(f"{reason} {value!r}")
-        return value
-
-    return AfterValidator(check)
-
 
 Arrays = dict[str, NDArray[Any]]
 Size = tuple[PositiveInt, PositiveInt]  # height, width
 Dtype = Literal["uint8", "uint16", "float32"]
-Byte = Annotated[int, _require(range(256).__contains__, "not in 0..255:")]
-# No dot, since WebDataset splits `key.member.ext` at dots.
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-Name = Annotated[str, _require(NAME.fullmatch, "bad name")]
+Byte = Annotated[int, pydantic.Field(ge=0, le=255)]
+NAME = r"^[A-Za-z0-9_-]{1,64}$"  # no dot, since WebDataset splits `key.member.ext` at dots
+Name = Annotated[str, pydantic.Field(pattern=NAME)]
 # An index may come from a server: its names must not lead out of the folder.
-SHARD = re.compile(r"(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}\.tar")
+ShardName = Annotated[str, pydantic.Field(pattern=r"^([A-Za-z0-9_-]+\.)+tar$", max_length=200)]
 
 
 class Field(BaseModel, extra="forbid", frozen=True):
@@ -60,18 +50,15 @@ class Field(BaseModel, extra="forbid", frozen=True):
 class Shard(BaseModel, extra="forbid", frozen=True):
     """One tar: its file name, length in bytes and number of samples."""
 
-    name: Annotated[str, _require(SHARD.fullmatch, "bad shard name")]
+    name: ShardName
     bytes: PositiveInt
     samples: PositiveInt
 
 
 class Index(BaseModel, extra="forbid", frozen=True):
-    """The content of `index.json`.
+    """The content of `index.json`. base: the URL where the shards lie, where that isn't the index's own folder."""
 
-    base: the folder or URL where the shards lie, where that isn't the index's own folder.
-    """
-
-    version: Annotated[int, _require(VERSION.__eq__, f"expected version {VERSION}, found version")]
+    version: Literal[1]
     samples: PositiveInt
     fingerprint: str
     shards: list[Shard]
@@ -87,7 +74,7 @@ class Index(BaseModel, extra="forbid", frozen=True):
 def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays) -> str:
     """SHA-256 (hex) of a data set's content: fields, order of the samples, keys and checksums."""
     described = ",".join(f'"{name}":{fields[name].model_dump_json()}' for name in sorted(fields))
-    digest = hashlib.sha256(f"gantrain {VERSION}\n{{{described}}}".encode())
+    digest = hashlib.sha256(f"gantrain 1\n{{{described}}}".encode())
     for shard in shards:
         digest.update(f"\n{shard.name} {shard.samples}".encode())
     # Offsets stay out: the same samples in a tar with other headers are the same data.
@@ -98,29 +85,15 @@ def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays
 
 
 def save(
-    folder: Path,
-    fields: Mapping[str, Field],
-    shards: list[Shard],
-    keys: Iterable[str],
-    rows: Mapping[str, list[int]],
-    base: str | None = None,
+    folder: Path, fields: Mapping[str, Field], shards: list[Shard], keys: Iterable[str], rows: Mapping[str, list[int]]
 ) -> Index:
     """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides `keys`."""
     arrays: Arrays = {name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()}
     arrays["keys"] = np.array([key.encode() for key in keys])
-    index = Index(
-        version=VERSION,
-        samples=len(arrays["keys"]),
-        fingerprint=fingerprint(fields, shards, arrays),
-        shards=shards,
-        fields=dict(fields),
-        base=base,
-    )
+    digest = fingerprint(fields, shards, arrays)
+    index = Index(version=1, samples=len(arrays["keys"]), fingerprint=digest, shards=shards, fields=dict(fields))
     np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type]
-    with open(folder / "index.json", "w", encoding="utf-8") as file:
-        file.write(index.model_dump_json(indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    (folder / "index.json").write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return index
 
 
@@ -132,10 +105,10 @@ def load(folder: Path) -> tuple[Index, Arrays]:
     """
     index = load_index(folder)
     arrays = _load_arrays(folder, index)
-    for shard in index.shards if "://" not in (index.base or "") else []:
+    for shard in [] if index.base else index.shards:
         # What a shorter one has lost are damaged samples, like others that can't be read.
-        if not (folder / (index.base or "") / shard.name).is_file():
-            raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; copy the data set again")
+        if not (folder / shard.name).is_file():
+            raise ValueError(f"{folder}: shard {shard.name} is missing; copy the data set again")
     if fingerprint(index.fields, index.shards, arrays) != index.fingerprint:
         reason = "index.json and index.npz do not belong together (their fingerprints differ)"
         raise ValueError(f"{folder}: {reason}; copy both again from the same data set")
@@ -148,12 +121,9 @@ def load_index(folder: Path) -> Index:
     if not path.is_file():
         raise ValueError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")
     try:
-        index = Index.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "content"
-        reason = " ".join(f"{place}: {first['msg'].removeprefix('Value error, ')}".split())
-        raise ValueError(f"{path}: {reason}; copy or prepare the data again") from None
+        index = check(Index, json.loads(path.read_bytes()))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {str(error).splitlines()[0]}; copy or prepare the data again") from None
     if len({shard.name for shard in index.shards}) != len(index.shards):
         raise ValueError(f"{path}: a shard is named twice")
     if sum(shard.samples for shard in index.shards) != index.samples or not index.fields:

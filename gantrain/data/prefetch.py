@@ -17,10 +17,8 @@ def check_cache(shards: Shards, order: Order, partitions: Collection[int]) -> No
     """Raises ValueError where a node's partitions of a remote set need a larger cache."""
     need = order.two_windows([shard.bytes for shard in shards.index.shards], partitions)
     if shards.cache and need > shards.cache.limit:
-        raise ValueError(
-            f"data.cache_gib: found {shards.cache_gib:.4g}, mixing samples needs "
-            f"{gib(need)} on each node; data.cache_gib={gib(need)} works"
-        )
+        needed = f"mixing samples needs {gib(need)} on each node; data.cache_gib={gib(need)} works"
+        raise ValueError(f"data.cache_gib: found {shards.cache_gib:.4g}, {needed}")
 
 
 class Prefetch:

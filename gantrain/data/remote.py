@@ -124,7 +124,7 @@ def index_folder(url: str, cache: Path) -> Path:
     Raises ValueError, in one line, if there is none, it isn't sound, or can't be fetched.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(url.encode())
     with TemporaryDirectory(dir=cache, prefix=".index-") as temporary:
         (folder := Path(temporary, "index")).mkdir()
         try:
@@ -135,7 +135,6 @@ def index_folder(url: str, cache: Path) -> Path:
             index = load_index(folder).model_copy(update={"base": url})
             (folder / "index.json").write_text(index.model_dump_json(), encoding="utf-8")
             load(folder)
-            digest.update(url.encode())
             target = cache / digest.hexdigest()[:32]
             with suppress(OSError):  # it is there already
                 folder.rename(target)

@@ -13,12 +13,12 @@ from gantrain.data.cache import cache
 from gantrain.data.drawing import write_synthetic
 from gantrain.data.prepare import HOW_TO, pack_once
 from gantrain.data.remote import check_url, index_folder, is_url
-from gantrain.data.shards import Field, Shards
+from gantrain.data.shards import Shards
 
 SYNTHETIC = "synthetic"
 _DRAWN = {"train": 400, "validation": 64}  # samples, fewer where they are large
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
-_DRAWING = 4  # raised when the drawing changes, so that no old pictures are used
+_DRAWING = 5  # raised when the drawing changes, so that no old pictures are used
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,8 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
     except ValueError as e:
         raise ValueError(f"data.{key}: {e}") from None
     except OSError as e:
-        raise ValueError(
-            f"data.{key}: cannot use {e.filename or value} ({e.strerror}); data sets are kept in "
-            f"{cache()}, and the environment's GANTRAIN_CACHE names another folder"
-        ) from None
+        advice = f"data sets are kept in {cache()}, and the environment's GANTRAIN_CACHE names another folder"
+        raise ValueError(f"data.{key}: cannot use {e.filename or value} ({e.strerror}); {advice}") from None
 
 
 def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
@@ -64,17 +62,16 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
     if pattern or (folder / "index.json").is_file():
         shards = Shards.open(folder, wanted.cache_gib)
         listed = [shard.name for shard in shards.index.shards]
-        if pattern and listed != (names := expand(pattern)):
+        if pattern and listed != (names := _expand(pattern)):
             lists = f"{shards.place}/index.json lists {len(listed)} ({listed[0]} ... {listed[-1]})"
             raise ValueError(f"{pattern} names {len(names)} shards, {lists}; give the folder instead")
         return shards
     if not folder.is_dir():
-        usual = "check the path (relative to where you start)"
-        advice = HOW_TO.get(wanted.recipe.split("_")[0], usual)
+        advice = HOW_TO.get(wanted.recipe.split("_")[0], "check the path (relative to where you start)")
         advice = advice.format(out=folder, split="train" if key == "train" else "val")
         raise ValueError(f"no folder {folder}; {advice}; {instead}")
     if any(folder.glob("*.tar")):
-        raise ValueError(f"{folder} holds tars but no index.json; `gantrain index` makes one")
+        raise ValueError(f"{folder} holds tars but no index.json; copy the whole data set again")
     packed = _pack(folder, wanted)
     lines = (report := packed / "report.txt").read_text(encoding="utf-8").splitlines()
     if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:
@@ -83,26 +80,20 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
 
 
 def _pack(folder: Path, wanted: Wanted) -> Path:
+    classes = max(wanted.labels.values(), default=None)
     try:
-        return pack_once(
-            folder, cache() / "packed", labels=sorted(wanted.labels), classes=max(wanted.labels.values(), default=None)
-        )
+        return pack_once(folder, cache() / "packed", labels=sorted(wanted.labels), classes=classes)
     except ValueError as e:
-        if "--" not in str(e):
-            raise
-        command = f"`gantrain prepare {folder} --out OUT`"
-        raise ValueError(f"{e}; that is an option of {command}, whose OUT you give here") from None
+        options = f"; its options are those of `gantrain prepare {folder} --out OUT`, whose OUT you give here"
+        raise ValueError(f"{e}{options if '--' in str(e) else ''}") from None
 
 
-def expand(pattern: str) -> list[str]:
+def _expand(pattern: str) -> list[str]:
     """`s-{000..146}.tar` as the names it stands for."""
-    braces = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
-    if not braces:
+    if not (braces := re.search(r"\{(\d+)\.\.(\d+)\}", pattern)):
         return [pattern]
-    numbers = range(int(braces[1]), int(braces[2]) + 1)
-    if not numbers:
-        raise ValueError(f"found {pattern}, whose range is empty; give {{first..last}}")
-    return [pattern.replace(braces[0], str(i).zfill(len(braces[1]))) for i in numbers]
+    first, last = braces.groups()
+    return [pattern.replace(braces[0], str(i).zfill(len(first))) for i in range(int(first), int(last) + 1)]
 
 
 def _draw(key: str, wanted: Wanted) -> Path:
@@ -130,24 +121,21 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
             continue
         field, expected = shards.fields[name], wanted.labels.get(name)
         if expected and field.kind != "label":
-            problems.append(
-                f"data.labels.{name}: the recipe expects class ids, data.{key} holds "
-                f"{field.channels}-channel images there; prepare it with --labels {name}"
-            )
+            found = f"data.{key} holds {field.channels}-channel images there"
+            advice = f"prepare it with --labels {name}"
+            problems.append(f"data.labels.{name}: the recipe expects class ids, {found}; {advice}")
         elif expected and expected != channels(field):
-            problems.append(
-                f"data.labels.{name}: the recipe says {expected} classes, data.{key} has "
-                f"{channels(field)}; change the recipe, or prepare it with --classes {expected}"
-            )
+            found = f"the recipe says {expected} classes, data.{key} has {channels(field)}"
+            advice = f"change the recipe, or prepare it with --classes {expected}"
+            problems.append(f"data.labels.{name}: {found}; {advice}")
         if role == "target" and field.kind == "label":
             problems.append(f"data.target: {name} holds class ids, a generator produces images; swap source and target")
         # Held-out samples that are too small to crop are resized.
         too_small = any(found < asked for found, asked in zip(field.min_size, wanted.size, strict=True))
         if key == "train" and wanted.resize is None and too_small:
-            problems.append(
-                f"data.size: found {list(wanted.size)}, the smallest sample of data.{key} has "
-                f"{list(field.min_size)}; set data.resize, or a smaller data.size"
-            )
+            smallest = f"the smallest sample of data.{key} has {list(field.min_size)}"
+            advice = "set data.resize, or a smaller data.size"
+            problems.append(f"data.size: found {list(wanted.size)}, {smallest}; {advice}")
     if problems:
         raise ValueError("\n".join(dict.fromkeys(problems)))
 
@@ -160,12 +148,5 @@ def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field]) -> No
             for field in (train[name], held_out[name])
         )
         if ours != theirs:
-            raise ValueError(
-                f"data.validation: {name} has {theirs}, in data.train {ours}; give data of one "
-                "kind, or data.validation=null"
-            )
-
-
-def fields(shards: Shards, wanted: Wanted) -> dict[str, Field]:
-    """By role."""
-    return {"source": shards.fields[wanted.source], "target": shards.fields[wanted.target]}
+            advice = "give data of one kind, or data.validation=null"
+            raise ValueError(f"data.validation: {name} has {theirs}, in data.train {ours}; {advice}")

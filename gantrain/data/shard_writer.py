@@ -15,8 +15,6 @@ from gantrain.data.index import PARTS, Field, Index, Shard, save
 
 # What WebDataset takes for the name of a sample, and no path for a way out.
 _KEY = re.compile(r"(?!__)[^./\\\0\n]+")
-
-
 _SHARD_BYTES = 256 << 20
 
 

@@ -204,10 +204,10 @@ def test_an_index_from_a_server_leads_nowhere_else(folder: Path, tmp_path: Path,
         assert same(shards, folder)
         index["shards"][0]["name"] = "../s.tar"
         (copy / "index.json").write_text(json.dumps(index))
-        with pytest.raises(ValueError, match=rf"{hostile.url}/index\.json: .*bad shard name"):
+        with pytest.raises(ValueError, match=rf"{hostile.url}/index\.json: shards\.0\.name: found '\.\./s\.tar'"):
             opened(hostile.url)
         (copy / "index.json").write_bytes(b"{")
-        with pytest.raises(ValueError, match=rf"{hostile.url}/index\.json: .*Invalid JSON"):
+        with pytest.raises(ValueError, match=rf"{hostile.url}/index\.json: Expecting property name"):
             opened(hostile.url)
     assert not list((tmp_path / "cache" / "remote").glob(".*"))
 

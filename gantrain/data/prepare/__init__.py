@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,25 +11,46 @@ from rich.console import Console
 from rich.progress import track
 
 from gantrain.data.decode import encode, lossless
-from gantrain.data.prepare import cityscapes, layouts
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
-from gantrain.data.prepare.layouts import Parts
-from gantrain.data.prepare.report import Report, preview
+from gantrain.data.prepare.layouts import Files, Layout, Parts, cityscapes, folders, images, match, pairs, recognise
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
+from gantrain.data.shards import Field
 
-__all__ = ["HOW_TO", "LAYOUTS", "Report", "asked", "pack_once", "prepare"]
-
-LAYOUTS: dict[str, layouts.Layout] = {
-    "pairs": layouts.pairs,
-    "folders": layouts.folders,
-    "images": layouts.images,
-    "cityscapes": cityscapes.cityscapes,
-}
+LAYOUTS: dict[str, Layout] = {"pairs": pairs, "folders": folders, "images": images, "cityscapes": cityscapes}
 # Where to get a recipe's data, in half a sentence with {out} and {split}; by the recipe's name.
-HOW_TO: dict[str, str] = {"cityscapes": cityscapes.HOW_TO}
+HOW_TO: dict[str, str] = {
+    "cityscapes": "get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (registration and licence: "
+    "https://www.cityscapes-dataset.com/), unpack both into one folder and run "
+    "`gantrain prepare FOLDER --out {out} --as cityscapes --split {split}`"
+}
 
-_SHOWN = 8  # samples on the preview sheet, evenly from the whole set
-_CACHE_VERSION = 1  # counted up when the same folder would be packed otherwise than before
+_CACHE_VERSION = 2  # counted up when the same folder would be packed otherwise than before
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcome of `prepare`: what was written, and one line for each file that was not."""
+
+    folder: Path
+    layout: str
+    samples: int
+    fields: dict[str, Field]
+    unmatched: list[str]
+    unreadable: list[str]
+
+    def lines(self, most: int | None = 10) -> list[str]:
+        """For people; names so many left-over files of each sort, or all (None)."""
+        lines = [f"{self.samples} samples ({self.layout}) in {self.folder}"]
+        for name, one in self.fields.items():
+            size = " to ".join(dict.fromkeys(f"{height}x{width}" for height, width in (one.min_size, one.max_size)))
+            what = f"{one.classes} classes" if one.classes else f"{one.channels} channels"
+            lines.append(f"  {name}: {one.kind}, {what}, {one.dtype}, height x width {size}")
+        for what, names in (("unmatched", self.unmatched), ("left out", self.unreadable)):
+            if names:
+                lines += [f"{len(names)} {what}:", *(f"  {name}" for name in names[:most])]
+            if most is not None and len(names) > most:
+                lines.append(f"  ... and {len(names) - most} more, all in report.txt")
+        return lines
 
 
 def prepare(
@@ -49,39 +71,34 @@ def prepare(
     labels: the fields that hold class ids. classes: their number; None takes the highest id + 1.
     resize: (height, width) in pixels of every field; without it files are kept byte for byte.
 
-    Beside the shards lie `report.txt` and `preview.png`. Raises ValueError, in one line, for
-    anything a user can mend; then nothing is left behind.
+    Beside the shards lies `report.txt`. Raises ValueError, in one line, for anything a user can
+    mend; then nothing is left behind.
     """
     source, out = Path(source).expanduser().absolute(), Path(out).expanduser().absolute()
     if not source.is_dir():
         what = "is a file, not a folder" if source.exists() else "does not exist; check the path"
         raise ValueError(f"{source} {what}")
     refuse_existing(out)
-    layout = layout or layouts.recognise(source)
+    layout = layout or recognise(source)
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    parts = asked(LAYOUTS[layout](source, split), labels, classes, resize)
-    samples, unmatched = layouts.match(source, parts)
+    parts = _asked(LAYOUTS[layout](source, split), labels, classes, resize)
+    samples, unmatched = match(source, parts)
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
         first = f" ({unmatched[0]})" if unmatched else ""
         advice = HOW_TO.get(layout, "prepare unpaired images folder by folder with --as images")
-        advice = advice.format(out=out, split=split)
-        raise ValueError(f"{source}: found no images like {wanted}{first}; {advice}")
+        raise ValueError(f"{source}: found no images like {wanted}{first}; {advice.format(out=out, split=split)}")
     stderr = Console(stderr=True)
     shown = partial(track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True)
     looks = in_order(lambda files: look(files, parts), samples.values(), workers)
     looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
-    good, bad, fields = agree(dict(looked), parts)
+    good, bad, fields = agree(samples, dict(looked), parts)
     report = Report(out, layout, len(good), fields, unmatched, bad)
-    spread = good[:: -(-len(good) // _SHOWN)]
-    extras = {
-        "report.txt": report.whole(),
-        "preview.png": preview([load(samples[key], parts) for key in spread], fields),
-    }
+    whole = "\n".join([*report.lines(None), ""]).encode()
     packed = in_order(lambda key: _pack(key, samples[key], parts), good, workers)
     try:
-        write_shards(shown(packed, "packing", len(good)), out, fields, extras=extras)
+        write_shards(shown(packed, "packing", len(good)), out, fields, extras={"report.txt": whole})
     except OSError as error:
         raise ValueError(f"{out} could not be written: {error}") from None
     return report
@@ -96,8 +113,6 @@ def pack_once(
     Processes may race: one packs, the others wait for it. Raises what `prepare` raises.
     """
     folder, cache = Path(folder).resolve(), Path(cache).absolute()
-    if not folder.is_dir():
-        raise ValueError(f"no folder {folder}; check the path")
     told = [f"{folder}\n{(_CACHE_VERSION, sorted(labels), classes)}"]
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         status = file.stat()
@@ -108,11 +123,11 @@ def pack_once(
     return target
 
 
-def asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tuple[int, int] | None = None) -> Parts:
+def _asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tuple[int, int] | None) -> Parts:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
-        found = f"{resize[0]}x{resize[1]} (height x width)"
-        raise ValueError(f"--resize {found} is too small, the smallest is {SMALLEST}x{SMALLEST}")
+        least = f"{SMALLEST}x{SMALLEST} is the least"
+        raise ValueError(f"--resize {resize[0]}x{resize[1]} (height x width) is too small, {least}")
     if classes is not None and not 2 <= classes <= 65536:
         raise ValueError(f"--classes {classes}: give a number in 2..65536")
     whole = [name for name, part in parts.items() if part.half is None]
@@ -125,10 +140,9 @@ def asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tu
     return {n: part._replace(classes=classes or part.classes, size=resize) for n, part in parts.items()}
 
 
-def _pack(key: str, files: dict[str, Path], parts: Parts) -> Packed:
+def _pack(key: str, files: Files, parts: Parts) -> Packed:
     if not any(part.size for part in parts.values()):
-        kept = {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items()}
-        return Packed(key, kept)
+        return Packed(key, {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items()})
     arrays, members = load(files, parts), {}
     for member, file in files.items():
         # Halves were resized apart: no bleeding.

@@ -1,19 +1,16 @@
 """Every file is decoded once before anything is written: faults are found here, not in training."""
 
-import io
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cache
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from gantrain.data.decode import Array, NotLabels, cut, decode, palette, resize, unequal
+from gantrain.data.decode import Array, NotLabels, cut, decode, resize, unequal
 from gantrain.data.prepare.layouts import Files, Part, Parts
 from gantrain.data.shards import Field
 
@@ -22,23 +19,7 @@ _NAMED = 3  # files named in an error about labels
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-
-class Seen(NamedTuple):
-    """A field of one sample. counts: pixels by class id. colours: RGB after RGB, as a palette file stores them."""
-
-    file: str
-    shape: tuple[int, ...]  # HWC
-    dtype: str
-    counts: dict[int, int]
-    colours: bytes
-
-    @property
-    def kind(self) -> str:
-        return f"{self.shape[2]} channels of {self.dtype}"
-
-
-Look = dict[str, Seen] | ValueError  # a sample's fields, or what is wrong with it
+Look = dict[str, Field] | ValueError  # a sample's fields, or what is wrong with it
 
 
 def in_order(work: Callable[[In], Out], items: Iterable[In], workers: int | None = None) -> Iterator[Out]:
@@ -67,7 +48,7 @@ def load(files: Files, parts: Parts) -> dict[str, Array]:
 
 
 def look(files: Files, parts: Parts) -> Look:
-    """Decode a sample and see what it is."""
+    """Decode a sample and describe it as if it were the whole data set."""
     try:
         arrays, file = load(files, parts), next(iter(files.values()))
         if listed := unequal(arrays):
@@ -75,71 +56,58 @@ def look(files: Files, parts: Parts) -> Look:
         height, width, _ = next(iter(arrays.values())).shape
         if min(height, width) < SMALLEST:
             raise ValueError(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
-        return {name: _seen(name, parts[name], array, files) for name, array in arrays.items()}
+        return {name: _describe(array, name, parts[name], files) for name, array in arrays.items()}
     except ValueError as problem:
         return problem
 
 
-def _seen(name: str, part: Part, array: Array, files: Files) -> Seen:
-    file, counts, colours = files[part.member], dict[int, int](), b""
+def _describe(array: Array, name: str, part: Part, files: Files) -> Field:
+    file, counts = files[part.member], None
     if part.kind == "label":
         ids, pixels = np.unique(array, return_counts=True)
+        if part.classes and (beyond := [str(i) for i in ids if i >= part.classes]):
+            listed = ", ".join([*beyond[:8], *["..."] * (len(beyond) > 8)])
+            raise NotLabels(f"{file}: {name} holds ids beyond {part.classes} classes: {listed}")
         counts = dict(zip(ids.tolist(), pixels.tolist(), strict=True))
-        with suppress(UnidentifiedImageError), Image.open(io.BytesIO(file.read_bytes())) as image:  # .npy has none
-            colours = bytes(image.getpalette("RGB") or ()) if image.mode == "P" else b""
     elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
-        found = f"{array.min():.4g}..{array.max():.4g}"
-        raise ValueError(f"{file}: {name} has values {found}, floats must be in 0..1")
-    return Seen(str(file), array.shape, array.dtype.name, counts, colours)
+        raise ValueError(f"{file}: {name} has values {array.min():.4g}..{array.max():.4g}, floats must be in 0..1")
+    about: dict[str, Any] = {"channels": array.shape[2], "dtype": array.dtype.name, "label_counts": counts}
+    size = array.shape[:2]
+    return Field(member=part.member, half=part.half, kind=part.kind, min_size=size, max_size=size, **about)
 
 
-def agree(looks: Mapping[str, Look], parts: Parts) -> tuple[list[str], list[str], dict[str, Field]]:
+def agree(
+    samples: Mapping[str, Files], looks: Mapping[str, Look], parts: Parts
+) -> tuple[list[str], list[str], dict[str, Field]]:
     """The keys of good samples, all of the most frequent kind; a line for each other one; the set's fields.
 
     Raises ValueError if files of a label field can't hold class ids, or hold ids beyond its classes:
     leaving them out would hide that the wrong files were given.
     """
     if wrong := [str(found) for found in looks.values() if isinstance(found, NotLabels)]:
-        raise ValueError(_several("files are no label maps", wrong))
+        more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        advice = "mend them, or give other --labels or more --classes"
+        raise ValueError(f"{len(wrong)} files are no label maps: {'; '.join(wrong[:_NAMED])}{more}; {advice}")
     bad = [str(found) for found in looks.values() if isinstance(found, ValueError)]
     good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}
     if not good:
         raise ValueError(f"none of {len(bad)} samples is usable; the first: {bad[0]}")
-    for name in parts:
-        ((usual, _),) = Counter(found[name].kind for found in good.values()).most_common(1)
-        odd = {key: found[name] for key, found in good.items() if found[name].kind != usual}
-        bad += [f"{one.file}: {name} has {one.kind}, most have {usual}" for one in odd.values()]
-        good = {key: found for key, found in good.items() if key not in odd}
-    fields = {name: _field(name, part, [found[name] for found in good.values()]) for name, part in parts.items()}
-    return list(good), bad, fields
+    for name, part in parts.items():
+        kinds = {key: f"{one[name].channels} channels of {one[name].dtype}" for key, one in good.items()}
+        ((usual, _),) = Counter(kinds.values()).most_common(1)
+        odd = {key: kind for key, kind in kinds.items() if kind != usual}
+        bad += [f"{samples[key][part.member]}: {name} has {kind}, most have {usual}" for key, kind in odd.items()]
+        good = {key: one for key, one in good.items() if key not in odd}
+    return list(good), bad, {name: _merge([one[name] for one in good.values()], part) for name, part in parts.items()}
 
 
-def _field(name: str, part: Part, seen: list[Seen]) -> Field:
-    sizes, ids = np.array([one.shape[:2] for one in seen]), dict[str, Any]()
+def _merge(fields: list[Field], part: Part) -> Field:
+    sizes = np.array([one.min_size for one in fields])
+    smallest, largest = (tuple(size.tolist()) for size in (sizes.min(axis=0), sizes.max(axis=0)))
+    about: dict[str, Any] = {"min_size": smallest, "max_size": largest}
     if part.kind == "label":
         counts: Counter[int] = Counter()
-        for one in seen:
-            counts.update(one.counts)
-        number = part.classes or max(counts) + 1
-        beyond = [(one.file, [str(i) for i in one.counts if i >= number]) for one in seen]
-        if wrong := [f"{f}: {', '.join(ids[:8])}{', ...' if len(ids) > 8 else ''}" for f, ids in beyond if ids]:
-            what = f"files of {name} hold ids beyond {number} classes (0..{number - 1})"
-            raise ValueError(_several(what, wrong) + "; mend them or pass a larger --classes")
-        flat = seen[0].colours
-        colours = palette(number, part.palette or list(zip(flat[::3], flat[1::3], flat[2::3], strict=True)))
-        ids = {"classes": number, "label_counts": dict(sorted(counts.items())), "palette": colours}
-    return Field(
-        member=part.member,
-        half=part.half,
-        kind=part.kind,
-        channels=seen[0].shape[2],
-        dtype=seen[0].dtype,
-        min_size=sizes.min(axis=0).tolist(),
-        max_size=sizes.max(axis=0).tolist(),
-        **ids,
-    )
-
-
-def _several(what: str, lines: list[str]) -> str:
-    more = f"; and {len(lines) - _NAMED} more" if len(lines) > _NAMED else ""
-    return f"{len(lines)} {what}: {'; '.join(lines[:_NAMED])}{more}"
+        for one in fields:
+            counts.update(one.label_counts)
+        about |= {"classes": part.classes or max(counts) + 1, "label_counts": dict(sorted(counts.items()))}
+    return fields[0].model_copy(update=about)

@@ -1,13 +1,13 @@
 """How images lie in folders. A layout is a function (folder, split) -> the fields' `Part`s."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 from PIL import Image
 
-from gantrain.data.decode import EXTENSIONS, FORMATS, Colour, Kind
+from gantrain.data.decode import EXTENSIONS, FORMATS, Kind
 from gantrain.data.index import NAME
 
 _PROBED = 8  # images whose proportions tell side-by-side pairs
@@ -26,18 +26,11 @@ class Part(NamedTuple):
     half: Literal[0, 1] | None = None
     kind: Kind = "image"
     classes: int | None = None
-    palette: tuple[Colour, ...] = ()
     size: tuple[int, int] | None = None
 
 
-class File(Protocol):
-    """A path, or what stands for a file in a tar; `str` names it for people."""
-
-    def read_bytes(self) -> bytes: ...
-
-
 Parts = dict[str, Part]  # by field
-Files = Mapping[str, File]  # of one sample, by member
+Files = dict[str, Path]  # of one sample, by member
 Layout = Callable[[Path, str], Parts]
 
 
@@ -61,10 +54,19 @@ def folders(source: Path, split: str) -> Parts:
         raise ValueError(f"{source}: two or more folders of images are needed, found {found}")
     if set(names) <= _SPLITS:
         raise ValueError(f"{source}: {found} are splits, not fields; prepare each by itself")
-    if odd := [name for name in names if not NAME.fullmatch(name)]:
+    if odd := [name for name in names if not re.fullmatch(NAME, name)]:
         reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
         raise ValueError(f"{source / odd[0]}: {reason}")
     return {name: Part(name, f"{name}/*") for name in names}
+
+
+def cityscapes(source: Path, split: str) -> Parts:
+    """Cityscapes as it is unpacked: leftImg8bit/SPLIT/CITY/*.png beside gtFine/SPLIT/CITY/*.png, 35 class ids."""
+    ids = f"gtFine/{split}/*/*_gtFine_labelIds.png"  # 34, the licence plate, is -1 there and never comes
+    return {
+        "image": Part("image", f"leftImg8bit/{split}/*/*_leftImg8bit.png"),
+        "label": Part("label", ids, kind="label", classes=35),
+    }
 
 
 def recognise(source: Path) -> str:
@@ -76,20 +78,18 @@ def recognise(source: Path) -> str:
     several = sum(bool(_images_in(folder)) for folder in inside) > 1
     if paired != several:
         return "pairs" if paired else "folders"
-    if paired:
-        raise ValueError(f"{source} could be pairs or folders; say which with --as")
     if found:  # halving single images wrongly would go unnoticed
-        reason = "could hold side-by-side pairs or single images, since the widths are not twice the heights"
-        raise ValueError(f"{source} {reason}; say which with --as pairs or --as images")
+        choice = "say which with --as pairs, --as folders or --as images"
+        raise ValueError(f"{source} could hold side-by-side pairs, folders or single images; {choice}")
     listed = ", ".join(f.name for f in inside[:8]) or "nothing"
     reason = f"holds neither images nor two or more folders of images (found: {listed})"
     raise ValueError(f"{source} {reason}; name the folder that does, or its layout with --as")
 
 
-def match(source: Path, parts: Parts) -> tuple[dict[str, dict[str, Path]], list[str]]:
+def match(source: Path, parts: Parts) -> tuple[dict[str, Files], list[str]]:
     """Samples by key, with one file of each member, and a line for each file left over."""
     patterns = {part.member: part.files for part in parts.values()}
-    found: dict[str, dict[str, Path]] = {}
+    found: dict[str, Files] = {}
     unmatched = []
     for member, pattern in patterns.items():
         ending = pattern.rpartition("*")[2]
@@ -105,18 +105,13 @@ def match(source: Path, parts: Parts) -> tuple[dict[str, dict[str, Path]], list[
             if sample.setdefault(member, file) != file:
                 unmatched.append(f"{file}: has the same name as {sample[member].name}")
     samples = {}
-    for key in sorted(found, key=_natural):
+    for key in sorted(found):
         if missing := [member for member in patterns if member not in found[key]]:
             lacks = " and ".join(f"no {member}" for member in missing)
             unmatched += [f"{file}: {lacks}" for file in found[key].values()]
         else:
             samples[key] = found[key]
     return samples, unmatched
-
-
-def _natural(name: str) -> tuple[list[str | int], str]:
-    """Sorting key in which 2 comes before 10."""
-    return [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name)], name
 
 
 def _images_in(folder: Path) -> list[Path]:
