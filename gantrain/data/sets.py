@@ -13,7 +13,7 @@ from gantrain.data.cache import cache
 from gantrain.data.drawing import write_synthetic
 from gantrain.data.prepare import HOW_TO, pack_once
 from gantrain.data.remote import check_url, index_folder, is_url
-from gantrain.data.shards import Shards
+from gantrain.data.shards import Field, Shards
 
 SYNTHETIC = "synthetic"
 _DRAWN = {"train": 400, "validation": 64}  # samples, fewer where they are large
