@@ -123,13 +123,11 @@ def train(context: typer.Context) -> None:
     help="Check this machine, and a recipe on it: gantrain doctor [recipe=NAME a.b.c=value]",
 )
 @_telling
-def doctor(
-    context: typer.Context, verify: Annotated[bool, typer.Option("--verify", help="read every sample")] = False
-) -> None:
+def doctor(context: typer.Context) -> None:
     from gantrain.doctor import doctor as examine
 
     names, overrides = _words(context.args)
-    if not examine(names[0] if names else None, tuple(overrides), verify):
+    if not examine(names[0] if names else None, tuple(overrides)):
         raise typer.Exit(1)
 
 

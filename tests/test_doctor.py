@@ -30,9 +30,9 @@ def test_machine_alone() -> None:
 
 
 def test_recipe_that_would_train() -> None:
-    status, output = run("recipe=quickstart", *SMALL, "--verify")
+    status, output = run("recipe=quickstart", *SMALL)
     assert status == 0, output
-    assert "data.train: 0 of 400 damaged" in output
+    assert "400 samples in" in output
     for name in ("loader alone", "step alone", "limit"):
         assert name in output
     assert not Path("runs").exists()
@@ -54,25 +54,6 @@ def test_recipe_that_would_fail(words: tuple[str, ...], says: str) -> None:
     assert "fails" in line
 
 
-def test_too_many_damaged_samples(tmp_path: Path) -> None:
-    run("recipe=quickstart", *SMALL)
-    (drawn,) = doctor.cache().glob("synthetic-*/train-*-32x32")
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in drawn.iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
-    shard = next(copy.glob("*.tar"))
-    content = bytearray(shard.read_bytes())
-    for at in range(len(content) // 4, len(content) // 2, 101):
-        content[at] ^= 0xFF
-    shard.write_bytes(content)
-    words = ("recipe=quickstart", *SMALL, f"data.train={copy}", "data.validation=null")
-    status, output = run(*words, "--verify")
-    assert status == 1
-    assert "damaged; " in output
-    assert run(*words)[0] == 0, "only --verify reads all samples"
-
-
 def test_shards_that_cannot_be_fetched_are_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "TRIES", 1)
     run("recipe=quickstart", *SMALL)
@@ -88,7 +69,7 @@ def test_shards_that_cannot_be_fetched_are_one_row(tmp_path: Path, monkeypatch: 
         (line,) = [line for line in output.splitlines() if " fails " in line]
         assert " speed " in line
         assert "s-000000.tar cannot be fetched (tries: 1" in line
-    (line,) = [line for line in output.splitlines() if line.startswith(" data ")]
+    (line,) = [line for line in output.splitlines() if " data " in line[:14]]
     assert copy.as_uri() in line
 
 
