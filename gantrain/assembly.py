@@ -158,25 +158,16 @@ class Assembly:
 
     def describe(self) -> list[str]:
         """What will be trained, for the console."""
-        method, size = make_method(self.recipe, self.facts), self.recipe.data.size
+        method = make_method(self.recipe, self.facts)
         averaged, stage = self.recipe.ema.half_life is not None, self.recipe.zero_stage
         mib = plan.memory(method.to(self.dtype), averaged, stage, self.world.size)
         counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in method.networks.items()]
-        lines = [
+        return [
             f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.place}",
             f"parameters: {', '.join(counts)}",
             "MiB per rank: " + ", ".join(f"{n} {amount:,.1f}" for n, amount in mib.items()),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
         ]
-        for name, network in method.networks.items():
-            multiple = getattr(network, "multiple", 1)
-            padded = tuple(-(-s // multiple) * multiple for s in size)
-            if padded != tuple(size):
-                lines.append(
-                    f"note: {name} pads {size[0]}x{size[1]} to {padded[0]}x{padded[1]} and crops "
-                    f"the result; sizes that {multiple} divides, or fewer levels, save that work"
-                )
-        return lines
 
 
 def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:

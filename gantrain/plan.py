@@ -1,6 +1,6 @@
 """How a batch is dealt to ranks and micro-batches, and what a run will take."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gantrain.method import Method
@@ -76,11 +76,6 @@ def split(batch_size: int, ranks: int, micro_batch_size: int | None, partitions:
             f"(batch {batch_size}, ranks: {ranks}); allowed: {', '.join(map(str, divisors(local)))}"
         )
     return Split(batch_size, ranks, micro, partitions)
-
-
-def largest(local: int, fits: Callable[[int], bool]) -> int:
-    """The largest micro-batch of `local` images that fits; at least one image."""
-    return next((m for m in divisors(local) if m == 1 or fits(m)), 1)
 
 
 def memory(method: Method, averaged: bool, zero_stage: int, ranks: int) -> dict[str, float]:

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from conftest import SMALL, command, run_here
 
-from gantrain import checkpoint, launcher, plan, recipe
+from gantrain import checkpoint, fitting, launcher, plan, recipe
 from gantrain.launcher import agree_with_launcher, check_ranks
 from gantrain.schedule import rate
 
@@ -95,8 +96,13 @@ def test_ranks_are_told_apart_by_what_they_were_given() -> None:
 
 
 @pytest.mark.parametrize("most", [1, 3, 5, 12])
-def test_largest_micro_batch_divides_and_fits(most: int) -> None:
-    assert plan.largest(12, lambda m: m <= most) == {1: 1, 3: 3, 5: 4, 12: 12}[most]
+def test_largest_micro_batch_divides_and_fits(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "_fits", lambda parts, micro: micro <= most)
+    world = SimpleNamespace(device=torch.device("cuda"), gather=lambda value: [True, value])
+    parts: Any = SimpleNamespace(split=plan.split(12, 1, None), world=world)
+    assert fitting.largest_micro_batch(parts) == {1: 1, 3: 3, 5: 4, 12: 12}[most]
+    world.device = torch.device("cpu")
+    assert fitting.largest_micro_batch(parts) == 12
 
 
 def test_batch_line() -> None:
