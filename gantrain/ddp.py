@@ -23,9 +23,7 @@ _OPTIONS = DistributedDataParallelKwargs(
 
 
 class Replicated:
-    """`Ranks` of gantrain.engine; without an accelerator this rank's only."""
-
-    sharded = False
+    """The phase's module and its optimiser; without an accelerator this rank's only."""
 
     def __init__(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator | None = None
@@ -41,6 +39,7 @@ class Replicated:
                 self.module = accelerator.prepare_model(module)
 
     def backward(self, *inputs: Any, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
+        """One micro-batch of `pieces`; after the last the gradients are the ranks' mean."""
         alone = not last and isinstance(self.module, DistributedDataParallel)
         waiting: Any = self.module.no_sync if alone else contextlib.nullcontext
         with waiting():
