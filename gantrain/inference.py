@@ -75,10 +75,9 @@ class Translator:
             return self._translate_tensor(image)
         picture = isinstance(image, Image.Image)
         array = self._from_pil(image) if picture else image
-        if not isinstance(array, np.ndarray):
-            raise ValueError(f"image: found {type(image).__name__}, allowed: PIL, numpy, tensor")
-        if array.ndim not in (2, 3):
-            raise ValueError(f"image: found shape {array.shape}, allowed: (H, W, C) or (H, W)")
+        if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
+            found = f"{type(image).__name__} of shape {getattr(array, 'shape', None)}"
+            raise ValueError(f"image: found {found}, allowed: PIL; numpy, (H, W, C) or (H, W); tensor")
         (result,) = self.translate_arrays([self._fitted(np.atleast_3d(array))])
         if picture and result.shape[2] > (4 if result.dtype == np.uint8 else 1):
             raise ValueError(f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy")
