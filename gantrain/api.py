@@ -31,9 +31,7 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
         if recipe.dry_run:
             for line in (recipe.yaml(), *parts.describe()):
                 world.say(line)
-            world.close()
-            return "dry run"
-        state = Trainer(parts).train()
+        state = "dry run" if recipe.dry_run else Trainer(parts).train()
     except ValueError:
         world.close(together=False)
         raise

@@ -159,13 +159,10 @@ class Assembly:
     def describe(self) -> list[str]:
         """What will be trained, for the console."""
         method = make_method(self.recipe, self.facts)
-        averaged, stage = self.recipe.ema.half_life is not None, self.recipe.zero_stage
-        mib = plan.memory(method.to(self.dtype), averaged, stage, self.world.size)
         counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in method.networks.items()]
         return [
             f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.place}",
             f"parameters: {', '.join(counts)}",
-            "MiB per rank: " + ", ".join(f"{n} {amount:,.1f}" for n, amount in mib.items()),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
         ]
 

@@ -55,8 +55,9 @@ class Turn:
         self.bad = torch.zeros((), device=device)  # 1.0 where that update was left out, else 0.0
         kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
         options = settings.model_dump(include={"lr", "betas", "eps", "weight_decay"})
-        self.optimizer: torch.optim.Optimizer
-        self.optimizer = kind([p for n in trained for p in n.parameters()], fused=True, **options)
+        self.optimizer: torch.optim.Optimizer = kind(
+            [p for n in trained for p in n.parameters()], fused=True, **options
+        )
         self.ranks = wrap(PhaseModule(method, phase, bf16, device), self.optimizer)
         # Also reached where DeepSpeed, which owns the gradients until then, calls the optimiser.
         self.optimizer.register_step_pre_hook(lambda *_: self._guard())
