@@ -1,7 +1,6 @@
 """From a recipe to the parts of a run: data, method, optimisers' settings, the batch's split."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,30 +14,72 @@ from gantrain.data.batch import channels, normalise
 from gantrain.data.loader import Raw, training_loader
 from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch, check_cache
-from gantrain.data.shards import Field, Shards
+from gantrain.data.shards import Shards
 from gantrain.data.transforms import View
 from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
 from gantrain.method import Batch, Context, Method
 from gantrain.methods import METHODS
-from gantrain.recipe import Optimizer, Recipe, images_in
+from gantrain.recipe import Recipe, images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 
 
-@dataclass
 class Assembly:
-    """The parts of a run on this rank; `fields` are the data's, by role (source, target)."""
+    """The parts of a run on this rank: its data, opened, and what the recipe says, checked against them.
 
-    recipe: Recipe
-    world: World
-    train: Shards
-    held_out: Shards | None
-    fields: dict[str, Field]
-    facts: dict[str, int]
-    precision: str
-    threads: int
-    split: plan.Split
-    settings: dict[str, Optimizer]
+    fields: the data's, by role (source, target). facts: what they decide of the networks. Made on all ranks
+    alike. Raises ValueError, one line for each problem.
+    """
+
+    def __init__(self, recipe: Recipe, world: World) -> None:
+        self.recipe, self.world = recipe, world
+        self.threads = set_threads(recipe.threads, world.device)
+        micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
+        self.split = plan.split(recipe.batch_size, world.size, micro, recipe.data.partitions)
+        self._open()
+        self.facts = {f"{role}_channels": channels(field) for role, field in self.fields.items()}
+        method = make_method(recipe, self.facts)
+        check_method(recipe, method)
+        self.precision: str = recipe.precision
+        if self.precision == "auto":
+            self.precision = "bf16" if has_bf16(world.device) else "fp32"
+        zero.check(recipe.zero_stage, self.precision)
+        # Each phase's optimiser: the common one with the phase's changes.
+        changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
+        self.settings = {p.name: recipe.optimizer.model_copy(update=changes.get(p.name, {})) for p in method.phases}
+        check_cache(self.train, self.order(), self.node_partitions())
+
+    def _open(self) -> None:
+        """The data sets, made where they have to be; all their problems at once."""
+        data, problems = self.recipe.data, list[str]()
+        wanted = sets.Wanted(
+            self.recipe.name, data.source, data.target, data.labels, data.size, data.resize, data.cache_gib
+        )
+
+        def opened(key: str, value: str | None) -> Shards | None:
+            def folder() -> Path:
+                shards = sets.open_set(key, value, wanted)
+                sets.check(key, shards, wanted)
+                return shards.folder
+
+            try:
+                return Shards.open(self.world.on_nodes(folder), data.cache_gib)
+            except ValueError as e:
+                problems.extend(str(e).splitlines())
+                return None
+
+        train, validation = opened("train", data.train), data.validation
+        if data.train == sets.SYNTHETIC:
+            validation = None if train is None else sets.SYNTHETIC
+        self.held_out = opened("validation", validation) if validation else None
+        self.world.agree(problems)
+        assert train is not None
+        if self.held_out is not None:
+            sets.check_alike(train, self.held_out, wanted)
+        if data.partitions > (shards := len(train.index.shards)):
+            allowed = f"at most {shards}, the number of shards of data.train"
+            raise ValueError(f"data.partitions: found {data.partitions}, allowed: {allowed}")
+        self.train, self.fields = train, sets.fields(train, wanted)
 
     @property
     def epoch(self) -> int:
@@ -190,69 +231,3 @@ def check_method(recipe: Recipe, method: Method) -> None:
             )
     if problems:
         raise ValueError("\n".join(problems))
-
-
-def assemble(recipe: Recipe, world: World) -> Assembly:
-    """Open the data and check the recipe against them, on all ranks alike.
-
-    Raises ValueError, one line for each problem.
-    """
-    threads = set_threads(recipe.threads, world.device)
-    data = recipe.data
-    micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
-    split = plan.split(recipe.batch_size, world.size, micro, data.partitions)
-    wanted = sets.Wanted(recipe.name, data.source, data.target, data.labels, data.size, data.resize, data.cache_gib)
-
-    problems: list[str] = []
-
-    def opened(key: str, value: str | None) -> Shards | None:
-        def folder() -> Path:
-            shards = sets.open_set(key, value, wanted)
-            sets.check(key, shards, wanted)
-            return shards.folder
-
-        try:
-            return Shards.open(world.on_nodes(folder), data.cache_gib)
-        except ValueError as e:
-            problems.extend(str(e).splitlines())
-            return None
-
-    train = opened("train", data.train)
-    validation = data.validation
-    if data.train == sets.SYNTHETIC:
-        validation = None if train is None else sets.SYNTHETIC
-    held_out = opened("validation", validation) if validation else None
-    world.agree(problems)
-    assert train is not None
-    if held_out is not None:
-        sets.check_alike(train, held_out, wanted)
-    if data.partitions > len(train.index.shards):
-        raise ValueError(
-            f"data.partitions: found {data.partitions}, allowed: at most "
-            f"{len(train.index.shards)}, the number of shards of data.train"
-        )
-    fields = sets.fields(train, wanted)
-    facts = {f"{role}_channels": channels(field) for role, field in fields.items()}
-    method = make_method(recipe, facts)
-    check_method(recipe, method)
-    precision = recipe.precision
-    if precision == "auto":
-        precision = "bf16" if has_bf16(world.device) else "fp32"
-    zero.check(recipe.zero_stage, precision)
-    # Each phase's optimiser: the common one with the phase's changes.
-    changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
-    settings = {p.name: recipe.optimizer.model_copy(update=changes.get(p.name, {})) for p in method.phases}
-    parts = Assembly(
-        recipe=recipe,
-        world=world,
-        train=train,
-        held_out=held_out,
-        fields=fields,
-        facts=facts,
-        precision=precision,
-        threads=threads,
-        split=split,
-        settings=settings,
-    )
-    check_cache(train, parts.order(), parts.node_partitions())
-    return parts

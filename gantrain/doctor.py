@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from gantrain import recipe as recipes
-from gantrain.assembly import Assembly, assemble
+from gantrain.assembly import Assembly
 from gantrain.console import say
 from gantrain.data.cache import cache
 from gantrain.data.remote import FetchFailed
@@ -71,7 +71,7 @@ def doctor(name: str | None, overrides: tuple[str, ...]) -> bool:
     if recipe:
         with found.catching("data"):
             check_ranks(world, recipe)
-            parts = assemble(recipe, world)
+            parts = Assembly(recipe, world)
             found.add("data", f"{parts.epoch:,} samples in {parts.train.place}")
             found.add("batch", f"{parts.split}, {parts.precision}")
             with found.catching("speed"):
