@@ -5,12 +5,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 Tensors = dict[str, Tensor]
 
@@ -109,27 +108,3 @@ def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> None:
             # Without state.json it is no checkpoint, even if the deletion is cut short.
             (folder / "state.json").unlink()
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> Tensors:
-    """The optimiser's state by parameter name: `generator.downs.0.weight/exp_avg`."""
-    return {
-        f"{names[cast(nn.Parameter, p)]}/{key}": value
-        for p, entries in optimizer.state.items()
-        for key, value in entries.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], saved: Tensors) -> None:
-    """Put a state back, each tensor with its parameter's strides.
-
-    Fused Adam pairs elements by their place in memory: a contiguous moment beside a channels_last
-    weight would silently update the wrong elements.
-    """
-    parameters = {names[p]: p for group in optimizer.param_groups for p in group["params"]}
-    for key, value in saved.items():
-        name, part = key.rsplit("/", 1)
-        p = parameters[name]
-        like = torch.empty_like(p) if value.shape == p.shape else torch.empty(value.shape)
-        target = like.to(device=p.device, dtype=value.dtype)
-        optimizer.state[p][part] = target.copy_(value)

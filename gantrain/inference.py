@@ -58,11 +58,8 @@ class Translator:
                 raise ValueError(f"{found} is not the one of its recipe.yaml; take another checkpoint") from None
         self.method = self.method.to(device).requires_grad_(False)
         set_inference(self.method, **self.recipe.test_time.model_dump())
-
-    @property
-    def one_by_one(self) -> bool:
-        """Whether an image's result would depend on the others of its batch."""
-        return is_random_at_test(**self.recipe.test_time.model_dump())
+        # Whether an image's result would depend on the others of its batch.
+        self.one_by_one = is_random_at_test(**self.recipe.test_time.model_dump())
 
     def translate(self, image: Any) -> Any:
         """The translation of an image, in its own type and at its own size.

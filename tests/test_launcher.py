@@ -12,6 +12,7 @@ import torch
 from conftest import SMALL, command, run_here
 
 from gantrain import checkpoint, fitting, launcher, plan, recipe
+from gantrain.ddp import Replicated
 from gantrain.launcher import agree_with_launcher, check_ranks
 from gantrain.schedule import rate
 
@@ -185,9 +186,9 @@ def test_channels_last_state_goes_back_to_its_strides() -> None:
     weight.grad = torch.randn(4, 6, 3, 3)
     first = torch.optim.Adam([weight], fused=True)
     first.step()
-    saved = {k: v.contiguous() for k, v in checkpoint.optimizer_tensors(first, {weight: "w"}).items()}
+    saved = {k: v.contiguous() for k, v in Replicated(torch.nn.Module(), first).state({weight: "w"}).items()}
     second = torch.optim.Adam([weight], fused=True)
-    checkpoint.restore_optimizer(second, {weight: "w"}, saved)
+    Replicated(torch.nn.Module(), second).load_state(saved, {weight: "w"})
     for key, value in first.state[weight].items():
         assert torch.equal(value, second.state[weight][key])
         assert value.stride() == second.state[weight][key].stride()
