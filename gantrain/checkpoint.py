@@ -31,7 +31,7 @@ def write_whole(path: Path, text: str) -> None:
     _sync(path.parent)
 
 
-def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> Path:
+def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> None:
     """Write `root/000123456/`, named by `state["images_seen"]`.
 
     tensors: by file, such as `networks/generator`. `state.json` comes last, then the folder gets
@@ -48,7 +48,6 @@ def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, 
     except (OSError, SafetensorError) as e:
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(" ".join(str(e).split())) from None
-    return folder
 
 
 def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> None:
@@ -57,12 +56,10 @@ def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[s
         file.parent.mkdir(parents=True, exist_ok=True)
         # safetensors knows no strides: channels_last weights are stored in their logical order.
         save_file({k: t.detach().cpu().contiguous() for k, t in content.items()}, file)
-        _sync(file)
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
-    _sync(folder / "recipe.yaml")
-    write_whole(folder / "state.json", json.dumps(state, indent=1))
-    for inner in {p.parent for p in folder.rglob("*")}:
-        _sync(inner)
+    (folder / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
+    for path in (folder, *folder.rglob("*")):
+        _sync(path)
 
 
 def clean(root: Path) -> None:

@@ -112,16 +112,11 @@ def check_ranks(world: World, recipe: Recipe, env: Mapping[str, str] = os.enviro
                 "start with torchrun, or accelerate launch with a configuration of "
                 "launchers/accelerate (its --cpu starts one process, whatever --num_processes says)"
             )
-    first: tuple[dict[str, Any], str] = world.gather((recipe.dump(), _code()))[0]
-    if changed := differences(first[0], recipe.dump(), allowed=()):
+    own = {**recipe.dump(), "code": _code()}
+    if changed := differences(world.gather(own)[0], own, allowed=()):
         problems.append(
-            f"launch: rank {world.rank} was started with another recipe than rank 0: "
-            f"{'; '.join(changed)}; start every node with the same command"
-        )
-    if first[1] != _code():
-        problems.append(
-            f"launch: rank {world.rank} runs other code than rank 0 (gantrain {_code()}, rank 0 "
-            f"has {first[1]}); install the same gantrain and torch on every node"
+            f"launch: rank {world.rank} was started with another recipe or other code than rank 0: "
+            f"{'; '.join(changed)}; use the same command, gantrain and torch on every node"
         )
     world.agree(problems)
 
