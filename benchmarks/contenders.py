@@ -16,7 +16,7 @@ from measuring import PeakMemory, PhaseClock, checkpoint_seconds, cycle, data_wa
 from ratios import settings_of
 
 from gantrain import recipe as recipes
-from gantrain.assembly import Assembly, assemble
+from gantrain.assembly import Assembly
 from gantrain.world import World
 
 # A row's settings, in the table's order; other keys that --vary names follow.
@@ -114,7 +114,7 @@ def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], d
     for changes in variants(args.vary):
         batch = [f"batch_size={args.per_device * world.size}"] if args.per_device else []
         try:
-            assembled.append(assemble(load(args.settings, [*changes, *batch]), world))
+            assembled.append(Assembly(load(args.settings, [*changes, *batch]), world))
         except ValueError as e:
             refused = str(e)
             if args.vary:

@@ -1,5 +1,6 @@
 """What is measured of a step besides its rate: work, memory, phases, waiting, saving."""
 
+import copy
 import ctypes
 import gc
 import math
@@ -7,7 +8,6 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ def flops_per_image(parts: Assembly, plain: bool = False) -> int:
     activations, the optimiser and EMA don't count. The rank's networks are others than those that are timed:
     compiled ones can't be counted.
     """
-    one = replace(parts, recipe=parts.recipe.model_copy(update={"compile": False}), split=Split(1, 1, 1))
+    one = copy.copy(parts)
+    one.recipe, one.split = parts.recipe.model_copy(update={"compile": False}), Split(1, 1, 1)
     step = Plain(one).on(float_batch(one, 1)) if plain else Trained(one, exchange=False)
     steps = 1 if plain else cycle(parts)
     with FlopCounterMode(display=False) as counter:

@@ -2,7 +2,7 @@
 
 from gantrain import overrides as changes
 from gantrain import recipe as recipes
-from gantrain.assembly import assemble
+from gantrain.assembly import Assembly
 from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
 from gantrain.recipe import Recipe
 from gantrain.tracking import check_trackers
@@ -27,13 +27,11 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
     world = World(recipe.device, [] if recipe.dry_run else recipe.trackers, f"runs/{recipe.run or recipe.name}")
     try:
         check_ranks(world, recipe)
-        parts = assemble(recipe, world)
+        parts = Assembly(recipe, world)
         if recipe.dry_run:
             for line in (recipe.yaml(), *parts.describe()):
                 world.say(line)
-            world.close()
-            return "dry run"
-        state = Trainer(parts).train()
+        state = "dry run" if recipe.dry_run else Trainer(parts).train()
     except ValueError:
         world.close(together=False)
         raise

@@ -1,7 +1,6 @@
 """From a recipe to the parts of a run: data, method, optimisers' settings, the batch's split."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,30 +14,64 @@ from gantrain.data.batch import channels, normalise
 from gantrain.data.loader import Raw, training_loader
 from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch, check_cache
-from gantrain.data.shards import Field, Shards
+from gantrain.data.shards import Shards
 from gantrain.data.transforms import View
 from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
 from gantrain.method import Batch, Context, Method
 from gantrain.methods import METHODS
-from gantrain.recipe import Optimizer, Recipe, images_in
+from gantrain.recipe import Recipe, images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 
 
-@dataclass
 class Assembly:
-    """The parts of a run on this rank; `fields` are the data's, by role (source, target)."""
+    """The parts of a run on this rank: its data, opened, and what the recipe says, checked against them.
 
-    recipe: Recipe
-    world: World
-    train: Shards
-    held_out: Shards | None
-    fields: dict[str, Field]
-    facts: dict[str, int]
-    precision: str
-    threads: int
-    split: plan.Split
-    settings: dict[str, Optimizer]
+    fields: the data's, by role (source, target). facts: what they decide of the networks. Made on all ranks
+    alike. Raises ValueError, one line for each problem.
+    """
+
+    def __init__(self, recipe: Recipe, world: World) -> None:
+        self.recipe, self.world = recipe, world
+        self.threads = set_threads(recipe.threads, world.device)
+        micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
+        self.split = plan.split(recipe.batch_size, world.size, micro, recipe.data.partitions)
+        self._open()
+        self.facts = {f"{role}_channels": channels(field) for role, field in self.fields.items()}
+        method = make_method(recipe, self.facts)
+        check_method(recipe, method)
+        self.precision: str = recipe.precision
+        if self.precision == "auto":
+            self.precision = "bf16" if has_bf16(world.device) else "fp32"
+        zero.check(recipe.zero_stage, self.precision)
+        # Each phase's optimiser: the common one with the phase's changes.
+        changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
+        self.settings = {p.name: recipe.optimizer.model_copy(update=changes.get(p.name, {})) for p in method.phases}
+        check_cache(self.train, self.order(), self.node_partitions())
+
+    def _open(self) -> None:
+        """The data sets, made where they have to be; all their problems at once."""
+        data, wanted, problems = self.recipe.data, wanted_by(self.recipe), list[str]()
+
+        def opened(key: str, value: str | None) -> Shards | None:
+            try:
+                return open_on_nodes(self.world, key, value, wanted)
+            except ValueError as e:
+                problems.extend(str(e).splitlines())
+                return None
+
+        train = opened("train", data.train)
+        validation = sets.held_out(data.train, data.validation)
+        self.held_out = opened("validation", validation) if validation else None
+        self.world.agree(problems)
+        assert train is not None
+        self.train = train
+        self.fields = {role: train.fields[name] for role, name in self.names.items()}
+        if self.held_out is not None:
+            sets.check_alike({name: train.fields[name] for name in self.names.values()}, self.held_out.fields)
+        if data.partitions > (shards := len(train.index.shards)):
+            allowed = f"at most {shards}, the number of shards of data.train"
+            raise ValueError(f"data.partitions: found {data.partitions}, allowed: {allowed}")
 
     @property
     def epoch(self) -> int:
@@ -152,25 +185,13 @@ class Assembly:
 
     def describe(self) -> list[str]:
         """What will be trained, for the console."""
-        method, size = make_method(self.recipe, self.facts), self.recipe.data.size
-        averaged, stage = self.recipe.ema.half_life is not None, self.recipe.zero_stage
-        mib = plan.memory(method.to(self.dtype), averaged, stage, self.world.size)
+        method = make_method(self.recipe, self.facts)
         counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in method.networks.items()]
-        lines = [
+        return [
             f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.place}",
             f"parameters: {', '.join(counts)}",
-            "MiB per rank: " + ", ".join(f"{n} {amount:,.1f}" for n, amount in mib.items()),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
         ]
-        for name, network in method.networks.items():
-            multiple = getattr(network, "multiple", 1)
-            padded = tuple(-(-s // multiple) * multiple for s in size)
-            if padded != tuple(size):
-                lines.append(
-                    f"note: {name} pads {size[0]}x{size[1]} to {padded[0]}x{padded[1]} and crops "
-                    f"the result; sizes that {multiple} divides, or fewer levels, save that work"
-                )
-        return lines
 
 
 def view(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> View:
@@ -221,61 +242,3 @@ def open_on_nodes(world: World, key: str, value: str | None, wanted: sets.Wanted
         return shards.folder
 
     return Shards.open(world.on_nodes(folder), wanted.cache_gib)
-
-
-def assemble(recipe: Recipe, world: World) -> Assembly:
-    """Open the data and check the recipe against them, on all ranks alike.
-
-    Raises ValueError, one line for each problem.
-    """
-    threads = set_threads(recipe.threads, world.device)
-    data = recipe.data
-    micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
-    split = plan.split(recipe.batch_size, world.size, micro, data.partitions)
-    wanted, problems = wanted_by(recipe), list[str]()
-
-    def opened(key: str, value: str | None) -> Shards | None:
-        try:
-            return open_on_nodes(world, key, value, wanted)
-        except ValueError as e:
-            problems.extend(str(e).splitlines())
-            return None
-
-    train = opened("train", data.train)
-    validation = sets.held_out(data.train, data.validation)
-    held_out = opened("validation", validation) if validation else None
-    world.agree(problems)
-    assert train is not None
-    if held_out is not None:
-        names = (data.source, data.target)
-        sets.check_alike({name: train.fields[name] for name in names}, held_out.fields)
-    if data.partitions > len(train.index.shards):
-        raise ValueError(
-            f"data.partitions: found {data.partitions}, allowed: at most "
-            f"{len(train.index.shards)}, the number of shards of data.train"
-        )
-    fields = {"source": train.fields[data.source], "target": train.fields[data.target]}
-    facts = {f"{role}_channels": channels(field) for role, field in fields.items()}
-    method = make_method(recipe, facts)
-    check_method(recipe, method)
-    precision = recipe.precision
-    if precision == "auto":
-        precision = "bf16" if has_bf16(world.device) else "fp32"
-    zero.check(recipe.zero_stage, precision)
-    # Each phase's optimiser: the common one with the phase's changes.
-    changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
-    settings = {p.name: recipe.optimizer.model_copy(update=changes.get(p.name, {})) for p in method.phases}
-    parts = Assembly(
-        recipe=recipe,
-        world=world,
-        train=train,
-        held_out=held_out,
-        fields=fields,
-        facts=facts,
-        precision=precision,
-        threads=threads,
-        split=split,
-        settings=settings,
-    )
-    check_cache(train, parts.order(), parts.node_partitions())
-    return parts

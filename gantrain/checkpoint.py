@@ -5,12 +5,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 Tensors = dict[str, Tensor]
 
@@ -32,7 +31,7 @@ def write_whole(path: Path, text: str) -> None:
     _sync(path.parent)
 
 
-def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> Path:
+def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> None:
     """Write `root/000123456/`, named by `state["images_seen"]`.
 
     tensors: by file, such as `networks/generator`. `state.json` comes last, then the folder gets
@@ -49,7 +48,6 @@ def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, 
     except (OSError, SafetensorError) as e:
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(" ".join(str(e).split())) from None
-    return folder
 
 
 def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> None:
@@ -58,12 +56,10 @@ def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[s
         file.parent.mkdir(parents=True, exist_ok=True)
         # safetensors knows no strides: channels_last weights are stored in their logical order.
         save_file({k: t.detach().cpu().contiguous() for k, t in content.items()}, file)
-        _sync(file)
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
-    _sync(folder / "recipe.yaml")
-    write_whole(folder / "state.json", json.dumps(state, indent=1))
-    for inner in {p.parent for p in folder.rglob("*")}:
-        _sync(inner)
+    (folder / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
+    for path in (folder, *folder.rglob("*")):
+        _sync(path)
 
 
 def clean(root: Path) -> None:
@@ -109,27 +105,3 @@ def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> None:
             # Without state.json it is no checkpoint, even if the deletion is cut short.
             (folder / "state.json").unlink()
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str]) -> Tensors:
-    """The optimiser's state by parameter name: `generator.downs.0.weight/exp_avg`."""
-    return {
-        f"{names[cast(nn.Parameter, p)]}/{key}": value
-        for p, entries in optimizer.state.items()
-        for key, value in entries.items()
-    }
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, names: dict[nn.Parameter, str], saved: Tensors) -> None:
-    """Put a state back, each tensor with its parameter's strides.
-
-    Fused Adam pairs elements by their place in memory: a contiguous moment beside a channels_last
-    weight would silently update the wrong elements.
-    """
-    parameters = {names[p]: p for group in optimizer.param_groups for p in group["params"]}
-    for key, value in saved.items():
-        name, part = key.rsplit("/", 1)
-        p = parameters[name]
-        like = torch.empty_like(p) if value.shape == p.shape else torch.empty(value.shape)
-        target = like.to(device=p.device, dtype=value.dtype)
-        optimizer.state[p][part] = target.copy_(value)

@@ -14,7 +14,7 @@ Component = str | dict[str, Any]  # a name, or a name with options
 Table = dict[str, Any]  # name -> class
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OneOf:
     """Annotates a constructor parameter as a component chosen from `table`.
 
@@ -23,9 +23,6 @@ class OneOf:
 
     table: Table
     facts: tuple[str, ...] | None = None
-
-    def __hash__(self) -> int:
-        return id(self.table)
 
     def allowed(self) -> Table:
         """Read when a recipe is, since a table may have grown after import."""

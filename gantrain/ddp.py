@@ -10,7 +10,6 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gantrain import checkpoint
 from gantrain.checkpoint import Tensors
 from gantrain.method import Batch
 
@@ -23,9 +22,7 @@ _OPTIONS = DistributedDataParallelKwargs(
 
 
 class Replicated:
-    """`Ranks` of gantrain.engine; without an accelerator this rank's only."""
-
-    sharded = False
+    """The phase's module and its optimiser; without an accelerator this rank's only."""
 
     def __init__(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator | None = None
@@ -41,6 +38,7 @@ class Replicated:
                 self.module = accelerator.prepare_model(module)
 
     def backward(self, *inputs: Any, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
+        """One micro-batch of `pieces`; after the last the gradients are the ranks' mean."""
         alone = not last and isinstance(self.module, DistributedDataParallel)
         waiting: Any = self.module.no_sync if alone else contextlib.nullcontext
         with waiting():
@@ -55,7 +53,20 @@ class Replicated:
         self.optimizer.step()
 
     def state(self, names: dict[nn.Parameter, str]) -> Tensors:
-        return checkpoint.optimizer_tensors(self.optimizer, names)
+        """The optimiser's, by parameter: `generator.downs.0.weight/exp_avg`."""
+        state: dict[Any, Tensors] = self.optimizer.state
+        return {f"{names[p]}/{key}": value for p, values in state.items() for key, value in values.items()}
 
     def load_state(self, saved: Tensors, names: dict[nn.Parameter, str]) -> None:
-        checkpoint.restore_optimizer(self.optimizer, names, saved)
+        """Put it back, each tensor with its parameter's strides.
+
+        Fused Adam pairs elements by their place in memory: a contiguous moment beside a channels_last
+        weight would silently update the wrong elements.
+        """
+        parameters = {names[p]: p for group in self.optimizer.param_groups for p in group["params"]}
+        for key, value in saved.items():
+            name, part = key.rsplit("/", 1)
+            p = parameters[name]
+            like = torch.empty_like(p) if value.shape == p.shape else torch.empty(value.shape)
+            target = like.to(device=p.device, dtype=value.dtype)
+            self.optimizer.state[p][part] = target.copy_(value)

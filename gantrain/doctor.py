@@ -1,6 +1,7 @@
 """`gantrain doctor`: what would fail before it is trained, and what limits the speed."""
 
 import importlib.metadata
+import os
 import platform
 import shutil
 import time
@@ -10,40 +11,38 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from rich.table import Table
 
 from gantrain import recipe as recipes
-from gantrain.assembly import Assembly, assemble
-from gantrain.console import console
+from gantrain.assembly import Assembly
+from gantrain.console import say
 from gantrain.data.cache import cache
 from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
-from gantrain.plan import memory
 from gantrain.tracking import check_trackers
 from gantrain.trainer import RunStopped
 from gantrain.world import World, cores, has_bf16
 
 _PACKAGES = ("torch", "accelerate", "webdataset", "torchmetrics", "deepspeed")
 _SECONDS = 5.0  # that the loader and the step are measured for
+_STYLES = {"ok": None, "note": "yellow", "fails": "bold red"}
 _GIB = 2**30
 
 
 class Findings:
-    """Rows of the report; `failed` once something would fail in training."""
+    """Tells each finding in a line, on rank 0; `failed` once something would fail in training."""
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[str, str, str]] = []
-        self.failed = False
+    failed = False
 
     def add(self, name: str, text: str, state: str = "ok") -> None:
-        self.rows.append((name, state, text))
         self.failed |= state == "fails"
+        if os.environ.get("RANK", "0") == "0":
+            say(f"{name:>12}  {state:<5}  {text}", _STYLES[state])
 
     @contextmanager
     def catching(self, name: str) -> Iterator[None]:
-        """What would stop a run is a row for each of its lines."""
+        """What would stop a run is a finding for each of its lines."""
         try:
             yield
         except (ValueError, OSError) as e:
@@ -54,13 +53,6 @@ class Findings:
             if dist.is_initialized():  # the other ranks wait for this one
                 raise RunStopped(f"{name}: {text}", alone=True) from None
             self.add(name, text, "fails")
-
-    def table(self) -> Table:
-        table = Table(box=None, show_header=False)
-        colours = {"ok": "green", "note": "yellow", "fails": "bold red"}
-        for name, state, text in self.rows:
-            table.add_row(name, f"[{colours[state]}]{state}[/]", text.replace("[", "\\["))
-        return table
 
 
 def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
@@ -80,9 +72,15 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
     if recipe:
         with found.catching("data"):
             check_ranks(world, recipe)
-            _recipe(found, assemble(recipe, world), verify)
-    if world.is_main:
-        console.print(found.table())
+            parts = Assembly(recipe, world)
+            found.add("data", f"{parts.epoch:,} samples in {parts.train.place}")
+            found.add("batch", f"{parts.split}, {parts.precision}")
+            for key, shards in (("train", parts.train), ("validation", parts.held_out)):
+                with found.catching("samples"):
+                    if verify and shards:
+                        found.add("samples", f"data.{key}: {_verify(parts, shards)}")
+            with found.catching("speed"):
+                _speeds(found, parts)
     failed = any(world.gather(found.failed))
     world.close()
     return not failed
@@ -120,24 +118,6 @@ def _communication(world: World) -> str:
 def _free(folder: Path) -> int:
     there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
     return shutil.disk_usage(there).free
-
-
-def _recipe(found: Findings, parts: Assembly, verify: bool) -> None:
-    recipe = parts.recipe
-    found.add("data", f"{parts.epoch:,} samples in {parts.train.place}")
-    found.add("batch", f"{parts.split}, {parts.precision}")
-    mib = memory(parts.method(), recipe.ema.half_life is not None, 0, 1)
-    one = mib["weights"] + mib["optimiser"] + mib["EMA"]
-    kept, free = recipe.checkpoint.keep + recipe.checkpoint.best + 1, _free(Path("runs")) / 2**20
-    text = f"{kept} of {one:,.0f} MiB, {free:,.0f} MiB are free"
-    found.add("checkpoints", text, "ok" if free > kept * one else "fails")
-    if verify:
-        with found.catching("samples"):
-            for key, shards in (("train", parts.train), ("validation", parts.held_out)):
-                if shards:
-                    found.add("samples", f"data.{key}: {_verify(parts, shards)}")
-    with found.catching("speed"):
-        _speeds(found, parts)
 
 
 def _speeds(found: Findings, parts: Assembly) -> None:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +11,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from gantrain.checkpoint import Tensors
+from gantrain.ddp import Replicated
 from gantrain.ema import EMA
 from gantrain.meters import Meters
 from gantrain.method import Batch, Context, Method, Phase, float_buffers, frozen
 from gantrain.recipe import Optimizer
+from gantrain.zero import Sharded
 
 _PIECE = 2**16  # gradients whose squares are added up at once
 
@@ -36,19 +37,7 @@ class PhaseModule(nn.Module):
         return total.sum(), terms.carried, {**stats, **terms.stats}
 
 
-class Ranks(Protocol):
-    """A phase's module and optimiser over all ranks: gantrain.ddp and gantrain.zero."""
-
-    sharded: bool  # each rank updates a share of the parameters, with that share's gradients
-
-    def backward(self, *inputs: Any, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
-        """One micro-batch of `pieces`; after the last the gradients are the ranks' mean."""
-
-    def step(self) -> None: ...
-    def state(self, names: dict[nn.Parameter, str]) -> Tensors: ...
-    def load_state(self, saved: Tensors, names: dict[nn.Parameter, str]) -> None: ...
-
-
+Ranks = Replicated | Sharded  # a phase's module and optimiser over all ranks
 Wrap = Callable[[nn.Module, torch.optim.Optimizer], Ranks]
 
 
@@ -68,8 +57,9 @@ class Turn:
         self.bad = torch.zeros((), device=device)  # 1.0 where that update was left out, else 0.0
         kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
         options = settings.model_dump(include={"lr", "betas", "eps", "weight_decay"})
-        self.optimizer: torch.optim.Optimizer
-        self.optimizer = kind([p for n in trained for p in n.parameters()], fused=True, **options)
+        self.optimizer: torch.optim.Optimizer = kind(
+            [p for n in trained for p in n.parameters()], fused=True, **options
+        )
         self.ranks = wrap(PhaseModule(method, phase, bf16, device), self.optimizer)
         # Also reached where DeepSpeed, which owns the gradients until then, calls the optimiser.
         self.optimizer.register_step_pre_hook(lambda *_: self._guard())
@@ -79,7 +69,7 @@ class Turn:
         """Before an update: clip, and have the fused kernel leave it out where it is not finite."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.norm = _norm([p.grad for p in parameters if p.grad is not None])
-        if self.ranks.sharded:
+        if isinstance(self.ranks, Sharded):  # of this rank's share of the gradients
             squares = self.norm.square()
             dist.all_reduce(squares)
             self.norm = squares.sqrt()

@@ -10,20 +10,17 @@ from gantrain.method import Context
 
 
 def largest_micro_batch(parts: Assembly) -> int:
-    """Tries the step of throw-away networks, on every rank; all agree on the smallest answer.
+    """Tries the step of throw-away networks, on every rank; all agree on what fits on all, or on one image.
 
     On CPU all of the rank's images: there the system would kill the process, not refuse.
     """
-    if parts.world.device.type != "cuda":
-        return parts.split.local
-
-    def fits(micro: int) -> bool:
-        return all(parts.world.gather(_try(parts, micro)))
-
-    return plan.largest(parts.split.local, fits)
+    local, world = parts.split.local, parts.world
+    if world.device.type != "cuda":
+        return local
+    return next(m for m in plan.divisors(local) if m == 1 or all(world.gather(_fits(parts, m))))
 
 
-def _try(parts: Assembly, micro: int) -> bool:
+def _fits(parts: Assembly, micro: int) -> bool:
     # Two micro-batches hold as much as many: images add little beside activations.
     count = min(2, parts.split.local // micro)
     try:

@@ -58,11 +58,8 @@ class Translator:
                 raise ValueError(f"{found} is not the one of its recipe.yaml; take another checkpoint") from None
         self.method = self.method.to(device).requires_grad_(False)
         set_inference(self.method, **self.recipe.test_time.model_dump())
-
-    @property
-    def one_by_one(self) -> bool:
-        """Whether an image's result would depend on the others of its batch."""
-        return is_random_at_test(**self.recipe.test_time.model_dump())
+        # Whether an image's result would depend on the others of its batch.
+        self.one_by_one = is_random_at_test(**self.recipe.test_time.model_dump())
 
     def translate(self, image: Any) -> Any:
         """The translation of an image, in its own type and at its own size.
@@ -75,10 +72,9 @@ class Translator:
             return self._translate_tensor(image)
         picture = isinstance(image, Image.Image)
         array = self._from_pil(image) if picture else image
-        if not isinstance(array, np.ndarray):
-            raise ValueError(f"image: found {type(image).__name__}, allowed: PIL, numpy, tensor")
-        if array.ndim not in (2, 3):
-            raise ValueError(f"image: found shape {array.shape}, allowed: (H, W, C) or (H, W)")
+        if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
+            found = f"{type(image).__name__} of shape {getattr(array, 'shape', None)}"
+            raise ValueError(f"image: found {found}, allowed: PIL; numpy, (H, W, C) or (H, W); tensor")
         (result,) = self.translate_arrays([self._fitted(np.atleast_3d(array))])
         if picture and result.shape[2] > (4 if result.dtype == np.uint8 else 1):
             raise ValueError(f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy")

@@ -17,6 +17,11 @@ from gantrain.recipe import Recipe, differences, from_dict
 from gantrain.world import World
 
 _PR_SET_PDEATHSIG = 1
+# Of accelerate: a setting and the one value that gantrain has; of the recipe: key, value, default.
+_SETTINGS = (
+    ("mixed_precision", "bf16", "precision", "bf16", "auto"),
+    ("dynamo_backend", "inductor", "compile", True, False),
+)
 
 
 def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> Recipe:
@@ -39,36 +44,25 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
 
     if uses("CPU"):
         take("device", "cpu", "auto")
-    precision = env.get("ACCELERATE_MIXED_PRECISION", "no")
-    if precision == "bf16":
-        take("precision", "bf16", "auto")
-    elif precision != "no":
-        problems.append(
-            f"precision: accelerate's configuration says {precision}, allowed: bf16 or no; change mixed_precision"
-        )
+    for setting, allowed, key, value, unsaid in _SETTINGS:
+        found = env.get(f"ACCELERATE_{setting.upper()}", "no").lower()
+        if found == allowed:
+            take(key, value, unsaid)
+        elif found != "no":
+            problems.append(f"{key}: accelerate's {setting} says {found}, allowed: {allowed} or no; change it there")
     steps = env.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
-    accumulation = int(steps) if steps.isdecimal() else 0
-    if accumulation < 1:
+    pieces = int(env.get("WORLD_SIZE", "1")) * (int(steps) if steps.isdecimal() else 0)
+    if pieces == 0:
         problems.append(
             f"micro_batch_size: accelerate's configuration says {steps} accumulation steps, "
             "allowed: a whole number (at least 1); change gradient_accumulation_steps"
         )
-    elif accumulation > 1:
-        world = int(env.get("WORLD_SIZE", "1"))
-        if recipe.batch_size % (world * accumulation):
-            problems.append(
-                f"batch_size: found {recipe.batch_size}, {world} ranks x {accumulation} "
-                f"accumulation need a multiple of {world * accumulation}"
-            )
-        else:
-            take("micro_batch_size", recipe.batch_size // (world * accumulation), None)
-    backend = env.get("ACCELERATE_DYNAMO_BACKEND", "no").lower()
-    if backend == "inductor":
-        take("compile", True, False)
-    elif backend != "no":
+    elif steps != "1" and recipe.batch_size % pieces:
         problems.append(
-            f"compile: accelerate's dynamo backend is {backend}, allowed: inductor or no; change dynamo_backend"
+            f"batch_size: found {recipe.batch_size}, ranks x {steps} accumulation need a multiple of {pieces}"
         )
+    elif steps != "1":
+        take("micro_batch_size", recipe.batch_size // pieces, None)
     for engine in ("FSDP", "MEGATRON_LM"):
         if uses(engine):
             problems.append(
@@ -118,16 +112,11 @@ def check_ranks(world: World, recipe: Recipe, env: Mapping[str, str] = os.enviro
                 "start with torchrun, or accelerate launch with a configuration of "
                 "launchers/accelerate (its --cpu starts one process, whatever --num_processes says)"
             )
-    first: tuple[dict[str, Any], str] = world.gather((recipe.dump(), _code()))[0]
-    if changed := differences(first[0], recipe.dump(), allowed=()):
+    own = {**recipe.dump(), "code": _code()}
+    if changed := differences(world.gather(own)[0], own, allowed=()):
         problems.append(
-            f"launch: rank {world.rank} was started with another recipe than rank 0: "
-            f"{'; '.join(changed)}; start every node with the same command"
-        )
-    if first[1] != _code():
-        problems.append(
-            f"launch: rank {world.rank} runs other code than rank 0 (gantrain {_code()}, rank 0 "
-            f"has {first[1]}); install the same gantrain and torch on every node"
+            f"launch: rank {world.rank} was started with another recipe or other code than rank 0: "
+            f"{'; '.join(changed)}; use the same command, gantrain and torch on every node"
         )
     world.agree(problems)
 

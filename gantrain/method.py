@@ -4,7 +4,7 @@ import abc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -65,27 +65,20 @@ class Phase:
     terms: Callable[[Batch, Batch | None, Context], Terms]
 
 
-class Pool(Protocol):
-    """Images by batch slot; see gantrain.pool."""
-
-    def state_dict(self) -> dict[str, Tensor]: ...
-    def load_state_dict(self, state: dict[str, Tensor]) -> None: ...
-
-
 class Method(abc.ABC, nn.Module):
     """Networks and losses of one paper.
 
     networks: trained, by their names in checkpoints.
     auxiliary: frozen helpers.
     phases: in the order of the update; their networks are disjoint.
-    pools: histories of images that are saved with the run.
+    pools: gantrain.pool's histories of images, saved with the run.
     inference: the networks that `translate` needs (the ones averaged by EMA).
     """
 
     networks: nn.ModuleDict
     auxiliary: nn.ModuleDict
     phases: tuple[Phase, ...]
-    pools: dict[str, Pool]
+    pools: dict[str, Any]
     inference: tuple[str, ...] = ("generator",)
 
     @abc.abstractmethod

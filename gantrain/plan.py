@@ -1,11 +1,7 @@
-"""How a batch is dealt to ranks and micro-batches, and what a run will take."""
+"""How a batch is dealt to ranks and micro-batches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from gantrain.method import Method
-
-_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -76,21 +72,3 @@ def split(batch_size: int, ranks: int, micro_batch_size: int | None, partitions:
             f"(batch {batch_size}, ranks: {ranks}); allowed: {', '.join(map(str, divisors(local)))}"
         )
     return Split(batch_size, ranks, micro, partitions)
-
-
-def largest(local: int, fits: Callable[[int], bool]) -> int:
-    """The largest micro-batch of `local` images that fits; at least one image."""
-    return next((m for m in divisors(local) if m == 1 or fits(m)), 1)
-
-
-def memory(method: Method, averaged: bool, zero_stage: int, ranks: int) -> dict[str, float]:
-    """MiB on each rank, but for activations."""
-    size = {n: sum(p.numel() * p.element_size() for p in m.parameters()) / _MIB for n, m in method.networks.items()}
-    weights = sum(size.values())
-    return {
-        "weights": weights,
-        "gradients": weights / ranks if zero_stage == 2 else weights,
-        # ZeRO's has a copy of its share of the weights.
-        "optimiser": 3 * weights / ranks if zero_stage else 2 * weights,
-        "EMA": sum(size[n] for n in method.inference) if averaged else 0.0,
-    }

@@ -43,13 +43,7 @@ def save(run: Run | None, parts: Assembly, engine: Engine, images_seen: int, met
     Returns, on every rank, why that was not possible (a full disk), or nothing.
     """
     tensors = snapshot(engine, parts.world)
-    return parts.world.on_main(lambda: _save(run, parts, tensors, images_seen, metrics))
-
-
-def _save(
-    run: Run | None, parts: Assembly, tensors: dict[str, Tensors], images_seen: int, metrics: dict[str, float]
-) -> str:
-    assert run
+    kept, metric = parts.recipe.checkpoint, parts.recipe.evaluate.best_by
     state = {
         "images_seen": images_seen,
         "fingerprint": parts.train.fingerprint,
@@ -60,18 +54,22 @@ def _save(
         "fields": {r: json.loads(f.model_dump_json()) for r, f in parts.fields.items()},
         "versions": {"torch": torch.__version__, "python": sys.version.split()[0]},
     }
-    kept, metric = parts.recipe.checkpoint, parts.recipe.evaluate.best_by
-    try:
-        run.set_status("running", images_seen)
-        checkpoint.save(run.checkpoints, parts.recipe.yaml(), tensors, state)
-        checkpoint.prune(run.checkpoints, kept.keep, kept.best, metric, larger_is_better(metric))
-    except OSError as e:
-        latest = run.latest()
-        return (
-            f"checkpoint: image {images_seen} could not be saved in {run.checkpoints} ({e}); make "
-            f"space there, until then the run can go on from {latest.name if latest else 'image 0'}"
-        )
-    return ""
+
+    def write() -> str:
+        assert run
+        try:
+            run.set_status("running", images_seen)
+            checkpoint.save(run.checkpoints, parts.recipe.yaml(), tensors, state)
+            checkpoint.prune(run.checkpoints, kept.keep, kept.best, metric, larger_is_better(metric))
+        except OSError as e:
+            latest = run.latest()
+            return (
+                f"checkpoint: image {images_seen} could not be saved in {run.checkpoints} ({e}); make "
+                f"space there, until then the run can go on from {latest.name if latest else 'image 0'}"
+            )
+        return ""
+
+    return parts.world.on_main(write)
 
 
 def restore(engine: Engine, folder: Path, parts: Assembly) -> None:

@@ -1,5 +1,6 @@
 """Scalars and previews to TensorBoard and its like, through Accelerate's trackers."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -18,20 +19,18 @@ def check_trackers(names: list[str]) -> None:
             raise ValueError(f"trackers: {name} is not installed; pip install {name}, or drop it")
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    rows: dict[str, Any] = {}
+def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in content.items():
         if isinstance(value, dict):
-            rows |= _flat(value, f"{prefix}{key}.")
+            yield from _flat(value, f"{prefix}{key}.")
         else:
-            rows[prefix + key] = value if isinstance(value, int | float | str) else str(value)
-    return rows
+            yield prefix + key, value if isinstance(value, int | float | str) else str(value)
 
 
 def start(accelerator: Accelerator, recipe: dict[str, Any], images_seen: int) -> None:
     """Open the trackers; TensorBoard drops what the resumed run will write again."""
     settings = {"tensorboard": {"purge_step": images_seen + 1}}
-    accelerator.init_trackers("gantrain", config=_flat(recipe), init_kwargs=settings)
+    accelerator.init_trackers("gantrain", config=dict(_flat(recipe)), init_kwargs=settings)
 
 
 def log_preview(accelerator: Accelerator, picture: np.ndarray, images_seen: int) -> None:

@@ -1,6 +1,5 @@
 """Files through a trained model."""
 
-import tempfile
 from collections.abc import Iterator
 from itertools import groupby, islice
 from pathlib import Path
@@ -28,6 +27,14 @@ def find_inputs(inputs: list[Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as e:
+        raise ValueError(f"--out: cannot write {path} ({e.strerror}); choose another folder") from None
+
+
 def translate_files(model: Translator, inputs: list[Path], out: Path, batch_size: int) -> list[Path]:
     """Write `out/STEM.png` (`.npy` where PNG can't hold it) for each input, at its size.
 
@@ -44,12 +51,6 @@ def translate_files(model: Translator, inputs: list[Path], out: Path, batch_size
     there = [result for result in results if result.exists()]
     if there:
         raise ValueError(f"--out: {there[0]} exists ({len(there)} in all); choose another folder")
-    new = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out).close()
-    except OSError as e:
-        raise ValueError(f"--out: cannot write {out} ({e.strerror}); choose another folder") from None
     problems: list[str] = []
     done: list[Path] = []
 
@@ -64,11 +65,9 @@ def translate_files(model: Translator, inputs: list[Path], out: Path, batch_size
         while batch := list(islice(same_size, 1 if model.one_by_one else batch_size)):
             fakes = model.translate_arrays([image for _, image in batch])
             for (result, _), fake in zip(batch, fakes, strict=True):
-                result.write_bytes(encode(fake, kind))
+                _write(result, encode(fake, kind))
                 done.append(result)
     if not done:
-        if new:
-            out.rmdir()
         raise ValueError(f"input: none of {len(files)} files could be translated; the first: {problems[0]}")
     for problem in problems:
         say(f"left out: {problem}")

@@ -79,18 +79,16 @@ class World:
         return self._shared(lambda: result if self.is_main else work(), self.rank - self.local_rank)
 
     def _shared(self, work: Callable[[], T], owner: int) -> T:
-        outcome: Any = None, ""
+        result: Any = None
+        problems = []
         if self.rank == owner:
             try:
-                outcome = work(), ""
+                result = work()
             except ValueError as e:
-                outcome = None, str(e)
-        outcomes = self.gather(outcome)
-        for _, problem in outcomes:
-            if problem:
-                raise ValueError(problem)
-        result: T = outcomes[owner][0]
-        return result
+                problems.append(str(e))
+        self.agree(problems)
+        results: list[T] = self.gather(result)
+        return results[owner]
 
     def gather(self, value: T) -> list[T]:
         """Every rank's value, in rank order, on every rank."""

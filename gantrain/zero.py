@@ -79,9 +79,7 @@ def _config_file(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 class Sharded:
-    """`Ranks` of gantrain.engine."""
-
-    sharded = True
+    """As gantrain.ddp's, but that each rank updates a share of the parameters, with that share's gradients."""
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, stage: int, env: Mapping[str, str]) -> None:
         # It looks for devices by itself, tells of every setting, and calls what torch deprecates.

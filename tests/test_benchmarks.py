@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT, SMALL
 
 from gantrain import recipe as recipes
-from gantrain.assembly import assemble
+from gantrain.assembly import Assembly
 from gantrain.data.batch import normalise
 from gantrain.data.loader import held_out_batches
 from gantrain.data.transforms import View
@@ -129,7 +129,7 @@ def test_flops_are_those_of_the_formula(monkeypatch):
 
     world = World("cpu", [], ".")
     small = ["data.resize=[256,256]", "data=synthetic", "precision=fp32", "device=cpu"]
-    parts = assemble(recipes.load("pix2pix", small), world)
+    parts = Assembly(recipes.load("pix2pix", small), world)
     networks = parts.method().networks
     images = torch.zeros(1, 3, 256, 256)
     run = torch.no_grad()(
@@ -142,7 +142,7 @@ def test_flops_are_those_of_the_formula(monkeypatch):
     assert (3 * generator + 8 * discriminator) / 1e9 == pytest.approx(43.8, abs=0.1)
     assert cycle(parts) == 1
     assert flops_per_image(parts) == 2 * (3 * generator + 8 * discriminator - first_g - 2 * first_d)
-    first = assemble(recipes.load("pix2pix", [*small, "method.order=discriminator_first"]), world)
+    first = Assembly(recipes.load("pix2pix", [*small, "method.order=discriminator_first"]), world)
     assert flops_per_image(first) - flops_per_image(parts) == 2 * generator  # it makes its fakes twice
 
 
@@ -153,10 +153,10 @@ def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
     found = {}
     for every in (1, 4):
         settings = [*SMALL, f"method.penalty={{name: r1, every: {every}}}", "data=synthetic"]
-        parts = assemble(recipes.load("quickstart", settings), World("cpu", [], "."))
+        parts = Assembly(recipes.load("quickstart", settings), World("cpu", [], "."))
         assert cycle(parts) == every
         found[every] = flops_per_image(parts)
-    bare = flops_per_image(assemble(recipes.load("quickstart", [*SMALL, "data=synthetic"]), World("cpu", [], ".")))
+    bare = flops_per_image(Assembly(recipes.load("quickstart", [*SMALL, "data=synthetic"]), World("cpu", [], ".")))
     assert found[1] - bare == pytest.approx(4 * (found[4] - bare), rel=1e-6)
 
 
@@ -269,7 +269,7 @@ def test_the_plain_loop_computes_the_same_losses(monkeypatch):
     from loops import Plain, Trained, float_batch
 
     settings = [*SMALL, "batch_size=2", "method.order=discriminator_first", "data=synthetic"]
-    parts = assemble(recipes.load("quickstart", settings), World("cpu", [], "."))
+    parts = Assembly(recipes.load("quickstart", settings), World("cpu", [], "."))
     ours, plain, batch = Trained(parts), Plain(parts), float_batch(parts, 2)
     for _ in range(3):
         ours()

@@ -4,13 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from conftest import SMALL, command, run_here
 
-from gantrain import checkpoint, launcher, plan, recipe
+from gantrain import checkpoint, fitting, launcher, plan, recipe
+from gantrain.ddp import Replicated
 from gantrain.launcher import agree_with_launcher, check_ranks
 from gantrain.schedule import rate
 
@@ -69,10 +71,12 @@ def test_fewer_processes_than_asked_for_are_refused(env: dict[str, str], by: str
 
 def test_ranks_with_another_recipe_or_other_code_are_refused() -> None:
     plain, longer = recipe.load("quickstart", ["length=1"]), recipe.load("quickstart", ["length=9"])
-    with pytest.raises(ValueError, match=r"rank 1 was started with another recipe.*length: 9 -> 1"):
-        check_ranks(world(2, (longer.dump(), launcher._code())), plain, {})
-    with pytest.raises(ValueError, match="rank 1 runs other code than rank 0"):
-        check_ranks(world(2, (plain.dump(), "0123")), plain, {})
+    code = launcher._code()
+    check_ranks(world(2, {**plain.dump(), "code": code}), plain, {})
+    with pytest.raises(ValueError, match=r"rank 1 was started with another recipe.*than rank 0: length: 9 -> 1; use"):
+        check_ranks(world(2, {**longer.dump(), "code": code}), plain, {})
+    with pytest.raises(ValueError, match=f"rank 1 was .*other code than rank 0: code: 0123 -> {code}; use"):
+        check_ranks(world(2, {**plain.dump(), "code": "0123"}), plain, {})
 
 
 @pytest.mark.slow
@@ -91,12 +95,18 @@ def test_ranks_are_told_apart_by_what_they_were_given() -> None:
     launched = [*words[:5], "--no-python", "bash", "-c", script, "bash", *words[5:]]
     done = subprocess.run(launched, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert "gantrain: launch: rank 1 was started with another recipe than rank 0: seed: 0 -> 1" in (done.stderr)
+    assert "gantrain: launch: rank 1 was started with another recipe or " in done.stderr
+    assert " than rank 0: seed: 0 -> 1" in done.stderr
 
 
 @pytest.mark.parametrize("most", [1, 3, 5, 12])
-def test_largest_micro_batch_divides_and_fits(most: int) -> None:
-    assert plan.largest(12, lambda m: m <= most) == {1: 1, 3: 3, 5: 4, 12: 12}[most]
+def test_largest_micro_batch_divides_and_fits(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "_fits", lambda parts, micro: micro <= most)
+    world = SimpleNamespace(device=torch.device("cuda"), gather=lambda value: [True, value])
+    parts: Any = SimpleNamespace(split=plan.split(12, 1, None), world=world)
+    assert fitting.largest_micro_batch(parts) == {1: 1, 3: 3, 5: 4, 12: 12}[most]
+    world.device = torch.device("cpu")
+    assert fitting.largest_micro_batch(parts) == 12
 
 
 def test_batch_line() -> None:
@@ -179,9 +189,9 @@ def test_channels_last_state_goes_back_to_its_strides() -> None:
     weight.grad = torch.randn(4, 6, 3, 3)
     first = torch.optim.Adam([weight], fused=True)
     first.step()
-    saved = {k: v.contiguous() for k, v in checkpoint.optimizer_tensors(first, {weight: "w"}).items()}
+    saved = {k: v.contiguous() for k, v in Replicated(torch.nn.Module(), first).state({weight: "w"}).items()}
     second = torch.optim.Adam([weight], fused=True)
-    checkpoint.restore_optimizer(second, {weight: "w"}, saved)
+    Replicated(torch.nn.Module(), second).load_state(saved, {weight: "w"})
     for key, value in first.state[weight].items():
         assert torch.equal(value, second.state[weight][key])
         assert value.stride() == second.state[weight][key].stride()

@@ -510,7 +510,7 @@ LAUNCHERS = {
     "accumulation by DeepSpeed": launched(
         ("says auto accumulation steps", "a whole number"), ACCELERATE_GRADIENT_ACCUMULATION_STEPS="auto"
     ),
-    "dynamo": launched(("backend is eager", "inductor or no"), ACCELERATE_DYNAMO_BACKEND="EAGER"),
+    "dynamo": launched(("dynamo_backend says eager", "inductor or no"), ACCELERATE_DYNAMO_BACKEND="EAGER"),
     "DeepSpeed": launched(
         ("zero_stage: found 2", "launcher" if find_spec("deepspeed") else "gantrain[deepspeed]"),
         ACCELERATE_USE_DEEPSPEED="true",

@@ -1,12 +1,11 @@
 """Batch normalisation over all ranks, on every device."""
 
-import functools
-from collections.abc import Callable
 from typing import cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo  # as torch.compiler.disable, which takes a second to import
 from torch.distributed.nn.functional import all_reduce  # differentiable, unlike dist's own
 from torch.nn.modules._functions import SyncBatchNorm as FusedSyncBatchNorm
 
@@ -26,9 +25,10 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         assert self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
-        return _outside_graph()(self, input)
+        return _normalise(self, input)
 
 
+@_disable_dynamo  # its collectives would break a compiled graph in any case
 def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     assert norm.momentum is not None
     if x.is_cuda:
@@ -54,17 +54,6 @@ def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 def _sum_over_ranks(x: Tensor) -> Tensor:
     return cast(Tensor, all_reduce(x.contiguous()))  # type: ignore[no-untyped-call]
-
-
-@functools.cache
-def _outside_graph() -> Callable[[nn.BatchNorm2d, Tensor], Tensor]:
-    """`_normalise` left out of compiled graphs, which its collectives would break in any case.
-
-    Made on first use: it imports the compiler, which takes a second.
-    """
-    function: Callable[[nn.BatchNorm2d, Tensor], Tensor]
-    function = torch.compiler.disable(_normalise)  # type: ignore[no-untyped-call]
-    return function
 
 
 def _world_size() -> int:
