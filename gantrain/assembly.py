@@ -14,7 +14,7 @@ from gantrain.data.batch import channels, normalise
 from gantrain.data.loader import Raw, training_loader
 from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch, check_cache
-from gantrain.data.shards import Shards
+from gantrain.data.shards import Field, Shards
 from gantrain.data.transforms import View
 from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
