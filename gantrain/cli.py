@@ -220,6 +220,8 @@ def evaluate(
     options: dict[str, Any] = {"border": border, "weights": _named("--weights", weights)}
     if metrics is not None:
         options["metrics"] = [name.strip() for name in metrics.split(",")]
+    if out and not out.absolute().parent.is_dir():
+        raise ValueError(f"--out: no folder {out.parent}; make it first")
     die_with_launcher()
     world = World(device, [], ".")
     if checkpoint:

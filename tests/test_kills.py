@@ -98,6 +98,17 @@ def fork(ranks: int, run: str) -> list[int]:
     return pids
 
 
+def end(pids: list[int], seconds: float = 20) -> None:
+    """Wait for all; who is still there then is killed, as launchers do: it may wait for a dead rank's store."""
+    last, there = time.monotonic() + seconds, set(pids)
+    while there:
+        there -= {pid for pid in there if os.waitpid(pid, os.WNOHANG)[0]}
+        if time.monotonic() > last:
+            for pid in there:
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
 def kill_until_finished(
     ranks: int, start: Callable[[], list[int]], longest: float, chance: random.Random
 ) -> tuple[int, int]:
@@ -109,8 +120,7 @@ def kill_until_finished(
         victims = pids if chance.random() < 0.5 else [chance.choice(pids)]
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
-        for pid in pids:
-            os.waitpid(pid, 0)
+        end(pids)
         kills += 1
         torn += bool(list(CHECKPOINTS.glob(".*.partial")))
         found = whole_checkpoints()

@@ -1,0 +1,168 @@
+"""`gantrain evaluate`: checkpoints, folders, ranks, what it refuses; and metrics while training."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comparing import assert_identical, tensors
+from conftest import SMALL, run_here
+from PIL import Image
+from typer.testing import CliRunner
+
+from gantrain import cli
+from gantrain.data.drawing import draw
+
+SHORT = (*SMALL, "batch_size=8", "length=16", "evaluate.max_samples=12", "checkpoint.every=16")
+
+
+def run(*words: object) -> tuple[int, str]:
+    result = CliRunner().invoke(cli.app, ["evaluate", *map(str, words), "--device", "cpu"])
+    return result.exit_code, result.output
+
+
+def records(file: Path) -> dict[tuple[str, str], dict[str, object]]:
+    return {(r["set"], r["name"]): r for r in json.loads(file.read_text())}
+
+
+def folder(name: str, seeds: range, sides: tuple[int, int] = (32, 48), names: str = "{:03d}") -> Path:
+    path = Path(name)
+    path.mkdir()
+    for i in seeds:
+        Image.fromarray(draw(i, *sides, seed=7)[1]).save(path / f"{names.format(i % len(seeds))}.png")
+    return path
+
+
+@pytest.fixture
+def trained() -> Path:
+    run_here(*SHORT, "run=x")
+    return Path("runs/x")
+
+
+def test_checkpoint_on_its_own_validation_set(trained: Path) -> None:
+    status, output = run(trained, "--out", "found.json")
+    assert status == 0, output
+    found = records(Path("found.json"))
+    for name in ("l1", "psnr", "ssim", "fd_random0", "recall_random0", "swd", "spectrum", "histogram", "diversity"):
+        record = found["validation", name]
+        assert record["n"] == 64
+        assert record["problem"] == ""
+        assert f" {name} " in output
+        if name not in ("l1", "psnr", "ssim"):
+            assert record["null_n"] == 64, "as many training images"
+    about = found["validation", "fd_random0"]
+    assert (about["ema"], about["dtype"], about["extractor_batch"], about["extractor"]) == (
+        True,
+        "float32",
+        32,
+        "random0",
+    )
+    assert about["test_time"] == {"dropout": False, "batch_statistics": False}
+    assert "torch" in about["versions"]  # type: ignore[operator]
+    assert about["checkpoint"] == "runs/x/checkpoints/000000016"
+
+
+def test_training_and_its_written_images_are_one() -> None:
+    """In memory the fakes are rounded as PNG rounds them."""
+    metrics = "l1,l2,psnr,psnr_y,psnr_pooled,ssim,fd_random0,swd,spectrum,histogram"
+    run_here(*SHORT, "run=x", f"evaluate.metrics=[{metrics}]")
+    row = json.loads(Path("runs/x/metrics.jsonl").read_text().splitlines()[-1])
+    for part in ("source", "real"):
+        Path(part).mkdir()
+    for i in range(12):
+        ids, photograph = draw(i, 32, 32, seed=1)
+        Image.fromarray(ids).save(f"source/{i:03d}.png")
+        Image.fromarray(photograph).save(f"real/{i:03d}.png")
+    words = ["translate", "runs/x", "source", "--out", "fake", "--device", "cpu"]
+    assert CliRunner().invoke(cli.app, words).exit_code == 0
+    assert run("--real", "real", "--fake", "fake", "--metrics", metrics, "--out", "files.json")[0] == 0
+    for (_, name), record in records(Path("files.json")).items():
+        # Another batch may round a pixel to the other side.
+        assert record["value"] == pytest.approx(row[f"val_{name}"], rel=1e-4), name
+    assert run("--real", "real", "--fake", "real", "--metrics", "l1,fd_random0", "--out", "same.json")[0] == 0
+    assert [r["value"] for r in records(Path("same.json")).values()] == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_several_named_test_sets(trained: Path) -> None:
+    drawn = next(Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-*-32x32"))
+    words = ("--data", f"a={drawn}", "--data", f"b={drawn}", "--metrics", "l1,swd", "--out", "found.json")
+    status, output = run(trained, *words)
+    assert status == 0, output
+    found = records(Path("found.json"))
+    assert {key for key, _ in found} == {"a", "b"}
+    assert found["a", "l1"]["value"] == found["b", "l1"]["value"]
+
+
+def test_folders_need_not_be_pairs() -> None:
+    real, fake = folder("real", range(8)), folder("fake", range(8, 13), names="x{}")
+    status, output = run("--real", real, "--fake", fake, "--out", "found.json")
+    assert status == 0, output
+    found = records(Path("found.json"))
+    assert "l1" not in {name for _, name in found}
+    assert {r["n"] for r in found.values()} == {5}
+    status, output = run("--real", real, "--fake", fake, "--metrics", "l1,swd")
+    assert status == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER"),
+        (["--real", "real"], "give a checkpoint"),
+        (["nothing"], "checkpoint: found none at nothing"),
+        (["--real", "real", "--fake", "none"], "input: no file or folder none"),
+        (["--real", "real", "--fake", "real", "--metrics", "fdi"], "evaluate.metrics.0: found 'fdi', allowed: l1, l2"),
+        (["--real", "real", "--fake", "other", "--metrics", "l1"], "--metrics: l1 need pairs, but the files in real"),
+        (["--real", "real", "--fake", "small"], "have sizes 32x48 and 16x48; give pairs of one size"),
+        (["--real", "real", "--fake", "real", "--weights", "x"], "--weights: found 'x', allowed: NAME=VALUE"),
+        (["--real", "real", "--fake", "broken"], "broken/000.png: cannot be read"),
+        (["--real", "real", "--fake", "real", "--out", "no/x.json"], "--out: no folder no"),
+    ],
+)
+def test_mistakes_are_one_line(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder("real", range(3))
+    folder("other", range(3), names="x{}")
+    folder("small", range(3), sides=(16, 48))
+    for file in folder("broken", range(3)).iterdir():
+        file.write_bytes(file.read_bytes()[:60])
+    status, output = run(*words)
+    assert status == 2, output
+    assert says in output + capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_ranks_find_what_one_process_finds(trained: Path) -> None:
+    for ranks in (1, 2, 3):
+        words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        words += ["-m", "gantrain", "evaluate", str(trained), "--device", "cpu", "--out", f"{ranks}.json"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("fd_random0") == 1
+    one = records(Path("1.json"))
+    for ranks in (2, 3):
+        for key, record in records(Path(f"{ranks}.json")).items():
+            assert record["value"] == pytest.approx(one[key]["value"], rel=1e-6), key
+            assert (record["n"], record["null_n"]) == (one[key]["n"], one[key]["null_n"])
+
+
+@pytest.mark.slow
+def test_metrics_leave_the_training_as_it_is_and_choose_the_best() -> None:
+    words = (*SMALL, "batch_size=8", "length=48", "evaluate.every=16", "checkpoint.every=48", "evaluate.max_samples=8")
+    run_here(*words, "run=plain", "checkpoint.best=0")
+    asked = ("evaluate.metrics=[l1,fd_random0,recall_random0,swd]", "evaluate.best_by=fd_random0")
+    run_here(*words, *asked, "run=measured", "checkpoint.keep=1")
+    assert_identical(tensors("plain", 48), tensors("measured", 48))
+    rows = [json.loads(line) for line in Path("runs/measured/metrics.jsonl").read_text().splitlines()]
+    found = {row["images_seen"]: row["val_fd_random0"] for row in rows if "val_fd_random0" in row}
+    assert len(found) == 3
+    assert all(np.isfinite(row["val_fd_random0_null"]) for row in rows if "val_fd_random0" in row)
+    kept = {int(path.name) for path in Path("runs/measured/checkpoints").iterdir()}
+    assert kept == {48, min(found, key=found.__getitem__)}
+
+
+def test_best_by_is_one_of_the_metrics() -> None:
+    with pytest.raises(ValueError, match=r"evaluate.best_by: found 'swd', allowed: l1 \(evaluate.metrics\)"):
+        run_here(*SMALL, "evaluate.metrics=[l1]", "evaluate.best_by=swd")
