@@ -1,7 +1,7 @@
 """The results as pictures; needs matplotlib: pip install 'gantrain[bench]'."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +143,29 @@ def dataloading(rows: Sequence[Row], path: Path) -> None:
             panel.set_ylim(0, top)
     figure.legend(loc="outside upper center", ncols=len(sources), frameon=False)
     figure.savefig(path)
+
+
+def quality(runs: Sequence[Row], metric: str) -> Callable[[Sequence[Row], Path], None]:
+    """Draws a metric over images and over training time: a line a run, a colour a number of devices."""
+
+    def draw(_: Sequence[Row], path: Path) -> None:
+        figure, axes = _figure(1, 2, 11, 4)
+        counts = sorted({row["devices"] for row in runs})
+        for (devices, seed), panel in itertools.product(sorted({(r["devices"], r["seed"]) for r in runs}), (0, 1)):
+            line = [row for row in runs if (row["devices"], row["seed"]) == (devices, seed)]
+            first = seed == min(row["seed"] for row in runs)
+            axes[0, panel].plot(
+                [row[("images", "train_seconds")[panel]] for row in line],
+                [row[metric] for row in line],
+                color=COLOURS[counts.index(devices) % len(COLOURS)],
+                marker="o",
+                label=f"{devices} device{'s' * (devices > 1)}" if first else None,
+            )
+        for panel, label in zip(axes[0], ("images seen", "seconds of training"), strict=True):
+            panel.set_xlabel(f"{label}; a line for each seed")
+            panel.set_ylabel(metric)
+            panel.legend(frameon=False)
+            panel.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path)
+
+    return draw

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cluster import NODES, Cluster, wait_until
 from comparing import assert_identical, tensors
-from conftest import ROOT, SMALL
+from conftest import ROOT, SMALL, run_here
 
 pytestmark = [
     pytest.mark.exhaustive,
@@ -244,3 +244,17 @@ def test_benchmark_over_node_counts(cluster: Cluster, tmp_path: Path) -> None:
     rows = [row for row in json.loads(file.read_text())["rows"] if row["loop"] == "gantrain"]
     assert [(row["devices"], row["batch"]) for row in rows] == [(2, 4), (4, 8)]
     assert "x 2 device" in rows[1]
+
+
+def test_evaluation_over_nodes(cluster: Cluster) -> None:
+    """Four processes find what one finds."""
+    run_here(*SMALL, "batch_size=8", "length=16", "run=x", "evaluate.max_samples=4")
+    words = ("runs/x", "--metrics", "l1,fd_random0", "--out", "found.json")
+    job = cluster.submit("--nodes=2", str(SCRIPT.with_name("evaluate.sbatch")), *words, PROCESSES_PER_NODE="2")
+    ended = cluster.wait(job)
+    assert ended["JobState"] == "COMPLETED", Path(f"evaluate-{job}.log").read_text()
+    several = json.loads(Path("found.json").read_text())
+    subprocess.run([sys.executable, "-m", "gantrain", "evaluate", *words], check=True)
+    one = json.loads(Path("found.json").read_text())
+    assert [r["value"] for r in several] == pytest.approx([r["value"] for r in one], rel=1e-6)
+    assert {r["n"] for r in several} == {64}

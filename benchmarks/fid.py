@@ -1,0 +1,132 @@
+"""How good a model is after so many images, and after so much time, on one and on several devices.
+
+    python benchmarks/fid.py recipe=facades --devices 1,2,4,8
+    python benchmarks/fid.py recipe=facades --devices 1,2 --metric fd_squeezenet --weights squeezenet=FILE
+
+Trains the recipe for its `length` with each number of devices and each seed, the batch being the same, and measures
+the held-out images at `--points` marks. Over images the curves should agree within what seeds differ by; over time
+they should move to the left. The metric's own name heads the table: only `fid` is FID.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import plots
+import report
+import torch
+
+from gantrain import recipe as recipes
+from gantrain.console import complain
+
+
+def train(args: argparse.Namespace, settings: list[str], devices: int, seed: int, every: int) -> list[report.Row]:
+    """A row for each mark. The time is the training's: without start, evaluation and checkpoints."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+        command += ["-m", "gantrain.train", *settings, f"seed={seed}", "run=x", f"log_every={every}"]
+        # Where the drawn data and the caches are stays; the run's folder goes.
+        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            print(done.stdout[-2000:], file=sys.stderr)
+            raise subprocess.CalledProcessError(done.returncode, command)
+        lines = (Path(folder) / "runs" / "x" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    rows: dict[int, report.Row] = {}
+    seconds, seen = 0.0, 0
+    for found in map(json.loads, lines):
+        images = found["images_seen"]
+        if "images_per_second" in found:
+            seconds, seen = seconds + (images - seen) / found["images_per_second"], images
+        row = rows.setdefault(images, {"devices": devices, "seed": seed, "images": images})
+        row["train_seconds"] = report.rounded(seconds)
+        for name in (args.metric, f"{args.metric}_null"):
+            if f"val_{name}" in found:
+                row[name] = report.rounded(found[f"val_{name}"])
+    return [row for row in rows.values() if args.metric in row]
+
+
+def summary(rows: list[report.Row], metric: str) -> list[report.Row]:
+    """Over the seeds; `from one device` is how far the mean is from that on the fewest, in the seeds' own spread.
+
+    The spread is the standard deviation of one seed, pooled over devices at that mark; below 2 is chance.
+    """
+    marks: dict[tuple[int, int], list[report.Row]] = {}
+    for row in rows:
+        marks.setdefault((row["images"], row["devices"]), []).append(row)
+    fewest = min(devices for _, devices in marks)
+    table = []
+    for (images, devices), found in sorted(marks.items()):
+        values = [row[metric] for row in found]
+        here = [[r[metric] for r in rs] for (i, _), rs in marks.items() if i == images]
+        pooled = [statistics.variance(v) for v in here if len(v) > 1]
+        row = {"images": images, "devices": devices, metric: statistics.mean(values)}
+        row |= {"lowest": min(values), "highest": max(values), "null": found[0].get(f"{metric}_null")}
+        row["train_seconds"] = statistics.median(r["train_seconds"] for r in found)
+        if pooled and devices != fewest and (spread := statistics.mean(pooled) ** 0.5):
+            reference = statistics.mean(r[metric] for r in marks[images, fewest])
+            row["from one device"] = abs(row[metric] - reference) / spread
+        table.append(row)
+    return table
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("settings", nargs="+", help="recipe=NAME a.b=c, as for `gantrain train`")
+    parser.add_argument("--devices", default="1", help="such as 1,2,4,8: GPUs, or processes that share the cores")
+    parser.add_argument("--seeds", default="0,1", help="of the runs")
+    parser.add_argument("--points", type=int, default=4, help="marks, evenly over the run's length")
+    parser.add_argument("--metric", default="fid", help="any of evaluate.metrics, such as kid, fd_random0")
+    parser.add_argument("--weights", help="NETWORK=FILE, where the network's own can't be fetched")
+    parser.add_argument("--out", type=Path, default=report.RESULTS)
+    parser.add_argument("--note", default="", help="is kept with the result")
+    return parser.parse_args()
+
+
+def checked(args: argparse.Namespace) -> tuple[list[str], dict[str, Any], int]:
+    """The runs' words, the resolved recipe and the images between marks. Raises ValueError."""
+    names = [word.removeprefix("recipe=") for word in args.settings if word.startswith("recipe=")]
+    if len(names) != 1:
+        raise ValueError("recipe: name one, such as recipe=facades")
+    weights = dict([args.weights.split("=", 1)]) if args.weights else {}
+    words = [word for word in args.settings if not word.startswith("recipe=")]
+    words += [f"evaluate.metrics=[{args.metric}]", f"evaluate.best_by={args.metric}", "trackers=[]"]
+    words += [f"evaluate.weights={json.dumps({n: os.path.abspath(f) for n, f in weights.items()})}"] * bool(weights)
+    words += ["checkpoint.best=0", "checkpoint.keep=1", "previews.every=1000000000"]
+    loaded = recipes.load(names[0], words)
+    batch, length = loaded.batch_size, loaded.length
+    if not isinstance(length, int):
+        raise ValueError(f"length: found {length!r}, which depends on the data; give images, such as length=14000")
+    gpus = torch.cuda.device_count()
+    if gpus and loaded.device != "cpu" and max(map(int, args.devices.split(","))) > gpus:
+        raise ValueError(f"--devices: found {args.devices}, there are {gpus} GPUs; or give device=cpu")
+    every = max(batch, length // args.points // batch * batch)
+    words += [f"length={every * args.points}", f"evaluate.every={every}", f"checkpoint.every={every * args.points}"]
+    return [f"recipe={names[0]}", *words], loaded.dump(), every
+
+
+def main() -> None:
+    args, rows = arguments(), []
+    try:
+        settings, resolved, every = checked(args)
+        for seed in map(int, args.seeds.split(",")):
+            for devices in map(int, args.devices.split(",")):
+                print(f"seed {seed}, {devices} devices", file=sys.stderr, flush=True)
+                rows += train(args, settings, devices, seed, every)
+    except ValueError as e:
+        complain(f"fid: {e}")
+        sys.exit(2)
+    except subprocess.CalledProcessError as e:
+        sys.exit(e.returncode)  # the run has said why
+    name = args.metric if args.metric == "fid" else f"fid-{args.metric}"
+    more = {"note": args.note, "metric": args.metric, "recipes": {resolved["name"]: resolved}, "runs": rows}
+    report.conclude(name, args.out, summary(rows, args.metric), plots.quality(rows, args.metric), **more)
+
+
+if __name__ == "__main__":
+    main()
