@@ -1,0 +1,129 @@
+"""How fast and how large an evaluation is.
+
+    python benchmarks/evaluation.py --images 256 --size 128
+    python benchmarks/evaluation.py --images 0 --features 50000x2048 --distances fd
+
+The first times FID's and KID's way from images to values beside torch-fidelity's, with the same Inception network and
+images. The second takes simulated features and tells what each distance takes beyond them, in a process of its own.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import report
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gantrain.metrics import FAMILIES
+from gantrain.metrics.features import Features
+from gantrain.metrics.panel import Panel
+
+
+class Images(Dataset[Tensor]):
+    """Smooth noise, 3 x size x size, uint8."""
+
+    def __init__(self, count: int, size: int, seed: int) -> None:
+        coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+        smooth = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").clamp(0, 1)
+        self.images = (smooth * 255).to(torch.uint8)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> Tensor:
+        return self.images[i]
+
+
+def inception(path: Path) -> Path:
+    """Random weights: speed does not depend on them."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as Network
+
+    load, Network.load_state_dict = Network.load_state_dict, lambda *_: None  # type: ignore[method-assign]
+    torch.save({}, path)
+    state = Network("inception-v3-compat", ["2048"], str(path)).state_dict()
+    Network.load_state_dict = load  # type: ignore[method-assign]
+    torch.save(state, path)
+    return path
+
+
+def images(args: argparse.Namespace) -> list[report.Row]:
+    from torch_fidelity import calculate_metrics
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fake, real = (Images(args.images, args.size, seed) for seed in (0, 1))
+    with tempfile.TemporaryDirectory() as folder:
+        file = args.weights or inception(Path(folder) / "inception.pth")
+
+        def ours() -> float:
+            before = time.perf_counter()
+            panel = Panel(["fd_inception", "kd_inception"], device, {"inception": str(file)}, args.images)
+            for which, several in (("fake", fake), ("real", real)):
+                for batch in torch.split(several.images, 32):
+                    panel.add_images(which, batch.to(device).float() / 127.5 - 1)
+            panel.results()
+            return 2 * args.images / (time.perf_counter() - before)
+
+        def theirs() -> float:
+            before = time.perf_counter()
+            calculate_metrics(
+                input1=fake, input2=real, cuda=device.type == "cuda", batch_size=32, fid=True, kid=True, verbose=False,
+                kid_subset_size=min(1000, args.images), feature_extractor_weights_path=str(file), save_cpu_ram=True,
+            )  # fmt: skip
+            return 2 * args.images / (time.perf_counter() - before)
+
+        found = report.alternate({"gantrain": ours, "torch-fidelity": theirs}, args.repeats)
+    return [{"loop": name, "images": 2 * args.images, "images/s": rate} for name, rate in found.items()]
+
+
+def memory_gib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+
+
+def one(name: str, n: int, d: int) -> None:
+    """Prints the seconds, the GiB beyond the features, and theirs."""
+    sets = [Features(torch.randn(n, d, generator=torch.Generator().manual_seed(seed))) for seed in (0, 1)]
+    before, start = memory_gib(), time.perf_counter()
+    FAMILIES[name](*sets)
+    print(time.perf_counter() - start, memory_gib() - before, 2 * n * d * 4 / 2**30)
+
+
+def features(args: argparse.Namespace) -> list[report.Row]:
+    rows = []
+    for name in args.distances.split(","):
+        command = [sys.executable, __file__, "--one", name, "--features", args.features]
+        output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        seconds, beyond, own = map(report.rounded, map(float, output.split()))
+        row = {"distance": name, "features": args.features, "seconds": seconds}
+        rows.append(row | {"GiB beyond the features": beyond, "GiB of the features": own})
+        print(f"{name} done", file=sys.stderr, flush=True)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=256, help="in each of two sets; 0: leave this out")
+    parser.add_argument("--size", type=int, default=128, help="height and width")
+    parser.add_argument("--weights", type=Path, help="torch-fidelity's Inception file; default: random weights")
+    parser.add_argument("--features", help="NxD: simulated features of each set")
+    parser.add_argument("--distances", default=",".join(FAMILIES), help="for --features")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=report.RESULTS)
+    parser.add_argument("--note", default="", help="is kept with the result")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    n, d = map(int, args.features.split("x")) if args.features else (0, 0)
+    if args.one:
+        one(args.one, n, d)
+        return
+    rows = [*(images(args) if args.images else []), *(features(args) if n else [])]
+    report.conclude("evaluation", args.out, rows, lambda *_: None, note=args.note)
+
+
+if __name__ == "__main__":
+    main()
