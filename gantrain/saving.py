@@ -44,6 +44,7 @@ def save(run: Run | None, parts: Assembly, engine: Engine, images_seen: int, met
     """
     tensors = snapshot(engine, parts.world)
     kept, metric = parts.recipe.checkpoint, parts.recipe.evaluate.best_by
+    keep = kept.keep, kept.best, metric, larger_is_better(metric)
     state = {
         "images_seen": images_seen,
         "fingerprint": parts.train.fingerprint,
@@ -59,8 +60,9 @@ def save(run: Run | None, parts: Assembly, engine: Engine, images_seen: int, met
         assert run
         try:
             run.set_status("running", images_seen)
+            checkpoint.prune(run.checkpoints, *keep)  # fewer than before may be wanted, for want of space
             checkpoint.save(run.checkpoints, parts.recipe.yaml(), tensors, state)
-            checkpoint.prune(run.checkpoints, kept.keep, kept.best, metric, larger_is_better(metric))
+            checkpoint.prune(run.checkpoints, *keep)
         except OSError as e:
             latest = run.latest()
             return (

@@ -15,7 +15,7 @@ _SAME_SECONDS = 5.0
 
 
 class StopFlag:
-    """Set by SIGTERM, SIGINT or the named signal on any rank; a later one leaves at once.
+    """Set by SIGTERM, SIGINT, SIGHUP or the named signal on any rank; a later one leaves at once.
 
     The ranks agree through a reduction on the host that is begun at one step and read at the
     next, so that no step waits for it.
@@ -30,6 +30,8 @@ class StopFlag:
         self._value = torch.zeros(1)
         self._work: dist.Work | None = None
         numbers = [signal.SIGTERM, signal.SIGINT, getattr(signal, extra_signal)]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+            numbers.append(signal.SIGHUP)
         if threading.current_thread() is not threading.main_thread():
             numbers = []  # Python delivers signals to the main thread alone
         self._before = {number: signal.signal(number, self._handle) for number in numbers}

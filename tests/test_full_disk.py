@@ -100,3 +100,16 @@ def test_refused_write_leaves_the_checkpoints_before(
     found = checkpoint.found(Path("runs/x/checkpoints"))
     assert [folder.name for folder in found] == ["000000048", "000000064"]
     assert not list(found[0].parent.glob(".*"))
+
+
+@pytest.mark.slow
+def test_keeping_fewer_makes_the_space(small_disk: Path) -> None:
+    run_here(*RUN, "checkpoint.keep=5", "length=640", "run=x")
+    assert len(checkpoint.found(Path("runs/x/checkpoints"))) == 4
+    fill(small_disk)
+    filler = small_disk / "filler"
+    os.truncate(filler, filler.stat().st_size - 2**18)  # enough for what a start writes
+    with pytest.raises(RunStopped, match="could not be saved"):
+        run_here(*RUN, "checkpoint.keep=5", "length=800", "run=x")
+    assert run_here(*RUN, "checkpoint.keep=2", "length=800", "run=x") == "finished"
+    assert [folder.name for folder in checkpoint.found(Path("runs/x/checkpoints"))] == ["000000640", "000000800"]

@@ -60,7 +60,13 @@ def alive(pid: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("ranks", "name", "to"),
-    [(1, "SIGTERM", "rank"), (2, "SIGUSR1", "rank"), (2, "SIGTERM", "launcher"), (2, "SIGTERM", "all")],
+    [
+        (1, "SIGTERM", "rank"),
+        (2, "SIGUSR1", "rank"),
+        (2, "SIGTERM", "launcher"),
+        (2, "SIGHUP", "launcher"),
+        (2, "SIGTERM", "all"),
+    ],
 )
 def test_signal_saves_and_leaves_and_the_command_goes_on(ranks: int, name: str, to: str) -> None:
     process = start(command(ranks, *LONG, "run=x"))

@@ -57,7 +57,7 @@ def _collate(samples: list[tuple[Sample, int, list[str]]]) -> Raw:
 
 def _leave_signals_to_the_rank(worker: int) -> None:
     """Ctrl-C and schedulers signal every process, but the rank still needs batches to stop well."""
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 
     def leave_soon(*_: object) -> None:

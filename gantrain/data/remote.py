@@ -16,6 +16,7 @@ TRIES = 6
 PAUSE_SECONDS = 0.5  # doubled with each try
 STALL_SECONDS = 30
 _CHUNK = 4 << 20
+CREDENTIALS = "~/.netrc, AWS_ACCESS_KEY_ID or ~/.aws, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN"
 _LARGEST = 64 << 30  # bytes of a file whose length isn't known: a server may never end
 
 # Schemes, and our extra for what each needs.
@@ -50,8 +51,7 @@ def check_url(url: str) -> str:
     if "@" in (rest.partition("/")[0] if scheme == "hf" else rest) or "?" in rest or "#" in rest:
         raise ValueError(
             f"found a {scheme} URL with a user, query or fragment, which would be stored with the "
-            "run; leave it out and give credentials as the scheme's library takes them: ~/.netrc, "
-            "AWS_ACCESS_KEY_ID or ~/.aws, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN"
+            f"run; leave it out and give credentials as the scheme's library takes them: {CREDENTIALS}"
         )
     return url.rstrip("/")
 
@@ -75,7 +75,10 @@ def fetch(url: str, path: Path, size: int | None = None, tries: int | None = Non
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
                 number, advice = attempt + 1, f"make room for it in {path.parent}"
             lasting = (FileNotFoundError, PermissionError, ImportError, ValueError)
-            if size is None and isinstance(error, lasting):  # told at once, when a run starts
+            refused = getattr(error, "status", None) in (401, 403)
+            if refused:
+                advice = f"the server wants credentials: {CREDENTIALS}"
+            if refused or (size is None and isinstance(error, lasting)):  # told at once, when a run starts
                 number = attempt + 1
         if number == attempt + 1:
             raise FetchFailed(f"{url} cannot be fetched (tries: {number}, the last: {reason}); {advice}")

@@ -168,7 +168,9 @@ def test_a_password_comes_from_netrc(
     import base64
 
     server.password = "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
-    with pytest.raises(ValueError, match="HTTP status 401"):
+    with pytest.raises(
+        ValueError, match=r"tries: 1, the last: HTTP status 401\); the server wants credentials: ~/.netrc"
+    ):
         opened(server.url)
     netrc = tmp_path / "netrc"
     netrc.write_text(f"machine 127.0.0.1 login me password {SECRET}\n")
