@@ -145,7 +145,7 @@ class Panel:
         """Put a complete set's features into the node's cache. Every rank calls it."""
         for name, one in self._sets[which].items():
             rows, path = one.features().rows, self._file(key, name)
-            if os.environ.get("LOCAL_RANK", "0") == "0":
+            if not one.mixed and os.environ.get("LOCAL_RANK", "0") == "0":
                 with contextlib.suppress(OSError, SafetensorError):  # a full disk costs time, not results
                     path.parent.mkdir(parents=True, exist_ok=True)
                     partial_ = path.with_suffix(f".{os.getpid()}.partial")
