@@ -276,3 +276,61 @@ def test_the_plain_loop_computes_the_same_losses(monkeypatch):
         means = ours.engine.meters.means()
         theirs = plain._step(batch["source"], batch["target"])
         assert [means[n] for n in ("d", "gan", "l1")] == pytest.approx(theirs, rel=1e-3)
+
+
+def plainly(name, tmp_path, *arguments):
+    """The JSON of a benchmark without rates of interleaved repeats."""
+    script = ROOT / "benchmarks" / f"{name}.py"
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments, f"--out={tmp_path / 'out'}"],
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = (tmp_path / "out").glob("*.json")
+    assert str(tmp_path) not in file.read_text()
+    return json.loads(file.read_text())
+
+
+@pytest.mark.slow
+def test_fid_compares_devices_over_images_and_time(tmp_path):
+    words = [word for word in SMALL if not word.startswith("trackers")]
+    arguments = ("recipe=quickstart", *words, "batch_size=8", "length=40", "evaluate.max_samples=8", "data=synthetic")
+    content = plainly("fid", tmp_path, *arguments, "--devices=1,2", "--seeds=0", "--points=2", "--metric=fd_random0")
+    assert content["benchmark"] == "fid-fd_random0"
+    rows = content["rows"]
+    assert [(row["images"], row["devices"]) for row in rows] == [(16, 1), (16, 2), (32, 1), (32, 2)]
+    for row in rows:
+        assert row["lowest"] <= row["fd_random0"] <= row["highest"]
+        assert row["null"] > 0
+    assert {row["seed"] for row in content["runs"]} == {0}
+    for devices in (1, 2):  # the same images give about the same model
+        one, other = (row["fd_random0"] for row in rows if row["images"] == (16, 32)[devices - 1])
+        assert one == pytest.approx(other, rel=0.05)
+    seconds = [row["train_seconds"] for row in rows]
+    assert seconds[0] < seconds[2]
+
+
+@pytest.mark.slow
+def test_fid_refuses_what_it_cannot_compare(tmp_path):
+    script = str(ROOT / "benchmarks" / "fid.py")
+    for words, says in [
+        (["recipe=quickstart", "length=2 epochs"], "length: found '2 epochs', which depends on the data"),
+        (["batch_size=8"], "recipe: name one"),
+        (["recipe=quickstart", "length=80", "--metric=fdi"], "evaluate.metrics.0: found 'fdi'"),
+    ]:
+        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=100)
+        assert (done.returncode, says in done.stderr) == (2, True), done.stderr
+
+
+@pytest.mark.slow
+def test_evaluation_measures_time_and_memory(tmp_path):
+    content = plainly(
+        "evaluation", tmp_path, "--images=8", "--size=32", "--repeats=1", "--features=300x16", "--distances=fd,kd"
+    )
+    loops = {row["loop"]: row["images/s"]["median"] for row in content["rows"] if "loop" in row}
+    assert set(loops) == {"gantrain", "torch-fidelity"}
+    assert min(loops.values()) > 0
+    distances = {row["distance"]: row["seconds"] for row in content["rows"] if "distance" in row}
+    assert set(distances) == {"fd", "kd"}

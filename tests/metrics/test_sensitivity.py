@@ -14,16 +14,15 @@ N, SIZE = 192, 64
 
 
 def dead_leaves(seed: int) -> Tensor:
-    """Discs over one another, uint8, (N, 3, SIZE, SIZE): edges and a spectrum like photographs'."""
+    """Discs over one another, 8-bit values (N, 3, SIZE, SIZE): edges and a spectrum like photographs'."""
     random = torch.Generator().manual_seed(seed)
     images = torch.full((N, 3, SIZE, SIZE), 127.0)
-    y, x = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
-    for image in images:
-        for _ in range(60):
-            (cy, cx), radius = torch.rand(2, generator=random) * SIZE, 3 / (torch.rand((), generator=random) + 0.08)
-            colour = torch.rand(3, generator=random) * 200 + 20
-            disc = (y - cy) ** 2 + (x - cx) ** 2 < radius**2
-            image[:, disc] = colour[:, None]
+    y, x = torch.arange(SIZE)[:, None], torch.arange(SIZE)
+    for _ in range(60):
+        across, down, size = torch.rand(3, N, 1, 1, generator=random)
+        disc = (y - down * SIZE) ** 2 + (x - across * SIZE) ** 2 < (3 / (size + 0.08)) ** 2  # NHW
+        colour = torch.rand(N, 3, 1, 1, generator=random) * 200 + 20
+        images = torch.where(disc[:, None], colour, images)
     return images.round()
 
 
