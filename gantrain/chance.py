@@ -13,6 +13,8 @@ class Purpose(IntEnum):
     POOL = 2
     MIX = 3  # of real and fake, in the gradient penalty
     ORDER = 4
+    PATCHES = 5  # the places that CUT compares
+    MIRROR = 6  # of sources, for CUT's generator
 
 
 def random_numbers(seed: int, position: int, purpose: Purpose) -> np.random.Generator:
