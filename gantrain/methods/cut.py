@@ -92,7 +92,7 @@ class CUT(Method):
         losses = {"gan": self.gan * generator_loss(self.adversarial, self.networks["discriminator"](fake))}
         features = self.mirrored(generator.features(made, self.layers), context)
         places = self.places(features, context)
-        # Queries first: autocast keeps its copies of the weights, and without gradient if they were made so.
+        # Queries first: older autocasts keep a weight's copy, and one made without gradient never gets any.
         queries = projection(features, places)
         with torch.no_grad():
             keys = projection(generator.features(originals, self.layers), places)

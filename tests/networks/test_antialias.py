@@ -102,3 +102,8 @@ def test_projection_in_bfloat16_gives_float32():
         (vectors,) = Projection([3], width=8)([images()], [torch.arange(6).expand(2, 6)])
     assert vectors.dtype == torch.float32
     torch.testing.assert_close(vectors.norm(dim=2), torch.ones(2, 6), rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (16, 16), (31, 33), (50, 97)])
+def test_any_size(size):
+    assert ResNet(3, 2, width=4, blocks=1, **ANTIALIASED)(images(*size)).shape == (2, 2, *size)
