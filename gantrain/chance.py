@@ -15,6 +15,7 @@ class Purpose(IntEnum):
     ORDER = 4
     PATCHES = 5  # the places that CUT compares
     MIRROR = 6  # of sources, for CUT's generator
+    DIFF_AUGMENT = 7
 
 
 def random_numbers(seed: int, position: int, purpose: Purpose) -> np.random.Generator:

@@ -24,6 +24,7 @@ EXACT = (
     "evaluate.max_samples=7",
     "method.pool=24",
     "method.penalty={name: r1, every: 2}",
+    "method.augment=[color, translation, cutout]",
     "optimizer.clip=1",
 )
 BITS = (
@@ -41,6 +42,7 @@ VARIANTS = {
     "everything": (
         "method.pool=16",
         "method.penalty={name: r1, every: 2}",
+        "method.augment=[color, translation, cutout]",
         "method.generator.dropout=0.5",
         "method.generator.norm=batch",
         "method.discriminator.norm=batch",

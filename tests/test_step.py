@@ -35,10 +35,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "penalty": {"name": "r1", "every": 1},
         "pool": 8,
         "feature_matching": 1.0,
+        "augment": ("color", "translation", "cutout"),
     },
     "wgan": {**METHOD, "adversarial": "wgan", "penalty": "gradient_penalty"},
     "survey": {"name": "survey"},
-    "cut": CUT,
+    "cut": {**CUT, "augment": ("color", "translation", "cutout")},
     "fastcut": {**CUT, "identity": False, "flip_equivariance": True, "order": "discriminator_first"},
 }
 

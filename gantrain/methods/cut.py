@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from gantrain.chance import Purpose
 from gantrain.component import Component, OneOf, build
+from gantrain.diffaugment import DiffAugment, Kind
 from gantrain.losses import ADVERSARIAL
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.losses.patchnce import patch_nce
@@ -17,6 +18,8 @@ from gantrain.methods.pix2pix import Weight, judge_both, share_above
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.networks.projection import Projection
 
+RESNET: Component = {"name": "resnet", "antialias": True, "upsample": "bilinear", "init": "xavier"}
+PATCHGAN: Component = {"name": "patchgan", "norm": "instance", "antialias": True, "init": "xavier"}
 LAYERS = ("image", "down0", "down1", "block0", "block4")
 
 
@@ -27,7 +30,7 @@ class CUT(Method):
     PatchNCE(target, G(target))) / 2; the discriminator, which sees one image alone, minimises half of its loss.
     Defaults are CUT's; FastCUT has `nce: 10`, no `identity`, and `flip_equivariance`: half of the sources are mirrored
     for the generator alone, so that what it makes must be like the mirrored source's features. `layers` of the
-    generator are compared, each at `patches` places.
+    generator are compared, each at `patches` places; `augment` is pix2pix's.
 
     Three things differ from the paper's code. Places and mirroring are drawn for each image, not for the whole batch,
     so that they don't depend on ranks and micro-batches. One Adam trains generator and projection, which is the same
@@ -40,8 +43,8 @@ class CUT(Method):
         source_channels: int,
         target_channels: int,
         *,
-        generator: Annotated[Component, OneOf(NETWORKS, GENERATOR)] = "resnet",
-        discriminator: Annotated[Component, OneOf(NETWORKS, DISCRIMINATOR)] = "patchgan",
+        generator: Annotated[Component, OneOf(NETWORKS, GENERATOR)] = RESNET,
+        discriminator: Annotated[Component, OneOf(NETWORKS, DISCRIMINATOR)] = PATCHGAN,
         adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "lsgan",
         gan: Weight = 1.0,
         nce: Weight = 1.0,
@@ -50,6 +53,7 @@ class CUT(Method):
         layers: Annotated[tuple[str, ...], Field(min_length=1)] = LAYERS,
         patches: Annotated[int, Field(ge=2)] = 256,
         temperature: Annotated[float, Field(gt=0)] = 0.07,
+        augment: tuple[Kind, ...] = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
@@ -64,13 +68,14 @@ class CUT(Method):
         )
         known: dict[str, int] = getattr(self.networks["generator"], "feature_channels", {})
         if missing := [name for name in layers if name not in known]:
-            allowed = ", ".join(known) or "none with this generator; choose resnet"
+            allowed = ", ".join(known) or "none with this generator; choose method.generator=resnet"
             raise ValueError(f"method.layers: found {', '.join(missing)}, allowed: {allowed}")
         self.networks["projection"] = Projection([known[name] for name in layers])
         self.networks["discriminator"] = build(NETWORKS, discriminator, in_channels=target_channels)
         self.auxiliary = nn.ModuleDict()
         self.pools = {}
         self.adversarial = build(ADVERSARIAL, adversarial)
+        self.augment = DiffAugment(augment, [target_channels])
         self.gan, self.nce, self.identity, self.flip_equivariance = gan, nce, identity, flip_equivariance
         self.layers, self.patches, self.temperature = layers, patches, temperature
         phases = (
@@ -89,7 +94,8 @@ class CUT(Method):
         originals = torch.cat([source, batch["target"]]) if self.identity else source
         made = generator(*self.mirrored([originals], context))
         fake = made[: len(source)]
-        losses = {"gan": self.gan * generator_loss(self.adversarial, self.networks["discriminator"](fake))}
+        judged = self.networks["discriminator"](self.augment(fake, context))
+        losses = {"gan": self.gan * generator_loss(self.adversarial, judged)}
         features = self.mirrored(generator.features(made, self.layers), context)
         places = self.places(features, context)
         # Queries first: older autocasts keep a weight's copy, and one made without gradient never gets any.
@@ -109,7 +115,8 @@ class CUT(Method):
         (source,) = self.mirrored([batch["source"]], context)
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate({"source": source})
-        on_real, on_fake = judge_both(self.networks["discriminator"], batch["target"], fake)
+        real, fake = self.augment(batch["target"], context), self.augment(fake, context)
+        on_real, on_fake = judge_both(self.networks["discriminator"], real, fake)
         boundary = self.adversarial.boundary
         stats = {"d_on_real": share_above(on_real, boundary), "d_on_fake": 1 - share_above(on_fake, boundary)}
         return Terms({"d": 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)}, stats=stats)

@@ -138,5 +138,16 @@ def test_mistakes_are_told_in_a_line() -> None:
         CUT(10, 3, **SMALL)
     with pytest.raises(ValueError, match=r"method\.layers: found block2, allowed: image, down0, down1, block0, block1"):
         make(layers=("image", "block2"))
-    with pytest.raises(ValueError, match="allowed: none with this generator; choose resnet"):
+    with pytest.raises(ValueError, match="none with this generator; choose"):
         make(generator={"name": "unet", "width": 4, "levels": 3})
+
+
+def test_defaults_are_the_papers() -> None:
+    with torch.device("meta"):
+        method = CUT(3, 3)
+    counts = {name: sum(p.numel() for p in network.parameters()) for name, network in method.networks.items()}
+    assert counts == {"generator": 11_378_179, "projection": 560_384, "discriminator": 2_764_737}
+    assert {name: p.networks for name, p in zip("GD", method.phases, strict=True)} == {
+        "G": ("generator", "projection"),
+        "D": ("discriminator",),
+    }
