@@ -59,8 +59,9 @@ VARIANTS = {
     "bf16": ("precision=bf16", "data.jitter=0.2", "data.workers=1"),
 }
 # Unpaired methods translate photographs to photographs.
-_CUT = "name: cut, layers: [image, down0, down1, block1], patches: 64, discriminator: {width: 8, antialias: true,"
-_CUT += " norm: instance}, generator: {width: 8, blocks: 2, antialias: true, upsample: bilinear}"
+_CUT = "name: cut, layers: [image, down0, down1, block1], patches: 64, augment: [color, translation, cutout]"
+_CUT += ", generator: {width: 8, blocks: 2, antialias: true, upsample: bilinear}"
+_CUT += ", discriminator: {width: 8, antialias: true, norm: instance}"
 CUT = (f"method={{{_CUT}}}", "data.labels={}", "data.source=left", "data.target=right")
 FASTCUT = (*CUT, "method.identity=false", "method.flip_equivariance=true", "method.order=discriminator_first")
 SURVEY = ("method={name: survey, l1: 10}", "data.size=[64,64]")

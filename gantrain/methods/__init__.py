@@ -4,4 +4,4 @@ from gantrain.methods.cut import CUT
 from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.methods.survey import Survey
 
-METHODS = {"pix2pix": Pix2Pix, "cut": CUT, "survey": Survey}
+METHODS = {"pix2pix": Pix2Pix, "survey": Survey, "cut": CUT}
