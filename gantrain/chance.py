@@ -13,6 +13,9 @@ class Purpose(IntEnum):
     POOL = 2
     MIX = 3  # of real and fake, in the gradient penalty
     ORDER = 4
+    PATCHES = 5  # the places that CUT compares
+    MIRROR = 6  # of sources, for CUT's generator
+    DIFF_AUGMENT = 7
 
 
 def random_numbers(seed: int, position: int, purpose: Purpose) -> np.random.Generator:

@@ -19,6 +19,13 @@ B = 4  # batch
 SMALL_GENERATOR = {"name": "unet", "width": 8, "levels": 3, "norm": "instance", "dropout": 0.0}
 SMALL_DISCRIMINATOR = {"name": "patchgan", "width": 8, "layers": 1, "norm": "instance"}
 METHOD = {"name": "pix2pix", "generator": SMALL_GENERATOR, "discriminator": SMALL_DISCRIMINATOR}
+CUT = {
+    "name": "cut",
+    "generator": {"name": "resnet", "width": 8, "blocks": 2, "antialias": True, "upsample": "bilinear"},
+    "discriminator": {**SMALL_DISCRIMINATOR, "antialias": True},
+    "layers": ("image", "down0", "down1", "block0"),
+    "patches": 16,
+}
 OPTIONS: dict[str, dict[str, Any]] = {
     "pix2pix": METHOD,
     "everything": {
@@ -28,9 +35,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "penalty": {"name": "r1", "every": 1},
         "pool": 8,
         "feature_matching": 1.0,
+        "augment": ("color", "translation", "cutout"),
     },
     "wgan": {**METHOD, "adversarial": "wgan", "penalty": "gradient_penalty"},
     "survey": {"name": "survey"},
+    "cut": {**CUT, "augment": ("color", "translation", "cutout")},
+    "fastcut": {**CUT, "identity": False, "flip_equivariance": True, "order": "discriminator_first"},
 }
 
 
@@ -115,7 +125,7 @@ def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> No
     assert all(p.requires_grad for turn in engine.turns for p in trained(turn))
 
 
-@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey"])
+@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey", "cut"])
 def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
     engine, batch = make(OPTIONS[options])
     step(engine, batch, 0)

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gantrain.chance import Purpose
 from gantrain.component import Component, OneOf, build
+from gantrain.diffaugment import DiffAugment, Kind
 from gantrain.losses import ADVERSARIAL, PENALTIES, distances
 from gantrain.losses.adversarial import Outputs, discriminator_loss, generator_loss
 from gantrain.method import Batch, Context, Method, Phase, Terms
@@ -43,8 +44,9 @@ class Pix2Pix(Method):
     """A generator from source to target; a discriminator that sees source and target together.
 
     Minimises gan * adversarial + l1 * |G(x) - y| (+ l2 * (G(x) - y)^2 + feature_matching as in pix2pixHD); the
-    discriminator minimises half of its loss, plus a penalty if one is named. Defaults are the paper's, but for the
-    order: `discriminator_first` is the paper's, and costs one more forward of the generator.
+    discriminator minimises half of its loss, plus a penalty if one is named, and sees images augmented by DiffAugment
+    where `augment` names kinds. Defaults are the paper's, but for the order: `discriminator_first` is the paper's, and
+    costs one more forward of the generator.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Pix2Pix(Method):
         l2: Weight = 0.0,
         feature_matching: Weight = 0.0,
         pool: Annotated[int, Field(ge=0)] = 0,
+        augment: tuple[Kind, ...] = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
@@ -75,6 +78,7 @@ class Pix2Pix(Method):
         self.gan, self.l1, self.l2, self.feature_matching = gan, l1, l2, feature_matching
         self.pool = ImagePool(pool)
         self.pools = {"fakes": self.pool}
+        self.augment = DiffAugment(augment, [source_channels, target_channels])
         phases = (
             Phase("generator", ("generator",), self.generator_terms),
             Phase("discriminator", ("discriminator",), self.discriminator_terms),
@@ -88,7 +92,7 @@ class Pix2Pix(Method):
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source, target = batch["source"], batch["target"]
         fake = self.translate(batch)
-        judged = self.networks["discriminator"](pair(source, fake))
+        judged = self.networks["discriminator"](self.augment(pair(source, fake), context))
         losses = {"gan": self.gan * generator_loss(self.adversarial, judged)}
         if self.l1:
             losses["l1"] = self.l1 * distances.l1(fake, target)
@@ -96,7 +100,7 @@ class Pix2Pix(Method):
             losses["l2"] = self.l2 * distances.l2(fake, target)
         if self.feature_matching:
             with torch.no_grad():
-                real = self.networks["discriminator"](pair(source, target))
+                real = self.networks["discriminator"](self.augment(pair(source, target), context))
             losses["feature_matching"] = self.feature_matching * distances.feature_matching(real, judged)
         return Terms(losses, carried={"fake": fake.detach()})
 
@@ -106,12 +110,13 @@ class Pix2Pix(Method):
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate(batch)
         shown = self.pool(pair(source, fake), context)
-        on_real, on_fake = judge_both(discriminator, pair(source, real), shown)
+        shown, truth = self.augment(shown, context), self.augment(pair(source, real), context)
+        on_real, on_fake = judge_both(discriminator, truth, shown)
         losses = {"d": 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)}
         if self.penalty is not None and context.due(self.penalty.every):
             alpha = [context.random(p, Purpose.MIX).random() for p in context.positions]
             mix = torch.tensor(alpha, dtype=real.dtype).view(-1, 1, 1, 1).to(real.device, non_blocking=True)
-            penalty = self.penalty(lambda x: discriminator(pair(source, x)), real, fake, mix)
+            penalty = self.penalty(lambda x: discriminator(self.augment(pair(source, x), context)), real, fake, mix)
             losses["penalty"] = self.penalty.every * penalty
         stats = {"d_on_real": share_above(on_real, boundary), "d_on_fake": 1 - share_above(on_fake, boundary)}
         return Terms(losses, stats=stats)

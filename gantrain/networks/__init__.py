@@ -7,6 +7,7 @@ from torch import nn
 
 from gantrain.networks.encoder_decoder import EncoderDecoder, WholeImageDiscriminator
 from gantrain.networks.patchgan import MultiscalePatchGAN, PatchGAN, PixelDiscriminator
+from gantrain.networks.projection import Projection
 from gantrain.networks.resnet import ResNet
 from gantrain.networks.unet import UNet
 
@@ -27,3 +28,4 @@ DISCRIMINATOR = ("in_channels",)
 __all__ = ["DISCRIMINATOR", "GENERATOR", "NETWORKS"]
 __all__ += ["EncoderDecoder", "ResNet", "UNet"]
 __all__ += ["MultiscalePatchGAN", "PatchGAN", "PixelDiscriminator", "WholeImageDiscriminator"]
+__all__ += ["Projection"]

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
@@ -84,7 +85,28 @@ class Layers:
     def relu(self, conv: nn.Module, channels: int, dropout: float = 0.0) -> nn.Sequential:
         """The convolution, the norm of its output channels, a ReLU and dropout."""
         drops = [nn.Dropout(dropout)] if dropout else []
-        return nn.Sequential(conv, *self.norms(channels), nn.ReLU(inplace=True), *drops)
+        norms = self.norms(channels)
+        # In place on a norm's output only: the convolution's own is a feature that others look at.
+        return nn.Sequential(conv, *norms, nn.ReLU(inplace=bool(norms)), *drops)
+
+
+class BlurPool(nn.Module):
+    """Every second pixel after a blur by [1, 2, 1] / 4 in both directions, reflecting at the border.
+
+    Zhang, 2019 (arXiv 1904.11486): (N, C, H, W) to half of H and W, rounded up. Keeps nothing in checkpoints.
+    """
+
+    kernel: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        line = torch.tensor([0.25, 0.5, 0.25])
+        self.register_buffer("kernel", torch.outer(line, line)[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1]
+        x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        return F.conv2d(x, self.kernel.expand(channels, 1, 3, 3), stride=2, groups=channels)
 
 
 def _check_choice(option: str, value: str, choices: Any) -> None:

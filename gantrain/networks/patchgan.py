@@ -11,7 +11,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import Count, Init, Layers, Norm, initialise
+from gantrain.networks.blocks import BlurPool, Count, Init, Layers, Norm, initialise
 
 Outputs = list[list[Tensor]]
 
@@ -21,7 +21,9 @@ def _smallest_input(layers: Sequence[nn.Module]) -> int:
     size = 1
     for layer in reversed(cast(Sequence[nn.Sequential], layers)):
         conv = cast(nn.Conv2d, layer[0])
-        if len(layer) == 3:  # convolution, norm, activation
+        if isinstance(layer[-1], BlurPool):
+            size = 2 * size - 1
+        if len(layer) > 2:  # convolution, norm, activation; a single pixel can't be reflected either
             size = max(size, 2)
         size = max((size - 1) * conv.stride[0] + conv.kernel_size[0] - 2 * int(conv.padding[0]), 1)
     return size
@@ -55,13 +57,15 @@ class Discriminator(nn.Module):
 
 
 def _patch_layers(
-    outer: Layers, inner: Layers, in_channels: int, width: int, layers: int, padding: int
+    outer: Layers, inner: Layers, in_channels: int, width: int, layers: int, padding: int, antialias: bool = False
 ) -> list[nn.Module]:
     """The layers of one scale; `outer` makes the first and last, `inner` those between."""
     widths = [width * min(2**i, 8) for i in range(layers + 1)]
-    made = [outer.leaky(outer.conv(in_channels, width, 4, 2, padding))]
-    for i, (before, after) in enumerate(pairwise(widths), 1):
-        made.append(inner.leaky(inner.conv(before, after, 4, 1 if i == layers else 2, padding)))
+    made = []
+    for i, (before, after) in enumerate(pairwise([in_channels, *widths])):
+        make, halves = inner if i else outer, i < layers
+        layer = make.leaky(make.conv(before, after, 4, 2 if halves and not antialias else 1, padding))
+        made.append(layer.append(BlurPool()) if halves and antialias else layer)
     return [*made, nn.Sequential(outer.conv(widths[-1], 1, 4, 1, padding))]
 
 
@@ -70,7 +74,8 @@ class PatchGAN(Discriminator):
 
     Takes images (N, in_channels, H, W) of `minimum_size` or more; 3 layers judge patches of 70
     pixels (1: 16, 2: 34, 4: 142, 5: 286). Gives one scale: `layers + 1` feature maps, then the
-    logits (N, 1, h, w), 30x30 for 256x256. Raises ValueError for smaller images.
+    logits (N, 1, h, w), 30x30 for 256x256. With `antialias`, CUT's: it halves by a blur after a
+    convolution of stride 1. Raises ValueError for smaller images.
     """
 
     def __init__(
@@ -81,10 +86,11 @@ class PatchGAN(Discriminator):
         layers: Count = 3,
         norm: Norm = "batch",
         spectral_norm: bool = False,
+        antialias: bool = False,
         init: Init = "normal",
     ) -> None:
         outer, inner = Layers("none", spectral_norm), Layers(norm, spectral_norm)
-        super().__init__(_patch_layers(outer, inner, in_channels, width, layers, padding=1), init=init)
+        super().__init__(_patch_layers(outer, inner, in_channels, width, layers, 1, antialias), init=init)
 
 
 class PixelDiscriminator(Discriminator):

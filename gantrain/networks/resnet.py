@@ -1,9 +1,13 @@
-"""The residual generator of CycleGAN."""
+"""The residual generator of CycleGAN, and of CUT."""
+
+from collections.abc import Sequence
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import Count, Init, Layers, Norm, Share, Upsample, initialise, padded
+from gantrain.networks.blocks import BlurPool, Count, Init, Layers, Norm, Share, Upsample, initialise, padded
 
 
 class ResidualBlock(nn.Module):
@@ -28,6 +32,10 @@ class ResNet(nn.Module):
 
     Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in [-1, 1]. The paper
     (Zhu et al., 2017, arXiv 1703.10593) has 9 blocks from 256 pixels on, 6 for 128. `multiple` is 4.
+
+    CUT's anti-aliased generator has `antialias` on, which halves by a blur after a convolution of stride 1, and
+    `upsample: bilinear`, which is a doubling and a blur by [1, 3, 3, 1]. `feature_channels` are the channels of the
+    layers that `features` knows.
     """
 
     def __init__(
@@ -41,15 +49,20 @@ class ResNet(nn.Module):
         dropout: Share = 0.0,
         spectral_norm: bool = False,
         upsample: Upsample = "transpose",
+        antialias: bool = False,
         init: Init = "normal",
     ) -> None:
         super().__init__()
         self.multiple = 4
+        self.feature_channels = {"image": in_channels, "down0": 2 * width, "down1": 4 * width}
+        self.feature_channels |= {f"block{i}": 4 * width for i in range(blocks)}
         make = Layers(norm, spectral_norm, upsample)
         first = make.conv(in_channels, width, 7, padding=3, padding_mode="reflect")
         self.first = make.relu(first, width)
+        stride, blurs = (1, [BlurPool()]) if antialias else (2, [])
         self.downs = nn.ModuleList(
-            make.relu(make.conv(c, 2 * c, 3, stride=2, padding=1), 2 * c) for c in (width, 2 * width)
+            nn.Sequential(*make.relu(make.conv(c, 2 * c, 3, stride, padding=1), 2 * c), *blurs)
+            for c in (width, 2 * width)
         )
         self.blocks = nn.ModuleList(ResidualBlock(make, 4 * width, dropout) for _ in range(blocks))
         self.ups = nn.ModuleList(make.relu(make.up_conv(2 * c, c, 3), c) for c in (2 * width, width))
@@ -59,6 +72,26 @@ class ResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
         # A quarter of 8 is the smallest map that a block can reflect by one pixel.
         return padded(self._translate, images, self.multiple, minimum=8)
+
+    def features(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
+        """Feature maps (N, C, h, w) of images (N, in_channels, H, W), one for each of `layers`; runs no more blocks.
+
+        image: the images as the first convolution sees them, with 3 pixels reflected at the border; down0, down1:
+        the halvings' convolutions, before norm, ReLU and blur; block0 and so on: what a residual block gives. CUT's
+        layers 0, 4, 8, 12 and 16 are image, down0, down1, block0 and block4. Raises KeyError for an unknown one.
+        """
+        found = {"image": F.pad(images, (3, 3, 3, 3), mode="reflect")}
+        x = self.first(images)
+        for i, down in enumerate(self.downs):
+            conv, *others = cast(nn.Sequential, down)
+            x = found[f"down{i}"] = conv(x)
+            for layer in others:
+                x = layer(x)
+        for i, block in enumerate(self.blocks):
+            if found.keys() >= set(layers):
+                break
+            x = found[f"block{i}"] = block(x)
+        return [found[name] for name in layers]
 
     def _translate(self, x: Tensor) -> Tensor:
         x = self.first(x)

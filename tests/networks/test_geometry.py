@@ -28,11 +28,13 @@ PARAMETERS = [
     (54_409_603, lambda: UNet(3, 3, norm="instance")),
     (41_828_995, lambda: UNet(3, 3, levels=7)),
     (11_378_179, lambda: ResNet(3, 3)),
+    (11_378_179, lambda: ResNet(3, 3, antialias=True, upsample="bilinear")),  # CUT's
     (7_837_699, lambda: ResNet(3, 3, blocks=6)),
     (5_513_856, lambda: EncoderDecoder(3, 3)),
     (2_768_640, lambda: WholeImageDiscriminator(6)),
     (2_768_705, lambda: PatchGAN(6)),
     (2_764_737, lambda: PatchGAN(3, norm="instance")),
+    (2_764_737, lambda: PatchGAN(3, norm="instance", antialias=True)),  # CUT's
     (9_024, lambda: PixelDiscriminator(6)),
     (5_603_202, lambda: MultiscalePatchGAN(39)),
     (8_404_803, lambda: MultiscalePatchGAN(39, scales=3)),
@@ -76,6 +78,8 @@ def logits_sizes(build, channels, height, width):
 def test_discriminator_sizes():
     assert logits_sizes(lambda: PatchGAN(6), 6, 256, 256) == [(30, 30)]
     assert logits_sizes(lambda: PatchGAN(6), 6, 24, 24) == [(1, 1)]
+    assert logits_sizes(lambda: PatchGAN(3, antialias=True), 3, 256, 256) == [(30, 30)]
+    assert logits_sizes(lambda: PatchGAN(3, antialias=True), 3, 24, 24) == [(1, 1)]
     assert logits_sizes(lambda: PixelDiscriminator(6), 6, 17, 9) == [(17, 9)]
     assert logits_sizes(lambda: MultiscalePatchGAN(3), 3, 256, 256) == [(35, 35), (19, 19)]
     assert logits_sizes(lambda: WholeImageDiscriminator(6), 6, 64, 64) == [(1, 1)]
@@ -151,9 +155,9 @@ def test_padding_is_symmetric_reflection(name):
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-@pytest.mark.parametrize("name", DISCRIMINATORS)
+@pytest.mark.parametrize("name", [*DISCRIMINATORS, "antialiased"])
 def test_minimum_size(name, norm):
-    network = small(name, norm=norm)
+    network = small("patchgan", norm=norm, antialias=True) if name == "antialiased" else small(name, norm=norm)
     smallest = network.minimum_size
     outputs = network(images(smallest, smallest, batch=1))
     assert all(f.isfinite().all() for scale in outputs for f in scale)

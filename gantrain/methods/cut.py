@@ -1,0 +1,147 @@
+"""CUT and FastCUT (Park et al. 2020, arXiv 2007.15651): unpaired translation in one direction."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gantrain.chance import Purpose
+from gantrain.component import Component, OneOf, build
+from gantrain.diffaugment import DiffAugment, Kind
+from gantrain.losses import ADVERSARIAL
+from gantrain.losses.adversarial import discriminator_loss, generator_loss
+from gantrain.losses.patchnce import patch_nce
+from gantrain.method import Batch, Context, Method, Phase, Terms
+from gantrain.methods.pix2pix import Weight, judge_both, share_above
+from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
+from gantrain.networks.projection import Projection
+
+RESNET: Component = {"name": "resnet", "antialias": True, "upsample": "bilinear", "init": "xavier"}
+PATCHGAN: Component = {"name": "patchgan", "norm": "instance", "antialias": True, "init": "xavier"}
+LAYERS = ("image", "down0", "down1", "block0", "block4")
+
+
+class CUT(Method):
+    """A patch of the fake should be recognised, by the generator's own features, as the source's patch there.
+
+    Minimises gan * adversarial + nce * PatchNCE(source, fake) or, with `identity`, + nce * (PatchNCE(source, fake) +
+    PatchNCE(target, G(target))) / 2; the discriminator, which sees one image alone, minimises half of its loss.
+    Defaults are CUT's; FastCUT has `nce: 10`, no `identity`, and `flip_equivariance`: half of the sources are mirrored
+    for the generator alone, so that what it makes must be like the mirrored source's features. `layers` of the
+    generator are compared, each at `patches` places; `augment` is pix2pix's.
+
+    Three things differ from the paper's code. Places and mirroring are drawn for each image, not for the whole batch,
+    so that they don't depend on ranks and micro-batches. One Adam trains generator and projection, which is the same
+    mathematics as two with equal settings. The generator's turn is the first: `discriminator_first` is the paper's.
+    Raises ValueError where source and target differ in channels, or the generator has no such features.
+    """
+
+    def __init__(
+        self,
+        source_channels: int,
+        target_channels: int,
+        *,
+        generator: Annotated[Component, OneOf(NETWORKS, GENERATOR)] = RESNET,
+        discriminator: Annotated[Component, OneOf(NETWORKS, DISCRIMINATOR)] = PATCHGAN,
+        adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "lsgan",
+        gan: Weight = 1.0,
+        nce: Weight = 1.0,
+        identity: bool = True,
+        flip_equivariance: bool = False,
+        layers: Annotated[tuple[str, ...], Field(min_length=1)] = LAYERS,
+        patches: Annotated[int, Field(ge=2)] = 256,
+        temperature: Annotated[float, Field(gt=0)] = 0.07,
+        augment: tuple[Kind, ...] = (),
+        order: Literal["generator_first", "discriminator_first"] = "generator_first",
+    ) -> None:
+        super().__init__()
+        if source_channels != target_channels:
+            raise ValueError(
+                f"cut: found {source_channels} channels of the source and {target_channels} of the target, allowed: "
+                "as many, since both are seen by the generator; choose other data.source and data.target"
+            )
+        self.networks = nn.ModuleDict()
+        self.networks["generator"] = build(
+            NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
+        )
+        known: dict[str, int] = getattr(self.networks["generator"], "feature_channels", {})
+        if missing := [name for name in layers if name not in known]:
+            allowed = ", ".join(known) or "none with this generator; choose method.generator=resnet"
+            raise ValueError(f"method.layers: found {', '.join(missing)}, allowed: {allowed}")
+        self.networks["projection"] = Projection([known[name] for name in layers])
+        self.networks["discriminator"] = build(NETWORKS, discriminator, in_channels=target_channels)
+        self.auxiliary = nn.ModuleDict()
+        self.pools = {}
+        self.adversarial = build(ADVERSARIAL, adversarial)
+        self.augment = DiffAugment(augment, [target_channels])
+        self.gan, self.nce, self.identity, self.flip_equivariance = gan, nce, identity, flip_equivariance
+        self.layers, self.patches, self.temperature = layers, patches, temperature
+        phases = (
+            Phase("generator", ("generator", "projection"), self.generator_terms),
+            Phase("discriminator", ("discriminator",), self.discriminator_terms),
+        )
+        self.phases = phases if order == "generator_first" else phases[::-1]
+
+    def translate(self, batch: Batch) -> Tensor:
+        fake: Tensor = self.networks["generator"](batch["source"])
+        return fake
+
+    def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+        generator: Any = self.networks["generator"]
+        source, projection = batch["source"], self.networks["projection"]
+        originals = torch.cat([source, batch["target"]]) if self.identity else source
+        made = generator(*self.mirrored([originals], context))
+        fake = made[: len(source)]
+        judged = self.networks["discriminator"](self.augment(fake, context))
+        losses = {"gan": self.gan * generator_loss(self.adversarial, judged)}
+        features = self.mirrored(generator.features(made, self.layers), context)
+        places = self.places(features, context)
+        # Queries first: older autocasts keep a weight's copy, and one made without gradient never gets any.
+        queries = projection(features, places)
+        with torch.no_grad():
+            keys = projection(generator.features(originals, self.layers), places)
+        nce = patch_nce(queries, keys, self.temperature)  # N, or 2N with the targets'
+        if self.identity:
+            of_source, of_target = nce.chunk(2)
+            losses["nce"] = self.nce / 2 * of_source.mean()
+            losses["identity"] = self.nce / 2 * of_target.mean()
+        else:
+            losses["nce"] = self.nce * nce.mean()
+        return Terms(losses, carried={"fake": fake.detach()})
+
+    def discriminator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+        (source,) = self.mirrored([batch["source"]], context)
+        with torch.no_grad():
+            fake = carried["fake"] if carried else self.translate({"source": source})
+        real, fake = self.augment(batch["target"], context), self.augment(fake, context)
+        on_real, on_fake = judge_both(self.networks["discriminator"], real, fake)
+        boundary = self.adversarial.boundary
+        stats = {"d_on_real": share_above(on_real, boundary), "d_on_fake": 1 - share_above(on_fake, boundary)}
+        return Terms({"d": 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)}, stats=stats)
+
+    def mirrored(self, maps: list[Tensor], context: Context) -> list[Tensor]:
+        """Maps (N or 2N, C, h, w), of drawn samples mirrored: done twice, nothing is."""
+        if not self.flip_equivariance:
+            return maps
+        flips = [context.random(p, Purpose.MIRROR).random() < 0.5 for p in context.positions]
+        flips *= len(maps[0]) // len(flips)
+        chosen = torch.tensor(flips).view(-1, 1, 1, 1).to(maps[0].device, non_blocking=True)
+        return [torch.where(chosen, x.flip(-1), x) for x in maps]
+
+    def places(self, features: list[Tensor], context: Context) -> list[Tensor]:
+        """For each of the maps (N or 2N, C, h, w) the places to compare, (N or 2N, P) in [0, h * w), none twice."""
+        # A sample's target, if it is there, takes the numbers after its source's.
+        randoms = [context.random(p, Purpose.PATCHES) for p in context.positions]
+        randoms *= len(features[0]) // len(randoms)
+        drawn = []
+        for x in features:
+            there = x.shape[2] * x.shape[3]
+            places = [r.choice(there, min(self.patches, there), replace=False) for r in randoms]
+            drawn.append(torch.tensor(np.stack(places)).to(x.device, non_blocking=True))
+        return drawn
+
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        on_real = self.networks["discriminator"](batch["target"])
+        return {"d_on_held_out": share_above(on_real, self.adversarial.boundary)}

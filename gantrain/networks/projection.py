@@ -1,0 +1,32 @@
+"""The projection of features that CUT compares."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gantrain.networks.blocks import Count, Init, initialise
+
+
+class Projection(nn.Module):
+    """Two linear layers for each feature map, then unit length: F of CUT (Park et al., 2020, arXiv 2007.15651).
+
+    Takes feature maps (N, C, h, w) with the `channels`, and for each the places to look at, (N, P) in [0, h * w), a
+    row after the other. Gives a list of vectors (N, P, width), in float32 or better.
+    """
+
+    def __init__(self, channels: Sequence[int], *, width: Count = 256, init: Init = "xavier") -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(c, width), nn.ReLU(inplace=True), nn.Linear(width, width)) for c in channels
+        )
+        initialise(self, init)
+
+    def forward(self, features: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
+        projected = []
+        for layer, feature, place in zip(self.layers, features, places, strict=True):
+            picked = torch.take_along_dim(feature.flatten(2), place[:, None], dim=2)  # NCP
+            x = layer(picked.transpose(1, 2))  # NP(width)
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+            projected.append(x / (torch.linalg.vector_norm(x, dim=2, keepdim=True) + 1e-7))
+        return projected
