@@ -13,6 +13,8 @@ class Purpose(IntEnum):
     POOL = 2
     MIX = 3  # of real and fake, in the gradient penalty
     ORDER = 4
+    TARGETS = 8  # the seed of the targets' stream, where they are a set of their own
+    POOL_BACK = 9  # of a second pool
 
 
 def random_numbers(seed: int, position: int, purpose: Purpose) -> np.random.Generator:

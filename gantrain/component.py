@@ -48,7 +48,7 @@ def _resolve(hint: Any, default: Any) -> Any:
     bare, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     for extra in extras:
         if isinstance(extra, OneOf):
-            component = union(extra.allowed(), default if isinstance(default, str) else None)
+            component = union(extra.allowed(), default if isinstance(default, str | dict) else None)
             return component | None if type(None) in get_args(bare) else component
     # A file's list is no tuple, which strict types would insist on.
     return Annotated[hint, Strict(False)] if get_origin(bare) is tuple else hint
@@ -67,16 +67,17 @@ def _options(name: str, cls: Any) -> type[BaseModel]:
     return create_model(name, __base__=Part, __doc__=inspect.getdoc(cls), **fields)
 
 
-def union(table: Table, default: str | None = None) -> Any:
+def union(table: Table, default: Component | None = None) -> Any:
     """The pydantic type of a component from `table`.
 
-    A bare name stands for `{name: ...}`; options without a name are those of `default`.
+    A bare name stands for `{name: ...}`; options without a name are laid on `default`.
     """
+    usual = {"name": default} if isinstance(default, str) else default
 
     def named(value: Any) -> Any:
         options = {"name": value} if isinstance(value, str) else value
-        if default and isinstance(options, dict):
-            options = {"name": default, **options}
+        if usual and isinstance(options, dict) and "name" not in options:
+            options = {**usual, **options}
         if not isinstance(options, dict) or options.get("name") not in list(table):
             raise ValueError(f"allowed: {', '.join(table)}, as a name or as {{name: ...}}")
         return options

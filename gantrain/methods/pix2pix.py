@@ -47,6 +47,8 @@ class Pix2Pix(Method):
     order: `discriminator_first` is the paper's, and costs one more forward of the generator.
     """
 
+    paired = True
+
     def __init__(
         self,
         source_channels: int,

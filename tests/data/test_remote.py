@@ -350,10 +350,10 @@ def test_a_cache_too_small_for_the_window_is_refused(server: Server) -> None:
 
     shards = opened(server.url, 1e-6)
     with pytest.raises(ValueError, match=r"data\.cache_gib: found 1e-06.*data\.cache_gib=") as caught:
-        check_cache(shards, order(shards), [0])
+        check_cache([(shards, order(shards))], [0])
     works = float(str(caught.value).partition("cache_gib=")[2].partition(" ")[0])
     shards = opened(server.url, works)
-    check_cache(shards, order(shards), [0])
+    check_cache([(shards, order(shards))], [0])
 
 
 _FETCH = """
