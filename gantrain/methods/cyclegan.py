@@ -54,10 +54,8 @@ class CycleGAN(Method):
     ) -> None:
         super().__init__()
         if identity and source_channels != target_channels:
-            found = f"source and target have {source_channels} and {target_channels} channels"
-            raise ValueError(
-                f"method.identity: found {identity}, but {found}, so no image is both; method.identity=0 works"
-            )
+            found = f"found {identity}, sources of {source_channels} and targets of {target_channels} channels"
+            raise ValueError(f"method.identity: {found}; allowed: images of equally many, or method.identity=0")
         there = {"in_channels": source_channels, "out_channels": target_channels}
         back = {"in_channels": target_channels, "out_channels": source_channels}
         self.networks = nn.ModuleDict()
@@ -103,14 +101,14 @@ class CycleGAN(Method):
             shown = self.pools[f"fakes{side}"](carried[f"fake{side}"], context)
             on_real, on_fake = judge_both(self.networks[f"discriminator{side}"], real, shown)
             losses[f"d{side}"] = 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)
-            stats[f"d{side}_on_real"] = share_above(on_real, self.adversarial.boundary)
-            stats[f"d{side}_on_fake"] = 1 - share_above(on_fake, self.adversarial.boundary)
+            stats[f"d_on_real{side}"] = share_above(on_real, self.adversarial.boundary)
+            stats[f"d_on_fake{side}"] = 1 - share_above(on_fake, self.adversarial.boundary)
         return Terms(losses, stats=stats)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         networks, boundary, source = self.networks, self.adversarial.boundary, batch["source"]
         return {
             "d_on_held_out": share_above(networks["discriminator"](batch["target"]), boundary),
-            "d_source_on_held_out": share_above(networks["discriminator_source"](source), boundary),
+            "d_on_held_out_source": share_above(networks["discriminator_source"](source), boundary),
             "cycle_error": distances.l1(networks["generator_back"](self.translate(batch)), source),
         }
