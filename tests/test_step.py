@@ -31,6 +31,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "wgan": {**METHOD, "adversarial": "wgan", "penalty": "gradient_penalty"},
     "survey": {"name": "survey"},
+    "cyclegan": {
+        "name": "cyclegan",
+        "generator": {"name": "resnet", "width": 8, "blocks": 1},
+        "discriminator": SMALL_DISCRIMINATOR,
+        "pool": 8,
+    },
 }
 
 
@@ -115,15 +121,15 @@ def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> No
     assert all(p.requires_grad for turn in engine.turns for p in trained(turn))
 
 
-@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey"])
+@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey", "cyclegan"])
 def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
     engine, batch = make(OPTIONS[options])
     step(engine, batch, 0)
     before, averaged = weights(engine), engine.ema.method.networks.state_dict()
     averaged = {k: v.clone() for k, v in averaged.items()}
-    pool = getattr(engine.method, "pool", None)
-    stored = {k: v.clone() for k, v in pool.state_dict().items()} if pool else {}
-    broken = {**batch, "source": batch["source"] * float("nan")}
+    pools = engine.method.pools
+    stored = {(name, k): v.clone() for name, pool in pools.items() for k, v in pool.state_dict().items()}
+    broken = {name: images * float("nan") for name, images in batch.items()}
     step(engine, broken, 1)
     after = weights(engine)
     for name, value in before.items():
@@ -131,8 +137,8 @@ def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
             assert torch.equal(value, after[name]), name
     for name, value in engine.ema.method.networks.state_dict().items():
         assert torch.equal(value, averaged[name]), name
-    for slot, images in stored.items():
-        assert torch.equal(pool.state_dict()[slot], images)
+    for (name, slot), images in stored.items():
+        assert torch.equal(pools[name].state_dict()[slot], images)
     assert engine.nonfinite.item() == engine.worst.item() == 1
     step(engine, batch, 2)  # and the next one goes on, as if there had been none before
     assert engine.nonfinite.item() == 1

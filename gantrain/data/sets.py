@@ -130,8 +130,8 @@ def _pack(folder: Path, wanted: Wanted) -> Path:
     labels = {name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)}
     classes = max(labels.values(), default=None)
     # Files alone don't tell single images from pairs, but the field that the recipe asks for does.
-    single = {wanted.source, wanted.target} == {"image", ""} and not any(inside.is_dir() for inside in folder.iterdir())
-    layout = "images" if single else None
+    halves = {wanted.source, wanted.target} & {"left", "right"} or "" not in (wanted.source, wanted.target)
+    layout = None if halves or any(inside.is_dir() for inside in folder.iterdir()) else "images"
     try:
         return pack_once(folder, cache() / "packed", layout=layout, labels=sorted(labels), classes=classes)
     except ValueError as e:

@@ -95,7 +95,10 @@ class CycleGAN(Method):
         return Terms(losses, carried={"fake": fake.detach(), "fake_source": fake_source.detach()})
 
     def discriminators_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        assert carried is not None  # the generators' turn comes first in every step
+        if carried is None:  # the generators had no turn in this step
+            with torch.no_grad():
+                back = self.networks["generator_back"](batch["target"])
+                carried = {"fake": self.translate(batch), "fake_source": back}
         losses, stats = {}, {}
         for side, real in (("", batch["target"]), ("_source", batch["source"])):
             shown = self.pools[f"fakes{side}"](carried[f"fake{side}"], context)
