@@ -73,7 +73,7 @@ class Method(abc.ABC, nn.Module):
     phases: in the order of the update; their networks are disjoint.
     pools: gantrain.pool's histories of images, saved with the run.
     inference: the networks that `translate` needs (the ones averaged by EMA).
-    paired: it learns from pairs, and from nothing else.
+    paired: it learns from pairs only; data without any are refused.
     """
 
     networks: nn.ModuleDict
