@@ -1,21 +1,23 @@
 """From a recipe to the parts of a run: data, method, optimisers' settings, the batch's split."""
 
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from gantrain import plan, zero
 from gantrain.component import build
 from gantrain.data import sets
 from gantrain.data.batch import channels, normalise
-from gantrain.data.loader import Raw, training_loader
+from gantrain.data.loader import Raw, together, training_loader
 from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch, check_cache
 from gantrain.data.shards import Field, Shards
 from gantrain.data.transforms import View
+from gantrain.data.unpaired import DataSet, Unpaired, targets_seed
 from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
 from gantrain.method import Batch, Context, Method
@@ -47,13 +49,13 @@ class Assembly:
         # Each phase's optimiser: the common one with the phase's changes.
         changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
         self.settings = {p.name: recipe.optimizer.model_copy(update=changes.get(p.name, {})) for p in method.phases}
-        check_cache(self.train, self.order(), self.node_partitions())
+        check_cache(self.streams(), self.node_partitions())
 
     def _open(self) -> None:
         """The data sets, made where they have to be; all their problems at once."""
         data, wanted, problems = self.recipe.data, wanted_by(self.recipe), list[str]()
 
-        def opened(key: str, value: str | None) -> Shards | None:
+        def opened(key: str, value: str | None) -> DataSet | None:
             try:
                 return open_on_nodes(self.world, key, value, wanted)
             except ValueError as e:
@@ -69,13 +71,13 @@ class Assembly:
         self.fields = {role: train.fields[name] for role, name in self.names.items()}
         if self.held_out is not None:
             sets.check_alike({name: train.fields[name] for name in self.names.values()}, self.held_out.fields)
-        if data.partitions > (shards := len(train.index.shards)):
+        if data.partitions > (shards := min(len(side.index.shards) for side in train.sides)):
             allowed = f"at most {shards}, the number of shards of data.train"
             raise ValueError(f"data.partitions: found {data.partitions}, allowed: {allowed}")
 
     @property
     def epoch(self) -> int:
-        """Images in one epoch."""
+        """Images in one epoch: of unpaired data, in one of the longer set."""
         return len(self.train)
 
     @property
@@ -97,8 +99,9 @@ class Assembly:
 
     @property
     def names(self) -> dict[str, str]:
-        """The data's field of each role."""
-        return {"source": self.recipe.data.source, "target": self.recipe.data.target}
+        """The samples' field of each role."""
+        wanted = wanted_by(self.recipe)
+        return {"source": wanted.source, "target": wanted.target}
 
     def method(self) -> Method:
         """A new method; the same weights every time and on every rank."""
@@ -145,9 +148,13 @@ class Assembly:
             contexts.append(Context(seed, images_seen, self.split.batch_size, positions))
         return batches, contexts
 
-    def order(self) -> Order:
-        counts = [shard.samples for shard in self.train.index.shards]
-        return Order(counts, self.recipe.seed, self.recipe.data.partitions)
+    def streams(self) -> list[tuple[Shards, Order]]:
+        """The stream of pairs, or that of sources and that of targets: two seeds, so nothing keeps them in step."""
+        seeds, partitions = (self.recipe.seed, targets_seed(self.recipe.seed)), self.recipe.data.partitions
+        return [
+            (side, Order([shard.samples for shard in side.index.shards], seed, partitions))
+            for side, seed in zip(self.train.sides, seeds, strict=False)
+        ]
 
     def node_partitions(self) -> range:
         """The partitions of the data that this node's ranks read."""
@@ -155,23 +162,29 @@ class Assembly:
         last = self.split.partitions_of(first + local_ranks() - 1)
         return range(self.split.partitions_of(first).start, last.stop)
 
-    def prefetch(self, images_seen: int) -> Prefetch:
+    def prefetch(self, images_seen: int) -> list[Prefetch]:
+        """One for each stream."""
         partitions = range(0) if self.world.local_rank else self.node_partitions()
-        return Prefetch(self.train, self.order(), partitions, images_seen, self.total)
+        return [Prefetch(shards, order, partitions, images_seen, self.total) for shards, order in self.streams()]
 
-    def loader(self, start: int, stop: int, workers: int) -> DataLoader[Raw]:
-        """This rank's share of each step's batch, positions [start, stop) of the stream."""
-        return training_loader(
-            self.train,
-            view(self.recipe, self.fields, training=True),
-            order=self.order(),
-            start=start,
-            stop=stop,
-            batch_size=self.recipe.batch_size,
-            slots=self.split.slots(self.world.rank),
-            workers=workers,
-            pin=self.world.device.type == "cuda",
-        )
+    def loader(self, start: int, stop: int, workers: int) -> Iterator[Raw]:
+        """This rank's share of each step's batch, positions [start, stop) of the stream; starts the workers."""
+        seen, streams = view(self.recipe, self.fields, training=True), self.streams()
+        loaders = [
+            training_loader(
+                shards,
+                replace(seen, fields=tuple(name for name in seen.fields if name in shards.fields)),
+                order=order,
+                start=start,
+                stop=stop,
+                batch_size=self.recipe.batch_size,
+                slots=self.split.slots(self.world.rank),
+                workers=-(-workers // len(streams)),
+                pin=self.world.device.type == "cuda",
+            )
+            for shards, order in streams
+        ]
+        return map(together, *loaders)
 
     def workers(self) -> int:
         """Loader processes for this rank."""
@@ -196,7 +209,8 @@ class Assembly:
 
 def view(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> View:
     """How samples become what the networks see; `fields` by role."""
-    data, names = recipe.data, (recipe.data.source, recipe.data.target)
+    data, wanted = recipe.data, wanted_by(recipe)
+    names = (wanted.source, wanted.target)
     labels = frozenset(name for name, field in zip(names, fields.values(), strict=True) if field.kind == "label")
     flip, jitter = (data.flip, data.jitter) if training else (False, 0.0)
     return View(names, labels, data.size, data.resize, flip, jitter)
@@ -215,6 +229,8 @@ def check_method(recipe: Recipe, method: Method) -> None:
     problems = [
         f"phases.{name}: found {name!r}, allowed: {', '.join(phases)}" for name in recipe.phases if name not in phases
     ]
+    if recipe.data.unpaired and method.paired:
+        problems.append(f"data.unpaired: found true, {recipe.method['name']} learns from pairs; choose another method")
     size = recipe.data.size
     for name, network in method.networks.items():
         smallest = getattr(network, "minimum_size", 1)
@@ -229,16 +245,18 @@ def check_method(recipe: Recipe, method: Method) -> None:
 
 def wanted_by(recipe: Recipe) -> sets.Wanted:
     """What the recipe asks of its data."""
-    data = recipe.data
-    return sets.Wanted(recipe.name, data.source, data.target, data.labels, data.size, data.resize, data.cache_gib)
+    data, names, apart = recipe.data, (recipe.data.source, recipe.data.target), None
+    if data.unpaired:
+        apart = sets.Apart(*names, data.train_target, data.validation_target)
+        names = ("source", "target")  # a sample's; the sets' own may be the same
+    return sets.Wanted(recipe.name, *names, data.labels, data.size, data.resize, data.cache_gib, apart)
 
 
-def open_on_nodes(world: World, key: str, value: str | None, wanted: sets.Wanted) -> Shards:
+def open_on_nodes(world: World, key: str, value: str | None, wanted: sets.Wanted) -> DataSet:
     """The data set on every rank, made by one of each node where it has to be made. Raises ValueError."""
 
-    def folder() -> Path:
-        shards = sets.open_set(key, value, wanted)
-        sets.check(key, shards, wanted)
-        return shards.folder
+    def folders() -> list[Path]:
+        return [shards.folder for shards in sets.open_sides(key, value, wanted)]
 
-    return Shards.open(world.on_nodes(folder), wanted.cache_gib)
+    opened = [Shards.open(folder, wanted.cache_gib) for folder in world.on_nodes(folders)]
+    return Unpaired(opened, wanted.apart[:2]) if wanted.apart else opened[0]

@@ -16,6 +16,8 @@ class Purpose(IntEnum):
     PATCHES = 5  # the places that CUT compares
     MIRROR = 6  # of sources, for CUT's generator
     DIFF_AUGMENT = 7
+    TARGETS = 8  # the seed of the targets' stream, where they are a set of their own
+    POOL_BACK = 9  # of a second pool
 
 
 def random_numbers(seed: int, position: int, purpose: Purpose) -> np.random.Generator:

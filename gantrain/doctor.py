@@ -75,9 +75,9 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
             parts = Assembly(recipe, world)
             found.add("data", f"{parts.epoch:,} samples in {parts.train.place}")
             found.add("batch", f"{parts.split}, {parts.precision}")
-            for key, shards in (("train", parts.train), ("validation", parts.held_out)):
-                with found.catching("samples"):
-                    if verify and shards:
+            for key, data in (("train", parts.train), ("validation", parts.held_out)):
+                for shards in data.sides if verify and data else ():
+                    with found.catching("samples"):
                         found.add("samples", f"data.{key}: {_verify(parts, shards)}")
             with found.catching("speed"):
                 _speeds(found, parts)
@@ -122,7 +122,7 @@ def _free(folder: Path) -> int:
 
 def _speeds(found: Findings, parts: Assembly) -> None:
     endless = parts.recipe.batch_size * 10**6
-    loader = _speed(parts, iter(parts.loader(0, endless, parts.workers())).__next__)
+    loader = _speed(parts, parts.loader(0, endless, parts.workers()).__next__)
     step = _step_speed(parts)
     found.add("loader alone", f"{loader:,.1f} images/s with {parts.workers()} workers a rank")
     found.add("step alone", f"{step:,.1f} images/s")
@@ -151,7 +151,7 @@ def _verify(parts: Assembly, shards: Shards) -> str:
 
 def _step_speed(parts: Assembly) -> float:
     """Of the real step on the first batch, over and over; its networks are thrown away."""
-    engine, raw = parts.engine(), next(iter(parts.loader(0, parts.recipe.batch_size, workers=0)))
+    engine, raw = parts.engine(), next(parts.loader(0, parts.recipe.batch_size, workers=0))
     rates = dict.fromkeys(parts.settings, 0.0)
 
     def step() -> None:

@@ -73,6 +73,7 @@ class Method(abc.ABC, nn.Module):
     phases: in the order of the update; their networks are disjoint.
     pools: gantrain.pool's histories of images, saved with the run.
     inference: the networks that `translate` needs (the ones averaged by EMA).
+    paired: it learns from pairs only; data without any are refused.
     """
 
     networks: nn.ModuleDict
@@ -80,6 +81,7 @@ class Method(abc.ABC, nn.Module):
     phases: tuple[Phase, ...]
     pools: dict[str, Any]
     inference: tuple[str, ...] = ("generator",)
+    paired: bool = False
 
     @abc.abstractmethod
     def translate(self, batch: Batch) -> Tensor:

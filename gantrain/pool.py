@@ -12,11 +12,12 @@ class ImagePool:
 
     Slot j of the batch owns a share of `size // batch_size` images (at least one), so that the
     history moves with the slot when the number of ranks changes. Which image is shown follows
-    from (seed, position) and is known on the host: the device is never asked.
+    from (seed, position) and is known on the host: the device is never asked. Each pool of a method
+    draws for a `purpose` of its own.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, purpose: Purpose = Purpose.POOL) -> None:
+        self.size, self.purpose = size, purpose
         self.slots: dict[int, Tensor] = {}  # slot -> (share, C, H, W)
 
     def __call__(self, fakes: Tensor, context: Context) -> Tensor:
@@ -36,7 +37,7 @@ class ImagePool:
                 shown.append(fake)
                 store[context.turn].copy_(torch.where(finite, fake, 0.0))
                 continue
-            random = context.random(position, Purpose.POOL)
+            random = context.random(position, self.purpose)
             index, swap = int(random.integers(share)), random.random() < 0.5
             shown.append(store[index].clone() if swap else fake)
             if swap:

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable
 from operator import lt
 from typing import Annotated, Any, Literal
 
+import pydantic
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo, create_model, field_validator
 
@@ -65,8 +66,11 @@ ZeroStage = Annotated[Literal[0, 1, 2], _rule("3", False, _ZERO_3)]
 
 
 class Data(Part):
+    unpaired: bool = Field(False, description="`train` holds sources alone, `train_target` targets alone")
     train: str | None = Field(None, description="shards (a folder, pattern or URL), a folder of images, or `synthetic`")
+    train_target: str | None = Field(None, description="unpaired targets; null: of trainA and trainB in `train`")
     validation: str | None = Field(None, description="held-out images, in any form that `train` takes")
+    validation_target: str | None = Field(None, description="unpaired targets; null: of testA and testB")
     source: FieldName = Field("left", description="the field that the generator sees")
     target: FieldName = Field("right", description="the field that it should produce")
     labels: dict[str, Classes] = Field({}, description="fields that hold class ids, and how many classes")
@@ -79,12 +83,21 @@ class Data(Part):
     partitions: Positive = Field(1, description="parts of the shards, of which a rank reads and fetches some only")
     max_bad_fraction: float = Field(0.01, ge=0, le=1, description="share of damaged samples past which the run stops")
 
-    @field_validator("target", "labels", "resize")
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _single_images(cls, content: Any) -> Any:
+        """Sets of their own are mostly folders of single images, whose field is called so."""
+        unpaired = isinstance(content, dict) and content.get("unpaired") is True
+        return {"source": "image", "target": "image", **content} if unpaired else content
+
+    @field_validator("train_target", "validation_target", "target", "labels", "resize")
     @classmethod
     def _fits(cls, value: Any, info: ValidationInfo) -> Any:
         """Against the fields before it, of which those that are wrong themselves are absent."""
-        source, target, size = (info.data.get(name) for name in ("source", "target", "size"))
-        if info.field_name == "target" and value == source:
+        source, target, size, unpaired = (info.data.get(name) for name in ("source", "target", "size", "unpaired"))
+        if (info.field_name or "").endswith("_target") and value and not unpaired:
+            rule = "null; data.unpaired=true makes sources and targets two sets"
+        elif info.field_name == "target" and value == source and not unpaired:
             rule = f"another field than data.source={source}; set both, as in data.source=right data.target=left"
         elif info.field_name == "labels" and source and target and set(value) - {source, target}:
             rule = f"{source} and {target} (data.source and data.target)"
@@ -206,7 +219,8 @@ class Recipe(Part):
 RESUMABLE = (
     "name", "description", "run", "length", "micro_batch_size", "zero_stage", "device", "threads", "log_every",
     "trackers", "stop_signal", "max_nonfinite", "dry_run", "evaluate", "previews", "checkpoint",
-    "data.train", "data.validation", "data.workers", "data.max_bad_fraction", "data.cache_gib",
+    "data.train", "data.train_target", "data.validation", "data.validation_target",
+    "data.workers", "data.max_bad_fraction", "data.cache_gib",
 )  # fmt: skip
 
 
@@ -224,7 +238,17 @@ def schema() -> dict[str, Any]:
 def from_dict(content: dict[str, Any]) -> Recipe:
     """Validate; raises ValueError with one line for each problem."""
     typed = check(_typed(), content)
-    return Recipe.model_validate(typed.model_dump())
+    recipe = Recipe.model_validate(typed.model_dump())
+    check_metrics(recipe)
+    return recipe
+
+
+def check_metrics(recipe: Recipe) -> None:
+    """Raises ValueError for metrics of pairs where the data have none."""
+    of_pairs = [name for name in recipe.evaluate.metrics if not metrics.of_set(name)]
+    if recipe.data.unpaired and of_pairs:
+        allowed = "metrics of sets, as in evaluate.metrics=[fd_random0,swd] evaluate.best_by=fd_random0"
+        raise ValueError(f"evaluate.metrics: {', '.join(of_pairs)} need pairs; allowed with data.unpaired: {allowed}")
 
 
 def load(name: str, changes: Iterable[str] = ()) -> Recipe:

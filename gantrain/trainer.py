@@ -67,13 +67,13 @@ class Trainer:
         return self.run.latest()
 
     def _check_data(self, fingerprint: str) -> None:
-        data = self.parts.train
-        if fingerprint != data.fingerprint:
-            raise ValueError(
-                f"data.train: {data.place} holds other data (fingerprint {data.fingerprint[:12]}) "
-                f"than the run was started with ({fingerprint[:12]}); give the same data, or "
-                "run=OTHER"
-            )
+        keys = ("data.train", "data.train_target")
+        for key, data, before in zip(keys, self.parts.train.sides, fingerprint.split(), strict=False):
+            if before != data.fingerprint:
+                raise ValueError(
+                    f"{key}: {data.place} holds other data (fingerprint {data.fingerprint[:12]}) than the run was "
+                    f"started with ({before[:12]}); give the same data, or run=OTHER"
+                )
 
     def _choose_micro_batch(self, state: dict[str, int]) -> None:
         # The same world goes on with what it had: batch norm's results depend on it.
@@ -141,23 +141,24 @@ class Trainer:
     def _loop(self) -> bool:
         """Train to the end, or until a signal; returns whether the end was reached."""
         parts, recipe = self.parts, self.recipe
-        loader = parts.loader(self.images_seen, parts.total, parts.workers())
         display = Display(self.images_seen, parts.total, not self.world.is_main)
         with StopFlag(recipe.stop_signal) as stop, display:
             self.journal = Journal(self.world, self.run, display, parts.epoch, self.images_seen)
-            batches = iter(loader)
+            batches = parts.loader(self.images_seen, parts.total, parts.workers())
             ahead = parts.prefetch(self.images_seen)
             try:
                 while self.images_seen < parts.total and not stop.agreed:
                     with self.journal.waiting():
                         raw: Raw = next(batches)
                     self._step(raw)
-                    ahead.position = self.images_seen
+                    for stream in ahead:
+                        stream.position = self.images_seen
                     stop.poll()
                     display.advance(self.images_seen)
                     self._marks(stop.agreed and self.images_seen < parts.total)
             finally:
-                ahead.close()
+                for stream in ahead:
+                    stream.close()
                 del batches  # ends its processes, which an exception would keep
         if stop.agreed:
             self.world.say(f"stopped by a signal at image {self.images_seen}; the same command goes on")

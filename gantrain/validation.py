@@ -11,11 +11,12 @@ from gantrain.assembly import view
 from gantrain.data.batch import normalise, to_files
 from gantrain.data.loader import held_out_batches
 from gantrain.data.shards import Field, Shards
+from gantrain.data.unpaired import DataSet
 from gantrain.engine import seed_all
 from gantrain.images import sheet, viewable
 from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set_inference
 from gantrain.metrics.panel import Panel, Record
-from gantrain.recipe import Recipe
+from gantrain.recipe import Recipe, check_metrics
 from gantrain.world import World
 
 _BATCH = 8
@@ -26,19 +27,20 @@ class HeldOut:
 
     batch: makes what the method sees of the files' values. training: the set whose targets say what
     metrics of sets give for real images. diagnose: measure what the method itself wants to, too.
-    Raises ValueError for metrics whose weights can't be had.
+    Raises ValueError for metrics whose weights can't be had, and for those of pairs where there are none.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         world: World,
-        shards: Shards,
+        shards: DataSet,
         fields: dict[str, Field],
         batch: Callable[[dict[str, Tensor]], Batch],
-        training: Shards | None,
+        training: DataSet | None,
         diagnose: bool = True,
     ) -> None:
+        check_metrics(recipe)
         self.recipe, self.world, self.shards, self.fields = recipe, world, shards, fields
         self.batch, self.training, self.diagnose = batch, training, diagnose
         self.view, self.test_time = view(recipe, fields, training=False), recipe.test_time.model_dump()
@@ -54,7 +56,7 @@ class HeldOut:
         world.on_nodes(lambda: bool(panel()))  # one process of a node fetches weights
         self.panel = panel()
 
-    def _batches(self, shards: Shards, indices: range, batch_size: int) -> Iterator[Batch]:
+    def _batches(self, shards: DataSet, indices: range, batch_size: int) -> Iterator[Batch]:
         for raw in held_out_batches(shards, self.view, indices, batch_size):
             self.damaged.update(raw.damaged)
             seed_all(self.recipe.seed, raw.positions[0])
@@ -70,26 +72,30 @@ class HeldOut:
         if self.world.size > 1:  # batch norm's running statistics are each rank's own; rank 0's are saved
             for buffer in float_buffers(method):
                 dist.broadcast(buffer, 0)
-        panel, field = self.panel, self.fields["target"]
+        panel, field, (sources, *apart) = self.panel, self.fields["target"], self.shards.sides
         panel.reset()
         known = panel.recall("real", self._key(self.shards))
-        for batch in self._batches(self.shards, self._shares(self.shards), self.batch_size):
+        for batch in self._batches(self.shards, self._shares(sources), self.batch_size):
             fake = method.translate(batch)
             written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
-            panel.add(written, batch["target"], batch["source"], **(method.diagnose(batch) if self.diagnose else {}))
+            target = batch["target"][:0] if apart else batch["target"]
+            panel.add(written, target, batch["source"], **(method.diagnose(batch) if self.diagnose else {}))
+        for targets in apart if not known else ():  # each once, as the sources
+            for batch in self._batches(self.shards, self._shares(targets), _BATCH):
+                panel.add_images("real", batch["target"])
         if not known:
             self._remember("real", self.shards)
         if self.training and not panel.recall("null", self._key(self.training)):
-            for batch in self._batches(self.training, self._shares(self.training), _BATCH):
+            for batch in self._batches(self.training, self._shares(self.training.sides[-1]), _BATCH):
                 panel.add_images("null", batch["target"])
             self._remember("null", self.training)
         return panel.results()
 
-    def _key(self, shards: Shards) -> str:
+    def _key(self, shards: DataSet) -> str:
         data = self.recipe.data
         return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {self.total}"
 
-    def _remember(self, which: str, shards: Shards) -> None:
+    def _remember(self, which: str, shards: DataSet) -> None:
         if not any(self.world.gather(bool(self.damaged))):  # a better copy of the data has the same fingerprint
             self.panel.remember(which, self._key(shards))
 

@@ -151,7 +151,17 @@ RECIPES = {
     "unknown tracker": quick("trackers=[wandbb]", says=("found 'wandbb'", "tensorboard, wandb")),
     "tracker without brackets": quick("trackers=wandb", says=("found 'wandb'", "in brackets")),
     "run in another folder": quick("run=../x", says=("run: found '../x'", "a plain name")),
-    "method": quick("method=cyclegan", says=("method: found {'name': 'cyclegan'}", "allowed: pix2pix, survey")),
+    "method": quick("method=cycleganx", says=("method: found {'name': 'cycleganx'}", "allowed: pix2pix, survey")),
+    "metrics of pairs": quick(
+        "data.unpaired=true", says=("evaluate.metrics: l1, psnr, ssim need pairs; allowed with data.unpaired",)
+    ),
+    "targets of pairs": quick(
+        "data.train_target=x", says=("data.train_target: found 'x', allowed: null; data.unpaired=true",)
+    ),
+    "identity": quick(
+        "method={name: cyclegan}",
+        says=("method.identity: found 5.0, sources of 10 and targets of 3 channels", "method.identity=0"),
+    ),
     "component": quick(
         "method.generator=unett", says=("method.generator: found {'name': 'unett'}", "allowed: unet, resnet")
     ),
@@ -224,7 +234,7 @@ FILES = {
     "no method": ("data: {train: synthetic}", ("method: missing; give it a value",)),
     "method without a name": (
         "method: {l1: 3}",
-        ("method: found {'l1': 3}", "pix2pix, survey", ", as a name or as {name: ...}"),
+        ("method: found {'l1': 3}", "pix2pix, survey", "as a name or as {name: ...}"),
     ),
     "extends itself": ("extends: mine", ("mine.yaml: extends itself", "remove `extends`")),
     "extends in a circle": ("extends: ./other.yaml", ("mine.yaml: extends itself",)),

@@ -41,6 +41,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "survey": {"name": "survey"},
     "cut": {**CUT, "augment": ("color", "translation", "cutout")},
     "fastcut": {**CUT, "identity": False, "flip_equivariance": True, "order": "discriminator_first"},
+    "cyclegan": {
+        "name": "cyclegan",
+        "generator": {"name": "resnet", "width": 8, "blocks": 1},
+        "discriminator": SMALL_DISCRIMINATOR,
+        "pool": 8,
+    },
 }
 
 
@@ -125,15 +131,15 @@ def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> No
     assert all(p.requires_grad for turn in engine.turns for p in trained(turn))
 
 
-@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey", "cut"])
+@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey", "cyclegan", "cut"])
 def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
     engine, batch = make(OPTIONS[options])
     step(engine, batch, 0)
     before, averaged = weights(engine), engine.ema.method.networks.state_dict()
     averaged = {k: v.clone() for k, v in averaged.items()}
-    pool = getattr(engine.method, "pool", None)
-    stored = {k: v.clone() for k, v in pool.state_dict().items()} if pool else {}
-    broken = {**batch, "source": batch["source"] * float("nan")}
+    pools = engine.method.pools
+    stored = {(name, k): v.clone() for name, pool in pools.items() for k, v in pool.state_dict().items()}
+    broken = {name: images * float("nan") for name, images in batch.items()}
     step(engine, broken, 1)
     after = weights(engine)
     for name, value in before.items():
@@ -141,8 +147,8 @@ def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
             assert torch.equal(value, after[name]), name
     for name, value in engine.ema.method.networks.state_dict().items():
         assert torch.equal(value, averaged[name]), name
-    for slot, images in stored.items():
-        assert torch.equal(pool.state_dict()[slot], images)
+    for (name, slot), images in stored.items():
+        assert torch.equal(pools[name].state_dict()[slot], images)
     assert engine.nonfinite.item() == engine.worst.item() == 1
     step(engine, batch, 2)  # and the next one goes on, as if there had been none before
     assert engine.nonfinite.item() == 1

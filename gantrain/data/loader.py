@@ -14,6 +14,7 @@ from gantrain.data.decode import decode_sample
 from gantrain.data.order import Order
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.data.transforms import Sample, View
+from gantrain.data.unpaired import DataSet
 
 _GRACE_SECONDS = 30
 
@@ -93,14 +94,28 @@ def training_loader(
     )
 
 
-def held_out_batches(shards: Shards, view: View, indices: range, batch_size: int) -> Iterator[Raw]:
+def together(first: Raw, *others: Raw) -> Raw:
+    """The same places of a batch from several streams, as one; each has fields of its own."""
+    fields = {name: x for raw in (first, *others) for name, x in raw.fields.items()}
+    return Raw(fields, first.positions, sum((raw.damaged for raw in others), first.damaged))
+
+
+def _held_out(data: DataSet, view: View, i: int) -> Sample:
+    sample: Sample = {}
+    for side in data.sides:  # apart, since two sets' files differ in size
+        own = [field for field in view.fields if field in side.fields]
+        sample |= view.held_out(decode_sample(side, i % len(side), own))
+    return sample
+
+
+def held_out_batches(data: DataSet, view: View, indices: range, batch_size: int) -> Iterator[Raw]:
     """Samples `indices` without augmentation; damaged ones are left out and named."""
     for start in range(0, len(indices), batch_size):
         samples: list[tuple[Sample, int, list[str]]] = []
         damaged: list[str] = []
         for index in indices[start : start + batch_size]:
             try:
-                samples.append((view.held_out(decode_sample(shards, index, view.fields)), index, []))
+                samples.append((_held_out(data, view, index), index, []))
             except DamagedSample as e:
                 damaged.append(str(e))
         if samples:

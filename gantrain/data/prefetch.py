@@ -1,7 +1,7 @@
 """Remote shards fetched ahead of the stream's position."""
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from gantrain.data.cache import IDLE_SECONDS, ShardCache, gib
 from gantrain.data.order import Order
@@ -13,12 +13,13 @@ _TURN_SECONDS = 1.0
 _AFTER_FAILURE_SECONDS = 10.0
 
 
-def check_cache(shards: Shards, order: Order, partitions: Collection[int]) -> None:
-    """Raises ValueError where a node's partitions of a remote set need a larger cache."""
-    need = order.two_windows([shard.bytes for shard in shards.index.shards], partitions)
-    if shards.cache and need > shards.cache.limit:
+def check_cache(streams: Iterable[tuple[Shards, Order]], partitions: Collection[int]) -> None:
+    """Raises ValueError where a node's partitions of remote sets need a larger cache."""
+    remote = [(shards, order) for shards, order in streams if shards.cache]
+    need = sum(order.two_windows([s.bytes for s in shards.index.shards], partitions) for shards, order in remote)
+    if remote and need > (limit := remote[0][0].cache_gib) * 2**30:
         needed = f"mixing samples needs {gib(need)} on each node; data.cache_gib={gib(need)} works"
-        raise ValueError(f"data.cache_gib: found {shards.cache_gib:.4g}, {needed}")
+        raise ValueError(f"data.cache_gib: found {limit:.4g}, {needed}")
 
 
 class Prefetch:

@@ -4,8 +4,9 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from gantrain.console import say
 from gantrain.data.batch import channels
@@ -16,14 +17,27 @@ from gantrain.data.remote import check_url, index_folder, is_url
 from gantrain.data.shards import Field, Shards
 
 SYNTHETIC = "synthetic"
-_DRAWN = {"train": 400, "validation": 64}  # samples, fewer where they are large
+# Samples, fewer where they are large.
+_DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_target": 48}
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
 _DRAWING = 5  # raised when the drawing changes, so that no old pictures are used
 
 
+class Apart(NamedTuple):
+    """An unpaired recipe's two sets: the field of each, and where the targets are."""
+
+    source: str
+    target: str
+    train: str | None
+    validation: str | None
+
+
 @dataclass(frozen=True)
 class Wanted:
-    """What a recipe asks of its data."""
+    """What a recipe asks of its data.
+
+    source, target: the samples' fields; of one of two unpaired sets, the other's is "".
+    """
 
     recipe: str
     source: str
@@ -32,12 +46,43 @@ class Wanted:
     size: tuple[int, int]
     resize: tuple[int, int] | None
     cache_gib: float = math.inf
+    apart: Apart | None = None
+
+
+def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
+    """The set of pairs, or the set of sources and that of targets; opened, and checked against the recipe.
+
+    key: `train` or `validation`. Raises ValueError, one line for each problem. Call it on one process.
+    """
+    asked = [(key, value, wanted)]
+    if apart := wanted.apart:
+        values = _two(key, value, getattr(apart, key))
+        fields = [(apart.source, ""), ("", apart.target)]
+        asked = [
+            (name, one, replace(wanted, source=source, target=target))
+            for name, one, (source, target) in zip((key, f"{key}_target"), values, fields, strict=True)
+        ]
+    opened = [open_set(*one) for one in asked]
+    for shards, (name, _, of_set) in zip(opened, asked, strict=True):
+        check(name, shards, of_set)
+    return opened
+
+
+def _two(key: str, value: str | None, target: str | None) -> tuple[str | None, str | None]:
+    """The sources and the targets; one folder may hold both in CycleGAN's layout, trainA and trainB."""
+    if value == SYNTHETIC:
+        return value, value
+    split = "train" if key == "train" else "test"
+    inside = [Path(os.path.expanduser(value or ""), f"{split}{letter}") for letter in "AB"]
+    if target is None and value and all(folder.is_dir() for folder in inside):
+        return str(inside[0]), str(inside[1])
+    return value, target
 
 
 def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
     """Open (first make, where needed) the data set that `data.train` or `data.validation` names.
 
-    key: `train` or `validation`. Raises ValueError in one line. Call it on one process.
+    key: of `data`, such as `train`. Raises ValueError in one line. Call it on one process.
     """
     try:
         return _open(key, value, wanted)
@@ -49,9 +94,11 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
 
 
 def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
-    instead = "data=synthetic tries the recipe" if key == "train" else "data.validation=null trains without"
+    instead = "data=synthetic tries the recipe" if key.startswith("train") else "data.validation=null trains without"
     if value is None:
-        raise ValueError(f"not set; give a folder of shards or images; {instead}")
+        split = "train" if key.startswith("train") else "test"
+        both = f", or data.{key.partition('_')[0]} a folder that holds {split}A and {split}B" if "_" in key else ""
+        raise ValueError(f"not set; give a folder of shards or images{both}; {instead}")
     if value == SYNTHETIC:
         return Shards.open(_draw(key, wanted))
     place, pattern = os.path.split(value) if value.endswith(".tar") else (value, "")
@@ -68,7 +115,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         return shards
     if not folder.is_dir():
         advice = HOW_TO.get(wanted.recipe.split("_")[0], "check the path (relative to where you start)")
-        advice = advice.format(out=folder, split="train" if key == "train" else "val")
+        advice = advice.format(out=folder, split="train" if key.startswith("train") else "val")
         raise ValueError(f"no folder {folder}; {advice}; {instead}")
     if any(folder.glob("*.tar")):
         raise ValueError(f"{folder} holds tars but no index.json; copy the whole data set again")
@@ -80,9 +127,13 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
 
 
 def _pack(folder: Path, wanted: Wanted) -> Path:
-    classes = max(wanted.labels.values(), default=None)
+    labels = {name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)}
+    classes = max(labels.values(), default=None)
+    # Files alone don't tell single images from pairs, but the field that the recipe asks for does.
+    halves = {wanted.source, wanted.target} & {"left", "right"} or "" not in (wanted.source, wanted.target)
+    layout = None if halves or any(inside.is_dir() for inside in folder.iterdir()) else "images"
     try:
-        return pack_once(folder, cache() / "packed", labels=sorted(wanted.labels), classes=classes)
+        return pack_once(folder, cache() / "packed", layout=layout, labels=sorted(labels), classes=classes)
     except ValueError as e:
         options = f"; its options are those of `gantrain prepare {folder} --out OUT`, whose OUT you give here"
         raise ValueError(f"{e}{options if '--' in str(e) else ''}") from None
@@ -98,7 +149,9 @@ def _expand(pattern: str) -> list[str]:
 
 def _draw(key: str, wanted: Wanted) -> Path:
     height, width = wanted.resize or wanted.size
-    fields = {name: wanted.labels.get(name) for name in (wanted.source, wanted.target)}
+    # The source of unpaired data looks like that of pairs: a map, not the photograph.
+    names = (wanted.source, wanted.target or "photograph") if wanted.source else (wanted.target,)
+    fields = {name: wanted.labels.get(name) for name in names}
     text = "-".join(f"{name}{classes or ''}" for name, classes in fields.items())
     folder = cache() / f"{SYNTHETIC}-{_DRAWING}" / f"{key}-{text}-{height}x{width}"
     samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
@@ -115,6 +168,8 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
     """Raises ValueError, one line for each thing that the data and the recipe don't agree on."""
     problems: list[str] = []
     for role, name in (("source", wanted.source), ("target", wanted.target)):
+        if not name:
+            continue
         if name not in shards.fields:
             allowed = f"{', '.join(shards.fields)} (the fields of data.{key})"
             problems.append(f"data.{role}: found {name!r}, allowed: {allowed}")
@@ -132,7 +187,7 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
             problems.append(f"data.target: {name} holds class ids, a generator produces images; swap source and target")
         # Held-out samples that are too small to crop are resized.
         too_small = any(found < asked for found, asked in zip(field.min_size, wanted.size, strict=True))
-        if key == "train" and wanted.resize is None and too_small:
+        if key.startswith("train") and wanted.resize is None and too_small:
             smallest = f"the smallest sample of data.{key} has {list(field.min_size)}"
             advice = "set data.resize, or a smaller data.size"
             problems.append(f"data.size: found {list(wanted.size)}, {smallest}; {advice}")

@@ -53,6 +53,16 @@ class Shards:
     def __len__(self) -> int:
         return self.index.samples
 
+    @property
+    def sides(self) -> tuple["Shards", ...]:
+        """The sets that it consists of; of unpaired data there are two."""
+        return (self,)
+
+    def showing(self, field: str, name: str) -> Self:
+        """The same samples with that field alone, under another name."""
+        index = self.index.model_copy(update={"fields": {name: self.fields[field]}})
+        return type(self)(self.folder, index, self._arrays, self.cache_gib)
+
     def key(self, i: int) -> str:
         """The key of sample `i`: its name in the tar."""
         return bytes(self._arrays["keys"][i]).decode(errors="backslashreplace")

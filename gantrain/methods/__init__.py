@@ -1,7 +1,8 @@
 """One file, one paper. A new method is one file here and one line in the table."""
 
 from gantrain.methods.cut import CUT
+from gantrain.methods.cyclegan import CycleGAN
 from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.methods.survey import Survey
 
-METHODS = {"pix2pix": Pix2Pix, "survey": Survey, "cut": CUT}
+METHODS = {"pix2pix": Pix2Pix, "survey": Survey, "cyclegan": CycleGAN, "cut": CUT}

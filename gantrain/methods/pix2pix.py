@@ -49,6 +49,8 @@ class Pix2Pix(Method):
     costs one more forward of the generator.
     """
 
+    paired = True
+
     def __init__(
         self,
         source_channels: int,

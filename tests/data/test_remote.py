@@ -352,10 +352,12 @@ def test_a_cache_too_small_for_the_window_is_refused(server: Server) -> None:
 
     shards = opened(server.url, 1e-6)
     with pytest.raises(ValueError, match=r"data\.cache_gib: found 1e-06.*data\.cache_gib=") as caught:
-        check_cache(shards, order(shards), [0])
+        check_cache([(shards, order(shards))], [0])
     works = float(str(caught.value).partition("cache_gib=")[2].partition(" ")[0])
     shards = opened(server.url, works)
-    check_cache(shards, order(shards), [0])
+    check_cache([(shards, order(shards))], [0])
+    with pytest.raises(ValueError, match=r"data\.cache_gib"):  # what several streams need adds up
+        check_cache([(shards, order(shards))] * 20, [0])
 
 
 _FETCH = """
@@ -499,6 +501,18 @@ def test_training_from_a_url_gives_the_same_bits(server: Server, folder: Path, w
     assert_identical(local, away)
     assert set(shard_requests(server).values()) == {1}
     run_here(*RUN, f"data.train={folder}", "data.validation=null", "run=away", "length=72")
+
+
+@pytest.mark.slow
+def test_two_sets_from_a_url_give_the_same_bits(server: Server, folder: Path) -> None:
+    networks = "generator: {width: 4, blocks: 1}, discriminator: {width: 4, layers: 1}"
+    words = [word for word in RUN if not word.startswith("method.")]
+    words += [f"method={{name: cyclegan, identity: 0, {networks}}}", "data.unpaired=true", "data.partitions=2"]
+    words += ["data.validation=null", "evaluate.metrics=[swd]", "evaluate.best_by=swd"]
+    for name, place in (("local", folder), ("away", server.url)):
+        run_here(*words, f"data.train={place}", f"data.train_target={place}", f"run={name}", "data.workers=1")
+    assert_identical(tensors("local", 64), tensors("away", 64))
+    assert set(shard_requests(server).values()) == {1}
 
 
 @pytest.mark.slow

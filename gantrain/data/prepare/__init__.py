@@ -21,7 +21,12 @@ LAYOUTS: dict[str, Layout] = {"pairs": pairs, "folders": folders, "images": imag
 HOW_TO: dict[str, str] = {
     "cityscapes": "get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (registration and licence: "
     "https://www.cityscapes-dataset.com/), unpack both into one folder and run "
-    "`gantrain prepare FOLDER --out {out} --as cityscapes --split {split}`"
+    "`gantrain prepare FOLDER --out {out} --as cityscapes --split {split}`",
+    **{
+        name: f"get http://efrosgans.eecs.berkeley.edu/cyclegan/datasets/{name}.zip, unzip it and give the folder "
+        f"that holds trainA and trainB: data.train={name} data.validation={name}"
+        for name in ("horse2zebra", "monet2photo")
+    },
 }
 
 _CACHE_VERSION = 2  # counted up when the same folder would be packed otherwise than before
@@ -105,7 +110,12 @@ def prepare(
 
 
 def pack_once(
-    folder: str | Path, cache: str | Path, *, labels: Collection[str] = (), classes: int | None = None
+    folder: str | Path,
+    cache: str | Path,
+    *,
+    layout: str | None = None,
+    labels: Collection[str] = (),
+    classes: int | None = None,
 ) -> Path:
     """The data set packed from `folder`, made below `cache` unless it is there already.
 
@@ -113,13 +123,13 @@ def pack_once(
     Processes may race: one packs, the others wait for it. Raises what `prepare` raises.
     """
     folder, cache = Path(folder).resolve(), Path(cache).absolute()
-    told = [f"{folder}\n{(_CACHE_VERSION, sorted(labels), classes)}"]
+    told = [f"{folder}\n{(_CACHE_VERSION, layout, sorted(labels), classes)}"]
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         status = file.stat()
         told.append(f"{file.relative_to(folder)}\n{status.st_size} {status.st_mtime_ns}")
     digest = hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()
     target = cache / f"{folder.name}-{digest[:16]}"
-    once(target, lambda: prepare(folder, target, labels=labels, classes=classes))
+    once(target, lambda: prepare(folder, target, layout=layout, labels=labels, classes=classes))
     return target
 
 

@@ -1,0 +1,32 @@
+"""Data without pairs: a set of sources and another one of targets."""
+
+from collections.abc import Sequence
+
+from gantrain.chance import Purpose, random_numbers
+from gantrain.data.shards import Shards
+
+
+class Unpaired:
+    """Two sets as one of pairs, whose fields are called `source` and `target`.
+
+    sets: the sources, the targets. names: their own fields. As long as the longer set; of held-out samples, number i
+    is number i of each, modulo its length. In training the sets are two streams.
+    """
+
+    def __init__(self, sets: Sequence[Shards], names: Sequence[str]) -> None:
+        parts = zip(sets, names, ("source", "target"), strict=True)
+        self.sides = tuple(shards.showing(field, role) for shards, field, role in parts)
+        self.fields = {name: field for side in self.sides for name, field in side.fields.items()}
+        self.fingerprint = " ".join(side.fingerprint for side in self.sides)
+        self.place = " and ".join(side.place for side in self.sides)
+
+    def __len__(self) -> int:
+        return max(map(len, self.sides))
+
+
+DataSet = Shards | Unpaired
+
+
+def targets_seed(seed: int) -> int:
+    """Of the targets' stream, whose order and augmentation have nothing to do with the sources'."""
+    return int(random_numbers(seed, 0, Purpose.TARGETS).integers(2**63))
