@@ -224,7 +224,7 @@ FILES = {
     "no method": ("data: {train: synthetic}", ("method: missing; give it a value",)),
     "method without a name": (
         "method: {l1: 3}",
-        ("method: found {'l1': 3}", "pix2pix, survey, as a name or as {name: ...}"),
+        ("method: found {'l1': 3}", "pix2pix, survey, ", ", as a name or as {name: ...}"),
     ),
     "extends itself": ("extends: mine", ("mine.yaml: extends itself", "remove `extends`")),
     "extends in a circle": ("extends: ./other.yaml", ("mine.yaml: extends itself",)),

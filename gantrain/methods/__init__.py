@@ -1,6 +1,8 @@
 """One file, one paper. A new method is one file here and one line in the table."""
 
 from gantrain.methods.pix2pix import Pix2Pix
+from gantrain.methods.pix2pixhd import Pix2PixHD
+from gantrain.methods.spade import SPADE
 from gantrain.methods.survey import Survey
 
-METHODS = {"pix2pix": Pix2Pix, "survey": Survey}
+METHODS = {"pix2pix": Pix2Pix, "survey": Survey, "pix2pixhd": Pix2PixHD, "spade": SPADE}
