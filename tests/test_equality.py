@@ -54,6 +54,14 @@ VARIANTS = {
         "method.feature_matching=10",
         "method.adversarial=lsgan",
     ),
+    "spade": (
+        "method={name: spade, style: vae, perceptual: 0, generator: {name: spade, width: 2, hidden: 4}, "
+        "discriminator: {name: multiscale_patchgan, width: 4, layers: 1, spectral_norm: true}}",
+    ),
+    "pix2pixhd": (
+        "method={name: pix2pixhd, perceptual: 0, discriminator: {name: multiscale_patchgan, width: 4, layers: 1}, "
+        "generator: {name: coarse_to_fine, width: 4, halvings: 2, blocks: 1, enhancer: true}}",
+    ),
     "bf16": ("precision=bf16", "data.jitter=0.2", "data.workers=1"),
 }
 SURVEY = (*BITS[:2], *BITS[5:], "method={name: survey, l1: 10}", "data.size=[64,64]")
@@ -99,6 +107,19 @@ def test_ranks_give_the_same_weights_with_norm(norm: str) -> None:
     run_here(*EXACT, *options, "run=one")
     launch(2, *EXACT, *options, "run=two")
     assert_close(tensors("one", 72), tensors("two", 72), 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "options"), [("pix2pixhd", ()), ("spade", ("method.style=none", "method.generator.norm=instance"))]
+)
+def test_ranks_and_micro_batches_give_the_same_weights_with_method(method: str, options: tuple[str, ...]) -> None:
+    arguments = (*EXACT, *VARIANTS[method], *options)
+    run_here(*arguments, "run=one")
+    run_here(*arguments, "run=pieces", "micro_batch_size=3")
+    launch(2, *arguments, "run=two", "micro_batch_size=2")
+    for name in ("pieces", "two"):
+        assert_close(tensors(name, 72), tensors("one", 72), 1e-9)
 
 
 @pytest.mark.slow

@@ -19,6 +19,12 @@ B = 4  # batch
 SMALL_GENERATOR = {"name": "unet", "width": 8, "levels": 3, "norm": "instance", "dropout": 0.0}
 SMALL_DISCRIMINATOR = {"name": "patchgan", "width": 8, "layers": 1, "norm": "instance"}
 METHOD = {"name": "pix2pix", "generator": SMALL_GENERATOR, "discriminator": SMALL_DISCRIMINATOR}
+SPADE: dict[str, Any] = {
+    "name": "spade",
+    "generator": {"name": "spade", "width": 2, "hidden": 4},
+    "discriminator": {"name": "multiscale_patchgan", "width": 4, "layers": 1, "spectral_norm": True},
+    "perceptual": 0,
+}
 OPTIONS: dict[str, dict[str, Any]] = {
     "pix2pix": METHOD,
     "everything": {
@@ -31,6 +37,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "wgan": {**METHOD, "adversarial": "wgan", "penalty": "gradient_penalty"},
     "survey": {"name": "survey"},
+    "pix2pixhd": {
+        "name": "pix2pixhd",
+        "generator": {"name": "coarse_to_fine", "width": 4, "halvings": 2, "blocks": 1, "enhancer": True},
+        "discriminator": {"name": "multiscale_patchgan", "width": 4, "layers": 1},
+        "perceptual": 0,
+    },
+    "spade": {**SPADE, "generator": {**SPADE["generator"], "norm": "instance"}},
+    "styles": {**SPADE, "style": "vae"},
 }
 
 
@@ -115,7 +129,7 @@ def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> No
     assert all(p.requires_grad for turn in engine.turns for p in trained(turn))
 
 
-@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey"])
+@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey", "styles"])
 def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
     engine, batch = make(OPTIONS[options])
     step(engine, batch, 0)
