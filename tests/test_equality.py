@@ -111,15 +111,21 @@ def test_ranks_give_the_same_weights_with_norm(norm: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("method", "options"), [("pix2pixhd", ()), ("spade", ("method.style=none", "method.generator.norm=instance"))]
+    ("method", "options", "splits"),
+    [
+        ("pix2pixhd", (), [(1, 3), (2, 2)]),
+        ("spade", ("method.style=none", "method.generator.norm=instance"), [(1, 3), (2, 2)]),
+        ("spade", ("method.style=none",), [(2, 6)]),  # sync_batch: ranks, but no micro-batches
+    ],
 )
-def test_ranks_and_micro_batches_give_the_same_weights_with_method(method: str, options: tuple[str, ...]) -> None:
+def test_ranks_and_micro_batches_give_the_same_weights_with_method(
+    method: str, options: tuple[str, ...], splits: list[tuple[int, int]]
+) -> None:
     arguments = (*EXACT, *VARIANTS[method], *options)
     run_here(*arguments, "run=one")
-    run_here(*arguments, "run=pieces", "micro_batch_size=3")
-    launch(2, *arguments, "run=two", "micro_batch_size=2")
-    for name in ("pieces", "two"):
-        assert_close(tensors(name, 72), tensors("one", 72), 1e-9)
+    for ranks, micro in splits:
+        launch(ranks, *arguments, f"run=r{ranks}", f"micro_batch_size={micro}")
+        assert_close(tensors(f"r{ranks}", 72), tensors("one", 72), 1e-9)
 
 
 @pytest.mark.slow

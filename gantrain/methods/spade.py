@@ -1,4 +1,4 @@
-"""SPADE, also called GauGAN (Park et al. 2019, arXiv 1903.07291)."""
+"""SPADE, also called GauGAN (Park et al. 2019, arXiv 1903.07291), without the edges of instances."""
 
 from typing import Annotated, Literal
 

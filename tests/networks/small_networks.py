@@ -13,7 +13,7 @@ SMALL = {
     "resnet": {"width": 4, "blocks": 2},
     "encoder_decoder": {"widths": (4, 8, 8)},
     "coarse_to_fine": {"width": 4, "halvings": 2, "blocks": 1, "enhancer": True, "fine_blocks": 1},
-    "spade": {"width": 4, "hidden": 4},
+    "spade": {"width": 2, "hidden": 4},
     "patchgan": {"width": 4, "layers": 2},
     "pixel": {"width": 4},
     "multiscale_patchgan": {"width": 4, "layers": 2, "scales": 3},

@@ -18,6 +18,9 @@ from gantrain.component import build, facts_of
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS, STYLED_GENERATOR
 from gantrain.networks.blocks import Init, Norm, Upsample
 
+# SPADE's many layers take long.
+SPADE_SLOW = [pytest.param(n, marks=pytest.mark.slow) if n == "spade" else n for n in NETWORKS]
+
 
 def test_table():
     assert {"unet", "resnet", "encoder_decoder", "patchgan", "pixel"} <= set(NETWORKS)
@@ -95,7 +98,7 @@ def test_channels_last(name):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SPADE_SLOW)
 def test_in_place_compile_equals_eager(name):
     torch._dynamo.reset()
     eager = deterministic(name).double()
@@ -126,11 +129,11 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", SPADE_SLOW)
 def test_options(name):
     sizes = set()
-    for options in CHOICES:
-        options = {k: v for k, v in options.items() if takes(name, k)}
+    for options in dict.fromkeys(tuple((k, v) for k, v in c.items() if takes(name, k)) for c in CHOICES):
+        options = dict(options)
         network = small(name, **options)
         outputs = flat(network(images(33, 40)))
         assert all(t.isfinite().all() for t in outputs), options
