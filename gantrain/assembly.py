@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,8 @@ class Assembly:
         self.facts = {f"{role}_channels": channels(field) for role, field in self.fields.items()}
         method = make_method(recipe, self.facts)
         check_method(recipe, method)
+        if not recipe.dry_run:
+            world.on_nodes(lambda: load_helpers(method))  # one process of a node fetches weights
         self.precision: str = recipe.precision
         if self.precision == "auto":
             self.precision = "bf16" if has_bf16(world.device) else "fp32"
@@ -105,7 +108,9 @@ class Assembly:
 
     def method(self) -> Method:
         """A new method; the same weights every time and on every rank."""
-        return make_method(self.recipe, self.facts).to(self.world.device, self.dtype)
+        method = make_method(self.recipe, self.facts)
+        load_helpers(method)
+        return method.to(self.world.device, self.dtype)
 
     def engine(self, distributed: bool = True) -> Engine:
         method = self.method()
@@ -221,6 +226,12 @@ def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
     torch.manual_seed(recipe.seed)
     method: Method = build(METHODS, recipe.method, **facts)
     return method
+
+
+def load_helpers(method: Method) -> None:
+    """Raises ValueError where their weights can't be had."""
+    for helper in cast(Any, method.auxiliary.values()):
+        helper.load()
 
 
 def check_method(recipe: Recipe, method: Method) -> None:

@@ -69,7 +69,7 @@ class Method(abc.ABC, nn.Module):
     """Networks and losses of one paper.
 
     networks: trained, by their names in checkpoints.
-    auxiliary: frozen helpers.
+    auxiliary: frozen helpers, which `load()` their weights before training; inference has none.
     phases: in the order of the update; their networks are disjoint.
     pools: gantrain.pool's histories of images, saved with the run.
     inference: the networks that `translate` needs (the ones averaged by EMA).

@@ -56,6 +56,14 @@ VARIANTS = {
         "method.feature_matching=10",
         "method.adversarial=lsgan",
     ),
+    "spade": (
+        "method={name: spade, style: vae, perceptual: 0, generator: {name: spade, width: 2, hidden: 4}, "
+        "discriminator: {name: multiscale_patchgan, width: 4, layers: 1, spectral_norm: true}}",
+    ),
+    "pix2pixhd": (
+        "method={name: pix2pixhd, perceptual: 0, discriminator: {name: multiscale_patchgan, width: 4, layers: 1}, "
+        "generator: {name: coarse_to_fine, width: 4, halvings: 2, blocks: 1, enhancer: true}}",
+    ),
     "bf16": ("precision=bf16", "data.jitter=0.2", "data.workers=1"),
 }
 # Unpaired methods translate photographs to photographs.
@@ -136,6 +144,25 @@ def test_ranks_give_the_same_weights_with_norm(norm: str) -> None:
     run_here(*EXACT, *options, "run=one")
     launch(2, *EXACT, *options, "run=two")
     assert_close(tensors("one", 72), tensors("two", 72), 1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "options", "splits"),
+    [
+        ("pix2pixhd", (), [(1, 3), (2, 2)]),
+        ("spade", ("method.style=none", "method.generator.norm=instance"), [(1, 3), (2, 2)]),
+        ("spade", ("method.style=none",), [(2, 6)]),  # sync_batch: ranks, but no micro-batches
+    ],
+)
+def test_ranks_and_micro_batches_give_the_same_weights_with_method(
+    method: str, options: tuple[str, ...], splits: list[tuple[int, int]]
+) -> None:
+    arguments = (*EXACT, *VARIANTS[method], *options)
+    run_here(*arguments, "run=one")
+    for ranks, micro in splits:
+        launch(ranks, *arguments, f"run=r{ranks}", f"micro_batch_size={micro}")
+        assert_close(tensors(f"r{ranks}", 72), tensors("one", 72), 1e-9)
 
 
 @pytest.mark.slow

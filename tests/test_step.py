@@ -26,6 +26,12 @@ CUT = {
     "layers": ("image", "down0", "down1", "block0"),
     "patches": 16,
 }
+SPADE: dict[str, Any] = {
+    "name": "spade",
+    "generator": {"name": "spade", "width": 2, "hidden": 4},
+    "discriminator": {"name": "multiscale_patchgan", "width": 4, "layers": 1, "spectral_norm": True},
+    "perceptual": 0,
+}
 OPTIONS: dict[str, dict[str, Any]] = {
     "pix2pix": METHOD,
     "everything": {
@@ -47,6 +53,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "discriminator": SMALL_DISCRIMINATOR,
         "pool": 8,
     },
+    "pix2pixhd": {
+        "name": "pix2pixhd",
+        "generator": {"name": "coarse_to_fine", "width": 4, "halvings": 2, "blocks": 1, "enhancer": True},
+        "discriminator": {"name": "multiscale_patchgan", "width": 4, "layers": 1},
+        "perceptual": 0,
+    },
+    "spade": {**SPADE, "generator": {**SPADE["generator"], "norm": "instance"}},
+    "styles": {**SPADE, "style": "vae"},
 }
 
 
@@ -131,7 +145,7 @@ def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> No
     assert all(p.requires_grad for turn in engine.turns for p in trained(turn))
 
 
-@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey", "cyclegan", "cut"])
+@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey", "cyclegan", "cut", "styles"])
 def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
     engine, batch = make(OPTIONS[options])
     step(engine, batch, 0)

@@ -67,7 +67,15 @@ def test_networks_and_losses_stand_alone(folder: str) -> None:
         for name in imports(file):
             ours = name.startswith(f"gantrain.{folder}") or name == "gantrain.component"
             root = name.split(".")[0]
-            others = root in {"torch", "timm", "numpy", "pydantic", *sys.stdlib_module_names}
+            others = root in {
+                "torch",
+                "torchvision",
+                "timm",
+                "numpy",
+                "pydantic",
+                "safetensors",
+                *sys.stdlib_module_names,
+            }
             assert ours or others, f"{file} imports {name}"
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from gantrain.losses.adversarial import AdversarialLoss, Hinge, LeastSquares, Vanilla, Wasserstein
 from gantrain.losses.penalties import R1, GradientPenalty
+from gantrain.losses.perceptual import VGG19
 
 ADVERSARIAL: dict[str, type[AdversarialLoss]] = {
     "vanilla": Vanilla,
@@ -14,3 +15,5 @@ ADVERSARIAL: dict[str, type[AdversarialLoss]] = {
 }
 
 PENALTIES: dict[str, type[Any]] = {"r1": R1, "gradient_penalty": GradientPenalty}
+
+PERCEPTUAL: dict[str, type[Any]] = {"vgg19": VGG19}

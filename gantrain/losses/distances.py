@@ -28,3 +28,9 @@ def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
         for rs, fs in zip(real, fake, strict=True)
     ]
     return torch.stack(scales).mean()
+
+
+def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Divergence of normal distributions (N, C) from the standard one, a mean over the samples (Kingma and Welling)."""
+    mean, log_variance = precise(mean), precise(log_variance)
+    return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2

@@ -3,6 +3,15 @@
 from gantrain.methods.cut import CUT
 from gantrain.methods.cyclegan import CycleGAN
 from gantrain.methods.pix2pix import Pix2Pix
+from gantrain.methods.pix2pixhd import Pix2PixHD
+from gantrain.methods.spade import SPADE
 from gantrain.methods.survey import Survey
 
-METHODS = {"pix2pix": Pix2Pix, "survey": Survey, "cyclegan": CycleGAN, "cut": CUT}
+METHODS = {
+    "pix2pix": Pix2Pix,
+    "survey": Survey,
+    "cyclegan": CycleGAN,
+    "cut": CUT,
+    "pix2pixhd": Pix2PixHD,
+    "spade": SPADE,
+}

@@ -62,8 +62,8 @@ class Layers:
         bias = self.bias if bias is None else bias
         return cls(before, after, kernel, 2, padding=1, output_padding=kernel % 2, bias=bias)
 
-    def norms(self, channels: int) -> list[nn.Module]:
-        """A list of no or one module.
+    def norms(self, channels: int, affine: bool = True) -> list[nn.Module]:
+        """A list of no or one module; without weights of its own where not `affine`.
 
         `instance` has neither weights nor running statistics; `group` has 32 groups, or the
         largest common divisor where 32 does not divide the channels.
@@ -74,8 +74,8 @@ class Layers:
             # The same as nn.InstanceNorm2d, which is 2.4 times slower on a CPU.
             return [nn.GroupNorm(channels, channels, affine=False)]
         if self.norm == "group":
-            return [nn.GroupNorm(math.gcd(GROUPS, channels), channels)]
-        return [(SyncBatchNorm2d if self.norm == "sync_batch" else nn.BatchNorm2d)(channels)]
+            return [nn.GroupNorm(math.gcd(GROUPS, channels), channels, affine=affine)]
+        return [(SyncBatchNorm2d if self.norm == "sync_batch" else nn.BatchNorm2d)(channels, affine=affine)]
 
     def leaky(self, conv: nn.Conv2d, normalised: bool = True) -> nn.Sequential:
         """The convolution, its norm and a leaky ReLU."""

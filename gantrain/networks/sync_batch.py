@@ -48,7 +48,8 @@ def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
             assert running is not None
             running.lerp_(value.to(running.dtype), norm.momentum)
     y: Tensor = centred * torch.rsqrt(var + norm.eps)[:, None, None]
-    y = y * norm.weight[:, None, None] + norm.bias[:, None, None]
+    if norm.affine:
+        y = y * norm.weight[:, None, None] + norm.bias[:, None, None]
     return y.to(x.dtype)
 
 

@@ -1,5 +1,7 @@
 """Small versions of every network, so that a property is tested over the whole table."""
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +12,8 @@ SMALL = {
     "unet": {"width": 4, "levels": 4},
     "resnet": {"width": 4, "blocks": 2},
     "encoder_decoder": {"widths": (4, 8, 8)},
+    "coarse_to_fine": {"width": 4, "halvings": 2, "blocks": 1, "enhancer": True, "fine_blocks": 1},
+    "spade": {"width": 2, "hidden": 4},
     "patchgan": {"width": 4, "layers": 2},
     "pixel": {"width": 4},
     "multiscale_patchgan": {"width": 4, "layers": 2, "scales": 3},
@@ -21,6 +25,10 @@ assert GENERATORS, "no generator to test"
 assert DISCRIMINATORS, "no discriminator to test"
 
 
+def takes(name: str, option: str) -> bool:
+    return option in inspect.signature(NETWORKS[name]).parameters
+
+
 def small(name: str, **options) -> nn.Module:
     """The network from 3 to 2 channels (a discriminator of 3), with fixed weights."""
     torch.manual_seed(0)
@@ -30,7 +38,7 @@ def small(name: str, **options) -> nn.Module:
 
 def deterministic(name: str, **options) -> nn.Module:
     """The same without dropout."""
-    if name in GENERATORS:
+    if takes(name, "dropout"):
         options = {"dropout": 0.0} | options
     return small(name, **options)
 

@@ -6,14 +6,17 @@ from small_networks import DISCRIMINATORS, GENERATORS, images, small
 from torch.utils.flop_counter import FlopCounterMode
 
 from gantrain.networks import (
+    CoarseToFine,
     EncoderDecoder,
     MultiscalePatchGAN,
     PatchGAN,
     PixelDiscriminator,
     ResNet,
+    SPADEGenerator,
     UNet,
     WholeImageDiscriminator,
 )
+from gantrain.networks.spade import StyleEncoder
 
 META = torch.device("meta")
 
@@ -39,6 +42,13 @@ PARAMETERS = [
     (5_603_202, lambda: MultiscalePatchGAN(39)),
     (8_404_803, lambda: MultiscalePatchGAN(39, scales=3)),
     (5_601_410, lambda: MultiscalePatchGAN(39, spectral_norm=True)),  # SPADE's
+    (182_546_755, lambda: CoarseToFine(36, 3)),
+    (182_857_059, lambda: CoarseToFine(36, 3, enhancer=True)),
+    (93_048_003, lambda: SPADEGenerator(36, 3, doublings="more")),
+    (97_480_899, lambda: SPADEGenerator(184, 3)),
+    (96_492_483, lambda: SPADEGenerator(151, 3)),
+    (111_942_595, lambda: SPADEGenerator(151, 3, 256)),
+    (10_463_424, lambda: StyleEncoder(3)),
 ]
 
 
@@ -176,3 +186,60 @@ def test_dropout_is_in_the_innermost_levels():
     assert places(levels=7) == [True] * 2 + [False] * 5
     assert not any(places(levels=4))
     assert not any(places(dropout=0.0))
+
+
+@pytest.mark.parametrize(("doublings", "multiple"), [("normal", 32), ("more", 64), ("most", 128)])
+def test_spade_doubles_up_to_the_size(doublings, multiple):
+    network = on_meta(SPADEGenerator, in_channels=5, out_channels=3, doublings=doublings)
+    assert network.multiple == multiple
+    labels = torch.empty(1, 5, 2 * multiple, 3 * multiple, device=META)
+    assert network._translate(labels).shape == (1, 3, 2 * multiple, 3 * multiple)
+
+
+def test_spade_takes_styles_at_any_size():
+    torch.manual_seed(0)
+    network = SPADEGenerator(3, 2, 6, width=2, hidden=4, head=(2, 3), norm="instance")
+    labels, style = images(64, 96), torch.randn(2, 6)
+    out = network(labels, style)
+    assert not torch.allclose(out, network(labels, style.flip(0)))
+    assert torch.equal(network(labels), network(labels, torch.zeros(2, 6)))
+    assert network(images(50, 200), style).shape == (2, 2, 50, 200)
+
+
+def test_spade_modulates_by_the_nearest_labels():
+    """The norm's map, times one and a map of the labels, plus another, as in the paper's equation 1."""
+    torch.manual_seed(0)
+    block = SPADEGenerator(3, 2, width=2, hidden=4, norm="instance").blocks[3].double()
+    labels = torch.nn.functional.one_hot(torch.randint(3, (2, 8, 8)), 3).permute(0, 3, 1, 2).double()
+    x = torch.randn(2, 32, 4, 4, dtype=torch.float64)
+    norm = block.norms[0]
+    seen = torch.relu(norm.shared[0](labels[..., ::2, ::2]))
+    mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True, correction=0)
+    expected = (x - mean) / (std**2 + 1e-5).sqrt() * (1 + norm.scale(seen)) + norm.shift(seen)
+    torch.testing.assert_close(norm(x, labels[..., ::2, ::2]), expected)
+    y = torch.nn.functional.leaky_relu(expected, 0.2)
+    y = block.convs[1](torch.nn.functional.leaky_relu(block.norms[1](block.convs[0](y), labels[..., ::2, ::2]), 0.2))
+    norm, conv = block.shortcut
+    torch.testing.assert_close(block(x, labels), conv(norm(x, labels[..., ::2, ::2])) + y)
+
+
+def test_style_encoder_sees_256_pixels():
+    torch.manual_seed(0)
+    encoder = StyleEncoder(3, 5, width=2)
+    mean, log_variance = encoder(images(33, 70))
+    assert mean.shape == log_variance.shape == (2, 5)
+    resized = torch.nn.functional.interpolate(images(33, 70), (256, 256), mode="bilinear")
+    assert torch.equal(encoder(resized)[0], mean)
+
+
+def test_the_enhancer_adds_to_the_global_generator():
+    """Its coarse layers see the average of 3x3 pixels, and their features are added to the fine ones."""
+    torch.manual_seed(0)
+    options = {"width": 4, "halvings": 1, "blocks": 1}
+    network = CoarseToFine(3, 2, enhancer=True, fine_blocks=1, **options).double()
+    x = images(16, 24, dtype=torch.float64)
+    half = torch.nn.functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+    fine = network.before(x) + network.coarse(half)
+    torch.testing.assert_close(network(x), torch.tanh(network.last(network.after(fine))))
+    assert network.multiple == 4
+    assert CoarseToFine(3, 2, **options).multiple == 2

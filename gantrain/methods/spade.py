@@ -1,0 +1,109 @@
+"""SPADE, also called GauGAN (Park et al. 2019, arXiv 1903.07291), without the edges of instances."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from gantrain.component import Component, OneOf, build
+from gantrain.losses import ADVERSARIAL, PERCEPTUAL, distances
+from gantrain.losses.adversarial import discriminator_loss, generator_loss, precise
+from gantrain.method import Batch, Context, Method, Phase, Terms
+from gantrain.methods.pix2pix import Weight, judge_both, pair, share_above
+from gantrain.networks import DISCRIMINATOR, NETWORKS, STYLED_GENERATOR
+from gantrain.networks.spade import StyleEncoder
+
+_STYLE_CHANNELS = 256
+_DISCRIMINATOR = {"name": "multiscale_patchgan", "spectral_norm": True, "init": "xavier", "zero_bias": True}
+
+
+class SPADE(Method):
+    """From label maps to images, their layout kept by norms that the label map modulates.
+
+    Minimises gan * adversarial + feature_matching * distance of the discriminators' features + perceptual * distance of
+    VGG-19's, each discriminator counting alike, + kld * divergence of the styles, a mean over the samples (the peers'
+    is their sum). The discriminators minimise the mean of their losses. With `perceptual` 0 no weights of VGG-19 are
+    needed. The distance of features is pix2pixHD's; with four layers a scale, as here, it is the paper's sum.
+
+    style: with `vae`, an encoder learns styles, which a label map alone does not tell. translate uses the mean style,
+    or the one drawn with the seed `test_style`.
+    """
+
+    paired = True
+
+    def __init__(
+        self,
+        source_channels: int,
+        target_channels: int,
+        *,
+        generator: Annotated[Component, OneOf(NETWORKS, STYLED_GENERATOR)] = "spade",
+        discriminator: Annotated[Component, OneOf(NETWORKS, DISCRIMINATOR)] = _DISCRIMINATOR,
+        adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "hinge",
+        vgg: Annotated[Component, OneOf(PERCEPTUAL)] = "vgg19",
+        style: Literal["none", "vae"] = "none",
+        test_style: Annotated[int, Field(ge=0)] | None = None,
+        gan: Weight = 1.0,
+        feature_matching: Weight = 10.0,
+        perceptual: Weight = 10.0,
+        kld: Weight = 0.05,
+    ) -> None:
+        super().__init__()
+        self.networks, self.auxiliary, self.pools = nn.ModuleDict(), nn.ModuleDict(), {}
+        facts = {"in_channels": source_channels, "out_channels": target_channels}
+        styles = _STYLE_CHANNELS if style == "vae" else 0
+        made = self.networks["generator"] = build(NETWORKS, generator, **facts, style_channels=styles)
+        self.networks["discriminator"] = build(NETWORKS, discriminator, in_channels=source_channels + target_channels)
+        if styles:
+            self.networks["encoder"] = StyleEncoder(target_channels, styles, width=made.width)
+        if perceptual:
+            self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
+        self.adversarial, self.test_style = build(ADVERSARIAL, adversarial), test_style
+        self.gan, self.feature_matching, self.perceptual, self.kld = gan, feature_matching, perceptual, kld
+        self.phases = (
+            Phase("generator", ("generator", "encoder") if styles else ("generator",), self.generator_terms),
+            Phase("discriminator", ("discriminator",), self.discriminator_terms),
+        )
+
+    def translate(self, batch: Batch) -> Tensor:
+        source, style = batch["source"], None
+        if self.test_style is not None and "encoder" in self.networks:
+            draws = torch.Generator().manual_seed(self.test_style)  # one for all, whatever batch they come in
+            style = torch.randn(1, _STYLE_CHANNELS, generator=draws).to(source).expand(len(source), -1)
+        fake: Tensor = self.networks["generator"](source, style)
+        return fake
+
+    def _imitate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Fakes in their targets' styles, where there are styles, and what those cost."""
+        if "encoder" not in self.networks:
+            return self.networks["generator"](batch["source"]), {}
+        mean, log_variance = (precise(x) for x in self.networks["encoder"](batch["target"]))
+        style = mean + torch.randn_like(mean) * (log_variance / 2).exp()
+        fake = self.networks["generator"](batch["source"], style)
+        return fake, {"kld": self.kld * distances.kl(mean, log_variance)}
+
+    def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+        source, target, discriminator = batch["source"], batch["target"], self.networks["discriminator"]
+        fake, losses = self._imitate(batch)
+        judged = discriminator(pair(source, fake))
+        losses["gan"] = self.gan * generator_loss(self.adversarial, judged)
+        if self.feature_matching:
+            with torch.no_grad():
+                real = discriminator(pair(source, target))
+            losses["feature_matching"] = self.feature_matching * distances.feature_matching(real, judged)
+        if self.perceptual:
+            losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
+        return Terms(losses, carried={"fake": fake.detach()})
+
+    def discriminator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+        source, boundary = batch["source"], self.adversarial.boundary
+        with torch.no_grad():
+            fake = carried["fake"] if carried else self._imitate(batch)[0]
+        on_real, on_fake = judge_both(self.networks["discriminator"], pair(source, batch["target"]), pair(source, fake))
+        losses = {"d": discriminator_loss(self.adversarial, on_real, on_fake)}
+        stats = {"d_on_real": share_above(on_real, boundary), "d_on_fake": 1 - share_above(on_fake, boundary)}
+        return Terms(losses, stats=stats)
+
+    def diagnose(self, batch: Batch) -> dict[str, Tensor]:
+        on_real = self.networks["discriminator"](pair(batch["source"], batch["target"]))
+        return {"d_on_held_out": share_above(on_real, self.adversarial.boundary)}
