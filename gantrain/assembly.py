@@ -67,6 +67,8 @@ class Assembly:
 
         train = opened("train", data.train)
         validation = sets.held_out(data.train, data.validation)
+        if validation == sets.SYNTHETIC and train is None:  # what is wrong has been said
+            validation = None
         self.held_out = opened("validation", validation) if validation else None
         self.world.agree(problems)
         assert train is not None

@@ -22,7 +22,7 @@ from gantrain.inference import Translator, find_checkpoint
 from gantrain.metrics import of_set
 from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
 from gantrain.problems import check
-from gantrain.recipe import Evaluate
+from gantrain.recipe import Evaluate, from_dict
 from gantrain.translate import find_inputs
 from gantrain.validation import HeldOut
 from gantrain.world import World
@@ -46,10 +46,9 @@ def evaluate_checkpoint(
     """
     folder = find_checkpoint(path)
     model = Translator(folder, world.device)
-    recipe = model.recipe
-    usual = {**recipe.evaluate.model_dump(), "max_samples": None}
+    usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
-    recipe = recipe.model_copy(update={"evaluate": _asked({**usual, **options})})
+    recipe = from_dict({**model.recipe.dump(), "evaluate": _best_first({**usual, **options})})
     wanted, fields = wanted_by(recipe), {"source": model.source, "target": model.target}
 
     def batch(raw: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -82,7 +81,7 @@ def evaluate_folders(
     """
     reals, fakes = ({file.stem: file for file in find_inputs([folder])} for folder in (real, fake))
     paired = reals.keys() == fakes.keys()
-    asked = _asked({"metrics": [*_PAIRED * paired, *STANDARD], **options})
+    asked = check(Evaluate, _best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
     alone = [name for name in asked.metrics if not of_set(name)]
     if alone and not paired:
         raise ValueError(f"--metrics: {', '.join(alone)} need pairs, but the files in {real} and {fake} differ in name")
@@ -106,9 +105,9 @@ def evaluate_folders(
     return {fake.name: panel.results()}, {"real": str(real), "fake": str(fake)}
 
 
-def _asked(options: dict[str, Any]) -> Evaluate:
-    best = options["metrics"][0] if options["metrics"] else "l1"
-    return check(Evaluate, {**options, "best_by": best}, "evaluate.")
+def _best_first(options: dict[str, Any]) -> dict[str, Any]:
+    """`best_by`, of which nothing depends here, has to be one of the metrics."""
+    return {**options, "best_by": options["metrics"][0]}
 
 
 def _read(file: Path, device: torch.device) -> Tensor:
