@@ -119,6 +119,7 @@ def multiplications(networks, run):
     return {name: (sum(counts), counts[0]) for name, counts in found.items()}
 
 
+@pytest.mark.exhaustive
 def test_flops_are_those_of_the_formula(monkeypatch):
     """pix2pix at 256: 3 passes of the U-Net's 6.05 GMAC and 8 of the PatchGAN's 3.20 (generator first).
 
@@ -204,7 +205,7 @@ def test_dataloading_compares_shards_and_files_at_each_stage(tmp_path):
     assert all(("x files" in row) == (row["from"] != "files") for row in rows)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_dataloading_takes_each_format_from_each_place_and_cache(tmp_path):
     sizes = ("--size=32", "--samples=12", "--pairs=8", "--batch=4", "--load-size=36", "--workers=0,1")
     grid = ("--stages=kept", "--formats=png,png16", "--places=local,http", "--caches=warm,cold")
@@ -324,7 +325,7 @@ def test_fid_refuses_what_it_cannot_compare(tmp_path):
         assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_evaluation_measures_time_and_memory(tmp_path):
     content = plainly(
         "evaluation", tmp_path, "--images=8", "--size=32", "--repeats=1", "--features=300x16", "--distances=fd,kd"

@@ -56,7 +56,7 @@ def test_recipe_that_would_fail(words: tuple[str, ...], says: str) -> None:
 
 def test_too_many_damaged_samples(tmp_path: Path) -> None:
     run("recipe=quickstart", *SMALL)
-    (drawn,) = doctor.cache().glob("synthetic-*/train-*-32x32")
+    (drawn,) = doctor.cache().glob("synthetic-*/train-label10-photo-32x32")
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in drawn.iterdir():
@@ -76,7 +76,7 @@ def test_too_many_damaged_samples(tmp_path: Path) -> None:
 def test_shards_that_cannot_be_fetched_are_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "TRIES", 1)
     run("recipe=quickstart", *SMALL)
-    (drawn,) = doctor.cache().glob("synthetic-*/train-*-32x32")
+    (drawn,) = doctor.cache().glob("synthetic-*/train-label10-photo-32x32")
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in drawn.glob("index.*"):  # and no shard

@@ -88,7 +88,7 @@ def test_training_and_its_written_images_are_one() -> None:
 
 
 def test_several_named_test_sets(trained: Path) -> None:
-    drawn = next(Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-*-32x32"))
+    drawn = next(Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-label10-photo-32x32"))
     words = ("--data", f"a={drawn}", "--data", f"b={drawn}", "--metrics", "l1,swd", "--out", "found.json")
     status, output = run(trained, *words)
     assert status == 0, output
@@ -156,17 +156,16 @@ def test_mistakes_are_one_line(words: list[str], says: str, capsys: pytest.Captu
 
 @pytest.mark.slow
 def test_ranks_find_what_one_process_finds(trained: Path) -> None:
-    for ranks in (1, 2, 3):
+    for ranks in (1, 3):
         words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         words += ["-m", "gantrain", "evaluate", str(trained), "--device", "cpu", "--out", f"{ranks}.json"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("fd_random0") == 1
     one = records(Path("1.json"))
-    for ranks in (2, 3):
-        for key, record in records(Path(f"{ranks}.json")).items():
-            assert record["value"] == pytest.approx(one[key]["value"], rel=1e-6), key
-            assert (record["n"], record["null_n"]) == (one[key]["n"], one[key]["null_n"])
+    for key, record in records(Path("3.json")).items():
+        assert record["value"] == pytest.approx(one[key]["value"], rel=1e-6), key
+        assert (record["n"], record["null_n"]) == (one[key]["n"], one[key]["null_n"])
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from torch import Tensor
 from gantrain.metrics.features import Features
 
 _BLOCK = 1024  # rows compared at once: no n x n matrix
-_DIRECTIONS = 512  # of the sliced distance
+_DIRECTIONS = 128  # of the sliced distance
 _SPLITS = 10  # of the Inception Score
 
 

@@ -24,7 +24,7 @@ from gantrain.validation import HeldOut
 from gantrain.world import World
 
 SIZES = {"trainA": (13, 24, 30), "trainB": (7, 40, 20), "testA": (5, 24, 30), "testB": (3, 40, 20)}
-UNPAIRED = ("data.unpaired=true", "data.labels={}", "evaluate.metrics=[swd]", "evaluate.best_by=swd")
+UNPAIRED = ("data.unpaired=true", "data.labels={}", "evaluate.metrics=[histogram]", "evaluate.best_by=histogram")
 CYCLEGAN = (
     *SMALL[:2],
     *SMALL[5:],
