@@ -82,7 +82,7 @@ def _read(file: Path) -> dict[str, Tensor]:
     try:
         content = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
     except Exception as e:  # of the disk, of zip files, of pickles that hold more than tensors
-        reason = " ".join(str(e).split())[:100] or type(e).__name__
+        reason = " ".join(str(e).split()).split(". ")[0][:150] or type(e).__name__  # PyTorch's goes on with advice
         raise ValueError(f"import: {file} can't be read as tensors by name ({reason}); {_ADVICE}") from None
     odd = [k for k, v in content.items() if not isinstance(v, Tensor)] if isinstance(content, Mapping) else ["content"]
     if odd or not content:
