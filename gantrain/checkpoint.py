@@ -31,13 +31,13 @@ def write_whole(path: Path, text: str) -> None:
     _sync(path.parent)
 
 
-def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> None:
-    """Write `root/000123456/`, named by `state["images_seen"]`.
+def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any], name: str | None = None) -> None:
+    """Write `root/000123456/`, named by `state["images_seen"]` unless told otherwise.
 
     tensors: by file, such as `networks/generator`. `state.json` comes last, then the folder gets
     its name: what bears a name is whole. Raises OSError where the disk refuses; nothing is left.
     """
-    folder = root / f"{state['images_seen']:09d}"
+    folder = root / (name or f"{state['images_seen']:09d}")
     partial = root / f".{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:

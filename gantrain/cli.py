@@ -250,7 +250,7 @@ def _named(option: str, texts: list[str] | None) -> dict[str, str]:
 @app.command(help="Translate images with a trained model.")
 @_telling
 def translate(
-    checkpoint: Annotated[Path, typer.Argument(help="runs/NAME, or one of its checkpoints")],
+    checkpoint: Annotated[Path, typer.Argument(help="runs/NAME, one of its checkpoints, or a file to import")],
     inputs: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
     out: Annotated[Path, typer.Option(help="folder for the results")],
     batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
@@ -260,3 +260,25 @@ def translate(
     from gantrain.translate import translate_files
 
     translate_files(load(checkpoint, device), inputs, out, batch_size)
+
+
+@app.command("import", help="Make a checkpoint of another project's generator.")
+@_telling
+def import_(
+    file: Annotated[Path, typer.Argument(help="state_dict, such as latest_net_G.pth, or .safetensors")],
+    out: Annotated[Path, typer.Option(help="checkpoint folder to make")],
+    norm: Annotated[str | None, typer.Option(help="instance or none; default: the file's keys tell")] = None,
+    dropout: Annotated[
+        bool, typer.Option("--dropout", help="dropout and batch statistics stay on, as in pix2pix's own test")
+    ] = False,
+    unpaired: Annotated[bool, typer.Option("--unpaired", help="trained on two sets, as CycleGAN and CUT")] = False,
+    labels: Annotated[bool, typer.Option("--labels", help="the source is a map of class ids")] = False,
+    resize: Annotated[
+        str | None, typer.Option(help="HEIGHTxWIDTH, pixels, at which evaluate measures; default: 256x256")
+    ] = None,
+) -> None:
+    from gantrain.importing import import_file
+
+    size = _size(resize) or (256, 256)
+    found = import_file(file, out, norm=norm, dropout=dropout, unpaired=unpaired, labels=labels, size=size)
+    say(f"{found}: {out}")

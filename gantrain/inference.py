@@ -1,5 +1,6 @@
 """A trained model by itself: load it, translate images."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gantrain.data.batch import channels, normalise, to_files
 from gantrain.data.decode import decode
 from gantrain.data.shards import Field
 from gantrain.engine import seed_all
+from gantrain.importing import import_file
 from gantrain.method import is_random_at_test, set_inference
 from gantrain.overrides import parse_yaml
 
@@ -135,12 +137,16 @@ def _to_pil(array: np.ndarray) -> Image.Image:
 
 
 def load(path: str | Path, device: str | None = None) -> Translator:
-    """The model of a run (its latest checkpoint) or of one checkpoint; nothing is unpickled.
+    """The model of a run (its latest checkpoint), of one checkpoint, or of a file that `gantrain import` knows.
 
-    Raises ValueError where there is none.
+    No code in it is run. Raises ValueError where there is none.
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if chosen not in here and not (chosen == "cuda" and len(here) > 1):
         raise ValueError(f"device: found {chosen!r}, allowed here: {', '.join(here)}")
-    return Translator(find_checkpoint(path), torch.device(chosen))
+    if not Path(path).is_file():
+        return Translator(find_checkpoint(path), torch.device(chosen))
+    with tempfile.TemporaryDirectory() as folder:
+        import_file(Path(path), imported := Path(folder, "imported"))
+        return Translator(imported, torch.device(chosen))

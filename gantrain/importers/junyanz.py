@@ -1,0 +1,45 @@
+"""Generators of pytorch-CycleGAN-and-pix2pix, and CUT's, which grew out of them."""
+
+from gantrain.importers.layout import Found, Names, State, chain, downs_before, has_dropout, residual_blocks
+
+
+def unet(state: State) -> Found | None:
+    """The U-Net of any depth, a block inside a block: `model.model.1.model.3.model...`."""
+    first, last = state["model.model.0.weight"], state["model.model.3.weight"]
+    blocks, inner = list[str](), "model.model.1.model"
+    while f"{inner}.1.weight" in state:
+        blocks.append(inner)
+        inner += ".3.model"
+    if not blocks:
+        return None
+    names: Names = {"model.model.0": "downs.0.0", "model.model.3": f"ups.{len(blocks)}.1"}
+    for level, block in enumerate(blocks, 1):
+        # The innermost has no norm on its way down, and nothing inside.
+        down, up, at = f"downs.{level}", f"ups.{len(blocks) - level}", 3 if level == len(blocks) else 5
+        names |= {f"{block}.1": f"{down}.1", f"{block}.2": f"{down}.2"}
+        names |= {f"{block}.{at}": f"{up}.1", f"{block}.{at + 1}": f"{up}.2"}
+    generator = {"name": "unet", "width": first.shape[0], "levels": len(blocks) + 1}
+    return Found(generator, first.shape[1], last.shape[1], names)
+
+
+def resnet(state: State) -> Found | None:
+    """The ResNet with any number of blocks, anti-aliased or not, with dropout or not."""
+    first, at = state["model.1.weight"], residual_blocks(state)
+    if not at or downs_before(state, at[0]) != 3 or "model1_1.1.weight" in state:
+        return None
+    # A blur keeps its kernel in the file: 3x3 on the way down, 4x4 on the way up.
+    blurs = {tensor.shape[-1] for key, tensor in state.items() if key.endswith(".filt")}
+    dropout = has_dropout(state, at[0])
+    names, end = chain(
+        "model",
+        ["first", "downs.0", "downs.1"],
+        [f"blocks.{i}" for i in range(len(at))],
+        ["ups.0", "ups.1"],
+        antialias=3 in blurs,
+        smooth=4 in blurs,
+        dropout=dropout,
+    )
+    names[f"model.{end + 1}"] = "last"
+    generator = {"name": "resnet", "width": first.shape[0], "blocks": len(at), "dropout": 0.5 if dropout else 0.0}
+    generator |= {"antialias": 3 in blurs, "upsample": "bilinear" if 4 in blurs else "transpose"}
+    return Found(generator, first.shape[1], state[f"model.{end + 1}.weight"].shape[0], names)

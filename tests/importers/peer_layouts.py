@@ -1,0 +1,164 @@
+"""Generators whose state_dicts have other projects' keys: plain PyTorch, written from the published specifications."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORMS = {
+    "batch": nn.BatchNorm2d,
+    "instance": nn.InstanceNorm2d,
+    "old": lambda c: nn.InstanceNorm2d(c, track_running_stats=True),  # of PyTorch before 0.4
+    "none": lambda _: nn.Identity(),
+}
+
+
+class Level(nn.Module):
+    """A U-Net's level around the one inside; `inner` has the number of its channels."""
+
+    def __init__(self, outside: int, width: int, inside: nn.Module | None, norm: str, drop: bool) -> None:
+        super().__init__()
+        bias = norm in ("instance", "old")
+        down = nn.Conv2d(outside, width, 4, 2, 1, bias=bias)
+        up = nn.ConvTranspose2d(width * (2 if inside else 1), outside, 4, 2, 1, bias=bias)
+        layers = [nn.LeakyReLU(0.2, True), down]
+        if inside:
+            layers += [NORMS[norm](width), inside]
+        layers += [nn.ReLU(True), up, NORMS[norm](outside), *[nn.Dropout(0.5)] * drop]
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.model(x)], 1)
+
+
+class Outermost(nn.Module):
+    def __init__(self, before: int, after: int, width: int, inside: nn.Module, norm: str) -> None:
+        super().__init__()
+        down = nn.Conv2d(before, width, 4, 2, 1, bias=norm in ("instance", "old"))
+        up = nn.ConvTranspose2d(2 * width, after, 4, 2, 1)
+        self.model = nn.Sequential(down, inside, nn.ReLU(True), up, nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class UNet(nn.Module):
+    def __init__(self, before: int = 3, after: int = 3, width: int = 4, levels: int = 5, norm: str = "batch") -> None:
+        super().__init__()
+        inside = None
+        for level in reversed(range(1, levels)):
+            outer, inner = (width * min(2**n, 8) for n in (level - 1, level))
+            inside = Level(outer, inner, inside, norm, drop=3 < level < levels - 1)
+        self.model = Outermost(before, after, width, inside, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class Blur(nn.Module):
+    """CUT's halving: [1, 2, 1] over reflected borders, each second pixel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        line = torch.tensor([1.0, 2.0, 1.0]) / 4
+        self.register_buffer("filt", torch.outer(line, line)[None, None].repeat(channels, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.filt, stride=2, groups=len(self.filt))
+
+
+class BlurUp(nn.Module):
+    """CUT's doubling: [1, 3, 3, 1] over repeated borders; what hangs over is cut off."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
+        self.register_buffer("filt", torch.outer(line, line)[None, None].repeat(channels, 1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+        return F.conv_transpose2d(x, self.filt, stride=2, padding=2, groups=len(self.filt))[..., 1:-1, 1:-1]
+
+
+class Block(nn.Module):
+    def __init__(self, channels: int, norm: str, bias: bool, drop: bool, padding: str = "reflect") -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for half in range(2):
+            reflect = padding == "reflect"
+            layers += [nn.ReflectionPad2d(1)] * reflect
+            layers += [nn.Conv2d(channels, channels, 3, padding=0 if reflect else 1, bias=bias), NORMS[norm](channels)]
+            layers += [] if half else [nn.ReLU(True), *[nn.Dropout(0.5)] * drop]
+        self.conv_block = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv_block(x)
+
+
+def resnet_layers(
+    before: int, after: int, width: int, halvings: int, blocks: int, norm: str = "instance", drop: bool = False,
+    blur_down: bool = False, blur_up: bool = False, padding: str = "reflect",
+) -> list[nn.Module]:  # fmt: skip
+    """Of CycleGAN's, CUT's and pix2pixHD's generators."""
+    bias = norm in ("instance", "old")
+
+    def act(c: int) -> list[nn.Module]:
+        return [NORMS[norm](c), nn.ReLU(True)]
+
+    layers = [nn.ReflectionPad2d(3), nn.Conv2d(before, width, 7, bias=bias), *act(width)]
+    for c in (width * 2**i for i in range(halvings)):
+        conv = nn.Conv2d(c, 2 * c, 3, 1 if blur_down else 2, 1, bias=bias)
+        layers += [conv, *act(2 * c), *([Blur(2 * c)] if blur_down else [])]
+    layers += [Block(width * 2**halvings, norm, bias, drop, padding) for _ in range(blocks)]
+    for c in (width * 2**i for i in reversed(range(halvings))):
+        if blur_up:
+            layers += [BlurUp(2 * c), nn.Conv2d(2 * c, c, 3, 1, 1, bias=bias)]
+        else:
+            layers.append(nn.ConvTranspose2d(2 * c, c, 3, 2, 1, 1, bias=bias))
+        layers += act(c)
+    return [*layers, nn.ReflectionPad2d(3), nn.Conv2d(width, after, 7), nn.Tanh()]
+
+
+class ResNet(nn.Module):
+    def __init__(
+        self, before: int = 3, after: int = 3, width: int = 4, halvings: int = 2, blocks: int = 2, **options
+    ) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*resnet_layers(before, after, width, halvings, blocks, **options))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class Enhancer(nn.Module):
+    """pix2pixHD's local enhancer."""
+
+    def __init__(
+        self, before: int = 3, after: int = 3, width: int = 4, halvings: int = 2, blocks: int = 2, fine: int = 3
+    ) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*resnet_layers(before, after, 2 * width, halvings, blocks)[:-3])
+        layers = resnet_layers(before, after, width, 1, fine)
+        self.model1_1, self.model1_2 = nn.Sequential(*layers[:7]), nn.Sequential(*layers[7:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+        return self.model1_2(self.model1_1(x) + self.model(half))
+
+
+def discriminator() -> nn.Module:
+    """The keys of a PatchGAN: model.0, model.2, ..."""
+    holder = nn.Module()
+    layers = [nn.Conv2d(3, 4, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(4, 8, 4, 2, 1), nn.InstanceNorm2d(8)]
+    holder.model = nn.Sequential(*layers, nn.LeakyReLU(0.2), nn.Conv2d(8, 1, 4, 1, 1))
+    return holder
+
+
+def drawn(network: nn.Module) -> nn.Module:
+    """With weights and statistics of a trained one's size, all different."""
+    random = torch.Generator().manual_seed(0)
+    for name, tensor in network.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 2, generator=random)
+        elif tensor.is_floating_point() and not name.endswith("filt"):
+            tensor.normal_(0, 0.1, generator=random)
+    return network.eval()
