@@ -174,7 +174,7 @@ def test_peak_memory_is_what_came_on_top(monkeypatch):
     assert PeakMemory(CPU).gib() == pytest.approx(0, abs=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_throughput_starts_its_own_ranks(tmp_path):
     content = run("throughput", tmp_path, *TINY, "--devices=1,2", "--steps=1", "--per-device=2")
     one, two, alone = content["rows"]

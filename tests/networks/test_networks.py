@@ -19,7 +19,7 @@ from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS, STYLED_GENERAT
 from gantrain.networks.blocks import Init, Norm, Upsample
 
 # SPADE's many layers take long.
-SPADE_SLOW = [pytest.param(n, marks=pytest.mark.slow) if n == "spade" else n for n in NETWORKS]
+SPADE_LONG = [pytest.param(n, marks=pytest.mark.exhaustive) if n == "spade" else n for n in NETWORKS]
 
 
 def test_table():
@@ -98,7 +98,7 @@ def test_channels_last(name):
         torch.testing.assert_close(a, b)
 
 
-@pytest.mark.parametrize("name", SPADE_SLOW)
+@pytest.mark.parametrize("name", SPADE_LONG)
 def test_in_place_compile_equals_eager(name):
     torch._dynamo.reset()
     eager = deterministic(name).double()
@@ -129,7 +129,7 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("name", SPADE_SLOW)
+@pytest.mark.parametrize("name", SPADE_LONG)
 def test_options(name):
     sizes = set()
     for options in dict.fromkeys(tuple((k, v) for k, v in c.items() if takes(name, k)) for c in CHOICES):
