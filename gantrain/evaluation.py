@@ -122,12 +122,12 @@ def _read(file: Path, device: torch.device) -> Tensor:
 
 def table(results: Results) -> Table:
     """For the console: a row for each set and metric."""
-    shown = Table("set", "metric", "value", "null", "n", "null's n", "features", box=None)
+    shown = Table("set", "metric", "value", "null", "n", "null's n", box=None)
     for name, records in results.items():
         for record in records:
             value = record.problem if record.value is None else f"{record.value:.5g}"
             null = "" if record.null is None else f"{record.null:.5g}"
-            shown.add_row(name, record.name, value, null, str(record.n), str(record.null_n or ""), record.extractor)
+            shown.add_row(name, record.name, value, null, str(record.n), str(record.null_n or ""))
     return shown
 
 
