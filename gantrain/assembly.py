@@ -30,8 +30,8 @@ from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 class Assembly:
     """The parts of a run on this rank: its data, opened, and what the recipe says, checked against them.
 
-    fields: the data's, by role (source, target). facts: what they decide of the networks. Made on all ranks
-    alike. Raises ValueError, one line for each problem.
+    fields: the data's, by role (source, target); names: the samples' field of each role. facts: what they decide of the
+    networks. Made on all ranks alike. Raises ValueError, one line for each problem.
     """
 
     def __init__(self, recipe: Recipe, world: World) -> None:
@@ -57,6 +57,7 @@ class Assembly:
     def _open(self) -> None:
         """The data sets, made where they have to be; all their problems at once."""
         data, wanted, problems = self.recipe.data, wanted_by(self.recipe), list[str]()
+        self.names = {"source": wanted.source, "target": wanted.target}
 
         def opened(key: str, value: str | None) -> DataSet | None:
             try:
@@ -101,12 +102,6 @@ class Assembly:
     def channels_last(self) -> bool:
         asked = self.recipe.channels_last
         return self.world.device.type == "cuda" if asked == "auto" else bool(asked)
-
-    @property
-    def names(self) -> dict[str, str]:
-        """The samples' field of each role."""
-        wanted = wanted_by(self.recipe)
-        return {"source": wanted.source, "target": wanted.target}
 
     def method(self) -> Method:
         """A new method; the same weights every time and on every rank."""

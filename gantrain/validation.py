@@ -50,11 +50,12 @@ class HeldOut:
         options = recipe.evaluate
         self.total = min(len(shards), options.max_samples or len(shards))
 
-        def panel() -> Panel:
-            return Panel(options.metrics, world.device, options.weights, self.total, options.border)
+        def make() -> None:
+            self.panel = Panel(options.metrics, world.device, options.weights, self.total, options.border)
 
-        world.on_nodes(lambda: bool(panel()))  # one process of a node fetches weights
-        self.panel = panel()
+        world.on_nodes(make)  # one process of a node fetches weights
+        if world.local_rank:
+            make()
 
     def _batches(self, shards: DataSet, indices: range, batch_size: int) -> Iterator[Batch]:
         for raw in held_out_batches(shards, self.view, indices, batch_size):

@@ -92,11 +92,7 @@ class World:
 
     def gather(self, value: T) -> list[T]:
         """Every rank's value, in rank order, on every rank."""
-        if self.size == 1:
-            return [value]
-        values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value)
-        return values
+        return gathered(value)
 
     def agree(self, problems: list[str]) -> None:
         """Raises ValueError, on all ranks alike, where any rank has a problem."""
@@ -114,6 +110,15 @@ class World:
                 dist.barrier()
             self.accelerator.free_memory()  # it holds the DDP modules
             dist.destroy_process_group()
+
+
+def gathered(value: T) -> list[T]:
+    """Every rank's value, in rank order, on every rank; also without a World."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def _meet_again(backend: str) -> None:

@@ -14,7 +14,7 @@ from gantrain.losses import ADVERSARIAL
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.losses.patchnce import patch_nce
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.pix2pix import Weight, judge_both, share_above
+from gantrain.methods.pix2pix import Weight, accuracy, judge_both, share_above
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.networks.projection import Projection
 
@@ -117,9 +117,8 @@ class CUT(Method):
             fake = carried["fake"] if carried else self.translate({"source": source})
         real, fake = self.augment(batch["target"], context), self.augment(fake, context)
         on_real, on_fake = judge_both(self.networks["discriminator"], real, fake)
-        boundary = self.adversarial.boundary
-        stats = {"d_on_real": share_above(on_real, boundary), "d_on_fake": 1 - share_above(on_fake, boundary)}
-        return Terms({"d": 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)}, stats=stats)
+        losses = {"d": 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)}
+        return Terms(losses, stats=accuracy(on_real, on_fake, self.adversarial.boundary))
 
     def mirrored(self, maps: list[Tensor], context: Context) -> list[Tensor]:
         """Maps (N or 2N, C, h, w), of drawn samples mirrored: done twice, nothing is."""

@@ -5,14 +5,13 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from gantrain.chance import Purpose
 from gantrain.component import Component, OneOf, build
 from gantrain.losses import ADVERSARIAL, distances
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.pix2pix import Weight, judge_both, share_above
+from gantrain.methods.pix2pix import Weight, accuracy, judge_both, mixes_samples, share_above
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.pool import ImagePool
 
@@ -24,7 +23,7 @@ def translate_all(generator: nn.Module, *images: Tensor) -> tuple[Tensor, ...]:
 
     Batch norm would mix the batches' statistics, so it gets a forward for each.
     """
-    if any(isinstance(m, _BatchNorm) for m in generator.modules()):
+    if mixes_samples(generator):
         return tuple(map(generator, images))
     return generator(torch.cat(images)).split([len(x) for x in images])  # type: ignore[no-any-return]
 
@@ -99,13 +98,12 @@ class CycleGAN(Method):
             with torch.no_grad():
                 back = self.networks["generator_back"](batch["target"])
                 carried = {"fake": self.translate(batch), "fake_source": back}
-        losses, stats = {}, {}
+        losses, stats = dict[str, Tensor](), dict[str, Tensor]()
         for side, real in (("", batch["target"]), ("_source", batch["source"])):
             shown = self.pools[f"fakes{side}"](carried[f"fake{side}"], context)
             on_real, on_fake = judge_both(self.networks[f"discriminator{side}"], real, shown)
             losses[f"d{side}"] = 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)
-            stats[f"d_on_real{side}"] = share_above(on_real, self.adversarial.boundary)
-            stats[f"d_on_fake{side}"] = 1 - share_above(on_fake, self.adversarial.boundary)
+            stats |= accuracy(on_real, on_fake, self.adversarial.boundary, side)
         return Terms(losses, stats=stats)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:

@@ -23,12 +23,17 @@ def pair(source: Tensor, image: Tensor) -> Tensor:
     return torch.cat([source, image], dim=1)
 
 
+def mixes_samples(network: nn.Module) -> bool:
+    """Whether an image's output depends on the others of its batch: batch norm's does."""
+    return any(isinstance(m, _BatchNorm) for m in network.modules())
+
+
 def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Outputs, Outputs]:
     """Outputs for two batches of pairs, from one forward where that is the same mathematics.
 
     Batch norm would mix the two batches' statistics, so it gets a forward for each.
     """
-    if any(isinstance(m, _BatchNorm) for m in discriminator.modules()):
+    if mixes_samples(discriminator):
         return discriminator(real), discriminator(fake)
     both = discriminator(torch.cat([real, fake]))
     n = len(real)
@@ -38,6 +43,19 @@ def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Ou
 def share_above(outputs: Outputs, boundary: float) -> Tensor:
     """Share of the logits that call an image real."""
     return torch.stack([(scale[-1].detach() > boundary).float().mean() for scale in outputs]).mean()
+
+
+def accuracy(on_real: Outputs, on_fake: Outputs, boundary: float, side: str = "") -> dict[str, Tensor]:
+    """Shares of the logits that are right, for the meters; `side` tells several discriminators apart."""
+    right = share_above(on_real, boundary), 1 - share_above(on_fake, boundary)
+    return dict(zip((f"d_on_real{side}", f"d_on_fake{side}"), right, strict=True))
+
+
+def match_features(discriminator: nn.Module, real: Tensor, judged: Outputs) -> Tensor:
+    """Distance of the discriminator's features of real images to those, `judged`, of the fakes."""
+    with torch.no_grad():
+        on_real = discriminator(real)
+    return distances.feature_matching(on_real, judged)
 
 
 class Pix2Pix(Method):
@@ -101,14 +119,14 @@ class Pix2Pix(Method):
         if self.l2:
             losses["l2"] = self.l2 * distances.l2(fake, target)
         if self.feature_matching:
-            with torch.no_grad():
-                real = self.networks["discriminator"](self.augment(pair(source, target), context))
-            losses["feature_matching"] = self.feature_matching * distances.feature_matching(real, judged)
+            truth = self.augment(pair(source, target), context)
+            likeness = match_features(self.networks["discriminator"], truth, judged)
+            losses["feature_matching"] = self.feature_matching * likeness
         return Terms(losses, carried={"fake": fake.detach()})
 
     def discriminator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source, real = batch["source"], batch["target"]
-        discriminator, boundary = self.networks["discriminator"], self.adversarial.boundary
+        discriminator = self.networks["discriminator"]
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate(batch)
         shown = self.pool(pair(source, fake), context)
@@ -120,8 +138,7 @@ class Pix2Pix(Method):
             mix = torch.tensor(alpha, dtype=real.dtype).view(-1, 1, 1, 1).to(real.device, non_blocking=True)
             penalty = self.penalty(lambda x: discriminator(self.augment(pair(source, x), context)), real, fake, mix)
             losses["penalty"] = self.penalty.every * penalty
-        stats = {"d_on_real": share_above(on_real, boundary), "d_on_fake": 1 - share_above(on_fake, boundary)}
-        return Terms(losses, stats=stats)
+        return Terms(losses, stats=accuracy(on_real, on_fake, self.adversarial.boundary))
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         on_real = self.networks["discriminator"](pair(batch["source"], batch["target"]))

@@ -10,7 +10,7 @@ from gantrain.component import Component, OneOf, build
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL, distances
 from gantrain.losses.adversarial import discriminator_loss, generator_loss, precise
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.pix2pix import Weight, judge_both, pair, share_above
+from gantrain.methods.pix2pix import Weight, accuracy, judge_both, match_features, pair, share_above
 from gantrain.networks import DISCRIMINATOR, NETWORKS, STYLED_GENERATOR
 from gantrain.networks.spade import StyleEncoder
 
@@ -88,21 +88,20 @@ class SPADE(Method):
         judged = discriminator(pair(source, fake))
         losses["gan"] = self.gan * generator_loss(self.adversarial, judged)
         if self.feature_matching:
-            with torch.no_grad():
-                real = discriminator(pair(source, target))
-            losses["feature_matching"] = self.feature_matching * distances.feature_matching(real, judged)
+            losses["feature_matching"] = self.feature_matching * match_features(
+                discriminator, pair(source, target), judged
+            )
         if self.perceptual:
             losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
         return Terms(losses, carried={"fake": fake.detach()})
 
     def discriminator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        source, boundary = batch["source"], self.adversarial.boundary
+        source = batch["source"]
         with torch.no_grad():
             fake = carried["fake"] if carried else self._imitate(batch)[0]
         on_real, on_fake = judge_both(self.networks["discriminator"], pair(source, batch["target"]), pair(source, fake))
         losses = {"d": discriminator_loss(self.adversarial, on_real, on_fake)}
-        stats = {"d_on_real": share_above(on_real, boundary), "d_on_fake": 1 - share_above(on_fake, boundary)}
-        return Terms(losses, stats=stats)
+        return Terms(losses, stats=accuracy(on_real, on_fake, self.adversarial.boundary))
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         on_real = self.networks["discriminator"](pair(batch["source"], batch["target"]))

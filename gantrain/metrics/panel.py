@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,6 +21,7 @@ from gantrain.metrics.extractors import Extractor, network
 from gantrain.metrics.features import Features
 from gantrain.metrics.paired import LPIPS, PAIRED, Perceptual, decibels, l1, l2
 from gantrain.metrics.weightfree import Described, RandomNetwork, patches
+from gantrain.world import gathered
 
 EXTRACTOR_BATCH = 32  # that extractors always get: on a GPU their features depend on it
 _PATCHES = 2**14  # of a set and level
@@ -76,7 +76,7 @@ class _Set:
             if self.waiting:
                 self._describe()
             # A rank without samples has none of their shape either.
-            shapes = {shape for shapes in _gathered({x.shape[1:] for x in self.done}) for shape in shapes}
+            shapes = {shape for shapes in gathered({x.shape[1:] for x in self.done}) for shape in shapes}
             self.mixed = len(shapes) > 1
             none = torch.zeros(0, *(() if self.mixed else next(iter(shapes), ())))
             self.recalled = Features(none if self.mixed else torch.cat([none, *self.done]))
@@ -135,7 +135,7 @@ class Panel:
         found = {}
         with contextlib.suppress(OSError, SafetensorError, KeyError):
             found = {name: load_file(self._file(key, name))["features"] for name in sets}
-        if all(_gathered(len(found) == len(sets))):
+        if all(gathered(len(found) == len(sets))):
             for name, one in sets.items():
                 one.recalled = Features(found[name], whole=True)
             return True
@@ -194,10 +194,10 @@ class Panel:
     def results(self) -> list[Record]:
         """A record for each metric, over all ranks' samples, on every rank; every rank calls it."""
         sums: dict[str, float] = defaultdict(float)
-        for own in _gathered(self._sums):  # a rank that has had no sample knows no names
+        for own in gathered(self._sums):  # a rank that has had no sample knows no names
             for name, value in own.items():
                 sums[name] += value
-        self._problem = next(filter(None, _gathered(self._problem)), "")
+        self._problem = next(filter(None, gathered(self._problem)), "")
         n, distance = int(sums.pop("samples", 0)), sums.pop("distance", 0.0)
         names = dict.fromkeys([*self.names, *sums])
         with _exact():
@@ -233,15 +233,6 @@ class Panel:
 
 def _half(features: Features, first: int) -> Features:
     return Features(features.rows[first::2], whole=True)
-
-
-def _gathered(value: Any) -> list[Any]:
-    """Every rank's value."""
-    if not dist.is_initialized():
-        return [value]
-    values: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(values, value)
-    return values
 
 
 @contextlib.contextmanager
