@@ -114,6 +114,8 @@ class Assembly:
         if self.channels_last:
             method = method.to(memory_format=torch.channels_last)
         half_life = self.recipe.ema.half_life
+        if self.recipe.zero_stage and self.world.device.type == "cpu":
+            self.world.say("DeepSpeed compiles its communication for a CPU, once: it may take minutes")
         return Engine(
             method,
             self.world.device,

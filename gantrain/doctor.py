@@ -20,6 +20,7 @@ from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
+from gantrain.runs import Run
 from gantrain.tracking import check_trackers
 from gantrain.trainer import RunStopped
 from gantrain.world import World, cores, has_bf16
@@ -70,6 +71,11 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
     world = World(recipe.device if recipe else "auto", [], ".")
     _machine(found, world)
     if recipe:
+        if world.is_main and (Path("runs") / (recipe.run or recipe.name)).exists():
+            with found.catching("run"):
+                run = Run(recipe)
+                found.add("run", f"goes on from {run.latest() or 'its start'}", "note")
+                run.close()
         with found.catching("data"):
             check_ranks(world, recipe)
             parts = Assembly(recipe, world)

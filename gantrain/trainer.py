@@ -1,6 +1,7 @@
 """A run: start or resume it, train, and do what is due at its marks."""
 
 import contextlib
+import re
 from pathlib import Path
 
 import torch
@@ -97,7 +98,8 @@ class Trainer:
         except RunStopped as e:
             raise self._failed(str(e)) from None
         except BaseException as e:
-            self._failed(f"{type(e).__name__}: {e}")
+            lost = re.search("closed by peer|reset by peer|remote process exited", str(e))  # gloo's words, NCCL's
+            self._failed(f"{'another rank is gone, whose own output says why; ' * bool(lost)}{type(e).__name__}: {e}")
             raise
 
     def _set_up(self, latest: Path | None) -> None:

@@ -195,6 +195,7 @@ def test_the_plain_loop_refuses_what_it_does_not_train(tmp_path):
     assert "throughput: --baseline: found pix2pix, pool" in done.stderr
 
 
+@pytest.mark.slow
 def test_dataloading_compares_shards_and_files_at_each_stage(tmp_path):
     sizes = ("--size=32", "--load-size=36", "--samples=6", "--pairs=8", "--batch=4")
     rows = run("dataloading", tmp_path, *sizes, "--workers=0")["rows"]
@@ -294,7 +295,7 @@ def plainly(name, tmp_path, *arguments):
     return json.loads(file.read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_fid_compares_devices_over_images_and_time(tmp_path):
     words = [word for word in SMALL if not word.startswith("trackers")]
     arguments = ("recipe=quickstart", *words, "batch_size=8", "length=40", "evaluate.max_samples=8", "data=synthetic")

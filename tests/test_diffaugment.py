@@ -61,6 +61,7 @@ def test_a_sample_has_one_draw() -> None:
     assert not torch.equal(whole, DiffAugment(KINDS, [2, 3])(pair, Context(4, 10, N, CONTEXT.positions)))
 
 
+@pytest.mark.slow
 def test_gradients_flow_to_what_is_seen() -> None:
     x = images().requires_grad_()
     augmented = DiffAugment(KINDS, [3])(x, CONTEXT)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
+from conftest import SMALL, run_here
 from typer.testing import CliRunner
 
 from gantrain import doctor
@@ -54,6 +54,18 @@ def test_recipe_that_would_fail(words: tuple[str, ...], says: str) -> None:
     assert "fails" in line
 
 
+def test_an_existing_run_is_gone_on_with_or_refused() -> None:
+    words = ("recipe=quickstart", *SMALL, "batch_size=8", "length=16", "checkpoint.every=16", "checkpoint.best=0")
+    run_here(*words[1:])
+    status, output = run(*words, "length=32")
+    assert status == 0
+    assert "goes on from runs/quickstart/checkpoints/000000016" in output
+    status, output = run(*words, "seed=3")
+    assert status == 1
+    assert "runs/quickstart was started with another recipe" in output
+    assert "seed: 0 -> 3" in output
+
+
 def test_too_many_damaged_samples(tmp_path: Path) -> None:
     run("recipe=quickstart", *SMALL)
     (drawn,) = doctor.cache().glob("synthetic-*/train-label10-photo-32x32")
@@ -92,6 +104,7 @@ def test_shards_that_cannot_be_fetched_are_one_row(tmp_path: Path, monkeypatch: 
     assert copy.as_uri() in line
 
 
+@pytest.mark.slow
 def test_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_free", lambda folder: 1 << 10)
     status, output = run("recipe=quickstart", *SMALL)

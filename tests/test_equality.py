@@ -114,7 +114,7 @@ def validation(run: str) -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", but(METHODS, "cut", "fastcut"))
+@pytest.mark.parametrize("method", but(METHODS, "cyclegan", "cut", "fastcut"))
 def test_ranks_and_micro_batches_give_the_same_weights(method: str) -> None:
     exact = METHODS[method]
     run_here(*exact, "run=one")
@@ -169,7 +169,8 @@ def test_ranks_and_micro_batches_give_the_same_weights_with_method(
     arguments = (*EXACT, *VARIANTS[method], *options)
     run_here(*arguments, "run=one")
     for ranks, micro in splits:
-        launch(ranks, *arguments, f"run=r{ranks}", f"micro_batch_size={micro}")
+        words = (*arguments, f"run=r{ranks}", f"micro_batch_size={micro}")
+        run_here(*words) if ranks == 1 else launch(ranks, *words)
         assert_close(tensors(f"r{ranks}", 72), tensors("one", 72), 1e-9)
 
 

@@ -15,6 +15,7 @@ from gantrain import checkpoint, fitting, launcher, plan, recipe
 from gantrain.ddp import Replicated
 from gantrain.launcher import agree_with_launcher, check_ranks
 from gantrain.schedule import rate
+from gantrain.trainer import Trainer
 
 RUN = (*SMALL, "batch_size=8", "length=64", "evaluate.every=16", "previews.every=64")
 
@@ -195,3 +196,15 @@ def test_channels_last_state_goes_back_to_its_strides() -> None:
     for key, value in first.state[weight].items():
         assert torch.equal(value, second.state[weight][key])
         assert value.stride() == second.state[weight][key].stride()
+
+
+def test_a_lost_ranks_neighbour_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(self: Trainer) -> bool:
+        raise RuntimeError("[pair.cc:538] Connection closed by peer [127.0.0.1]:4711")
+
+    monkeypatch.setattr(Trainer, "_loop", lost)
+    with pytest.raises(RuntimeError, match="closed by peer"):
+        run_here(*RUN, "run=x")
+    status = json.loads(Path("runs/x/status.json").read_text())
+    assert status["state"] == "failed"
+    assert status["reason"].startswith("another rank is gone, whose own output says why; RuntimeError: ")

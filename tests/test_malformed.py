@@ -646,7 +646,12 @@ def test_refusal_gives_the_run_back(run: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize(
     ("workers", "length", "reason"),
-    [(0, None, "do not match"), (1, None, "do not match"), (1, 1000, "0 bytes of"), (0, 0, "0 byt")],
+    [
+        (0, None, "do not match"),
+        (1, None, "do not match"),
+        pytest.param(1, 1000, "0 bytes of", marks=pytest.mark.slow),
+        pytest.param(0, 0, "0 byt", marks=pytest.mark.slow),
+    ],
 )
 def test_all_samples_damaged(
     workers: int, length: int | None, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

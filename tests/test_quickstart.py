@@ -29,7 +29,7 @@ def rows_of(run: str) -> list[dict[str, float]]:
     return [json.loads(line) for line in Path(f"runs/{run}/metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_quickstart_agrees_with_its_labels() -> None:
     """A third of its length is enough for the promised 80 %."""
     assert train("quickstart", "length=5 epochs", "device=cpu") == "finished"

@@ -54,7 +54,9 @@ def stream(folder: Path, ranks: int, workers: int, start: int, stop: int, view: 
 SHARDS = {"one sample": [1], "one shard": [7], "few": [3, 1, 8], "many small": [40, 50] * 100, "many large": [400] * 40}
 
 
-@pytest.mark.parametrize("name", SHARDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n.startswith("many") else n for n in SHARDS]
+)
 def test_every_epoch_has_every_sample_once(name: str) -> None:
     counts = SHARDS[name]
     samples = sum(counts)

@@ -171,6 +171,7 @@ def test_weights_that_cannot_be_fetched_are_told_of(monkeypatch: pytest.MonkeyPa
             Panel((name,), CPU, {}, 12)
 
 
+@pytest.mark.slow
 def test_any_backbone_gives_its_last_features(tmp_path: Path) -> None:
     import timm
     import torchvision

@@ -98,6 +98,7 @@ def test_channels_last(name):
         torch.testing.assert_close(a, b)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPADE_LONG)
 def test_in_place_compile_equals_eager(name):
     torch._dynamo.reset()
