@@ -80,7 +80,8 @@ class HeldOut:
             fake = method.translate(batch)
             written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
             target = batch["target"][:0] if apart else batch["target"]
-            panel.add(written, target, batch["source"], **(method.diagnose(batch) if self.diagnose else {}))
+            more = method.diagnose({**batch, "fake": written}) if self.diagnose else {}
+            panel.add(written, target, batch["source"], **more)
         for targets in apart if not known else ():  # each once, as the sources
             for batch in self._batches(self.shards, self._shares(targets), _BATCH):
                 panel.add_images("real", batch["target"])
