@@ -259,6 +259,23 @@ def test_ids_beyond_the_classes_are_refused_by_name(labelled, tmp_path):
     assert report.fields["label"].classes == 256
 
 
+def test_pixels_of_no_class_are_one_more(labelled, tmp_path):
+    file = labelled / "label" / "f3.png"
+    ids = decode(file.read_bytes(), "label")
+    ids[0] = 255
+    _put(file, ids)
+    for name, classes in (("counted", None), ("said", 5)):
+        report = _run(labelled, tmp_path / name, labels=["label"], classes=classes, ignore=255)
+        assert "label: label, 5 classes, the last of them id 255, uint8" in "\n".join(report.lines())
+        shards = Shards.open(tmp_path / name)
+        label = shards.fields["label"]
+        assert (label.classes, label.ignore, label.label_counts[255]) == (5, 255, 30)
+        assert shards.fields["image"].ignore is None
+        assert shards.read(3, "label") == file.read_bytes()
+    with pytest.raises(ValueError, match="holds ids beyond 4 classes, the last of which is 255: 3;"):
+        _run(labelled, tmp_path / "few", labels=["label"], classes=4, ignore=255)
+
+
 def test_palette_files_hold_ids_or_colours(labelled, tmp_path):
     for file in (labelled / "label").iterdir():
         image = Image.fromarray(decode(file.read_bytes())[..., 0])
@@ -298,6 +315,7 @@ MISTAKES = {
     "layout": ({"in/a.png": None}, "in", {"layout": "zip"}, "'zip' is not known; choose one of"),
     "small": ({"in/a.png": None}, "in", {"resize": (8, 99)}, r"8x99 \(height x width\) is too sma"),
     "classes": ({"in/a.png": None}, "in", {"classes": 4}, "name one with --labels"),
+    "ignored id": ({"in/a.png": None}, "in", {"ignore": 255}, "--ignore 255: no field holds class ids"),
     "one class": ({"in/a.png": None}, "in", {"classes": 1}, r"2\.\.65536"),
     "label": ({"in/a.png": None}, "in", {"labels": ["x"]}, "--labels x: not a field"),
     "half": ({"in/a.png": None}, "in", {"labels": ["left"]}, "a folder of their own"),

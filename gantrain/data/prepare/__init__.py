@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -49,6 +50,7 @@ class Report:
         for name, one in self.fields.items():
             size = " to ".join(dict.fromkeys(f"{height}x{width}" for height, width in (one.min_size, one.max_size)))
             what = f"{one.classes} classes" if one.classes else f"{one.channels} channels"
+            what += "" if one.ignore is None else f", the last of them id {one.ignore}"
             lines.append(f"  {name}: {one.kind}, {what}, {one.dtype}, height x width {size}")
         for what, names in (("unmatched", self.unmatched), ("left out", self.unreadable)):
             if names:
@@ -66,6 +68,7 @@ def prepare(
     split: str = "train",
     labels: Collection[str] = (),
     classes: int | None = None,
+    ignore: int | None = None,
     resize: tuple[int, int] | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -74,6 +77,7 @@ def prepare(
 
     layout: a name in `LAYOUTS`; None recognises it. split: which part, where the layout has parts.
     labels: the fields that hold class ids. classes: their number; None takes the highest id + 1.
+    ignore: the id of pixels that are of no class; they are the last class, which `classes` counts.
     resize: (height, width) in pixels of every field; without it files are kept byte for byte.
 
     Beside the shards lies `report.txt`. Raises ValueError, in one line, for anything a user can
@@ -87,7 +91,7 @@ def prepare(
     layout = layout or recognise(source)
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    parts = _asked(LAYOUTS[layout](source, split), labels, classes, resize)
+    parts = _asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize)
     samples, unmatched = match(source, parts)
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
@@ -133,7 +137,9 @@ def pack_once(
     return target
 
 
-def _asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tuple[int, int] | None) -> Parts:
+def _asked(
+    parts: Parts, labels: Collection[str], classes: int | None, ignore: int | None, resize: tuple[int, int] | None
+) -> Parts:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
         least = f"{SMALLEST}x{SMALLEST} is the least"
@@ -145,9 +151,12 @@ def _asked(parts: Parts, labels: Collection[str], classes: int | None, resize: t
         found = ", ".join(whole) or "side-by-side images only, ids need a folder of their own"
         raise ValueError(f"--labels {odd[0]}: not a field that can hold class ids; found are {found}")
     parts = parts | {name: parts[name]._replace(kind="label") for name in labels}
-    if classes is not None and all(part.kind == "image" for part in parts.values()):
-        raise ValueError(f"--classes {classes}: no field holds class ids; name one with --labels")
-    return {n: part._replace(classes=classes or part.classes, size=resize) for n, part in parts.items()}
+    options = {"classes": classes, "ignore": ignore, "size": resize}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    for option in ("classes", "ignore"):
+        if option in given and all(part.kind == "image" for part in parts.values()):
+            raise ValueError(f"--{option} {given[option]}: no field holds class ids; name one with --labels")
+    return {name: part._replace(**given) for name, part in parts.items()}
 
 
 def _pack(key: str, files: Files, parts: Parts) -> Packed:

@@ -18,7 +18,7 @@ class Part(NamedTuple):
     """A field before any file is read.
 
     files: a pattern below the folder; what its last `*` stands for is the sample's key. classes:
-    None for the highest id + 1. size: (height, width) in pixels to resize to.
+    None for the highest id + 1. ignore: as a `Field`'s. size: (height, width) in pixels to resize to.
     """
 
     member: str
@@ -26,6 +26,7 @@ class Part(NamedTuple):
     half: Literal[0, 1] | None = None
     kind: Kind = "image"
     classes: int | None = None
+    ignore: int | None = None
     size: tuple[int, int] | None = None
 
 
