@@ -172,9 +172,10 @@ def prepare(
     source: Annotated[Path, typer.Argument(help="folder of images")],
     out: Annotated[Path, typer.Option(help="folder to make")],
     layout: Annotated[
-        str | None, typer.Option("--as", help="pairs, folders, images or cityscapes; default: looked at")
+        str | None,
+        typer.Option("--as", help="pairs, folders, images, cityscapes, camvid, ade20k or coco; default: looked at"),
     ] = None,
-    split: Annotated[str, typer.Option(help="split, where the layout has several (cityscapes, trainA)")] = "train",
+    split: Annotated[str, typer.Option(help="train, val or test, where the folder has several")] = "train",
     labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
     classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
     ignore: Annotated[

@@ -230,11 +230,59 @@ def test_cityscapes(cityscapes, tmp_path):
         _run(cityscapes, tmp_path / "none", split="test")
 
 
-def test_how_to_names_the_licence_page_and_fits_the_split():
+# A photograph and its class ids as published, their highest id, and the number of classes.
+PUBLISHED = {
+    "camvid": ("{}/0001TP_{}.png", "{}annot/0001TP_{}.png", {}, 11, 12),
+    "ade20k": (
+        "images/{}/ADE_{}.jpg", "annotations/{}/ADE_{}.png", {"train": "training", "val": "validation"}, 150, 151
+    ),
+    "coco": (
+        "images/{}/00{}.jpg", "annotations/{}/00{}.png", {"train": "train2017", "val": "val2017"}, 255, 183
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(params=PUBLISHED)
+def published(request, tmp_path):
+    *patterns, called, highest, classes = PUBLISHED[request.param]
+    for split, samples in (("train", 3), ("val", 2)):
+        for i in range(samples):
+            photo, label = (tmp_path / "in" / pattern.format(called.get(split, split), i) for pattern in patterns)
+            _put(photo, _image(i, 20, 30))
+            ids = [*(row % highest for row in range(19)), highest]
+            _put(label, np.array(ids, np.uint8).repeat(30).reshape(20, 30))
+    return request.param, tmp_path / "in", classes, label
+
+
+def test_published_layouts(published, tmp_path):
+    name, source, classes, label = published
+    for split, samples in (("train", 3), ("val", 2)):
+        report = _run(source, tmp_path / split, layout=name, split=split)
+        assert (report.samples, report.unmatched, report.unreadable) == (samples, [], [])
+        assert (report.fields["label"].classes, report.fields["image"].channels) == (classes, 3)
+    with pytest.raises(ValueError, match=f"found no images like .*test.*--as {name} --split test"):
+        _run(source, tmp_path / "test", layout=name, split="test")
+    label.rename(label.with_name("other.png"))
+    report = _run(source, tmp_path / "missing", layout=name, split="val")
+    assert re.search(r"1\.(jpg|png): no label.*other\.png: no image", " ".join(report.unmatched))
+
+
+@pytest.mark.parametrize(("wrong", "reason"), [(200, "label holds ids beyond .*: 200;"), (None, "RGB where class ids")])
+def test_wrong_maps_in_published_layouts_are_refused_by_name(published, wrong, reason, tmp_path):
+    name, source, _, label = published
+    _put(label, _image(0, 20, 30) if wrong is None else np.full((20, 30), wrong, np.uint8))
+    with pytest.raises(ValueError, match=f"{re.escape(str(label))}: {reason}"):
+        _run(source, tmp_path / "out", layout=name, split="val")
+    assert _left_behind(tmp_path, "in") == []
+
+
+@pytest.mark.parametrize("name", ["cityscapes", *PUBLISHED])
+def test_how_to_names_the_place_and_fits_the_split(name):
     assert "https://www.cityscapes-dataset.com/" in HOW_TO["cityscapes"]
-    wanted = Wanted("cityscapes_spade", "label", "image", {"label": 35}, (64, 64), None)
+    assert re.search("https?://", HOW_TO[name])
+    wanted = Wanted(f"{name}_spade", "label", "image", {"label": 35}, (64, 64), None)
     for key, split in (("train", "train"), ("validation", "val")):
-        command = f"`gantrain prepare FOLDER --out no/{split} --as cityscapes --split {split}`"
+        command = f"`gantrain prepare FOLDER --out no/{split} --as {name} --split {split}`"
         with pytest.raises(ValueError, match=re.escape(command)):
             open_set(key, f"no/{split}", wanted)
 

