@@ -172,11 +172,15 @@ def prepare(
     source: Annotated[Path, typer.Argument(help="folder of images")],
     out: Annotated[Path, typer.Option(help="folder to make")],
     layout: Annotated[
-        str | None, typer.Option("--as", help="pairs, folders, images or cityscapes; default: looked at")
+        str | None,
+        typer.Option("--as", help="pairs, folders, images, cityscapes, camvid, ade20k or coco; default: looked at"),
     ] = None,
-    split: Annotated[str, typer.Option(help="split, where the layout has several (cityscapes, trainA)")] = "train",
+    split: Annotated[str, typer.Option(help="train, val or test, where the folder has several")] = "train",
     labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
     classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
+    ignore: Annotated[
+        int | None, typer.Option(help="id of no class, such as 255, which becomes the last class", min=0, max=65535)
+    ] = None,
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, pixels")] = None,
     workers: Annotated[int | None, typer.Option(help="threads; default: one a core")] = None,
 ) -> None:
@@ -189,6 +193,7 @@ def prepare(
         split=split,
         labels=tuple(labels or ()),
         classes=classes,
+        ignore=ignore,
         resize=_size(resize),
         workers=workers,
     )

@@ -127,8 +127,10 @@ class Translator:
             kind = "class ids" if source.kind == "label" else "an image"
             wanted = f"this model's source is {kind}, {source.dtype} with {source.channels}"
             raise ValueError(f"found {image.dtype} with {image.shape[2]} channels, {wanted}")
-        if source.kind == "label" and source.classes and image.max() >= source.classes:
-            raise ValueError(f"found class id {image.max()}, this model knows ids 0 to {source.classes - 1}")
+        highest = image[image != source.ignore].max(initial=0)
+        if source.kind == "label" and source.classes and highest >= source.classes:
+            also = "" if source.ignore is None else f", and {source.ignore}"
+            raise ValueError(f"found class id {highest}, this model knows ids 0 to {source.classes - 1}{also}")
         return image
 
 

@@ -63,6 +63,15 @@ def test_wrong_inputs_are_refused(model: Translator) -> None:
         model.translate(Image.new("RGB", (32, 32)))
 
 
+def test_pixels_of_no_class_are_translated_as_the_last_one(model: Translator) -> None:
+    model.source = model.source.model_copy(update={"ignore": 255})
+    last, none = (np.pad(draw(0, 32, 32, seed=9)[0], 4, constant_values=i) for i in (9, 255))
+    assert np.array_equal(model.translate(none), model.translate(last))
+    none[8, 8] = 12
+    with pytest.raises(ValueError, match="found class id 12, this model knows ids 0 to 9, and 255"):
+        model.translate(none)
+
+
 def test_grey_and_alpha_are_fitted_to_a_colour_model() -> None:
     gantrain.train(
         "pix2pix", "data=synthetic", "data.size=[32,32]", "data.resize=null", "data.workers=0",

@@ -14,7 +14,7 @@ TINY = (
 )  # fmt: skip
 DISCRIMINATOR = ("method.discriminator.width=4", "method.discriminator.layers=1")
 CYCLEGAN = ("method.generator.width=4", "method.generator.blocks=1", *DISCRIMINATOR)
-SMALL = {"cyclegan": CYCLEGAN, "horse2zebra": CYCLEGAN, "monet2photo": CYCLEGAN, "cityscapes_cyclegan": CYCLEGAN}
+SMALL = dict.fromkeys(["cyclegan", "horse2zebra", "monet2photo", "daynight", "cityscapes_cyclegan"], CYCLEGAN)
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ def normalise(raw: Tensor, field: Field, dtype: torch.dtype, device: torch.devic
     if field.kind == "label":
         assert field.classes is not None
         ids = raw[..., 0].long()  # NHW
+        if field.ignore is not None:
+            ids = ids.masked_fill(ids == field.ignore, field.classes - 1)
         one_hot = torch.zeros((*ids.shape, field.classes), dtype=dtype, device=device)
         return one_hot.scatter_(3, ids[..., None], 1).permute(0, 3, 1, 2)
     return (raw.to(dtype) / _HALF_RANGE[field.dtype] - 1).permute(0, 3, 1, 2)  # NCHW

@@ -31,7 +31,8 @@ class Field(BaseModel, extra="forbid", frozen=True):
     """What training sees of a sample under one name.
 
     member: the file in the tar. half: None for all of it, 0 for the left half, 1 for the right.
-    kind: `label` holds class ids, `image` anything else. label_counts: pixels by class id.
+    kind: `label` holds class ids, `image` anything else. label_counts: pixels by id. ignore: the id of
+    pixels that are of no class; networks see it as the last one of `classes`, which counts it.
     min_size, max_size: smallest and largest (height, width) over the data set, in pixels.
     """
 
@@ -42,6 +43,8 @@ class Field(BaseModel, extra="forbid", frozen=True):
     dtype: Dtype = "uint8"
     classes: PositiveInt | None = None
     label_counts: dict[NonNegativeInt, NonNegativeInt] | None = None
+    # Left out where there is none, so that older data sets keep their fingerprints.
+    ignore: int | None = pydantic.Field(None, ge=0, le=65535, exclude_if=lambda ignore: ignore is None)
     palette: list[tuple[Byte, Byte, Byte]] | None = None
     min_size: Size
     max_size: Size

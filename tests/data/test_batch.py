@@ -27,6 +27,15 @@ def test_images_come_back_as_they_were(dtype: str) -> None:
     np.testing.assert_allclose(back.numpy(), values, atol=0 if dtype != "float32" else 1e-6)
 
 
+def test_pixels_of_no_class_are_the_last_channel() -> None:
+    field = Field(channels=1, kind="label", classes=4, ignore=255, **SIZE)
+    ids = torch.tensor([0, 2, 255, 1], dtype=torch.uint8).reshape(1, 2, 2, 1)
+    seen = normalise(ids, field, torch.float32, CPU)
+    assert seen.argmax(1).flatten().tolist() == [0, 2, 3, 1]
+    assert torch.equal(seen.sum(1), torch.ones(1, 2, 2))
+    assert "ignore" not in Field(channels=1, **SIZE).model_dump_json()  # older data sets' fingerprints
+
+
 def test_class_ids_become_one_channel_a_class() -> None:
     field = Field(channels=1, kind="label", classes=5, **SIZE)
     ids = torch.randint(0, 5, (2, 4, 4, 1), dtype=torch.uint8)

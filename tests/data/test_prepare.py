@@ -230,11 +230,59 @@ def test_cityscapes(cityscapes, tmp_path):
         _run(cityscapes, tmp_path / "none", split="test")
 
 
-def test_how_to_names_the_licence_page_and_fits_the_split():
+# A photograph and its class ids as published, their highest id, and the number of classes.
+PUBLISHED = {
+    "camvid": ("{}/0001TP_{}.png", "{}annot/0001TP_{}.png", {}, 11, 12),
+    "ade20k": (
+        "images/{}/ADE_{}.jpg", "annotations/{}/ADE_{}.png", {"train": "training", "val": "validation"}, 150, 151
+    ),
+    "coco": (
+        "images/{}/00{}.jpg", "annotations/{}/00{}.png", {"train": "train2017", "val": "val2017"}, 255, 183
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(params=PUBLISHED)
+def published(request, tmp_path):
+    *patterns, called, highest, classes = PUBLISHED[request.param]
+    for split, samples in (("train", 3), ("val", 2)):
+        for i in range(samples):
+            photo, label = (tmp_path / "in" / pattern.format(called.get(split, split), i) for pattern in patterns)
+            _put(photo, _image(i, 20, 30))
+            ids = [*(row % highest for row in range(19)), highest]
+            _put(label, np.array(ids, np.uint8).repeat(30).reshape(20, 30))
+    return request.param, tmp_path / "in", classes, label
+
+
+def test_published_layouts(published, tmp_path):
+    name, source, classes, label = published
+    for split, samples in (("train", 3), ("val", 2)):
+        report = _run(source, tmp_path / split, layout=name, split=split)
+        assert (report.samples, report.unmatched, report.unreadable) == (samples, [], [])
+        assert (report.fields["label"].classes, report.fields["image"].channels) == (classes, 3)
+    with pytest.raises(ValueError, match=f"found no images like .*test.*--as {name} --split test"):
+        _run(source, tmp_path / "test", layout=name, split="test")
+    label.rename(label.with_name("other.png"))
+    report = _run(source, tmp_path / "missing", layout=name, split="val")
+    assert re.search(r"1\.(jpg|png): no label.*other\.png: no image", " ".join(report.unmatched))
+
+
+@pytest.mark.parametrize(("wrong", "reason"), [(200, "label holds ids beyond .*: 200;"), (None, "RGB where class ids")])
+def test_wrong_maps_in_published_layouts_are_refused_by_name(published, wrong, reason, tmp_path):
+    name, source, _, label = published
+    _put(label, _image(0, 20, 30) if wrong is None else np.full((20, 30), wrong, np.uint8))
+    with pytest.raises(ValueError, match=f"{re.escape(str(label))}: {reason}"):
+        _run(source, tmp_path / "out", layout=name, split="val")
+    assert _left_behind(tmp_path, "in") == []
+
+
+@pytest.mark.parametrize("name", ["cityscapes", *PUBLISHED])
+def test_how_to_names_the_place_and_fits_the_split(name):
     assert "https://www.cityscapes-dataset.com/" in HOW_TO["cityscapes"]
-    wanted = Wanted("cityscapes_spade", "label", "image", {"label": 35}, (64, 64), None)
+    assert re.search("https?://", HOW_TO[name])
+    wanted = Wanted(f"{name}_spade", "label", "image", {"label": 35}, (64, 64), None)
     for key, split in (("train", "train"), ("validation", "val")):
-        command = f"`gantrain prepare FOLDER --out no/{split} --as cityscapes --split {split}`"
+        command = f"`gantrain prepare FOLDER --out no/{split} --as {name} --split {split}`"
         with pytest.raises(ValueError, match=re.escape(command)):
             open_set(key, f"no/{split}", wanted)
 
@@ -257,6 +305,23 @@ def test_ids_beyond_the_classes_are_refused_by_name(labelled, tmp_path):
     assert _left_behind(tmp_path, "set") == []
     report = _run(labelled, tmp_path / "out", labels=["label"])
     assert report.fields["label"].classes == 256
+
+
+def test_pixels_of_no_class_are_one_more(labelled, tmp_path):
+    file = labelled / "label" / "f3.png"
+    ids = decode(file.read_bytes(), "label")
+    ids[0] = 255
+    _put(file, ids)
+    for name, classes in (("counted", None), ("said", 5)):
+        report = _run(labelled, tmp_path / name, labels=["label"], classes=classes, ignore=255)
+        assert "label: label, 5 classes, the last of them id 255, uint8" in "\n".join(report.lines())
+        shards = Shards.open(tmp_path / name)
+        label = shards.fields["label"]
+        assert (label.classes, label.ignore, label.label_counts[255]) == (5, 255, 30)
+        assert shards.fields["image"].ignore is None
+        assert shards.read(3, "label") == file.read_bytes()
+    with pytest.raises(ValueError, match="holds ids beyond 4 classes, the last of which is 255: 3;"):
+        _run(labelled, tmp_path / "few", labels=["label"], classes=4, ignore=255)
 
 
 def test_palette_files_hold_ids_or_colours(labelled, tmp_path):
@@ -298,6 +363,7 @@ MISTAKES = {
     "layout": ({"in/a.png": None}, "in", {"layout": "zip"}, "'zip' is not known; choose one of"),
     "small": ({"in/a.png": None}, "in", {"resize": (8, 99)}, r"8x99 \(height x width\) is too sma"),
     "classes": ({"in/a.png": None}, "in", {"classes": 4}, "name one with --labels"),
+    "ignored id": ({"in/a.png": None}, "in", {"ignore": 255}, "--ignore 255: no field holds class ids"),
     "one class": ({"in/a.png": None}, "in", {"classes": 1}, r"2\.\.65536"),
     "label": ({"in/a.png": None}, "in", {"labels": ["x"]}, "--labels x: not a field"),
     "half": ({"in/a.png": None}, "in", {"labels": ["left"]}, "a folder of their own"),

@@ -236,6 +236,7 @@ HOSTILE = {
     "no fields": (_set("fields", to={}), "no fields"),
     "too few samples": (_set("samples", to=24), "do not add up"),
     "negative samples": (_set("shards", 0, "samples", to=-1), "greater than 0"),
+    "ignored id": (_set("fields", "image", "ignore", to=65536), "allowed: less than or equal to 65535"),
     "colour": (_set("fields", "image", "palette", to=[[0, 0, 256]]), "allowed: less than or equal to 255"),
     "other fields": (_set("fields", "image", "channels", to=4), "fingerprint"),
     "offset before": (_array("image_offset", _with(3, -1)), "sample 3 lies outside"),

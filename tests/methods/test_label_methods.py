@@ -152,6 +152,8 @@ def test_no_weights_are_read_where_the_term_is_off_or_nothing_is_trained():
 SMALL = {
     "cityscapes_spade": ("method.generator={width: 2, hidden: 4, doublings: normal}", "method.style=vae"),
     "camvid_spade": ("method.generator={width: 2, hidden: 4}",),
+    "ade20k_spade": ("method.generator={width: 2, hidden: 4}",),
+    "coco_spade": ("method.generator={width: 2, hidden: 4}",),
     "cityscapes_pix2pixhd": ("method.generator={name: coarse_to_fine, width: 4, blocks: 1}",),
 }
 

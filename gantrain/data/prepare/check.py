@@ -65,15 +65,18 @@ def _describe(array: Array, name: str, part: Part, files: Files) -> Field:
     file, counts = files[part.member], None
     if part.kind == "label":
         ids, pixels = np.unique(array, return_counts=True)
-        if part.classes and (beyond := [str(i) for i in ids if i >= part.classes]):
+        spare = part.ignore is not None  # the last class has no other id
+        if part.classes and (beyond := [str(i) for i in ids if i >= part.classes - spare and i != part.ignore]):
             listed = ", ".join([*beyond[:8], *["..."] * (len(beyond) > 8)])
-            raise NotLabels(f"{file}: {name} holds ids beyond {part.classes} classes: {listed}")
+            classes = f"{part.classes} classes" + f", the last of which is {part.ignore}" * spare
+            raise NotLabels(f"{file}: {name} holds ids beyond {classes}: {listed}")
         counts = dict(zip(ids.tolist(), pixels.tolist(), strict=True))
     elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
         raise ValueError(f"{file}: {name} has values {array.min():.4g}..{array.max():.4g}, floats must be in 0..1")
     about: dict[str, Any] = {"channels": array.shape[2], "dtype": array.dtype.name, "label_counts": counts}
+    about |= {"kind": part.kind, "ignore": part.ignore if counts else None}
     size = array.shape[:2]
-    return Field(member=part.member, half=part.half, kind=part.kind, min_size=size, max_size=size, **about)
+    return Field(member=part.member, half=part.half, min_size=size, max_size=size, **about)
 
 
 def agree(
@@ -86,7 +89,7 @@ def agree(
     """
     if wrong := [str(found) for found in looks.values() if isinstance(found, NotLabels)]:
         more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-        advice = "mend them, or give other --labels or more --classes"
+        advice = "mend them, or give other --labels, more --classes or the id of no class to --ignore"
         raise ValueError(f"{len(wrong)} files are no label maps: {'; '.join(wrong[:_NAMED])}{more}; {advice}")
     bad = [str(found) for found in looks.values() if isinstance(found, ValueError)]
     good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}
@@ -109,5 +112,7 @@ def _merge(fields: list[Field], part: Part) -> Field:
         counts: Counter[int] = Counter()
         for one in fields:
             counts.update(one.label_counts)
-        about |= {"classes": part.classes or max(counts) + 1, "label_counts": dict(sorted(counts.items()))}
+        own = max(counts.keys() - {part.ignore}, default=-1) + 1
+        classes = part.classes or own + (part.ignore is not None)
+        about |= {"classes": classes, "label_counts": dict(sorted(counts.items()))}
     return fields[0].model_copy(update=about)

@@ -18,7 +18,7 @@ class Part(NamedTuple):
     """A field before any file is read.
 
     files: a pattern below the folder; what its last `*` stands for is the sample's key. classes:
-    None for the highest id + 1. size: (height, width) in pixels to resize to.
+    None for the highest id + 1. ignore: as a `Field`'s. size: (height, width) in pixels to resize to.
     """
 
     member: str
@@ -26,6 +26,7 @@ class Part(NamedTuple):
     half: Literal[0, 1] | None = None
     kind: Kind = "image"
     classes: int | None = None
+    ignore: int | None = None
     size: tuple[int, int] | None = None
 
 
@@ -60,13 +61,17 @@ def folders(source: Path, split: str) -> Parts:
     return {name: Part(name, f"{name}/*") for name in names}
 
 
-def cityscapes(source: Path, split: str) -> Parts:
-    """Cityscapes as it is unpacked: leftImg8bit/SPLIT/CITY/*.png beside gtFine/SPLIT/CITY/*.png, 35 class ids."""
-    ids = f"gtFine/{split}/*/*_gtFine_labelIds.png"  # 34, the licence plate, is -1 there and never comes
-    return {
-        "image": Part("image", f"leftImg8bit/{split}/*/*_leftImg8bit.png"),
-        "label": Part("label", ids, kind="label", classes=35),
-    }
+def published(image: str, label: str, classes: int, ignore: int | None = None, **called: str) -> Layout:
+    """Photographs and class ids as a data set is unpacked; {split} in a pattern is the split, or what it is called."""
+
+    def layout(source: Path, split: str) -> Parts:
+        files = [pattern.format(split=called.get(split, split)) for pattern in (image, label)]
+        return {
+            "image": Part("image", files[0]),
+            "label": Part("label", files[1], kind="label", classes=classes, ignore=ignore),
+        }
+
+    return layout
 
 
 def recognise(source: Path) -> str:
