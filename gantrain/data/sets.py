@@ -119,21 +119,23 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         raise ValueError(f"no folder {folder}; {advice}; {instead}")
     if any(folder.glob("*.tar")):
         raise ValueError(f"{folder} holds tars but no index.json; copy the whole data set again")
-    packed = _pack(folder, wanted)
+    packed = _pack(key, folder, wanted)
     lines = (report := packed / "report.txt").read_text(encoding="utf-8").splitlines()
     if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:
         say(f"data.{key}: {' and '.join(missing)} of the files in {folder}; see {report}")
     return Shards.open(packed)
 
 
-def _pack(folder: Path, wanted: Wanted) -> Path:
+def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
     labels = {name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)}
     classes = max(labels.values(), default=None)
     # Files alone don't tell single images from pairs, but the field that the recipe asks for does.
     halves = {wanted.source, wanted.target} & {"left", "right"} or "" not in (wanted.source, wanted.target)
     layout = None if halves or any(inside.is_dir() for inside in folder.iterdir()) else "images"
+    # Of the layouts that are recognised, only Cityscapes' has its splits inside, of these names.
+    split = "train" if key.startswith("train") or not (folder / "gtFine").is_dir() else "val"
     try:
-        return pack_once(folder, cache() / "packed", layout=layout, labels=sorted(labels), classes=classes)
+        return pack_once(folder, cache() / "packed", layout=layout, split=split, labels=sorted(labels), classes=classes)
     except ValueError as e:
         options = f"; its options are those of `gantrain prepare {folder} --out OUT`, whose OUT you give here"
         raise ValueError(f"{e}{options if '--' in str(e) else ''}") from None

@@ -276,6 +276,13 @@ def test_wrong_maps_in_published_layouts_are_refused_by_name(published, wrong, r
     assert _left_behind(tmp_path, "in") == []
 
 
+def test_a_whole_cityscapes_folder_gives_each_split_to_its_key(cityscapes):
+    wanted = Wanted("cityscapes", "label", "image", {"label": 35}, (32, 64), None)
+    assert len(open_set("train", str(cityscapes), wanted)) == 4
+    held_out = open_set("validation", str(cityscapes), wanted)
+    assert [held_out.key(i) for i in range(len(held_out))] == ["lindau_000000_000019", "lindau_000000_000020"]
+
+
 @pytest.mark.parametrize("name", ["cityscapes", *PUBLISHED])
 def test_how_to_names_the_place_and_fits_the_split(name):
     assert "https://www.cityscapes-dataset.com/" in HOW_TO["cityscapes"]

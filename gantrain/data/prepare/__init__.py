@@ -139,6 +139,7 @@ def pack_once(
     cache: str | Path,
     *,
     layout: str | None = None,
+    split: str = "train",
     labels: Collection[str] = (),
     classes: int | None = None,
 ) -> Path:
@@ -148,13 +149,13 @@ def pack_once(
     Processes may race: one packs, the others wait for it. Raises what `prepare` raises.
     """
     folder, cache = Path(folder).resolve(), Path(cache).absolute()
-    told = [f"{folder}\n{(_CACHE_VERSION, layout, sorted(labels), classes)}"]
+    told = [f"{folder}\n{(_CACHE_VERSION, layout, split, sorted(labels), classes)}"]
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         status = file.stat()
         told.append(f"{file.relative_to(folder)}\n{status.st_size} {status.st_mtime_ns}")
     digest = hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()
     target = cache / f"{folder.name}-{digest[:16]}"
-    once(target, lambda: prepare(folder, target, layout=layout, labels=labels, classes=classes))
+    once(target, lambda: prepare(folder, target, layout=layout, split=split, labels=labels, classes=classes))
     return target
 
 
