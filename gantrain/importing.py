@@ -2,7 +2,9 @@
 
 import re
 import sys
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,17 @@ def import_file(
         raise ValueError(f"--out: cannot write {out} ({e}); choose another folder") from None
     options = ", ".join(f"{key} {value}" for key, value in generator.items() if key != "name")
     return f"{generator['name']} ({options}) from {found.in_channels} to {found.out_channels} channels"
+
+
+@contextmanager
+def opened(path: str | Path) -> Iterator[Path]:
+    """A checkpoint's folder: a run's latest, that one itself, or what a file imports to. Raises ValueError."""
+    if not Path(path).is_file():
+        yield checkpoint.find_checkpoint(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        import_file(Path(path), imported := Path(folder, "imported"))
+        yield imported
 
 
 def _cleaned(state: dict[str, Tensor]) -> dict[str, Tensor]:
