@@ -25,10 +25,10 @@ def place(method: Method, path: str) -> list[str]:
                 rest = f"; not there, or of another shape: {', '.join(left[:3])}{' ...' * (len(left) > 3)}"
                 lines.append(f"{name}: {len(fits)} of {len(own)} tensors from {path}{rest if left else ''}")
     except ValueError as e:
-        raise ValueError(f"init_from: {e}") from None
+        raise ValueError(f"init_from: {e}, or init_from=null") from None
     if not placed:
         raise ValueError(
             f"init_from: nothing in {path} fits, found {', '.join(found)}, allowed: {', '.join(method.networks)} with "
-            "tensors of the same names and shapes; choose another run, or networks like its own"
+            "tensors of the same names and shapes; choose another run, networks like its own, or init_from=null"
         )
     return lines
