@@ -20,7 +20,7 @@ def place(method: Method, path: str) -> list[str]:
                 own, there = network.state_dict(), checkpoint.tensors(folder, f"{kind}/{name}") if name in found else {}
                 fits = {k: t for k, t in there.items() if k in own and t.shape == own[k].shape}
                 network.load_state_dict(fits, strict=False)
-                placed += len(fits)
+                placed += sum(t.ndim > 1 for t in fits.values())  # three last biases are no start
                 left = [key for key in own if key not in fits]
                 rest = f"; not there, or of another shape: {', '.join(left[:3])}{' ...' * (len(left) > 3)}"
                 lines.append(f"{name}: {len(fits)} of {len(own)} tensors from {path}{rest if left else ''}")
@@ -28,7 +28,7 @@ def place(method: Method, path: str) -> list[str]:
         raise ValueError(f"init_from: {e}, or init_from=null") from None
     if not placed:
         raise ValueError(
-            f"init_from: nothing in {path} fits, found {', '.join(found)}, allowed: {', '.join(method.networks)} with "
-            "tensors of the same names and shapes; choose another run, networks like its own, or init_from=null"
+            f"init_from: no weight in {path} fits, found {', '.join(found)}, allowed: {', '.join(method.networks)} "
+            "with tensors of the same names and shapes; choose another run, networks like its own, or init_from=null"
         )
     return lines
