@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from gantrain import plan, zero
+from gantrain import checkpoint, plan, transfer, zero
 from gantrain.component import build
 from gantrain.data import sets
 from gantrain.data.batch import channels, normalise
@@ -43,6 +43,10 @@ class Assembly:
         self.facts = {f"{role}_channels": channels(field) for role, field in self.fields.items()}
         method = make_method(recipe, self.facts)
         check_method(recipe, method)
+        # A run that has a checkpoint needs its first weights no more.
+        started = world.on_main(lambda: bool(checkpoint.found(Path("runs", recipe.run or recipe.name, "checkpoints"))))
+        self.init_from = None if started else recipe.init_from
+        self.placed = world.on_nodes(lambda: transfer.place(method, self.init_from) if self.init_from else [])
         if not recipe.dry_run:
             world.on_nodes(lambda: load_helpers(method))  # one process of a node fetches weights
         self.precision: str = recipe.precision
@@ -107,7 +111,10 @@ class Assembly:
         """A new method; the same weights every time and on every rank."""
         method = make_method(self.recipe, self.facts)
         load_helpers(method)
-        return method.to(self.world.device, self.dtype)
+        method = method.to(self.world.device, self.dtype)
+        if self.init_from:
+            transfer.place(method, self.init_from)
+        return method
 
     def engine(self, distributed: bool = True) -> Engine:
         method = self.method()
@@ -204,9 +211,11 @@ class Assembly:
         """What will be trained, for the console."""
         method = make_method(self.recipe, self.facts)
         counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in method.networks.items()]
+        still = sum(p.numel() for p in method.networks.parameters() if not p.requires_grad)
         return [
             f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.place}",
-            f"parameters: {', '.join(counts)}",
+            f"parameters: {', '.join(counts)}{f'; frozen {still:,}' if still else ''}",
+            *(f"init_from: {line}" for line in self.placed),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
         ]
 
@@ -221,10 +230,18 @@ def view(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> View:
 
 
 def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
-    """Raises ValueError where the recipe contradicts the data."""
+    """With what `freeze` names frozen. Raises ValueError where the recipe contradicts the data."""
     torch.manual_seed(recipe.seed)
     method: Method = build(METHODS, recipe.method, **facts)
+    for name, parameter in method.networks.named_parameters():
+        if any(_is_in(name, prefix) for prefix in recipe.freeze):
+            parameter.requires_grad_(False)
     return method
+
+
+def _is_in(name: str, prefix: str) -> bool:
+    """Whether a parameter of that name is one of `generator` or `generator.downs`."""
+    return f"{name}.".startswith(f"{prefix}.")
 
 
 def load_helpers(method: Method) -> None:
@@ -241,6 +258,16 @@ def check_method(recipe: Recipe, method: Method) -> None:
     ]
     if recipe.data.unpaired and method.paired:
         problems.append(f"data.unpaired: found true, {recipe.method['name']} learns from pairs; choose another method")
+    names = [name for name, _ in method.networks.named_parameters()]
+    for prefix in recipe.freeze:
+        if not any(_is_in(name, prefix) for name in names):
+            inside = [name.split(".")[:2] for name in names if _is_in(name, prefix.split(".")[0])]
+            allowed = dict.fromkeys(map(".".join, inside)) or method.networks
+            problems.append(f"freeze: found {prefix!r}, allowed: {', '.join(allowed)}, or more, up to a dot")
+    for phase in method.phases:
+        if not any(p.requires_grad for n in phase.networks for p in method.networks[n].parameters()):
+            found = f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"
+            problems.append(f"freeze: {found}; allowed: a part of {', '.join(phase.networks)}")
     size = recipe.data.size
     for name, network in method.networks.items():
         smallest = getattr(network, "minimum_size", 1)

@@ -73,6 +73,17 @@ def found(root: Path) -> list[Path]:
     return sorted(p.parent for p in root.glob("[0-9]*/state.json"))
 
 
+def find_checkpoint(path: str | Path) -> Path:
+    """A checkpoint's folder, from it or from its run (then the latest one). Raises ValueError."""
+    path = Path(path)
+    if (path / "state.json").is_file():
+        return path
+    folders = found(path / "checkpoints")
+    if not folders:
+        raise ValueError(f"checkpoint: found none at {path}; give runs/NAME or runs/NAME/checkpoints/IMAGES")
+    return folders[-1]
+
+
 def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
     try:
         return reader(path)

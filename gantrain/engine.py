@@ -58,7 +58,7 @@ class Turn:
         kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
         options = settings.model_dump(include={"lr", "betas", "eps", "weight_decay"})
         self.optimizer: torch.optim.Optimizer = kind(
-            [p for n in trained for p in n.parameters()], fused=True, **options
+            [p for n in trained for p in n.parameters() if p.requires_grad], fused=True, **options
         )
         self.ranks = wrap(PhaseModule(method, phase, bf16, device), self.optimizer)
         # Also reached where DeepSpeed, which owns the gradients until then, calls the optimiser.

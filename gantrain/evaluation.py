@@ -15,10 +15,10 @@ from rich.table import Table
 from torch import Tensor
 
 from gantrain.assembly import open_on_nodes, wanted_by
-from gantrain.checkpoint import write_whole
+from gantrain.checkpoint import find_checkpoint, write_whole
 from gantrain.data import sets
 from gantrain.data.batch import normalise
-from gantrain.inference import Translator, find_checkpoint
+from gantrain.inference import Translator
 from gantrain.metrics import of_set
 from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
 from gantrain.problems import check

@@ -2,16 +2,16 @@
 
 import re
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from gantrain import checkpoint, recipe
+from gantrain import checkpoint, recipe, weights
 from gantrain.component import build
 from gantrain.data.shards import Field
 from gantrain.importers import RECOGNISERS
@@ -42,10 +42,10 @@ def import_file(
     """
     if out.exists():
         raise ValueError(f"--out: {out} exists; choose another folder")
-    state = _cleaned(_read(file))
+    state = _cleaned(weights.read(file, "import", _ADVICE))
     found = _recognised(state, file)
     generator: dict[str, Any] = {**found.generator, "norm": _norm(state, norm, file)}
-    weights = _placed(state, generator, found, file)
+    placed = _placed(state, generator, found, file)
     label = {"kind": "label", "channels": 1, "classes": found.in_channels}
     sides = {"source": label if labels else {"channels": found.in_channels}, "target": {"channels": found.out_channels}}
     fields = {role: Field(member=role, min_size=(1, 1), max_size=(1, 1), **side) for role, side in sides.items()}
@@ -70,30 +70,27 @@ def import_file(
     }
     text = recipe.from_dict(content).yaml()
     try:
-        checkpoint.save(out.parent, text, {"networks/generator": weights}, about, out.name)
+        checkpoint.save(out.parent, text, {"networks/generator": placed}, about, out.name)
     except OSError as e:
         raise ValueError(f"--out: cannot write {out} ({e}); choose another folder") from None
     options = ", ".join(f"{key} {value}" for key, value in generator.items() if key != "name")
     return f"{generator['name']} ({options}) from {found.in_channels} to {found.out_channels} channels"
 
 
-def _read(file: Path) -> dict[str, Tensor]:
-    """Nothing but tensors and plain values is unpickled."""
-    try:
-        content = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except Exception as e:  # of the disk, of zip files, of pickles that hold more than tensors
-        reason = " ".join(str(e).split()).split(". ")[0][:150] or type(e).__name__  # PyTorch's goes on with advice
-        raise ValueError(f"import: {file} can't be read as tensors by name ({reason}); {_ADVICE}") from None
-    odd = [k for k, v in content.items() if not isinstance(v, Tensor)] if isinstance(content, Mapping) else ["content"]
-    if odd or not content:
-        what = f"{odd[0]!r} is no tensor" if odd else "it is empty"
-        raise ValueError(f"import: {file} is no state_dict ({what}); {_ADVICE}")
-    return dict(content)
+@contextmanager
+def opened(path: str | Path) -> Iterator[Path]:
+    """A checkpoint's folder: a run's latest, that one itself, or what a file imports to. Raises ValueError."""
+    if not Path(path).is_file():
+        yield checkpoint.find_checkpoint(path)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        import_file(Path(path), imported := Path(folder, "imported"))
+        yield imported
 
 
 def _cleaned(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without wrappers' prefixes, and without what old instance norms tracked but didn't use."""
-    state = {re.sub(r"^(module\.|_orig_mod\.)+", "", str(key)): tensor for key, tensor in state.items()}
+    state = {re.sub(r"^(module\.|_orig_mod\.)+", "", key): tensor for key, tensor in state.items()}
 
     def is_old(key: str) -> bool:
         module, _, kind = key.rpartition(".")

@@ -1,6 +1,5 @@
 """A trained model by itself: load it, translate images."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,11 @@ from gantrain.data.batch import channels, normalise, to_files
 from gantrain.data.decode import decode
 from gantrain.data.shards import Field
 from gantrain.engine import seed_all
-from gantrain.importing import import_file
+from gantrain.importing import opened
 from gantrain.method import is_random_at_test, set_inference
 from gantrain.overrides import parse_yaml
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by 8-bit channels
-
-
-def find_checkpoint(path: str | Path) -> Path:
-    """A checkpoint's folder, from it or from its run (then the latest one). Raises ValueError."""
-    path = Path(path)
-    if (path / "state.json").is_file():
-        return path
-    folders = checkpoint.found(path / "checkpoints")
-    if not folders:
-        raise ValueError(f"checkpoint: found none at {path}; give runs/NAME or runs/NAME/checkpoints/IMAGES")
-    return folders[-1]
 
 
 class Translator:
@@ -147,8 +135,5 @@ def load(path: str | Path, device: str | None = None) -> Translator:
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if chosen not in here and not (chosen == "cuda" and len(here) > 1):
         raise ValueError(f"device: found {chosen!r}, allowed here: {', '.join(here)}")
-    if not Path(path).is_file():
-        return Translator(find_checkpoint(path), torch.device(chosen))
-    with tempfile.TemporaryDirectory() as folder:
-        import_file(Path(path), imported := Path(folder, "imported"))
-        return Translator(imported, torch.device(chosen))
+    with opened(path) as folder:
+        return Translator(folder, torch.device(chosen))

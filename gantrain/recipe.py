@@ -177,6 +177,8 @@ class Recipe(Part):
     name: FolderName = Field(description="the recipe's file name")
     description: str = Field("", description="one line for `gantrain recipes`")
     run: FolderName | None = Field(None, description="runs/RUN holds all that the run writes; default: the name")
+    init_from: str | None = Field(None, description="first weights: a run, a checkpoint, or a file to import")
+    freeze: list[str] = Field([], description="parameters not trained: networks, or the starts of dotted names")
     method: dict[str, Any] = Field(description="the GAN and its networks and losses")
     data: Data = Data()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -74,11 +74,13 @@ class Run:
                     + "\n".join(f"  {c}" for c in changed)
                 )
 
-    def begin(self, recipe: Recipe, images_seen: int) -> None:
+    def begin(self, recipe: Recipe, images_seen: int, init_from: list[str]) -> None:
         """Say that the run goes on from there; what a refused start finds is left as it was."""
         try:
             checkpoint.write_whole(self.recipe, recipe.yaml())
-            self.forget_after(images_seen)
+            self.forget_after(images_seen or -1)
+            if init_from:
+                self.log({"images_seen": images_seen, "init_from": init_from})
             self.set_status("running", images_seen)
         except OSError as e:
             raise ValueError(f"run: cannot write {self.folder} ({e.strerror}); make space there") from None

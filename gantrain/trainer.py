@@ -112,7 +112,7 @@ class Trainer:
             restore(self.engine, latest, parts)
         if parts.held_out:
             self.held_out = HeldOut(recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
-        self.world.on_main(lambda: self.run.begin(recipe, self.images_seen) if self.run else None)
+        self.world.on_main(lambda: self.run.begin(recipe, self.images_seen, parts.placed) if self.run else None)
         tracking.start(self.world.accelerator, recipe.dump(), self.images_seen)
 
     def _end(self, state: str) -> str:

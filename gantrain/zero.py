@@ -121,7 +121,7 @@ class Sharded:
 
         (share,) = self.optimizer.param_groups[0]["params"]
         tensors = {}
-        for p in self.engine.module.parameters():
+        for p in filter(lambda p: p.requires_grad, self.engine.module.parameters()):
             tensors[f"{names[p]}/step"] = self.optimizer.state[share]["step"].clone()  # all share one
             for key in _MOMENTS:
                 tensors[f"{names[p]}/{key}"] = safe_get_full_optimizer_state(p, key)

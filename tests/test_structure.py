@@ -23,7 +23,7 @@ MODULES = {
 
 # Parts that know nothing of the ones that train.
 BELOW = ("checkpoint", "component", "data", "ema", "losses", "meters", "method", "metrics")
-BELOW = (*BELOW, "networks", "pool", "schedule")
+BELOW = (*BELOW, "networks", "pool", "schedule", "weights")
 ABOVE = {"api", "assembly", "cli", "engine", "inference", "recipe", "train", "trainer"}
 
 
@@ -65,7 +65,7 @@ def test_networks_and_losses_stand_alone(folder: str) -> None:
     assert files
     for file in files:
         for name in imports(file):
-            ours = name.startswith(f"gantrain.{folder}") or name == "gantrain.component"
+            ours = name.startswith(f"gantrain.{folder}") or name in ("gantrain.component", "gantrain.weights")
             root = name.split(".")[0]
             others = root in {
                 "torch",

@@ -83,6 +83,29 @@ def test_first_gradients_agree_over_ranks_micro_batches_and_engines(method: str,
 
 @installed
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("stage", [1, 2])
+def test_zero_begins_and_freezes_as_ddp(stage: int) -> None:
+    arguments = (*RUN, *METHODS["pix2pix"], "checkpoint.every=8")
+    run_here(*arguments, "run=first", "length=8")
+    words = ("init_from=runs/first", "freeze=[generator.downs.0,discriminator.scales.0.0]")
+    arguments = (*arguments, *words, "seed=1", "optimizer.weight_decay=0.1")
+    launched(2, 0, *arguments, "run=ddp")
+    launched(2, stage, *arguments, "run=zero")
+    assert_close(tensors("ddp", 32), tensors("zero", 32), 1e-6)
+    for first, second in ((0, stage), (stage, 0)):
+        launched(2, first, *arguments, f"run=from{first}", "length=16")
+        launched(2, second, *arguments, f"run=from{first}")
+        assert_close(tensors("ddp", 32), tensors(f"from{first}", 32), 1e-6)
+    first, zero_run = tensors("first", 8), tensors("zero", 32)
+    still = [key for key in zero_run if key.startswith("networks/generator/downs.0.")]
+    assert still
+    for key in still:
+        assert torch.equal(zero_run[key], first[key.replace("networks/", "ema/")])
+    assert not any("generator.downs.0." in key for key in zero_run)
+
+
+@installed
+@pytest.mark.exhaustive
 def test_bf16_trains_under_zero() -> None:
     launched(2, 2, *RUN, "precision=bf16", "micro_batch_size=2", "run=x")
     rows = Path("runs/x/metrics.jsonl").read_text()

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantrain import weights
 from gantrain.losses.distances import l1
 
 _WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of relu1_1 .. relu5_1
@@ -77,26 +78,13 @@ def _frozen(weight: Tensor, bias: Tensor, mode: Literal["zeros", "reflect"] = "z
 @functools.cache  # a run makes its method several times, and the file is of half a gigabyte
 def _read(path: str | None) -> tuple[bool, Weights]:
     """Whether the first layer is one of colours, and the layers. Raises ValueError."""
-    state = _fetched() if path is None else _from_file(path)
+    state = _fetched() if path is None else weights.read(path, _OPTION, "give another file")
     for prefix, numbers in (("features.", _CONVS), ("", _COLOURED)):
         names = [f"{prefix}{n}" for n in numbers]
-        if all(isinstance(state.get(f"{n}.{kind}"), Tensor) for n in names for kind in ("weight", "bias")):
+        if all(f"{n}.{kind}" in state for n in names for kind in ("weight", "bias")):
             return numbers is _COLOURED, [(state[f"{n}.weight"].float(), state[f"{n}.bias"].float()) for n in names]
     allowed = "a file of torchvision's vgg19, or of one up to relu3_1 with a colour layer in front"
     raise ValueError(f"{_OPTION}: {path} holds no VGG-19 (found {', '.join(list(state)[:3])} ...); allowed: {allowed}")
-
-
-def _from_file(path: str) -> dict[str, Tensor]:
-    try:
-        if path.endswith(".safetensors"):
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return dict(torch.load(path, "cpu", weights_only=True))
-    except Exception as e:  # of the disk, zip files, pickles that hold more than tensors
-        raise ValueError(
-            f"{_OPTION}: {path} can't be read as tensors by name ({_line(e)}); give another file"
-        ) from None
 
 
 def _fetched() -> dict[str, Tensor]:
@@ -107,10 +95,6 @@ def _fetched() -> dict[str, Tensor]:
         return dict(chosen.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True))
     except Exception as e:  # of the network, the disk, the hash
         raise ValueError(
-            f"{_OPTION}: {chosen.url} can't be fetched ({_line(e)}); give the file as {_OPTION}=FILE, or leave the "
-            "term out with method.perceptual=0"
+            f"{_OPTION}: {chosen.url} can't be fetched ({weights.reason(e)}); "
+            f"give the file as {_OPTION}=FILE, or leave the term out with method.perceptual=0"
         ) from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

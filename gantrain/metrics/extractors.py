@@ -10,8 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from gantrain import weights
 
 _INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -57,13 +58,8 @@ def network(name: str, path: str | None, device: torch.device) -> Extractor:
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
-    """A state_dict, of which nothing is unpickled but tensors. Raises ValueError."""
-    try:
-        content = load_file(path) if Path(path).suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-        return {str(key): value.detach() for key, value in content.items()}
-    except Exception as e:  # of safetensors, zip files, pickles that hold more than tensors
-        reason = " ".join(str(e).split())[:200]
-        raise ValueError(f"evaluate.weights: {path} is no state_dict of tensors ({reason}); give one") from None
+    """A state_dict from a file. Raises ValueError."""
+    return weights.read(path, "evaluate.weights", "give a file of tensors")
 
 
 def fetch(work: Callable[[], Any], name: str, what: str) -> Any:
@@ -71,9 +67,8 @@ def fetch(work: Callable[[], Any], name: str, what: str) -> Any:
     try:
         return work()
     except Exception as e:  # every library and its transport raise their own
-        reason = " ".join(str(e).split())[:200]
         raise ValueError(
-            f"evaluate.metrics: the weights of {name} could not be fetched ({reason}); "
+            f"evaluate.metrics: the weights of {name} could not be fetched ({weights.reason(e)}); "
             f"get {what} elsewhere and give evaluate.weights={{{name}: FILE}}"
         ) from None
 
@@ -82,8 +77,7 @@ def _fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path, what:
     try:
         module.load_state_dict(state)
     except RuntimeError as e:
-        reason = " ".join(str(e).split())[:200]
-        raise ValueError(f"evaluate.weights: {path} does not fit {what} ({reason}); give its file") from None
+        raise ValueError(f"evaluate.weights: {path} does not fit {what} ({weights.reason(e)}); give its file") from None
 
 
 class Inception(nn.Module):
@@ -109,8 +103,8 @@ class Inception(nn.Module):
             try:
                 self.network = FeatureExtractorInceptionV3("inception-v3-compat", [layer], safe.name)
             except RuntimeError as e:
-                reason = " ".join(str(e).split())[:200]
-                raise ValueError(f"evaluate.weights: {file} is not torch-fidelity's Inception ({reason})") from None
+                found = f"{file} is not torch-fidelity's Inception ({weights.reason(e)})"
+                raise ValueError(f"evaluate.weights: {found}; give its file") from None
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.network(images)[0]

@@ -9,8 +9,9 @@ import numpy as np
 import peer_layouts as peers
 import pytest
 import torch
+from conftest import SMALL
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from typer.testing import CliRunner
 
@@ -304,3 +305,13 @@ def test_a_folder_that_exists_is_kept() -> None:
     assert "--out: imported exists; choose another folder" in said
     assert Path("imported/mine").exists()
     assert "can't be read" in run("import", "absent.pth", "--out", "new", status=2)
+
+
+def test_training_starts_from_a_file() -> None:
+    state = saved(peers.UNet(10, 3, levels=3, width=8, norm="instance"))
+    words = ("init_from=latest_net_G.pth", "optimizer.lr=1e-30", "length=8", "evaluate.max_samples=1", "run=begun")
+    assert gantrain.train("quickstart", *SMALL, *words) == "finished"
+    for kind in ("networks", "ema"):
+        placed = load_file(f"runs/begun/checkpoints/000000008/{kind}/generator.safetensors")
+        assert torch.equal(placed["downs.0.0.weight"], state["model.model.0.weight"])
+        assert torch.equal(placed["downs.1.1.weight"], state["model.model.1.model.1.weight"])

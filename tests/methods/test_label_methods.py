@@ -173,6 +173,26 @@ def test_recipe_trains_on_drawn_data(recipe, weights):
     assert load("runs/x").translate(labels).shape == (50, 70, 3)
 
 
+@pytest.mark.slow
+def test_pix2pixhd_recipes_in_the_papers_stages(weights, capsys):
+    """The commands of cityscapes_pix2pixhd_1024p, small."""
+    small = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
+    small += ("method.discriminator.layers=1", f"method.vgg.weights={weights}", "data.size=[32,64]", "data.resize=null")
+    quick = ("data=synthetic", "data.workers=0", "batch_size=2", "length=2", "evaluate.max_samples=1", "trackers=[]")
+    words = (*small, *quick, "precision=fp32")
+    train("cityscapes_pix2pixhd", *words)
+    train("cityscapes_pix2pixhd_1024p", *words)
+    said = capsys.readouterr().out
+    assert "generator: 23 of 42 tensors from runs/cityscapes_pix2pixhd; not there" in said
+    assert "frozen" in said
+    run, on = "cityscapes_all", "init_from=runs/cityscapes_pix2pixhd_1024p"
+    train("cityscapes_pix2pixhd_1024p", *words, f"run={run}", on, "freeze=[]", "schedule.name=linear")
+    said = capsys.readouterr().out
+    assert "generator: 42 of 42 tensors" in said
+    assert "frozen" not in said
+    assert load(f"runs/{run}").translate(np.zeros((50, 70), np.uint8)).shape == (50, 70, 3)
+
+
 def test_missing_weights_are_a_line_before_training(capsys):
     words = ("recipe=camvid_spade", "data=synthetic", "data.size=[32,64]", "data.resize=null", "method.perceptual=1")
     assert train_main([*words, "method.vgg.weights=none.pth"]) == 2

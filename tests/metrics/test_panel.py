@@ -149,9 +149,9 @@ def test_weight_files_are_not_unpickled(tmp_path: Path) -> None:
     file.write_bytes(pickle.dumps({"x": _Evil()}))
     torch.save({"x": _Evil()}, tmp_path / "z.pth")
     for path in (file, tmp_path / "z.pth", tmp_path / "none.pth"):
-        with pytest.raises(ValueError, match=f"evaluate.weights: {path} is no state_dict of tensors"):
+        with pytest.raises(ValueError, match=f"evaluate.weights: {path} can't be read as tensors by name"):
             load_weights(path)
-        with pytest.raises(ValueError, match=f"evaluate.weights: {path} is no state_dict of tensors"):
+        with pytest.raises(ValueError, match=f"evaluate.weights: {path} can't be read as tensors by name"):
             Panel(("fd_inception",), CPU, {"inception": str(path)}, 12)
     assert not Path("it-ran").exists()
 
