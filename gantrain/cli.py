@@ -222,16 +222,16 @@ def evaluate(
 
     if (checkpoint is None) == (real is None) or (real is None) != (fake is None) or (real and data):
         raise ValueError("give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER")
-    options: dict[str, Any] = {"border": border, "weights": _named("--weights", weights)}
+    options: dict[str, Any] = {"border": border} | ({"weights": _named("--weights", weights)} if weights else {})
     if metrics is not None:
-        options["metrics"] = [name.strip() for name in metrics.split(",")]
+        options["metrics"] = [name for text in metrics.split(",") if (name := text.strip())]
     if out and not out.absolute().parent.is_dir():
         raise ValueError(f"--out: no folder {out.parent}; make it first")
     die_with_launcher()
     world = World(device, [], ".")
     if checkpoint:
         tested: Mapping[str, str | None] = _named(
-            "--data", [text if "=" in text else f"{Path(text).name}={text}" for text in data or []]
+            "--data", [text if "=" in text else f"{Path(text).absolute().name}={text}" for text in data or []]
         )
         results, about = evaluation.evaluate_checkpoint(world, checkpoint, tested, options)
     else:
@@ -249,7 +249,10 @@ def _named(option: str, texts: list[str] | None) -> dict[str, str]:
     pairs = [text.partition("=") for text in texts or []]
     if wrong := [text for text, (name, _, value) in zip(texts or [], pairs, strict=True) if not (name and value)]:
         raise ValueError(f"{option}: found {wrong[0]!r}, allowed: NAME=VALUE")
-    return {name: value for name, _, value in pairs}
+    named = {name: value for name, _, value in pairs}
+    if len(named) < len(pairs):
+        raise ValueError(f"{option}: found one name twice in {', '.join(texts or [])}, allowed: a NAME=VALUE for each")
+    return named
 
 
 @app.command(help="Translate images with a trained model.")

@@ -3,14 +3,12 @@
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from rich.table import Table
 from torch import Tensor
 
@@ -18,6 +16,8 @@ from gantrain.assembly import open_on_nodes, wanted_by
 from gantrain.checkpoint import find_checkpoint, write_whole
 from gantrain.data import sets
 from gantrain.data.batch import normalise
+from gantrain.data.decode import decode
+from gantrain.data.shards import Field
 from gantrain.inference import Translator
 from gantrain.metrics import of_set
 from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
@@ -30,7 +30,7 @@ from gantrain.world import World
 # Together they see blur, noise, tint, wrong contrast and collapse, and need no weights.
 STANDARD = ("fd_random0", "recall_random0", "swd", "spectrum", "histogram", "diversity")
 _PAIRED = ("l1", "psnr", "ssim")
-_PACKAGES = ("gantrain", "torch", "torchvision", "torchmetrics", "torch-fidelity", "timm", "pillow")
+_PACKAGES = ("gantrain", "torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "pillow")
 
 Results = dict[str, list[Record]]  # by test set
 
@@ -46,10 +46,15 @@ def evaluate_checkpoint(
     """
     folder = find_checkpoint(path)
     model = Translator(folder, world.device)
+    usual_set = sets.held_out(model.recipe.data.train, model.recipe.data.validation)
+    if not data and usual_set is None:
+        raise ValueError("--data: the model's recipe has no held-out data; give --data SHARDS")
     usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
     recipe = from_dict({**model.recipe.dump(), "evaluate": _best_first({**usual, **options})})
     wanted, fields = wanted_by(recipe), {"source": model.source, "target": model.target}
+    if data and wanted.apart:  # the recipe's own targets are no other set's
+        wanted = replace(wanted, apart=wanted.apart._replace(validation=None))
 
     def batch(raw: dict[str, Tensor]) -> dict[str, Tensor]:
         names = {"source": wanted.source, "target": wanted.target}
@@ -59,50 +64,50 @@ def evaluate_checkpoint(
         training = open_on_nodes(world, "train", recipe.data.train, wanted)
     except ValueError:  # it may be on another machine: null values come from halves of the test set
         training = None
-    results, usual_set = {}, sets.held_out(recipe.data.train, recipe.data.validation)
+    results, contents = {}, {}
     for name, value in (data or {"validation": usual_set}).items():
         shards = open_on_nodes(world, "validation", value, wanted)
         sets.check_alike({wanted.source: model.source, wanted.target: model.target}, shards.fields)
         held_out = HeldOut(recipe, world, shards, fields, batch, training, diagnose=False)
-        results[name] = held_out.metrics(model.method)
+        results[name], contents[name] = held_out.metrics(model.method), shards.fingerprint
         for text in sorted({text for texts in world.gather(held_out.damaged) for text in texts}):
             world.say(f"left out: {text}")
     averaged = recipe.ema.half_life is not None
-    return results, {"checkpoint": str(folder), "ema": averaged, "test_time": recipe.test_time.model_dump()}
+    about = {"checkpoint": str(folder), "ema": averaged, "test_time": recipe.test_time.model_dump()}
+    return results, {**about, "border": recipe.evaluate.border, "content": contents}
 
 
 def evaluate_folders(
     world: World, real: Path, fake: Path, options: Mapping[str, Any]
 ) -> tuple[Results, dict[str, Any]]:
-    """The metrics of a folder of images against another, as 8-bit RGB. Every rank calls it.
+    """The metrics of a folder of images against another, grey ones as RGB. Every rank calls it.
 
     Files of the same names are pairs; without them, only metrics of sets can be asked for. options:
     of a recipe's `evaluate`; without metrics, STANDARD. Raises ValueError.
     """
-    reals, fakes = ({file.stem: file for file in find_inputs([folder])} for folder in (real, fake))
+    reals, fakes = _by_stem("--real", real), _by_stem("--fake", fake)
     paired = reals.keys() == fakes.keys()
     asked = check(Evaluate, _best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
     alone = [name for name in asked.metrics if not of_set(name)]
     if alone and not paired:
         raise ValueError(f"--metrics: {', '.join(alone)} need pairs, but the files in {real} and {fake} differ in name")
-    panel = Panel(asked.metrics, world.device, asked.weights, len(fakes), asked.border)
+    panel = world.first_on_nodes(lambda: Panel(asked.metrics, world.device, asked.weights, len(fakes), asked.border))
     content = hashlib.sha256()
     for name in sorted(reals):
         content.update(hashlib.sha256(reals[name].read_bytes()).digest())
-    known = panel.recall("real", content.hexdigest())
+    known, problems = panel.recall("real", content.hexdigest()), list[str]()
     if paired:
-        for name in sorted(reals)[world.rank :: world.size]:
-            target, made = _read(reals[name], world.device), _read(fakes[name], world.device)
-            if target.shape != made.shape:
-                sizes = " and ".join("x".join(map(str, x.shape[2:])) for x in (target, made))
-                raise ValueError(f"--fake: {reals[name]} and {fakes[name]} have sizes {sizes}; give pairs of one size")
+        for target, made in _share(world, problems, reals, fakes):
             panel.add(made, target)
     for which, files in (("fake", fakes), ("real", {} if known else reals)):
-        for name in [] if paired else sorted(files)[world.rank :: world.size]:
-            panel.add_images(which, _read(files[name], world.device))
+        for (image,) in _share(world, problems, {} if paired else files):
+            panel.add_images(which, image)
+    world.agree(problems)
     if not known:
         panel.remember("real", content.hexdigest())
-    return {fake.name: panel.results()}, {"real": str(real), "fake": str(fake)}
+    name = fake.absolute().name
+    about = {"real": str(real), "fake": str(fake), "border": asked.border, "content": {name: content.hexdigest()}}
+    return {name: panel.results()}, about
 
 
 def _best_first(options: dict[str, Any]) -> dict[str, Any]:
@@ -110,14 +115,42 @@ def _best_first(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "best_by": options["metrics"][0]}
 
 
+def _by_stem(option: str, folder: Path) -> dict[str, Path]:
+    """The images in a folder by what pairs them with others. Raises ValueError."""
+    found: dict[str, Path] = {}
+    for file in find_inputs([folder]):
+        if (other := found.setdefault(file.stem, file)) != file:
+            raise ValueError(f"{option}: {other} and {file} have one name; leave one of them in {folder}")
+    return found
+
+
+def _share(world: World, problems: list[str], *folders: Mapping[str, Path]) -> Iterator[list[Tensor]]:
+    """This rank's images, one of each folder; ends at one that can't be used, for the ranks to agree on."""
+    for name in sorted(folders[0])[world.rank :: world.size]:
+        try:
+            images = [_read(files[name], world.device) for files in folders]
+            if len({x.shape for x in images}) > 1:
+                files = " and ".join(str(files[name]) for files in folders)
+                sizes = " and ".join("x".join(map(str, x.shape[2:])) for x in images)
+                raise ValueError(f"--fake: {files} have sizes {sizes}; give pairs of one size")
+        except ValueError as e:
+            problems.append(str(e))
+            return
+        yield images
+
+
 def _read(file: Path, device: torch.device) -> Tensor:
-    """A picture as 1 3 H W in [-1, 1]."""
+    """An image of any depth as (1, 3, H, W) in [-1, 1], float64. Raises ValueError."""
     try:
-        with Image.open(file) as picture:
-            array = np.array(picture.convert("RGB"))
-    except OSError as e:
+        array = decode(file.read_bytes())
+    except (OSError, ValueError) as e:
         raise ValueError(f"{file}: cannot be read ({e}); remove it or give it again") from None
-    return torch.from_numpy(array).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+    height, width, channels = array.shape
+    if channels not in (1, 3):
+        raise ValueError(f"{file}: has {channels} channels, allowed: 1 or 3; give it without its alpha")
+    size = (height, width)
+    field = Field(member="image", channels=channels, dtype=array.dtype.name, min_size=size, max_size=size)
+    return normalise(torch.from_numpy(array)[None], field, torch.float64, device).expand(-1, 3, -1, -1)
 
 
 def table(results: Results) -> Table:
@@ -140,5 +173,10 @@ def write_json(path: Path, results: Results, about: Mapping[str, Any]) -> None:
         "extractor_batch": EXTRACTOR_BATCH,
         "versions": {name: installed[name] for name in _PACKAGES if name in installed},
     }
-    records = [{"set": name, **asdict(record), **common} for name, several in results.items() for record in several]
+    contents = about["content"]
+    records = [
+        {"set": name, **asdict(record), **common, "content": contents[name]}
+        for name, several in results.items()
+        for record in several
+    ]
     write_whole(path, json.dumps(records, indent=1) + "\n")

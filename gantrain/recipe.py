@@ -152,6 +152,13 @@ class Evaluate(Part):
     border: Annotated[int, Field(ge=0)] = Field(0, description="pixels at each edge that distances of pairs leave out")
     max_samples: Positive | None = Field(None, description="use only the first n held-out samples")
 
+    @field_validator("weights")
+    @classmethod
+    def _are_of_networks(cls, value: dict[str, str]) -> dict[str, str]:
+        if odd := [name for name in value if not metrics.takes_weights(name)]:
+            raise ValueError(f"allowed: inception, squeezenet, lpips or another network's name, not {', '.join(odd)}")
+        return value
+
     @field_validator("best_by")
     @classmethod
     def _is_measured(cls, value: str, info: ValidationInfo) -> str:

@@ -78,6 +78,12 @@ class World:
         result = self.on_main(work)
         return self._shared(lambda: result if self.is_main else work(), self.rank - self.local_rank)
 
+    def first_on_nodes(self, work: Callable[[], T]) -> T:
+        """Each rank's own result; a node's first rank goes ahead, and finds what it fetches for the others."""
+        made: list[T] = []
+        self.on_nodes(lambda: made.append(work()))
+        return made[0] if made else work()
+
     def _shared(self, work: Callable[[], T], owner: int) -> T:
         result: Any = None
         problems = []

@@ -14,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gantrain import cli
+from gantrain.data.decode import encode
 from gantrain.data.drawing import draw
 from gantrain.metrics.weightfree import RandomNetwork
 
@@ -107,6 +108,40 @@ def test_folders_need_not_be_pairs() -> None:
     assert run("--real", real, "--fake", fake, "--metrics", "l1,swd")[0] == 2
 
 
+@pytest.mark.parametrize("kind", ["npy", "png"])
+def test_folders_of_other_depths_and_turned_photographs(kind: str) -> None:
+    """Sixteen bits count as they are, grey is grey, and EXIF turns an image before it is compared."""
+    random = np.random.default_rng(3)
+    for name, bright in (("real", 1.0), ("fake", 0.5)):
+        Path(name).mkdir()
+        for i in range(3):
+            deep = (np.random.default_rng(i).integers(0, 65536, (24, 24, 1)) * bright).astype(np.uint16)
+            Path(name, f"{i}.{kind}").write_bytes(encode(deep, kind))
+    status, output = run("--real", "real", "--fake", "fake", "--metrics", "l1,histogram", "--out", "deep.json")
+    assert status == 0, output
+    real = np.stack([np.random.default_rng(i).integers(0, 65536, (24, 24)) for i in range(3)])
+    difference = np.abs(real - (real * 0.5).astype(np.uint16)).mean() / 32767.5
+    assert records(Path("deep.json"))["fake", "l1"]["value"] == pytest.approx(difference, rel=1e-9)
+    picture = Image.fromarray(random.integers(0, 256, (24, 40, 3), dtype=np.uint8))
+    turned = Image.Exif()
+    turned[0x0112] = 3  # upside down
+    for name in ("as_shot", "upright"):
+        Path(name).mkdir()
+    picture.save("as_shot/a.png", exif=turned)
+    picture.rotate(180).save("upright/a.png")
+    assert run("--real", "as_shot", "--fake", "upright", "--metrics", "l1", "--out", "turned.json")[0] == 0
+    assert records(Path("turned.json"))["upright", "l1"]["value"] == 0
+
+
+def test_records_tell_what_was_measured_and_how(trained: Path) -> None:
+    words = ("--metrics", "l1", "--border", "2", "--out", "found.json")
+    assert run(trained, *words)[0] == 0
+    (record,) = records(Path("found.json")).values()
+    assert record["border"] == 2
+    assert len(str(record["content"])) == 64
+    assert "torch_fidelity" in record["versions"]  # type: ignore[operator]
+
+
 def test_what_is_known_of_a_folder_goes_with_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
     real, fake = folder("real", range(20, 28)), folder("fake", range(8, 13), names="x{}")  # no other test's
     described: list[int] = []
@@ -139,7 +174,11 @@ def test_what_is_known_of_a_folder_goes_with_its_content(monkeypatch: pytest.Mon
         (["--real", "real", "--fake", "other", "--metrics", "l1"], "--metrics: l1 need pairs, but the files in real"),
         (["--real", "real", "--fake", "small"], "have sizes 32x48 and 16x48; give pairs of one size"),
         (["--real", "real", "--fake", "real", "--weights", "x"], "--weights: found 'x', allowed: NAME=VALUE"),
+        (["--real", "real", "--fake", "real", "--weights", "incepton=x"], "another network's name, not incepton"),
         (["--real", "real", "--fake", "broken"], "broken/000.png: cannot be read"),
+        (["--real", "real", "--fake", "alpha"], "alpha/000.png: has 4 channels, allowed: 1 or 3"),
+        (["--real", "real", "--fake", "twice"], "--fake: twice/000.jpg and twice/000.png have one name"),
+        (["run", "--data", "a/val", "--data", "b/val"], "--data: found one name twice in val=a/val, val=b/val"),
         (["--real", "real", "--fake", "real", "--out", "no/x.json"], "--out: no folder no"),
     ],
 )
@@ -147,6 +186,9 @@ def test_mistakes_are_one_line(words: list[str], says: str, capsys: pytest.Captu
     folder("real", range(3))
     folder("other", range(3), names="x{}")
     folder("small", range(3), sides=(16, 48))
+    for file in folder("alpha", range(3)).iterdir():
+        Image.open(file).convert("RGBA").save(file)
+    Image.new("RGB", (48, 32)).save(folder("twice", range(3)) / "000.jpg")
     for file in folder("broken", range(3)).iterdir():
         file.write_bytes(file.read_bytes()[:60])
     status, output = run(*words)
@@ -166,6 +208,27 @@ def test_ranks_find_what_one_process_finds(trained: Path) -> None:
     for key, record in records(Path("3.json")).items():
         assert record["value"] == pytest.approx(one[key]["value"], rel=1e-6), key
         assert (record["n"], record["null_n"]) == (one[key]["n"], one[key]["null_n"])
+
+
+@pytest.mark.slow
+def test_what_one_rank_finds_is_told_in_one_line() -> None:
+    folder("real", range(4))
+    damaged = folder("fake", range(4)) / "001.png"  # the second rank's
+    damaged.write_bytes(damaged.read_bytes()[:60])
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "gantrain"]
+    words += ["evaluate", "--real", "real", "--fake", "fake", "--device", "cpu", "--metrics", "l1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert done.stderr.count("\ngantrain: fake/001.png: cannot be read") == 1
+
+
+def test_a_run_without_held_out_data_needs_some(trained: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (drawn,) = cache.glob("synthetic-*/train-label10-photo-32x32")
+    run_here(*SHORT, "run=bare", f"data.train={drawn}", "data.validation=null", "checkpoint.best=0")
+    status, output = run("runs/bare", "--metrics", "l1")
+    assert status == 2
+    assert "--data: the model's recipe has no held-out data; give --data SHARDS" in output + capsys.readouterr().err
+    assert run("runs/bare", "--metrics", "l1", "--data", drawn)[0] == 0
 
 
 @pytest.mark.slow

@@ -74,8 +74,8 @@ def _two(key: str, value: str | None, target: str | None) -> tuple[str | None, s
         return value, value
     split = "train" if key == "train" else "test"
     inside = [Path(os.path.expanduser(value or ""), f"{split}{letter}") for letter in "AB"]
-    if target is None and value and all(folder.is_dir() for folder in inside):
-        return str(inside[0]), str(inside[1])
+    if value and all(folder.is_dir() for folder in inside):
+        return str(inside[0]), target or str(inside[1])
     return value, target
 
 

@@ -50,6 +50,11 @@ def of_set(name: str) -> tuple[Distance, str] | None:
     return FAMILIES[family], extractor
 
 
+def takes_weights(name: str) -> bool:
+    """Whether a file of weights may be given under that name."""
+    return name in LPIPS or is_network(name)
+
+
 def larger_is_better(name: str) -> bool:
     return name.partition("_")[0] in _LARGER
 

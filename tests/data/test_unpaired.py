@@ -11,9 +11,10 @@ import pytest
 import torch
 from conftest import SMALL, run_here
 from PIL import Image
+from typer.testing import CliRunner
 
 import gantrain
-from gantrain import recipe
+from gantrain import cli, recipe
 from gantrain.assembly import Assembly
 from gantrain.data.loader import held_out_batches
 from gantrain.data.prepare import prepare
@@ -283,3 +284,35 @@ def test_the_way_back_starts_from_what_a_file_holds(folder: Path) -> None:
             fake = ((method.translate({"source": source}) + 1) * 127.5).round() / 127.5 - 1
             errors.append((method.networks["generator_back"](fake) - source).abs().mean().item())
     assert row["val_cycle_error"] == pytest.approx(np.mean(errors), abs=1e-6)
+
+
+def test_another_test_set_brings_its_own_targets(folder: Path) -> None:
+    """The recipe's `validation_target` belongs to the recipe's sources."""
+    words = (
+        f"data.train={folder}",
+        f"data.validation={folder / 'testA'}",
+        f"data.validation_target={folder / 'testB'}",
+    )
+    run_here(*CYCLEGAN, *words, "length=6", "run=x")
+    shutil.copytree(folder, "other")
+    Path("other/testA/00.png").unlink()
+    words = [
+        "evaluate",
+        "runs/x",
+        "--data",
+        "other",
+        "--metrics",
+        "histogram",
+        "--device",
+        "cpu",
+        "--out",
+        "found.json",
+    ]
+    assert CliRunner().invoke(cli.app, words).exit_code == 0
+    (record,) = json.loads(Path("found.json").read_text())
+    assert (record["set"], record["n"]) == ("other", SIZES["testA"][0] - 1)
+
+
+def test_one_folder_of_both_with_other_targets(folder: Path) -> None:
+    parts = assembled(f"data.train={folder}", f"data.train_target={folder / 'testB'}")
+    assert [len(side) for side in parts.train.sides] == [SIZES["trainA"][0], SIZES["testB"][0]]
