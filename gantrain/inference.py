@@ -24,10 +24,11 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by 8-bit channels
 class Translator:
     """A generator with all that its use needs: value range, channels, test-time modes.
 
-    Uses the averaged (EMA) weights where the run kept them.
+    Uses the averaged (EMA) weights where the run kept them. back: from target to source, by a model that learnt
+    both ways (CycleGAN). Raises ValueError.
     """
 
-    def __init__(self, folder: Path, device: torch.device) -> None:
+    def __init__(self, folder: Path, device: torch.device, back: bool = False) -> None:
         state = checkpoint.state(folder)
         try:
             saved = (folder / "recipe.yaml").read_text(encoding="utf-8")
@@ -46,6 +47,11 @@ class Translator:
             except RuntimeError:
                 found = f"checkpoint: the {name} in {folder}"
                 raise ValueError(f"{found} is not the one of its recipe.yaml; take another checkpoint") from None
+        if back:
+            if "generator_back" not in self.method.networks:
+                raise ValueError(f"--back: found a {self.recipe.method['name']} model, allowed: one of cyclegan")
+            self.source, self.target = self.target, self.source
+            self.method.networks["generator"] = self.method.networks["generator_back"]
         self.method = self.method.to(device).requires_grad_(False)
         set_inference(self.method, **self.recipe.test_time.model_dump())
         # Whether an image's result would depend on the others of its batch.
@@ -126,14 +132,15 @@ def _to_pil(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def load(path: str | Path, device: str | None = None) -> Translator:
+def load(path: str | Path, device: str | None = None, *, back: bool = False) -> Translator:
     """The model of a run (its latest checkpoint), of one checkpoint, or of a file that `gantrain import` knows.
 
-    No code in it is run. Raises ValueError where there is none.
+    back: the way from target to source, where the model learnt it (CycleGAN). No code in it is run. Raises ValueError
+    where there is none.
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if chosen not in here and not (chosen == "cuda" and len(here) > 1):
         raise ValueError(f"device: found {chosen!r}, allowed here: {', '.join(here)}")
     with opened(path) as folder:
-        return Translator(folder, torch.device(chosen))
+        return Translator(folder, torch.device(chosen), back)

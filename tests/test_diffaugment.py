@@ -1,5 +1,7 @@
 """DiffAugment against plain numpy; one draw a sample; nothing where it is off."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -71,21 +73,35 @@ def test_gradients_flow_to_what_is_seen() -> None:
     torch.autograd.gradcheck(lambda x: (DiffAugment(KINDS, [3])(x, CONTEXT) * weights).sum(), images().requires_grad_())
 
 
-@pytest.mark.parametrize("name", ["pix2pix", "cut"])
-def test_off_is_as_before_and_on_is_seen_by_the_discriminator_alone(name: str) -> None:
-    generator = {"name": "resnet", "width": 4, "blocks": 5, "norm": "instance"}
+RESNET = {"name": "resnet", "width": 4, "blocks": 5, "norm": "instance"}
+SPADE = {"generator": {"name": "spade", "width": 2, "hidden": 4, "norm": "instance"}, "perceptual": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "seen_in"),
+    [
+        ("pix2pix", {"generator": RESNET}, {"gan", "d"}),
+        ("cut", {"generator": RESNET}, {"gan", "d"}),
+        ("cyclegan", {"generator": RESNET}, {"gan", "gan_source", "d", "d_source"}),
+        ("spade", SPADE, {"gan", "d", "feature_matching"}),
+    ],
+)
+def test_off_is_as_before_and_on_is_seen_by_the_discriminator_alone(
+    name: str, own: dict[str, Any], seen_in: set[str]
+) -> None:
     discriminator = {"name": "patchgan", "width": 4, "layers": 1, "norm": "instance"}
     batch = {"source": images(), "target": images().flip(0)}
 
     def losses(**options) -> dict[str, Tensor]:
         torch.manual_seed(0)
-        options = {"generator": generator, "discriminator": discriminator, **options}
+        options = {**own, "discriminator": discriminator, **options}
         method = build(METHODS, {"name": name, **options}, source_channels=3, target_channels=3).double()
-        terms = method.generator_terms(batch, None, CONTEXT)
-        judged = method.discriminator_terms(batch, terms.carried, CONTEXT)
+        generators, discriminators = (phase.terms for phase in method.phases)
+        terms = generators(batch, None, CONTEXT)
+        judged = discriminators(batch, terms.carried, CONTEXT)
         return {**terms.losses, **terms.carried, **judged.losses}
 
     off, on = losses(augment=()), losses(augment=KINDS)
     assert_identical(off, losses())
-    assert {key for key in off if not torch.equal(off[key], on[key])} == {"gan", "d"}
+    assert {key for key in off if not torch.equal(off[key], on[key])} == seen_in
     assert DiffAugment((), [3])(batch["source"], CONTEXT) is batch["source"]

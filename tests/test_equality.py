@@ -59,7 +59,8 @@ VARIANTS = {
         "method.adversarial=lsgan",
     ),
     "spade": (
-        "method={name: spade, style: vae, perceptual: 0, generator: {name: spade, width: 2, hidden: 4}, "
+        "method={name: spade, style: vae, perceptual: 0, augment: [translation, cutout], "
+        "generator: {name: spade, width: 2, hidden: 4}, "
         "discriminator: {name: multiscale_patchgan, width: 4, layers: 1, spectral_norm: true}}",
     ),
     "pix2pixhd": (
@@ -76,7 +77,8 @@ CUT = (f"method={{{_CUT}}}", "data.labels={}", "data.source=left", "data.target=
 FASTCUT = (*CUT, "method.identity=false", "method.flip_equivariance=true", "method.order=discriminator_first")
 # Drawn maps and photographs in two sets: images of 3 channels both, so that identity is there too.
 CYCLEGAN = (
-    "method={name: cyclegan, generator: {width: 4, blocks: 1}, discriminator: {width: 4, layers: 1}, pool: 24}",
+    "method={name: cyclegan, generator: {width: 4, blocks: 1}, discriminator: {width: 4, layers: 1}, pool: 24, "
+    "augment: [color, translation, cutout]}",
     "data.unpaired=true",
     "data.labels={}",
     "evaluate.metrics=[histogram]",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gantrain.chance import Purpose
 from gantrain.component import Component, OneOf, build
+from gantrain.diffaugment import DiffAugment, Kind
 from gantrain.losses import ADVERSARIAL, distances
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.method import Batch, Context, Method, Phase, Terms
@@ -34,7 +35,8 @@ class CycleGAN(Method):
     The generators minimise, for x of the sources and y of the targets, the adversarial losses of G(x) and F(y), plus
     cycle * (|F(G(x)) - x| + |G(F(y)) - y|) + identity * (|G(y) - y| + |F(x) - x|). Each discriminator minimises half
     of its loss, on images of which half come from a history. Defaults are the paper's (`identity` that of its code,
-    and of its paintings). Raises ValueError for `identity` where source and target differ in channels.
+    and of its paintings); `augment` is pix2pix's. Raises ValueError for `identity` where source and target differ in
+    channels.
     """
 
     inference = ("generator", "generator_back")
@@ -50,6 +52,7 @@ class CycleGAN(Method):
         cycle: Weight = 10.0,
         identity: Weight = 5.0,
         pool: Annotated[int, Field(ge=0)] = 50,
+        augment: tuple[Kind, ...] = (),
     ) -> None:
         super().__init__()
         if identity and source_channels != target_channels:
@@ -65,6 +68,7 @@ class CycleGAN(Method):
         self.auxiliary = nn.ModuleDict()
         self.adversarial = build(ADVERSARIAL, adversarial)
         self.cycle, self.identity = cycle, identity
+        self.augment = {s: DiffAugment(augment, [c]) for s, c in (("", target_channels), ("_source", source_channels))}
         self.pools = {"fakes": ImagePool(pool), "fakes_source": ImagePool(pool, Purpose.POOL_BACK)}
         self.phases = (
             Phase("generators", ("generator", "generator_back"), self.generators_terms),
@@ -88,8 +92,9 @@ class CycleGAN(Method):
             fake = there(source)
             fake_source, cycled_source = translate_all(back, target, fake)
         cycled_target = there(fake_source)
-        losses["gan"] = generator_loss(self.adversarial, networks["discriminator"](fake))
-        losses["gan_source"] = generator_loss(self.adversarial, networks["discriminator_source"](fake_source))
+        for side, made in (("", fake), ("_source", fake_source)):
+            judged = networks[f"discriminator{side}"](self.augment[side](made, context))
+            losses[f"gan{side}"] = generator_loss(self.adversarial, judged)
         losses["cycle"] = self.cycle * (distances.l1(cycled_source, source) + distances.l1(cycled_target, target))
         return Terms(losses, carried={"fake": fake.detach(), "fake_source": fake_source.detach()})
 
@@ -101,7 +106,8 @@ class CycleGAN(Method):
         losses, stats = dict[str, Tensor](), dict[str, Tensor]()
         for side, real in (("", batch["target"]), ("_source", batch["source"])):
             shown = self.pools[f"fakes{side}"](carried[f"fake{side}"], context)
-            on_real, on_fake = judge_both(self.networks[f"discriminator{side}"], real, shown)
+            shown, truth = (self.augment[side](x, context) for x in (shown, real))
+            on_real, on_fake = judge_both(self.networks[f"discriminator{side}"], truth, shown)
             losses[f"d{side}"] = 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)
             stats |= accuracy(on_real, on_fake, self.adversarial.boundary, side)
         return Terms(losses, stats=stats)

@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gantrain.component import Component, OneOf, build
+from gantrain.diffaugment import DiffAugment, Kind
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL, distances
 from gantrain.losses.adversarial import discriminator_loss, generator_loss, precise
 from gantrain.method import Batch, Context, Method, Phase, Terms
@@ -27,7 +28,7 @@ class SPADE(Method):
     needed. The distance of features is pix2pixHD's; with four layers a scale, as here, it is the paper's sum.
 
     style: with `vae`, an encoder learns styles, which a label map alone does not tell. translate uses the mean style,
-    or the one drawn with the seed `test_style`.
+    or the one drawn with the seed `test_style`. `augment` is pix2pix's.
     """
 
     paired = True
@@ -47,6 +48,7 @@ class SPADE(Method):
         feature_matching: Weight = 10.0,
         perceptual: Weight = 10.0,
         kld: Weight = 0.05,
+        augment: tuple[Kind, ...] = (),
     ) -> None:
         super().__init__()
         self.networks, self.auxiliary, self.pools = nn.ModuleDict(), nn.ModuleDict(), {}
@@ -60,6 +62,7 @@ class SPADE(Method):
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
         self.adversarial, self.test_style = build(ADVERSARIAL, adversarial), test_style
         self.gan, self.feature_matching, self.perceptual, self.kld = gan, feature_matching, perceptual, kld
+        self.augment = DiffAugment(augment, [source_channels, target_channels])
         self.phases = (
             Phase("generator", ("generator", "encoder") if styles else ("generator",), self.generator_terms),
             Phase("discriminator", ("discriminator",), self.discriminator_terms),
@@ -85,12 +88,11 @@ class SPADE(Method):
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source, target, discriminator = batch["source"], batch["target"], self.networks["discriminator"]
         fake, losses = self._imitate(batch)
-        judged = discriminator(pair(source, fake))
+        judged = discriminator(self.augment(pair(source, fake), context))
         losses["gan"] = self.gan * generator_loss(self.adversarial, judged)
         if self.feature_matching:
-            losses["feature_matching"] = self.feature_matching * match_features(
-                discriminator, pair(source, target), judged
-            )
+            truth = self.augment(pair(source, target), context)
+            losses["feature_matching"] = self.feature_matching * match_features(discriminator, truth, judged)
         if self.perceptual:
             losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
         return Terms(losses, carried={"fake": fake.detach()})
@@ -99,7 +101,8 @@ class SPADE(Method):
         source = batch["source"]
         with torch.no_grad():
             fake = carried["fake"] if carried else self._imitate(batch)[0]
-        on_real, on_fake = judge_both(self.networks["discriminator"], pair(source, batch["target"]), pair(source, fake))
+        truth, shown = (self.augment(pair(source, x), context) for x in (batch["target"], fake))
+        on_real, on_fake = judge_both(self.networks["discriminator"], truth, shown)
         losses = {"d": discriminator_loss(self.adversarial, on_real, on_fake)}
         return Terms(losses, stats=accuracy(on_real, on_fake, self.adversarial.boundary))
 

@@ -316,3 +316,17 @@ def test_another_test_set_brings_its_own_targets(folder: Path) -> None:
 def test_one_folder_of_both_with_other_targets(folder: Path) -> None:
     parts = assembled(f"data.train={folder}", f"data.train_target={folder / 'testB'}")
     assert [len(side) for side in parts.train.sides] == [SIZES["trainA"][0], SIZES["testB"][0]]
+
+
+def test_a_model_of_both_ways_goes_back_too(folder: Path) -> None:
+    run_here(*CYCLEGAN, f"data.train={folder}", "length=6", "run=x")
+    there, back = gantrain.load("runs/x", "cpu"), gantrain.load("runs/x", "cpu", back=True)
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    x = torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        made = ((there.method.networks["generator_back"](x) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    np.testing.assert_allclose(back.translate(image), made[0].permute(1, 2, 0).numpy(), atol=1)  # a level
+    assert (there.translate(image) != back.translate(image)).any()
+    run_here(*SMALL, "batch_size=8", "length=8", "run=one_way")
+    with pytest.raises(ValueError, match=r"^--back: found a pix2pix model, allowed: one of cyclegan$"):
+        gantrain.load("runs/one_way", "cpu", back=True)
