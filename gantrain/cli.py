@@ -263,12 +263,13 @@ def translate(
     out: Annotated[Path, typer.Option(help="folder for the results")],
     batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
     back: Annotated[bool, typer.Option("--back", help="target to source, by a model of cyclegan")] = False,
+    style: Annotated[str | None, typer.Option(help="seed or image of the style, for spade's with styles")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")] = None,
 ) -> None:
     from gantrain.inference import load
     from gantrain.translate import translate_files
 
-    translate_files(load(checkpoint, device, back=back), inputs, out, batch_size)
+    translate_files(load(checkpoint, device, back=back, style=style), inputs, out, batch_size)
 
 
 @app.command("import", help="Make a checkpoint of another project's generator.")

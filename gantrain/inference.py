@@ -25,10 +25,10 @@ class Translator:
     """A generator with all that its use needs: value range, channels, test-time modes.
 
     Uses the averaged (EMA) weights where the run kept them. back: from target to source, by a model that learnt
-    both ways (CycleGAN). Raises ValueError.
+    both ways (CycleGAN). style: of all translations, drawn with a seed or an image file's (SPADE). Raises ValueError.
     """
 
-    def __init__(self, folder: Path, device: torch.device, back: bool = False) -> None:
+    def __init__(self, folder: Path, device: torch.device, back: bool = False, style: str | None = None) -> None:
         state = checkpoint.state(folder)
         try:
             saved = (folder / "recipe.yaml").read_text(encoding="utf-8")
@@ -54,6 +54,7 @@ class Translator:
             self.method.networks["generator"] = self.method.networks["generator_back"]
         self.method = self.method.to(device).requires_grad_(False)
         set_inference(self.method, **self.recipe.test_time.model_dump())
+        self.style = {} if style is None else {"style": self._style(style)}
         # Whether an image's result would depend on the others of its batch.
         self.one_by_one = is_random_at_test(**self.recipe.test_time.model_dump())
 
@@ -86,7 +87,7 @@ class Translator:
             )
         seed_all(self.recipe.seed)
         source = batch.to(self.device, torch.float32)
-        fakes = self.method.translate({"source": source}).to(image.device, image.dtype)
+        fakes = self.method.translate({"source": source, **self.style}).to(image.device, image.dtype)
         return fakes if image.ndim == 4 else fakes[0]
 
     @torch.no_grad()
@@ -94,8 +95,26 @@ class Translator:
         """Several images of one size at once, HWC to HWC, in the training files' dtypes."""
         seed_all(self.recipe.seed)
         source = normalise(torch.from_numpy(np.stack(images)), self.source, torch.float32, self.device)
-        fakes = self.method.translate({"source": source})
+        fakes = self.method.translate({"source": source, **self.style})
         return list(to_files(fakes, self.target.dtype).cpu().numpy())
+
+    @torch.no_grad()
+    def _style(self, text: str) -> Tensor:
+        method: Any = self.method
+        if "encoder" not in method.networks:
+            found = f"a {self.recipe.method['name']} model that has learnt none"
+            raise ValueError(f"--style: found {found}, allowed: one of spade with method.style=vae")
+        if text.isdecimal():
+            return method.style(int(text))  # type: ignore[no-any-return]
+        try:
+            array, target = decode(Path(text).read_bytes()), self.target
+            if (array.shape[2], array.dtype.name) != (target.channels, target.dtype):
+                what = f"{array.dtype} with {array.shape[2]} channels"
+                raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
+        except (OSError, ValueError) as e:
+            raise ValueError(f"--style: found {text} ({e}), allowed: a seed, or an image such as it makes") from None
+        image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
+        return method.style(image)  # type: ignore[no-any-return]
 
     def read(self, path: Path) -> np.ndarray:
         """A file as the generator's source, HWC. Raises ValueError, naming the file."""
@@ -132,15 +151,14 @@ def _to_pil(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def load(path: str | Path, device: str | None = None, *, back: bool = False) -> Translator:
+def load(path: str | Path, device: str | None = None, *, back: bool = False, style: str | None = None) -> Translator:
     """The model of a run (its latest checkpoint), of one checkpoint, or of a file that `gantrain import` knows.
 
-    back: the way from target to source, where the model learnt it (CycleGAN). No code in it is run. Raises ValueError
-    where there is none.
+    back, style: as a Translator's. No code in it is run. Raises ValueError where there is none.
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if chosen not in here and not (chosen == "cuda" and len(here) > 1):
         raise ValueError(f"device: found {chosen!r}, allowed here: {', '.join(here)}")
     with opened(path) as folder:
-        return Translator(folder, torch.device(chosen), back)
+        return Translator(folder, torch.device(chosen), back, style)

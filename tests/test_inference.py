@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import gantrain
 from gantrain.cli import app
+from gantrain.data.decode import encode
 from gantrain.data.drawing import draw
 from gantrain.inference import Translator
 
@@ -52,6 +53,36 @@ def test_averaged_weights_are_used_where_the_run_kept_them() -> None:
     ids = draw(0, 32, 32, seed=9)[0]
     plain, averaged = (gantrain.load(f"runs/{r}", "cpu").translate(ids) for r in ("plain", "averaged"))
     assert not np.array_equal(plain, averaged)
+
+
+def test_styles_are_drawn_or_an_images() -> None:
+    """A style moves the mean style's picture, and the same seed or image gives the same one."""
+    learnt = "method={name: spade, style: vae, perceptual: 0, generator: {name: spade, width: 2, hidden: 4}}"
+    run_here(*SHORT[:2], *SHORT[5:], learnt, "run=x", "data.size=[16,16]")
+    ids, photo = draw(0, 32, 32, seed=9)
+    Path("style.png").write_bytes(encode(photo, "png"))
+    usual, drawn, again, other, shown = (
+        gantrain.load("runs/x", "cpu", style=style).translate(torch.nn.functional.one_hot(
+            torch.from_numpy(ids).long(), 10).permute(2, 0, 1).float())
+        for style in (None, "3", "3", "4", "style.png")
+    )  # fmt: skip
+    assert torch.equal(drawn, again)
+    assert not any(torch.equal(usual, x) or torch.equal(other, x) for x in (drawn, shown))
+    model = gantrain.load("runs/x", "cpu", style="style.png")
+    image = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(model.style["style"], model.method.networks["encoder"](image)[0])
+    for style, says in (("no.png", "--style: found no.png"), ("grey.png", "with 1 channels, this model makes uint8")):
+        Path("grey.png").write_bytes(encode(photo[..., :1], "png"))
+        with pytest.raises(ValueError, match=says):
+            gantrain.load("runs/x", "cpu", style=style)
+
+
+def test_styles_of_a_model_without_any_are_refused(model: Translator) -> None:
+    with pytest.raises(
+        ValueError, match=r"^--style: found a pix2pix model that has learnt none, allowed: one of spade"
+    ):
+        gantrain.load("runs/x", "cpu", style="3")
 
 
 def test_wrong_inputs_are_refused(model: Translator) -> None:

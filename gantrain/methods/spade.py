@@ -28,7 +28,7 @@ class SPADE(Method):
     needed. The distance of features is pix2pixHD's; with four layers a scale, as here, it is the paper's sum.
 
     style: with `vae`, an encoder learns styles, which a label map alone does not tell. translate uses the mean style,
-    or the one drawn with the seed `test_style`. `augment` is pix2pix's.
+    the one drawn with the seed `test_style`, or the one that it is given. `augment` is pix2pix's.
     """
 
     paired = True
@@ -58,6 +58,7 @@ class SPADE(Method):
         self.networks["discriminator"] = build(NETWORKS, discriminator, in_channels=source_channels + target_channels)
         if styles:
             self.networks["encoder"] = StyleEncoder(target_channels, styles, width=made.width)
+            self.inference = ("generator", "encoder")
         if perceptual:
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
         self.adversarial, self.test_style = build(ADVERSARIAL, adversarial), test_style
@@ -69,12 +70,21 @@ class SPADE(Method):
         )
 
     def translate(self, batch: Batch) -> Tensor:
-        source, style = batch["source"], None
-        if self.test_style is not None and "encoder" in self.networks:
-            draws = torch.Generator().manual_seed(self.test_style)  # one for all, whatever batch they come in
-            style = torch.randn(1, _STYLE_CHANNELS, generator=draws).to(source).expand(len(source), -1)
-        fake: Tensor = self.networks["generator"](source, style)
+        """Of a batch that may bring its `style`, one for all images."""
+        source, style = batch["source"], batch.get("style")
+        if style is None and self.test_style is not None and "encoder" in self.networks:
+            style = self.style(self.test_style)
+        fake: Tensor = self.networks["generator"](
+            source, None if style is None else style.to(source).expand(len(source), -1)
+        )
         return fake
+
+    def style(self, given: int | Tensor) -> Tensor:
+        """The style, (1, channels), drawn with a seed, or the mean one of an image, (1, C, H, W) in [-1, 1]."""
+        if isinstance(given, int):
+            return torch.randn(1, _STYLE_CHANNELS, generator=torch.Generator().manual_seed(given))
+        mean: Tensor = self.networks["encoder"](given)[0]
+        return mean
 
     def _imitate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Fakes in their targets' styles, where there are styles, and what those cost."""
