@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantrain.metrics.extractors import fetch, load_weights
 
 _SMALLEST_ERROR = 1e-10  # of the mean square: a perfect image has 106 dB, not infinitely many
 _REACH = 5  # pixels from the centre of SSIM's window to its edge
+_CONTRASTS, _LAST = (0.0448, 0.2856, 0.3001, 0.2363), 0.1333  # exponents of MS-SSIM's scales
 
 
 def l1(fake: Tensor, target: Tensor) -> Tensor:
@@ -48,16 +50,22 @@ def psnr_y(fake: Tensor, target: Tensor) -> Tensor:
 
 def ssim(fake: Tensor, target: Tensor) -> Tensor:
     """Wang et al. 2004, with an 11x11 Gaussian window, where the window is whole; NaN for smaller images."""
+    if min(fake.shape[2:]) <= 2 * _REACH + 1:
+        return fake.new_full((len(fake),), torch.nan)
+    return _whole(fake, target)
+
+
+def _whole(fake: Tensor, target: Tensor, contrast: bool = False) -> Tensor:
+    """The mean of SSIM, or of its contrast term alone, where the window is whole."""
     # Imported here: it takes a second that other commands need not wait for.
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    if min(fake.shape[2:]) <= 2 * _REACH + 1:
-        return fake.new_full((len(fake),), torch.nan)
     # Its luminance term wants values from 0 up: around 0 it falls apart.
     pair = (fake + 1) / 2, (target + 1) / 2
-    _, each = structural_similarity_index_measure(*pair, data_range=1.0, return_full_image=True)
-    inner: Tensor = each[..., _REACH:-_REACH, _REACH:-_REACH]
-    return inner.mean((1, 2, 3))
+    each: Tensor = structural_similarity_index_measure(
+        *pair, data_range=1.0, return_full_image=not contrast, return_contrast_sensitivity=contrast
+    )[1]
+    return each if contrast else each[..., _REACH:-_REACH, _REACH:-_REACH].mean((1, 2, 3))
 
 
 def ssim_y(fake: Tensor, target: Tensor) -> Tensor:
@@ -66,14 +74,14 @@ def ssim_y(fake: Tensor, target: Tensor) -> Tensor:
 
 
 def ms_ssim(fake: Tensor, target: Tensor) -> Tensor:
-    """Wang et al. 2003, over five scales; NaN for images of 160 pixels or less."""
-    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
-
-    if min(fake.shape[2:]) <= 160:
+    """Wang et al. 2003, over five scales, where the window is whole; NaN for images of less than 176 pixels."""
+    if min(fake.shape[2:]) < (2 * _REACH + 1) * 2 ** len(_CONTRASTS):
         return fake.new_full((len(fake),), torch.nan)
-    pair = (fake + 1) / 2, (target + 1) / 2
-    each: Tensor = multiscale_structural_similarity_index_measure(*pair, data_range=1.0, reduction="none")
-    return each
+    product = fake.new_ones(len(fake))
+    for weight in _CONTRASTS:
+        product = product * _whole(fake, target, contrast=True).relu() ** weight
+        fake, target = F.avg_pool2d(fake, 2), F.avg_pool2d(target, 2)
+    return product * _whole(fake, target).relu() ** _LAST
 
 
 PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
