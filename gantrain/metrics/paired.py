@@ -88,19 +88,21 @@ PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": l1, "l2": l2, "psnr": psnr, "psnr_y": psnr_y, "ssim": ssim, "ssim_y": ssim_y, "ms_ssim": ms_ssim,
 }  # fmt: skip
 LPIPS = {"lpips": "alex", "lpips_vgg": "vgg", "lpips_squeeze": "squeeze"}
+_SMALLEST = {"lpips": 31, "lpips_vgg": 16, "lpips_squeeze": 17}  # pixels that outlast the pooling
 
 
 class Perceptual(nn.Module):
     """LPIPS (Zhang et al. 2018, arXiv 1801.03924), by torchmetrics, which has the papers' heads.
 
     path: weights of torchvision's backbone (alexnet, vgg16, squeezenet1_1); None takes torchvision's
-    route. Raises ValueError.
+    route. NaN for images that are too small, or not of 1 or 3 channels. Raises ValueError.
     """
 
     def __init__(self, name: str, path: str | None) -> None:
         super().__init__()
         from torchmetrics.functional.image.lpips import _LPIPS
 
+        self.smallest = _SMALLEST[name]
         what = f"torchvision's {LPIPS[name]}"
         net: Any = LPIPS[name]
         self.network = fetch(lambda: _LPIPS(net=net, pnet_rand=path is not None), name, what)
@@ -113,5 +115,7 @@ class Perceptual(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, fake: Tensor, target: Tensor) -> Tensor:
-        each: Tensor = self.network(fake.float(), target.float())
+        if min(fake.shape[2:]) < self.smallest or fake.shape[1] not in (1, 3):
+            return fake.new_full((len(fake),), torch.nan)
+        each: Tensor = self.network(*(x.float().expand(-1, 3, -1, -1) for x in (fake, target)))
         return each.double().flatten()

@@ -1,5 +1,6 @@
 """Distances of pairs against scikit-image and torchmetrics."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.ndimage import correlate1d
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
+from torchmetrics.functional.image import lpips
 
 from gantrain.metrics.paired import PAIRED, Perceptual, ms_ssim
 from gantrain.metrics.panel import Panel
@@ -135,6 +137,21 @@ def test_lpips_with_a_file_is_torchmetrics() -> None:
     network.load_state_dict(load_file(file))
     x = (fake.float() - ours.network.scaling_layer.shift) / ours.network.scaling_layer.scale
     torch.testing.assert_close(ours.network.net(x)[-1], network.features(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "smallest"),
+    [("lpips_squeeze", 17), *(pytest.param(*p, marks=pytest.mark.slow) for p in (("lpips", 31), ("lpips_vgg", 16)))],
+)
+def test_lpips_needs_what_outlasts_its_pooling(name: str, smallest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = partial(lpips._LPIPS, pnet_rand=True)
+    monkeypatch.setattr(lpips, "_LPIPS", lambda net, pnet_rand: random(net=net))
+    for size, channels, value in ((smallest, 3, True), (smallest, 1, True), (smallest - 1, 3, False), (40, 5, False)):
+        panel = Panel([name], CPU, {}, 3)
+        panel.add(*pair((size, 40), channels))
+        (record,) = panel.results()
+        assert (record.value is not None) == value
+        assert record.problem == ("" if value else "too small, or not of 1 or 3 channels")
 
 
 def test_lpips_refuses_another_networks_file(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from gantrain.metrics import RANDOM, check, of_set
+from gantrain.metrics.distances import inception_score
 from gantrain.metrics.extractors import Backbone, load_weights
-from gantrain.metrics.panel import Panel, Record
+from gantrain.metrics.panel import Panel, Record, _Set
+from gantrain.metrics.weightfree import Described
 
 CPU = torch.device("cpu")
 NAMES = ("fd_random0", "recall_random1", "swd", "spectrum", "histogram", "diversity")
@@ -65,6 +67,36 @@ def test_sets_of_several_sizes_have_values_where_that_is_meaningful() -> None:
     found = {record.name: record for record in panel.results()}
     assert [n for n, r in found.items() if r.problem == "images differ in size"] == ["swd", "spectrum"]
     assert all(found[n].value is not None for n in ("fd_random0", "recall_random1", "histogram", "diversity"))
+
+
+@pytest.mark.parametrize("pixels", [16, 6, 1])
+def test_tiny_images_have_values_or_a_problem(pixels: int) -> None:
+    found = measured(NAMES, *(images(seed, size=(pixels, pixels)) for seed in (0, 1)))
+    without = {n: r.problem for n, r in found.items() if r.value is None}
+    assert list(without) == {16: [], 6: ["swd"], 1: ["swd", "spectrum"]}[pixels]
+    assert all("too small" in problem for problem in without.values())
+
+
+def test_features_that_are_not_finite_are_told_of() -> None:
+    panel = Panel(("fd_random0", "fd_random1"), CPU, {}, 12)
+    panel.extractors["random0"].convs[0].weight.data[0] = torch.nan  # type: ignore[attr-defined]
+    panel.add(images(0), images(1))
+    broken, whole = panel.results()
+    assert broken.value is None
+    assert broken.problem.startswith("features not finite")
+    assert whole.value
+
+
+def test_too_few_logits_for_the_splits_have_no_value() -> None:
+    panel = Panel(("histogram",), CPU, {}, 12)
+    panel.extractors["logits"] = Described(lambda images: images.float().mean((2, 3)))
+    for n, there in ((9, False), (12, True)):
+        panel._sets = {which: {"logits": _Set(panel.extractors["logits"])} for which in ("fake", "real", "null")}
+        panel.add_images("fake", images(0, n))
+        panel.add_images("real", images(1))
+        record = panel._of_sets("inception_score", inception_score, "logits")
+        assert (record.value is not None, record.null) == (there, None)  # halves of six
+        assert ("too few" in record.problem) == (not there)
 
 
 def test_one_image_is_no_set() -> None:
