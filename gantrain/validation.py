@@ -48,7 +48,8 @@ class HeldOut:
         self.batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
         self.damaged: set[str] = set()  # of those that this rank read
         options = recipe.evaluate
-        self.total = min(len(shards), options.max_samples or len(shards))
+        self.most = options.max_samples or len(shards)
+        self.total = min(self.most, len(shards.sides[0]))  # fakes: one for each source
 
         def make() -> None:
             self.panel = Panel(options.metrics, world.device, options.weights, self.total, options.border)
@@ -63,8 +64,8 @@ class HeldOut:
             seed_all(self.recipe.seed, raw.positions[0])
             yield self.batch(raw.fields)
 
-    def _shares(self, shards: Shards) -> range:
-        return range(self.world.rank, min(self.total, len(shards)), self.world.size)
+    def _shares(self, shards: Shards, most: int) -> range:
+        return range(self.world.rank, min(most, len(shards)), self.world.size)
 
     @torch.no_grad()
     def metrics(self, method: Method) -> list[Record]:
@@ -75,31 +76,31 @@ class HeldOut:
                 dist.broadcast(buffer, 0)
         panel, field, (sources, *apart) = self.panel, self.fields["target"], self.shards.sides
         panel.reset()
-        known = panel.recall("real", self._key(self.shards))
-        for batch in self._batches(self.shards, self._shares(sources), self.batch_size):
+        known = panel.recall("real", key := self._key(self.shards, self.most))
+        for batch in self._batches(self.shards, self._shares(sources, self.total), self.batch_size):
             fake = method.translate(batch)
             written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
             target = batch["target"][:0] if apart else batch["target"]
             more = method.diagnose({**batch, "fake": written}) if self.diagnose else {}
             panel.add(written, target, batch["source"], **more)
         for targets in apart if not known else ():  # each once, as the sources
-            for batch in self._batches(self.shards, self._shares(targets), _BATCH):
+            for batch in self._batches(self.shards, self._shares(targets, self.most), _BATCH):
                 panel.add_images("real", batch["target"])
         if not known:
-            self._remember("real", self.shards)
-        if self.training and not panel.recall("null", self._key(self.training)):
-            for batch in self._batches(self.training, self._shares(self.training.sides[-1]), _BATCH):
+            self._remember("real", key)
+        if self.training and not panel.recall("null", key := self._key(self.training, self.total)):
+            for batch in self._batches(self.training, self._shares(self.training.sides[-1], self.total), _BATCH):
                 panel.add_images("null", batch["target"])
-            self._remember("null", self.training)
+            self._remember("null", key)
         return panel.results()
 
-    def _key(self, shards: DataSet) -> str:
+    def _key(self, shards: DataSet, most: int) -> str:
         data = self.recipe.data
-        return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {self.total}"
+        return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {min(most, len(shards))}"
 
-    def _remember(self, which: str, shards: DataSet) -> None:
+    def _remember(self, which: str, key: str) -> None:
         if not any(self.world.gather(bool(self.damaged))):  # a better copy of the data has the same fingerprint
-            self.panel.remember(which, self._key(shards))
+            self.panel.remember(which, key)
 
     @torch.no_grad()
     def preview(self, method: Method, samples: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from gantrain.data.prepare import prepare
 from gantrain.data.shards import Shards
 from gantrain.data.transforms import View
 from gantrain.data.unpaired import Unpaired, targets_seed
+from gantrain.metrics.panel import Panel
 from gantrain.plan import split
 from gantrain.validation import HeldOut
 from gantrain.world import World
@@ -185,7 +186,8 @@ def test_metrics_see_each_source_and_each_target_once(folder: Path, swap: bool) 
     for _ in range(2):  # the second time from what is remembered
         (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "histogram")
         assert (record.n, panel._sets["real"]["histogram"].features().count) == ((3, 5) if swap else (5, 3))
-    assert record.null_n == 5  # of seven targets that are trained on, as many as the longer held-out set has
+    assert record.null_n == record.n  # of seven targets that are trained on, as many as fakes
+    assert held_out.panel.patches == Panel(["swd"], torch.device("cpu"), {}, record.n).patches
 
 
 def test_a_run_keeps_to_both_sets(folder: Path, tmp_path: Path) -> None:
