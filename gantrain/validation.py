@@ -1,13 +1,14 @@
 """Held-out samples through a method: its metrics, and the preview sheet."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gantrain.assembly import view
+from gantrain.assembly import view, wanted_by
 from gantrain.data.batch import normalise, to_files
 from gantrain.data.loader import held_out_batches
 from gantrain.data.shards import Field, Shards
@@ -84,15 +85,22 @@ class HeldOut:
             more = method.diagnose({**batch, "fake": written}) if self.diagnose else {}
             panel.add(written, target, batch["source"], **more)
         for targets in apart if not known else ():  # each once, as the sources
-            for batch in self._batches(self.shards, self._shares(targets, self.most), _BATCH):
-                panel.add_images("real", batch["target"])
+            self._add_targets("real", targets, self.most)
         if not known:
             self._remember("real", key)
         if self.training and not panel.recall("null", key := self._key(self.training, self.total)):
-            for batch in self._batches(self.training, self._shares(self.training.sides[-1], self.total), _BATCH):
-                panel.add_images("null", batch["target"])
+            self._add_targets("null", self.training.sides[-1], self.total)
             self._remember("null", key)
         return panel.results()
+
+    def _add_targets(self, which: str, shards: Shards, most: int) -> None:
+        """Alone: what is wrong with a source costs no target."""
+        name = wanted_by(self.recipe).target
+        shown = replace(self.view, fields=(name,))
+        for raw in held_out_batches(shards, shown, self._shares(shards, most), _BATCH):
+            self.damaged.update(raw.damaged)
+            images = normalise(raw.fields[name], self.fields["target"], torch.float32, self.world.device)
+            self.panel.add_images(which, images)
 
     def _key(self, shards: DataSet, most: int) -> str:
         data = self.recipe.data

@@ -174,6 +174,25 @@ def test_held_out_samples_meet_by_number(folder: Path, tmp_path: Path) -> None:
     raws = list(held_out_batches(broken, view, range(5), 2))
     assert [p for raw in raws for p in raw.positions] == [0, 1, 2, 4]
     assert sum(len(raw.damaged) for raw in raws) == 1
+    broken = Unpaired([Shards.open(data.sides[0].folder), Shards.open(damaged(folder, tmp_path, "testB", 1))], names)
+    raws = list(held_out_batches(broken, view, range(5), 2))
+    assert numbers([raw.fields for raw in raws], "source") == [0, 1, 2, 3, 4]
+    assert numbers([raw.fields for raw in raws], "target") == [0, 2, 2, 0, 2]
+
+
+@pytest.mark.parametrize("side", ["A", "B"])
+def test_damage_costs_its_own_sample_alone(folder: Path, tmp_path: Path, side: str) -> None:
+    places = {letter: str(folder / f"test{letter}") for letter in "AB"}
+    places[side] = str(damaged(folder, tmp_path, f"test{side}", 1))
+    words = (f"data.validation={places['A']}", f"data.validation_target={places['B']}")
+    parts = assembled(f"data={folder}", *words)
+    assert parts.held_out is not None
+    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    panel: Any = held_out.panel
+    (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "histogram")
+    count = panel._sets["real"]["histogram"].features().count
+    assert (record.n, count) == ((4, 3) if side == "A" else (5, 2))
+    assert len(held_out.damaged) == 1
 
 
 @pytest.mark.parametrize("swap", [False, True])
