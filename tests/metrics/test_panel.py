@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gantrain.metrics import RANDOM, check, of_set
 from gantrain.metrics.distances import inception_score
-from gantrain.metrics.extractors import Backbone, load_weights
+from gantrain.metrics.extractors import Backbone, _torchvision, _without_classifier, load_weights
 from gantrain.metrics.panel import Panel, Record, _Set
 from gantrain.metrics.weightfree import Described
 
@@ -30,13 +30,17 @@ def measured(names: tuple[str, ...], fake: Tensor, real: Tensor) -> dict[str, Re
     return {record.name: record for record in panel.results()}
 
 
-@pytest.mark.parametrize("name", ["fdd", "fd", "fd_", "fd_nonet", "kd_torchvision/nonet", "random0", "inception", "L1"])
+@pytest.mark.parametrize(
+    "name", ["fdd", "fd", "fd_", "fd_nonet", "fd_resnet18.bogus", "kd_torchvision/nonet", "random0", "inception", "L1"]
+)
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="allowed: l1, l2, psnr"):
         check(name)
 
 
-@pytest.mark.parametrize("name", ["fd_resnet18", "kd_torchvision/vgg16", "coverage_squeezenet", "fd_inception", "fid"])
+@pytest.mark.parametrize(
+    "name", ["fd_resnet18", "fd_resnet18.a1_in1k", "kd_torchvision/vgg16", "coverage_squeezenet", "fd_inception", "fid"]
+)
 def test_networks_are_known_without_fetching_them(name: str) -> None:
     assert check(name) == name
     assert of_set(name)
@@ -203,17 +207,40 @@ def test_weights_that_cannot_be_fetched_are_told_of(monkeypatch: pytest.MonkeyPa
             Panel((name,), CPU, {}, 12)
 
 
+def test_torchvisions_networks_see_what_their_weights_were_trained_on() -> None:
+    network = _torchvision("efficientnet_b1", False)
+    assert network.pretrained_cfg == {
+        "input_size": (3, 240, 240), "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]
+    }  # fmt: skip
+
+
+def test_a_classifier_is_taken_off_or_the_network_refused() -> None:
+    from torchvision.models import MNASNet, SwinTransformer, VisionTransformer
+
+    x = images(0, 2, (32, 32))
+    for network, width in (
+        (VisionTransformer(32, 16, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8), 8),
+        (SwinTransformer([4, 4], 8, [1, 1], [2, 2], [2, 2]), 16),
+        (MNASNet(0.1), 1280),
+    ):
+        assert _without_classifier(network.eval(), "it")(x).shape == (2, width)
+    with pytest.raises(ValueError, match=r"^evaluate\.metrics: it has no classifier to take off; allowed: timm's"):
+        _without_classifier(torch.nn.Sequential(torch.nn.Flatten()), "it")
+
+
 @pytest.mark.slow
 def test_any_backbone_gives_its_last_features(tmp_path: Path) -> None:
     import timm
     import torchvision
 
     made = {"resnet10t": timm.create_model("resnet10t"), "torchvision/resnet18": torchvision.models.resnet18(),
-            "torchvision/squeezenet1_1": torchvision.models.squeezenet1_1()}  # fmt: skip
-    for (name, network), width in zip(made.items(), (512, 512, 512), strict=True):
+            "torchvision/squeezenet1_1": torchvision.models.squeezenet1_1(),
+            "torchvision/inception_v3": torchvision.models.inception_v3(init_weights=False)}  # fmt: skip
+    for (name, network), width in zip(made.items(), (512, 512, 512, 2048), strict=True):
         file = tmp_path / "w.pth"
         torch.save(network.state_dict(), file)
         backbone = Backbone(name, str(file)).eval()
         assert backbone((images(0, 2) * 127 + 127).to(torch.uint8)).shape == (2, width)
+        assert backbone.size == ((176, 176) if name == "resnet10t" else (299, 299) if width == 2048 else (224, 224))
         with pytest.raises(ValueError, match="does not fit torchvision/vgg11"):
             Backbone("torchvision/vgg11", str(file))
