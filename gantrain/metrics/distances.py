@@ -97,8 +97,7 @@ def coverage(fake: Features, real: Features) -> float:
 def inception_score(fake: Features, real: Features) -> float:
     """Exponential of the labels' mutual information (Salimans et al. 2016, arXiv 1606.03498).
 
-    From class logits; the mean of ten splits, in the order of the samples, cut as torch-fidelity cuts them; NaN for
-    fewer than ten samples. Blind to the real ones.
+    From class logits; the mean of torch-fidelity's ten splits; NaN for fewer samples. Blind to the real ones.
     """
     scores, rows = [], fake.rows.double()
     for i in range(_SPLITS):

@@ -146,8 +146,7 @@ class Backbone(nn.Module):
         resized = [np.asarray(Image.fromarray(a).resize(self.size[::-1], Image.Resampling.BICUBIC)) for a in arrays]
         x = torch.from_numpy(np.stack(resized)).to(images.device).permute(0, 3, 1, 2).float() / 255
         mean, deviation = (x.new_tensor(v).view(3, 1, 1) for v in (self.mean, self.deviation))
-        network: Any = self.features
-        y: Tensor = network((x - mean) / deviation)
+        y: Tensor = self.features((x - mean) / deviation)
         return F.adaptive_avg_pool2d(y, 1).flatten(1) if y.ndim == 4 else y
 
 
@@ -172,8 +171,7 @@ def _torchvision(model: str, pretrained: bool) -> nn.Module:
 
 def _without_classifier(network: nn.Module, name: str) -> nn.Module:
     if hasattr(network, "reset_classifier"):  # timm
-        reset: Any = network.reset_classifier
-        reset(0)
+        cast(Any, network).reset_classifier(0)
         return network
     for last in ("fc", "head", "heads", "features", "classifier"):
         if isinstance(part := getattr(network, last, None), nn.Module):

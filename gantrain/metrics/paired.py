@@ -58,13 +58,11 @@ def ssim(fake: Tensor, target: Tensor) -> Tensor:
 def _whole(fake: Tensor, target: Tensor, contrast: bool = False) -> Tensor:
     """The mean of SSIM, or of its contrast term alone, where the window is whole."""
     # Imported here: it takes a second that other commands need not wait for.
-    from torchmetrics.functional.image import structural_similarity_index_measure
+    from torchmetrics.functional.image import structural_similarity_index_measure as similarity
 
     # Its luminance term wants values from 0 up: around 0 it falls apart.
     pair = (fake + 1) / 2, (target + 1) / 2
-    each: Tensor = structural_similarity_index_measure(
-        *pair, data_range=1.0, return_full_image=not contrast, return_contrast_sensitivity=contrast
-    )[1]
+    _, each = similarity(*pair, data_range=1.0, return_full_image=not contrast, return_contrast_sensitivity=contrast)
     return each if contrast else each[..., _REACH:-_REACH, _REACH:-_REACH].mean((1, 2, 3))
 
 
@@ -87,8 +85,8 @@ def ms_ssim(fake: Tensor, target: Tensor) -> Tensor:
 PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "l1": l1, "l2": l2, "psnr": psnr, "psnr_y": psnr_y, "ssim": ssim, "ssim_y": ssim_y, "ms_ssim": ms_ssim,
 }  # fmt: skip
-LPIPS = {"lpips": "alex", "lpips_vgg": "vgg", "lpips_squeeze": "squeeze"}
-_SMALLEST = {"lpips": 31, "lpips_vgg": 16, "lpips_squeeze": 17}  # pixels that outlast the pooling
+# The network, and the pixels that outlast its pooling.
+LPIPS: dict[str, tuple[Any, int]] = {"lpips": ("alex", 31), "lpips_vgg": ("vgg", 16), "lpips_squeeze": ("squeeze", 17)}
 
 
 class Perceptual(nn.Module):
@@ -102,9 +100,8 @@ class Perceptual(nn.Module):
         super().__init__()
         from torchmetrics.functional.image.lpips import _LPIPS
 
-        self.smallest = _SMALLEST[name]
-        what = f"torchvision's {LPIPS[name]}"
-        net: Any = LPIPS[name]
+        net, self.smallest = LPIPS[name]
+        what = f"torchvision's {net}"
         self.network = fetch(lambda: _LPIPS(net=net, pnet_rand=path is not None), name, what)
         if path is not None:  # it is cut into slices, in which the layers keep their numbers
             own, given = self.network.net.state_dict(), load_weights(path)

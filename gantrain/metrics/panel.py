@@ -26,10 +26,8 @@ from gantrain.world import gathered
 
 EXTRACTOR_BATCH = 32  # that extractors always get: on a GPU their features depend on it
 _PATCHES = 2**14  # of a set and level
-_NO_VALUE = {
-    "copy_index": "source and target differ in kind",
-    **dict.fromkeys(LPIPS, "too small, or not of 1 or 3 channels"),
-}
+_NO_VALUE = dict.fromkeys(LPIPS, "too small, or not of 1 or 3 channels")
+_NO_VALUE["copy_index"] = "source and target differ in kind"
 
 
 @dataclass(frozen=True)
@@ -234,14 +232,10 @@ class Panel:
         if problem:
             return Record(name, None, fake.count, problem=problem, **about)
         null, against = (null, real) if null.count > 1 else (_half(real, 0), _half(real, 1))
-        nothing = _finite(distance(null, against)) if min(null.count, against.count) > 1 else None
-        value = _finite(distance(fake, real))
+        both = distance(fake, real), distance(null, against) if min(null.count, against.count) > 1 else math.nan
+        value, nothing = (x if math.isfinite(x) else None for x in both)
         problem = "not finite: too few images, or too small" if value is None else ""
         return Record(name, value, fake.count, nothing, null.count, problem=problem, **about)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _half(features: Features, first: int) -> Features:

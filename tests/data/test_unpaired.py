@@ -181,7 +181,10 @@ def test_held_out_samples_meet_by_number(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", ["A", "B"])
-def test_damage_costs_its_own_sample_alone(folder: Path, tmp_path: Path, side: str) -> None:
+def test_damage_costs_its_own_sample_alone(
+    folder: Path, tmp_path: Path, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path / "cache"))  # where nothing is known of the whole set
     places = {letter: str(folder / f"test{letter}") for letter in "AB"}
     places[side] = str(damaged(folder, tmp_path, f"test{side}", 1))
     words = (f"data.validation={places['A']}", f"data.validation_target={places['B']}")
