@@ -80,6 +80,7 @@ class HeldOut:
         for batch in self._batches(range(self.world.rank, self.total, self.world.size)):
             fake = method.translate(batch)
             written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
+            written = written.masked_fill(fake.isnan(), torch.nan)  # integers would hide it
             target = batch["target"][:0] if apart else batch["target"]
             more = method.diagnose({**batch, "fake": written}) if self.diagnose else {}
             panel.add(written, target, batch["source"], **more)

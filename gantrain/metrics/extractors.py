@@ -175,8 +175,6 @@ def _without_classifier(network: nn.Module, name: str) -> nn.Module:
         return network
     for last in ("fc", "head", "heads", "features", "classifier"):
         if isinstance(part := getattr(network, last, None), nn.Module):
-            if last == "features":
-                return part
             setattr(network, last, nn.Identity())
-            return network
+            return part if last == "features" else network
     raise ValueError(f"evaluate.metrics: {name} has no classifier to take off; allowed: timm's networks")

@@ -28,6 +28,7 @@ EXTRACTOR_BATCH = 32  # that extractors always get: on a GPU their features depe
 _PATCHES = 2**14  # of a set and level
 _NO_VALUE = dict.fromkeys(LPIPS, "too small, or not of 1 or 3 channels")
 _NO_VALUE["copy_index"] = "source and target differ in kind"
+_NAN = "images hold NaN"
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,9 @@ class Panel:
     def add_images(self, which: str, images: Tensor) -> None:
         """Images, (N, 1 or 3, H, W) in [-1, 1], to the set `fake`, `real` or `null`."""
         wanting = [one for one in self._sets[which].values() if not one.recalled]
-        if wanting and images.shape[1] not in (1, 3):
+        if images.isnan().any():
+            self._problem = _NAN
+        elif wanting and images.shape[1] not in (1, 3):
             self._problem = f"images have {images.shape[1]} channels, extractors take 1 or 3"
         elif wanting:
             eight_bit = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
@@ -214,7 +217,7 @@ class Panel:
             value = decibels(torch.tensor(value, dtype=torch.float64)).item()
         if name == "copy_index":
             value = sums[name] / distance if distance else torch.nan
-        problem = "" if value == value else _NO_VALUE.get(name, "too small")
+        problem = "" if value == value else _NAN if self._problem == _NAN else _NO_VALUE.get(name, "too small")
         return Record(name, None if problem else value, n, problem=problem)
 
     def _of_sets(self, name: str, distance: metrics.Distance, extractor: str) -> Record:
@@ -224,7 +227,7 @@ class Panel:
         fake, real, null = (one.features() for one in sets)
         problem = self._problem
         if any(one.mixed for one in sets) or (real.count and fake.local.shape[1:] != real.local.shape[1:]):
-            problem = "images differ in size"
+            problem = problem or "images differ in size"
         elif min(fake.count, real.count) < 2:
             problem = problem or "fewer than two images"
         elif not all(gathered(all(bool(x.local.isfinite().all()) for x in (fake, real, null)))):

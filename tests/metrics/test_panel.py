@@ -91,6 +91,16 @@ def test_features_that_are_not_finite_are_told_of() -> None:
     assert whole.value
 
 
+def test_fakes_that_hold_nan_have_no_value() -> None:
+    panel, names = Panel((*NAMES, "l1", "psnr", "copy_index"), CPU, {}, 12), (*NAMES, "l1", "psnr", "copy_index")
+    for fake in (images(0), images(0).masked_fill(images(0) > 0.9, torch.nan)):
+        panel.add(fake.double(), images(1).double(), images(2).double())
+    assert {r.name: (r.value, r.problem) for r in panel.results()} == dict.fromkeys(names, (None, "images hold NaN"))
+    panel.reset()
+    panel.add(images(0).double(), images(1).double(), images(2).double())
+    assert all(r.value is not None for r in panel.results())
+
+
 def test_too_few_logits_for_the_splits_have_no_value() -> None:
     panel = Panel(("histogram",), CPU, {}, 12)
     panel.extractors["logits"] = Described(lambda images: images.float().mean((2, 3)))
