@@ -1,16 +1,17 @@
 """Held-out samples through a method: its metrics, and the preview sheet."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gantrain.assembly import view
+from gantrain.assembly import view, wanted_by
 from gantrain.data.batch import normalise, to_files
 from gantrain.data.loader import held_out_batches
-from gantrain.data.shards import Field, Shards
+from gantrain.data.shards import Field
 from gantrain.data.unpaired import DataSet
 from gantrain.engine import seed_all
 from gantrain.images import sheet, viewable
@@ -48,7 +49,8 @@ class HeldOut:
         self.batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
         self.damaged: set[str] = set()  # of those that this rank read
         options = recipe.evaluate
-        self.total = min(len(shards), options.max_samples or len(shards))
+        self.most = options.max_samples or len(shards)
+        self.total = min(self.most, len(shards.sides[0]))  # fakes: one for each source
 
         def make() -> None:
             self.panel = Panel(options.metrics, world.device, options.weights, self.total, options.border)
@@ -57,14 +59,11 @@ class HeldOut:
         if world.local_rank:
             make()
 
-    def _batches(self, shards: DataSet, indices: range, batch_size: int) -> Iterator[Batch]:
-        for raw in held_out_batches(shards, self.view, indices, batch_size):
+    def _batches(self, indices: range) -> Iterator[Batch]:
+        for raw in held_out_batches(self.shards, self.view, indices, self.batch_size):
             self.damaged.update(raw.damaged)
             seed_all(self.recipe.seed, raw.positions[0])
             yield self.batch(raw.fields)
-
-    def _shares(self, shards: Shards) -> range:
-        return range(self.world.rank, min(self.total, len(shards)), self.world.size)
 
     @torch.no_grad()
     def metrics(self, method: Method) -> list[Record]:
@@ -73,40 +72,50 @@ class HeldOut:
         if self.world.size > 1:  # batch norm's running statistics are each rank's own; rank 0's are saved
             for buffer in float_buffers(method):
                 dist.broadcast(buffer, 0)
-        panel, field, (sources, *apart) = self.panel, self.fields["target"], self.shards.sides
+        panel, field, apart = self.panel, self.fields["target"], len(self.shards.sides) > 1
         panel.reset()
-        known = panel.recall("real", self._key(self.shards))
-        for batch in self._batches(self.shards, self._shares(sources), self.batch_size):
+        if apart:  # each once, as the sources
+            self._targets("real", self.shards, self.most)
+        known = panel.recall("real", self._key(self.shards, self.most))
+        for batch in self._batches(range(self.world.rank, self.total, self.world.size)):
             fake = method.translate(batch)
             written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
+            written = written.masked_fill(fake.isnan(), torch.nan)  # integers would hide it
             target = batch["target"][:0] if apart else batch["target"]
             more = method.diagnose({**batch, "fake": written}) if self.diagnose else {}
             panel.add(written, target, batch["source"], **more)
-        for targets in apart if not known else ():  # each once, as the sources
-            for batch in self._batches(self.shards, self._shares(targets), _BATCH):
-                panel.add_images("real", batch["target"])
         if not known:
-            self._remember("real", self.shards)
-        if self.training and not panel.recall("null", self._key(self.training)):
-            for batch in self._batches(self.training, self._shares(self.training.sides[-1]), _BATCH):
-                panel.add_images("null", batch["target"])
-            self._remember("null", self.training)
+            self._remember("real", self.shards, self.most)
+        if self.training:
+            self._targets("null", self.training, self.total)
         return panel.results()
 
-    def _key(self, shards: DataSet) -> str:
-        data = self.recipe.data
-        return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {self.total}"
+    def _targets(self, which: str, data: DataSet, most: int) -> None:
+        """Alone: what is wrong with a source costs no target."""
+        if self.panel.recall(which, self._key(data, most)):
+            return
+        side, name = data.sides[-1], wanted_by(self.recipe).target
+        share = range(self.world.rank, min(most, len(side)), self.world.size)
+        for raw in held_out_batches(side, replace(self.view, fields=(name,)), share, _BATCH):
+            self.damaged.update(raw.damaged)
+            images = normalise(raw.fields[name], self.fields["target"], torch.float32, self.world.device)
+            self.panel.add_images(which, images)
+        self._remember(which, data, most)
 
-    def _remember(self, which: str, shards: DataSet) -> None:
+    def _key(self, shards: DataSet, most: int) -> str:
+        data = self.recipe.data
+        return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {min(most, len(shards))}"
+
+    def _remember(self, which: str, shards: DataSet, most: int) -> None:
         if not any(self.world.gather(bool(self.damaged))):  # a better copy of the data has the same fingerprint
-            self.panel.remember(which, self._key(shards))
+            self.panel.remember(which, self._key(shards, most))
 
     @torch.no_grad()
     def preview(self, method: Method, samples: int) -> np.ndarray:
         """A sheet, source | fake | target, of the first samples."""
         set_inference(method, **self.test_time)
         source, target, rows = self.fields["source"], self.fields["target"], []
-        for batch in self._batches(self.shards, range(min(samples, len(self.shards))), self.batch_size):
+        for batch in self._batches(range(min(samples, len(self.shards)))):
             fake = method.translate(batch)
             rows.append((viewable(batch["source"], source), viewable(fake, target), viewable(batch["target"], target)))
         return sheet([np.concatenate(column) for column in zip(*rows, strict=True)])

@@ -10,8 +10,12 @@ from conftest import SMALL, run_here
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import gantrain
+from gantrain.assembly import Assembly
 from gantrain.data.drawing import draw
 from gantrain.metrics.paired import ssim
+from gantrain.recipe import load
+from gantrain.validation import HeldOut
+from gantrain.world import World
 
 
 @pytest.mark.parametrize("mean", [-0.8, 0.0, 0.6])
@@ -42,6 +46,17 @@ def test_metrics_are_those_of_the_saved_model() -> None:
         scores.append((l1, peak_signal_noise_ratio(target, fake, data_range=2.0)))
     assert row["val_l1"] == pytest.approx(np.mean(scores, 0)[0], abs=1e-5)
     assert row["val_psnr"] == pytest.approx(np.mean(scores, 0)[1], abs=1e-3)
+
+
+def test_a_broken_generator_has_no_value() -> None:
+    """As 8-bit files its images would look like any others."""
+    parts = Assembly(load("quickstart", [*SMALL, "evaluate.metrics=[l1,swd]"]), World("cpu", [], "."))
+    assert parts.held_out is not None
+    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    method = parts.method()
+    next(method.networks["generator"].parameters()).data.fill_(torch.nan)
+    found = {record.name: (record.value, record.problem) for record in held_out.metrics(method)}
+    assert found["l1"] == found["swd"] == (None, "images hold NaN")
 
 
 def test_small_images_have_no_ssim() -> None:

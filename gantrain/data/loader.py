@@ -100,23 +100,26 @@ def together(first: Raw, *others: Raw) -> Raw:
     return Raw(fields, first.positions, sum((raw.damaged for raw in others), first.damaged))
 
 
-def _held_out(data: DataSet, view: View, i: int) -> Sample:
+def _held_out(data: DataSet, view: View, i: int, damaged: list[str]) -> Sample:
+    """Nothing where sample `i` is damaged; a damaged target of unpaired data gives way to the next one."""
     sample: Sample = {}
-    for side in data.sides:  # apart, since two sets' files differ in size
+    for number, side in enumerate(data.sides):  # apart, since two sets' files differ in size
         own = [field for field in view.fields if field in side.fields]
-        sample |= view.held_out(decode_sample(side, i % len(side), own))
+        for j in range(i, i + (len(side) if number else 1)):
+            try:
+                sample |= view.held_out(decode_sample(side, j % len(side), own))
+                break
+            except DamagedSample as e:
+                damaged.append(str(e))
+        else:
+            return {}
     return sample
 
 
 def held_out_batches(data: DataSet, view: View, indices: range, batch_size: int) -> Iterator[Raw]:
     """Samples `indices` without augmentation; damaged ones are left out and named."""
     for start in range(0, len(indices), batch_size):
-        samples: list[tuple[Sample, int, list[str]]] = []
         damaged: list[str] = []
-        for index in indices[start : start + batch_size]:
-            try:
-                samples.append((_held_out(data, view, index), index, []))
-            except DamagedSample as e:
-                damaged.append(str(e))
-        if samples:
+        read = [(_held_out(data, view, i, damaged), i, list[str]()) for i in indices[start : start + batch_size]]
+        if samples := [one for one in read if one[0]]:
             yield _collate(samples)._replace(damaged=tuple(damaged))

@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from gantrain import weights
 _INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 _INCEPTION_SHA256 = "6726825d"  # how the digest of the file begins; the numbers of papers are made with it
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 INCEPTION = ("inception", "inception_logits")
 _ALIASES = {"squeezenet": "torchvision/squeezenet1_1"}
 
@@ -45,7 +44,8 @@ def is_network(name: str) -> bool:
         return model in torchvision.models.list_models(torchvision.models)
     import timm
 
-    return not source and timm.is_model(model)
+    # It calls a known network with any tag a model.
+    return not source and timm.is_model(model) and ("." not in model or bool(timm.list_pretrained(model)))
 
 
 def network(name: str, path: str | None, device: torch.device) -> Extractor:
@@ -136,9 +136,8 @@ class Backbone(nn.Module):
         for key, value in network.state_dict().items():
             state.update(key.encode() + value.cpu().numpy().tobytes())
         self.digest = state.hexdigest()[:16]
-        known = getattr(network, "pretrained_cfg", {})  # timm's
-        self.size = known.get("input_size", (3, 224, 224))[1:]
-        self.mean, self.deviation = known.get("mean", _MEAN), known.get("std", _DEVIATION)
+        seen: Any = network.pretrained_cfg
+        self.size, self.mean, self.deviation = seen["input_size"][1:], seen["mean"], seen["std"]
         self.resize = f"Pillow bicubic {self.size[0]}x{self.size[1]}"
         self.features = _without_classifier(network, name)
 
@@ -147,8 +146,7 @@ class Backbone(nn.Module):
         resized = [np.asarray(Image.fromarray(a).resize(self.size[::-1], Image.Resampling.BICUBIC)) for a in arrays]
         x = torch.from_numpy(np.stack(resized)).to(images.device).permute(0, 3, 1, 2).float() / 255
         mean, deviation = (x.new_tensor(v).view(3, 1, 1) for v in (self.mean, self.deviation))
-        network: Any = self.features
-        y: Tensor = network((x - mean) / deviation)
+        y: Tensor = self.features((x - mean) / deviation)
         return F.adaptive_avg_pool2d(y, 1).flatten(1) if y.ndim == 4 else y
 
 
@@ -159,20 +157,24 @@ def _timm(model: str, pretrained: bool) -> nn.Module:
 
 
 def _torchvision(model: str, pretrained: bool) -> nn.Module:
+    """Says what its weights were trained on as timm does."""
     import torchvision
 
-    made: nn.Module = torchvision.models.get_model(model, weights="DEFAULT" if pretrained else None)
+    known = torchvision.models.get_model_weights(model).DEFAULT
+    made: nn.Module = torchvision.models.get_model(model, weights=known if pretrained else None)
+    if hasattr(made, "transform_input"):  # Inception's published weights want it, a file of them too
+        made.transform_input = cast(Any, True)
+    seen = known.transforms()
+    made.pretrained_cfg = cast(Any, {"input_size": (3, *seen.crop_size * 2), "mean": seen.mean, "std": seen.std})
     return made
 
 
 def _without_classifier(network: nn.Module, name: str) -> nn.Module:
     if hasattr(network, "reset_classifier"):  # timm
-        reset: Any = network.reset_classifier
-        reset(0)
+        cast(Any, network).reset_classifier(0)
         return network
-    if isinstance(features := getattr(network, "features", None), nn.Module):
-        return features
-    if not hasattr(network, "fc"):
-        raise ValueError(f"evaluate.metrics: {name} has no classifier to take off; allowed: timm's networks")
-    network.fc = nn.Identity()
-    return network
+    for last in ("fc", "head", "heads", "features", "classifier"):
+        if isinstance(part := getattr(network, last, None), nn.Module):
+            setattr(network, last, nn.Identity())
+            return part if last == "features" else network
+    raise ValueError(f"evaluate.metrics: {name} has no classifier to take off; allowed: timm's networks")

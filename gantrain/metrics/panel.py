@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,9 @@ from gantrain.world import gathered
 
 EXTRACTOR_BATCH = 32  # that extractors always get: on a GPU their features depend on it
 _PATCHES = 2**14  # of a set and level
+_NO_VALUE = dict.fromkeys(LPIPS, "too small, or not of 1 or 3 channels")
+_NO_VALUE["copy_index"] = "source and target differ in kind"
+_NAN = "images hold NaN"
 
 
 @dataclass(frozen=True)
@@ -173,7 +177,7 @@ class Panel:
         inner = slice(self.border, -self.border or None)
         cut = fake[..., inner, inner], target[..., inner, inner]
         values = {name: PAIRED[name](*cut) for name in self.names if name in PAIRED}
-        values |= {name: net(*(x.expand(-1, 3, -1, -1) for x in cut)) for name, net in self.perceptual.items()}
+        values |= {name: net(*cut) for name, net in self.perceptual.items()}
         if "psnr_pooled" in self.names:
             values["psnr_pooled"] = l2(*cut)
         if "copy_index" in self.names and source is not None and source.shape == fake.shape == target.shape:
@@ -183,7 +187,9 @@ class Panel:
     def add_images(self, which: str, images: Tensor) -> None:
         """Images, (N, 1 or 3, H, W) in [-1, 1], to the set `fake`, `real` or `null`."""
         wanting = [one for one in self._sets[which].values() if not one.recalled]
-        if wanting and images.shape[1] not in (1, 3):
+        if images.isnan().any():
+            self._problem = _NAN
+        elif wanting and images.shape[1] not in (1, 3):
             self._problem = f"images have {images.shape[1]} channels, extractors take 1 or 3"
         elif wanting:
             eight_bit = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
@@ -211,7 +217,7 @@ class Panel:
             value = decibels(torch.tensor(value, dtype=torch.float64)).item()
         if name == "copy_index":
             value = sums[name] / distance if distance else torch.nan
-        problem = "" if value == value else "source and target differ in kind" if name == "copy_index" else "too small"
+        problem = "" if value == value else _NAN if self._problem == _NAN else _NO_VALUE.get(name, "too small")
         return Record(name, None if problem else value, n, problem=problem)
 
     def _of_sets(self, name: str, distance: metrics.Distance, extractor: str) -> Record:
@@ -221,14 +227,18 @@ class Panel:
         fake, real, null = (one.features() for one in sets)
         problem = self._problem
         if any(one.mixed for one in sets) or (real.count and fake.local.shape[1:] != real.local.shape[1:]):
-            problem = "images differ in size"
+            problem = problem or "images differ in size"
         elif min(fake.count, real.count) < 2:
             problem = problem or "fewer than two images"
+        elif not all(gathered(all(bool(x.local.isfinite().all()) for x in (fake, real, null)))):
+            problem = problem or "features not finite: too small images, or broken weights"
         if problem:
             return Record(name, None, fake.count, problem=problem, **about)
         null, against = (null, real) if null.count > 1 else (_half(real, 0), _half(real, 1))
-        nothing = distance(null, against) if min(null.count, against.count) > 1 else None
-        return Record(name, distance(fake, real), fake.count, nothing, null.count, **about)
+        both = distance(fake, real), distance(null, against) if min(null.count, against.count) > 1 else math.nan
+        value, nothing = (x if math.isfinite(x) else None for x in both)
+        problem = "not finite: too few images, or too small" if value is None else ""
+        return Record(name, value, fake.count, nothing, null.count, problem=problem, **about)
 
 
 def _half(features: Features, first: int) -> Features:

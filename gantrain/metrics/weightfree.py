@@ -14,8 +14,10 @@ _THUMBNAIL = 32
 def patches(images: Tensor, count: int) -> Tensor:
     """Patches of 7x7 pixels of each level of a Laplacian pyramid, (N, levels, count, 3, 49).
 
-    Their places are random, but the same in every image.
+    Their places are random, but the same in every image. NaN for images smaller than a patch.
     """
+    if min(images.shape[2:]) < _PATCH:
+        return images.new_full((len(images), 1, count, 3, _PATCH**2), torch.nan, dtype=torch.float32)
     x, levels, places = images.float(), [], torch.Generator().manual_seed(0)
     while True:
         last = min(x.shape[2:]) < 2 * _SMALLEST
@@ -96,5 +98,5 @@ class RandomNetwork(nn.Module):
         x, features = images.float() / 127.5 - 1, list[Tensor]()
         for conv in self.convs:
             x = conv(x).relu()
-            features += torch.std_mean(x, dim=(2, 3))
+            features += torch.std_mean(x, dim=(2, 3), correction=min(1, x[0, 0].numel() - 1))  # of one value: 0
         return torch.cat(features, dim=1)

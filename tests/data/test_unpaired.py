@@ -21,6 +21,7 @@ from gantrain.data.prepare import prepare
 from gantrain.data.shards import Shards
 from gantrain.data.transforms import View
 from gantrain.data.unpaired import Unpaired, targets_seed
+from gantrain.metrics.panel import Panel
 from gantrain.plan import split
 from gantrain.validation import HeldOut
 from gantrain.world import World
@@ -174,6 +175,28 @@ def test_held_out_samples_meet_by_number(folder: Path, tmp_path: Path) -> None:
     raws = list(held_out_batches(broken, view, range(5), 2))
     assert [p for raw in raws for p in raw.positions] == [0, 1, 2, 4]
     assert sum(len(raw.damaged) for raw in raws) == 1
+    broken = Unpaired([Shards.open(data.sides[0].folder), Shards.open(damaged(folder, tmp_path, "testB", 1))], names)
+    raws = list(held_out_batches(broken, view, range(5), 2))
+    assert numbers([raw.fields for raw in raws], "source") == [0, 1, 2, 3, 4]
+    assert numbers([raw.fields for raw in raws], "target") == [0, 2, 2, 0, 2]
+
+
+@pytest.mark.parametrize("side", ["A", "B"])
+def test_damage_costs_its_own_sample_alone(
+    folder: Path, tmp_path: Path, side: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path / "cache"))  # where nothing is known of the whole set
+    places = {letter: str(folder / f"test{letter}") for letter in "AB"}
+    places[side] = str(damaged(folder, tmp_path, f"test{side}", 1))
+    words = (f"data.validation={places['A']}", f"data.validation_target={places['B']}")
+    parts = assembled(f"data={folder}", *words)
+    assert parts.held_out is not None
+    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    panel: Any = held_out.panel
+    (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "histogram")
+    count = panel._sets["real"]["histogram"].features().count
+    assert (record.n, count) == ((4, 3) if side == "A" else (5, 2))
+    assert len(held_out.damaged) == 1
 
 
 @pytest.mark.parametrize("swap", [False, True])
@@ -186,7 +209,8 @@ def test_metrics_see_each_source_and_each_target_once(folder: Path, swap: bool) 
     for _ in range(2):  # the second time from what is remembered
         (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "histogram")
         assert (record.n, panel._sets["real"]["histogram"].features().count) == ((3, 5) if swap else (5, 3))
-    assert record.null_n == 5  # of seven targets that are trained on, as many as the longer held-out set has
+    assert record.null_n == record.n  # of seven targets that are trained on, as many as fakes
+    assert held_out.panel.patches == Panel(["swd"], torch.device("cpu"), {}, record.n).patches
 
 
 def test_a_run_keeps_to_both_sets(folder: Path, tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 """Distances of pairs against scikit-image and torchmetrics."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import SHARED
+from scipy.ndimage import correlate1d
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
+from torchmetrics.functional.image import lpips
 
-from gantrain.metrics.paired import PAIRED, Perceptual
+from gantrain.metrics.paired import PAIRED, Perceptual, ms_ssim
 from gantrain.metrics.panel import Panel
 
 CPU = torch.device("cpu")
@@ -78,6 +81,37 @@ def test_ms_ssim_takes_each_image_by_itself() -> None:
     assert measured(["ms_ssim"], fake, target)["ms_ssim"] == pytest.approx(np.mean(each), abs=1e-9)
 
 
+def test_ms_ssim_leaves_out_what_a_window_has_not_whole() -> None:
+    """Against scipy; a damaged border is seen by few whole windows."""
+    fake, target = pair((176, 203))
+    fake[0, :, :6] = fake[0, :, -6:] = 0
+    fake[1] = (fake[1] - target[1].roll(3, -1)).clamp(-1, 1)
+    assert (ours := ms_ssim(fake, target)).tolist() == pytest.approx(
+        [_ms_ssim(*((x.numpy() + 1) / 2 for x in one)) for one in zip(fake, target, strict=True)], abs=1e-6
+    )
+    assert ours.min() < 0.5 < ours[0] < 1
+    assert ms_ssim(fake[..., 1:, :], target[..., 1:, :]).isnan().all()
+
+
+def _ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
+    def mean(x: np.ndarray) -> np.ndarray:
+        for axis in (1, 2):
+            x = correlate1d(x, window / window.sum(), axis)
+        return x[:, 5:-5, 5:-5]
+
+    product, window = 1.0, np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        if scale:
+            cut = (slice(None), *(slice(n // 2 * 2) for n in a.shape[1:]))
+            a, b = (x[cut].reshape(3, x.shape[1] // 2, 2, -1, 2).mean((2, 4)) for x in (a, b))
+        m, n = mean(a), mean(b)
+        term = (2 * (mean(a * b) - m * n) + 0.03**2) / (mean(a * a) - m * m + mean(b * b) - n * n + 0.03**2)
+        if scale == 4:
+            term = term * (2 * m * n + 0.01**2) / (m * m + n * n + 0.01**2)
+        product *= max(term.mean(), 0) ** weight
+    return float(product)
+
+
 def test_images_too_small_for_a_window_have_no_value() -> None:
     panel = Panel(["ssim", "ms_ssim", "l1"], CPU, {}, 3)
     panel.add(*pair((11, 40)))
@@ -103,6 +137,21 @@ def test_lpips_with_a_file_is_torchmetrics() -> None:
     network.load_state_dict(load_file(file))
     x = (fake.float() - ours.network.scaling_layer.shift) / ours.network.scaling_layer.scale
     torch.testing.assert_close(ours.network.net(x)[-1], network.features(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "smallest"),
+    [("lpips_squeeze", 17), *(pytest.param(*p, marks=pytest.mark.slow) for p in (("lpips", 31), ("lpips_vgg", 16)))],
+)
+def test_lpips_needs_what_outlasts_its_pooling(name: str, smallest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = partial(lpips._LPIPS, pnet_rand=True)
+    monkeypatch.setattr(lpips, "_LPIPS", lambda net, pnet_rand: random(net=net))
+    for size, channels, value in ((smallest, 3, True), (smallest, 1, True), (smallest - 1, 3, False), (40, 5, False)):
+        panel = Panel([name], CPU, {}, 3)
+        panel.add(*pair((size, 40), channels))
+        (record,) = panel.results()
+        assert (record.value is not None) == value
+        assert record.problem == ("" if value else "too small, or not of 1 or 3 channels")
 
 
 def test_lpips_refuses_another_networks_file(tmp_path: Path) -> None:

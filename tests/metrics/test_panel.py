@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from gantrain.metrics import RANDOM, check, of_set
-from gantrain.metrics.extractors import Backbone, load_weights
-from gantrain.metrics.panel import Panel, Record
+from gantrain.metrics.distances import inception_score
+from gantrain.metrics.extractors import Backbone, _torchvision, _without_classifier, load_weights
+from gantrain.metrics.panel import Panel, Record, _Set
+from gantrain.metrics.weightfree import Described
 
 CPU = torch.device("cpu")
 NAMES = ("fd_random0", "recall_random1", "swd", "spectrum", "histogram", "diversity")
@@ -28,13 +30,17 @@ def measured(names: tuple[str, ...], fake: Tensor, real: Tensor) -> dict[str, Re
     return {record.name: record for record in panel.results()}
 
 
-@pytest.mark.parametrize("name", ["fdd", "fd", "fd_", "fd_nonet", "kd_torchvision/nonet", "random0", "inception", "L1"])
+@pytest.mark.parametrize(
+    "name", ["fdd", "fd", "fd_", "fd_nonet", "fd_resnet18.bogus", "kd_torchvision/nonet", "random0", "inception", "L1"]
+)
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="allowed: l1, l2, psnr"):
         check(name)
 
 
-@pytest.mark.parametrize("name", ["fd_resnet18", "kd_torchvision/vgg16", "coverage_squeezenet", "fd_inception", "fid"])
+@pytest.mark.parametrize(
+    "name", ["fd_resnet18", "fd_resnet18.a1_in1k", "kd_torchvision/vgg16", "coverage_squeezenet", "fd_inception", "fid"]
+)
 def test_networks_are_known_without_fetching_them(name: str) -> None:
     assert check(name) == name
     assert of_set(name)
@@ -65,6 +71,46 @@ def test_sets_of_several_sizes_have_values_where_that_is_meaningful() -> None:
     found = {record.name: record for record in panel.results()}
     assert [n for n, r in found.items() if r.problem == "images differ in size"] == ["swd", "spectrum"]
     assert all(found[n].value is not None for n in ("fd_random0", "recall_random1", "histogram", "diversity"))
+
+
+@pytest.mark.parametrize("pixels", [16, 6, 1])
+def test_tiny_images_have_values_or_a_problem(pixels: int) -> None:
+    found = measured(NAMES, *(images(seed, size=(pixels, pixels)) for seed in (0, 1)))
+    without = {n: r.problem for n, r in found.items() if r.value is None}
+    assert list(without) == {16: [], 6: ["swd"], 1: ["swd", "spectrum"]}[pixels]
+    assert all("too small" in problem for problem in without.values())
+
+
+def test_features_that_are_not_finite_are_told_of() -> None:
+    panel = Panel(("fd_random0", "fd_random1"), CPU, {}, 12)
+    panel.extractors["random0"].convs[0].weight.data[0] = torch.nan  # type: ignore[attr-defined]
+    panel.add(images(0), images(1))
+    broken, whole = panel.results()
+    assert broken.value is None
+    assert broken.problem.startswith("features not finite")
+    assert whole.value
+
+
+def test_fakes_that_hold_nan_have_no_value() -> None:
+    panel, names = Panel((*NAMES, "l1", "psnr", "copy_index"), CPU, {}, 12), (*NAMES, "l1", "psnr", "copy_index")
+    for fake in (images(0), images(0).masked_fill(images(0) > 0.9, torch.nan)):
+        panel.add(fake.double(), images(1).double(), images(2).double())
+    assert {r.name: (r.value, r.problem) for r in panel.results()} == dict.fromkeys(names, (None, "images hold NaN"))
+    panel.reset()
+    panel.add(images(0).double(), images(1).double(), images(2).double())
+    assert all(r.value is not None for r in panel.results())
+
+
+def test_too_few_logits_for_the_splits_have_no_value() -> None:
+    panel = Panel(("histogram",), CPU, {}, 12)
+    panel.extractors["logits"] = Described(lambda images: images.float().mean((2, 3)))
+    for n, there in ((9, False), (12, True)):
+        panel._sets = {which: {"logits": _Set(panel.extractors["logits"])} for which in ("fake", "real", "null")}
+        panel.add_images("fake", images(0, n))
+        panel.add_images("real", images(1))
+        record = panel._of_sets("inception_score", inception_score, "logits")
+        assert (record.value is not None, record.null) == (there, None)  # halves of six
+        assert ("too few" in record.problem) == (not there)
 
 
 def test_one_image_is_no_set() -> None:
@@ -171,17 +217,40 @@ def test_weights_that_cannot_be_fetched_are_told_of(monkeypatch: pytest.MonkeyPa
             Panel((name,), CPU, {}, 12)
 
 
+def test_torchvisions_networks_see_what_their_weights_were_trained_on() -> None:
+    network = _torchvision("efficientnet_b1", False)
+    assert network.pretrained_cfg == {
+        "input_size": (3, 240, 240), "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]
+    }  # fmt: skip
+
+
+def test_a_classifier_is_taken_off_or_the_network_refused() -> None:
+    from torchvision.models import MNASNet, SwinTransformer, VisionTransformer
+
+    x = images(0, 2, (32, 32))
+    for network, width in (
+        (VisionTransformer(32, 16, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8), 8),
+        (SwinTransformer([4, 4], 8, [1, 1], [2, 2], [2, 2]), 16),
+        (MNASNet(0.1), 1280),
+    ):
+        assert _without_classifier(network.eval(), "it")(x).shape == (2, width)
+    with pytest.raises(ValueError, match=r"^evaluate\.metrics: it has no classifier to take off; allowed: timm's"):
+        _without_classifier(torch.nn.Sequential(torch.nn.Flatten()), "it")
+
+
 @pytest.mark.slow
 def test_any_backbone_gives_its_last_features(tmp_path: Path) -> None:
     import timm
     import torchvision
 
     made = {"resnet10t": timm.create_model("resnet10t"), "torchvision/resnet18": torchvision.models.resnet18(),
-            "torchvision/squeezenet1_1": torchvision.models.squeezenet1_1()}  # fmt: skip
-    for (name, network), width in zip(made.items(), (512, 512, 512), strict=True):
+            "torchvision/squeezenet1_1": torchvision.models.squeezenet1_1(),
+            "torchvision/inception_v3": torchvision.models.inception_v3(init_weights=False)}  # fmt: skip
+    for (name, network), width in zip(made.items(), (512, 512, 512, 2048), strict=True):
         file = tmp_path / "w.pth"
         torch.save(network.state_dict(), file)
         backbone = Backbone(name, str(file)).eval()
         assert backbone((images(0, 2) * 127 + 127).to(torch.uint8)).shape == (2, width)
+        assert backbone.size == ((176, 176) if name == "resnet10t" else (299, 299) if width == 2048 else (224, 224))
         with pytest.raises(ValueError, match="does not fit torchvision/vgg11"):
             Backbone("torchvision/vgg11", str(file))
