@@ -51,13 +51,9 @@ class HeldOut:
         options = recipe.evaluate
         self.most = options.max_samples or len(shards)
         self.total = min(self.most, len(shards.sides[0]))  # fakes: one for each source
-
-        def make() -> None:
-            self.panel = Panel(options.metrics, world.device, options.weights, self.total, options.border)
-
-        world.on_nodes(make)  # one process of a node fetches weights
-        if world.local_rank:
-            make()
+        self.panel = world.first_on_nodes(
+            lambda: Panel(options.metrics, world.device, options.weights, self.total, options.border)
+        )
 
     def _batches(self, indices: range) -> Iterator[Batch]:
         for raw in held_out_batches(self.shards, self.view, indices, self.batch_size):

@@ -132,10 +132,7 @@ class Backbone(nn.Module):
         network: nn.Module = build(model, False) if path else fetch(lambda: build(model, True), name, "its file")
         if path:
             _fit(network, load_weights(path), path, name)
-        state = hashlib.sha256()
-        for key, value in network.state_dict().items():
-            state.update(key.encode() + value.cpu().numpy().tobytes())
-        self.digest = state.hexdigest()[:16]
+        self.digest = digest(network)
         seen: Any = network.pretrained_cfg
         self.size, self.mean, self.deviation = seen["input_size"][1:], seen["mean"], seen["std"]
         self.resize = f"Pillow bicubic {self.size[0]}x{self.size[1]}"
@@ -148,6 +145,14 @@ class Backbone(nn.Module):
         mean, deviation = (x.new_tensor(v).view(3, 1, 1) for v in (self.mean, self.deviation))
         y: Tensor = self.features((x - mean) / deviation)
         return F.adaptive_avg_pool2d(y, 1).flatten(1) if y.ndim == 4 else y
+
+
+def digest(network: nn.Module) -> str:
+    """Of its weights and their names."""
+    state = hashlib.sha256()
+    for key, value in network.state_dict().items():
+        state.update(key.encode() + value.cpu().numpy().tobytes())
+    return state.hexdigest()[:16]
 
 
 def _timm(model: str, pretrained: bool) -> nn.Module:

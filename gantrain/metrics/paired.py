@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.metrics.extractors import fetch, load_weights
+from gantrain.metrics.extractors import digest, fetch, load_weights
 
 _SMALLEST_ERROR = 1e-10  # of the mean square: a perfect image has 106 dB, not infinitely many
 _REACH = 5  # pixels from the centre of SSIM's window to its edge
@@ -110,6 +110,7 @@ class Perceptual(nn.Module):
                 raise ValueError(f"evaluate.weights: {path} is not {what}; give its file")
             self.network.net.load_state_dict(state)
         self.eval().requires_grad_(False)
+        self.backbone, self.digest = net, digest(self.network)
 
     def forward(self, fake: Tensor, target: Tensor) -> Tensor:
         if min(fake.shape[2:]) < self.smallest or fake.shape[1] not in (1, 3):

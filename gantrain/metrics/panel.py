@@ -218,7 +218,9 @@ class Panel:
         if name == "copy_index":
             value = sums[name] / distance if distance else torch.nan
         problem = "" if value == value else _NAN if self._problem == _NAN else _NO_VALUE.get(name, "too small")
-        return Record(name, None if problem else value, n, problem=problem)
+        net = self.perceptual.get(name)
+        about = {"extractor": net.backbone, "digest": net.digest} if net else {}
+        return Record(name, None if problem else value, n, problem=problem, **about)
 
     def _of_sets(self, name: str, distance: metrics.Distance, extractor: str) -> Record:
         used = self.extractors[extractor]

@@ -137,6 +137,10 @@ def test_lpips_with_a_file_is_torchmetrics() -> None:
     network.load_state_dict(load_file(file))
     x = (fake.float() - ours.network.scaling_layer.shift) / ours.network.scaling_layer.scale
     torch.testing.assert_close(ours.network.net(x)[-1], network.features(x))
+    panel = Panel(["lpips_squeeze"], torch.device("cpu"), {"lpips_squeeze": str(file)}, 2)
+    panel.add(fake, target)
+    (record,) = panel.results()
+    assert (record.extractor, record.digest) == ("squeeze", ours.digest)
 
 
 @pytest.mark.parametrize(
