@@ -48,8 +48,9 @@ class Translator:
                 found = f"checkpoint: the {name} in {folder}"
                 raise ValueError(f"{found} is not the one of its recipe.yaml; take another checkpoint") from None
         if back:
-            if "generator_back" not in self.method.networks:
-                raise ValueError(f"--back: found a {self.recipe.method['name']} model, allowed: one of cyclegan")
+            if "generator_back" not in self.method.networks or self.source.kind == "label":
+                found = f"found a {self.recipe.method['name']} model from {self.source.kind}s"
+                raise ValueError(f"--back: {found}, allowed: one of cyclegan between images")
             self.source, self.target = self.target, self.source
             self.method.networks["generator"] = self.method.networks["generator_back"]
         self.method = self.method.to(device).requires_grad_(False)

@@ -41,6 +41,8 @@ class StopFlag:
 
     def __exit__(self, *error: object) -> None:
         self._left = True
+        if self._work is not None and not any(error):  # torn down under way, it can end the process
+            self._work.wait()
         if not self.agreed:  # else the signal may still be on its way to this rank
             self._restore()
 

@@ -75,9 +75,9 @@ def test_signal_saves_and_leaves_and_the_command_goes_on(ranks: int, name: str, 
     targets = {"rank": launched[-1:], "launcher": [process.pid], "all": [*launched, process.pid]}
     for target in targets[to]:  # `all`: as schedulers do it, ranks get it twice, once from the launcher
         os.kill(target, getattr(signal, name))
-    process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60)
     if to == "rank":  # torchrun turns a signal of its own into status 1
-        assert process.returncode == 0
+        assert process.returncode == 0, output
     state = status()
     assert state["state"] == "unfinished"
     seen = state["images_seen"]

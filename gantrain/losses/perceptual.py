@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain import weights
 from gantrain.losses.distances import l1
+from gantrain.weights import read, reason
 
 _WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of relu1_1 .. relu5_1
 _TAPS = (0, 2, 4, 8, 12)  # the convolutions that these follow; all but the first stand after a pool
@@ -78,7 +78,7 @@ def _frozen(weight: Tensor, bias: Tensor, mode: Literal["zeros", "reflect"] = "z
 @functools.cache  # a run makes its method several times, and the file is of half a gigabyte
 def _read(path: str | None) -> tuple[bool, Weights]:
     """Whether the first layer is one of colours, and the layers. Raises ValueError."""
-    state = _fetched() if path is None else weights.read(path, _OPTION, "give another file")
+    state = _fetched() if path is None else read(path, _OPTION, "give another file")
     for prefix, numbers in (("features.", _CONVS), ("", _COLOURED)):
         names = [f"{prefix}{n}" for n in numbers]
         if all(f"{n}.{kind}" in state for n in names for kind in ("weight", "bias")):
@@ -95,6 +95,6 @@ def _fetched() -> dict[str, Tensor]:
         return dict(chosen.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True))
     except Exception as e:  # of the network, the disk, the hash
         raise ValueError(
-            f"{_OPTION}: {chosen.url} can't be fetched ({weights.reason(e)}); "
+            f"{_OPTION}: {chosen.url} can't be fetched ({reason(e)}); "
             f"give the file as {_OPTION}=FILE, or leave the term out with method.perceptual=0"
         ) from None

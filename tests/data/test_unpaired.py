@@ -352,5 +352,7 @@ def test_a_model_of_both_ways_goes_back_too(folder: Path) -> None:
     np.testing.assert_allclose(back.translate(image), made[0].permute(1, 2, 0).numpy(), atol=1)  # a level
     assert (there.translate(image) != back.translate(image)).any()
     run_here(*SMALL, "batch_size=8", "length=8", "run=one_way")
-    with pytest.raises(ValueError, match=r"^--back: found a pix2pix model, allowed: one of cyclegan$"):
+    with pytest.raises(
+        ValueError, match=r"^--back: found a pix2pix model from labels, allowed: one of cyclegan between"
+    ):
         gantrain.load("runs/one_way", "cpu", back=True)

@@ -41,7 +41,7 @@ def test_recipe_builds(name):
 def test_imports(folder):
     files = list(Path(gantrain.networks.__file__).parents[1].joinpath(folder).glob("*.py"))
     assert files
-    ours = {f"gantrain.{folder}", "gantrain.component"}
+    ours = {f"gantrain.{folder}", "gantrain.component", "gantrain.weights"}
     allowed = {"torch", "torchvision", "timm", "pydantic", "safetensors", *sys.stdlib_module_names}
     for node in itertools.chain.from_iterable(ast.walk(ast.parse(f.read_text())) for f in files):
         if isinstance(node, ast.Import):
