@@ -55,6 +55,7 @@ def test_averaged_weights_are_used_where_the_run_kept_them() -> None:
     assert not np.array_equal(plain, averaged)
 
 
+@pytest.mark.slow
 def test_styles_are_drawn_or_an_images() -> None:
     """A style moves the mean style's picture, and the same seed or image gives the same one."""
     learnt = "method={name: spade, style: vae, perceptual: 0, generator: {name: spade, width: 2, hidden: 4}}"

@@ -151,6 +151,7 @@ def test_schedule(name: str) -> None:
     assert at(750) == (1 if name == "constant" else pytest.approx(0.5))
 
 
+@pytest.mark.slow
 def test_last_and_best_checkpoints_are_kept() -> None:
     run_here(*RUN, "run=x", "checkpoint.every=32", "checkpoint.keep=1")
     kept = checkpoint.found(Path("runs/x/checkpoints"))
@@ -161,6 +162,7 @@ def test_last_and_best_checkpoints_are_kept() -> None:
     assert [int(folder.name) for folder in kept] == sorted({best, 64})
 
 
+@pytest.mark.slow
 def test_metrics_after_the_checkpoint_are_forgotten_on_resume() -> None:
     run_here(*RUN, "run=x", "length=32")
     path = Path("runs/x/metrics.jsonl")
@@ -172,6 +174,7 @@ def test_metrics_after_the_checkpoint_are_forgotten_on_resume() -> None:
     assert all(row.get("l1") != 9 for row in rows)
 
 
+@pytest.mark.slow
 def test_torn_checkpoint_is_never_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     run_here(*RUN, "run=x", "length=32", "checkpoint.every=16", "checkpoint.keep=9")
     folders = checkpoint.found(Path("runs/x/checkpoints"))

@@ -310,6 +310,7 @@ def test_the_way_back_starts_from_what_a_file_holds(folder: Path) -> None:
     assert row["val_cycle_error"] == pytest.approx(np.mean(errors), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_another_test_set_brings_its_own_targets(folder: Path) -> None:
     """The recipe's `validation_target` belongs to the recipe's sources."""
     words = (
