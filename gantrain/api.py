@@ -24,7 +24,7 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
     recipe = agree_with_launcher(recipe)
     check_trackers(recipe.trackers)
     die_with_launcher()
-    world = World(recipe.device, [] if recipe.dry_run else recipe.trackers, f"runs/{recipe.run or recipe.name}")
+    world = World(recipe.device, [] if recipe.dry_run else recipe.trackers, str(recipe.folder))
     try:
         check_ranks(world, recipe)
         parts = Assembly(recipe, world)

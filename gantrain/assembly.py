@@ -44,7 +44,7 @@ class Assembly:
         method = make_method(recipe, self.facts)
         check_method(recipe, method)
         # A run that has a checkpoint needs its first weights no more.
-        started = world.on_main(lambda: bool(checkpoint.found(Path("runs", recipe.run or recipe.name, "checkpoints"))))
+        started = world.on_main(lambda: bool(checkpoint.found(recipe.folder / "checkpoints")))
         self.init_from = None if started else recipe.init_from
         self.placed = world.on_nodes(lambda: transfer.place(method, self.init_from) if self.init_from else [])
         if not recipe.dry_run:

@@ -71,7 +71,7 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
     world = World(recipe.device if recipe else "auto", [], ".")
     _machine(found, world)
     if recipe:
-        if world.is_main and (Path("runs") / (recipe.run or recipe.name)).exists():
+        if world.is_main and recipe.folder.exists():
             with found.catching("run"):
                 run = Run(recipe)
                 found.add("run", f"goes on from {run.latest() or 'its start'}", "note")

@@ -4,6 +4,7 @@ import re
 import signal
 from collections.abc import Container, Iterable
 from operator import lt
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -215,6 +216,11 @@ class Recipe(Part):
     stop_signal: Signal = Field("SIGUSR1", description="besides SIGTERM and SIGINT: save and leave")
     max_nonfinite: Positive = Field(20, description="non-finite updates in a row that stop the run")
     dry_run: bool = Field(False, description="print what would be trained, and stop")
+
+    @property
+    def folder(self) -> Path:
+        """Of the run, from where it is started."""
+        return Path("runs") / (self.run or self.name)
 
     def dump(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

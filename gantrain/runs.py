@@ -25,7 +25,7 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        self.folder = Path("runs") / (recipe.run or recipe.name)
+        self.folder = recipe.folder
         self.checkpoints = self.folder / "checkpoints"
         self.metrics = self.folder / "metrics.jsonl"
         self.recipe = self.folder / "recipe.yaml"
@@ -78,7 +78,7 @@ class Run:
         """Say that the run goes on from there; what a refused start finds is left as it was."""
         try:
             checkpoint.write_whole(self.recipe, recipe.yaml())
-            self.forget_after(images_seen or -1)
+            self.forget_after(images_seen or -1)  # of a start that was cut short, its row of init_from too
             if init_from:
                 self.log({"images_seen": images_seen, "init_from": init_from})
             self.set_status("running", images_seen)
