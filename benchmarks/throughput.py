@@ -35,12 +35,9 @@ Found = tuple[list[report.Row], dict[str, Any]]
 def measure(args: argparse.Namespace) -> Found:
     """In this process, one rank of however many there are."""
     die_with_launcher()
-    world = World(load(args.settings, variants(args.vary)[0]).device, [], ".")
-    try:
+    with World(load(args.settings, variants(args.vary)[0]).device, [], ".") as world:
         rows, resolved = measured(args, world)
         return within(rows), resolved
-    finally:
-        world.close()
 
 
 def launch(args: argparse.Namespace, devices: int) -> Found:

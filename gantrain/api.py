@@ -24,16 +24,15 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
     recipe = agree_with_launcher(recipe)
     check_trackers(recipe.trackers)
     die_with_launcher()
-    world = World(recipe.device, [] if recipe.dry_run else recipe.trackers, str(recipe.folder))
-    try:
-        check_ranks(world, recipe)
-        parts = Assembly(recipe, world)
-        if recipe.dry_run:
-            for line in (recipe.yaml(), *parts.describe()):
-                world.say(line)
-        state = "dry run" if recipe.dry_run else Trainer(parts).train()
-    except ValueError:
-        world.close(together=False)
-        raise
-    world.close()
-    return state
+    with World(recipe.device, [] if recipe.dry_run else recipe.trackers, str(recipe.folder)) as world:
+        return _train(recipe, world)  # in a frame of its own: its networks hold DDP, and that the ranks' group
+
+
+def _train(recipe: Recipe, world: World) -> str:
+    check_ranks(world, recipe)
+    parts = Assembly(recipe, world)
+    if not recipe.dry_run:
+        return Trainer(parts).train()
+    for line in (recipe.yaml(), *parts.describe()):
+        world.say(line)
+    return "dry run"

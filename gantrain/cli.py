@@ -228,21 +228,20 @@ def evaluate(
     if out and not out.absolute().parent.is_dir():
         raise ValueError(f"--out: no folder {out.parent}; make it first")
     die_with_launcher()
-    world = World(device, [], ".")
-    if checkpoint:
-        tested: Mapping[str, str | None] = _named(
-            "--data", [text if "=" in text else f"{Path(text).absolute().name}={text}" for text in data or []]
-        )
-        results, about = evaluation.evaluate_checkpoint(world, checkpoint, tested, options)
-    else:
-        assert real
-        assert fake
-        results, about = evaluation.evaluate_folders(world, real, fake, options)
-    if world.is_main:
-        console.print(evaluation.table(results))
-        if out:
-            evaluation.write_json(out, results, about)
-    world.close()
+    with World(device, [], ".") as world:
+        if checkpoint:
+            tested: Mapping[str, str | None] = _named(
+                "--data", [text if "=" in text else f"{Path(text).absolute().name}={text}" for text in data or []]
+            )
+            results, about = evaluation.evaluate_checkpoint(world, checkpoint, tested, options)
+        else:
+            assert real
+            assert fake
+            results, about = evaluation.evaluate_folders(world, real, fake, options)
+        if world.is_main:
+            console.print(evaluation.table(results))
+            if out:
+                evaluation.write_json(out, results, about)
 
 
 def _named(option: str, texts: list[str] | None) -> dict[str, str]:

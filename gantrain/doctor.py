@@ -68,28 +68,26 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
             check_trackers(recipe.trackers)
             found.add("recipe", f"{recipe.name}, {recipe.method['name']}")
     die_with_launcher()
-    world = World(recipe.device if recipe else "auto", [], ".")
-    _machine(found, world)
-    if recipe:
-        if world.is_main and recipe.folder.exists():
-            with found.catching("run"):
-                run = Run(recipe)
-                found.add("run", f"goes on from {run.latest() or 'its start'}", "note")
-                run.close()
-        with found.catching("data"):
-            check_ranks(world, recipe)
-            parts = Assembly(recipe, world)
-            found.add("data", f"{parts.epoch:,} samples in {parts.train.place}")
-            found.add("batch", f"{parts.split}, {parts.precision}")
-            for key, data in (("train", parts.train), ("validation", parts.held_out)):
-                for shards in data.sides if verify and data else ():
-                    with found.catching("samples"):
-                        found.add("samples", f"data.{key}: {_verify(parts, shards)}")
-            with found.catching("speed"):
-                _speeds(found, parts)
-    failed = any(world.gather(found.failed))
-    world.close()
-    return not failed
+    with World(recipe.device if recipe else "auto", [], ".") as world:
+        _machine(found, world)
+        if recipe:
+            if world.is_main and recipe.folder.exists():
+                with found.catching("run"):
+                    run = Run(recipe)
+                    found.add("run", f"goes on from {run.latest() or 'its start'}", "note")
+                    run.close()
+            with found.catching("data"):
+                check_ranks(world, recipe)
+                parts = Assembly(recipe, world)
+                found.add("data", f"{parts.epoch:,} samples in {parts.train.place}")
+                found.add("batch", f"{parts.split}, {parts.precision}")
+                for key, data in (("train", parts.train), ("validation", parts.held_out)):
+                    for shards in data.sides if verify and data else ():
+                        with found.catching("samples"):
+                            found.add("samples", f"data.{key}: {_verify(parts, shards)}")
+                with found.catching("speed"):
+                    _speeds(found, parts)
+        return not any(world.gather(found.failed))
 
 
 def _machine(found: Findings, world: World) -> None:

@@ -41,8 +41,10 @@ class StopFlag:
 
     def __exit__(self, *error: object) -> None:
         self._left = True
-        if self._work is not None and not any(error):  # torn down under way, it can end the process
-            self._work.wait()
+        if not any(error):  # else a peer may be gone
+            if self._work is not None:
+                self._work.wait()
+            self._work = self._group = None  # a handler that stays keeps this object, and gloo's threads would stay
         if not self.agreed:  # else the signal may still be on its way to this rank
             self._restore()
 

@@ -125,7 +125,8 @@ class Trainer:
                 self.world.say(f"damaged samples that were {what}: {len(damaged)}")
             for text in sorted(damaged):
                 self.world.say(f"  {text}")
-        self.world.accelerator.end_training()
+        for tracker in self.world.accelerator.trackers:  # end_training would end the ranks' group too
+            tracker.finish()
         return state
 
     def _failed(self, reason: str, alone: bool = False) -> RunStopped:

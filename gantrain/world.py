@@ -1,13 +1,15 @@
 """The ranks of a run, and what their hardware has: device, threads, bf16."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional  # imported later, it would hold the ranks' group for ever
 from accelerate import Accelerator
 from accelerate.utils import patch_environment
 from torch.distributed.rendezvous import rendezvous
@@ -106,16 +108,21 @@ class World:
         if found:
             raise ValueError("\n".join(found))
 
-    def close(self, together: bool = True) -> None:
-        """Without this, gloo's threads abort some of the processes at exit.
+    def __enter__(self) -> Self:
+        return self
 
-        together: wait for the others, as is right but where this rank may be alone in leaving.
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        """End the ranks' group. A user's mistake may be one rank's alone: then without waiting for the others.
+
+        gloo's threads end when nobody holds a group any more; one that lives on and wants Python's lock while
+        Python shuts down aborts the process. With other errors a peer may be gone, and a thread wait for it.
         """
-        if dist.is_initialized():
-            if together:
+        if dist.is_initialized() and (kind is None or issubclass(kind, ValueError)):
+            if kind is None:
                 dist.barrier()
             self.accelerator.free_memory()  # it holds the DDP modules
             dist.destroy_process_group()
+            gc.collect()  # DDP modules stand in cycles
 
 
 def gathered(value: T) -> list[T]:

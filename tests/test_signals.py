@@ -90,6 +90,17 @@ def test_signal_saves_and_leaves_and_the_command_goes_on(ranks: int, name: str, 
     assert status()["state"] == "finished"
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="threads' names are told by /proc")
+@pytest.mark.parametrize(("state", "length"), [("finished", 16), ("unfinished", 1000000)])
+def test_no_thread_of_the_ranks_group_outlives_it(state: str, length: int) -> None:
+    """One that does may abort the process while Python shuts down."""
+    words = [*command(2)[:-2], str(Path(__file__).with_name("leaving_worker.py")), state]
+    done = subprocess.run([*words, *LONG, f"length={length}", "run=x"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("gloo's threads: []") == 2
+
+
 def test_only_a_later_second_signal_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)

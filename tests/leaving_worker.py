@@ -1,0 +1,23 @@
+"""One rank that trains to the end, or until it gets a signal, and prints which of gloo's threads live on."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import gantrain
+
+
+def send() -> None:
+    while signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
+if sys.argv[1] == "unfinished":
+    threading.Thread(target=send, daemon=True).start()
+assert gantrain.train("quickstart", *sys.argv[2:]) == sys.argv[1]
+names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+print("gloo's threads:", [name for name in names if "gloo" in name])
