@@ -282,6 +282,9 @@ def import_(
     ] = False,
     unpaired: Annotated[bool, typer.Option("--unpaired", help="trained on two sets, as CycleGAN and CUT")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="the source is a map of class ids")] = False,
+    doublings: Annotated[
+        str | None, typer.Option(help="of SPADE: normal, or more, as for Cityscapes, which the file doesn't tell")
+    ] = None,
     resize: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH, pixels, at which evaluate measures; default: 256x256")
     ] = None,
@@ -289,5 +292,7 @@ def import_(
     from gantrain.importing import import_file
 
     size = _size(resize) or (256, 256)
-    found = import_file(file, out, norm=norm, dropout=dropout, unpaired=unpaired, labels=labels, size=size)
+    found = import_file(
+        file, out, norm=norm, dropout=dropout, unpaired=unpaired, labels=labels, doublings=doublings, size=size
+    )
     say(f"{found}: {out}")

@@ -19,7 +19,7 @@ from gantrain.data.batch import normalise
 from gantrain.data.decode import decode
 from gantrain.data.shards import Field
 from gantrain.inference import Translator
-from gantrain.metrics import of_set
+from gantrain.metrics import SEGMENTATION, of_set
 from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
 from gantrain.problems import check
 from gantrain.recipe import Evaluate, from_dict
@@ -88,6 +88,8 @@ def evaluate_folders(
     reals, fakes = _by_stem("--real", real), _by_stem("--fake", fake)
     paired = reals.keys() == fakes.keys()
     asked = check(Evaluate, _best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
+    if segmented := [name for name in asked.metrics if name in SEGMENTATION]:
+        raise ValueError(f"--metrics: {', '.join(segmented)} need a model and its label maps; give a checkpoint")
     alone = [name for name in asked.metrics if not of_set(name)]
     if alone and not paired:
         raise ValueError(f"--metrics: {', '.join(alone)} need pairs, but the files in {real} and {fake} differ in name")

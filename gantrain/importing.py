@@ -19,6 +19,7 @@ from gantrain.importers.layout import Found
 from gantrain.networks import NETWORKS
 
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+_SPECTRAL = {"weight_orig": "weight", "weight_u": "u", "weight_v": "v"}  # PyTorch's names, and ours
 _ADVICE = "give a generator's file, such as latest_net_G.pth"
 # Of unpaired data; metrics of pairs are the default.
 _OF_SETS = {"metrics": ["fd_random0", "swd"], "best_by": "fd_random0"}
@@ -32,19 +33,26 @@ def import_file(
     dropout: bool = False,
     unpaired: bool = False,
     labels: bool = False,
+    doublings: str | None = None,
     size: tuple[int, int] = (256, 256),
 ) -> str:
     """Write the checkpoint `out` of a generator that is known to RECOGNISERS; returns what was found, in words.
 
     norm: where the file's keys could mean several. dropout: stays on in use, and batch norm takes the image's own
     statistics, as in pix2pix's own test. unpaired: it was trained on two sets. labels: its source is a map of class
-    ids. size: height and width that `evaluate` resizes test images to. Raises ValueError, in one line.
+    ids, as SPADE's always is. doublings: `normal` or `more`, of a SPADE generator. size: height and width that
+    `evaluate` resizes test images to. Raises ValueError, in one line.
     """
     if out.exists():
         raise ValueError(f"--out: {out} exists; choose another folder")
     state = _cleaned(weights.read(file, "import", _ADVICE))
     found = _recognised(state, file)
     generator: dict[str, Any] = {**found.generator, "norm": _norm(state, norm, file)}
+    if doublings:
+        if doublings not in ("normal", "more") or generator.get("doublings") != "normal":
+            raise ValueError(f"--doublings: found {doublings}, allowed: normal or more, of a SPADE file without up_4")
+        generator["doublings"] = doublings
+    labels = labels or found.method == "spade"
     placed = _placed(state, generator, found, file)
     label = {"kind": "label", "channels": 1, "classes": found.in_channels}
     sides = {"source": label if labels else {"channels": found.in_channels}, "target": {"channels": found.out_channels}}
@@ -52,7 +60,7 @@ def import_file(
     content: dict[str, Any] = {
         "name": file.stem.lstrip(". ") or "imported",
         "description": f"Imported from {file.name}",
-        "method": {"name": "pix2pix", "generator": generator},
+        "method": {"name": found.method, "generator": generator},
         "data": {"unpaired": unpaired, "size": size, "resize": size},
         "test_time": {"dropout": dropout, "batch_statistics": dropout},
     }
@@ -90,10 +98,17 @@ def opened(path: str | Path) -> Iterator[Path]:
 
 def _cleaned(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without wrappers' prefixes, and without what old instance norms tracked but didn't use."""
-    state = {re.sub(r"^(module\.|_orig_mod\.)+", "", key): tensor for key, tensor in state.items()}
+
+    def named(key: str) -> str:
+        module, dot, kind = re.sub(r"^(module\.|_orig_mod\.)+", "", key).rpartition(".")
+        return module + dot + _SPECTRAL.get(kind, kind)
+
+    state = {named(key): tensor for key, tensor in state.items()}
 
     def is_old(key: str) -> bool:
         module, _, kind = key.rpartition(".")
+        if module.endswith("param_free_norm"):  # SPADE's batch norms have statistics alone
+            return False
         return kind in _RUNNING and f"{module}.weight" not in state
 
     return {key: tensor for key, tensor in state.items() if not is_old(key)}

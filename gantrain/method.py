@@ -88,7 +88,11 @@ class Method(abc.ABC, nn.Module):
         """Images in [-1, 1], (N, C, H, W), from a batch's source."""
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars worth watching on held-out samples, such as the discriminator's accuracy.
+        """Scalars worth watching on held-out samples while training, such as the discriminator's accuracy."""
+        return {}
+
+    def measure(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalars of held-out samples by the networks of `inference` alone.
 
         The batch also has `fake`, its translation as a file would hold it.
         """

@@ -16,7 +16,9 @@ from gantrain.data.unpaired import DataSet
 from gantrain.engine import seed_all
 from gantrain.images import sheet, viewable
 from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set_inference
+from gantrain.metrics import SEGMENTATION
 from gantrain.metrics.panel import Panel, Record
+from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, trained
 from gantrain.recipe import Recipe, check_metrics
 from gantrain.world import World
 
@@ -27,7 +29,7 @@ class HeldOut:
     """A held-out set as a method sees it. Sample i is the same on any number of ranks.
 
     batch: makes what the method sees of the files' values. training: the set whose targets say what
-    metrics of sets give for real images. diagnose: measure what the method itself wants to, too.
+    metrics of sets give for real images. diagnose: by the networks that training alone has, too.
     Raises ValueError for metrics whose weights can't be had, and for those of pairs where there are none.
     """
 
@@ -51,9 +53,41 @@ class HeldOut:
         options = recipe.evaluate
         self.most = options.max_samples or len(shards)
         self.total = min(self.most, len(shards.sides[0]))  # fakes: one for each source
+        panels = [name for name in options.metrics if name not in SEGMENTATION]
         self.panel = world.first_on_nodes(
-            lambda: Panel(options.metrics, world.device, options.weights, self.total, options.border)
+            lambda: Panel(panels, world.device, options.weights, self.total, options.border)
         )
+        segmented = [name for name in options.metrics if name in SEGMENTATION]
+        self.segmentation = self._segmentation(segmented) if segmented else None
+
+    def _segmentation(self, names: list[str]) -> Segmentation:
+        source, asked, training = self.fields["source"], ", ".join(names), self.training
+        if source.kind != "label" or source.classes is None:
+            raise ValueError(f"evaluate.metrics: {asked} need class ids as the source, found images; choose others")
+        ignored = None if source.ignore is None else source.classes - 1
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = Segmenter(self.fields["target"].channels, source.classes).to(self.world.device)
+
+        def pairs(data: DataSet) -> Iterator[tuple[Tensor, Tensor]]:
+            self.world.say(f"{asked}: a segmenter learns from data.train, once for these data")
+            random = torch.Generator().manual_seed(0)
+            indices = torch.randint(len(data), (STEPS * BATCH,), generator=random).tolist()
+            for raw in held_out_batches(data, self.view, indices, BATCH):
+                batch = self.batch(raw.fields)
+                yield batch["source"], batch["target"]
+
+        def weights() -> dict[str, Tensor]:
+            if path := self.recipe.evaluate.weights.get("unet"):
+                return read(path, network)
+            if training is None:
+                where = "data.train, which isn't here; give evaluate.weights={unet: FILE}, another evaluation's"
+                raise ValueError(f"evaluate.metrics: {asked} train their segmenter on {where}")
+            key = f"{self._key(training, len(training))} {self.recipe.data.source}"
+            return trained(network, pairs(training), ignored, key)
+
+        network.load_state_dict(self.world.on_main(weights))  # one's on all ranks, so that they agree
+        return Segmentation(names, network, ignored)
 
     def _batches(self, indices: range) -> Iterator[Batch]:
         for raw in held_out_batches(self.shards, self.view, indices, self.batch_size):
@@ -70,6 +104,8 @@ class HeldOut:
                 dist.broadcast(buffer, 0)
         panel, field, apart = self.panel, self.fields["target"], len(self.shards.sides) > 1
         panel.reset()
+        if self.segmentation:
+            self.segmentation.reset()
         if apart:  # each once, as the sources
             self._targets("real", self.shards, self.most)
         known = panel.recall("real", self._key(self.shards, self.most))
@@ -78,13 +114,16 @@ class HeldOut:
             written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
             written = written.masked_fill(fake.isnan(), torch.nan)  # integers would hide it
             target = batch["target"][:0] if apart else batch["target"]
-            more = method.diagnose({**batch, "fake": written}) if self.diagnose else {}
+            more = method.measure({**batch, "fake": written}) | (method.diagnose(batch) if self.diagnose else {})
             panel.add(written, target, batch["source"], **more)
+            if self.segmentation:
+                self.segmentation.add(batch["source"], written, target)
         if not known:
             self._remember("real", self.shards, self.most)
         if self.training:
             self._targets("null", self.training, self.total)
-        return panel.results()
+        segmented = self.segmentation.results(self.world.gather) if self.segmentation else []
+        return [*panel.results(), *segmented]
 
     def _targets(self, which: str, data: DataSet, most: int) -> None:
         """Alone: what is wrong with a source costs no target."""

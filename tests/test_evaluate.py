@@ -11,11 +11,14 @@ import pytest
 from comparing import assert_identical, tensors
 from conftest import SMALL, run_here
 from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from gantrain import cli
+from gantrain import cli, evaluation
 from gantrain.data.decode import encode
 from gantrain.data.drawing import draw
+from gantrain.metrics import SEGMENTATION
+from gantrain.metrics.segmentation import Segmenter
 from gantrain.metrics.weightfree import RandomNetwork
 
 SHORT = (*SMALL, "batch_size=8", "length=16", "evaluate.max_samples=12", "checkpoint.every=16")
@@ -198,13 +201,17 @@ def test_mistakes_are_one_line(words: list[str], says: str, capsys: pytest.Captu
 
 @pytest.mark.slow
 def test_ranks_find_what_one_process_finds(trained: Path) -> None:
+    save_file(Segmenter(3, 10).state_dict(), "unet.safetensors")
+    metrics = [*evaluation.STANDARD, "l1", "psnr", "ssim", *SEGMENTATION]
     for ranks in (1, 3):
         words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         words += ["-m", "gantrain", "evaluate", str(trained), "--device", "cpu", "--out", f"{ranks}.json"]
+        words += ["--metrics", ",".join(metrics), "--weights", "unet=unet.safetensors"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("fd_random0") == 1
     one = records(Path("1.json"))
+    assert {name for _, name in one} == {*metrics}
     for key, record in records(Path("3.json")).items():
         assert record["value"] == pytest.approx(one[key]["value"], rel=1e-6), key
         assert (record["n"], record["null_n"]) == (one[key]["n"], one[key]["null_n"])

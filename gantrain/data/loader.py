@@ -116,7 +116,7 @@ def _held_out(data: DataSet, view: View, i: int, damaged: list[str]) -> Sample:
     return sample
 
 
-def held_out_batches(data: DataSet, view: View, indices: range, batch_size: int) -> Iterator[Raw]:
+def held_out_batches(data: DataSet, view: View, indices: Sequence[int], batch_size: int) -> Iterator[Raw]:
     """Samples `indices` without augmentation; damaged ones are left out and named."""
     for start in range(0, len(indices), batch_size):
         damaged: list[str] = []

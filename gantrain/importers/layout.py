@@ -15,13 +15,14 @@ Names = dict[str, str]  # of modules, from theirs to ours
 class Found:
     """A generator as a component of our recipes without its norm, its channels, and its modules' names.
 
-    Names of modules that have no tensors, such as an instance norm's, do no harm.
+    Names of modules that have no tensors, such as an instance norm's, do no harm. method: one that translates with it.
     """
 
     generator: dict[str, Any]
     in_channels: int
     out_channels: int
     names: Names
+    method: str = "pix2pix"
 
 
 def residual_blocks(state: State) -> list[int]:

@@ -25,6 +25,7 @@ SETS: dict[str, tuple[Distance, str]] = {
     "fid": (distances.frechet, "inception"),
     "kid": (distances.kernel, "inception"),
     "inception_score": (distances.inception_score, "inception_logits"),
+    "inception_score_deviation": (distances.inception_score_deviation, "inception_logits"),
     "swd": (distances.sliced_wasserstein, "patches"),
     "spectrum": (distances.spectrum, "radial_spectrum"),
     "histogram": (distances.histogram, "histogram"),
@@ -36,10 +37,17 @@ WEIGHTFREE = {
     "thumbnails": weightfree.thumbnails,
 }
 RANDOM = tuple(f"random{seed}" for seed in range(10))
-PUBLISHED = ("fid", "kid", "inception_score")  # names that only the papers' network may bear
+PUBLISHED = (
+    "fid",
+    "kid",
+    "inception_score",
+    "inception_score_deviation",
+)  # names that only the papers' network may bear
 POOLED = ("psnr_pooled", "copy_index")  # of sums over the whole set
+SEGMENTATION = ("miou_unet", "pixel_accuracy_unet", "class_accuracy_unet")
 
 _LARGER = {"psnr", "ssim", "ms", "precision", "recall", "density", "coverage", "inception", "diversity", "copy"}
+_LARGER |= {"miou", "pixel", "class"}
 
 
 def of_set(name: str) -> tuple[Distance, str] | None:
@@ -52,19 +60,19 @@ def of_set(name: str) -> tuple[Distance, str] | None:
 
 def takes_weights(name: str) -> bool:
     """Whether a file of weights may be given under that name."""
-    return name in LPIPS or is_network(name)
+    return name in (*LPIPS, "unet") or is_network(name)
 
 
 def larger_is_better(name: str) -> bool:
-    return name.partition("_")[0] in _LARGER
+    return name.partition("_")[0] in _LARGER and not name.endswith("_deviation")
 
 
 def check(name: str) -> str:
     """The name; raises ValueError where there is no such metric."""
-    if name in PAIRED or name in POOLED or name in LPIPS or of_set(name):
+    if name in (*PAIRED, *POOLED, *LPIPS, *SEGMENTATION) or of_set(name):
         return name
     families = ", ".join(f"{family}_NET" for family in FAMILIES)
     raise ValueError(
-        f"allowed: {', '.join([*PAIRED, *POOLED, *LPIPS, *SETS])}; {families}, where NET is inception, squeezenet, "
-        "random0 to random9, a network of timm, or torchvision/ and one of torchvision"
+        f"allowed: {', '.join([*PAIRED, *POOLED, *LPIPS, *SEGMENTATION, *SETS])}; {families}, where NET is inception, "
+        "squeezenet, random0 to random9, a network of timm, or torchvision/ and one of torchvision"
     )

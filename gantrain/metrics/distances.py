@@ -99,12 +99,21 @@ def inception_score(fake: Features, real: Features) -> float:
 
     From class logits; the mean of torch-fidelity's ten splits; NaN for fewer samples. Blind to the real ones.
     """
+    return _split_scores(fake).mean().item()
+
+
+def inception_score_deviation(fake: Features, real: Features) -> float:
+    """Of the ten splits' scores, as papers write behind a plus-minus."""
+    return _split_scores(fake).std(correction=0).item()
+
+
+def _split_scores(fake: Features) -> Tensor:
     scores, rows = [], fake.rows.double()
     for i in range(_SPLITS):
         logs = rows[i * len(rows) // _SPLITS : (i + 1) * len(rows) // _SPLITS].log_softmax(1)
         marginal = logs.exp().mean(0).log()
         scores.append((logs.exp() * (logs - marginal)).sum(1).mean().exp())
-    return torch.stack(scores).mean().item()
+    return torch.stack(scores)
 
 
 def sliced_wasserstein(fake: Features, real: Features) -> float:

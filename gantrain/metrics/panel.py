@@ -28,7 +28,7 @@ EXTRACTOR_BATCH = 32  # that extractors always get: on a GPU their features depe
 _PATCHES = 2**14  # of a set and level
 _NO_VALUE = dict.fromkeys(LPIPS, "too small, or not of 1 or 3 channels")
 _NO_VALUE["copy_index"] = "source and target differ in kind"
-_NAN = "images hold NaN"
+NAN = "images hold NaN"
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class Panel:
         """Images, (N, 1 or 3, H, W) in [-1, 1], to the set `fake`, `real` or `null`."""
         wanting = [one for one in self._sets[which].values() if not one.recalled]
         if images.isnan().any():
-            self._problem = _NAN
+            self._problem = NAN
         elif wanting and images.shape[1] not in (1, 3):
             self._problem = f"images have {images.shape[1]} channels, extractors take 1 or 3"
         elif wanting:
@@ -217,7 +217,7 @@ class Panel:
             value = decibels(torch.tensor(value, dtype=torch.float64)).item()
         if name == "copy_index":
             value = sums[name] / distance if distance else torch.nan
-        problem = "" if value == value else _NAN if self._problem == _NAN else _NO_VALUE.get(name, "too small")
+        problem = "" if value == value else NAN if self._problem == NAN else _NO_VALUE.get(name, "too small")
         net = self.perceptual.get(name)
         about = {"extractor": net.backbone, "digest": net.digest} if net else {}
         return Record(name, None if problem else value, n, problem=problem, **about)

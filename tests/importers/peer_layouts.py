@@ -145,6 +145,65 @@ class Enhancer(nn.Module):
         return self.model1_2(self.model1_1(x) + self.model(half))
 
 
+class Spatial(nn.Module):
+    """SPADE's norm, with the keys of its code."""
+
+    def __init__(self, channels: int, classes: int, hidden: int, norm: str) -> None:
+        super().__init__()
+        free = nn.BatchNorm2d if norm == "batch" else nn.InstanceNorm2d
+        self.param_free_norm = free(channels, affine=False)
+        self.mlp_shared = nn.Sequential(nn.Conv2d(classes, hidden, 3, padding=1), nn.ReLU())
+        self.mlp_gamma, self.mlp_beta = (nn.Conv2d(hidden, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        shared = self.mlp_shared(F.interpolate(labels, size=x.shape[2:], mode="nearest"))
+        return self.param_free_norm(x) * (1 + self.mlp_gamma(shared)) + self.mlp_beta(shared)
+
+
+class SpatialBlock(nn.Module):
+    def __init__(self, before: int, after: int, classes: int, hidden: int, norm: str) -> None:
+        super().__init__()
+        middle, spectral = min(before, after), nn.utils.spectral_norm  # the old one, as published files have it
+        self.conv_0 = spectral(nn.Conv2d(before, middle, 3, padding=1))
+        self.conv_1 = spectral(nn.Conv2d(middle, after, 3, padding=1))
+        self.norm_0 = Spatial(before, classes, hidden, norm)
+        self.norm_1 = Spatial(middle, classes, hidden, norm)
+        if before != after:
+            self.conv_s = spectral(nn.Conv2d(before, after, 1, bias=False))
+            self.norm_s = Spatial(before, classes, hidden, norm)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        around = self.conv_s(self.norm_s(x, labels)) if hasattr(self, "conv_s") else x
+        x = self.conv_0(F.leaky_relu(self.norm_0(x, labels), 0.2))
+        return around + self.conv_1(F.leaky_relu(self.norm_1(x, labels), 0.2))
+
+
+class SPADE(nn.Module):
+    """The generator without styles; `most` has one doubling more at its end, `more` one in its middle."""
+
+    def __init__(
+        self, classes: int = 5, width: int = 4, hidden: int = 128, size: str = "normal", norm: str = "batch"
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.fc = nn.Conv2d(classes, 16 * width, 3, padding=1)
+        names = ["head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3"] + ["up_4"] * (size == "most")
+        widths = [16 * width] * 4 + [8 * width, 4 * width, 2 * width, width] + [width // 2] * (size == "most")
+        self.order = names
+        for name, before, after in zip(names, widths[:-1], widths[1:], strict=True):
+            setattr(self, name, SpatialBlock(before, after, classes, hidden, norm))
+        self.conv_img = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def forward(self, labels: Tensor) -> Tensor:
+        halvings = {"normal": 5, "more": 6, "most": 7}[self.size]
+        x = self.fc(F.interpolate(labels, size=[side // 2**halvings for side in labels.shape[2:]]))
+        for name in self.order:
+            if name not in ("head_0", "G_middle_1") or (name == "G_middle_1" and self.size != "normal"):
+                x = F.interpolate(x, scale_factor=2, mode="nearest")
+            x = getattr(self, name)(x, labels)
+        return torch.tanh(self.conv_img(F.leaky_relu(x, 2e-1)))
+
+
 def discriminator() -> nn.Module:
     """The keys of a PatchGAN: model.0, model.2, ..."""
     holder = nn.Module()
@@ -161,4 +220,9 @@ def drawn(network: nn.Module) -> nn.Module:
             tensor.uniform_(0.5, 2, generator=random)
         elif tensor.is_floating_point() and not name.endswith("filt"):
             tensor.normal_(0, 0.1, generator=random)
+    for m in network.modules():
+        if hasattr(m, "weight_u"):  # the weight's first singular vectors, as training leaves them
+            u, _, v = torch.linalg.svd(m.weight_orig.detach().flatten(1))
+            m.weight_u.copy_(u[:, 0])
+            m.weight_v.copy_(v[0])
     return network.eval()

@@ -19,7 +19,8 @@ import gantrain
 from gantrain.cli import app
 from gantrain.importers import RECOGNISERS
 from gantrain.importers.layout import Found
-from gantrain.networks import CoarseToFine, UNet
+from gantrain.importing import _cleaned
+from gantrain.networks import CoarseToFine, SPADEGenerator, UNet
 from gantrain.networks import ResNet as OurResNet
 
 META = torch.device("meta")
@@ -40,6 +41,9 @@ PEERS = {
     "pix2pixhd": lambda: peers.ResNet(6, 3, halvings=4),
     "pix2pixhd of 3 halvings": lambda: peers.ResNet(halvings=3, drop=True),
     "pix2pixhd's enhancer": lambda: peers.Enhancer(5, 3, fine=2),
+    "spade": lambda: peers.SPADE(hidden=16),
+    "spade with instance norm": lambda: peers.SPADE(7, width=2, hidden=8, norm="instance"),
+    "spade most": lambda: peers.SPADE(hidden=8, size="most"),
 }
 
 
@@ -79,6 +83,18 @@ def test_a_peers_generator_gives_the_same(name: str) -> None:
     saved(peer)
     run("import", "latest_net_G.pth", "--out", "imported")
     check_same(peer, old="old" in name)
+
+
+def test_what_spades_keys_do_not_tell() -> None:
+    peer = peers.drawn(peers.SPADE(size="more", hidden=8))
+    saved(peer)
+    said = run("import", "latest_net_G.pth", "--out", "other", "--doublings", "most", status=2)
+    assert "--doublings: found most, allowed: normal or more, of a SPADE file without up_4" in said
+    state = {**peer.state_dict(), "fc.weight": torch.zeros(64, 256)}
+    torch.save(state, "styled.pth")
+    assert "found SPADE's with styles" in refused("styled.pth")
+    run("import", "latest_net_G.pth", "--out", "imported", "--doublings", "more")
+    check_same(peer)
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
@@ -180,6 +196,7 @@ FULL = {
     "cut": (lambda: peers.ResNet(width=64, blocks=9, blur_down=True, blur_up=True), OurResNet, 11_378_179),
     "pix2pixhd": (lambda: peers.ResNet(36, 3, 64, 4, 9), CoarseToFine, 182_546_755),
     "pix2pixhd local": (lambda: peers.Enhancer(36, 3, 32, 4, 9), CoarseToFine, 182_857_059),
+    "spade batch": (lambda: peers.SPADE(151, width=64), SPADEGenerator, 96_492_483),
 }
 
 
@@ -199,7 +216,7 @@ def test_full_sizes(name: str) -> None:
     with META:
         peer = make()
     assert sum(p.numel() for p in peer.parameters()) == count
-    state = peer.state_dict()
+    state = _cleaned(peer.state_dict())
     found = recognised(state)
     options = {key: value for key, value in found.generator.items() if key != "name"}
     norm = "batch" if "batch" in name else "instance"
@@ -224,6 +241,11 @@ PUBLISHED = {
     "cut": ["model.7.filt", "model.8.weight", "model.20.conv_block.5.weight", "model.21.filt", "model.26.weight"],
     "pix2pixhd": ["model.13.weight", "model.24.conv_block.1.weight", "model.34.bias", "model.38.weight"],
     "pix2pixhd local": ["model.34.weight", "model1_1.4.weight", "model1_2.2.conv_block.5.weight", "model1_2.7.bias"],
+    "spade batch": [
+        "fc.bias", "head_0.conv_0.weight_orig", "G_middle_1.conv_1.weight_u", "up_3.conv_s.weight_v",
+        "up_0.norm_s.param_free_norm.running_var", "up_2.norm_1.mlp_shared.0.weight", "up_3.norm_0.mlp_gamma.bias",
+        "up_3.norm_0.mlp_beta.weight", "conv_img.weight",
+    ],
 }  # fmt: skip
 
 

@@ -115,7 +115,7 @@ def test_diagnosis_has_both_sides_and_the_cycle() -> None:
     method, seen = small(), batch()
     with torch.no_grad():
         written = method.translate(seen).mul(127.5).round() / 127.5
-        found = method.diagnose({**seen, "fake": written})
+        found = method.diagnose(seen) | method.measure({**seen, "fake": written})
         cycled = method.networks["generator_back"](written)
     assert set(found) == {"d_on_held_out", "d_on_held_out_source", "cycle_error"}
     assert found["cycle_error"].item() == pytest.approx(l1(cycled.numpy(), seen["source"].numpy()), abs=1e-9)

@@ -12,7 +12,7 @@ from gantrain.metrics import FAMILIES, distances
 from gantrain.metrics.features import Features
 from gantrain.metrics.panel import Panel
 
-N = 5  # fewer than a batch, and not a multiple of the ranks; with 8 ranks some have none
+N = 5  # fewer than a batch, and not a multiple of the ranks; the last of several has none
 
 
 def main(kind: str, out: str) -> None:
@@ -31,7 +31,8 @@ def main(kind: str, out: str) -> None:
         panel = Panel(["l1", "ssim", "psnr_pooled", "fd_random0", "recall_random0", "swd", "spectrum", "histogram",
                        "diversity"], torch.device("cpu"), {}, N)  # fmt: skip
         fake, real, null = (torch.rand(N, 3, 48, 40, generator=random) * 2 - 1 for _ in range(3))
-        if own := list(range(rank, N, world)):
+        holders = max(1, world - 1)
+        if own := list(range(rank, N, holders) if rank < holders else ()):
             panel.add(fake[own], real[own], watched=torch.arange(N, dtype=torch.float64)[own])
             panel.add_images("null", null[own])
         found = {r.name: (r.value, r.null, r.n, r.null_n) for r in panel.results()}

@@ -98,8 +98,12 @@ def test_torch_fidelity_gives_the_same_from_features() -> None:
     theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
     assert distances.frechet(x, y) == pytest.approx(theirs, rel=1e-5)
     for n in (200, 106, 11):  # splits of one length, and of two
-        theirs = isc_features_to_metric(x.rows[:n], splits=10, shuffle=False)["inception_score_mean"]
-        assert distances.inception_score(Features(x.rows[:n]), y) == pytest.approx(theirs, rel=1e-5)
+        theirs = isc_features_to_metric(x.rows[:n], splits=10, shuffle=False)
+        assert distances.inception_score(Features(x.rows[:n]), y) == pytest.approx(
+            theirs["inception_score_mean"], rel=1e-5
+        )
+        found = distances.inception_score_deviation(Features(x.rows[:n]), y)
+        assert found == pytest.approx(theirs["inception_score_std"], rel=1e-4)
     # One subset of all samples: its estimate is the same sum.
     whole = Features(y.rows[:200])
     options = {"kid_subsets": 1, "kid_subset_size": 200, "verbose": False, "rng_seed": 0}
@@ -136,7 +140,7 @@ def noise(n: int, seed: int) -> Tensor:
     return torch.nn.functional.interpolate(coarse, size=48, mode="bicubic").clamp(0, 1).mul(255).to(torch.uint8)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_torch_fidelity_gives_the_same_from_images(tmp_path: Path) -> None:
     from torch_fidelity import calculate_metrics
 
@@ -164,6 +168,6 @@ def test_torch_fidelity_gives_the_same_from_images(tmp_path: Path) -> None:
     # Theirs is a difference of float32 numbers near 1.
     assert kernel.value == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
     assert frechet.digest
-    for name in ("fid", "kid", "inception_score"):
+    for name in ("fid", "kid", "inception_score", "inception_score_deviation"):
         with pytest.raises(ValueError, match=f"{name} is a name for the published Inception weights"):
             Panel([name], torch.device("cpu"), {"inception": str(file)}, 24)

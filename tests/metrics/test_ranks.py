@@ -28,7 +28,7 @@ def numbers(value: object) -> list[object]:
 def test_ranks_agree(kind: str, tolerance: float) -> None:
     one = found(kind, 1)
     assert len(one) >= 10
-    for ranks in (2, 3) if kind == "features" else (6,):
+    for ranks in (2, 3) if kind == "features" else (3,):
         several = found(kind, ranks)
         assert several.keys() == one.keys()
         for name, value in one.items():
