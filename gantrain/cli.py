@@ -1,71 +1,20 @@
 """The `gantrain` command."""
 
-import functools
 import importlib
 import os
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gantrain.console import complain, console, say
-
-_PACKAGE = Path(__file__).resolve().parent
-_PATIENCE_SECONDS = 10
+from gantrain.console import console, say
+from gantrain.reporting import reporting, telling
 
 app = typer.Typer(
     help="Train image-to-image GANs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-
-
-def _reporting(work: Callable[[], None]) -> int:
-    """Run a command; a user's mistake is told in lines without a traceback. Returns the status."""
-    from gantrain.launcher import give_up
-    from gantrain.trainer import RunStopped
-
-    try:
-        work()
-    except (ValueError, RunStopped) as e:
-        if not _is_ours(e):
-            raise
-        if os.environ.get("RANK", "0") == "0" or getattr(e, "alone", False):
-            complain(f"gantrain: {e}")
-        else:  # a launcher ends all ranks once one has left: rank 0 must have spoken by then
-            time.sleep(_PATIENCE_SECONDS)
-        _tell_torchelastic(e)
-        if isinstance(e, ValueError):
-            give_up()
-        return 2 if isinstance(e, ValueError) else 1
-    return 0
-
-
-def _telling(command: Callable[..., None]) -> Callable[..., None]:
-    """Have a command's mistakes told in lines."""
-
-    @functools.wraps(command)
-    def told(*arguments: Any, **options: Any) -> None:
-        raise typer.Exit(_reporting(lambda: command(*arguments, **options)))
-
-    return told
-
-
-def _is_ours(error: Exception) -> bool:
-    """Whether gantrain raised it; a library's ValueError is a defect, and shows its traceback."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
-
-
-def _tell_torchelastic(error: Exception) -> None:
-    """Put the error where torchrun looks for the reason of a failure."""
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-
-        get_error_handler().record_exception(error)
 
 
 def train_main(arguments: list[str]) -> int:
@@ -78,7 +27,7 @@ def train_main(arguments: list[str]) -> int:
             raise ValueError("recipe: name one, such as recipe=quickstart; `gantrain recipes` lists them")
         train(names[0], *overrides)
 
-    return _reporting(work)
+    return reporting(work)
 
 
 def _words(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -122,7 +71,7 @@ def train(context: typer.Context) -> None:
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
     help="Check this machine, and a recipe on it: gantrain doctor [recipe=NAME a.b.c=value]",
 )
-@_telling
+@telling
 def doctor(
     context: typer.Context, verify: Annotated[bool, typer.Option("--verify", help="read every sample")] = False
 ) -> None:
@@ -134,7 +83,7 @@ def doctor(
 
 
 @app.command(help="List the recipes, or print the JSON Schema of one.")
-@_telling
+@telling
 def recipes(schema: Annotated[bool, typer.Option("--schema", help="print JSON Schema")] = False) -> None:
     import json
 
@@ -167,7 +116,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 @app.command(help="Pack a data set into shards.")
-@_telling
+@telling
 def prepare(
     source: Annotated[Path, typer.Argument(help="folder of images")],
     out: Annotated[Path, typer.Option(help="folder to make")],
@@ -201,8 +150,26 @@ def prepare(
         say(line)
 
 
+@app.command(help="Make a data set of others' WebDataset tars, here or remote, where they lie.")
+@telling
+def index(
+    tars: Annotated[list[str], typer.Argument(help="files, URLs, or patterns such as a-{00..12}.tar")],
+    out: Annotated[Path, typer.Option(help="folder to make, for the index")],
+    field: Annotated[list[str], typer.Option(help="NAME=EXTENSION[,EXTENSION], once for each field")],
+    labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
+    classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
+    ignore: Annotated[int | None, typer.Option(help="id of no class, as in prepare", min=0, max=65535)] = None,
+) -> None:
+    from gantrain.data.foreign import index_tars
+
+    fields = {name: text.lower().split(",") for name, text in _named("--field", field).items()}
+    report = index_tars(tars, out, fields, labels=labels or (), classes=classes, ignore=ignore)
+    for line in report.lines():
+        say(line)
+
+
 @app.command(help="Measure a trained model on test sets, or a folder of images against another.")
-@_telling
+@telling
 def evaluate(
     checkpoint: Annotated[Path | None, typer.Argument(help="runs/NAME, or one of its checkpoints")] = None,
     data: Annotated[list[str] | None, typer.Option(help="[NAME=]SHARDS to test on; may be repeated")] = None,
@@ -255,7 +222,7 @@ def _named(option: str, texts: list[str] | None) -> dict[str, str]:
 
 
 @app.command(help="Translate images with a trained model.")
-@_telling
+@telling
 def translate(
     checkpoint: Annotated[Path, typer.Argument(help="runs/NAME, one of its checkpoints, or a file to import")],
     inputs: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
@@ -272,7 +239,7 @@ def translate(
 
 
 @app.command("import", help="Make a checkpoint of another project's generator.")
-@_telling
+@telling
 def import_(
     file: Annotated[Path, typer.Argument(help="state_dict, such as latest_net_G.pth, or .safetensors")],
     out: Annotated[Path, typer.Option(help="checkpoint folder to make")],

@@ -21,7 +21,14 @@ from gantrain.metrics import SEGMENTATION
 from gantrain.metrics.segmentation import Segmenter
 from gantrain.metrics.weightfree import RandomNetwork
 
-SHORT = (*SMALL, "evaluate.metrics=[l1,psnr,ssim]", "batch_size=8", "length=16", "evaluate.max_samples=12", "checkpoint.every=16")
+SHORT = (
+    *SMALL,
+    "evaluate.metrics=[l1,psnr,ssim]",
+    "batch_size=8",
+    "length=16",
+    "evaluate.max_samples=12",
+    "checkpoint.every=16",
+)
 
 
 def run(*words: object) -> tuple[int, str]:

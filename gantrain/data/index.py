@@ -24,7 +24,8 @@ Byte = Annotated[int, pydantic.Field(ge=0, le=255)]
 NAME = r"^[A-Za-z0-9_-]{1,64}$"  # no dot, since WebDataset splits `key.member.ext` at dots
 Name = Annotated[str, pydantic.Field(pattern=NAME)]
 # An index may come from a server: its names must not lead out of the folder.
-ShardName = Annotated[str, pydantic.Field(pattern=r"^([A-Za-z0-9_-]+\.)+tar$", max_length=200)]
+SHARD_NAME = r"^([A-Za-z0-9_-]+\.)+tar$"
+ShardName = Annotated[str, pydantic.Field(pattern=SHARD_NAME, max_length=200)]
 
 
 class Field(BaseModel, extra="forbid", frozen=True):
@@ -59,7 +60,7 @@ class Shard(BaseModel, extra="forbid", frozen=True):
 
 
 class Index(BaseModel, extra="forbid", frozen=True):
-    """The content of `index.json`. base: the URL where the shards lie, where that isn't the index's own folder."""
+    """The content of `index.json`. base: the folder or URL where the shards lie, where that isn't the index's own."""
 
     version: Literal[1]
     samples: PositiveInt
@@ -67,6 +68,10 @@ class Index(BaseModel, extra="forbid", frozen=True):
     shards: list[Shard]
     fields: dict[Name, Field]
     base: str | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        return "://" in (self.base or "")
 
     @property
     def members(self) -> list[str]:
@@ -88,13 +93,19 @@ def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays
 
 
 def save(
-    folder: Path, fields: Mapping[str, Field], shards: list[Shard], keys: Iterable[str], rows: Mapping[str, list[int]]
+    folder: Path,
+    fields: Mapping[str, Field],
+    shards: list[Shard],
+    keys: Iterable[str],
+    rows: Mapping[str, list[int]],
+    base: str | None = None,
 ) -> Index:
     """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides `keys`."""
     arrays: Arrays = {name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()}
     arrays["keys"] = np.array([key.encode() for key in keys])
     digest = fingerprint(fields, shards, arrays)
-    index = Index(version=1, samples=len(arrays["keys"]), fingerprint=digest, shards=shards, fields=dict(fields))
+    about = {"samples": len(arrays["keys"]), "fingerprint": digest, "base": base}
+    index = Index.model_validate({"version": 1, "shards": shards, "fields": dict(fields), **about})
     np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type]
     (folder / "index.json").write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return index
@@ -108,10 +119,10 @@ def load(folder: Path) -> tuple[Index, Arrays]:
     """
     index = load_index(folder)
     arrays = _load_arrays(folder, index)
-    for shard in [] if index.base else index.shards:
+    for shard in [] if index.is_remote else index.shards:
         # What a shorter one has lost are damaged samples, like others that can't be read.
-        if not (folder / shard.name).is_file():
-            raise ValueError(f"{folder}: shard {shard.name} is missing; copy the data set again")
+        if not (folder / (index.base or "") / shard.name).is_file():
+            raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; copy the data set again")
     if fingerprint(index.fields, index.shards, arrays) != index.fingerprint:
         reason = "index.json and index.npz do not belong together (their fingerprints differ)"
         raise ValueError(f"{folder}: {reason}; copy both again from the same data set")

@@ -109,7 +109,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
     if pattern or (folder / "index.json").is_file():
         shards = Shards.open(folder, wanted.cache_gib)
         listed = [shard.name for shard in shards.index.shards]
-        if pattern and listed != (names := _expand(pattern)):
+        if pattern and listed != (names := expand(pattern)):
             lists = f"{shards.place}/index.json lists {len(listed)} ({listed[0]} ... {listed[-1]})"
             raise ValueError(f"{pattern} names {len(names)} shards, {lists}; give the folder instead")
         return shards
@@ -118,7 +118,9 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         advice = advice.format(out=folder, split="train" if key.startswith("train") else "val")
         raise ValueError(f"no folder {folder}; {advice}; {instead}")
     if any(folder.glob("*.tar")):
-        raise ValueError(f"{folder} holds tars but no index.json; copy the whole data set again")
+        raise ValueError(
+            f"{folder} holds tars but no index.json; copy the whole data set again, or `gantrain index` others' tars"
+        )
     packed = _pack(key, folder, wanted)
     lines = (report := packed / "report.txt").read_text(encoding="utf-8").splitlines()
     if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:
@@ -141,7 +143,7 @@ def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
         raise ValueError(f"{e}{options if '--' in str(e) else ''}") from None
 
 
-def _expand(pattern: str) -> list[str]:
+def expand(pattern: str) -> list[str]:
     """`s-{000..146}.tar` as the names it stands for."""
     if not (braces := re.search(r"\{(\d+)\.\.(\d+)\}", pattern)):
         return [pattern]

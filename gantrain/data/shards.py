@@ -36,7 +36,7 @@ class Shards:
     def __init__(self, folder: Path, index: Index, arrays: Arrays, cache_gib: float) -> None:
         self.folder, self.index, self._arrays, self.cache_gib = folder, index, arrays, cache_gib
         self.place = index.base or str(folder)
-        self.cache = ShardCache(cache() / "shards", cache_gib * 2**30) if index.base else None
+        self.cache = ShardCache(cache() / "shards", cache_gib * 2**30) if index.is_remote else None
         self.fields, self.fingerprint = index.fields, index.fingerprint
         self._ends = list(accumulate(shard.samples for shard in index.shards))
         self._open: OrderedDict[int, int] = OrderedDict()  # descriptors by shard, least recently used first

@@ -1,7 +1,7 @@
 """Folders of images to data sets: checked, packed, reported. `LAYOUTS` says which are known."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from rich.progress import track
 
 from gantrain.data.decode import encode, lossless
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
-from gantrain.data.prepare.layouts import Files, Layout, Parts, folders, images, match, pairs, published, recognise
+from gantrain.data.prepare.layouts import Layout, Parts, folders, images, match, pairs, published, recognise
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 from gantrain.data.shards import Field
 
@@ -112,7 +112,7 @@ def prepare(
     layout = layout or recognise(source)
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    parts = _asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize)
+    parts = asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize)
     samples, unmatched = match(source, parts)
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
@@ -159,7 +159,7 @@ def pack_once(
     return target
 
 
-def _asked(
+def asked(
     parts: Parts, labels: Collection[str], classes: int | None, ignore: int | None, resize: tuple[int, int] | None
 ) -> Parts:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
@@ -181,7 +181,7 @@ def _asked(
     return {name: part._replace(**given) for name, part in parts.items()}
 
 
-def _pack(key: str, files: Files, parts: Parts) -> Packed:
+def _pack(key: str, files: Mapping[str, Path], parts: Parts) -> Packed:
     if not any(part.size for part in parts.values()):
         return Packed(key, {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items()})
     arrays, members = load(files, parts), {}

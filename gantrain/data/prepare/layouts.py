@@ -1,9 +1,9 @@
 """How images lie in folders. A layout is a function (folder, split) -> the fields' `Part`s."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from PIL import Image
 
@@ -30,8 +30,14 @@ class Part(NamedTuple):
     size: tuple[int, int] | None = None
 
 
+class File(Protocol):
+    """A path, or a file in a tar; `str` names it for people."""
+
+    def read_bytes(self) -> bytes: ...
+
+
 Parts = dict[str, Part]  # by field
-Files = dict[str, Path]  # of one sample, by member
+Files = Mapping[str, File]  # of one sample, by member
 Layout = Callable[[Path, str], Parts]
 
 
@@ -91,10 +97,10 @@ def recognise(source: Path) -> str:
     raise ValueError(f"{source} {reason}; name the folder that does, or its layout with --as")
 
 
-def match(source: Path, parts: Parts) -> tuple[dict[str, Files], list[str]]:
+def match(source: Path, parts: Parts) -> tuple[dict[str, dict[str, Path]], list[str]]:
     """Samples by key, with one file of each member, and a line for each file left over."""
     patterns = {part.member: part.files for part in parts.values()}
-    found: dict[str, Files] = {}
+    found: dict[str, dict[str, Path]] = {}
     unmatched = []
     for member, pattern in patterns.items():
         ending = pattern.rpartition("*")[2]
