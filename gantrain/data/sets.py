@@ -134,8 +134,11 @@ def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
     # Files alone don't tell single images from pairs, but the field that the recipe asks for does.
     halves = {wanted.source, wanted.target} & {"left", "right"} or "" not in (wanted.source, wanted.target)
     layout = None if halves or any(inside.is_dir() for inside in folder.iterdir()) else "images"
-    # Of the layouts that are recognised, only Cityscapes' has its splits inside, of these names.
-    split = "train" if key.startswith("train") or not (folder / "gtFine").is_dir() else "val"
+    # Two of the layouts that are recognised have their splits inside, each under its own names.
+    split = "train"
+    if not key.startswith("train"):
+        inside = {"val": folder / "gtFine", "test": folder / "testA"}
+        split = next((name for name, one in inside.items() if one.is_dir()), split)
     try:
         return pack_once(folder, cache() / "packed", layout=layout, split=split, labels=sorted(labels), classes=classes)
     except ValueError as e:

@@ -88,6 +88,8 @@ PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 # The network, and the pixels that outlast its pooling.
 LPIPS: dict[str, tuple[Any, int]] = {"lpips": ("alex", 31), "lpips_vgg": ("vgg", 16), "lpips_squeeze": ("squeeze", 17)}
 
+_BACKBONES = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}  # by torchvision's names
+
 
 class Perceptual(nn.Module):
     """LPIPS (Zhang et al. 2018, arXiv 1801.03924), by torchmetrics, which has the papers' heads.
@@ -101,7 +103,7 @@ class Perceptual(nn.Module):
         from torchmetrics.functional.image.lpips import _LPIPS
 
         net, self.smallest = LPIPS[name]
-        what = f"torchvision's {net}"
+        what = f"torchvision's {_BACKBONES[net]}"
         self.network = fetch(lambda: _LPIPS(net=net, pnet_rand=path is not None), name, what)
         if path is not None:  # it is cut into slices, in which the layers keep their numbers
             own, given = self.network.net.state_dict(), load_weights(path)

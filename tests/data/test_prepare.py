@@ -213,6 +213,8 @@ def test_cyclegan_folders_go_by_split(tmp_path):
     assert _run(tmp_path / "in", tmp_path / "train").samples == 2
     report = _run(tmp_path / "in", tmp_path / "test", split="test")
     assert (report.samples, list(report.fields)) == (1, ["A", "B"])
+    wanted = Wanted("mine", "A", "B", {}, (16, 16), None)
+    assert [len(open_set(key, str(tmp_path / "in"), wanted)) for key in ("train", "validation")] == [2, 1]
 
 
 def test_cityscapes(cityscapes, tmp_path):

@@ -161,5 +161,5 @@ def test_lpips_needs_what_outlasts_its_pooling(name: str, smallest: int, monkeyp
 def test_lpips_refuses_another_networks_file(tmp_path: Path) -> None:
     file = tmp_path / "x.pth"
     torch.save({"features.0.weight": torch.zeros(3)}, file)
-    with pytest.raises(ValueError, match=r"x\.pth is not torchvision's vgg; give its file"):
+    with pytest.raises(ValueError, match=r"x\.pth is not torchvision's vgg16; give its file"):
         Perceptual("lpips_vgg", str(file))
