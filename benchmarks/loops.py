@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gantrain.assembly import Assembly, make_method
+from gantrain.assembly import Assembly
 from gantrain.data.batch import normalise
 from gantrain.data.loader import Raw
+from gantrain.instantiate import make_method
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.method import Batch
 from gantrain.methods.pix2pix import Pix2Pix

@@ -4,13 +4,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from gantrain import checkpoint, plan, transfer, zero
-from gantrain.component import build
 from gantrain.data import sets
 from gantrain.data.batch import channels, normalise
 from gantrain.data.loader import Raw, together, training_loader
@@ -21,8 +19,8 @@ from gantrain.data.transforms import View
 from gantrain.data.unpaired import DataSet, Unpaired, targets_seed
 from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
+from gantrain.instantiate import check_method, load_helpers, make_method
 from gantrain.method import Batch, Context, Method
-from gantrain.methods import METHODS
 from gantrain.recipe import Recipe, images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 
@@ -227,57 +225,6 @@ def view(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> View:
     labels = frozenset(name for name, field in zip(names, fields.values(), strict=True) if field.kind == "label")
     flip, jitter = (data.flip, data.jitter) if training else (False, 0.0)
     return View(names, labels, data.size, data.resize, flip, jitter)
-
-
-def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
-    """With what `freeze` names frozen. Raises ValueError where the recipe contradicts the data."""
-    torch.manual_seed(recipe.seed)
-    method: Method = build(METHODS, recipe.method, **facts)
-    for name, parameter in method.networks.named_parameters():
-        if any(_is_in(name, prefix) for prefix in recipe.freeze):
-            parameter.requires_grad_(False)
-    return method
-
-
-def _is_in(name: str, prefix: str) -> bool:
-    """Whether a parameter of that name is one of `generator` or `generator.downs`."""
-    return f"{name}.".startswith(f"{prefix}.")
-
-
-def load_helpers(method: Method) -> None:
-    """Raises ValueError where their weights can't be had."""
-    for helper in cast(Any, method.auxiliary.values()):
-        helper.load()
-
-
-def check_method(recipe: Recipe, method: Method) -> None:
-    """Raises ValueError, one line for each thing that the recipe asks of a method without it."""
-    phases = [phase.name for phase in method.phases]
-    problems = [
-        f"phases.{name}: found {name!r}, allowed: {', '.join(phases)}" for name in recipe.phases if name not in phases
-    ]
-    if recipe.data.unpaired and method.paired:
-        problems.append(f"data.unpaired: found true, {recipe.method['name']} learns from pairs; choose another method")
-    names = [name for name, _ in method.networks.named_parameters()]
-    for prefix in recipe.freeze:
-        if not any(_is_in(name, prefix) for name in names):
-            inside = [name.split(".")[:2] for name in names if _is_in(name, prefix.split(".")[0])]
-            allowed = dict.fromkeys(map(".".join, inside)) or method.networks
-            problems.append(f"freeze: found {prefix!r}, allowed: {', '.join(allowed)}, or more, up to a dot")
-    for phase in method.phases:
-        if not any(p.requires_grad for n in phase.networks for p in method.networks[n].parameters()):
-            found = f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"
-            problems.append(f"freeze: {found}; allowed: a part of {', '.join(phase.networks)}")
-    size = recipe.data.size
-    for name, network in method.networks.items():
-        smallest = getattr(network, "minimum_size", 1)
-        if min(size) < smallest:
-            problems.append(
-                f"data.size: found {list(size)}, the {name} needs [{smallest}, {smallest}] or "
-                "more; raise data.size, or choose another one or fewer of its layers"
-            )
-    if problems:
-        raise ValueError("\n".join(problems))
 
 
 def wanted_by(recipe: Recipe) -> sets.Wanted:

@@ -9,12 +9,12 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain import checkpoint, recipe
-from gantrain.assembly import make_method
 from gantrain.data.batch import channels, normalise, to_files
 from gantrain.data.decode import decode
 from gantrain.data.shards import Field
 from gantrain.engine import seed_all
 from gantrain.importing import opened
+from gantrain.instantiate import make_method
 from gantrain.method import is_random_at_test, set_inference
 from gantrain.overrides import parse_yaml
 

@@ -209,6 +209,7 @@ class Recipe(Part):
     )
     zero_stage: ZeroStage = Field(0, description="0: DDP; 1, 2: DeepSpeed's ZeRO, optimisers sharded over the ranks")
     compile: bool = Field(False, description="torch.compile each network")
+    gradient_checkpointing: bool = Field(False, description="less memory: generators are computed twice")
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Positive | Auto = Field("auto", description="CPU threads per rank")
     log_every: Length = Field(200, description="console, metrics.jsonl and trackers")
@@ -234,6 +235,7 @@ class Recipe(Part):
 RESUMABLE = (
     "name", "description", "run", "length", "micro_batch_size", "zero_stage", "device", "threads", "log_every",
     "trackers", "stop_signal", "max_nonfinite", "dry_run", "evaluate", "previews", "checkpoint",
+    "gradient_checkpointing",
     "data.train", "data.train_target", "data.validation", "data.validation_target",
     "data.workers", "data.max_bad_fraction", "data.cache_gib",
 )  # fmt: skip

@@ -1,0 +1,72 @@
+"""From a recipe to its method, checked."""
+
+from typing import Any, cast
+
+import torch
+
+from gantrain.component import build
+from gantrain.method import Method
+from gantrain.methods import METHODS
+from gantrain.recipe import Recipe
+from gantrain.recompute import keeps_statistics, recompute
+
+
+def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
+    """With what `freeze` names frozen. Raises ValueError where the recipe contradicts the data."""
+    torch.manual_seed(recipe.seed)
+    method: Method = build(METHODS, recipe.method, **facts)
+    for name, parameter in method.networks.named_parameters():
+        if any(_is_in(name, prefix) for prefix in recipe.freeze):
+            parameter.requires_grad_(False)
+    if recipe.gradient_checkpointing:
+        for name in method.inference:  # the discriminators' features are losses' too, and kept in any case
+            recompute(method.networks[name])
+    return method
+
+
+def _is_in(name: str, prefix: str) -> bool:
+    """Whether a parameter of that name is one of `generator` or `generator.downs`."""
+    return f"{name}.".startswith(f"{prefix}.")
+
+
+def load_helpers(method: Method) -> None:
+    """Raises ValueError where their weights can't be had."""
+    for helper in cast(Any, method.auxiliary.values()):
+        helper.load()
+
+
+def check_method(recipe: Recipe, method: Method) -> None:
+    """Raises ValueError, one line for each thing that the recipe asks of a method without it."""
+    phases = [phase.name for phase in method.phases]
+    problems = [
+        f"phases.{name}: found {name!r}, allowed: {', '.join(phases)}" for name in recipe.phases if name not in phases
+    ]
+    if recipe.data.unpaired and method.paired:
+        problems.append(f"data.unpaired: found true, {recipe.method['name']} learns from pairs; choose another method")
+    names = [name for name, _ in method.networks.named_parameters()]
+    for prefix in recipe.freeze:
+        if not any(_is_in(name, prefix) for name in names):
+            inside = [name.split(".")[:2] for name in names if _is_in(name, prefix.split(".")[0])]
+            allowed = dict.fromkeys(map(".".join, inside)) or method.networks
+            problems.append(f"freeze: found {prefix!r}, allowed: {', '.join(allowed)}, or more, up to a dot")
+    for phase in method.phases:
+        if not any(p.requires_grad for n in phase.networks for p in method.networks[n].parameters()):
+            found = f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"
+            problems.append(f"freeze: {found}; allowed: a part of {', '.join(phase.networks)}")
+    if recipe.gradient_checkpointing:
+        mixing = [name for name in method.inference if keeps_statistics(method.networks[name])]
+        problems += [
+            f"gradient_checkpointing: found true, the {name}'s batch norm would count each batch twice; "
+            f"allowed with norm: instance, group or none"
+            for name in mixing
+        ]
+    size = recipe.data.size
+    for name, network in method.networks.items():
+        smallest = getattr(network, "minimum_size", 1)
+        if min(size) < smallest:
+            problems.append(
+                f"data.size: found {list(size)}, the {name} needs [{smallest}, {smallest}] or "
+                "more; raise data.size, or choose another one or fewer of its layers"
+            )
+    if problems:
+        raise ValueError("\n".join(problems))
