@@ -57,7 +57,7 @@ def check_method(recipe: Recipe, method: Method) -> None:
         mixing = [name for name in method.inference if keeps_statistics(method.networks[name])]
         problems += [
             f"gradient_checkpointing: found true, the {name}'s batch norm would count each batch twice; "
-            f"allowed with norm: instance, group or none"
+            "allowed with norm: instance, group or none"
             for name in mixing
         ]
     size = recipe.data.size

@@ -165,7 +165,7 @@ class Panel:
 
         more: other values of each sample, (N) or (), whose means are wanted.
         """
-        with _exact():
+        with exact():
             values = self._pairs(fake.double(), target.double(), source)
         for name, value in {**values, **more}.items():
             self._sums[name] += value.double().expand(len(fake)).sum().item()
@@ -193,7 +193,7 @@ class Panel:
             self._problem = f"images have {images.shape[1]} channels, extractors take 1 or 3"
         elif wanting:
             eight_bit = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
-            with torch.no_grad(), _exact():
+            with torch.no_grad(), exact():
                 for one in wanting:
                     one.add(eight_bit)
 
@@ -206,7 +206,7 @@ class Panel:
         self._problem = next(filter(None, gathered(self._problem)), "")
         n, distance = int(sums.pop("samples", 0)), sums.pop("distance", 0.0)
         names = dict.fromkeys([*self.names, *sums])
-        with _exact():
+        with exact():
             return [self._record(name, sums, n, distance) for name in names]
 
     def _record(self, name: str, sums: Mapping[str, float], n: int, distance: float) -> Record:
@@ -248,7 +248,7 @@ def _half(features: Features, first: int) -> Features:
 
 
 @contextlib.contextmanager
-def _exact() -> Iterator[None]:
+def exact() -> Iterator[None]:
     """In float32 as it is written: without autocast and TF32."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")

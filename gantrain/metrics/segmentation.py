@@ -7,6 +7,7 @@ data, not with papers.
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from gantrain.data.cache import cache
 from gantrain.metrics import SEGMENTATION
 from gantrain.metrics.extractors import digest, load_weights
-from gantrain.metrics.panel import NAN, Record
+from gantrain.metrics.panel import NAN, Record, exact
 
 _WIDTHS = (16, 32, 64, 128)
 STEPS, BATCH = 1000, 8  # of its training
@@ -87,7 +88,9 @@ def trained(network: Segmenter, batches: Iterable[tuple[Tensor, Tensor]], ignore
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     with contextlib.suppress(OSError, SafetensorError):  # a full disk costs time, not results
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, path)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        save_file(state, partial)
+        partial.replace(path)
     return state
 
 
@@ -108,7 +111,8 @@ class Segmentation:
         """One-hot labels, fakes and targets, (N, C, H, W)."""
         true = labels.argmax(1)
         for counts, images in zip(self.counts, (fake, target), strict=True):
-            found = self.network(images.float()).argmax(1)
+            with exact():
+                found = self.network(images.float()).argmax(1)
             pairs = (true * len(counts) + found).flatten().cpu()
             counts += torch.bincount(pairs, minlength=counts.numel()).view_as(counts)
         self.n += len(fake)

@@ -109,6 +109,27 @@ class BlurPool(nn.Module):
         return F.conv2d(x, self.kernel.expand(channels, 1, 3, 3), stride=2, groups=channels)
 
 
+class SelfAttention(nn.Module):
+    """Each pixel adds a share of what it finds at all pixels: (N, C, H, W) to the same.
+
+    Of SAGAN (Zhang et al., 2019, arXiv 1805.08318); the share is learnt and starts at 0. Memory grows with the number
+    of pixels, or with its square where PyTorch has no better way, so it belongs where maps are small.
+    """
+
+    def __init__(self, make: Layers, channels: int) -> None:
+        super().__init__()
+        narrow, half = max(1, channels // 8), max(1, channels // 2)
+        self.query, self.key = (make.conv(channels, narrow, 1, bias=False) for _ in range(2))
+        self.value, self.out = make.conv(channels, half, 1, bias=False), make.conv(half, channels, 1, bias=False)
+        self.share = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        asked, known, said = (f(x).flatten(2).mT[:, None] for f in (self.query, self.key, self.value))  # N1(HW)C
+        found = F.scaled_dot_product_attention(asked, known, said, scale=1.0)
+        y: Tensor = x + self.share * self.out(found[:, 0].mT.reshape(len(x), -1, *x.shape[2:]))
+        return y
+
+
 def _check_choice(option: str, value: str, choices: Any) -> None:
     """A recipe is checked before this; here it is for networks made from Python."""
     if value not in get_args(choices):

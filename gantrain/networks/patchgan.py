@@ -6,12 +6,13 @@ feature maps after their activations, with the map of logits last.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import cast
+from typing import Annotated, cast
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import BlurPool, Count, Init, Layers, Norm, initialise
+from gantrain.networks.blocks import BlurPool, Count, Init, Layers, Norm, SelfAttention, initialise
 
 Outputs = list[list[Tensor]]
 
@@ -57,14 +58,25 @@ class Discriminator(nn.Module):
 
 
 def _patch_layers(
-    outer: Layers, inner: Layers, in_channels: int, width: int, layers: int, padding: int, antialias: bool = False
+    outer: Layers,
+    inner: Layers,
+    in_channels: int,
+    width: int,
+    layers: int,
+    padding: int,
+    antialias: bool = False,
+    attention: int | None = None,
 ) -> list[nn.Module]:
     """The layers of one scale; `outer` makes the first and last, `inner` those between."""
+    if attention is not None and attention > layers:
+        raise ValueError(f"patchgan.attention: found {attention}, allowed: a layer, 0 to {layers}")
     widths = [width * min(2**i, 8) for i in range(layers + 1)]
     made = []
     for i, (before, after) in enumerate(pairwise([in_channels, *widths])):
         make, halves = inner if i else outer, i < layers
         layer = make.leaky(make.conv(before, after, 4, 2 if halves and not antialias else 1, padding))
+        if i == attention:
+            layer.append(SelfAttention(make, after))
         made.append(layer.append(BlurPool()) if halves and antialias else layer)
     return [*made, nn.Sequential(outer.conv(widths[-1], 1, 4, 1, padding))]
 
@@ -75,7 +87,8 @@ class PatchGAN(Discriminator):
     Takes images (N, in_channels, H, W) of `minimum_size` or more; 3 layers judge patches of 70
     pixels (1: 16, 2: 34, 4: 142, 5: 286). Gives one scale: `layers + 1` feature maps, then the
     logits (N, 1, h, w), 30x30 for 256x256. With `antialias`, CUT's: it halves by a blur after a
-    convolution of stride 1. Raises ValueError for smaller images.
+    convolution of stride 1; `attention` adds SAGAN's to the map of that layer, from 0. Raises
+    ValueError for smaller images.
     """
 
     def __init__(
@@ -87,10 +100,11 @@ class PatchGAN(Discriminator):
         norm: Norm = "batch",
         spectral_norm: bool = False,
         antialias: bool = False,
+        attention: Annotated[int, Field(ge=0)] | None = None,
         init: Init = "normal",
     ) -> None:
         outer, inner = Layers("none", spectral_norm), Layers(norm, spectral_norm)
-        super().__init__(_patch_layers(outer, inner, in_channels, width, layers, 1, antialias), init=init)
+        super().__init__(_patch_layers(outer, inner, in_channels, width, layers, 1, antialias, attention), init=init)
 
 
 class PixelDiscriminator(Discriminator):

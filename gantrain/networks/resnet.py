@@ -7,7 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import BlurPool, Count, Init, Layers, Norm, Share, Upsample, initialise, padded
+from gantrain.networks.blocks import (
+    BlurPool,
+    Count,
+    Init,
+    Layers,
+    Norm,
+    SelfAttention,
+    Share,
+    Upsample,
+    initialise,
+    padded,
+)
 
 
 class ResidualBlock(nn.Module):
@@ -35,7 +46,7 @@ class ResNet(nn.Module):
 
     CUT's anti-aliased generator has `antialias` on, which halves by a blur after a convolution of stride 1, and
     `upsample: bilinear`, which is a doubling and a blur by [1, 3, 3, 1]. `feature_channels` are the channels of the
-    layers that `features` knows.
+    layers that `features` knows. `attention` adds SAGAN's behind the blocks.
     """
 
     def __init__(
@@ -50,6 +61,7 @@ class ResNet(nn.Module):
         spectral_norm: bool = False,
         upsample: Upsample = "transpose",
         antialias: bool = False,
+        attention: bool = False,
         init: Init = "normal",
     ) -> None:
         super().__init__()
@@ -65,6 +77,7 @@ class ResNet(nn.Module):
             for c in (width, 2 * width)
         )
         self.blocks = nn.ModuleList(ResidualBlock(make, 4 * width, dropout) for _ in range(blocks))
+        self.attention = SelfAttention(make, 4 * width) if attention else nn.Identity()
         self.ups = nn.ModuleList(make.relu(make.up_conv(2 * c, c, 3), c) for c in (2 * width, width))
         self.last = make.conv(width, out_channels, 7, padding=3, bias=True, padding_mode="reflect")
         initialise(self, init)
@@ -95,6 +108,6 @@ class ResNet(nn.Module):
 
     def _translate(self, x: Tensor) -> Tensor:
         x = self.first(x)
-        for layer in [*self.downs, *self.blocks, *self.ups]:
+        for layer in [*self.downs, *self.blocks, self.attention, *self.ups]:
             x = layer(x)
         return torch.tanh(self.last(x))

@@ -7,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import Count, Init, Layers, Norm, Share, Upsample, initialise, padded
+from gantrain.networks.blocks import Count, Init, Layers, Norm, SelfAttention, Share, Upsample, initialise, padded
 
 
 class UNet(nn.Module):
@@ -15,7 +15,8 @@ class UNet(nn.Module):
 
     Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
     [-1, 1]. Every level halves the size: 8 levels see 256 pixels as one, `multiple` is 2**levels.
-    Dropout is in the decoder's `levels - 5` innermost levels.
+    Dropout is in the decoder's `levels - 5` innermost levels. `attention` adds SAGAN's to the encoder's map of that
+    level, from 0. Raises ValueError for a level that isn't there.
     """
 
     def __init__(
@@ -29,9 +30,12 @@ class UNet(nn.Module):
         dropout: Share = 0.5,
         spectral_norm: bool = False,
         upsample: Upsample = "transpose",
+        attention: Annotated[int, Field(ge=0)] | None = None,
         init: Init = "normal",
     ) -> None:
         super().__init__()
+        if attention is not None and attention >= levels:
+            raise ValueError(f"unet.attention: found {attention}, allowed: a level, 0 to {levels - 1}")
         self.multiple = 2**levels
         widths = [width * min(2**level, 8) for level in range(levels)]
         innermost = levels - 1
@@ -43,7 +47,8 @@ class UNet(nn.Module):
             conv = make.conv(before, after, 4, stride=2, padding=1)
             # The innermost map may be a single pixel, which a norm would erase.
             norms = make.norms(after) if 0 < level < innermost else []
-            self.downs.append(nn.Sequential(*activation, conv, *norms))
+            attentions = [SelfAttention(make, after)] if level == attention else []
+            self.downs.append(nn.Sequential(*activation, conv, *norms, *attentions))
 
         self.ups = nn.ModuleList()  # innermost first
         for level in reversed(range(1, levels)):
