@@ -162,7 +162,9 @@ def index(
 ) -> None:
     from gantrain.data.foreign import index_tars
 
-    fields = {name: text.lower().split(",") for name, text in _named("--field", field).items()}
+    fields = {
+        name: [e.removeprefix(".") for e in text.lower().split(",")] for name, text in _named("--field", field).items()
+    }
     report = index_tars(tars, out, fields, labels=labels or (), classes=classes, ignore=ignore)
     for line in report.lines():
         say(line)

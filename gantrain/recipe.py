@@ -157,7 +157,9 @@ class Evaluate(Part):
     @classmethod
     def _are_of_networks(cls, value: dict[str, str]) -> dict[str, str]:
         if odd := [name for name in value if not metrics.takes_weights(name)]:
-            raise ValueError(f"allowed: inception, squeezenet, lpips or another network's name, not {', '.join(odd)}")
+            raise ValueError(
+                f"allowed: inception, squeezenet, lpips, unet or another network's name, not {', '.join(odd)}"
+            )
         return value
 
     @field_validator("best_by")

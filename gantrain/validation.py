@@ -18,7 +18,7 @@ from gantrain.images import sheet, viewable
 from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set_inference
 from gantrain.metrics import SEGMENTATION
 from gantrain.metrics.panel import Panel, Record
-from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, trained
+from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, recall, remember, trained
 from gantrain.recipe import Recipe, check_metrics
 from gantrain.world import World
 
@@ -57,6 +57,7 @@ class HeldOut:
         self.panel = world.first_on_nodes(
             lambda: Panel(panels, world.device, options.weights, self.total, options.border)
         )
+        self.learn: Callable[[], object] | None = None  # what the segmenter has to, first
         segmented = [name for name in options.metrics if name in SEGMENTATION]
         self.segmentation = self._segmentation(segmented) if segmented else None
 
@@ -70,23 +71,34 @@ class HeldOut:
             network = Segmenter(self.fields["target"].channels, source.classes).to(self.world.device)
 
         def pairs(data: DataSet) -> Iterator[tuple[Tensor, Tensor]]:
-            self.world.say(f"{asked}: a segmenter learns from data.train, once for these data")
+            self.world.say(f"{asked}: a segmenter learns from data.train in {STEPS} steps, once for these data")
             random = torch.Generator().manual_seed(0)
             indices = torch.randint(len(data), (STEPS * BATCH,), generator=random).tolist()
             for raw in held_out_batches(data, self.view, indices, BATCH):
+                self.damaged.update(raw.damaged)
                 batch = self.batch(raw.fields)
                 yield batch["source"], batch["target"]
 
-        def weights() -> dict[str, Tensor]:
-            if path := self.recipe.evaluate.weights.get("unet"):
-                return read(path, network)
-            if training is None:
-                where = "data.train, which isn't here; give evaluate.weights={unet: FILE}, another evaluation's"
-                raise ValueError(f"evaluate.metrics: {asked} train their segmenter on {where}")
-            key = f"{self._key(training, len(training))} {self.recipe.data.source}"
-            return trained(network, pairs(training), ignored, key)
+        def learnt(data: DataSet, key: str) -> dict[str, Tensor]:
+            state = trained(network, pairs(data), ignored)
+            if not self.damaged:  # as of features
+                remember(key, state)
+            return state
 
-        network.load_state_dict(self.world.on_main(weights))  # one's on all ranks, so that they agree
+        # Rank 0's weights on all, so that they agree.
+        found, path = None, self.recipe.evaluate.weights.get("unet")
+        if path:
+            found = self.world.on_main(lambda: read(path, network))
+        elif training is None:
+            where = "data.train, which isn't here; give evaluate.weights={unet: FILE}, another evaluation's"
+            raise ValueError(f"evaluate.metrics: {asked} train their segmenter on {where}")
+        else:
+            key = f"{self._key(training, len(training))} {self.recipe.data.source}"
+            found = self.world.on_main(lambda: recall(key))
+        if found is not None:
+            network.load_state_dict(found)
+        elif training is not None:  # later, when a signal finds a run that has begun
+            self.learn = lambda: network.load_state_dict(self.world.on_main(lambda: learnt(training, key)))
         return Segmentation(names, network, ignored)
 
     def _batches(self, indices: range) -> Iterator[Batch]:
@@ -104,6 +116,9 @@ class HeldOut:
                 dist.broadcast(buffer, 0)
         panel, field, apart = self.panel, self.fields["target"], len(self.shards.sides) > 1
         panel.reset()
+        if self.learn:
+            self.learn()
+            self.learn = None
         if self.segmentation:
             self.segmentation.reset()
         if apart:  # each once, as the sources

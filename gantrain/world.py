@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional  # imported later, it would hold the ranks' group for ever
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import patch_environment
 from torch.distributed.rendezvous import rendezvous
 
@@ -43,6 +43,8 @@ class World:
     def __init__(self, device: str, trackers: list[str], folder: str) -> None:
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device: found cuda, but torch sees no GPU; allowed here: auto, cpu")
+        if PartialState._shared_state and local_ranks() > 1 and not dist.is_initialized():
+            raise ValueError("launch: this process has left its ranks' group, allowed: a run in each launched process")
         cpu = device == "cpu" or not torch.cuda.is_available()
         _meet_again("gloo" if cpu else "nccl")
         with patch_environment(accelerate_use_deepspeed="false"):  # each phase has its own engine

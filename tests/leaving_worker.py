@@ -7,6 +7,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 import gantrain
 
 
@@ -19,4 +21,6 @@ def send() -> None:
 threading.Thread(target=send, daemon=True).start()
 assert gantrain.train("quickstart", *sys.argv[1:]) == "unfinished"
 names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+with pytest.raises(ValueError, match="this process has left its ranks' group"):
+    gantrain.train("quickstart", *sys.argv[1:])
 print("gloo's threads:", [name for name in names if "gloo" in name])

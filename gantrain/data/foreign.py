@@ -77,7 +77,7 @@ def index_tars(
             (partial / "fetched.tar").unlink(missing_ok=True)
             good, bad, described = agree(told, looks, parts)
             report = Report(out, "webdataset", len(good), described, [], bad)
-            (partial / "report.txt").write_text("\n".join([*report.lines(None), ""]), encoding="utf-8")
+            (partial / "report.txt").write_bytes("\n".join([*report.lines(None), ""]).encode(errors="surrogateescape"))
             counts = Counter(shard_of[key] for key in good)
             shards = [Shard(name=name, bytes=sizes[name], samples=counts[name]) for name in names if counts[name]]
             kept = {name: [row[key] for key in good] for name, row in rows.items()}
@@ -122,12 +122,16 @@ def _samples(
                     fitting = [entry for _, extension, entry in entries if extension in known]
                     if len(fitting) != 1:
                         found = "two files" if fitting else f"no {' or '.join(known)}"
-                        raise ValueError(f"{place}: sample {key} has {found} for {field}; repack the tars")
+                        there = ", ".join(extension for _, extension, _ in entries)
+                        why = "its files must follow one another, and its key ends at the first dot"
+                        raise ValueError(f"{place}: sample {key} has {found} for {field}, but {there}; {why}")
                     content = cast(IO[bytes], tar.extractfile(fitting[0])).read()
                     files[field] = _File(f"{place}: {fitting[0].name}", fitting[0].offset_data, content)
                 yield key, files
-        if path.stat().st_size % tarfile.BLOCKSIZE:
-            raise tarfile.ReadError("unexpected end of data")
+            with path.open("rb") as file:
+                file.seek(tar.offset)
+                if not (rest := file.read(1 << 20)) or len(rest) % tarfile.BLOCKSIZE or any(rest):
+                    raise tarfile.ReadError("more after its end" if any(rest) else "unexpected end of data")
     except tarfile.TarError as error:
         raise ValueError(f"{place} is no whole, uncompressed tar ({error}); gunzip it or copy it again") from None
 

@@ -102,7 +102,7 @@ def save(
 ) -> Index:
     """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides `keys`."""
     arrays: Arrays = {name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()}
-    arrays["keys"] = np.array([key.encode() for key in keys])
+    arrays["keys"] = np.array([key.encode(errors="surrogateescape") for key in keys])
     digest = fingerprint(fields, shards, arrays)
     about = {"samples": len(arrays["keys"]), "fingerprint": digest, "base": base}
     index = Index.model_validate({"version": 1, "shards": shards, "fields": dict(fields), **about})
@@ -122,7 +122,8 @@ def load(folder: Path) -> tuple[Index, Arrays]:
     for shard in [] if index.is_remote else index.shards:
         # What a shorter one has lost are damaged samples, like others that can't be read.
         if not (folder / (index.base or "") / shard.name).is_file():
-            raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; copy the data set again")
+            advice = "index the tars where they are" if index.base else "copy the data set again"
+            raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; {advice}")
     if fingerprint(index.fields, index.shards, arrays) != index.fingerprint:
         reason = "index.json and index.npz do not belong together (their fingerprints differ)"
         raise ValueError(f"{folder}: {reason}; copy both again from the same data set")

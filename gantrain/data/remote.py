@@ -47,6 +47,8 @@ def check_url(url: str) -> str:
     if scheme not in _EXTRAS:
         found = scheme if scheme.isalnum() else "another kind of URL"
         raise ValueError(f"found {found}, allowed: a folder, or {'://, '.join(_EXTRAS)}://")
+    if scheme == "file" and not rest.startswith("/"):
+        raise ValueError(f"found {url}, allowed: file:// and a path from the root, such as file:///data/set")
     # After its repository a Hugging Face URL may have an @revision.
     if "@" in (rest.partition("/")[0] if scheme == "hf" else rest) or "?" in rest or "#" in rest:
         raise ValueError(

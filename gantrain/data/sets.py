@@ -137,8 +137,10 @@ def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
     # Two of the layouts that are recognised have their splits inside, each under its own names.
     split = "train"
     if not key.startswith("train"):
-        inside = {"val": folder / "gtFine", "test": folder / "testA"}
+        inside = {"val": folder / "gtFine", "test": folder / "trainA"}
         split = next((name for name, one in inside.items() if one.is_dir()), split)
+    if split == "test" and not (folder / "testA").is_dir():
+        raise ValueError(f"{folder} holds trainA but no testA and testB; make them, or data.validation=null")
     try:
         return pack_once(folder, cache() / "packed", layout=layout, split=split, labels=sorted(labels), classes=classes)
     except ValueError as e:

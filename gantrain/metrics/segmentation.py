@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -64,14 +65,33 @@ def read(path: str, network: Segmenter) -> State:
     return state
 
 
-def trained(network: Segmenter, batches: Iterable[tuple[Tensor, Tensor]], ignored: int | None, key: str) -> State:
-    """Its weights after batches of one-hot labels (N, classes, H, W) and images; kept in the cache under `key`.
-
-    The class `ignored` counts nowhere.
-    """
-    path = cache() / "metrics" / f"unet-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
+def recall(key: str) -> State | None:
+    """Weights from the node's cache; None where it has none. key: says what the pairs are, down to their content."""
     with contextlib.suppress(OSError, SafetensorError):
-        return load_file(path)
+        return load_file(_file(key))
+    return None
+
+
+def remember(key: str, state: State) -> None:
+    path = _file(key)
+    with contextlib.suppress(OSError, SafetensorError):  # a full disk costs time, not results
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        save_file(state, partial)
+        partial.replace(path)
+
+
+def _file(key: str) -> Path:
+    told = hashlib.sha256(f"{key} {_WIDTHS} {STEPS} {BATCH}".encode())
+    return cache() / "metrics" / f"unet-{told.hexdigest()[:32]}.safetensors"
+
+
+def trained(network: Segmenter, batches: Iterable[tuple[Tensor, Tensor]], ignored: int | None) -> State:
+    """Its weights after batches of one-hot labels (N, classes, H, W) and images; the class `ignored` counts nowhere.
+
+    Raises ValueError where there is no batch.
+    """
+    step = -1
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     with torch.enable_grad():
         for step, (labels, images) in enumerate(batches):
@@ -85,21 +105,16 @@ def trained(network: Segmenter, batches: Iterable[tuple[Tensor, Tensor]], ignore
             loss: Any = F.cross_entropy(network(images.float()), ids, ignore_index=-1).nan_to_num()
             loss.backward()
             optimizer.step()
-    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    with contextlib.suppress(OSError, SafetensorError):  # a full disk costs time, not results
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        save_file(state, partial)
-        partial.replace(path)
-    return state
+    if step < 0:
+        raise ValueError("evaluate.metrics: no sample of data.train can be read, so no segmenter can learn from them")
+    return {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
 
 
 class Segmentation:
     """The metrics `names` of a set; each rank adds its own samples. ignored: a class that isn't scored."""
 
     def __init__(self, names: Iterable[str], network: Segmenter, ignored: int | None) -> None:
-        self.names, self.network, self.ignored = list(names), network.eval().requires_grad_(False), ignored
-        self.digest = digest(network)
+        self.names, self.network, self.ignored = list(names), network, ignored
         self.reset()
 
     def reset(self) -> None:
@@ -112,8 +127,10 @@ class Segmentation:
         true = labels.argmax(1)
         for counts, images in zip(self.counts, (fake, target), strict=True):
             with exact():
-                found = self.network(images.float()).argmax(1)
-            pairs = (true * len(counts) + found).flatten().cpu()
+                logits = self.network(images.float())
+            if self.ignored is not None:
+                logits[:, self.ignored] = -torch.inf
+            pairs = (true * len(counts) + logits.argmax(1)).flatten().cpu()
             counts += torch.bincount(pairs, minlength=counts.numel()).view_as(counts)
         self.n += len(fake)
         self.broken += int(fake.isnan().any())
@@ -123,15 +140,19 @@ class Segmentation:
         ranks = gather((self.counts, self.n, self.broken))
         fake, target = (_scores(one, self.ignored) for one in torch.stack([counts for counts, _, _ in ranks]).sum(0))
         n, problem = sum(n for _, n, _ in ranks), NAN if any(broken for _, _, broken in ranks) else ""
-        about = {"extractor": "unet", "digest": self.digest, "problem": problem}
-        return [Record(name, None if problem else fake[name], n, target[name], n, **about) for name in self.names]
+        if not problem and not fake:
+            problem = "no pixel is of any class"
+        about = {"extractor": "unet", "digest": digest(self.network), "problem": problem}
+        return [Record(name, None if problem else fake[name], n, target.get(name), n, **about) for name in self.names]
 
 
 def _scores(counts: Tensor, ignored: int | None) -> dict[str, float]:
-    """Of counts [true class, found class]; classes that are nowhere have no part in means."""
+    """Of counts [true class, found class]; classes that are nowhere have no part in means. Empty without any pixel."""
     counts = counts.double().clone()
     if ignored is not None:
         counts[ignored] = 0
+    if not counts.any():
+        return {}
     right, true, found = counts.diag(), counts.sum(1), counts.sum(0)
     there, seen = true > 0, (true + found) > 0
     values = ((right / (true + found - right))[seen].mean(), right.sum() / counts.sum(), (right / true)[there].mean())

@@ -206,6 +206,14 @@ BAD = {
         lambda f: (f / "a.tar").write_bytes(gzip.compress(tar(f / "b", *sample(0)).read_bytes())),
         "a.tar is no whole, uncompressed tar",
     ),
+    "cut short between files": (
+        lambda f: cut(f, lambda entries: entries[3].offset),
+        "a.tar is no whole, uncompressed tar (unexpected end of data)",
+    ),
+    "two in one": (
+        lambda f: (f / "a.tar").write_bytes(2 * tar(f / "a.tar", *sample(0)).read_bytes()),
+        "a.tar is no whole, uncompressed tar (more after its end)",
+    ),
     "empty": (lambda f: (f / "a.tar").write_bytes(b""), "a.tar is no whole, uncompressed tar"),
     "no samples": (lambda f: tar(f / "a.tar", ("README", b"x")), "holds no samples"),
     "no file": (lambda f: None, "a.tar: No such file"),
@@ -235,6 +243,7 @@ def test_what_is_no_data_set_is_refused_by_name(name: str, tmp_path: Path) -> No
         (("a.tar", "--field", "x.y=jpg"), "--field: found 'x.y', allowed: letters"),
         (("a.tar", "b/a.tar"), "index each folder apart"),
         (("https://u:secret@h/a.tar",), "a https URL with a user"),
+        (("file://d/a.tar",), "found file://d/a.tar, allowed: file:// and a path from the root"),
         (("pipe:cat a.tar",), "would run a shell command"),
         (("a.tar", "--labels", "mask"), "--labels mask: not a field that can hold class ids; found are target, source"),
         (("a.tar", "--classes", "4"), "--classes 4: no field holds class ids"),

@@ -215,6 +215,9 @@ def test_cyclegan_folders_go_by_split(tmp_path):
     assert (report.samples, list(report.fields)) == (1, ["A", "B"])
     wanted = Wanted("mine", "A", "B", {}, (16, 16), None)
     assert [len(open_set(key, str(tmp_path / "in"), wanted)) for key in ("train", "validation")] == [2, 1]
+    (tmp_path / "in" / "testA").rename(tmp_path / "in" / "valA")
+    with pytest.raises(ValueError, match=r"data\.validation: .*/in holds trainA but no testA and testB"):
+        open_set("validation", str(tmp_path / "in"), wanted)
 
 
 def test_cityscapes(cityscapes, tmp_path):

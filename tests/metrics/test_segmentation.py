@@ -35,13 +35,15 @@ class Reader(Segmenter):
 def test_scores_are_those_of_the_definitions(ignored: int | None) -> None:
     random = np.random.default_rng(0)
     true = random.choice([0, 1, 2, 4], (6, 5, 7))  # class 3 is nowhere but in what is found
-    found = np.where(random.random(true.shape) < 0.6, true, random.integers(0, 4, true.shape))
+    found = np.where(random.random(true.shape) < 0.6, true, random.integers(0, 5, true.shape))
     measured = Segmentation(NAMES, Reader(1, 5), ignored)
-    images = [torch.from_numpy(ids / 2 - 1)[:, None] for ids in (found, true)]
+    images = [torch.from_numpy(ids / 2 - 1)[:, None] for ids in (found.copy(), true)]
     for i in (slice(0, 4), slice(4, 6)):
         measured.add(one_hot(true[i], 5), images[0][i], images[1][i])
     records = {r.name: r for r in measured.results(lambda own: [own])}
     counted = np.ones(true.shape, bool) if ignored is None else true != ignored
+    if ignored is not None:  # it is never found
+        found[found == ignored] = 0
     unions = {c: ((true == c) | (found == c)) & counted for c in range(5)}
     ious = [((true == c) & (found == c) & counted).sum() / unions[c].sum() for c in range(5) if unions[c].any()]
     recalls = [(found == c)[(true == c) & counted].mean() for c in range(5) if ((true == c) & counted).any()]
@@ -106,11 +108,32 @@ def test_refusals(words: tuple[str, ...], says: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_an_ignored_class_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
+def test_an_ignored_class_costs_nothing() -> None:
     network = Segmenter(1, 3)
     nothing = [(one_hot(np.full((2, 8, 8), 2), 3), torch.zeros(2, 1, 8, 8))] * 3
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    after = segmentation.trained(network, nothing, ignored=2, key="k")
+    after = segmentation.trained(network, nothing, ignored=2)
     assert all(torch.equal(before[k], v) for k, v in after.items())
-    assert [p.suffix for p in (tmp_path / "metrics").iterdir()] == [".safetensors"]
+    measured = Segmentation(NAMES, network, ignored=2)
+    measured.add(*nothing[0], nothing[0][1])
+    assert {(r.value, r.null, r.problem) for r in measured.results(lambda own: [own])} == {
+        (None, None, "no pixel is of any class")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_steps")
+def test_what_was_learnt_from_damaged_data_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
+    parts = Assembly(load("quickstart", WORDS), World("cpu", [], "."))
+    assert parts.held_out is not None
+    damaged, read = parts.train.where(3), parts.train.read  # type: ignore[union-attr]
+
+    def failing(i: int, member: str) -> bytes:
+        return b"damaged" if i == 3 else read(i, member)
+
+    monkeypatch.setattr(parts.train, "read", failing)
+    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    held_out.metrics(parts.method())
+    assert any(damaged in text for text in held_out.damaged)
+    assert not list(tmp_path.glob("metrics/unet-*"))
