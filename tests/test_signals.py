@@ -103,6 +103,7 @@ def test_no_thread_of_the_ranks_group_outlives_it() -> None:
 def test_only_a_later_second_signal_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
     with StopFlag("SIGUSR1") as stop:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)

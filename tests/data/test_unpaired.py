@@ -334,7 +334,8 @@ def test_another_test_set_brings_its_own_targets(folder: Path) -> None:
         "found.json",
     ]
     assert CliRunner().invoke(cli.app, words).exit_code == 0
-    (record,) = json.loads(Path("found.json").read_text())
+    record, error = json.loads(Path("found.json").read_text())
+    assert error["name"] == "cycle_error"
     assert (record["set"], record["n"]) == ("other", SIZES["testA"][0] - 1)
 
 
