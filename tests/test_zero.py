@@ -23,8 +23,32 @@ METHODS = {
         "method.discriminator.norm=none",
     ),
     "survey": ("method={name: survey, l1: 10}", "data.size=[64,64]"),
+    "cyclegan": (
+        "method={name: cyclegan, generator: {width: 4, blocks: 1, norm: none}, pool: 16, "
+        "discriminator: {width: 4, layers: 1, norm: none}}",
+        "data.unpaired=true",
+        "data.labels={}",
+        "evaluate.metrics=[histogram]",
+        "evaluate.best_by=histogram",
+    ),
+    "cut": (
+        "method={name: cut, layers: [image, down0, down1], patches: 64, "
+        "generator: {width: 8, blocks: 1, norm: none}, discriminator: {width: 8, norm: none}}",
+        "data.labels={}",
+        "data.source=left",
+        "data.target=right",
+    ),
+    # No spectral norm: its vectors carry the last bits of a step into the next, 2e-6 after four.
+    "spade": (
+        "method={name: spade, perceptual: 0, discriminator: {width: 4, layers: 1, norm: none, spectral_norm: false}, "
+        "generator: {width: 2, hidden: 4, norm: none, spectral_norm: false}}",
+    ),
+    "pix2pixhd": (
+        "method={name: pix2pixhd, perceptual: 0, generator: {width: 4, halvings: 2, blocks: 1, norm: none}, "
+        "discriminator: {width: 4, layers: 1, norm: none}}",
+    ),
 }
-GRADIENTS = METHODS | {"pix2pix": METHODS["pix2pix"][:2]}
+GRADIENTS = {"pix2pix": METHODS["pix2pix"][:2], "survey": METHODS["survey"]}
 RUN = (*SMALL, "batch_size=8", "length=32", "evaluate.every=32", "evaluate.max_samples=6",
        "previews.every=32", "checkpoint.every=16", "checkpoint.keep=9")  # fmt: skip
 
