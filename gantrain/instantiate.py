@@ -7,8 +7,9 @@ import torch
 from gantrain.component import build
 from gantrain.method import Method
 from gantrain.methods import METHODS
+from gantrain.methods.pix2pix import mixes_samples
 from gantrain.recipe import Recipe
-from gantrain.recompute import keeps_statistics, recompute
+from gantrain.recompute import recompute
 
 
 def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
@@ -54,7 +55,7 @@ def check_method(recipe: Recipe, method: Method) -> None:
             found = f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"
             problems.append(f"freeze: {found}; allowed: a part of {', '.join(phase.networks)}")
     if recipe.gradient_checkpointing:
-        mixing = [name for name in method.inference if keeps_statistics(method.networks[name])]
+        mixing = [name for name in method.inference if mixes_samples(method.networks[name])]
         problems += [
             f"gradient_checkpointing: found true, the {name}'s batch norm would count each batch twice; "
             "allowed with norm: instance, group or none"

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
@@ -34,8 +33,3 @@ def _layers(module: nn.Module) -> Iterator[nn.Module]:
 def _is_nested(layers: list[nn.Module]) -> bool:
     """Whether these are layers of layers, rather than a convolution, its norm and its activation."""
     return all(any(True for _ in layer.children()) for layer in layers)
-
-
-def keeps_statistics(network: nn.Module) -> bool:
-    """Whether a second forward would change what its batch norms have counted."""
-    return any(isinstance(m, _BatchNorm) for m in network.modules())

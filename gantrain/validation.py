@@ -16,9 +16,9 @@ from gantrain.data.unpaired import DataSet
 from gantrain.engine import seed_all
 from gantrain.images import sheet, viewable
 from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set_inference
-from gantrain.metrics import SEGMENTATION
+from gantrain.metrics import SEGMENTATION, kept
 from gantrain.metrics.panel import Panel, Record
-from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, recall, remember, trained
+from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, told, trained
 from gantrain.recipe import Recipe, check_metrics
 from gantrain.world import World
 
@@ -82,7 +82,7 @@ class HeldOut:
         def learnt(data: DataSet, key: str) -> dict[str, Tensor]:
             state = trained(network, pairs(data), ignored)
             if not self.damaged:  # as of features
-                remember(key, state)
+                kept.keep(key, state, "unet-")
             return state
 
         # Rank 0's weights on all, so that they agree.
@@ -93,9 +93,9 @@ class HeldOut:
             where = "data.train, which isn't here; give evaluate.weights={unet: FILE}, another evaluation's"
             raise ValueError(f"evaluate.metrics: {asked} train their segmenter on {where}")
         else:
-            key = f"{self._key(training, len(training))} {self.recipe.data.source}"
-            found = self.world.on_main(lambda: recall(key))
-        if found is not None:
+            key = told(f"{self._key(training, len(training))} {self.recipe.data.source}")
+            found = self.world.on_main(lambda: kept.recall(key, "unet-"))
+        if found:
             network.load_state_dict(found)
         elif training is not None:  # later, when a signal finds a run that has begun
             self.learn = lambda: network.load_state_dict(self.world.on_main(lambda: learnt(training, key)))

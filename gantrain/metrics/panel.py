@@ -1,23 +1,19 @@
 """All the metrics asked for, of fakes against their targets; each rank adds its own samples."""
 
 import contextlib
-import hashlib
 import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gantrain import metrics
-from gantrain.data.cache import cache
+from gantrain.metrics import kept
 from gantrain.metrics.extractors import Extractor, network
 from gantrain.metrics.features import Features
 from gantrain.metrics.paired import LPIPS, PAIRED, Perceptual, decibels, l1, l2
@@ -136,29 +132,22 @@ class Panel:
         sets = self._sets[which]
         if all(one.recalled for one in sets.values()):
             return True
-        found = {}
-        with contextlib.suppress(OSError, SafetensorError, KeyError):
-            found = {name: load_file(self._file(key, name))["features"] for name in sets}
-        if all(gathered(len(found) == len(sets))):
+        found = {name: kept.recall(self._told(key, name)) for name in sets}
+        if all(gathered(all("features" in tensors for tensors in found.values()))):
             for name, one in sets.items():
-                one.recalled = Features(found[name], whole=True)
+                one.recalled = Features(found[name]["features"], whole=True)
             return True
         return False
 
     def remember(self, which: str, key: str) -> None:
         """Put a complete set's features into the node's cache. Every rank calls it."""
         for name, one in self._sets[which].items():
-            rows, path = one.features().rows, self._file(key, name)
+            rows = one.features().rows
             if not one.mixed and os.environ.get("LOCAL_RANK", "0") == "0":
-                with contextlib.suppress(OSError, SafetensorError):  # a full disk costs time, not results
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    partial_ = path.with_suffix(f".{os.getpid()}.partial")
-                    save_file({"features": rows.contiguous()}, partial_)
-                    partial_.replace(path)
+                kept.keep(self._told(key, name), {"features": rows.contiguous()})
 
-    def _file(self, key: str, name: str) -> Path:
-        told = "\n".join([key, name, self.extractors[name].digest, self.extractors[name].resize])
-        return cache() / "metrics" / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.safetensors"
+    def _told(self, key: str, name: str) -> str:
+        return "\n".join([key, name, self.extractors[name].digest, self.extractors[name].resize])
 
     def add(self, fake: Tensor, target: Tensor, source: Tensor | None = None, **more: Tensor) -> None:
         """Fakes and targets, (N, C, H, W) in [-1, 1], as their files would hold them.

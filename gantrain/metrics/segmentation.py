@@ -5,21 +5,14 @@ U-Net trained on the run's own pairs, from target to source, and the names say s
 data, not with papers.
 """
 
-import contextlib
-import hashlib
-import os
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from gantrain.data.cache import cache
 from gantrain.metrics import SEGMENTATION
 from gantrain.metrics.extractors import digest, load_weights
 from gantrain.metrics.panel import NAN, Record, exact
@@ -65,25 +58,9 @@ def read(path: str, network: Segmenter) -> State:
     return state
 
 
-def recall(key: str) -> State | None:
-    """Weights from the node's cache; None where it has none. key: says what the pairs are, down to their content."""
-    with contextlib.suppress(OSError, SafetensorError):
-        return load_file(_file(key))
-    return None
-
-
-def remember(key: str, state: State) -> None:
-    path = _file(key)
-    with contextlib.suppress(OSError, SafetensorError):  # a full disk costs time, not results
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        save_file(state, partial)
-        partial.replace(path)
-
-
-def _file(key: str) -> Path:
-    told = hashlib.sha256(f"{key} {_WIDTHS} {STEPS} {BATCH}".encode())
-    return cache() / "metrics" / f"unet-{told.hexdigest()[:32]}.safetensors"
+def told(pairs: str) -> str:
+    """What the cache keeps the weights under. pairs: says what they are, down to their content."""
+    return f"{pairs} {_WIDTHS} {STEPS} {BATCH}"
 
 
 def trained(network: Segmenter, batches: Iterable[tuple[Tensor, Tensor]], ignored: int | None) -> State:
