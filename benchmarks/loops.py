@@ -14,7 +14,7 @@ from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.method import Batch
 from gantrain.methods.pix2pix import Pix2Pix
 
-_OTHERS = ("l2", "feature_matching", "penalty")  # of gantrain's terms, those not in pix2pix
+_OTHERS = ("l2", "feature_matching", "penalty", "more_discriminators")  # of gantrain's terms, those not in pix2pix
 
 
 def raw_batch(parts: Assembly, images: int) -> dict[str, torch.Tensor]:
@@ -80,7 +80,8 @@ class Plain:
                 f"--baseline: found {', '.join([options['name'], *extra])}; the plain loop trains "
                 "pix2pix without " + ", ".join((*_OTHERS, "pool"))
             )
-        self.loss, self.l1, self.gan = method.adversarial, method.l1, method.gan
+        adversary = method.adversaries.first
+        self.loss, self.l1, self.gan = adversary.loss, method.l1, adversary.gan
         self.device = parts.world.device
         self.generator, self.discriminator = method.networks.values()
         self.generator_adam, self.discriminator_adam = (

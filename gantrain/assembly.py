@@ -19,7 +19,7 @@ from gantrain.data.transforms import View
 from gantrain.data.unpaired import DataSet, Unpaired, targets_seed
 from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
-from gantrain.instantiate import check_method, load_helpers, make_method
+from gantrain.instantiate import check_method, load_pretrained, make_method
 from gantrain.method import Batch, Context, Method
 from gantrain.recipe import Recipe, images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
@@ -46,7 +46,7 @@ class Assembly:
         self.init_from = None if started else recipe.init_from
         self.placed = world.on_nodes(lambda: transfer.place(method, self.init_from) if self.init_from else [])
         if not recipe.dry_run:
-            world.on_nodes(lambda: load_helpers(method))  # one process of a node fetches weights
+            world.on_nodes(lambda: load_pretrained(method))  # one process of a node fetches weights
         self.precision: str = recipe.precision
         if self.precision == "auto":
             self.precision = "bf16" if has_bf16(world.device) else "fp32"
@@ -108,7 +108,7 @@ class Assembly:
     def method(self) -> Method:
         """A new method; the same weights every time and on every rank."""
         method = make_method(self.recipe, self.facts)
-        load_helpers(method)
+        load_pretrained(method)
         method = method.to(self.world.device, self.dtype)
         if self.init_from:
             transfer.place(method, self.init_from)

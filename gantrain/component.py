@@ -29,6 +29,13 @@ class OneOf:
         return {n: c for n, c in self.table.items() if self.facts in (None, tuple(facts_of(c)))}
 
 
+@dataclass(frozen=True, eq=False)
+class Each:
+    """Annotates a tuple of options, each for the constructor of `of`."""
+
+    of: type
+
+
 class Part(BaseModel):
     """Of a recipe. Strict: pydantic would take `batch_size: yes` for 1."""
 
@@ -50,21 +57,23 @@ def _resolve(hint: Any, default: Any) -> Any:
         if isinstance(extra, OneOf):
             component = union(extra.allowed(), default if isinstance(default, str | dict) else None)
             return component | None if type(None) in get_args(bare) else component
+        if isinstance(extra, Each):
+            return Annotated[tuple[_options(extra.of), ...], Strict(False)]  # type: ignore[misc]
     # A file's list is no tuple, which strict types would insist on.
     return Annotated[hint, Strict(False)] if get_origin(bare) is tuple else hint
 
 
-def _options(name: str, cls: Any) -> type[BaseModel]:
-    """A pydantic model of the class's constructor."""
+def _options(cls: Any, name: str = "") -> type[BaseModel]:
+    """A pydantic model of the class's constructor, and of the component's name where it has one."""
     hints = get_type_hints(cls.__init__, include_extras=True)
-    fields: dict[str, Any] = {"name": (Literal[name], ...)}
+    fields: dict[str, Any] = {"name": (Literal[name], ...)} if name else {}
     for p in inspect.signature(cls).parameters.values():
         if p.kind is p.KEYWORD_ONLY:
             default = ... if p.default is p.empty else p.default
             fields[p.name] = (_resolve(hints[p.name], default), default)
         else:
             fields[p.name] = (hints[p.name] | None, Field(None, exclude_if=lambda v: v is None))
-    return create_model(name, __base__=Part, __doc__=inspect.getdoc(cls), **fields)
+    return create_model(name or cls.__name__, __base__=Part, __doc__=inspect.getdoc(cls), **fields)
 
 
 def union(table: Table, default: Component | None = None) -> Any:
@@ -82,7 +91,7 @@ def union(table: Table, default: Component | None = None) -> Any:
             raise ValueError(f"allowed: {', '.join(table)}, as a name or as {{name: ...}}")
         return options
 
-    models = tuple(_options(name, cls) for name, cls in table.items())
+    models = tuple(_options(cls, name) for name, cls in table.items())
     tagged = Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]  # noqa: UP007
     return Annotated[tagged, BeforeValidator(named)]
 

@@ -7,7 +7,7 @@ import torch
 from gantrain.component import build
 from gantrain.method import Method
 from gantrain.methods import METHODS
-from gantrain.methods.pix2pix import mixes_samples
+from gantrain.methods.adversaries import mixes_samples
 from gantrain.recipe import Recipe
 from gantrain.recompute import recompute
 
@@ -30,10 +30,11 @@ def _is_in(name: str, prefix: str) -> bool:
     return f"{name}.".startswith(f"{prefix}.")
 
 
-def load_helpers(method: Method) -> None:
-    """Raises ValueError where their weights can't be had."""
-    for helper in cast(Any, method.auxiliary.values()):
-        helper.load()
+def load_pretrained(method: Method) -> None:
+    """The weights that its parts begin with, read or fetched. Raises ValueError where they can't be had."""
+    for part in [*method.networks.values(), *method.auxiliary.values()]:
+        if hasattr(part, "load"):
+            cast(Any, part).load()
 
 
 def check_method(recipe: Recipe, method: Method) -> None:

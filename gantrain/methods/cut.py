@@ -8,13 +8,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gantrain.chance import Purpose
-from gantrain.component import Component, OneOf, build
-from gantrain.diffaugment import DiffAugment, Kind
+from gantrain.component import Component, Each, OneOf, build
+from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL
-from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.losses.patchnce import patch_nce
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.pix2pix import Weight, accuracy, judge_both, share_above
+from gantrain.methods.adversaries import Adversaries, Adversary, Another, Weight
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.networks.projection import Projection
 
@@ -54,6 +53,7 @@ class CUT(Method):
         patches: Annotated[int, Field(ge=2)] = 256,
         temperature: Annotated[float, Field(gt=0)] = 0.07,
         augment: tuple[Kind, ...] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(Another)] = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
@@ -71,18 +71,17 @@ class CUT(Method):
             allowed = ", ".join(known) or "none with this generator; choose method.generator=resnet"
             raise ValueError(f"method.layers: found {', '.join(missing)}, allowed: {allowed}")
         self.networks["projection"] = Projection([known[name] for name in layers])
-        self.networks["discriminator"] = build(NETWORKS, discriminator, in_channels=target_channels)
+        seen = [target_channels]
+        self.adversaries = Adversaries(
+            self.networks, discriminator, adversarial, more_discriminators, channels=seen, gan=gan, augment=augment
+        )
         self.auxiliary = nn.ModuleDict()
         self.pools = {}
-        self.adversarial = build(ADVERSARIAL, adversarial)
-        self.augment = DiffAugment(augment, [target_channels])
-        self.gan, self.nce, self.identity, self.flip_equivariance = gan, nce, identity, flip_equivariance
+        self.nce, self.identity, self.flip_equivariance = nce, identity, flip_equivariance
         self.layers, self.patches, self.temperature = layers, patches, temperature
-        phases = (
-            Phase("generator", ("generator", "projection"), self.generator_terms),
-            Phase("discriminator", ("discriminator",), self.discriminator_terms),
-        )
-        self.phases = phases if order == "generator_first" else phases[::-1]
+        made = Phase("generator", ("generator", "projection"), self.generator_terms)
+        judged = self.adversaries.phases(self.discriminator_terms)
+        self.phases = (made, *judged) if order == "generator_first" else (*judged, made)
 
     def translate(self, batch: Batch) -> Tensor:
         fake: Tensor = self.networks["generator"](batch["source"])
@@ -94,8 +93,7 @@ class CUT(Method):
         originals = torch.cat([source, batch["target"]]) if self.identity else source
         made = generator(*self.mirrored([originals], context))
         fake = made[: len(source)]
-        judged = self.networks["discriminator"](self.augment(fake, context))
-        losses = {"gan": self.gan * generator_loss(self.adversarial, judged)}
+        losses, _ = self.adversaries.fool(fake, context)
         features = self.mirrored(generator.features(made, self.layers), context)
         places = self.places(features, context)
         # Queries first: older autocasts keep a weight's copy, and one made without gradient never gets any.
@@ -111,14 +109,11 @@ class CUT(Method):
             losses["nce"] = self.nce * nce.mean()
         return Terms(losses, carried={"fake": fake.detach()})
 
-    def discriminator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+    def discriminator_terms(self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         (source,) = self.mirrored([batch["source"]], context)
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate({"source": source})
-        real, fake = self.augment(batch["target"], context), self.augment(fake, context)
-        on_real, on_fake = judge_both(self.networks["discriminator"], real, fake)
-        losses = {"d": 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)}
-        return Terms(losses, stats=accuracy(on_real, on_fake, self.adversarial.boundary))
+        return adversary.tell_apart(batch["target"], fake, context)
 
     def mirrored(self, maps: list[Tensor], context: Context) -> list[Tensor]:
         """Maps (N or 2N, C, h, w), of drawn samples mirrored: done twice, nothing is."""
@@ -142,5 +137,4 @@ class CUT(Method):
         return drawn
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        on_real = self.networks["discriminator"](batch["target"])
-        return {"d_on_held_out": share_above(on_real, self.adversarial.boundary)}
+        return self.adversaries.diagnose(batch["target"])

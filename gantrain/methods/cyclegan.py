@@ -1,18 +1,18 @@
 """CycleGAN (Zhu et al. 2017, arXiv 1703.10593)."""
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from gantrain.chance import Purpose
-from gantrain.component import Component, OneOf, build
-from gantrain.diffaugment import DiffAugment, Kind
+from gantrain.component import Component, Each, OneOf, build
+from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL, distances
-from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.pix2pix import Weight, accuracy, judge_both, mixes_samples, share_above
+from gantrain.methods.adversaries import Adversaries, Another, Weight, mixes_samples
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.pool import ImagePool
 
@@ -53,6 +53,7 @@ class CycleGAN(Method):
         identity: Weight = 5.0,
         pool: Annotated[int, Field(ge=0)] = 50,
         augment: tuple[Kind, ...] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(Another)] = (),
     ) -> None:
         super().__init__()
         if identity and source_channels != target_channels:
@@ -63,17 +64,22 @@ class CycleGAN(Method):
         self.networks = nn.ModuleDict()
         self.networks["generator"] = build(NETWORKS, generator, **there)
         self.networks["generator_back"] = build(NETWORKS, generator, **back)
-        self.networks["discriminator"] = build(NETWORKS, discriminator, in_channels=target_channels)
-        self.networks["discriminator_source"] = build(NETWORKS, discriminator, in_channels=source_channels)
         self.auxiliary = nn.ModuleDict()
-        self.adversarial = build(ADVERSARIAL, adversarial)
+        of_side = partial(Adversaries, self.networks, discriminator, adversarial, more_discriminators, augment=augment)
+        self.adversaries = {
+            side: of_side(channels=[channels], side=side)
+            for side, channels in (("", target_channels), ("_source", source_channels))
+        }
         self.cycle, self.identity = cycle, identity
-        self.augment = {s: DiffAugment(augment, [c]) for s, c in (("", target_channels), ("_source", source_channels))}
         self.pools = {"fakes": ImagePool(pool), "fakes_source": ImagePool(pool, Purpose.POOL_BACK)}
-        self.phases = (
-            Phase("generators", ("generator", "generator_back"), self.generators_terms),
-            Phase("discriminators", ("discriminator", "discriminator_source"), self.discriminators_terms),
-        )
+        generators = Phase("generators", ("generator", "generator_back"), self.generators_terms)
+        self.phases = (generators, *map(self._discriminators, range(1 + len(more_discriminators))))
+
+    def _discriminators(self, number: int) -> Phase:
+        """The turn of the discriminators of that number, one a side."""
+        names = tuple(f"discriminator{one.all[number].side}" for one in self.adversaries.values())
+        end = f"_{number}" if number else ""
+        return Phase(f"discriminators{end}", names, partial(self.discriminators_terms, number))
 
     def translate(self, batch: Batch) -> Tensor:
         fake: Tensor = self.networks["generator"](batch["source"])
@@ -93,31 +99,28 @@ class CycleGAN(Method):
             fake_source, cycled_source = translate_all(back, target, fake)
         cycled_target = there(fake_source)
         for side, made in (("", fake), ("_source", fake_source)):
-            judged = networks[f"discriminator{side}"](self.augment[side](made, context))
-            losses[f"gan{side}"] = generator_loss(self.adversarial, judged)
+            losses |= self.adversaries[side].fool(made, context)[0]
         losses["cycle"] = self.cycle * (distances.l1(cycled_source, source) + distances.l1(cycled_target, target))
         return Terms(losses, carried={"fake": fake.detach(), "fake_source": fake_source.detach()})
 
-    def discriminators_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        if carried is None:  # the generators had no turn in this step
+    def discriminators_terms(self, number: int, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+        """Of the discriminators of that number, one a side; the history of fakes is the first ones'."""
+        if not carried:  # the generators had no turn in this step
             with torch.no_grad():
                 back = self.networks["generator_back"](batch["target"])
                 carried = {"fake": self.translate(batch), "fake_source": back}
         losses, stats = dict[str, Tensor](), dict[str, Tensor]()
         for side, real in (("", batch["target"]), ("_source", batch["source"])):
-            shown = self.pools[f"fakes{side}"](carried[f"fake{side}"], context)
-            shown, truth = (self.augment[side](x, context) for x in (shown, real))
-            on_real, on_fake = judge_both(self.networks[f"discriminator{side}"], truth, shown)
-            losses[f"d{side}"] = 0.5 * discriminator_loss(self.adversarial, on_real, on_fake)
-            stats |= accuracy(on_real, on_fake, self.adversarial.boundary, side)
+            fake = carried[f"fake{side}"]
+            shown = fake if number else self.pools[f"fakes{side}"](fake, context)
+            terms = self.adversaries[side].all[number].tell_apart(real, shown, context)
+            losses |= terms.losses
+            stats |= terms.stats
         return Terms(losses, stats=stats)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        networks, boundary, source = self.networks, self.adversarial.boundary, batch["source"]
-        return {
-            "d_on_held_out": share_above(networks["discriminator"](batch["target"]), boundary),
-            "d_on_held_out_source": share_above(networks["discriminator_source"](source), boundary),
-        }
+        there, back = self.adversaries[""], self.adversaries["_source"]
+        return there.diagnose(batch["target"]) | back.diagnose(batch["source"])
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
         # Of what a file holds: generators learn to hide the source in what 8 bits can't (arXiv 1712.02950).

@@ -1,15 +1,15 @@
 """pix2pixHD (Wang et al. 2018, arXiv 1711.11585), without maps of instances: neither their edges nor their features."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from gantrain.component import Component, OneOf, build
+from gantrain.component import Component, Each, OneOf, build
+from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL
-from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.pix2pix import Weight, accuracy, judge_both, match_features, pair, share_above
+from gantrain.methods.adversaries import Adversaries, Adversary, Another, Weight, pair
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 
 
@@ -35,47 +35,50 @@ class Pix2PixHD(Method):
         gan: Weight = 1.0,
         feature_matching: Weight = 10.0,
         perceptual: Weight = 10.0,
+        augment: tuple[Kind, ...] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(Another)] = (),
     ) -> None:
         super().__init__()
         self.networks, self.auxiliary, self.pools = nn.ModuleDict(), nn.ModuleDict(), {}
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )
-        self.networks["discriminator"] = build(NETWORKS, discriminator, in_channels=source_channels + target_channels)
-        self.adversarial = build(ADVERSARIAL, adversarial)
+        self.adversaries = Adversaries(
+            self.networks,
+            discriminator,
+            adversarial,
+            more_discriminators,
+            channels=[source_channels, target_channels],
+            gan=gan,
+            augment=augment,
+            summed=True,
+        )
         if perceptual:
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
-        self.gan, self.feature_matching, self.perceptual = gan, feature_matching, perceptual
-        self.phases = (
-            Phase("generator", ("generator",), self.generator_terms),
-            Phase("discriminator", ("discriminator",), self.discriminator_terms),
-        )
+        self.feature_matching, self.perceptual = feature_matching, perceptual
+        generator_phase = Phase("generator", ("generator",), self.generator_terms)
+        self.phases = (generator_phase, *self.adversaries.phases(self.discriminator_terms))
 
     def translate(self, batch: Batch) -> Tensor:
         fake: Tensor = self.networks["generator"](batch["source"])
         return fake
 
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        source, target, discriminator = batch["source"], batch["target"], self.networks["discriminator"]
+        source, target = batch["source"], batch["target"]
         fake = self.translate(batch)
-        judged = discriminator(pair(source, fake))
-        losses = {"gan": self.gan * len(judged) * generator_loss(self.adversarial, judged)}
+        losses, judged = self.adversaries.fool(pair(source, fake), context)
         if self.feature_matching:
-            losses["feature_matching"] = self.feature_matching * match_features(
-                discriminator, pair(source, target), judged
-            )
+            likeness = self.adversaries.match_features(pair(source, target), judged, context)
+            losses["feature_matching"] = self.feature_matching * likeness
         if self.perceptual:
             losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
         return Terms(losses, carried={"fake": fake.detach()})
 
-    def discriminator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+    def discriminator_terms(self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source = batch["source"]
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate(batch)
-        on_real, on_fake = judge_both(self.networks["discriminator"], pair(source, batch["target"]), pair(source, fake))
-        losses = {"d": 0.5 * len(on_real) * discriminator_loss(self.adversarial, on_real, on_fake)}
-        return Terms(losses, stats=accuracy(on_real, on_fake, self.adversarial.boundary))
+        return adversary.tell_apart(pair(source, batch["target"]), pair(source, fake), context)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        on_real = self.networks["discriminator"](pair(batch["source"], batch["target"]))
-        return {"d_on_held_out": share_above(on_real, self.adversarial.boundary)}
+        return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

@@ -1,17 +1,17 @@
 """SPADE, also called GauGAN (Park et al. 2019, arXiv 1903.07291), without the edges of instances."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gantrain.component import Component, OneOf, build
-from gantrain.diffaugment import DiffAugment, Kind
+from gantrain.component import Component, Each, OneOf, build
+from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL, distances
-from gantrain.losses.adversarial import discriminator_loss, generator_loss, precise
+from gantrain.losses.adversarial import precise
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.pix2pix import Weight, accuracy, judge_both, match_features, pair, share_above
+from gantrain.methods.adversaries import Adversaries, Adversary, Another, Weight, pair
 from gantrain.networks import DISCRIMINATOR, NETWORKS, STYLED_GENERATOR
 from gantrain.networks.spade import StyleEncoder
 
@@ -49,25 +49,33 @@ class SPADE(Method):
         perceptual: Weight = 10.0,
         kld: Weight = 0.05,
         augment: tuple[Kind, ...] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(Another)] = (),
     ) -> None:
         super().__init__()
         self.networks, self.auxiliary, self.pools = nn.ModuleDict(), nn.ModuleDict(), {}
         facts = {"in_channels": source_channels, "out_channels": target_channels}
         styles = _STYLE_CHANNELS if style == "vae" else 0
         made = self.networks["generator"] = build(NETWORKS, generator, **facts, style_channels=styles)
-        self.networks["discriminator"] = build(NETWORKS, discriminator, in_channels=source_channels + target_channels)
+        self.adversaries = Adversaries(
+            self.networks,
+            discriminator,
+            adversarial,
+            more_discriminators,
+            channels=[source_channels, target_channels],
+            gan=gan,
+            d=1.0,
+            augment=augment,
+        )
         if styles:
             self.networks["encoder"] = StyleEncoder(target_channels, styles, width=made.width)
             self.inference = ("generator", "encoder")
         if perceptual:
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
-        self.adversarial, self.test_style = build(ADVERSARIAL, adversarial), test_style
-        self.gan, self.feature_matching, self.perceptual, self.kld = gan, feature_matching, perceptual, kld
-        self.augment = DiffAugment(augment, [source_channels, target_channels])
-        self.phases = (
-            Phase("generator", ("generator", "encoder") if styles else ("generator",), self.generator_terms),
-            Phase("discriminator", ("discriminator",), self.discriminator_terms),
-        )
+        self.test_style, self.kld = test_style, kld
+        self.feature_matching, self.perceptual = feature_matching, perceptual
+        trained = ("generator", "encoder") if styles else ("generator",)
+        generator_phase = Phase("generator", trained, self.generator_terms)
+        self.phases = (generator_phase, *self.adversaries.phases(self.discriminator_terms))
 
     def translate(self, batch: Batch) -> Tensor:
         """Of a batch that may bring its `style`, one for all images."""
@@ -96,26 +104,22 @@ class SPADE(Method):
         return fake, {"kld": self.kld * distances.kl(mean, log_variance)}
 
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        source, target, discriminator = batch["source"], batch["target"], self.networks["discriminator"]
+        source, target = batch["source"], batch["target"]
         fake, losses = self._imitate(batch)
-        judged = discriminator(self.augment(pair(source, fake), context))
-        losses["gan"] = self.gan * generator_loss(self.adversarial, judged)
+        fooling, judged = self.adversaries.fool(pair(source, fake), context)
+        losses |= fooling
         if self.feature_matching:
-            truth = self.augment(pair(source, target), context)
-            losses["feature_matching"] = self.feature_matching * match_features(discriminator, truth, judged)
+            likeness = self.adversaries.match_features(pair(source, target), judged, context)
+            losses["feature_matching"] = self.feature_matching * likeness
         if self.perceptual:
             losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
         return Terms(losses, carried={"fake": fake.detach()})
 
-    def discriminator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+    def discriminator_terms(self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source = batch["source"]
         with torch.no_grad():
             fake = carried["fake"] if carried else self._imitate(batch)[0]
-        truth, shown = (self.augment(pair(source, x), context) for x in (batch["target"], fake))
-        on_real, on_fake = judge_both(self.networks["discriminator"], truth, shown)
-        losses = {"d": discriminator_loss(self.adversarial, on_real, on_fake)}
-        return Terms(losses, stats=accuracy(on_real, on_fake, self.adversarial.boundary))
+        return adversary.tell_apart(pair(source, batch["target"]), pair(source, fake), context)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        on_real = self.networks["discriminator"](pair(batch["source"], batch["target"]))
-        return {"d_on_held_out": share_above(on_real, self.adversarial.boundary)}
+        return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

@@ -1,6 +1,7 @@
 """The example GAN of a survey of image-to-image translation, mended."""
 
-from gantrain.methods.pix2pix import Pix2Pix, Weight
+from gantrain.methods.adversaries import Weight
+from gantrain.methods.pix2pix import Pix2Pix
 
 
 class Survey(Pix2Pix):

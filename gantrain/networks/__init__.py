@@ -9,6 +9,8 @@ from torch import nn
 from gantrain.networks.coarse_to_fine import CoarseToFine
 from gantrain.networks.encoder_decoder import EncoderDecoder, WholeImageDiscriminator
 from gantrain.networks.patchgan import MultiscalePatchGAN, PatchGAN, PixelDiscriminator
+from gantrain.networks.pretrained_unet import PretrainedUNet
+from gantrain.networks.projected import ProjectedDiscriminator
 from gantrain.networks.projection import Projection
 from gantrain.networks.resnet import ResNet
 from gantrain.networks.spade import SPADEGenerator
@@ -16,6 +18,7 @@ from gantrain.networks.unet import UNet
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "unet": UNet,
+    "pretrained_unet": PretrainedUNet,
     "resnet": ResNet,
     "encoder_decoder": EncoderDecoder,
     "coarse_to_fine": CoarseToFine,
@@ -24,6 +27,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "pixel": PixelDiscriminator,
     "multiscale_patchgan": MultiscalePatchGAN,
     "whole_image": WholeImageDiscriminator,
+    "projected": ProjectedDiscriminator,
 }
 
 # What the data, or the method, decide of a network; tells the kinds apart.
@@ -32,6 +36,6 @@ STYLED_GENERATOR = (*GENERATOR, "style_channels")
 DISCRIMINATOR = ("in_channels",)
 
 __all__ = ["DISCRIMINATOR", "GENERATOR", "NETWORKS", "STYLED_GENERATOR"]
-__all__ += ["CoarseToFine", "EncoderDecoder", "ResNet", "SPADEGenerator", "UNet"]
-__all__ += ["MultiscalePatchGAN", "PatchGAN", "PixelDiscriminator", "WholeImageDiscriminator"]
+__all__ += ["CoarseToFine", "EncoderDecoder", "PretrainedUNet", "ResNet", "SPADEGenerator", "UNet"]
+__all__ += ["MultiscalePatchGAN", "PatchGAN", "PixelDiscriminator", "ProjectedDiscriminator", "WholeImageDiscriminator"]
 __all__ += ["Projection"]

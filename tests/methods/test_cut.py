@@ -64,7 +64,7 @@ def test_terms_of_cut() -> None:
     assert terms.losses.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(terms.losses[name], value, rtol=1e-9, atol=0)
-    judged = method.discriminator_terms(data, terms.carried, CONTEXT)
+    judged = method.phases[1].terms(data, terms.carried, CONTEXT)
     real, made = discriminator(data["target"])[0][-1], discriminator(fake)[0][-1]
     torch.testing.assert_close(judged.losses["d"], ((real - 1).square().mean() + made.square().mean()) / 2)
 
@@ -82,7 +82,7 @@ def test_terms_of_fastcut() -> None:
     expected = 10 * contrast(method, data["source"], made, places, flips)
     torch.testing.assert_close(terms.losses["nce"], expected, rtol=1e-9, atol=0)
     # The discriminator makes the same fakes where its turn is first.
-    first, second = (method.discriminator_terms(data, c, CONTEXT).losses["d"] for c in (None, terms.carried))
+    first, second = (method.phases[1].terms(data, c, CONTEXT).losses["d"] for c in (None, terms.carried))
     assert torch.equal(first, second)
 
 

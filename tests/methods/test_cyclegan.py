@@ -98,7 +98,7 @@ def test_losses_are_the_formulas(norm: str, channels: int, identity: float) -> N
         "d_source": 0.5 * (((judge_source(x) - 1) ** 2).mean() + (judge_source(back(y)) ** 2).mean()),
     }
     for carried in (terms.carried, None):  # without the generators' turn it makes the same fakes
-        terms = method.discriminators_terms(seen, carried, CONTEXT)
+        terms = method.phases[1].terms(seen, carried, CONTEXT)
         assert {n: v.item() for n, v in terms.losses.items()} == pytest.approx(expected, abs=1e-6)
     assert terms.stats["d_on_real"].item() == pytest.approx((judge(y) > 0.5).mean())
     assert terms.stats["d_on_fake_source"].item() == pytest.approx((judge_source(back(y)) <= 0.5).mean())
@@ -106,7 +106,7 @@ def test_losses_are_the_formulas(norm: str, channels: int, identity: float) -> N
 
 def test_discriminators_do_not_reach_the_generators() -> None:
     method = small()
-    sum(method.discriminators_terms(batch(), None, CONTEXT).losses.values()).backward()
+    sum(method.phases[1].terms(batch(), None, CONTEXT).losses.values()).backward()
     for name, network in method.networks.items():
         assert all((p.grad is None) == name.startswith("generator") for p in network.parameters()), name
 

@@ -13,7 +13,7 @@ from gantrain.cli import train_main
 from gantrain.component import build
 from gantrain.method import Context
 from gantrain.methods import METHODS
-from gantrain.methods.pix2pix import pair
+from gantrain.methods.adversaries import pair
 from gantrain.networks.spectral import Spectral
 
 CONTEXT = Context(0, 0, 2, (0, 1))
@@ -85,7 +85,7 @@ def test_spade_minimises_what_the_paper_says(style, weights):
         style = mean + torch.randn(2, 256, dtype=torch.float64).numpy() * np.exp(log_variance / 2)
         expected = method.networks["generator"](data["source"], torch.tensor(style))
         torch.testing.assert_close(fake, expected.detach())
-    d = method.discriminator_terms(data, terms.carried, CONTEXT).losses["d"].item()  # not halved
+    d = method.phases[1].terms(data, terms.carried, CONTEXT).losses["d"].item()  # not halved
     logits = [(r[-1], f[-1]) for r, f in zip(on_real, on_fake, strict=True)]
     hinges = [np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + f).mean() for r, f in logits]
     assert d == pytest.approx(np.mean(hinges), rel=1e-6)
@@ -103,7 +103,7 @@ def test_pix2pixhd_minimises_what_the_paper_says(weights):
             expected += 4 / (3 + 1) / 2 * 10 * np.abs(r[i] - f[i]).mean()
     assert losses["feature_matching"] == pytest.approx(expected, rel=1e-6)
     assert losses["perceptual"] == pytest.approx(10 * method.auxiliary["vgg"](fake, data["target"]).item(), rel=1e-6)
-    d = method.discriminator_terms(data, terms.carried, CONTEXT).losses["d"].item()
+    d = method.phases[1].terms(data, terms.carried, CONTEXT).losses["d"].item()
     squares = [((r[-1] - 1) ** 2).mean() + (f[-1] ** 2).mean() for r, f in zip(on_real, on_fake, strict=True)]
     assert d == pytest.approx(0.5 * sum(squares), rel=1e-6)
 
@@ -114,9 +114,9 @@ def test_a_fake_made_again_is_the_same(style):
     method, data = made("spade", style=style), batch()
     torch.manual_seed(2)
     carried = method.generator_terms(data, None, CONTEXT).carried
-    expected = method.discriminator_terms(data, carried, CONTEXT).losses["d"]
+    expected = method.phases[1].terms(data, carried, CONTEXT).losses["d"]
     torch.manual_seed(2)
-    torch.testing.assert_close(method.discriminator_terms(data, None, CONTEXT).losses["d"], expected)
+    torch.testing.assert_close(method.phases[1].terms(data, None, CONTEXT).losses["d"], expected)
 
 
 def test_styles_at_test_do_not_depend_on_chance_or_batch():

@@ -10,6 +10,7 @@ from gantrain.networks import NETWORKS
 
 SMALL = {
     "unet": {"width": 4, "levels": 4},
+    "pretrained_unet": {"backbone": "mobilenetv3_small_050", "width": 4},
     "resnet": {"width": 4, "blocks": 2},
     "encoder_decoder": {"widths": (4, 8, 8)},
     "coarse_to_fine": {"width": 4, "halvings": 2, "blocks": 1, "enhancer": True, "fine_blocks": 1},
@@ -18,6 +19,7 @@ SMALL = {
     "pixel": {"width": 4},
     "multiscale_patchgan": {"width": 4, "layers": 2, "scales": 3},
     "whole_image": {"widths": (4, 8, 8)},
+    "projected": {"backbone": "mobilenetv3_small_050", "width": 4, "size": 128},
 }
 GENERATORS = [n for n, cls in NETWORKS.items() if "out_channels" in facts_of(cls)]
 DISCRIMINATORS = [n for n in NETWORKS if n not in GENERATORS]

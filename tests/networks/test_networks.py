@@ -16,10 +16,11 @@ from torch import nn
 import gantrain.networks
 from gantrain.component import build, facts_of
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS, STYLED_GENERATOR
+from gantrain.networks.backbone import Backbone
 from gantrain.networks.blocks import Init, Norm, Upsample
 
-# SPADE's many layers take long.
-SPADE_LONG = [pytest.param(n, marks=pytest.mark.exhaustive) if n == "spade" else n for n in NETWORKS]
+# Their many layers take long.
+LONG = dict.fromkeys(("spade", "pretrained_unet", "projected"), pytest.mark.exhaustive)
 
 
 def test_table():
@@ -34,7 +35,7 @@ def test_recipe_builds(name):
     config = resolve(NETWORKS, name)
     with torch.device("meta"):
         network = build(NETWORKS, config, in_channels=5, out_channels=4)
-    assert next(network.parameters()).shape[1] == 5
+    assert next(network.parameters()).shape[1] == (3 if name == "projected" else 5)  # it sees the image alone
 
 
 @pytest.mark.parametrize("folder", ["networks", "losses"])
@@ -61,9 +62,10 @@ def test_every_parameter_has_a_gradient(name):
     x = images(64, 64).requires_grad_()
     sum(t.square().mean() for t in flat(network(x))).backward()
     for key, p in [*network.named_parameters(), ("images", x)]:
-        assert p.grad is not None, key
-        assert p.grad.isfinite().all(), key
-    weights = [p for p in network.parameters() if p.dim() > 1]
+        if p.requires_grad:
+            assert p.grad is not None, key
+            assert p.grad.isfinite().all(), key
+    weights = [p for p in network.parameters() if p.dim() > 1 and p.requires_grad]
     assert all(p.grad.abs().sum() > 0 for p in weights)
 
 
@@ -74,7 +76,7 @@ def test_bfloat16_autocast(name):
     with torch.autocast("cpu", torch.bfloat16):
         outputs = flat(network(images()))
     sum(t.float().square().mean() for t in outputs).backward()
-    assert all(p.grad.dtype == torch.float32 for p in network.parameters())
+    assert all(p.grad.dtype == torch.float32 for p in network.parameters() if p.requires_grad)
     for out, ref in zip(outputs, reference, strict=True):
         assert (out - ref).norm() < 0.1 * ref.norm()
 
@@ -99,7 +101,7 @@ def test_channels_last(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SPADE_LONG)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=LONG.get(n, ())) for n in NETWORKS])
 def test_in_place_compile_equals_eager(name):
     torch._dynamo.reset()
     eager = deterministic(name).double()
@@ -130,7 +132,7 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("name", SPADE_LONG)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=LONG.get(n, ())) for n in NETWORKS if takes(n, "norm")])
 def test_options(name):
     sizes = set()
     for options in dict.fromkeys(tuple((k, v) for k, v in c.items() if takes(name, k)) for c in CHOICES):
@@ -162,13 +164,15 @@ def test_dropout(name):
     assert torch.equal(network(x), network(x))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [n for n in NETWORKS if takes(n, "init")])
 def test_initial_weights(name):
     for init, std in [("normal", 0.02), ("xavier", None), ("default", None)]:
         width = {"width": 16} if name in ("coarse_to_fine", "spade") else {}  # large with their own
         network = NETWORKS[name](*([3] * len(facts_of(NETWORKS[name]))), norm="batch", init=init, **width)
-        convs = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
-        norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.affine]
+        theirs = {m for b in network.modules() if isinstance(b, Backbone) for m in b.modules()}
+        own = [m for m in network.modules() if m not in theirs]
+        convs = [m for m in own if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+        norms = [m for m in own if isinstance(m, nn.BatchNorm2d) and m.affine]
         if std is not None:
             weights = torch.cat([m.weight.flatten() for m in convs])
             assert weights.std().item() == pytest.approx(std, rel=0.05)
