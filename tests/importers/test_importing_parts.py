@@ -1,4 +1,4 @@
-"""`gantrain import` of several files: discriminators, encoders, both ways of CycleGAN."""
+"""`gantrain import` of several files, and `init_from` of them: discriminators, encoders, both ways of CycleGAN."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import peer_layouts as peers
 import pytest
 import torch
 import yaml
+from conftest import SMALL
 from PIL import Image
 from safetensors.torch import load_file
 from test_importing import refused, run, saved
@@ -264,3 +265,26 @@ def test_the_way_back_alone_is_what_the_method_makes_of_it() -> None:
     files = [Path("5_net_G_B.pth"), Path("5_net_D_B.pth")]
     assert list(read_networks(files)) == ["generator", "discriminator"]
     assert list(read_networks(files, both=True)) == ["generator_back", "discriminator_source"]
+
+
+STILL = ("optimizer.lr=1e-30", "length=8", "evaluate.max_samples=1")
+
+
+def test_training_starts_from_several_files(capsys: pytest.CaptureFixture[str]) -> None:
+    states = {
+        name: saved(network, name=f"latest_net_{name}.pth")
+        for name, network in (
+            ("G", peers.UNet(10, 3, levels=3, width=8, norm="instance")), ("D", peers.PatchGAN(13, 8, 2)),
+        )
+    }  # fmt: skip
+    words = (*SMALL, *STILL, "method.discriminator.layers=2", "method.discriminator.norm=batch")
+    start = "init_from=[latest_net_G.pth,latest_net_D.pth]"
+    assert gantrain.train("quickstart", *words, "run=both", start) == "finished"
+    placed = load_file("runs/both/checkpoints/000000008/networks/discriminator.safetensors")
+    assert torch.equal(placed["scales.0.1.0.weight"], states["D"]["model.2.weight"])
+    said = capsys.readouterr().out
+    assert "init_from: discriminator: 16 of 16 tensors from latest_net_D.pth\n" in said
+    assert gantrain.train("quickstart", *words, "run=alone", "init_from=latest_net_D.pth") == "finished"
+    said = capsys.readouterr().out
+    assert "generator: 0 of 12 tensors from latest_net_D.pth; not there" in said
+    assert "discriminator: 16 of 16 tensors from latest_net_D.pth\n" in said
