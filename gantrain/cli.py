@@ -240,10 +240,10 @@ def translate(
     translate_files(load(checkpoint, device, back=back, style=style), inputs, out, batch_size)
 
 
-@app.command("import", help="Make a checkpoint of another project's generator.")
+@app.command("import", help="Make a checkpoint of another project's networks.")
 @telling
 def import_(
-    file: Annotated[Path, typer.Argument(help="state_dict, such as latest_net_G.pth, or .safetensors")],
+    files: Annotated[list[Path], typer.Argument(help="state_dicts, such as latest_net_G.pth, or .safetensors")],
     out: Annotated[Path, typer.Option(help="checkpoint folder to make")],
     norm: Annotated[str | None, typer.Option(help="instance or none; default: the file's keys tell")] = None,
     dropout: Annotated[
@@ -258,10 +258,11 @@ def import_(
         str | None, typer.Option(help="HEIGHTxWIDTH, pixels, at which evaluate measures; default: 256x256")
     ] = None,
 ) -> None:
-    from gantrain.importing import import_file
+    from gantrain.importing import import_files
 
     size = _size(resize) or (256, 256)
-    found = import_file(
-        file, out, norm=norm, dropout=dropout, unpaired=unpaired, labels=labels, doublings=doublings, size=size
+    found = import_files(
+        files, out, norm=norm, dropout=dropout, unpaired=unpaired, labels=labels, doublings=doublings, size=size
     )
-    say(f"{found}: {out}")
+    for line in found:
+        say(line)

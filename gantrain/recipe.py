@@ -187,7 +187,9 @@ class Recipe(Part):
     name: FolderName = Field(description="the recipe's file name")
     description: str = Field("", description="one line for `gantrain recipes`")
     run: FolderName | None = Field(None, description="runs/RUN holds all that the run writes; default: the name")
-    init_from: str | None = Field(None, description="first weights: a run, a checkpoint, or a file to import")
+    init_from: str | list[str] | None = Field(
+        None, description="first weights: a run, a checkpoint, or a file or files to import"
+    )
     freeze: list[str] = Field([], description="parameters not trained: networks, or the starts of dotted names")
     method: dict[str, Any] = Field(description="the GAN and its networks and losses")
     data: Data = Data()

@@ -1,6 +1,6 @@
-"""Generators of pytorch-CycleGAN-and-pix2pix, and CUT's, which grew out of them."""
+"""Networks of pytorch-CycleGAN-and-pix2pix, and CUT's, which grew out of them."""
 
-from gantrain.importers.layout import Found, Names, State, chain, downs_before, has_dropout, residual_blocks
+from gantrain.importers.layout import Found, Names, State, chain, downs_before, has_dropout, norm, residual_blocks
 
 
 def unet(state: State) -> Found | None:
@@ -18,8 +18,8 @@ def unet(state: State) -> Found | None:
         down, up, at = f"downs.{level}", f"ups.{len(blocks) - level}", 3 if level == len(blocks) else 5
         names |= {f"{block}.1": f"{down}.1", f"{block}.2": f"{down}.2"}
         names |= {f"{block}.{at}": f"{up}.1", f"{block}.{at + 1}": f"{up}.2"}
-    generator = {"name": "unet", "width": first.shape[0], "levels": len(blocks) + 1}
-    return Found(generator, first.shape[1], last.shape[1], names)
+    component = {"name": "unet", "width": first.shape[0], "levels": len(blocks) + 1, "norm": norm(state, 1)}
+    return Found(component, {"in_channels": first.shape[1], "out_channels": last.shape[1]}, names)
 
 
 def resnet(state: State) -> Found | None:
@@ -40,6 +40,16 @@ def resnet(state: State) -> Found | None:
         dropout=dropout,
     )
     names[f"model.{end + 1}"] = "last"
-    generator = {"name": "resnet", "width": first.shape[0], "blocks": len(at), "dropout": 0.5 if dropout else 0.0}
-    generator |= {"antialias": 3 in blurs, "upsample": "bilinear" if 4 in blurs else "transpose"}
-    return Found(generator, first.shape[1], state[f"model.{end + 1}.weight"].shape[0], names)
+    component = {"name": "resnet", "width": first.shape[0], "blocks": len(at), "dropout": 0.5 if dropout else 0.0}
+    component |= {"antialias": 3 in blurs, "upsample": "bilinear" if 4 in blurs else "transpose"}
+    facts = {"in_channels": first.shape[1], "out_channels": state[f"model.{end + 1}.weight"].shape[0]}
+    return Found({**component, "norm": norm(state, 1)}, facts, names)
+
+
+def projection(state: State) -> Found:
+    """CUT's F, of any number of features."""
+    mlps = [key.removesuffix(".0.weight") for key in state if key.endswith(".0.weight") and key.startswith("mlp_")]
+    names = {f"{mlp}.{n}": f"layers.{mlp.removeprefix('mlp_')}.{n}" for mlp in mlps for n in (0, 2)}
+    channels = [state[f"mlp_{i}.0.weight"].shape[1] for i in range(len(mlps))]
+    component = {"name": "projection", "width": state["mlp_0.0.weight"].shape[0]}
+    return Found(component, {"channels": channels}, names, "projection")

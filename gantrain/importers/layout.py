@@ -13,16 +13,22 @@ Names = dict[str, str]  # of modules, from theirs to ours
 
 @dataclass(frozen=True)
 class Found:
-    """A generator as a component of our recipes without its norm, its channels, and its modules' names.
+    """A network as a component of our recipes, what its constructor takes from the data, and its modules' names.
 
-    Names of modules that have no tensors, such as an instance norm's, do no harm. method: one that translates with it.
+    Names of modules that have no tensors, such as an instance norm's, do no harm. role: its name in our methods.
     """
 
-    generator: dict[str, Any]
-    in_channels: int
-    out_channels: int
+    component: dict[str, Any]
+    facts: dict[str, Any]
     names: Names
-    method: str = "pix2pix"
+    role: str = "generator"
+
+
+def norm(state: State, biased: int = 0) -> str:
+    """What norm there is. biased: how many biases there are with any; theirs add one before each instance norm."""
+    if any(key.endswith(".running_mean") for key in state):
+        return "batch"
+    return "instance" if sum(key.endswith(".bias") for key in state) > biased else "none"
 
 
 def residual_blocks(state: State) -> list[int]:

@@ -1,6 +1,6 @@
 """pix2pixHD's generators."""
 
-from gantrain.importers.layout import Found, State, chain, downs_before, has_dropout, residual_blocks
+from gantrain.importers.layout import Found, State, chain, downs_before, has_dropout, norm, residual_blocks
 
 
 def coarse_to_fine(state: State) -> Found | None:
@@ -13,8 +13,8 @@ def coarse_to_fine(state: State) -> Found | None:
     dropout = has_dropout(state, at[0])
     middle = 1 + halvings
     names, end = chain("model", ours[:middle], ours[middle : middle + blocks], ours[middle + blocks :], dropout=dropout)
-    generator = {"name": "coarse_to_fine", "width": first.shape[0], "halvings": halvings, "blocks": blocks}
-    generator |= {"dropout": 0.5 if dropout else 0.0, "enhancer": enhancer}
+    component = {"name": "coarse_to_fine", "width": first.shape[0], "halvings": halvings, "blocks": blocks}
+    component |= {"dropout": 0.5 if dropout else 0.0, "enhancer": enhancer, "norm": norm(state)}
     last = f"model.{end + 1}"
     if enhancer:
         fine = 0
@@ -24,6 +24,6 @@ def coarse_to_fine(state: State) -> Found | None:
         names |= chain("model1_1", ["before.0", "before.1"], [], [])[0]
         inside, end = chain("model1_2", [], after[:fine], after[fine:], start=0)
         names |= inside
-        generator["fine_blocks"], last = fine, f"model1_2.{end + 1}"
+        component["fine_blocks"], last = fine, f"model1_2.{end + 1}"
     names[last] = "last"
-    return Found(generator, first.shape[1], state[f"{last}.weight"].shape[0], names)
+    return Found(component, {"in_channels": first.shape[1], "out_channels": state[f"{last}.weight"].shape[0]}, names)

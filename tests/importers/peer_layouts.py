@@ -1,4 +1,6 @@
-"""Generators whose state_dicts have other projects' keys: plain PyTorch, written from the published specifications."""
+"""Networks whose state_dicts have other projects' keys: plain PyTorch, written from the published specifications."""
+
+from itertools import chain, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -141,8 +143,7 @@ class Enhancer(nn.Module):
         self.model1_1, self.model1_2 = nn.Sequential(*layers[:7]), nn.Sequential(*layers[7:])
 
     def forward(self, x: Tensor) -> Tensor:
-        half = F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
-        return self.model1_2(self.model1_1(x) + self.model(half))
+        return self.model1_2(self.model1_1(x) + self.model(halved(x)))
 
 
 class Spatial(nn.Module):
@@ -179,14 +180,16 @@ class SpatialBlock(nn.Module):
 
 
 class SPADE(nn.Module):
-    """The generator without styles; `most` has one doubling more at its end, `more` one in its middle."""
+    """`most` has one doubling more at its end, `more` one in its middle; with styles it begins at a map of `head`."""
 
     def __init__(
-        self, classes: int = 5, width: int = 4, hidden: int = 128, size: str = "normal", norm: str = "batch"
-    ) -> None:
+        self, classes: int = 5, width: int = 4, hidden: int = 128, size: str = "normal", norm: str = "batch",
+        head: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.size = size
-        self.fc = nn.Conv2d(classes, 16 * width, 3, padding=1)
+        self.size, self.head = size, head
+        wide = 16 * width
+        self.fc = nn.Linear(256, wide * head[0] * head[1]) if head else nn.Conv2d(classes, wide, 3, padding=1)
         names = ["head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3"] + ["up_4"] * (size == "most")
         widths = [16 * width] * 4 + [8 * width, 4 * width, 2 * width, width] + [width // 2] * (size == "most")
         self.order = names
@@ -194,9 +197,12 @@ class SPADE(nn.Module):
             setattr(self, name, SpatialBlock(before, after, classes, hidden, norm))
         self.conv_img = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
-    def forward(self, labels: Tensor) -> Tensor:
+    def forward(self, labels: Tensor, style: Tensor | None = None) -> Tensor:
         halvings = {"normal": 5, "more": 6, "most": 7}[self.size]
-        x = self.fc(F.interpolate(labels, size=[side // 2**halvings for side in labels.shape[2:]]))
+        if style is None:
+            x = self.fc(F.interpolate(labels, size=[side // 2**halvings for side in labels.shape[2:]]))
+        else:
+            x = self.fc(style).view(len(style), -1, *self.head)
         for name in self.order:
             if name not in ("head_0", "G_middle_1") or (name == "G_middle_1" and self.size != "normal"):
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
@@ -204,12 +210,133 @@ class SPADE(nn.Module):
         return torch.tanh(self.conv_img(F.leaky_relu(x, 2e-1)))
 
 
-def discriminator() -> nn.Module:
-    """The keys of a PatchGAN: model.0, model.2, ..."""
-    holder = nn.Module()
-    layers = [nn.Conv2d(3, 4, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(4, 8, 4, 2, 1), nn.InstanceNorm2d(8)]
-    holder.model = nn.Sequential(*layers, nn.LeakyReLU(0.2), nn.Conv2d(8, 1, 4, 1, 1))
-    return holder
+class Encoder(nn.Module):
+    """SPADE's, of images to their style's mean and the logarithm of its variance."""
+
+    def __init__(self, channels: int = 3, width: int = 4) -> None:
+        super().__init__()
+        widths = [channels, *(width * n for n in (1, 2, 4, 8, 8, 8))]
+        for i, (a, b) in enumerate(pairwise(widths), 1):
+            conv = nn.utils.spectral_norm(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False))
+            setattr(self, f"layer{i}", nn.Sequential(conv, nn.InstanceNorm2d(b)))
+        self.fc_mu, self.fc_var = (nn.Linear(8 * width * 4 * 4, 256) for _ in range(2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if x.shape[2:] != (256, 256):
+            x = F.interpolate(x, size=(256, 256), mode="bilinear")
+        for i in range(1, 7):
+            x = F.leaky_relu(getattr(self, f"layer{i}")(x), 0.2)
+        return self.fc_mu(x.flatten(1)), self.fc_var(x.flatten(1))
+
+
+class PatchGAN(nn.Module):
+    """CycleGAN's and pix2pix's discriminator; with `blur`, CUT's."""
+
+    def __init__(
+        self, channels: int = 3, width: int = 4, layers: int = 3, norm: str = "batch", blur: bool = False
+    ) -> None:
+        super().__init__()
+        bias, made, before = norm in ("instance", "old"), list[nn.Module](), channels
+        for i in range(layers + 1):
+            after, halves = width * min(2**i, 8), i < layers
+            conv = nn.Conv2d(before, after, 4, 2 if halves and not blur else 1, 1, bias=bias or i == 0)
+            made += [conv, *([NORMS[norm](after)] if i else []), nn.LeakyReLU(0.2, True)]
+            made += [Blur(after)] if halves and blur else []
+            before = after
+        self.model = nn.Sequential(*made, nn.Conv2d(before, 1, 4, 1, 1))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.model(x)]
+
+
+class Pixel(nn.Module):
+    def __init__(self, channels: int = 3, width: int = 4, norm: str = "batch") -> None:
+        super().__init__()
+        bias = norm in ("instance", "old")
+        second = nn.Conv2d(width, 2 * width, 1, bias=bias), NORMS[norm](2 * width), nn.LeakyReLU(0.2, True)
+        last = nn.Conv2d(2 * width, 1, 1, bias=bias)
+        self.net = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2, True), *second, last)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.net(x)]
+
+
+def halved(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
+
+
+class HDScales(nn.Module):
+    """pix2pixHD's discriminators, of which the last sees the full resolution; `whole` is without --ganFeat."""
+
+    def __init__(
+        self, channels: int = 6, width: int = 4, layers: int = 3, scales: int = 2, norm: str = "instance",
+        whole: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.inner = []
+        for scale in range(scales):
+            parts, before = [], channels
+            for i in range(layers + 1):
+                after = width * min(2**i, 8)
+                conv = nn.Conv2d(before, after, 4, 2 if i < layers else 1, 2)
+                parts.append([conv, *([NORMS[norm](after)] if i else []), nn.LeakyReLU(0.2, True)])
+                before = after
+            parts.append([nn.Conv2d(before, 1, 4, 1, 2)])
+            names = [f"scale{scale}_layer{i}" for i in range(len(parts))]
+            if whole:
+                parts, names = [list(chain(*parts))], [f"layer{scale}"]
+            for name, part in zip(names, parts, strict=True):
+                setattr(self, name, nn.Sequential(*part))
+            self.inner.append(names)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        logits = []
+        for names in reversed(self.inner):
+            y = x
+            for name in names:
+                y = getattr(self, name)(y)
+            logits.append(y)
+            x = halved(x)
+        return logits
+
+
+class SPADEScales(nn.Module):
+    """SPADE's discriminators, of which the first sees the full resolution; `layers` as its option --n_layers_D."""
+
+    def __init__(
+        self, channels: int = 8, width: int = 4, layers: int = 4, scales: int = 2, norm: str = "instance"
+    ) -> None:
+        super().__init__()
+        for scale in range(scales):
+            one, before = nn.Module(), width
+            one.model0 = nn.Sequential(nn.Conv2d(channels, width, 4, 2, 2), nn.LeakyReLU(0.2))
+            for i in range(1, layers):
+                after = min(2 * before, 8 * width)
+                conv = nn.Conv2d(before, after, 4, 1 if i == layers - 1 else 2, 2, bias=False)
+                normed = nn.Sequential(nn.utils.spectral_norm(conv), NORMS[norm](after))
+                setattr(one, f"model{i}", nn.Sequential(normed, nn.LeakyReLU(0.2)))
+                before = after
+            setattr(one, f"model{layers}", nn.Sequential(nn.Conv2d(before, 1, 4, 1, 2)))
+            setattr(self, f"discriminator_{scale}", one)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        logits = []
+        for one in self.children():
+            y = x
+            for layer in one.children():
+                y = layer(y)
+            logits.append(y)
+            x = halved(x)
+        return logits
+
+
+class Projection(nn.Module):
+    """CUT's F: two linear layers for each of the features."""
+
+    def __init__(self, channels: list[int], width: int = 256) -> None:
+        super().__init__()
+        for i, c in enumerate(channels):
+            setattr(self, f"mlp_{i}", nn.Sequential(nn.Linear(c, width), nn.ReLU(), nn.Linear(width, width)))
 
 
 def drawn(network: nn.Module) -> nn.Module:
