@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from gantrain.ddp import Replicated
 from gantrain.ema import EMA
 from gantrain.meters import Meters
-from gantrain.method import Batch, Context, Method, Phase, float_buffers, frozen
+from gantrain.method import Batch, Context, Method, Phase, float_buffers, frozen, starts_with
 from gantrain.recipe import Optimizer
 from gantrain.zero import Sharded
 
@@ -48,17 +48,17 @@ class Turn:
         self, method: Method, phase: Phase, settings: Optimizer, wrap: Wrap, bf16: bool, device: torch.device
     ) -> None:
         networks = method.networks
-        trained = [networks[n] for n in phase.networks]
         self.phase, self.settings = phase, settings
         self.others = [n for name, n in networks.items() if name not in phase.networks] + [*method.auxiliary.values()]
         # Modules with state of their own for each step (spectral norm).
-        self.advancing: list[Any] = [m for n in trained for m in n.modules() if hasattr(m, "advance")]
+        advancing = (m for n in phase.networks for m in networks[n].modules() if hasattr(m, "advance"))
+        self.advancing: list[Any] = list(advancing)
         self.norm = torch.zeros((), device=device)  # of the gradients of the last update
         self.bad = torch.zeros((), device=device)  # 1.0 where that update was left out, else 0.0
         kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
         options = settings.model_dump(include={"lr", "betas", "eps", "weight_decay"})
         self.optimizer: torch.optim.Optimizer = kind(
-            [p for n in trained for p in n.parameters() if p.requires_grad], fused=True, **options
+            _groups(networks, phase, settings.lr_factors), fused=True, **options
         )
         self.ranks = wrap(PhaseModule(method, phase, bf16, device), self.optimizer)
         # Also reached where DeepSpeed, which owns the gradients until then, calls the optimiser.
@@ -78,6 +78,17 @@ class Turn:
             clip_grads_with_norm_(parameters, self.settings.clip, self.norm)
         optimizer: Any = self.optimizer
         optimizer.grad_scale, optimizer.found_inf = None, self.bad
+
+
+def _groups(networks: nn.ModuleDict, phase: Phase, factors: dict[str, float]) -> list[dict[str, Any]]:
+    """The parameters that a phase trains by their `lr_factor`, that of the longest of `factors` a name starts with."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    for network in phase.networks:
+        for name, parameter in networks[network].named_parameters(network):
+            if parameter.requires_grad:
+                chosen = max((prefix for prefix in factors if starts_with(name, prefix)), key=len, default="")
+                groups.setdefault(factors.get(chosen, 1.0), []).append(parameter)
+    return [{"params": parameters, "lr_factor": factor} for factor, parameters in groups.items()]
 
 
 def _norm(gradients: list[Tensor]) -> Tensor:
@@ -172,6 +183,6 @@ class Engine:
     def update(self, turn: Turn, rate: float) -> None:
         """The optimiser's step, unless a gradient is not finite."""
         for group in turn.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["lr_factor"]
         turn.ranks.step()
         self.meters.add({f"{turn.phase.name}_gradient": turn.norm})

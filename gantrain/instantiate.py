@@ -5,7 +5,7 @@ from typing import Any, cast
 import torch
 
 from gantrain.component import build
-from gantrain.method import Method
+from gantrain.method import Method, starts_with
 from gantrain.methods import METHODS
 from gantrain.methods.adversaries import mixes_samples
 from gantrain.recipe import Recipe
@@ -17,17 +17,12 @@ def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
     torch.manual_seed(recipe.seed)
     method: Method = build(METHODS, recipe.method, **facts)
     for name, parameter in method.networks.named_parameters():
-        if any(_is_in(name, prefix) for prefix in recipe.freeze):
+        if any(starts_with(name, prefix) for prefix in recipe.freeze):
             parameter.requires_grad_(False)
     if recipe.gradient_checkpointing:
         for name in method.inference:  # the discriminators' features are losses' too, and kept in any case
             recompute(method.networks[name])
     return method
-
-
-def _is_in(name: str, prefix: str) -> bool:
-    """Whether a parameter of that name is one of `generator` or `generator.downs`."""
-    return f"{name}.".startswith(f"{prefix}.")
 
 
 def load_pretrained(method: Method) -> None:
@@ -46,11 +41,12 @@ def check_method(recipe: Recipe, method: Method) -> None:
     if recipe.data.unpaired and method.paired:
         problems.append(f"data.unpaired: found true, {recipe.method['name']} learns from pairs; choose another method")
     names = [name for name, _ in method.networks.named_parameters()]
-    for prefix in recipe.freeze:
-        if not any(_is_in(name, prefix) for name in names):
-            inside = [name.split(".")[:2] for name in names if _is_in(name, prefix.split(".")[0])]
-            allowed = dict.fromkeys(map(".".join, inside)) or method.networks
-            problems.append(f"freeze: found {prefix!r}, allowed: {', '.join(allowed)}, or more, up to a dot")
+    for key, prefixes in (("freeze", recipe.freeze), ("optimizer.lr_factors", recipe.optimizer.lr_factors)):
+        for prefix in prefixes:
+            if not any(starts_with(name, prefix) for name in names):
+                inside = [name.split(".")[:2] for name in names if starts_with(name, prefix.split(".")[0])]
+                allowed = dict.fromkeys(map(".".join, inside)) or method.networks
+                problems.append(f"{key}: found {prefix!r}, allowed: {', '.join(allowed)}, or more, up to a dot")
     for phase in method.phases:
         if not any(p.requires_grad for n in phase.networks for p in method.networks[n].parameters()):
             found = f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"

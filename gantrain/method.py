@@ -129,5 +129,10 @@ def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
             p.requires_grad_(flag)
 
 
+def starts_with(name: str, prefix: str) -> bool:
+    """Whether a parameter of that name is one of `generator` or `generator.downs`."""
+    return f"{name}.".startswith(f"{prefix}.")
+
+
 def float_buffers(module: nn.Module) -> list[Tensor]:
     return [b for b in module.buffers() if torch.is_floating_point(b)]

@@ -115,14 +115,18 @@ class Sharded:
     def step(self) -> None:
         self.engine.step()
 
+    def _shares(self) -> list[nn.Parameter]:
+        """This rank's parameters in one piece for each of the optimiser's groups."""
+        return [share for group in self.optimizer.param_groups for share in group["params"]]
+
     def state(self, names: dict[nn.Parameter, str]) -> Tensors:
         """As DDP's: whole tensors by parameter. Every rank calls it, for each holds a part."""
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        (share,) = self.optimizer.param_groups[0]["params"]
+        step = self.optimizer.state[self._shares()[0]]["step"]  # all have had as many
         tensors = {}
         for p in filter(lambda p: p.requires_grad, self.engine.module.parameters()):
-            tensors[f"{names[p]}/step"] = self.optimizer.state[share]["step"].clone()  # all share one
+            tensors[f"{names[p]}/step"] = step.clone()
             for key in _MOMENTS:
                 tensors[f"{names[p]}/{key}"] = safe_get_full_optimizer_state(p, key)
         return tensors
@@ -132,13 +136,13 @@ class Sharded:
         from deepspeed.utils import safe_set_full_optimizer_state
 
         self.zero.refresh_fp32_params()
-        (share,) = self.optimizer.param_groups[0]["params"]
-        state = self.optimizer.state[share]
-        state["step"] = next(value for name, value in saved.items() if name.endswith("/step")).to(share.device)
-        state.update({key: torch.zeros_like(share) for key in _MOMENTS})
+        step = next(value for name, value in saved.items() if name.endswith("/step"))
+        for share in self._shares():
+            moments = {key: torch.zeros_like(share) for key in _MOMENTS}
+            self.optimizer.state[share].update({"step": step.to(share.device, copy=True), **moments})
         self.zero._lazy_init_hp_params_optimizer_state()  # else it does that at its first step
         for p in self.engine.module.parameters():
             for key in _MOMENTS:
                 value = saved.get(f"{names[p]}/{key}")
                 if value is not None:
-                    safe_set_full_optimizer_state(p, value.to(share.device), key)
+                    safe_set_full_optimizer_state(p, value.to(p.device), key)

@@ -43,6 +43,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "feature_matching": 1.0,
         "augment": ("color", "translation", "cutout"),
     },
+    "several": {
+        **METHOD,
+        "more_discriminators": [
+            {"network": {"name": "pixel", "width": 4}, "adversarial": "lsgan", "weight": 0.5},
+            {"network": {"name": "projected", "backbone": "test_resnet", "width": 4, "size": 128}},
+        ],
+    },
     "wgan": {**METHOD, "adversarial": "wgan", "penalty": "gradient_penalty"},
     "survey": {"name": "survey"},
     "cut": {**CUT, "augment": ("color", "translation", "cutout")},
@@ -52,6 +59,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "generator": {"name": "resnet", "width": 8, "blocks": 1},
         "discriminator": SMALL_DISCRIMINATOR,
         "pool": 8,
+        "more_discriminators": [{"network": {"name": "pixel", "width": 4}}],
     },
     "pix2pixhd": {
         "name": "pix2pixhd",
@@ -169,6 +177,20 @@ def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
     assert engine.in_a_row.item() == 0
     assert all(v.isfinite().all() for v in weights(engine).values())
     assert any(not torch.equal(v, before[k]) for k, v in weights(engine).items())
+
+
+def test_rates_by_name() -> None:
+    method = build(METHODS, METHOD, source_channels=3, target_channels=3)
+    factors = {"generator": 0.5, "generator.downs": 0.1, "generator.downs.0": 0.01}
+    _, batch = make(method)
+    settings = {p.name: Optimizer(lr=1e-3, lr_factors=factors) for p in method.phases}
+    engine = Engine(method, torch.device("cpu"), settings, wrap=Replicated, seed=0)
+    before = weights(engine)
+    step(engine, batch)
+    largest = {k: (v - before[k]).abs().max().item() for k, v in weights(engine).items() if v.ndim > 1}
+    for name, moved in largest.items():  # Adam's first step is its rate, in each weight
+        factor = next((f for prefix, f in reversed(factors.items()) if name.startswith(prefix + ".")), 1.0)
+        assert moved == pytest.approx(1e-3 * factor, rel=1e-2), name
 
 
 def test_optimizer_counts_only_the_steps_it_took() -> None:
