@@ -45,8 +45,10 @@ def _locate(loc: tuple[int | str, ...], content: Any, model: type[BaseModel]) ->
     """
     path, models, beside = list[str](), [model], [model]
     for part in loc:
+        in_list = isinstance(content, list)
+        content = dict(enumerate(content)) if in_list else content
         inside = [m.model_fields[str(part)].annotation for m in models if part in m.model_fields]
-        if inside or isinstance(content, list) or (isinstance(content, dict) and part in content):
+        if inside or in_list or (isinstance(content, dict) and part in content):
             path, beside = [*path, str(part)], models
             models = [m for annotation in inside for m in _models(annotation)] or models
             content = content.get(part) if isinstance(content, dict) else None
