@@ -126,6 +126,7 @@ def prepare(
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test, where the folder has several")] = "train",
     labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
+    instances: Annotated[str | None, typer.Option(help="field that holds ids of instances")] = None,
     classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
     ignore: Annotated[
         int | None, typer.Option(help="id of no class, such as 255, which becomes the last class", min=0, max=65535)
@@ -141,6 +142,7 @@ def prepare(
         layout=layout,
         split=split,
         labels=tuple(labels or ()),
+        instances=instances,
         classes=classes,
         ignore=ignore,
         resize=_size(resize),
@@ -232,12 +234,16 @@ def translate(
     batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
     back: Annotated[bool, typer.Option("--back", help="target to source, by a model of cyclegan")] = False,
     style: Annotated[str | None, typer.Option(help="seed or image of the style, for spade's with styles")] = None,
+    instances: Annotated[
+        Path | None,
+        typer.Option(help="folder of maps of instance ids, named as the images, for a model of their edges"),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")] = None,
 ) -> None:
     from gantrain.inference import load
     from gantrain.translate import translate_files
 
-    translate_files(load(checkpoint, device, back=back, style=style), inputs, out, batch_size)
+    translate_files(load(checkpoint, device, back=back, style=style), inputs, out, batch_size, instances)
 
 
 @app.command("import", help="Make a checkpoint of another project's generator.")
@@ -251,6 +257,9 @@ def import_(
     ] = False,
     unpaired: Annotated[bool, typer.Option("--unpaired", help="trained on two sets, as CycleGAN and CUT")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="the source is a map of class ids")] = False,
+    instances: Annotated[
+        bool, typer.Option("--instances", help="the source's last channel are the edges of instances")
+    ] = False,
     doublings: Annotated[
         str | None, typer.Option(help="of SPADE: normal, or more, as for Cityscapes, which the file doesn't tell")
     ] = None,
@@ -262,6 +271,14 @@ def import_(
 
     size = _size(resize) or (256, 256)
     found = import_file(
-        file, out, norm=norm, dropout=dropout, unpaired=unpaired, labels=labels, doublings=doublings, size=size
+        file,
+        out,
+        norm=norm,
+        dropout=dropout,
+        unpaired=unpaired,
+        labels=labels,
+        instances=instances,
+        doublings=doublings,
+        size=size,
     )
     say(f"{found}: {out}")

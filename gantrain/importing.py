@@ -33,6 +33,7 @@ def import_file(
     dropout: bool = False,
     unpaired: bool = False,
     labels: bool = False,
+    instances: bool = False,
     doublings: str | None = None,
     size: tuple[int, int] = (256, 256),
 ) -> str:
@@ -40,8 +41,8 @@ def import_file(
 
     norm: where the file's keys could mean several. dropout: stays on in use, and batch norm takes the image's own
     statistics, as in pix2pix's own test. unpaired: it was trained on two sets. labels: its source is a map of class
-    ids, as SPADE's always is. doublings: `normal` or `more`, of a SPADE generator. size: height and width that
-    `evaluate` resizes test images to. Raises ValueError, in one line.
+    ids, as SPADE's always is. instances: its last channel are the edges of instances. doublings: `normal` or `more`,
+    of a SPADE generator. size: height and width that `evaluate` resizes test images to. Raises ValueError, in one line.
     """
     if out.exists():
         raise ValueError(f"--out: {out} exists; choose another folder")
@@ -52,10 +53,14 @@ def import_file(
         if doublings not in ("normal", "more") or generator.get("doublings") != "normal":
             raise ValueError(f"--doublings: found {doublings}, allowed: normal or more, of a SPADE file without up_4")
         generator["doublings"] = doublings
-    labels = labels or found.method == "spade"
+    if instances and found.in_channels == 1:
+        raise ValueError(f"--instances: found one channel in {file}, allowed: two or more, the last one for the edges")
+    labels, seen = labels or found.method == "spade", found.in_channels - instances
     placed = _placed(state, generator, found, file)
-    label = {"kind": "label", "channels": 1, "classes": found.in_channels}
-    sides = {"source": label if labels else {"channels": found.in_channels}, "target": {"channels": found.out_channels}}
+    label = {"kind": "label", "channels": 1, "classes": seen}
+    sides = {"source": label if labels else {"channels": seen}, "target": {"channels": found.out_channels}}
+    if instances:
+        sides["instances"] = {"kind": "instances", "channels": 1, "dtype": "uint16"}
     fields = {role: Field(member=role, min_size=(1, 1), max_size=(1, 1), **side) for role, side in sides.items()}
     content: dict[str, Any] = {
         "name": file.stem.lstrip(". ") or "imported",
@@ -64,7 +69,8 @@ def import_file(
         "data": {"unpaired": unpaired, "size": size, "resize": size},
         "test_time": {"dropout": dropout, "batch_statistics": dropout},
     }
-    content["data"] |= {"labels": {"image" if unpaired else "left": found.in_channels}} if labels else {}
+    content["data"] |= {"labels": {"image" if unpaired else "left": seen}} if labels else {}
+    content["data"] |= {"instances": "instance"} if instances else {}
     content |= {"evaluate": _OF_SETS} if unpaired else {}
     about = {
         "images_seen": 0,

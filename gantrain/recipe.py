@@ -75,6 +75,9 @@ class Data(Part):
     source: FieldName = Field("left", description="the field that the generator sees")
     target: FieldName = Field("right", description="the field that it should produce")
     labels: dict[str, Classes] = Field({}, description="fields that hold class ids, and how many classes")
+    instances: FieldName | None = Field(
+        None, description="the field of instance ids, whose edges the source has as a further channel"
+    )
     size: Size = Field((256, 256), description="height and width trained on, pixels")
     resize: Size | None = Field(None, description="height and width to resize samples to before the crop, pixels")
     flip: bool = Field(True, description="mirror half of the samples")
@@ -91,7 +94,7 @@ class Data(Part):
         unpaired = isinstance(content, dict) and content.get("unpaired") is True
         return {"source": "image", "target": "image", **content} if unpaired else content
 
-    @field_validator("train_target", "validation_target", "target", "labels", "resize")
+    @field_validator("train_target", "validation_target", "target", "labels", "instances", "resize")
     @classmethod
     def _fits(cls, value: Any, info: ValidationInfo) -> Any:
         """Against the fields before it, of which those that are wrong themselves are absent."""
@@ -102,6 +105,8 @@ class Data(Part):
             rule = f"another field than data.source={source}; set both, as in data.source=right data.target=left"
         elif info.field_name == "labels" and source and target and set(value) - {source, target}:
             rule = f"{source} and {target} (data.source and data.target)"
+        elif info.field_name == "instances" and value and (unpaired or value in (source, target)):
+            rule = "null with data.unpaired; else another field than data.source and data.target"
         elif info.field_name == "resize" and any(map(lt, value or (), size or ())):
             rule = f"{list(info.data['size'])} or more, since data.size is cropped from it; or null"
         else:

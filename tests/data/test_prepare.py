@@ -15,7 +15,7 @@ from PIL import Image
 
 from gantrain.data.decode import decode, decode_sample, encode
 from gantrain.data.prepare import HOW_TO, pack_once, prepare
-from gantrain.data.sets import Wanted, open_set
+from gantrain.data.sets import Wanted, open_set, open_sides
 from gantrain.data.shards import Shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,6 +235,50 @@ def test_cityscapes(cityscapes, tmp_path):
         _run(cityscapes, tmp_path / "none", split="test")
 
 
+def test_cityscapes_brings_its_instances_where_they_are(cityscapes, tmp_path):
+    for photo in cityscapes.glob("leftImg8bit/*/*/*.png"):
+        stem, city = photo.name.removesuffix("_leftImg8bit.png"), photo.parent
+        ids = np.random.default_rng(len(stem)).choice(np.array([7, 26000, 26001], np.uint16), (32, 64, 1))
+        _put(cityscapes / "gtFine" / city.parent.name / city.name / f"{stem}_gtFine_instanceIds.png", ids)
+    report = _run(cityscapes, tmp_path / "out", resize=(16, 32))
+    assert "  instance: instances, 1 channels, uint16, height x width 16x32" in report.lines()
+    found = decode_sample(Shards.open(tmp_path / "out"), 0, ["instance"])["instance"]
+    assert set(np.unique(found)) == {7, 26000, 26001}
+    next(cityscapes.glob("gtFine/val/*/*_instanceIds.png")).unlink()
+    assert "no instance" in _run(cityscapes, tmp_path / "val", split="val").unmatched[0]
+
+
+def test_folders_with_instances(labelled, tmp_path):
+    for i in range(5):  # maps of few instances have 8 bits
+        ids = np.random.default_rng(i).integers(0, 4 if i else 999, (20, 30, 1))
+        _put(labelled / "ids" / f"f{i}.png", ids.astype(np.uint8 if i else np.uint16))
+    report = _run(labelled, tmp_path / "out", labels=["label"], instances="ids")
+    assert (report.samples, report.unreadable) == (5, [])
+    field = Shards.open(tmp_path / "out").fields["ids"]
+    assert (field.kind, field.classes, field.label_counts, field.dtype) == ("instances", None, None, "uint16")
+    wanted = Wanted("mine", "label", "image", {"label": 4}, (16, 16), None, instances="ids")
+    for folder in (labelled, tmp_path / "out"):  # packed when it is first used, and prepared
+        (shards,) = open_sides("train", str(folder), wanted)
+        assert decode_sample(shards, 0, wanted.names.values())["ids"].max() > 255
+    wrong = {
+        "ids holds 1-channel images in data.train; prepare it with --instances ids": {"labels": ["label"]},
+        "data.instances: found 'ids', allowed: image, label .*or data.instances=null": None,
+    }
+    for i, (says, options) in enumerate(wrong.items()):
+        if options is None:
+            (labelled / "ids").rename(tmp_path / "away")
+        _run(labelled, tmp_path / f"wrong{i}", **options or {"labels": ["label"]})
+        with pytest.raises(ValueError, match=says):
+            open_sides("train", str(tmp_path / f"wrong{i}"), wanted)
+    with pytest.raises(ValueError, match=r"data\.source: ids holds ids of instances .*for data\.instances"):
+        open_sides("train", str(tmp_path / "out"), Wanted("mine", "ids", "image", {}, (16, 16), None))
+    _put(tmp_path / "away" / "f3.jpg", _image(0, 20, 30))
+    (tmp_path / "away" / "f3.png").unlink()
+    (tmp_path / "away").rename(labelled / "ids")
+    with pytest.raises(ValueError, match=r"f3\.jpg: a JPEG where ids of instances are expected"):
+        _run(labelled, tmp_path / "jpeg", labels=["label"], instances="ids")
+
+
 # A photograph and its class ids as published, their highest id, and the number of classes.
 PUBLISHED = {
     "camvid": ("{}/0001TP_{}.png", "{}annot/0001TP_{}.png", {}, 11, 12),
@@ -378,6 +422,13 @@ MISTAKES = {
     "ignored id": ({"in/a.png": None}, "in", {"ignore": 255}, "--ignore 255: no field holds class ids"),
     "one class": ({"in/a.png": None}, "in", {"classes": 1}, r"2\.\.65536"),
     "label": ({"in/a.png": None}, "in", {"labels": ["x"]}, "--labels x: not a field"),
+    "instances": ({"in/a.png": None}, "in", {"instances": "x"}, "--instances x: not a field that can hold ids of inst"),
+    "labels and instances": (
+        {"in/a/0.png": None, "in/b/0.png": None},
+        "in",
+        {"instances": "a", "labels": ["a"]},
+        "--instances a: it holds class ids already",
+    ),
     "half": ({"in/a.png": None}, "in", {"labels": ["left"]}, "a folder of their own"),
     "cityscapes": ({"in/a.png": None}, "in", {"layout": "cityscapes"}, "like leftImg8bit/train"),
 }

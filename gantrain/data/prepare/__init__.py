@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from gantrain.data.decode import encode, lossless
+from gantrain.data.decode import Kind, encode, lossless
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
 from gantrain.data.prepare.layouts import Layout, Parts, folders, images, match, pairs, published, recognise
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
@@ -23,7 +23,10 @@ LAYOUTS: dict[str, Layout] = {
     "images": images,
     # 34, the licence plate, is -1 there and never comes.
     "cityscapes": published(
-        "leftImg8bit/{split}/*/*_leftImg8bit.png", "gtFine/{split}/*/*_gtFine_labelIds.png", classes=35
+        "leftImg8bit/{split}/*/*_leftImg8bit.png",
+        "gtFine/{split}/*/*_gtFine_labelIds.png",
+        classes=35,
+        instances="gtFine/{split}/*/*_gtFine_instanceIds.png",
     ),
     "camvid": published("{split}/*", "{split}annot/*", classes=12),  # the last one is void
     # 0 is what is none of the 150.
@@ -51,7 +54,7 @@ HOW_TO: dict[str, str] = {
     },
 }
 
-_CACHE_VERSION = 2  # counted up when the same folder would be packed otherwise than before
+_CACHE_VERSION = 3  # counted up when the same folder would be packed otherwise than before
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ def prepare(
     layout: str | None = None,
     split: str = "train",
     labels: Collection[str] = (),
+    instances: str | None = None,
     classes: int | None = None,
     ignore: int | None = None,
     resize: tuple[int, int] | None = None,
@@ -98,6 +102,7 @@ def prepare(
 
     layout: a name in `LAYOUTS`; None recognises it. split: which part, where the layout has parts.
     labels: the fields that hold class ids. classes: their number; None takes the highest id + 1.
+    instances: the field that holds ids of instances.
     ignore: the id of pixels that are of no class; they are the last class, which `classes` counts.
     resize: (height, width) in pixels of every field; without it files are kept byte for byte.
 
@@ -112,7 +117,7 @@ def prepare(
     layout = layout or recognise(source)
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    parts = asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize)
+    parts = asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize, instances)
     samples, unmatched = match(source, parts)
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
@@ -141,6 +146,7 @@ def pack_once(
     layout: str | None = None,
     split: str = "train",
     labels: Collection[str] = (),
+    instances: str | None = None,
     classes: int | None = None,
 ) -> Path:
     """The data set packed from `folder`, made below `cache` unless it is there already.
@@ -149,18 +155,24 @@ def pack_once(
     Processes may race: one packs, the others wait for it. Raises what `prepare` raises.
     """
     folder, cache = Path(folder).resolve(), Path(cache).absolute()
-    told = [f"{folder}\n{(_CACHE_VERSION, layout, split, sorted(labels), classes)}"]
+    told = [f"{folder}\n{(_CACHE_VERSION, layout, split, sorted(labels), instances, classes)}"]
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         status = file.stat()
         told.append(f"{file.relative_to(folder)}\n{status.st_size} {status.st_mtime_ns}")
     digest = hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()
     target = cache / f"{folder.name}-{digest[:16]}"
-    once(target, lambda: prepare(folder, target, layout=layout, split=split, labels=labels, classes=classes))
+    options: Any = {"layout": layout, "split": split, "labels": labels, "instances": instances, "classes": classes}
+    once(target, lambda: prepare(folder, target, **options))
     return target
 
 
 def asked(
-    parts: Parts, labels: Collection[str], classes: int | None, ignore: int | None, resize: tuple[int, int] | None
+    parts: Parts,
+    labels: Collection[str],
+    classes: int | None,
+    ignore: int | None,
+    resize: tuple[int, int] | None,
+    instances: str | None = None,
 ) -> Parts:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
@@ -169,14 +181,21 @@ def asked(
     if classes is not None and not 2 <= classes <= 65536:
         raise ValueError(f"--classes {classes}: give a number in 2..65536")
     whole = [name for name, part in parts.items() if part.half is None]
-    if odd := sorted(set(labels) - set(whole)):
-        found = ", ".join(whole) or "side-by-side images only, ids need a folder of their own"
-        raise ValueError(f"--labels {odd[0]}: not a field that can hold class ids; found are {found}")
-    parts = parts | {name: parts[name]._replace(kind="label") for name in labels}
+    ids: dict[str, Kind] = dict.fromkeys(sorted(labels), "label")
+    if instances:
+        ids[instances] = "instances"
+    for name, kind in ids.items():
+        if name not in whole:
+            option, what = ("--labels", "class ids") if kind == "label" else ("--instances", "ids of instances")
+            found = ", ".join(whole) or "side-by-side images only, ids need a folder of their own"
+            raise ValueError(f"{option} {name}: not a field that can hold {what}; found are {found}")
+        if kind == "instances" and (name in labels or parts[name].kind == "label"):
+            raise ValueError(f"--instances {name}: it holds class ids already; name another field")
+        parts = parts | {name: parts[name]._replace(kind=kind)}
     options = {"classes": classes, "ignore": ignore, "size": resize}
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for option in ("classes", "ignore"):
-        if option in given and all(part.kind == "image" for part in parts.values()):
+        if option in given and all(part.kind != "label" for part in parts.values()):
             raise ValueError(f"--{option} {given[option]}: no field holds class ids; name one with --labels")
     return {name: part._replace(**given) for name, part in parts.items()}
 

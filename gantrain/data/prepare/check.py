@@ -84,12 +84,12 @@ def agree(
 ) -> tuple[list[str], list[str], dict[str, Field]]:
     """The keys of good samples, all of the most frequent kind; a line for each other one; the set's fields.
 
-    Raises ValueError if files of a label field can't hold class ids, or hold ids beyond its classes:
+    Raises ValueError if files of a field of ids can't hold any, or hold ids beyond its classes:
     leaving them out would hide that the wrong files were given.
     """
     if wrong := [str(found) for found in looks.values() if isinstance(found, NotLabels)]:
         more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-        advice = "mend them, or give other --labels, more --classes or the id of no class to --ignore"
+        advice = "mend them, or give other --labels or --instances, more --classes or the id of no class to --ignore"
         raise ValueError(f"{len(wrong)} files are no label maps: {'; '.join(wrong[:_NAMED])}{more}; {advice}")
     bad = [str(found) for found in looks.values() if isinstance(found, ValueError)]
     good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}

@@ -67,15 +67,22 @@ def folders(source: Path, split: str) -> Parts:
     return {name: Part(name, f"{name}/*") for name in names}
 
 
-def published(image: str, label: str, classes: int, ignore: int | None = None, **called: str) -> Layout:
-    """Photographs and class ids as a data set is unpacked; {split} in a pattern is the split, or what it is called."""
+def published(
+    image: str, label: str, classes: int, ignore: int | None = None, instances: str = "", **called: str
+) -> Layout:
+    """Photographs and class ids as a data set is unpacked, and ids of instances where there are files of them.
+
+    {split} in a pattern is the split, or what it is called.
+    """
 
     def layout(source: Path, split: str) -> Parts:
-        files = [pattern.format(split=called.get(split, split)) for pattern in (image, label)]
-        return {
+        files = [pattern.format(split=called.get(split, split)) for pattern in (image, label, instances)]
+        parts = {
             "image": Part("image", files[0]),
             "label": Part("label", files[1], kind="label", classes=classes, ignore=ignore),
         }
+        there = instances and any(source.glob(files[2]))
+        return parts | {"instance": Part("instance", files[2], kind="instances")} if there else parts
 
     return layout
 
