@@ -131,6 +131,9 @@ def prepare(
     ignore: Annotated[
         int | None, typer.Option(help="id of no class, such as 255, which becomes the last class", min=0, max=65535)
     ] = None,
+    colors: Annotated[
+        Path | None, typer.Option(help="table of the colours of label maps in RGB, a line R G B [NAME] for each class")
+    ] = None,
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, pixels")] = None,
     workers: Annotated[int | None, typer.Option(help="threads; default: one a core")] = None,
 ) -> None:
@@ -145,6 +148,7 @@ def prepare(
         instances=instances,
         classes=classes,
         ignore=ignore,
+        colors=colors,
         resize=_size(resize),
         workers=workers,
     )

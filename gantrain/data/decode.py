@@ -39,8 +39,7 @@ def decode(data: bytes, kind: Kind = "image") -> Array:
     `label`, 0 and 255 for `image`. `instances` are ids too, always uint16. Raises ValueError, in one
     line, if the bytes don't decode or can't be kept as they are; NotLabels if they can't be ids.
     """
-    if kind != "image" and data.startswith(b"\xff\xd8"):
-        raise NotLabels(f"a JPEG where {_IDS[kind]} are expected: its loss changes ids; save as PNG")
+    refuse_lossy(data, kind)
     try:
         npy = data.startswith(b"\x93NUMPY")
         array = np.load(io.BytesIO(data), allow_pickle=False) if npy else _from_image(data, kind)
@@ -50,6 +49,12 @@ def decode(data: bytes, kind: Kind = "image") -> Array:
             reason = f"cannot identify it as {', '.join(FORMATS)} or npy"
         raise ValueError(f"does not decode: {reason}") from None
     return _checked(array, kind)
+
+
+def refuse_lossy(data: bytes, kind: Kind) -> None:
+    """Raises NotLabels for a JPEG of ids."""
+    if kind != "image" and data.startswith(b"\xff\xd8"):
+        raise NotLabels(f"a JPEG where {_IDS[kind]} are expected: its loss changes ids; save as PNG")
 
 
 def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Array]:

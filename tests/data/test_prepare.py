@@ -11,12 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from gantrain.data.batch import normalise
 from gantrain.data.decode import decode, decode_sample, encode
+from gantrain.data.decode import resize as resized
 from gantrain.data.prepare import HOW_TO, pack_once, prepare
 from gantrain.data.sets import Wanted, open_set, open_sides
 from gantrain.data.shards import Shards
+from gantrain.images import viewable
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared" / "data"
@@ -392,6 +396,94 @@ def test_palette_files_hold_ids_or_colours(labelled, tmp_path):
     assert (label.kind, label.classes, max(label.label_counts)) == ("label", 5, 3)
     images = _run(labelled, tmp_path / "colours").fields["label"]
     assert (images.kind, images.channels) == ("image", 3)
+
+
+TABLE = """\ufeff# as CamVid's
+64 128 64\tAnimal
+192 0 128\tArchway
+
+0 128 192 Bicyclist  # on a road
+0 0 0
+"""
+COLOURS = [(64, 128, 64), (192, 0, 128), (0, 128, 192), (0, 0, 0)]
+
+
+@pytest.fixture
+def coloured(labelled, tmp_path):
+    """The same set with its ids in colours: RGB, RGBA and a palette."""
+    (tmp_path / "colours.txt").write_text(TABLE)
+    for i, file in enumerate(sorted((labelled / "label").iterdir())):
+        rgb = np.array(COLOURS, np.uint8)[decode(file.read_bytes(), "label")[..., 0]]
+        image = Image.fromarray(rgb)
+        (image.convert("RGBA") if i == 1 else image.quantize(4) if i == 2 else image).save(file)
+    return labelled, tmp_path / "colours.txt"
+
+
+@pytest.mark.parametrize("resize", [None, (16, 24)])
+@pytest.mark.parametrize("ignore", [None, 3])
+def test_label_maps_in_colours_become_ids(coloured, tmp_path, resize, ignore):
+    source, table = coloured
+    report = _run(source, tmp_path / "out", labels=["label"], colors=table, resize=resize, ignore=ignore)
+    assert (report.samples, report.unreadable) == (5, [])
+    shards = Shards.open(tmp_path / "out")
+    field = shards.fields["label"]
+    assert (field.kind, field.classes, field.palette, field.channels) == ("label", 4, COLOURS, 1)
+    assert shards.fields["image"].palette is None
+    for i in range(5):
+        ids = np.random.default_rng(i).integers(0, 4, (20, 30, 1), dtype=np.uint8)
+        expected = ids if resize is None else resized(ids, *resize, "label")
+        found = decode_sample(shards, i, ["label", "image"])["label"]
+        np.testing.assert_array_equal(found, expected)
+        assert viewable(normalise(torch.from_numpy(found)[None], field, torch.float32, torch.device("cpu")), field)[
+            0, 3, 5
+        ].tolist() == list(COLOURS[expected[3, 5, 0]])
+    if resize is None:
+        assert shards.read(0, "image") == (source / "image" / "f0.jpg").read_bytes()
+
+
+def test_wrong_colours_are_refused_by_name(coloured, tmp_path):
+    source, table = coloured
+    wrong = decode((source / "label" / "f3.png").read_bytes())
+    wrong[0, :7], wrong[1, :2] = (1, 2, 3), (255, 0, 255)
+    cases = {
+        r"f3\.png: colours that are not in the table of --colors: 1 2 3 \(7 pixels\), 255 0 255 \(2 pixels\);": wrong,
+        r"f3\.png: uint8 with 1 channels, the colours of --colors are RGB": wrong[..., :1],
+    }
+    for says, array in cases.items():
+        _put(source / "label" / "f3.png", array)
+        with pytest.raises(ValueError, match=says):
+            _run(source, tmp_path / "out", labels=["label"], colors=table)
+    (source / "label" / "f3.png").unlink()
+    _put(source / "label" / "f3.jpg", wrong)
+    with pytest.raises(ValueError, match=r"f3\.jpg: a JPEG where class ids are expected"):
+        _run(source, tmp_path / "out", labels=["label"], colors=table)
+    with pytest.raises(ValueError, match=r"RGB where class ids are expected.*or the table of colours to --colors"):
+        _run(source, tmp_path / "out", labels=["label"])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        ("1 2 3 a\n4 5\n", {}, r"colours\.txt, line 2: found '4 5', allowed: R G B \[name\], each in 0\.\.255"),
+        ("1 2 3\n4 5 256 b\n", {}, "line 2: found '4 5 256 b'"),
+        ("1 2 -3\n", {}, "line 1: found '1 2 -3'"),
+        ("1,2,3\n", {}, "line 1: found '1,2,3'"),
+        ("# x\n1 2 3\n\n1 2 3 b\n", {}, "line 4: 1 2 3 is the colour of line 2 too"),
+        ("1 2 3\n", {}, "has 1 colours, allowed: 2 to 65536"),
+        (None, {}, "cannot be read as text .*No such file"),
+        (TABLE, {"classes": 4}, "--colors: found --classes 4 too"),
+        (TABLE, {"labels": []}, "--colors: no field holds class ids; name label fields with --labels"),
+        (TABLE, {"ignore": 0}, "--ignore 0: with --colors it is the table's last, 3; move its line"),
+    ],
+)
+def test_wrong_tables_of_colours(labelled, tmp_path, content, options, says):
+    if content is not None:
+        (tmp_path / "colours.txt").write_text(content)
+    with pytest.raises(ValueError, match=says) as caught:
+        _run(labelled, tmp_path / "out", **{"labels": ["label"], "colors": tmp_path / "colours.txt", **options})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 MISTAKES = {

@@ -11,8 +11,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from gantrain.data.decode import Kind, encode, lossless
+from gantrain.data.decode import Colour, Kind, encode, lossless
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
+from gantrain.data.prepare.colours import read_table
 from gantrain.data.prepare.layouts import Layout, Parts, folders, images, match, pairs, published, recognise
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 from gantrain.data.shards import Field
@@ -94,6 +95,7 @@ def prepare(
     instances: str | None = None,
     classes: int | None = None,
     ignore: int | None = None,
+    colors: str | Path | None = None,
     resize: tuple[int, int] | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -104,7 +106,8 @@ def prepare(
     labels: the fields that hold class ids. classes: their number; None takes the highest id + 1.
     instances: the field that holds ids of instances.
     ignore: the id of pixels that are of no class; they are the last class, which `classes` counts.
-    resize: (height, width) in pixels of every field; without it files are kept byte for byte.
+    colors: a table, `read_table`'s, of the colours that the label files hold instead of ids, and of all classes.
+    resize: (height, width) in pixels of every field; without it files that hold no `colors` are kept byte for byte.
 
     Beside the shards lies `report.txt`. Raises ValueError, in one line, for anything a user can
     mend; then nothing is left behind.
@@ -117,7 +120,8 @@ def prepare(
     layout = layout or recognise(source)
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    parts = asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize, instances)
+    table = None if colors is None else read_table(Path(colors).expanduser())
+    parts = asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize, instances, table)
     samples, unmatched = match(source, parts)
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
@@ -173,6 +177,7 @@ def asked(
     ignore: int | None,
     resize: tuple[int, int] | None,
     instances: str | None = None,
+    colors: tuple[Colour, ...] | None = None,
 ) -> Parts:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
@@ -192,6 +197,16 @@ def asked(
         if kind == "instances" and (name in labels or parts[name].kind == "label"):
             raise ValueError(f"--instances {name}: it holds class ids already; name another field")
         parts = parts | {name: parts[name]._replace(kind=kind)}
+    if colors:
+        if classes or all(part.kind != "label" for part in parts.values()):
+            found = f"found --classes {classes} too, which it counts" if classes else "no field holds class ids"
+            raise ValueError(f"--colors: {found}; name label fields with --labels, without --classes")
+        if ignore not in (None, len(colors) - 1):
+            raise ValueError(
+                f"--ignore {ignore}: with --colors it is the table's last, {len(colors) - 1}; move its line"
+            )
+        classes = len(colors)
+        parts = {name: part._replace(colors=colors) if part.kind == "label" else part for name, part in parts.items()}
     options = {"classes": classes, "ignore": ignore, "size": resize}
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for option in ("classes", "ignore"):
@@ -201,13 +216,13 @@ def asked(
 
 
 def _pack(key: str, files: Mapping[str, Path], parts: Parts) -> Packed:
-    if not any(part.size for part in parts.values()):
-        return Packed(key, {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items()})
-    arrays, members = load(files, parts), {}
-    for member, file in files.items():
+    changed = {part.member for part in parts.values() if part.size or part.colors}
+    arrays = load(files, {name: part for name, part in parts.items() if part.member in changed})
+    members = {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items() if m not in changed}
+    for member in sorted(changed):
         # Halves were resized apart: no bleeding.
         array = np.concatenate([arrays[name] for name, part in parts.items() if part.member == member], axis=1)
-        lossy = file.read_bytes().startswith(b"\xff\xd8")
+        lossy = files[member].read_bytes().startswith(b"\xff\xd8")
         ending = "jpg" if lossy else lossless(array.shape[2], array.dtype.name)
         members[member] = (ending, encode(array, ending))
     return Packed(key, members)

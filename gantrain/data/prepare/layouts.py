@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from PIL import Image
 
-from gantrain.data.decode import EXTENSIONS, FORMATS, Kind
+from gantrain.data.decode import EXTENSIONS, FORMATS, Colour, Kind
 from gantrain.data.index import NAME
 
 _PROBED = 8  # images whose proportions tell side-by-side pairs
@@ -18,7 +18,8 @@ class Part(NamedTuple):
     """A field before any file is read.
 
     files: a pattern below the folder; what its last `*` stands for is the sample's key. classes:
-    None for the highest id + 1. ignore: as a `Field`'s. size: (height, width) in pixels to resize to.
+    None for the highest id + 1. ignore: as a `Field`'s. size: (height, width) in pixels to resize to. colors: by class
+    id, where the files hold these instead of ids.
     """
 
     member: str
@@ -28,6 +29,7 @@ class Part(NamedTuple):
     classes: int | None = None
     ignore: int | None = None
     size: tuple[int, int] | None = None
+    colors: tuple[Colour, ...] | None = None
 
 
 class File(Protocol):
