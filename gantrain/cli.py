@@ -156,6 +156,18 @@ def prepare(
         say(line)
 
 
+@app.command(help="Fetch one of pix2pix's or CycleGAN's archives, and unpack it where the recipes look for it.")
+@telling
+def download(
+    name: Annotated[str, typer.Argument(help="such as facades or horse2zebra")],
+    out: Annotated[Path, typer.Option(help="folder in which NAME is made")] = Path("data"),
+    source: Annotated[Path | None, typer.Option(help="the archive, where it is on the disk already")] = None,
+) -> None:
+    from gantrain.data.download import download as get
+
+    get(name, out, source)
+
+
 @app.command(help="Make a data set of others' WebDataset tars, here or remote, where they lie.")
 @telling
 def index(

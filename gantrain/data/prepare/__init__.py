@@ -49,9 +49,8 @@ HOW_TO: dict[str, str] = {
         for name, where in _UNPACKED.items()
     },
     **{
-        name: f"get http://efrosgans.eecs.berkeley.edu/cyclegan/datasets/{name}.zip, unzip it and give the folder "
-        f"that holds trainA and trainB: data.train={name} data.validation={name}"
-        for name in ("horse2zebra", "monet2photo")
+        name: f"`gantrain download {name}` makes data/{name}"
+        for name in ("facades", "maps", "edges2shoes", "horse2zebra", "monet2photo")
     },
 }
 
