@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gantrain.assembly import Assembly
-from gantrain.data.batch import normalise
+from gantrain.data.batch import as_batch
 from gantrain.data.loader import Raw
 from gantrain.instantiate import make_method
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
@@ -31,8 +31,7 @@ def raw_batch(parts: Assembly, images: int) -> dict[str, torch.Tensor]:
 
 def float_batch(parts: Assembly, images: int) -> Batch:
     """The same as float images on the host, as a reference loader's workers leave them."""
-    raw = raw_batch(parts, images)
-    return {role: normalise(raw[role], data, torch.float32, torch.device("cpu")) for role, data in parts.fields.items()}
+    return as_batch(raw_batch(parts, images), parts.fields, torch.float32, torch.device("cpu"))
 
 
 class Trained:

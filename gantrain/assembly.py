@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gantrain import checkpoint, plan, transfer, zero
 from gantrain.data import sets
-from gantrain.data.batch import channels, normalise
+from gantrain.data.batch import as_batch, facts
 from gantrain.data.loader import Raw, together, training_loader
 from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch, check_cache
@@ -21,15 +21,16 @@ from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
 from gantrain.instantiate import check_method, load_pretrained, make_method
 from gantrain.method import Batch, Context, Method
-from gantrain.recipe import Recipe, images_in
+from gantrain.recipe import Recipe
+from gantrain.values import images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 
 
 class Assembly:
     """The parts of a run on this rank: its data, opened, and what the recipe says, checked against them.
 
-    fields: the data's, by role (source, target); names: the samples' field of each role. facts: what they decide of the
-    networks. Made on all ranks alike. Raises ValueError, one line for each problem.
+    fields: the data's, by role (source, target, instances); names: the samples' field of each role. facts: what they
+    decide of the networks. Made on all ranks alike. Raises ValueError, one line for each problem.
     """
 
     def __init__(self, recipe: Recipe, world: World) -> None:
@@ -38,7 +39,7 @@ class Assembly:
         micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
         self.split = plan.split(recipe.batch_size, world.size, micro, recipe.data.partitions)
         self._open()
-        self.facts = {f"{role}_channels": channels(field) for role, field in self.fields.items()}
+        self.facts = facts(self.fields)
         method = make_method(recipe, self.facts)
         check_method(recipe, method)
         # A run that has a checkpoint needs its first weights no more.
@@ -59,7 +60,7 @@ class Assembly:
     def _open(self) -> None:
         """The data sets, made where they have to be; all their problems at once."""
         data, wanted, problems = self.recipe.data, wanted_by(self.recipe), list[str]()
-        self.names = {"source": wanted.source, "target": wanted.target}
+        self.names = wanted.names
 
         def opened(key: str, value: str | None) -> DataSet | None:
             try:
@@ -141,10 +142,8 @@ class Assembly:
     def batch(self, fields: dict[str, Tensor]) -> Batch:
         """What the files hold, by the data's field, as what the method sees on the device."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        seen = {
-            role: normalise(fields[self.names[role]], field, self.dtype, self.world.device)
-            for role, field in self.fields.items()
-        }
+        raw = {role: fields[name] for role, name in self.names.items()}
+        seen = as_batch(raw, self.fields, self.dtype, self.world.device)
         return {role: images.contiguous(memory_format=layout) for role, images in seen.items()}
 
     def micro_batches(self, raw: Raw, images_seen: int) -> tuple[list[Batch], list[Context]]:
@@ -220,11 +219,10 @@ class Assembly:
 
 def view(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> View:
     """How samples become what the networks see; `fields` by role."""
-    data, wanted = recipe.data, wanted_by(recipe)
-    names = (wanted.source, wanted.target)
-    labels = frozenset(name for name, field in zip(names, fields.values(), strict=True) if field.kind == "label")
+    data, names = recipe.data, wanted_by(recipe).names
+    labels = frozenset(name for role, name in names.items() if fields[role].kind != "image")
     flip, jitter = (data.flip, data.jitter) if training else (False, 0.0)
-    return View(names, labels, data.size, data.resize, flip, jitter)
+    return View(tuple(names.values()), labels, data.size, data.resize, flip, jitter)
 
 
 def wanted_by(recipe: Recipe) -> sets.Wanted:
@@ -233,7 +231,7 @@ def wanted_by(recipe: Recipe) -> sets.Wanted:
     if data.unpaired:
         apart = sets.Apart(*names, data.train_target, data.validation_target)
         names = ("source", "target")  # a sample's; the sets' own may be the same
-    return sets.Wanted(recipe.name, *names, data.labels, data.size, data.resize, data.cache_gib, apart)
+    return sets.Wanted(recipe.name, *names, data.labels, data.size, data.resize, data.cache_gib, apart, data.instances)
 
 
 def open_on_nodes(world: World, key: str, value: str | None, wanted: sets.Wanted) -> DataSet:

@@ -126,9 +126,13 @@ def prepare(
     ] = None,
     split: Annotated[str, typer.Option(help="train, val or test, where the folder has several")] = "train",
     labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
+    instances: Annotated[str | None, typer.Option(help="field that holds ids of instances")] = None,
     classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
     ignore: Annotated[
         int | None, typer.Option(help="id of no class, such as 255, which becomes the last class", min=0, max=65535)
+    ] = None,
+    colors: Annotated[
+        Path | None, typer.Option(help="table of the colours of label maps in RGB, a line R G B [NAME] for each class")
     ] = None,
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, pixels")] = None,
     workers: Annotated[int | None, typer.Option(help="threads; default: one a core")] = None,
@@ -141,13 +145,27 @@ def prepare(
         layout=layout,
         split=split,
         labels=tuple(labels or ()),
+        instances=instances,
         classes=classes,
         ignore=ignore,
+        colors=colors,
         resize=_size(resize),
         workers=workers,
     )
     for line in report.lines():
         say(line)
+
+
+@app.command(help="Fetch one of pix2pix's or CycleGAN's archives, and unpack it where the recipes look for it.")
+@telling
+def download(
+    name: Annotated[str, typer.Argument(help="such as facades or horse2zebra")],
+    out: Annotated[Path, typer.Option(help="folder in which NAME is made")] = Path("data"),
+    source: Annotated[Path | None, typer.Option(help="the archive, where it is on the disk already")] = None,
+) -> None:
+    from gantrain.data.download import download as get
+
+    get(name, out, source)
 
 
 @app.command(help="Make a data set of others' WebDataset tars, here or remote, where they lie.")
@@ -232,12 +250,16 @@ def translate(
     batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
     back: Annotated[bool, typer.Option("--back", help="target to source, by a model of cyclegan")] = False,
     style: Annotated[str | None, typer.Option(help="seed or image of the style, for spade's with styles")] = None,
+    instances: Annotated[
+        Path | None,
+        typer.Option(help="folder of maps of instance ids, named as the images, for a model of their edges"),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")] = None,
 ) -> None:
     from gantrain.inference import load
     from gantrain.translate import translate_files
 
-    translate_files(load(checkpoint, device, back=back, style=style), inputs, out, batch_size)
+    translate_files(load(checkpoint, device, back=back, style=style), inputs, out, batch_size, instances)
 
 
 @app.command("import", help="Make a checkpoint of another project's networks.")
@@ -251,6 +273,7 @@ def import_(
     ] = False,
     unpaired: Annotated[bool, typer.Option("--unpaired", help="trained on two sets, as CycleGAN and CUT")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="the source is a map of class ids")] = False,
+    instances: Annotated[bool, typer.Option("--instances", help="its last channel is edges of instances")] = False,
     doublings: Annotated[
         str | None, typer.Option(help="of SPADE: normal, or more, as for Cityscapes, which the file doesn't tell")
     ] = None,
@@ -262,7 +285,15 @@ def import_(
 
     size = _size(resize) or (256, 256)
     found = import_files(
-        files, out, norm=norm, dropout=dropout, unpaired=unpaired, labels=labels, doublings=doublings, size=size
+        files,
+        out,
+        norm=norm,
+        dropout=dropout,
+        unpaired=unpaired,
+        labels=labels,
+        instances=instances,
+        doublings=doublings,
+        size=size,
     )
     for line in found:
         say(line)

@@ -15,7 +15,7 @@ from torch import Tensor
 from gantrain.assembly import open_on_nodes, wanted_by
 from gantrain.checkpoint import find_checkpoint, write_whole
 from gantrain.data import sets
-from gantrain.data.batch import normalise
+from gantrain.data.batch import as_batch, normalise
 from gantrain.data.decode import decode
 from gantrain.data.shards import Field
 from gantrain.inference import Translator
@@ -23,7 +23,7 @@ from gantrain.metrics import SEGMENTATION, of_set
 from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
 from gantrain.problems import check
 from gantrain.recipe import Evaluate, from_dict
-from gantrain.translate import find_inputs
+from gantrain.translate import by_stem
 from gantrain.validation import HeldOut
 from gantrain.world import World
 
@@ -52,13 +52,12 @@ def evaluate_checkpoint(
     usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
     recipe = from_dict({**model.recipe.dump(), "evaluate": _best_first({**usual, **options})})
-    wanted, fields = wanted_by(recipe), {"source": model.source, "target": model.target}
+    wanted, fields = wanted_by(recipe), model.fields
     if data and wanted.apart:  # the recipe's own targets are no other set's
         wanted = replace(wanted, apart=wanted.apart._replace(validation=None))
 
     def batch(raw: dict[str, Tensor]) -> dict[str, Tensor]:
-        names = {"source": wanted.source, "target": wanted.target}
-        return {role: normalise(raw[names[role]], field, torch.float32, world.device) for role, field in fields.items()}
+        return as_batch({role: raw[name] for role, name in wanted.names.items()}, fields, torch.float32, world.device)
 
     try:
         training = open_on_nodes(world, "train", recipe.data.train, wanted)
@@ -67,7 +66,7 @@ def evaluate_checkpoint(
     results, contents = {}, {}
     for name, value in (data or {"validation": usual_set}).items():
         shards = open_on_nodes(world, "validation", value, wanted)
-        sets.check_alike({wanted.source: model.source, wanted.target: model.target}, shards.fields)
+        sets.check_alike({name: fields[role] for role, name in wanted.names.items()}, shards.fields)
         held_out = HeldOut(recipe, world, shards, fields, batch, training, diagnose=False)
         results[name], contents[name] = held_out.metrics(model.method), shards.fingerprint
         for text in sorted({text for texts in world.gather(held_out.damaged) for text in texts}):
@@ -85,7 +84,7 @@ def evaluate_folders(
     Files of the same names are pairs; without them, only metrics of sets can be asked for. options:
     of a recipe's `evaluate`; without metrics, STANDARD. Raises ValueError.
     """
-    reals, fakes = _by_stem("--real", real), _by_stem("--fake", fake)
+    reals, fakes = by_stem("--real", real), by_stem("--fake", fake)
     paired = reals.keys() == fakes.keys()
     asked = check(Evaluate, _best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
     if segmented := [name for name in asked.metrics if name in SEGMENTATION]:
@@ -115,15 +114,6 @@ def evaluate_folders(
 def _best_first(options: dict[str, Any]) -> dict[str, Any]:
     """`best_by`, of which nothing depends here, has to be one of the metrics."""
     return {**options, "best_by": options["metrics"][0]}
-
-
-def _by_stem(option: str, folder: Path) -> dict[str, Path]:
-    """The images in a folder by what pairs them with others. Raises ValueError."""
-    found: dict[str, Path] = {}
-    for file in find_inputs([folder]):
-        if (other := found.setdefault(file.stem, file)) != file:
-            raise ValueError(f"{option}: {other} and {file} have one name; leave one of them in {folder}")
-    return found
 
 
 def _share(world: World, problems: list[str], *folders: Mapping[str, Path]) -> Iterator[list[Tensor]]:

@@ -58,6 +58,7 @@ def import_files(
     dropout: bool = False,
     unpaired: bool = False,
     labels: bool = False,
+    instances: bool = False,
     doublings: str | None = None,
     size: tuple[int, int] = (256, 256),
 ) -> list[str]:
@@ -65,8 +66,9 @@ def import_files(
 
     norm: where the files' keys could mean several. dropout: stays on in use, and batch norm takes the image's own
     statistics, as in pix2pix's own test. unpaired: it was trained on two sets. labels: its source is a map of class
-    ids, as SPADE's always is. doublings: `normal` or `more`, of a SPADE generator. size: height and width that
-    `evaluate` resizes test images to. Returns what was found, in words. Raises ValueError, in one line.
+    ids, as SPADE's always is. instances: its last channel are the edges of instances. doublings: `normal` or `more`,
+    of a SPADE generator. size: height and width that `evaluate` resizes test images to. Returns what was found, in
+    words. Raises ValueError, in one line.
     """
     if out.exists():
         raise ValueError(f"--out: {out} exists; choose another folder")
@@ -75,8 +77,13 @@ def import_files(
     made = networks["generator"]
     before, after = (made.found.facts[f"{side}_channels"] for side in ("in", "out"))
     labels, unpaired = labels or method["name"] == "spade", unpaired or method["name"] in ("cut", "cyclegan")
-    label = {"kind": "label", "channels": 1, "classes": before}
-    sides = {"source": label if labels else {"channels": before}, "target": {"channels": after}}
+    if instances and before == 1:
+        raise ValueError(f"--instances: found one channel in {made.file}, allowed: two or more, the last for the edges")
+    seen = before - instances
+    label = {"kind": "label", "channels": 1, "classes": seen}
+    sides = {"source": label if labels else {"channels": seen}, "target": {"channels": after}}
+    if instances:
+        sides["instances"] = {"kind": "instances", "channels": 1, "dtype": "uint16"}
     fields = {role: Field(member=role, min_size=(1, 1), max_size=(1, 1), **side) for role, side in sides.items()}
     content: dict[str, Any] = {
         "name": made.file.stem.lstrip(". ") or "imported",
@@ -85,7 +92,8 @@ def import_files(
         "data": {"unpaired": unpaired, "size": size, "resize": size},
         "test_time": {"dropout": dropout, "batch_statistics": dropout},
     }
-    content["data"] |= {"labels": {"image" if unpaired else "left": before}} if labels else {}
+    content["data"] |= {"labels": {"image" if unpaired else "left": seen}} if labels else {}
+    content["data"] |= {"instances": "instance"} if instances else {}
     content |= {"evaluate": _OF_SETS} if unpaired else {}
     about: dict[str, Any] = {"images_seen": 0, "fingerprint": "", "ranks": 1, "micro_batch_size": 1, "metrics": {}}
     about |= {

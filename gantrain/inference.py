@@ -9,9 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain import checkpoint, recipe
-from gantrain.data.batch import channels, normalise, to_files
+from gantrain.data.batch import as_batch, facts, normalise, to_files
 from gantrain.data.decode import decode
 from gantrain.data.shards import Field
+from gantrain.data.transforms import Sample
 from gantrain.engine import seed_all
 from gantrain.importing import opened
 from gantrain.instantiate import make_method
@@ -32,8 +33,8 @@ class Translator:
         state = checkpoint.state(folder)
         try:
             saved = (folder / "recipe.yaml").read_text(encoding="utf-8")
-            self.source = Field.model_validate(state["fields"]["source"])
-            self.target = Field.model_validate(state["fields"]["target"])
+            fields = {role: Field.model_validate(field) for role, field in state["fields"].items()}
+            self.source, self.target, self.instances = fields["source"], fields["target"], fields.get("instances")
         except (OSError, KeyError, ValueError) as e:
             raise ValueError(f"checkpoint: {folder} is not whole ({type(e).__name__}); take another") from None
         self.recipe = recipe.from_dict(parse_yaml(saved, str(folder / "recipe.yaml")))
@@ -48,7 +49,7 @@ class Translator:
                 found = f"checkpoint: the {name} in {folder}"
                 raise ValueError(f"{found} is not the one of its recipe.yaml; take another checkpoint") from None
         if back:
-            if "generator_back" not in self.method.networks or self.source.kind == "label":
+            if "generator_back" not in self.method.networks or self.source.kind == "label" or self.instances:
                 found = f"found a {self.recipe.method['name']} model from {self.source.kind}s"
                 raise ValueError(f"--back: {found}, allowed: one of cyclegan between images")
             self.source, self.target = self.target, self.source
@@ -59,28 +60,44 @@ class Translator:
         # Whether an image's result would depend on the others of its batch.
         self.one_by_one = is_random_at_test(**self.recipe.test_time.model_dump())
 
-    def translate(self, image: Any) -> Any:
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The data's, by role."""
+        fields = {"source": self.source, "target": self.target}
+        return fields | {"instances": self.instances} if self.instances else fields
+
+    def translate(self, image: Any, instances: Any = None) -> Any:
         """The translation of an image, in its own type and at its own size.
 
         image: a PIL image; a numpy array, HWC or HW (a label map: class ids), in the dtype of the
-        training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot).
-        Raises ValueError where the channels don't fit.
+        training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot), whose
+        last channel are the edges of instances (0 or 1), where the model has learnt with them.
+        instances: else the ids of such a model's instances, PIL or numpy, (H, W).
+        Raises ValueError where the channels don't fit, and for ids that are missing or not wanted.
         """
         if isinstance(image, Tensor):
+            if instances is not None:
+                raise ValueError(
+                    "instances: found ids beside a tensor, allowed: none; its last channel are their edges"
+                )
             return self._translate_tensor(image)
+        self.check_instances(instances is not None)
         picture = isinstance(image, Image.Image)
         array = self._from_pil(image) if picture else image
         if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
             found = f"{type(image).__name__} of shape {getattr(array, 'shape', None)}"
             raise ValueError(f"image: found {found}, allowed: PIL; numpy, (H, W, C) or (H, W); tensor")
-        (result,) = self.translate_arrays([self._fitted(np.atleast_3d(array))])
+        sample = {"source": self._fitted(np.atleast_3d(array))}
+        if instances is not None:
+            sample["instances"] = _of_size(np.atleast_3d(np.asarray(instances)), sample["source"])
+        (result,) = self.translate_arrays([sample])
         if picture and result.shape[2] > (4 if result.dtype == np.uint8 else 1):
             raise ValueError(f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy")
         return _to_pil(result) if picture else result
 
     @torch.no_grad()
     def _translate_tensor(self, image: Tensor) -> Tensor:
-        wanted, batch = channels(self.source), image if image.ndim == 4 else image[None]
+        wanted, batch = facts(self.fields)["source_channels"], image if image.ndim == 4 else image[None]
         if batch.ndim != 4 or batch.shape[1] != wanted or not image.is_floating_point():
             raise ValueError(
                 f"image: found {image.dtype} of shape {tuple(image.shape)}, allowed: floats in "
@@ -92,11 +109,12 @@ class Translator:
         return fakes if image.ndim == 4 else fakes[0]
 
     @torch.no_grad()
-    def translate_arrays(self, images: list[np.ndarray]) -> list[np.ndarray]:
-        """Several images of one size at once, HWC to HWC, in the training files' dtypes."""
+    def translate_arrays(self, samples: list[Sample]) -> list[np.ndarray]:
+        """Several samples (by role) of one size at once, HWC to HWC, in the training files' dtypes."""
         seed_all(self.recipe.seed)
-        source = normalise(torch.from_numpy(np.stack(images)), self.source, torch.float32, self.device)
-        fakes = self.method.translate({"source": source, **self.style})
+        raw = {role: torch.from_numpy(np.stack([sample[role] for sample in samples])) for role in samples[0]}
+        batch = as_batch(raw, {role: self.fields[role] for role in raw}, torch.float32, self.device)
+        fakes = self.method.translate(batch | self.style)
         return list(to_files(fakes, self.target.dtype).cpu().numpy())
 
     @torch.no_grad()
@@ -117,12 +135,25 @@ class Translator:
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
         return method.style(image)  # type: ignore[no-any-return]
 
-    def read(self, path: Path) -> np.ndarray:
-        """A file as the generator's source, HWC. Raises ValueError, naming the file."""
+    def read(self, path: Path, instances: Path | None = None) -> Sample:
+        """A file as the model's source, and its map of instances; HWC by role. Raises ValueError, naming the file."""
+        file = path
         try:
-            return self._fitted(decode(path.read_bytes(), self.source.kind))
+            sample = {"source": self._fitted(decode(file.read_bytes(), self.source.kind))}
+            if instances:
+                file = instances
+                sample["instances"] = _of_size(decode(file.read_bytes(), "instances"), sample["source"])
+            return sample
         except (OSError, ValueError) as e:
-            raise ValueError(f"{path}: {e}") from None
+            raise ValueError(f"{file}: {e}") from None
+
+    def check_instances(self, given: bool) -> None:
+        """Raises ValueError where ids of instances are missing, or given to a model without."""
+        if given and not self.instances:
+            raise ValueError("instances: found ids, allowed: none, since this model has learnt without; leave them out")
+        if self.instances and not given:
+            where = "--instances FOLDER to `gantrain translate`, instances= in Python"
+            raise ValueError(f"instances: found none, this model sees the edges of instances; give their ids: {where}")
 
     def _from_pil(self, image: Image.Image) -> np.ndarray:
         if image.mode.startswith("I"):
@@ -146,6 +177,15 @@ class Translator:
             also = "" if source.ignore is None else f", and {source.ignore}"
             raise ValueError(f"found class id {highest}, this model knows ids 0 to {source.classes - 1}{also}")
         return image
+
+
+def _of_size(instances: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Both HWC. Raises ValueError for what aren't ids of that image's instances."""
+    wanted = (*source.shape[:2], 1)
+    if instances.shape != wanted or instances.dtype.kind not in "iu":
+        found = f"{instances.dtype} of shape {instances.shape}"
+        raise ValueError(f"instances: found {found}, allowed: whole numbers of shape {wanted}, the image's")
+    return instances
 
 
 def _to_pil(array: np.ndarray) -> Image.Image:

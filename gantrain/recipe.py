@@ -1,7 +1,5 @@
 """The typed recipe: what to train. Defaults live here, once."""
 
-import re
-import signal
 from collections.abc import Container, Iterable
 from operator import lt
 from pathlib import Path
@@ -9,61 +7,26 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationInfo, create_model, field_validator
+from pydantic import Field, ValidationInfo, create_model, field_validator
 
 from gantrain import component, metrics, overrides
 from gantrain.component import Part
 from gantrain.methods import METHODS
 from gantrain.problems import check
-
-
-def _length(value: Any) -> int | str:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|images?)\s*", str(value))
-    if match and match[2].startswith("epoch") and float(match[1]) > 0:
-        return f"{match[1]} epochs"
-    images = float(match[1]) if match and match[2].startswith("image") else value
-    if type(images) not in (int, float) or not 1 <= images < 2**53 or images % 1:
-        raise ValueError("allowed: a whole number of images (at least 1), or text like '20 epochs' or '5000 images'")
-    return int(images)
-
-
-def images_in(length: int | str, epoch: int) -> int:
-    """A length in images, where one epoch has `epoch` images; at least one."""
-    return length if isinstance(length, int) else max(1, round(float(length.split()[0]) * epoch))
-
-
-def _rule(pattern: str, fits: bool, why: str) -> BeforeValidator:
-    """Refuses what doesn't look like `pattern`; or, where `fits` is false, what does."""
-
-    def check(value: Any) -> Any:
-        if bool(re.fullmatch(pattern, str(value))) != fits:
-            raise ValueError(why)
-        return value
-
-    return BeforeValidator(check)
-
-
-_FP16 = "which needs a loss scale for each optimiser and still overflows in GANs; allowed: auto, bf16, fp32, fp64"
-_ZERO_3 = "which shards the weights too: a GAN's phases use one another's networks; allowed: 0, 1, 2"
-_FOLDER = "allowed: a plain name, since it names the folder runs/NAME"
-_FIELD = "allowed: a field of the data, whose name has letters, digits, _ and -"
-# Not those that can't be caught, nor the loader's.
-_SIGNALS = "|".join(set(signal.Signals.__members__) - {"SIGKILL", "SIGSTOP", "SIGCHLD", "SIGALRM"})
-
-Length = Annotated[int | str, BeforeValidator(_length)]
-Auto = Literal["auto"]
-Positive = Annotated[int, Field(ge=1)]
-Classes = Annotated[int, Field(ge=2, le=65536)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-# A file's list is no tuple, which strict types would insist on.
-Size = Annotated[tuple[Positive, Positive], Strict(False)]
-Betas = Annotated[tuple[Share, Share], Strict(False)]
-FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER)]
-FieldName = Annotated[str, _rule(r"[A-Za-z0-9_-]{1,64}", True, _FIELD)]
-Signal = Annotated[str, _rule(_SIGNALS, True, "allowed: the name of a signal that can be caught, such as SIGUSR1")]
-Precision = Annotated[Literal["auto", "bf16", "fp32", "fp64"], _rule("fp16|float16|half", False, _FP16)]
-Metric = Annotated[str, AfterValidator(metrics.check)]
-ZeroStage = Annotated[Literal[0, 1, 2], _rule("3", False, _ZERO_3)]
+from gantrain.values import (
+    Auto,
+    Betas,
+    Classes,
+    FieldName,
+    FolderName,
+    Length,
+    Metric,
+    Positive,
+    Precision,
+    Signal,
+    Size,
+    ZeroStage,
+)
 
 
 class Data(Part):
@@ -75,6 +38,9 @@ class Data(Part):
     source: FieldName = Field("left", description="the field that the generator sees")
     target: FieldName = Field("right", description="the field that it should produce")
     labels: dict[str, Classes] = Field({}, description="fields that hold class ids, and how many classes")
+    instances: FieldName | None = Field(
+        None, description="the field of instance ids, whose edges the source has as a further channel"
+    )
     size: Size = Field((256, 256), description="height and width trained on, pixels")
     resize: Size | None = Field(None, description="height and width to resize samples to before the crop, pixels")
     flip: bool = Field(True, description="mirror half of the samples")
@@ -91,7 +57,7 @@ class Data(Part):
         unpaired = isinstance(content, dict) and content.get("unpaired") is True
         return {"source": "image", "target": "image", **content} if unpaired else content
 
-    @field_validator("train_target", "validation_target", "target", "labels", "resize")
+    @field_validator("train_target", "validation_target", "target", "labels", "instances", "resize")
     @classmethod
     def _fits(cls, value: Any, info: ValidationInfo) -> Any:
         """Against the fields before it, of which those that are wrong themselves are absent."""
@@ -102,6 +68,8 @@ class Data(Part):
             rule = f"another field than data.source={source}; set both, as in data.source=right data.target=left"
         elif info.field_name == "labels" and source and target and set(value) - {source, target}:
             rule = f"{source} and {target} (data.source and data.target)"
+        elif info.field_name == "instances" and value and (unpaired or value in (source, target)):
+            rule = "null with data.unpaired; else another field than data.source and data.target"
         elif info.field_name == "resize" and any(map(lt, value or (), size or ())):
             rule = f"{list(info.data['size'])} or more, since data.size is cropped from it; or null"
         else:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from pathlib import Path
 
-import numpy as np
 from rich.progress import track
 
 from gantrain.console import console, say
 from gantrain.data.decode import EXTENSIONS, encode, lossless
+from gantrain.data.transforms import Sample
 from gantrain.inference import Translator
 
 _SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
@@ -35,13 +35,31 @@ def _write(path: Path, content: bytes) -> None:
         raise ValueError(f"--out: cannot write {path} ({e.strerror}); choose another folder") from None
 
 
-def translate_files(model: Translator, inputs: list[Path], out: Path, batch_size: int) -> list[Path]:
+def by_stem(option: str, folder: Path) -> dict[str, Path]:
+    """The images in a folder by what pairs them with others. Raises ValueError."""
+    found: dict[str, Path] = {}
+    for file in find_inputs([folder]):
+        if (other := found.setdefault(file.stem, file)) != file:
+            raise ValueError(f"{option}: {other} and {file} have one name; leave one of them in {folder}")
+    return found
+
+
+def translate_files(
+    model: Translator, inputs: list[Path], out: Path, batch_size: int, instances: Path | None = None
+) -> list[Path]:
     """Write `out/STEM.png` (`.npy` where PNG can't hold it) for each input, at its size.
 
-    Unreadable inputs are listed at the end. Raises ValueError where nothing can be done, or
-    where a result exists already.
+    instances: the folder of maps of instance ids, STEM.* for each input, for a model of their edges. Unreadable inputs
+    are listed at the end. Raises ValueError where nothing can be done, or where a result exists already.
     """
     files = find_inputs(inputs)
+    model.check_instances(instances is not None)
+    maps = by_stem("--instances", instances) if instances else {}
+    if alone := [file for file in files if instances and file.stem not in maps]:
+        named = ", ".join(map(str, alone[:8])) + " ..." * (len(alone) > 8)
+        raise ValueError(
+            f"--instances: {instances} lacks a map of ids of {len(alone)} inputs: {named}; give NAME.* each"
+        )
     kind = lossless(model.target.channels, model.target.dtype)
     results: dict[Path, Path] = {}  # from result to input
     for file in files:
@@ -54,16 +72,16 @@ def translate_files(model: Translator, inputs: list[Path], out: Path, batch_size
     problems: list[str] = []
     done: list[Path] = []
 
-    def readable() -> Iterator[tuple[Path, np.ndarray]]:
-        for result in track(results, "translating", console=console, transient=True):
+    def readable() -> Iterator[tuple[Path, Sample]]:
+        for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
             try:
-                yield result, model.read(results[result])
+                yield result, model.read(file, maps.get(file.stem))
             except ValueError as e:
                 problems.append(str(e))
 
-    for _, same_size in groupby(readable(), key=lambda pair: pair[1].shape):
+    for _, same_size in groupby(readable(), key=lambda pair: pair[1]["source"].shape):
         while batch := list(islice(same_size, 1 if model.one_by_one else batch_size)):
-            fakes = model.translate_arrays([image for _, image in batch])
+            fakes = model.translate_arrays([sample for _, sample in batch])
             for (result, _), fake in zip(batch, fakes, strict=True):
                 _write(result, encode(fake, kind))
                 done.append(result)

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gantrain.assembly import view, wanted_by
-from gantrain.data.batch import normalise, to_files
+from gantrain.data.batch import channels, normalise, to_files
 from gantrain.data.loader import held_out_batches
 from gantrain.data.shards import Field
 from gantrain.data.unpaired import DataSet
@@ -77,7 +77,7 @@ class HeldOut:
             for raw in held_out_batches(data, self.view, indices, BATCH):
                 self.damaged.update(raw.damaged)
                 batch = self.batch(raw.fields)
-                yield batch["source"], batch["target"]
+                yield self._source(batch), batch["target"]
 
         def learnt(data: DataSet, key: str) -> dict[str, Tensor]:
             state = trained(network, pairs(data), ignored)
@@ -107,6 +107,10 @@ class HeldOut:
             seed_all(self.recipe.seed, raw.positions[0])
             yield self.batch(raw.fields)
 
+    def _source(self, batch: Batch) -> Tensor:
+        """As its file has it: the edges of instances are no class."""
+        return batch["source"][:, : channels(self.fields["source"])]
+
     @torch.no_grad()
     def metrics(self, method: Method) -> list[Record]:
         """Of the fakes as their files would hold them, each sample once over all ranks. Every rank calls it."""
@@ -130,9 +134,9 @@ class HeldOut:
             written = written.masked_fill(fake.isnan(), torch.nan)  # integers would hide it
             target = batch["target"][:0] if apart else batch["target"]
             more = method.measure({**batch, "fake": written}) | (method.diagnose(batch) if self.diagnose else {})
-            panel.add(written, target, batch["source"], **more)
+            panel.add(written, target, self._source(batch), **more)
             if self.segmentation:
-                self.segmentation.add(batch["source"], written, target)
+                self.segmentation.add(self._source(batch), written, target)
         if not known:
             self._remember("real", self.shards, self.most)
         if self.training:
@@ -167,5 +171,6 @@ class HeldOut:
         source, target, rows = self.fields["source"], self.fields["target"], []
         for batch in self._batches(range(min(samples, len(self.shards)))):
             fake = method.translate(batch)
-            rows.append((viewable(batch["source"], source), viewable(fake, target), viewable(batch["target"], target)))
+            shown = ((self._source(batch), source), (fake, target), (batch["target"], target))
+            rows.append([viewable(*one) for one in shown])
         return sheet([np.concatenate(column) for column in zip(*rows, strict=True)])

@@ -118,7 +118,7 @@ def test_grey_and_alpha_are_fitted_to_a_colour_model() -> None:
     for name, array in {"grey": grey, "alpha": alpha, "both": alpha[..., 2:]}.items():
         assert np.array_equal(model.translate(array), expected), name
         Image.fromarray(array).save(f"{name}.png")
-        assert np.array_equal(model.read(Path(f"{name}.png")), colour), name
+        assert np.array_equal(model.read(Path(f"{name}.png"))["source"], colour), name
     with pytest.raises(ValueError, match="found uint8 with 5 channels"):
         model.translate(np.zeros((32, 32, 5), np.uint8))
     assert np.array_equal(np.asarray(model.translate(Image.fromarray(grey))), expected)

@@ -163,10 +163,12 @@ RECIPES = {
         says=("method.identity: found 5.0, sources of 10 and targets of 3 channels", "method.identity=0"),
     ),
     "component": quick(
-        "method.generator=unett", says=("method.generator: found {'name': 'unett'}", "allowed: unet, pretrained_unet, resnet")
+        "method.generator=unett",
+        says=("method.generator: found {'name': 'unett'}", "allowed: unet, pretrained_unet, resnet"),
     ),
     "discriminator as generator": quick(
-        "method.generator=patchgan", says=("method.generator: found {'name': 'patchgan'}", "allowed: unet, pretrained_unet, resnet")
+        "method.generator=patchgan",
+        says=("method.generator: found {'name': 'patchgan'}", "allowed: unet, pretrained_unet, resnet"),
     ),
     "generator as discriminator": quick(
         "method.discriminator=unet", says=("method.discriminator: found {'name': 'unet'}", "whole_image")

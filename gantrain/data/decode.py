@@ -18,28 +18,28 @@ from gantrain.data.shards import DamagedSample, Shards
 
 Array = NDArray[Any]  # HWC
 Colour = tuple[int, int, int]
-Kind = Literal["image", "label"]
+Kind = Literal["image", "label", "instances"]
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
 EXTENSIONS = ("jpg", "jpeg", "png", "tif", "tiff", "webp", "npy")
 DTYPES = ("uint8", "uint16", "float32")
+_IDS = {"label": "class ids", "instances": "ids of instances"}
 _WIDE = ("I", "I;16", "I;16B")  # Pillow's modes for integers of more than 8 bits
 _KEPT = ("L", "LA", "RGB", "RGBA", "F", *_WIDE)  # modes that hold what the file holds
 
 
 class NotLabels(ValueError):
-    """A file that decodes but can't hold class ids."""
+    """A file that decodes but can't hold ids."""
 
 
 def decode(data: bytes, kind: Kind = "image") -> Array:
     """The array (HWC; uint8, uint16 or float32; values as stored) in an image file's bytes.
 
     A palette PNG gives its indices for `label`, its colours for `image`; 1-bit files 0 and 1 for
-    `label`, 0 and 255 for `image`. Raises ValueError, in one line, if the bytes don't decode or
-    can't be kept as they are; NotLabels if they can't be class ids.
+    `label`, 0 and 255 for `image`. `instances` are ids too, always uint16. Raises ValueError, in one
+    line, if the bytes don't decode or can't be kept as they are; NotLabels if they can't be ids.
     """
-    if kind == "label" and data.startswith(b"\xff\xd8"):
-        raise NotLabels("a JPEG where class ids are expected: its loss changes ids; save as PNG")
+    refuse_lossy(data, kind)
     try:
         npy = data.startswith(b"\x93NUMPY")
         array = np.load(io.BytesIO(data), allow_pickle=False) if npy else _from_image(data, kind)
@@ -49,6 +49,12 @@ def decode(data: bytes, kind: Kind = "image") -> Array:
             reason = f"cannot identify it as {', '.join(FORMATS)} or npy"
         raise ValueError(f"does not decode: {reason}") from None
     return _checked(array, kind)
+
+
+def refuse_lossy(data: bytes, kind: Kind) -> None:
+    """Raises NotLabels for a JPEG of ids."""
+    if kind != "image" and data.startswith(b"\xff\xd8"):
+        raise NotLabels(f"a JPEG where {_IDS[kind]} are expected: its loss changes ids; save as PNG")
 
 
 def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Array]:
@@ -114,8 +120,8 @@ def encode(array: Array, extension: str) -> bytes:
 
 
 def resize(array: Array, height: int, width: int, kind: Kind = "image") -> Array:
-    """An HWC array at another size: bicubic with antialiasing, nearest for `label`."""
-    method = Image.Resampling.NEAREST if kind == "label" else Image.Resampling.BICUBIC
+    """An HWC array at another size: bicubic with antialiasing, nearest for ids."""
+    method = Image.Resampling.BICUBIC if kind == "image" else Image.Resampling.NEAREST
     if array.dtype == np.uint8 and array.shape[2] in (1, 3):
         return np.array(_image(array).resize((width, height), method)).reshape(height, width, -1)
     # Plane by plane as floats: Pillow would premultiply RGBA and clip uint16.
@@ -151,7 +157,7 @@ def _from_image(data: bytes, kind: Kind) -> Array:
     if channels != bands or (bits > 8 and bands > 1):
         raise ValueError(f"Pillow cannot keep {channels} channels with {bits} bits; save as .npy")
     image = ImageOps.exif_transpose(image)
-    if kind == "label" and image.mode in ("1", "P"):
+    if kind != "image" and image.mode in ("1", "P"):
         return np.array(image, np.uint8)
     if image.mode not in _KEPT:
         colours = "RGBA" if image.has_transparency_data else "RGB"
@@ -165,13 +171,13 @@ def _checked(array: Array, kind: Kind) -> Array:
     array = array[..., None] if array.ndim == 2 else array
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)
-    elif kind == "label" and array.dtype.kind in "iu" and array.dtype.name not in DTYPES:
-        array = _narrow(array)
+    if kind != "image" and array.dtype.kind in "iu" and (kind == "instances" or array.dtype.name not in DTYPES):
+        array = _narrow(array)  # maps of few instances have 8 bits, others beside them 16
     if array.dtype.name not in DTYPES:
         raise ValueError(f"array of {array.dtype}, expected one of {', '.join(DTYPES)}")
-    if kind == "label" and (array.dtype == np.float32 or array.shape[2] != 1):
+    if kind != "image" and (array.dtype == np.float32 or array.shape[2] != 1):
         found = {3: "RGB", 4: "RGBA"}.get(array.shape[2], f"{array.shape[2]}-channel {array.dtype}")
-        raise NotLabels(f"{found} where class ids are expected; save them as a one-channel PNG")
+        raise NotLabels(f"{found} where {_IDS[kind]} are expected; save them as a one-channel PNG")
     if array.dtype == np.float32 and not np.isfinite(array).all():
         raise ValueError("the array holds NaN or infinite values")
     return array

@@ -25,7 +25,12 @@ CLASS_COLOURS = [  # about the mean colours in photographs (RGB) by class id
 
 
 def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array]:
-    """Street front number `index`: class ids (HW uint8) and its photograph (HW3 uint8, RGB).
+    """Street front number `index`: class ids (HW uint8) and its photograph (HW3 uint8, RGB)."""
+    return drawn(index, height, width, seed)[:2]
+
+
+def drawn(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, Array]:
+    """What `draw` gives, and an id for each shape (HW uint16).
 
     The same arguments always give the same picture. `height` and `width` are in pixels, 16 or more.
     """
@@ -33,11 +38,17 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array]:
         raise ValueError(f"{height}x{width} is too small to draw, 16x16 is the least")
     random = np.random.Generator(np.random.Philox(key=[seed, index]))
     label, tint = np.zeros((height, width), np.uint8), np.ones((height, width, 3))
+    shape, shapes = np.zeros((height, width), int), 0
 
-    def box(name: str, *sides: float) -> None:
-        """Paint over (x0, y0, x1, y1); x grows to the right, y down, in 1/128 of the height."""
+    def box(name: str, *sides: float, more: bool = False) -> None:
+        """Paint over (x0, y0, x1, y1); x grows to the right, y down, in 1/128 of the height.
+
+        more: of the shape before.
+        """
+        nonlocal shapes
+        shapes += not more
         left, top, right, bottom = (max(0, round(side * height / 128)) for side in sides)
-        label[top:bottom, left:right] = CLASSES.index(name)
+        label[top:bottom, left:right], shape[top:bottom, left:right] = CLASSES.index(name), shapes
         tint[top:bottom, left:right] = random.uniform(0.93, 1.07) * random.uniform(0.97, 1.03, 3)
 
     end, ground, x1 = width * 128 / height, random.uniform(112, 116), -random.uniform(0, 30)
@@ -46,7 +57,7 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array]:
         storeys, storey, columns = random.integers(3, 6), random.uniform(17, 21), round((x1 - x0) / 17)
         top, slope, step = ground - storeys * storey - 5, random.choice([0.4, 1.5]), (x1 - x0) / columns
         for y in range(15):
-            box("roof", x0 + slope * y, top - y - 1, x1 - slope * y, top - y)
+            box("roof", x0 + slope * y, top - y - 1, x1 - slope * y, top - y, more=y > 0)
         box("wall", x0, top, x1, ground)
         box(random.choice(["wall", "shop"]), x0 + 1.5, ground - storey - 2, x1 - 1.5, ground)
         box("trim", x0 - 1, top, x1 + 1, top + 3)
@@ -62,29 +73,40 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array]:
     for middle in random.uniform(0.06 * end, 0.94 * end, random.poisson(end / 160)):
         box("tree", middle - 1.4, 70, middle + 1.4, ground + 4)
         for x, y in random.normal((middle, 70), 5, (24, 2)):  # tufts
-            box("tree", x - 4, y - 4, x + 4, y + 4)
+            box("tree", x - 4, y - 4, x + 4, y + 4, more=True)
     photograph = np.array(CLASS_COLOURS)[label] * tint + random.normal(0, 3, tint.shape)
-    return label, np.clip(np.rint(photograph), 0, 255).astype(np.uint8)
+    return label, np.clip(np.rint(photograph), 0, 255).astype(np.uint8), shape.astype(np.uint16)
 
 
-def write_synthetic(out: Path, samples: int, height: int, width: int, fields: dict[str, int | None], seed: int) -> None:
+def write_synthetic(
+    out: Path,
+    samples: int,
+    height: int,
+    width: int,
+    fields: dict[str, int | None],
+    seed: int,
+    instances: str | None = None,
+) -> None:
     """Write drawn street fronts as a data set in the folder `out`, unless it is there already.
 
     fields: by name, source first, the classes of a label map, None for an image. The last image is
     the photograph; another one is the label map in colours. Ids fold into fewer classes by
-    remainder. Two processes may call it at once.
+    remainder. instances: a further field, of an id for each shape. Two processes may call it at once.
     """
     photographed = [None, *(name for name, classes in fields.items() if classes is None)][-1]
     described: dict[str, Field] = {}
+    size: dict[str, Any] = {"min_size": (height, width), "max_size": (height, width)}
     for name, classes in fields.items():
         about: dict[str, Any] = {"channels": 3}
         if classes:
             about = {"kind": "label", "channels": 1, "classes": classes, "palette": palette(classes, PALETTE)}
-        described[name] = Field(member=name, min_size=(height, width), max_size=(height, width), **about)
+        described[name] = Field(member=name, **size, **about)
+    if instances:
+        described[instances] = Field(member=instances, kind="instances", channels=1, dtype="uint16", **size)
 
     def sample(index: int) -> Packed:
-        ids, photograph = draw(index, height, width, seed)
-        members = {}
+        ids, photograph, shapes = drawn(index, height, width, seed)
+        members = {instances: ("png", encode(shapes, "png"))} if instances else {}
         for name, classes in fields.items():
             image = photograph if name == photographed else np.array(PALETTE, np.uint8)[ids]
             members[name] = ("png", encode(ids % min(classes, len(CLASSES)) if classes else image, "png"))

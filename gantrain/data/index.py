@@ -32,14 +32,14 @@ class Field(BaseModel, extra="forbid", frozen=True):
     """What training sees of a sample under one name.
 
     member: the file in the tar. half: None for all of it, 0 for the left half, 1 for the right.
-    kind: `label` holds class ids, `image` anything else. label_counts: pixels by id. ignore: the id of
-    pixels that are of no class; networks see it as the last one of `classes`, which counts it.
+    kind: `label` holds class ids, `instances` those of instances, `image` anything else. label_counts: pixels
+    by id. ignore: the id of pixels that are of no class; networks see it as the last of `classes`, which counts it.
     min_size, max_size: smallest and largest (height, width) over the data set, in pixels.
     """
 
     member: Name
     half: Literal[0, 1] | None = None
-    kind: Literal["image", "label"] = "image"
+    kind: Literal["image", "label", "instances"] = "image"
     channels: PositiveInt
     dtype: Dtype = "uint8"
     classes: PositiveInt | None = None

@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,8 +28,8 @@ class FetchFailed(Exception):
     """A file that can't be had, in one line: its URL, the tries, the last one's reason."""
 
 
-class _Incomplete(Exception):
-    pass
+class Incomplete(Exception):
+    """A file of which not all came, or too much."""
 
 
 def is_url(text: str) -> bool:
@@ -63,24 +64,38 @@ def fetch(url: str, path: Path, size: int | None = None, tries: int | None = Non
 
     Tries again after what may pass. Raises FetchFailed.
     """
+
+    def copy() -> None:
+        # The cache has reserved the room already, with the file's length.
+        with path.open("wb" if size is None else "r+b") as file:
+            _copy(url, file, _LARGEST if size is None else size, size is not None)
+
+    patiently(copy, url, path.parent, tries, is_known=size is not None)
+
+
+def patiently(
+    work: Callable[[], None], url: str, folder: Path, tries: int | None = None, is_known: bool = False
+) -> None:
+    """Do `work`, which gets `url` into `folder`, and again after what may pass. Raises FetchFailed.
+
+    is_known: the file was there before, so that it may come back where it is missing.
+    """
     number = tries or TRIES
     for attempt in range(number):
         if attempt:
             # Jitter: all nodes of a job would come back at once. Not from the seeded generator.
             time.sleep(PAUSE_SECONDS * 2**attempt * random.SystemRandom().uniform(0.5, 1))
         try:
-            # The cache has reserved the room already, with the file's length.
-            with path.open("wb" if size is None else "r+b") as file:
-                return _copy(url, file, _LARGEST if size is None else size, size is not None)
+            return work()
         except Exception as error:
             reason, advice = _why(error, url), "when it can be had, go on with the same command"
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                number, advice = attempt + 1, f"make room for it in {path.parent}"
+                number, advice = attempt + 1, f"make room for it in {folder}"
             lasting = (FileNotFoundError, PermissionError, ImportError, ValueError)
             refused = getattr(error, "status", None) in (401, 403)
             if refused:
                 advice = f"the server wants credentials: {CREDENTIALS}"
-            if refused or (size is None and isinstance(error, lasting)):  # told at once, when a run starts
+            if refused or (not is_known and isinstance(error, lasting)):  # told at once, when a run starts
                 number = attempt + 1
         if number == attempt + 1:
             raise FetchFailed(f"{url} cannot be fetched (tries: {number}, the last: {reason}); {advice}")
@@ -105,12 +120,12 @@ def _copy(url: str, file: IO[bytes], limit: int, exactly: bool) -> None:
             read += len(chunk)
             file.write(chunk)
     if read > limit or (exactly and read < limit):
-        raise _Incomplete(f"{'more than' if read > limit else f'{read} of'} {limit} bytes")
+        raise Incomplete(f"{'more than' if read > limit else f'{read} of'} {limit} bytes")
 
 
 def _why(error: Exception, url: str) -> str:
     """A library's error in a few words of ours: its own may hold a signed URL or a token."""
-    if isinstance(error, _Incomplete):
+    if isinstance(error, Incomplete):
         return str(error)
     if isinstance(error, ImportError):
         return f"a library is missing: pip install 'gantrain{_EXTRAS[url.partition('://')[0]]}'"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gantrain.console import say
 from gantrain.data.batch import channels
@@ -36,7 +36,7 @@ class Apart(NamedTuple):
 class Wanted:
     """What a recipe asks of its data.
 
-    source, target: the samples' fields; of one of two unpaired sets, the other's is "".
+    source, target: the samples' fields; of one of two unpaired sets, the other's is "". instances: that of their ids.
     """
 
     recipe: str
@@ -47,6 +47,13 @@ class Wanted:
     resize: tuple[int, int] | None
     cache_gib: float = math.inf
     apart: Apart | None = None
+    instances: str | None = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The samples' fields by role."""
+        names = {"source": self.source, "target": self.target, "instances": self.instances}
+        return {role: name for role, name in names.items() if name}
 
 
 def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
@@ -142,7 +149,8 @@ def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
     if split == "test" and not (folder / "testA").is_dir():
         raise ValueError(f"{folder} holds trainA but no testA and testB; make them, or data.validation=null")
     try:
-        return pack_once(folder, cache() / "packed", layout=layout, split=split, labels=sorted(labels), classes=classes)
+        options: Any = {"labels": sorted(labels), "classes": classes, "instances": wanted.instances}
+        return pack_once(folder, cache() / "packed", layout=layout, split=split, **options)
     except ValueError as e:
         options = f"; its options are those of `gantrain prepare {folder} --out OUT`, whose OUT you give here"
         raise ValueError(f"{e}{options if '--' in str(e) else ''}") from None
@@ -162,9 +170,10 @@ def _draw(key: str, wanted: Wanted) -> Path:
     names = (wanted.source, wanted.target or "photograph") if wanted.source else (wanted.target,)
     fields = {name: wanted.labels.get(name) for name in names}
     text = "-".join(f"{name}{classes or ''}" for name, classes in fields.items())
+    text += f"+{wanted.instances}" if wanted.instances else ""
     folder = cache() / f"{SYNTHETIC}-{_DRAWING}" / f"{key}-{text}-{height}x{width}"
     samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
-    write_synthetic(folder, samples, height, width, fields, seed=list(_DRAWN).index(key))
+    write_synthetic(folder, samples, height, width, fields, list(_DRAWN).index(key), wanted.instances)
     return folder
 
 
@@ -176,16 +185,21 @@ def held_out(train: str | None, validation: str | None) -> str | None:
 def check(key: str, shards: Shards, wanted: Wanted) -> None:
     """Raises ValueError, one line for each thing that the data and the recipe don't agree on."""
     problems: list[str] = []
-    for role, name in (("source", wanted.source), ("target", wanted.target)):
-        if not name:
-            continue
+    for role, name in wanted.names.items():
         if name not in shards.fields:
             allowed = f"{', '.join(shards.fields)} (the fields of data.{key})"
+            allowed += "; prepare the data with it, or data.instances=null" if role == "instances" else ""
             problems.append(f"data.{role}: found {name!r}, allowed: {allowed}")
             continue
         field, expected = shards.fields[name], wanted.labels.get(name)
-        if expected and field.kind != "label":
-            found = f"data.{key} holds {field.channels}-channel images there"
+        held = {"label": "class ids", "instances": "ids of instances"}.get(
+            field.kind, f"{field.channels}-channel images"
+        )
+        if (role == "instances") != (field.kind == "instances"):
+            advice = f"prepare it with --instances {name}" if role == "instances" else "that is for data.instances"
+            problems.append(f"data.{role}: {name} holds {held} in data.{key}; {advice}")
+        elif expected and field.kind != "label":
+            found = f"data.{key} holds {held} there"
             advice = f"prepare it with --labels {name}"
             problems.append(f"data.labels.{name}: the recipe expects class ids, {found}; {advice}")
         elif expected and expected != channels(field):

@@ -12,7 +12,7 @@ Sample = dict[str, np.ndarray]  # HWC by field
 
 @dataclass(frozen=True)
 class View:
-    """How samples are shown: the wanted fields, those of class ids among them, and their geometry."""
+    """How samples are shown: the wanted fields, those of ids among them, and their geometry."""
 
     fields: tuple[str, ...]
     labels: frozenset[str]

@@ -1,4 +1,4 @@
-"""pix2pixHD (Wang et al. 2018, arXiv 1711.11585), without maps of instances: neither their edges nor their features."""
+"""pix2pixHD (Wang et al. 2018, arXiv 1711.11585), without its features of instances; their edges: `data.instances`."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""SPADE, also called GauGAN (Park et al. 2019, arXiv 1903.07291), without the edges of instances."""
+"""SPADE, also called GauGAN (Park et al. 2019, arXiv 1903.07291); the edges of instances: `data.instances`."""
 
 from typing import Annotated, Any, Literal
 

@@ -22,6 +22,7 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(server.delay_seconds)
         if server.password and self.headers.get("Authorization") != server.password:
             return self.answer(401, b"")
+        server.asked.append(self.headers.get("Range"))
         faults = server.faults.get(name) or server.faults.get("*")
         try:
             body = (server.folder / name).read_bytes()
@@ -29,10 +30,17 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(404, b"")
         if faults:
             return faults.pop(0)(self, body)
-        self.answer(200, body)
+        if not (server.knows_ranges and self.headers.get("Range")):
+            return self.answer(200, body)
+        start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+        if start < len(body):
+            return self.answer(206, body[start:])
+        self.answer(416, b"", content_range=f"bytes */{len(body)}")
 
-    def answer(self, status: int, body: bytes, length: int | None = None) -> None:
+    def answer(self, status: int, body: bytes, length: int | None = None, content_range: str = "") -> None:
         self.send_response(status)
+        if content_range:
+            self.send_header("Content-Range", content_range)
         self.send_header("Content-Length", str(len(body) if length is None else length))
         self.end_headers()
         self.wfile.write(body)
@@ -88,6 +96,8 @@ class Server(ThreadingHTTPServer):
         self.faults: dict[str, list[Fault]] = {}  # by file, or "*"; each is used up
         self.password = ""
         self.delay_seconds = 0.0
+        self.knows_ranges = False
+        self.asked: list[str | None] = []  # ranges
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, *arguments: object) -> None:

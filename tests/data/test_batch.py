@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gantrain.data.batch import channels, normalise, to_files
+from gantrain.data.batch import as_batch, channels, facts, normalise, to_files
 from gantrain.data.shards import Field
 
 SIZE = {"min_size": (4, 4), "max_size": (4, 4), "member": "x"}
@@ -44,3 +44,32 @@ def test_class_ids_become_one_channel_a_class() -> None:
     assert channels(field) == 5
     assert torch.equal(seen.argmax(1), ids[..., 0].long())
     assert torch.equal(seen.sum(1), torch.ones(2, 4, 4))
+
+
+def edges(ids: np.ndarray) -> np.ndarray:
+    """Of ids HW, pixel by pixel."""
+    found = np.zeros(ids.shape, np.float32)
+    for y, x in np.ndindex(ids.shape):
+        neighbours = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
+        inside = [(j, i) for j, i in neighbours if 0 <= j < ids.shape[0] and 0 <= i < ids.shape[1]]
+        found[y, x] = any(ids[j, i] != ids[y, x] for j, i in inside)
+    return found
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (7, 11)])
+def test_edges_of_instances_are_the_sources_last_channel(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    ids = random.choice(np.array([0, 7, 26001, 26002, 65535], np.uint16), (3, *size, 1), p=[0.6, 0.1, 0.1, 0.1, 0.1])
+    fields = {
+        "source": Field(channels=1, kind="label", classes=5, **SIZE),
+        "target": Field(channels=3, **SIZE),
+        "instances": Field(channels=1, kind="instances", dtype="uint16", **SIZE),
+    }
+    labels, photo = random.integers(0, 5, (3, *size, 1), np.uint8), np.zeros((3, *size, 3), np.uint8)
+    raw = {"source": torch.from_numpy(labels), "target": torch.from_numpy(photo), "instances": torch.from_numpy(ids)}
+    seen = as_batch(raw, fields, torch.float64, CPU)
+    assert set(seen) == {"source", "target"}
+    assert facts(fields) == {"source_channels": 6, "target_channels": 3}
+    assert seen["source"].shape == (3, 6, *size)
+    assert torch.equal(seen["source"][:, :5], normalise(raw["source"], fields["source"], torch.float64, CPU))
+    np.testing.assert_array_equal(seen["source"][:, 5].numpy(), np.stack([edges(one[..., 0]) for one in ids]))

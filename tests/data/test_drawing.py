@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gantrain.data.decode import decode_sample
-from gantrain.data.drawing import CLASS_COLOURS, CLASSES, PALETTE, draw, write_synthetic
+from gantrain.data.drawing import CLASS_COLOURS, CLASSES, PALETTE, draw, drawn, write_synthetic
 from gantrain.data.shards import Shards
 
 PAIR = {"right": None, "left": None}
@@ -27,9 +27,9 @@ def test_a_photograph_tells_its_labels(size):
 
 
 def test_class_colours_are_the_photographs_means():
-    drawn = [draw(index, 128, 128, seed=1) for index in range(30)]
-    labels = np.stack([label for label, _ in drawn])
-    photographs = np.stack([photograph for _, photograph in drawn])
+    pictures = [draw(index, 128, 128, seed=1) for index in range(30)]
+    labels = np.stack([label for label, _ in pictures])
+    photographs = np.stack([photograph for _, photograph in pictures])
     assert set(np.unique(labels)) == set(range(len(CLASSES)))
     for number, colour in enumerate(CLASS_COLOURS):
         mean = photographs[labels == number].mean(0)
@@ -79,6 +79,19 @@ def test_class_ids(tmp_path, classes):
     ids, _ = draw(2, 32, 48, 0)
     found = decode_sample(shards, 2, ["label"])["label"][..., 0]
     np.testing.assert_array_equal(found, ids % min(classes, len(CLASSES)))
+
+
+def test_each_shape_is_an_instance_of_one_class(tmp_path):
+    write_synthetic(tmp_path / "set", 3, 64, 96, {"label": 10, "photo": None}, 0, instances="ids")
+    shards = Shards.open(tmp_path / "set")
+    field = shards.fields["ids"]
+    assert (field.kind, field.channels, field.dtype) == ("instances", 1, "uint16")
+    for i in range(3):
+        sample = {name: x[..., 0] for name, x in decode_sample(shards, i, ["label", "ids"]).items()}
+        np.testing.assert_array_equal(sample["ids"], drawn(i, 64, 96, 0)[2])
+        numbers = np.unique(sample["ids"])
+        assert all(len(np.unique(sample["label"][sample["ids"] == number])) == 1 for number in numbers)
+        assert len(numbers) > 2 * len(np.unique(sample["label"]))  # several windows, a house's or more
 
 
 def test_labels_as_the_target(tmp_path):

@@ -11,12 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from gantrain.data.batch import normalise
 from gantrain.data.decode import decode, decode_sample, encode
+from gantrain.data.decode import resize as resized
 from gantrain.data.prepare import HOW_TO, pack_once, prepare
-from gantrain.data.sets import Wanted, open_set
+from gantrain.data.sets import Wanted, open_set, open_sides
 from gantrain.data.shards import Shards
+from gantrain.images import viewable
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared" / "data"
@@ -235,6 +239,50 @@ def test_cityscapes(cityscapes, tmp_path):
         _run(cityscapes, tmp_path / "none", split="test")
 
 
+def test_cityscapes_brings_its_instances_where_they_are(cityscapes, tmp_path):
+    for photo in cityscapes.glob("leftImg8bit/*/*/*.png"):
+        stem, city = photo.name.removesuffix("_leftImg8bit.png"), photo.parent
+        ids = np.random.default_rng(len(stem)).choice(np.array([7, 26000, 26001], np.uint16), (32, 64, 1))
+        _put(cityscapes / "gtFine" / city.parent.name / city.name / f"{stem}_gtFine_instanceIds.png", ids)
+    report = _run(cityscapes, tmp_path / "out", resize=(16, 32))
+    assert "  instance: instances, 1 channels, uint16, height x width 16x32" in report.lines()
+    found = decode_sample(Shards.open(tmp_path / "out"), 0, ["instance"])["instance"]
+    assert set(np.unique(found)) == {7, 26000, 26001}
+    next(cityscapes.glob("gtFine/val/*/*_instanceIds.png")).unlink()
+    assert "no instance" in _run(cityscapes, tmp_path / "val", split="val").unmatched[0]
+
+
+def test_folders_with_instances(labelled, tmp_path):
+    for i in range(5):  # maps of few instances have 8 bits
+        ids = np.random.default_rng(i).integers(0, 4 if i else 999, (20, 30, 1))
+        _put(labelled / "ids" / f"f{i}.png", ids.astype(np.uint8 if i else np.uint16))
+    report = _run(labelled, tmp_path / "out", labels=["label"], instances="ids")
+    assert (report.samples, report.unreadable) == (5, [])
+    field = Shards.open(tmp_path / "out").fields["ids"]
+    assert (field.kind, field.classes, field.label_counts, field.dtype) == ("instances", None, None, "uint16")
+    wanted = Wanted("mine", "label", "image", {"label": 4}, (16, 16), None, instances="ids")
+    for folder in (labelled, tmp_path / "out"):  # packed when it is first used, and prepared
+        (shards,) = open_sides("train", str(folder), wanted)
+        assert decode_sample(shards, 0, wanted.names.values())["ids"].max() > 255
+    wrong = {
+        "ids holds 1-channel images in data.train; prepare it with --instances ids": {"labels": ["label"]},
+        "data.instances: found 'ids', allowed: image, label .*or data.instances=null": None,
+    }
+    for i, (says, options) in enumerate(wrong.items()):
+        if options is None:
+            (labelled / "ids").rename(tmp_path / "away")
+        _run(labelled, tmp_path / f"wrong{i}", **options or {"labels": ["label"]})
+        with pytest.raises(ValueError, match=says):
+            open_sides("train", str(tmp_path / f"wrong{i}"), wanted)
+    with pytest.raises(ValueError, match=r"data\.source: ids holds ids of instances .*for data\.instances"):
+        open_sides("train", str(tmp_path / "out"), Wanted("mine", "ids", "image", {}, (16, 16), None))
+    _put(tmp_path / "away" / "f3.jpg", _image(0, 20, 30))
+    (tmp_path / "away" / "f3.png").unlink()
+    (tmp_path / "away").rename(labelled / "ids")
+    with pytest.raises(ValueError, match=r"f3\.jpg: a JPEG where ids of instances are expected"):
+        _run(labelled, tmp_path / "jpeg", labels=["label"], instances="ids")
+
+
 # A photograph and its class ids as published, their highest id, and the number of classes.
 PUBLISHED = {
     "camvid": ("{}/0001TP_{}.png", "{}annot/0001TP_{}.png", {}, 11, 12),
@@ -350,6 +398,94 @@ def test_palette_files_hold_ids_or_colours(labelled, tmp_path):
     assert (images.kind, images.channels) == ("image", 3)
 
 
+TABLE = """\ufeff# as CamVid's
+64 128 64\tAnimal
+192 0 128\tArchway
+
+0 128 192 Bicyclist  # on a road
+0 0 0
+"""
+COLOURS = [(64, 128, 64), (192, 0, 128), (0, 128, 192), (0, 0, 0)]
+
+
+@pytest.fixture
+def coloured(labelled, tmp_path):
+    """The same set with its ids in colours: RGB, RGBA and a palette."""
+    (tmp_path / "colours.txt").write_text(TABLE)
+    for i, file in enumerate(sorted((labelled / "label").iterdir())):
+        rgb = np.array(COLOURS, np.uint8)[decode(file.read_bytes(), "label")[..., 0]]
+        image = Image.fromarray(rgb)
+        (image.convert("RGBA") if i == 1 else image.quantize(4) if i == 2 else image).save(file)
+    return labelled, tmp_path / "colours.txt"
+
+
+@pytest.mark.parametrize("resize", [None, (16, 24)])
+@pytest.mark.parametrize("ignore", [None, 3])
+def test_label_maps_in_colours_become_ids(coloured, tmp_path, resize, ignore):
+    source, table = coloured
+    report = _run(source, tmp_path / "out", labels=["label"], colors=table, resize=resize, ignore=ignore)
+    assert (report.samples, report.unreadable) == (5, [])
+    shards = Shards.open(tmp_path / "out")
+    field = shards.fields["label"]
+    assert (field.kind, field.classes, field.palette, field.channels) == ("label", 4, COLOURS, 1)
+    assert shards.fields["image"].palette is None
+    for i in range(5):
+        ids = np.random.default_rng(i).integers(0, 4, (20, 30, 1), dtype=np.uint8)
+        expected = ids if resize is None else resized(ids, *resize, "label")
+        found = decode_sample(shards, i, ["label", "image"])["label"]
+        np.testing.assert_array_equal(found, expected)
+        assert viewable(normalise(torch.from_numpy(found)[None], field, torch.float32, torch.device("cpu")), field)[
+            0, 3, 5
+        ].tolist() == list(COLOURS[expected[3, 5, 0]])
+    if resize is None:
+        assert shards.read(0, "image") == (source / "image" / "f0.jpg").read_bytes()
+
+
+def test_wrong_colours_are_refused_by_name(coloured, tmp_path):
+    source, table = coloured
+    wrong = decode((source / "label" / "f3.png").read_bytes())
+    wrong[0, :7], wrong[1, :2] = (1, 2, 3), (255, 0, 255)
+    cases = {
+        r"f3\.png: colours that are not in the table of --colors: 1 2 3 \(7 pixels\), 255 0 255 \(2 pixels\);": wrong,
+        r"f3\.png: uint8 with 1 channels, the colours of --colors are RGB": wrong[..., :1],
+    }
+    for says, array in cases.items():
+        _put(source / "label" / "f3.png", array)
+        with pytest.raises(ValueError, match=says):
+            _run(source, tmp_path / "out", labels=["label"], colors=table)
+    (source / "label" / "f3.png").unlink()
+    _put(source / "label" / "f3.jpg", wrong)
+    with pytest.raises(ValueError, match=r"f3\.jpg: a JPEG where class ids are expected"):
+        _run(source, tmp_path / "out", labels=["label"], colors=table)
+    with pytest.raises(ValueError, match=r"RGB where class ids are expected.*or the table of colours to --colors"):
+        _run(source, tmp_path / "out", labels=["label"])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        ("1 2 3 a\n4 5\n", {}, r"colours\.txt, line 2: found '4 5', allowed: R G B \[name\], each in 0\.\.255"),
+        ("1 2 3\n4 5 256 b\n", {}, "line 2: found '4 5 256 b'"),
+        ("1 2 -3\n", {}, "line 1: found '1 2 -3'"),
+        ("1,2,3\n", {}, "line 1: found '1,2,3'"),
+        ("# x\n1 2 3\n\n1 2 3 b\n", {}, "line 4: 1 2 3 is the colour of line 2 too"),
+        ("1 2 3\n", {}, "has 1 colours, allowed: 2 to 65536"),
+        (None, {}, "cannot be read as text .*No such file"),
+        (TABLE, {"classes": 4}, "--colors: found --classes 4 too"),
+        (TABLE, {"labels": []}, "--colors: no field holds class ids; name label fields with --labels"),
+        (TABLE, {"ignore": 0}, "--ignore 0: with --colors it is the table's last, 3; move its line"),
+    ],
+)
+def test_wrong_tables_of_colours(labelled, tmp_path, content, options, says):
+    if content is not None:
+        (tmp_path / "colours.txt").write_text(content)
+    with pytest.raises(ValueError, match=says) as caught:
+        _run(labelled, tmp_path / "out", **{"labels": ["label"], "colors": tmp_path / "colours.txt", **options})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 MISTAKES = {
     "missing": ({}, "nowhere", {}, "does not exist"),
     "a file": ({"file": b"x"}, "file", {}, "is a file, not a folder"),
@@ -378,6 +514,13 @@ MISTAKES = {
     "ignored id": ({"in/a.png": None}, "in", {"ignore": 255}, "--ignore 255: no field holds class ids"),
     "one class": ({"in/a.png": None}, "in", {"classes": 1}, r"2\.\.65536"),
     "label": ({"in/a.png": None}, "in", {"labels": ["x"]}, "--labels x: not a field"),
+    "instances": ({"in/a.png": None}, "in", {"instances": "x"}, "--instances x: not a field that can hold ids of inst"),
+    "labels and instances": (
+        {"in/a/0.png": None, "in/b/0.png": None},
+        "in",
+        {"instances": "a", "labels": ["a"]},
+        "--instances a: it holds class ids already",
+    ),
     "half": ({"in/a.png": None}, "in", {"labels": ["left"]}, "a folder of their own"),
     "cityscapes": ({"in/a.png": None}, "in", {"layout": "cityscapes"}, "like leftImg8bit/train"),
 }

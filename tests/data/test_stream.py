@@ -210,6 +210,18 @@ def test_augmentation_is_one_draw_for_all_fields() -> None:
         assert np.array_equal(out["label"], out["image"][..., :1] // 16)
 
 
+def test_instances_are_cropped_and_flipped_with_the_rest_and_keep_their_ids() -> None:
+    ids = np.random.default_rng(0).choice(np.array([3, 26001, 65535], np.uint16), (30, 40, 1))
+    image = (ids % 251).astype(np.uint8)
+    for seed in range(8):
+        view = View(("image", "i"), frozenset({"i"}), (16, 24), None, flip=True)
+        out = view.augment({"image": image, "i": ids}, np.random.default_rng(seed))
+        assert out["i"].dtype == np.uint16
+        assert np.array_equal(out["i"] % 251, out["image"])
+    resized = View(("i",), frozenset({"i"}), (16, 16), (20, 20)).held_out({"i": ids})["i"]
+    assert (resized.dtype, set(np.unique(resized))) == (np.uint16, {3, 26001, 65535})
+
+
 def test_labels_are_resized_by_nearest_and_never_jittered() -> None:
     ids = np.random.default_rng(0).choice([3, 200], (33, 47, 1)).astype(np.uint8)
     view = View(("x",), frozenset({"x"}), (16, 16), (20, 20), flip=True, jitter=1.0)

@@ -292,7 +292,7 @@ def test_mistakes_are_told_in_a_line(case: str) -> None:
 
 
 def test_where_to_get_the_archives_is_told() -> None:
-    with pytest.raises(ValueError, match=r"datasets/horse2zebra\.zip.* data\.train=horse2zebra"):
+    with pytest.raises(ValueError, match=r"`gantrain download horse2zebra` makes data/horse2zebra"):
         Assembly(recipe.load("horse2zebra"), World("cpu", [], "."))
 
 

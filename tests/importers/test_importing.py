@@ -332,3 +332,25 @@ def test_training_starts_from_a_file() -> None:
         placed = load_file(f"runs/begun/checkpoints/000000008/{kind}/generator.safetensors")
         assert torch.equal(placed["downs.0.0.weight"], state["model.model.0.weight"])
         assert torch.equal(placed["downs.1.1.weight"], state["model.model.1.model.1.weight"])
+
+
+@pytest.mark.parametrize("name", ["pix2pixhd", "spade"])
+def test_a_last_channel_of_edges(name: str) -> None:
+    """Class ids and ids of instances give what the peer makes of one-hot labels and edges."""
+    saved(peer := peers.drawn(PEERS[name]()))
+    run("import", "latest_net_G.pth", "--out", "imported", "--labels", "--instances")
+    model = gantrain.load("imported", device="cpu")
+    classes = model.source.classes
+    random = np.random.default_rng(0)
+    labels = np.kron(random.integers(classes, size=(8, 8), dtype=np.uint8), np.ones((32, 32), np.uint8))
+    edges = np.zeros((256, 256), np.float32)
+    for at in range(32, 256, 32):
+        for side in (at - 1, at):
+            edges[side] = edges[:, side] = 1
+    ids = np.arange(64).reshape(8, 8).repeat(32, 0).repeat(32, 1)
+    one_hot = np.concatenate([np.eye(classes, dtype=np.float32)[labels], edges[..., None]], 2)
+    with torch.no_grad():
+        expected = peer(torch.from_numpy(one_hot).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+    assert np.abs(model.translate(labels, ids) - (expected.clip(-1, 1) + 1) * 127.5).max() < 0.51
+    saved(peers.ResNet(1, 3), name="grey.pth")
+    assert "--instances: found one channel" in run("import", "grey.pth", "--out", "new", "--instances", status=2)

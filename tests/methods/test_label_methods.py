@@ -168,9 +168,9 @@ def test_recipe_trains_on_drawn_data(recipe, weights):
     rows = [json.loads(line) for line in Path("runs/x/metrics.jsonl").read_text().splitlines()]
     assert any(np.isfinite(row.get("perceptual", np.nan)) for row in rows)
     Path(weights).unlink()  # what is trained needs it no more
-    classes = rows and load("runs/x").source.classes
-    labels = np.random.default_rng(0).integers(classes, size=(50, 70), dtype=np.uint8)
-    assert load("runs/x").translate(labels).shape == (50, 70, 3)
+    model = load("runs/x")
+    labels = np.random.default_rng(0).integers(model.source.classes, size=(50, 70), dtype=np.uint8)
+    assert model.translate(labels, labels if model.instances else None).shape == (50, 70, 3)
 
 
 @pytest.mark.slow
@@ -190,7 +190,8 @@ def test_pix2pixhd_recipes_in_the_papers_stages(weights, capsys):
     said = capsys.readouterr().out
     assert "generator: 42 of 42 tensors" in said
     assert "frozen" not in said
-    assert load(f"runs/{run}").translate(np.zeros((50, 70), np.uint8)).shape == (50, 70, 3)
+    ids = np.zeros((50, 70), np.uint8)
+    assert load(f"runs/{run}").translate(ids, instances=ids).shape == (50, 70, 3)
 
 
 def test_missing_weights_are_a_line_before_training(capsys):

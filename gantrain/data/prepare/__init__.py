@@ -11,8 +11,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from gantrain.data.decode import encode, lossless
+from gantrain.data.decode import Colour, Kind, encode, lossless
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
+from gantrain.data.prepare.colours import read_table
 from gantrain.data.prepare.layouts import Layout, Parts, folders, images, match, pairs, published, recognise
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 from gantrain.data.shards import Field
@@ -23,7 +24,10 @@ LAYOUTS: dict[str, Layout] = {
     "images": images,
     # 34, the licence plate, is -1 there and never comes.
     "cityscapes": published(
-        "leftImg8bit/{split}/*/*_leftImg8bit.png", "gtFine/{split}/*/*_gtFine_labelIds.png", classes=35
+        "leftImg8bit/{split}/*/*_leftImg8bit.png",
+        "gtFine/{split}/*/*_gtFine_labelIds.png",
+        classes=35,
+        instances="gtFine/{split}/*/*_gtFine_instanceIds.png",
     ),
     "camvid": published("{split}/*", "{split}annot/*", classes=12),  # the last one is void
     # 0 is what is none of the 150.
@@ -45,13 +49,12 @@ HOW_TO: dict[str, str] = {
         for name, where in _UNPACKED.items()
     },
     **{
-        name: f"get http://efrosgans.eecs.berkeley.edu/cyclegan/datasets/{name}.zip, unzip it and give the folder "
-        f"that holds trainA and trainB: data.train={name} data.validation={name}"
-        for name in ("horse2zebra", "monet2photo")
+        name: f"`gantrain download {name}` makes data/{name}"
+        for name in ("facades", "maps", "edges2shoes", "horse2zebra", "monet2photo")
     },
 }
 
-_CACHE_VERSION = 2  # counted up when the same folder would be packed otherwise than before
+_CACHE_VERSION = 3  # counted up when the same folder would be packed otherwise than before
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,10 @@ def prepare(
     layout: str | None = None,
     split: str = "train",
     labels: Collection[str] = (),
+    instances: str | None = None,
     classes: int | None = None,
     ignore: int | None = None,
+    colors: str | Path | None = None,
     resize: tuple[int, int] | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -98,8 +103,10 @@ def prepare(
 
     layout: a name in `LAYOUTS`; None recognises it. split: which part, where the layout has parts.
     labels: the fields that hold class ids. classes: their number; None takes the highest id + 1.
+    instances: the field that holds ids of instances.
     ignore: the id of pixels that are of no class; they are the last class, which `classes` counts.
-    resize: (height, width) in pixels of every field; without it files are kept byte for byte.
+    colors: a table, `read_table`'s, of the colours that the label files hold instead of ids, and of all classes.
+    resize: (height, width) in pixels of every field; without it files that hold no `colors` are kept byte for byte.
 
     Beside the shards lies `report.txt`. Raises ValueError, in one line, for anything a user can
     mend; then nothing is left behind.
@@ -112,7 +119,8 @@ def prepare(
     layout = layout or recognise(source)
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
-    parts = asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize)
+    table = None if colors is None else read_table(Path(colors).expanduser())
+    parts = asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize, instances, table)
     samples, unmatched = match(source, parts)
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
@@ -141,6 +149,7 @@ def pack_once(
     layout: str | None = None,
     split: str = "train",
     labels: Collection[str] = (),
+    instances: str | None = None,
     classes: int | None = None,
 ) -> Path:
     """The data set packed from `folder`, made below `cache` unless it is there already.
@@ -149,18 +158,25 @@ def pack_once(
     Processes may race: one packs, the others wait for it. Raises what `prepare` raises.
     """
     folder, cache = Path(folder).resolve(), Path(cache).absolute()
-    told = [f"{folder}\n{(_CACHE_VERSION, layout, split, sorted(labels), classes)}"]
+    told = [f"{folder}\n{(_CACHE_VERSION, layout, split, sorted(labels), instances, classes)}"]
     for file in sorted(f for f in folder.rglob("*") if f.is_file()):
         status = file.stat()
         told.append(f"{file.relative_to(folder)}\n{status.st_size} {status.st_mtime_ns}")
     digest = hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()
     target = cache / f"{folder.name}-{digest[:16]}"
-    once(target, lambda: prepare(folder, target, layout=layout, split=split, labels=labels, classes=classes))
+    options: Any = {"layout": layout, "split": split, "labels": labels, "instances": instances, "classes": classes}
+    once(target, lambda: prepare(folder, target, **options))
     return target
 
 
 def asked(
-    parts: Parts, labels: Collection[str], classes: int | None, ignore: int | None, resize: tuple[int, int] | None
+    parts: Parts,
+    labels: Collection[str],
+    classes: int | None,
+    ignore: int | None,
+    resize: tuple[int, int] | None,
+    instances: str | None = None,
+    colors: tuple[Colour, ...] | None = None,
 ) -> Parts:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
@@ -169,26 +185,43 @@ def asked(
     if classes is not None and not 2 <= classes <= 65536:
         raise ValueError(f"--classes {classes}: give a number in 2..65536")
     whole = [name for name, part in parts.items() if part.half is None]
-    if odd := sorted(set(labels) - set(whole)):
-        found = ", ".join(whole) or "side-by-side images only, ids need a folder of their own"
-        raise ValueError(f"--labels {odd[0]}: not a field that can hold class ids; found are {found}")
-    parts = parts | {name: parts[name]._replace(kind="label") for name in labels}
+    ids: dict[str, Kind] = dict.fromkeys(sorted(labels), "label")
+    if instances:
+        ids[instances] = "instances"
+    for name, kind in ids.items():
+        if name not in whole:
+            option, what = ("--labels", "class ids") if kind == "label" else ("--instances", "ids of instances")
+            found = ", ".join(whole) or "side-by-side images only, ids need a folder of their own"
+            raise ValueError(f"{option} {name}: not a field that can hold {what}; found are {found}")
+        if kind == "instances" and (name in labels or parts[name].kind == "label"):
+            raise ValueError(f"--instances {name}: it holds class ids already; name another field")
+        parts = parts | {name: parts[name]._replace(kind=kind)}
+    if colors:
+        if classes or all(part.kind != "label" for part in parts.values()):
+            found = f"found --classes {classes} too, which it counts" if classes else "no field holds class ids"
+            raise ValueError(f"--colors: {found}; name label fields with --labels, without --classes")
+        if ignore not in (None, len(colors) - 1):
+            raise ValueError(
+                f"--ignore {ignore}: with --colors it is the table's last, {len(colors) - 1}; move its line"
+            )
+        classes = len(colors)
+        parts = {name: part._replace(colors=colors) if part.kind == "label" else part for name, part in parts.items()}
     options = {"classes": classes, "ignore": ignore, "size": resize}
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for option in ("classes", "ignore"):
-        if option in given and all(part.kind == "image" for part in parts.values()):
+        if option in given and all(part.kind != "label" for part in parts.values()):
             raise ValueError(f"--{option} {given[option]}: no field holds class ids; name one with --labels")
     return {name: part._replace(**given) for name, part in parts.items()}
 
 
 def _pack(key: str, files: Mapping[str, Path], parts: Parts) -> Packed:
-    if not any(part.size for part in parts.values()):
-        return Packed(key, {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items()})
-    arrays, members = load(files, parts), {}
-    for member, file in files.items():
+    changed = {part.member for part in parts.values() if part.size or part.colors}
+    arrays = load(files, {name: part for name, part in parts.items() if part.member in changed})
+    members = {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items() if m not in changed}
+    for member in sorted(changed):
         # Halves were resized apart: no bleeding.
         array = np.concatenate([arrays[name] for name, part in parts.items() if part.member == member], axis=1)
-        lossy = file.read_bytes().startswith(b"\xff\xd8")
+        lossy = files[member].read_bytes().startswith(b"\xff\xd8")
         ending = "jpg" if lossy else lossless(array.shape[2], array.dtype.name)
         members[member] = (ending, encode(array, ending))
     return Packed(key, members)

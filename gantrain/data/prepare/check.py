@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gantrain.data.decode import Array, NotLabels, cut, decode, resize, unequal
+from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
+from gantrain.data.prepare.colours import class_ids
 from gantrain.data.prepare.layouts import Files, Part, Parts
 from gantrain.data.shards import Field
 
@@ -35,11 +36,16 @@ def load(files: Files, parts: Parts) -> dict[str, Array]:
 
     Raises ValueError (NotLabels) that names the file.
     """
-    decoded = cache(lambda member, kind: decode(files[member].read_bytes(), kind))
+
+    @cache
+    def decoded(member: str, kind: Kind, colors: Sequence[Colour] | None) -> Array:
+        data = files[member].read_bytes()
+        return class_ids(data, colors) if colors else decode(data, kind)
+
     arrays = {}
     for name, part in parts.items():
         try:
-            array = cut(decoded(part.member, part.kind), part.half)
+            array = cut(decoded(part.member, part.kind, part.colors), part.half)
         except (OSError, ValueError) as error:
             sort = NotLabels if isinstance(error, NotLabels) else ValueError
             raise sort(f"{files[part.member]}: {error}") from None
@@ -74,7 +80,7 @@ def _describe(array: Array, name: str, part: Part, files: Files) -> Field:
     elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
         raise ValueError(f"{file}: {name} has values {array.min():.4g}..{array.max():.4g}, floats must be in 0..1")
     about: dict[str, Any] = {"channels": array.shape[2], "dtype": array.dtype.name, "label_counts": counts}
-    about |= {"kind": part.kind, "ignore": part.ignore if counts else None}
+    about |= {"kind": part.kind, "ignore": part.ignore if counts else None, "palette": part.colors}
     size = array.shape[:2]
     return Field(member=part.member, half=part.half, min_size=size, max_size=size, **about)
 
@@ -84,12 +90,13 @@ def agree(
 ) -> tuple[list[str], list[str], dict[str, Field]]:
     """The keys of good samples, all of the most frequent kind; a line for each other one; the set's fields.
 
-    Raises ValueError if files of a label field can't hold class ids, or hold ids beyond its classes:
+    Raises ValueError if files of a field of ids can't hold any, or hold ids beyond its classes:
     leaving them out would hide that the wrong files were given.
     """
     if wrong := [str(found) for found in looks.values() if isinstance(found, NotLabels)]:
         more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-        advice = "mend them, or give other --labels, more --classes or the id of no class to --ignore"
+        advice = "mend them, or give other --labels or --instances, more --classes, the id of no class to --ignore, "
+        advice += "or the table of colours to --colors"
         raise ValueError(f"{len(wrong)} files are no label maps: {'; '.join(wrong[:_NAMED])}{more}; {advice}")
     bad = [str(found) for found in looks.values() if isinstance(found, ValueError)]
     good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from PIL import Image
 
-from gantrain.data.decode import EXTENSIONS, FORMATS, Kind
+from gantrain.data.decode import EXTENSIONS, FORMATS, Colour, Kind
 from gantrain.data.index import NAME
 
 _PROBED = 8  # images whose proportions tell side-by-side pairs
@@ -18,7 +18,8 @@ class Part(NamedTuple):
     """A field before any file is read.
 
     files: a pattern below the folder; what its last `*` stands for is the sample's key. classes:
-    None for the highest id + 1. ignore: as a `Field`'s. size: (height, width) in pixels to resize to.
+    None for the highest id + 1. ignore: as a `Field`'s. size: (height, width) in pixels to resize to. colors: by class
+    id, where the files hold these instead of ids.
     """
 
     member: str
@@ -28,6 +29,7 @@ class Part(NamedTuple):
     classes: int | None = None
     ignore: int | None = None
     size: tuple[int, int] | None = None
+    colors: tuple[Colour, ...] | None = None
 
 
 class File(Protocol):
@@ -67,15 +69,22 @@ def folders(source: Path, split: str) -> Parts:
     return {name: Part(name, f"{name}/*") for name in names}
 
 
-def published(image: str, label: str, classes: int, ignore: int | None = None, **called: str) -> Layout:
-    """Photographs and class ids as a data set is unpacked; {split} in a pattern is the split, or what it is called."""
+def published(
+    image: str, label: str, classes: int, ignore: int | None = None, instances: str = "", **called: str
+) -> Layout:
+    """Photographs and class ids as a data set is unpacked, and ids of instances where there are files of them.
+
+    {split} in a pattern is the split, or what it is called.
+    """
 
     def layout(source: Path, split: str) -> Parts:
-        files = [pattern.format(split=called.get(split, split)) for pattern in (image, label)]
-        return {
+        files = [pattern.format(split=called.get(split, split)) for pattern in (image, label, instances)]
+        parts = {
             "image": Part("image", files[0]),
             "label": Part("label", files[1], kind="label", classes=classes, ignore=ignore),
         }
+        there = instances and any(source.glob(files[2]))
+        return parts | {"instance": Part("instance", files[2], kind="instances")} if there else parts
 
     return layout
 

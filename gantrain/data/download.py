@@ -1,0 +1,144 @@
+"""`gantrain download`: pix2pix's and CycleGAN's archives, fetched and unpacked where the recipes look for them."""
+
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial as bound
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from rich.console import Console
+from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+from gantrain.console import say
+from gantrain.data.prepare import HOW_TO
+from gantrain.data.remote import STALL_SECONDS, FetchFailed, Incomplete, patiently
+from gantrain.data.shard_writer import appearing
+
+# URLs as datasets/download_pix2pix_dataset.sh and download_cyclegan_dataset.sh of pytorch-CycleGAN-and-pix2pix have
+# them. What is known of the terms is on this page, also where the images come from.
+_PAGE = "https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix/blob/master/docs/datasets.md"
+_PIX2PIX = {
+    "facades": "CMP Facades, http://cmp.felk.cvut.cz/~tylecr1/facade",
+    "maps": "Google Maps",
+    "edges2shoes": "UT Zappos50K, http://vision.cs.utexas.edu/projects/finegrained/utzap50k",
+    "edges2handbags": "Amazon, by way of https://github.com/junyanz/iGAN",
+    "night2day": "",
+}
+_CYCLEGAN = {
+    **dict.fromkeys(("horse2zebra", "apple2orange"), "ImageNet, http://www.image-net.org"),
+    **dict.fromkeys(("summer2winter_yosemite", "iphone2dslr_flower"), "Flickr"),
+    **{f"{painter}2photo": "Wikiart and Flickr" for painter in ("monet", "cezanne", "ukiyoe", "vangogh")},
+    "ae_photos": "",
+}
+_ORIGINS = _PIX2PIX | _CYCLEGAN
+URLS = {
+    **{name: f"http://efrosgans.eecs.berkeley.edu/pix2pix/datasets/{name}.tar.gz" for name in _PIX2PIX},
+    **{name: f"http://efrosgans.eecs.berkeley.edu/cyclegan/datasets/{name}.zip" for name in _CYCLEGAN},
+}
+# Photographs hardly shrink in an archive, and the largest of these has some 10 GB in 140,000 files: what claims to hold
+# much more is broken, or made to fill a disk.
+_MOST_TIMES, _MOST_BYTES, _MOST_FILES = 50, 64 << 30, 500_000
+_UNSOUND = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+
+
+def download(name: str, out: Path, source: Path | None = None) -> Path:
+    """Make the folder `out/name` of that set's archive, which is fetched, or is the file `source`; returns the folder.
+
+    What is known of the terms is told first. A fetch that broke off goes on where it was. Raises ValueError, in one
+    line; then nothing is left but the archive, or NAME.part with what has come of it.
+    """
+    if name not in URLS:
+        advice = f"; {HOW_TO[name].format(out=out / name / 'train', split='train')}" if name in HOW_TO else ""
+        raise ValueError(f"download: found {name!r}, allowed: {', '.join(URLS)}{advice}")
+    url, target = URLS[name], (out / name).expanduser().absolute()
+    came = f"its images come from {_ORIGINS[name]}; " if _ORIGINS[name] else ""
+    say(f"{name}: {came}please cite the papers of those who collected them; terms: see {_PAGE}")
+    archive = source.expanduser() if source else target.parent / url.rpartition("/")[2]
+    try:
+        with appearing(target) as partial:
+            if not source and not archive.is_file():
+                say(f"fetching {url} (no checksum of it is published)")
+                _fetch(url, part := archive.with_name(f"{archive.name}.part"))
+                part.rename(archive)
+            _unpack(archive, partial)
+            if (partial / name).is_dir():  # their own archives hold a folder of that name
+                inside = (partial / name).rename(partial / ".inside")
+                for entry in inside.iterdir():
+                    entry.rename(partial / entry.name)
+                inside.rmdir()
+    except FetchFailed as error:
+        raise ValueError(str(error)) from None
+    except _UNSOUND as error:
+        raise ValueError(f"{archive} is damaged, or no archive ({error}); remove it and get it again") from None
+    except OSError as error:
+        raise ValueError(f"{error.filename or archive}: {error.strerror or error}") from None
+    if not source:
+        archive.unlink()
+    say(f"unpacked in {target}")
+    return target
+
+
+def _fetch(url: str, part: Path) -> None:
+    """Go on from what `part` holds, or from the start where the server knows no ranges. Raises FetchFailed."""
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:2], DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(url.rpartition("/")[2], total=None)
+
+        def receive() -> None:
+            there = part.stat().st_size if part.exists() else 0
+            try:
+                response = urlopen(Request(url, headers={"Range": f"bytes={there}-"}), timeout=STALL_SECONDS)
+            except HTTPError as error:
+                if error.code == 416:  # nothing lies beyond: `part` is whole, or another file's
+                    if error.headers["Content-Range"] == f"bytes */{there}":
+                        return
+                    part.unlink(missing_ok=True)
+                if error.code in (404, 410):
+                    raise FileNotFoundError from None
+                raise
+            except URLError as error:
+                raise error.reason if isinstance(error.reason, Exception) else error from None
+            with response, part.open("ab" if response.status == 206 else "wb") as file:
+                length = response.headers["Content-Length"]
+                total = file.tell() + int(length) if length else None
+                while chunk := response.read(1 << 20):
+                    file.write(chunk)
+                    bar.update(task, completed=file.tell(), total=total)
+                if total and file.tell() < total:
+                    raise Incomplete(f"{file.tell()} of {total} bytes")
+
+        patiently(receive, url, part.parent)
+
+
+def _unpack(archive: Path, folder: Path) -> None:
+    """Into `folder`; raises ValueError for what no archive of images has, _UNSOUND for what is none."""
+    most, total = min(_MOST_TIMES * archive.stat().st_size, _MOST_BYTES), 0
+    for number, (name, size, is_plain, extract) in enumerate(_entries(archive), 1):
+        path, total = PurePosixPath(name), total + size
+        if not is_plain or path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{archive}: {name!r} is a link, a device, or leads out of it; get another archive")
+        if total > most or number > _MOST_FILES:
+            raise ValueError(f"{archive}: holds more than {most:,} bytes or {_MOST_FILES:,} files; get another archive")
+        extract(folder)
+
+
+def _entries(archive: Path) -> Iterator[tuple[str, int, bool, Callable[[Path], object]]]:
+    """Of each: its name, its bytes, whether it is a file or folder and nothing else, and what unpacks it."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            for info in zipped.infolist():
+                is_plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
+                yield info.filename, info.file_size, is_plain, bound(zipped.extract, info)
+        return
+    # Python 3.11.4 brought the filters; without, what is checked above has to do.
+    options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    with tarfile.open(archive) as tar:
+        for entry in tar:
+            is_plain = entry.isdir() or (entry.isreg() and not entry.issparse())
+            yield entry.name, entry.size, is_plain, bound(tar.extract, entry, **options)

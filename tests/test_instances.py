@@ -1,0 +1,149 @@
+"""`data.instances`: edges of instances from drawn data, through training, to translated files."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import run_here
+from PIL import Image
+from typer.testing import CliRunner
+
+import gantrain
+from gantrain import recipe
+from gantrain.assembly import Assembly
+from gantrain.cli import app
+from gantrain.data.decode import encode
+from gantrain.data.drawing import drawn
+from gantrain.inference import Translator
+from gantrain.metrics.segmentation import Segmenter
+from gantrain.validation import HeldOut
+from gantrain.world import World
+
+METHOD = (
+    "method={name: pix2pixhd, perceptual: 0, "
+    "generator: {name: coarse_to_fine, width: 4, halvings: 2, blocks: 1}, "
+    "discriminator: {name: multiscale_patchgan, width: 4, layers: 1}}"
+)
+QUICK = (
+    "data.size=[32,48]", "data.workers=0", "batch_size=2", "length=4", "log_every=2", "evaluate.every=4",
+    "evaluate.max_samples=4", "evaluate.metrics=[l1]", "previews.every=4", "checkpoint.every=4", "precision=fp32",
+    "device=cpu", "threads=1", "trackers=[]", "ema.half_life=null", "run=x", METHOD,
+)  # fmt: skip
+WORDS = (*QUICK, "data.instances=ids")
+
+
+def picture(i: int) -> tuple[np.ndarray, np.ndarray]:
+    """Class ids and ids of instances, HW."""
+    ids, _, shapes = drawn(i, 40, 56, seed=9)
+    return ids, shapes
+
+
+@pytest.fixture
+def model() -> Translator:
+    run_here(*WORDS)
+    return gantrain.load("runs/x", device="cpu")
+
+
+def command(*words: str, status: int = 0) -> str:
+    done = CliRunner().invoke(app, list(words))
+    assert done.exit_code == status, done.output
+    return " ".join(done.output.split())
+
+
+@pytest.mark.slow
+def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
+    words = [sys.executable, "-m", "gantrain", "train", "recipe=cityscapes_pix2pixhd", *WORDS]
+    own = ("data=synthetic", "data.instances=instance", "data.resize=[36,54]")
+    done = subprocess.run([*words, *own], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with Image.open(next(Path("runs/x/previews").glob("*.png"))) as sheet:
+        labels = np.asarray(sheet)[4:36, 4:52]
+    assert len(np.unique(labels.reshape(-1, 3), axis=0)) <= 10, "a class's colour each, and none for edges"
+    assert "fd_random0" in command("evaluate", "runs/x", "--device", "cpu", "--metrics", "fd_random0,copy_index")
+    for folder in ("labels", "ids"):
+        Path(folder).mkdir()
+    for i in range(3):
+        for folder, array in zip(("labels", "ids"), picture(i), strict=True):
+            Path(folder, f"{i}.png").write_bytes(encode(array, "png"))
+    assert "3 images in out" in command("translate", "runs/x", "labels", "--out", "out", "--instances", "ids")
+    model = gantrain.load("runs/x", device="cpu")
+    for i in range(3):
+        with Image.open(f"out/{i}.png") as made:
+            expected = model.translate(*picture(i)).astype(int)
+            assert np.abs(np.asarray(made) - expected).max() <= 1  # a batch's sums may come in another order
+    said = command("translate", "runs/x", "labels", "--out", "new", status=2)
+    assert "instances: found none, this model sees the edges of instances; give their ids: --instances FOLDER" in said
+    Path("ids/1.png").unlink()
+    Path("ids/0.png").write_bytes(encode(picture(0)[1][1:], "png"))
+    said = command("translate", "runs/x", "labels", "--out", "new", "--instances", "ids", status=2)
+    assert "ids lacks a map of ids of 1 inputs: labels/1.png" in said
+    inputs = ("labels/0.png", "labels/2.png")
+    said = command("translate", "runs/x", *inputs, "--out", "new", "--instances", "ids")
+    assert "left out: ids/0.png: instances: found uint16 of shape (39, 56, 1), allowed" in said
+
+
+def test_edges_change_the_result_and_ids_by_themselves_do_not(model: Translator) -> None:
+    labels, ids = picture(0)
+    expected = model.translate(labels, ids)
+    assert np.array_equal(model.translate(labels, (ids * 31 + 7).astype(np.int64)), expected)
+    assert not np.array_equal(model.translate(labels, np.zeros_like(ids)), expected)
+    pictures = [Image.fromarray(x) for x in (labels, ids)]
+    assert np.array_equal(np.asarray(model.translate(*pictures)), expected)
+    padded = np.pad(ids.astype(int), 1, mode="edge")
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    edges = np.any([ids != other for other in neighbours], axis=0)
+    tensor = torch.from_numpy(np.dstack([np.eye(10)[labels], edges])).permute(2, 0, 1).float()
+    values = ((model.translate(tensor).clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).numpy()
+    assert np.abs(values - expected).max() < 0.5 + 1e-3
+
+
+def test_wrong_ids_are_refused(model: Translator) -> None:
+    labels, ids = picture(0)
+    wrong = {
+        "instances: found none, this model sees": (labels, None),
+        r"found uint16 of shape \(39, 56, 1\), allowed: whole numbers of shape \(40, 56, 1\)": (labels, ids[1:]),
+        "found float64 of shape": (labels, ids / 2),
+        "found ids beside a tensor": (torch.zeros(11, 40, 56), ids),
+        "C = 11": (torch.zeros(10, 40, 56), None),
+    }
+    for says, arguments in wrong.items():
+        with pytest.raises(ValueError, match=says):
+            model.translate(*arguments)
+    run_here(*QUICK[:-2], METHOD, "run=without")
+    with pytest.raises(ValueError, match="instances: found ids, allowed: none"):
+        gantrain.load("runs/without", "cpu").translate(labels, ids)
+
+
+def test_a_segmenter_does_not_take_edges_for_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gantrain.validation.STEPS", 2)
+    monkeypatch.setattr("gantrain.metrics.segmentation.STEPS", 2)
+    words = [*WORDS, "evaluate.metrics=[miou_unet,copy_index]", "evaluate.best_by=miou_unet"]
+    parts = Assembly(recipe.load("quickstart", words), World("cpu", [], "."))
+    assert parts.facts == {"source_channels": 11, "target_channels": 3}
+    assert parts.held_out is not None
+    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    found = {record.name: record for record in held_out.metrics(parts.method())}
+    assert found["miou_unet"].value is not None
+    assert held_out.segmentation is not None
+    assert isinstance(network := held_out.segmentation.network, Segmenter)
+    assert network.last.out_channels == len(held_out.segmentation.counts[0]) == 10
+
+
+def test_weights_without_edges_are_a_start() -> None:
+    run_here(*QUICK)
+    assert run_here(*WORDS, "run=y", "init_from=runs/x") == "finished"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("data.instances=label",), "data.instances: found 'label', allowed: null with data.unpaired; else another"),
+        (("data.unpaired=true", "data.instances=ids"), "data.instances: found 'ids', allowed: null with data.unpaired"),
+    ],
+)
+def test_a_recipe_that_cannot_have_instances(words: tuple[str, ...], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        recipe.load("quickstart", words)
