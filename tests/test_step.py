@@ -138,6 +138,21 @@ def test_step_never_waits_for_the_gpu(name: str) -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
+def test_steps_in_bf16(options: str) -> None:
+    """As in fp32 to bf16's eight bits: the same losses, and weights that stay float32."""
+    found = []
+    for bf16 in (False, True):
+        engine, batch = make(OPTIONS[options], bf16=bf16)
+        step(engine, batch)
+        assert {v.dtype for v in weights(engine).values() if v.is_floating_point()} == {torch.float32}
+        assert engine.read_nonfinite() == (0, 0)
+        found.append(engine.meters.means())
+    for name, value in found[0].items():
+        if not name.endswith("_gradient"):
+            assert found[1][name] == pytest.approx(value, rel=0.1, abs=0.05), name
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> None:
     engine, batch = make(OPTIONS[options])
     context = Context(0, 0, B, tuple(range(B)))
@@ -202,7 +217,9 @@ def test_optimizer_counts_only_the_steps_it_took() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", ["pix2pix", pytest.param("wgan", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "options", ["pix2pix", *(pytest.param(n, marks=pytest.mark.exhaustive) for n in OPTIONS if n != "pix2pix")]
+)
 def test_compiled_equals_eager(options: str) -> None:
     # In float32, Adam blows up the rounding noise of biases whose gradient is zero.
     eager, batch = make(OPTIONS[options], dtype=torch.float64)
