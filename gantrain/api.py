@@ -4,7 +4,7 @@ from gantrain import overrides as changes
 from gantrain import recipe as recipes
 from gantrain.assembly import Assembly
 from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
-from gantrain.recipe import Recipe
+from gantrain.recipe import Recipe, stages
 from gantrain.tracking import check_trackers
 from gantrain.trainer import Trainer
 from gantrain.world import World
@@ -30,9 +30,16 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
 
 def _train(recipe: Recipe, world: World) -> str:
     check_ranks(world, recipe)
-    parts = Assembly(recipe, world)
-    if not recipe.dry_run:
-        return Trainer(parts).train()
-    for line in (recipe.yaml(), *parts.describe()):
-        world.say(line)
-    return "dry run"
+    if recipe.dry_run:
+        world.say(recipe.yaml())
+    began, state = 0, "dry run"
+    for number, stage in enumerate(stages(recipe), 1):
+        parts = Assembly(stage, world, began)
+        if recipe.dry_run:
+            for line in parts.describe():
+                world.say(line)
+        elif (state := Trainer(parts, recipe, number).train()) != "finished":
+            break
+        began = parts.end
+        world.accelerator.free_memory()  # which keeps DDP's modules
+    return state

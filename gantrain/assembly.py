@@ -30,11 +30,12 @@ class Assembly:
     """The parts of a run on this rank: its data, opened, and what the recipe says, checked against them.
 
     fields: the data's, by role (source, target, instances); names: the samples' field of each role. facts: what they
-    decide of the networks. Made on all ranks alike. Raises ValueError, one line for each problem.
+    decide of the networks. began: images seen when this stage of the run began. Made on all ranks alike. Raises
+    ValueError, one line for each problem.
     """
 
-    def __init__(self, recipe: Recipe, world: World) -> None:
-        self.recipe, self.world = recipe, world
+    def __init__(self, recipe: Recipe, world: World, began: int = 0) -> None:
+        self.recipe, self.world, self.began = recipe, world, began
         self.threads = set_threads(recipe.threads, world.device)
         micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
         self.split = plan.split(recipe.batch_size, world.size, micro, recipe.data.partitions)
@@ -42,9 +43,10 @@ class Assembly:
         self.facts = facts(self.fields)
         method = make_method(recipe, self.facts)
         check_method(recipe, method)
-        # A run that has a checkpoint needs its first weights no more.
-        started = world.on_main(lambda: bool(checkpoint.found(recipe.folder / "checkpoints")))
-        self.init_from = None if started else recipe.init_from
+        latest = world.on_main(lambda: max(checkpoint.found(recipe.folder / "checkpoints"), default=None))
+        self.init_from = recipe.init_from
+        if latest:  # its first weights are needed no more, but a stage begins with the last one's
+            self.init_from = str(latest) if began and int(latest.name) == began else None
         self.placed = world.on_nodes(lambda: transfer.place(method, self.init_from) if self.init_from else [])
         if not recipe.dry_run:
             world.on_nodes(lambda: load_pretrained(method))  # one process of a node fetches weights
@@ -91,8 +93,14 @@ class Assembly:
 
     @property
     def total(self) -> int:
-        """Images in the whole run."""
-        return self.images(self.recipe.length)
+        """Images seen when the run, or this stage of it, is over, but for filling up the last batch."""
+        return self.began + self.images(self.recipe.length)
+
+    @property
+    def end(self) -> int:
+        """Images seen when it is over."""
+        size = self.recipe.batch_size
+        return self.began + -(-(self.total - self.began) // size) * size
 
     def images(self, length: int | str) -> int:
         return images_in(length, self.epoch)
@@ -153,7 +161,7 @@ class Assembly:
             piece = slice(start, start + size)
             batches.append(self.batch({name: x[piece] for name, x in raw.fields.items()}))
             positions = raw.positions[piece]
-            contexts.append(Context(seed, images_seen, self.split.batch_size, positions))
+            contexts.append(Context(seed, images_seen, self.split.batch_size, positions, began=self.began))
         return batches, contexts
 
     def streams(self) -> list[tuple[Shards, Order]]:

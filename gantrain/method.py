@@ -24,11 +24,12 @@ class Context:
     batch_size: int  # global
     positions: tuple[int, ...]  # of this micro-batch's samples in the stream
     every: int = 1  # the phase has a turn in each of so many steps
+    began: int = 0  # images seen when this stage of the run began
 
     @property
     def turn(self) -> int:
         """How many turns the phase has had."""
-        return self.images_seen // self.batch_size // self.every
+        return (self.images_seen - self.began) // self.batch_size // self.every
 
     def due(self, every: int) -> bool:
         """Whether something that happens in each of `every` turns happens in this one."""

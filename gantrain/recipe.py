@@ -162,6 +162,7 @@ class Recipe(Part):
         None, description="first weights: a run, a checkpoint, or a file or files to import"
     )
     freeze: list[str] = Field([], description="parameters not trained: networks, or the starts of dotted names")
+    stages: list[dict[str, Any]] = Field([], description="one after the other, each with what differs in it")
     method: dict[str, Any] = Field(description="the GAN and its networks and losses")
     data: Data = Data()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -216,6 +217,10 @@ RESUMABLE = (
 )  # fmt: skip
 
 
+# Keys that no stage may change.
+_OF_THE_RUN = ("name", "run", "seed", "init_from", "stages", "device", "trackers", "zero_stage", "dry_run")
+
+
 def _typed() -> type[Recipe]:
     """Recipe with the method's options spelled out; made anew, since the tables may have grown."""
     method = (component.union(METHODS), Field(description=Recipe.model_fields["method"].description))
@@ -232,7 +237,27 @@ def from_dict(content: dict[str, Any]) -> Recipe:
     typed = check(_typed(), content)
     recipe = Recipe.model_validate(typed.model_dump())
     check_metrics(recipe)
+    stages(recipe)
     return recipe
+
+
+def stages(recipe: Recipe) -> list[Recipe]:
+    """The recipe of each stage, itself without stages; of a run without any, its own.
+
+    Raises ValueError with one line for each problem.
+    """
+    problems, found = list[str](), list[Recipe]()
+    for i, changes in enumerate(recipe.stages):
+        if whole := [key for key in changes if key in _OF_THE_RUN]:
+            problems.append(f"stages.{i}: found {', '.join(whole)}, which is the whole run's; set it outside of stages")
+            continue
+        try:
+            found.append(from_dict(overrides.merge({**recipe.dump(), "stages": []}, changes)))
+        except ValueError as e:
+            problems += [f"stages.{i}.{line}" for line in str(e).splitlines()]
+    if problems:
+        raise ValueError("\n".join(problems))
+    return found or [recipe]
 
 
 def check_metrics(recipe: Recipe) -> None:

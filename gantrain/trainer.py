@@ -14,6 +14,7 @@ from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
 from gantrain.fitting import largest_micro_batch
 from gantrain.journal import Journal, memory_gib
+from gantrain.recipe import Recipe
 from gantrain.runs import Run
 from gantrain.saving import restore, save
 from gantrain.schedule import rate
@@ -33,29 +34,31 @@ class RunStopped(Exception):
 
 
 class Trainer:
-    """Carries an assembled run to its end, or to a signal. One of these on every rank."""
+    """Carries a run, or its stage of that number, to its end or to a signal. One of these on every rank."""
 
-    def __init__(self, parts: Assembly) -> None:
-        self.parts, self.recipe, self.world = parts, parts.recipe, parts.world
+    def __init__(self, parts: Assembly, whole: Recipe, stage: int = 1) -> None:
+        self.parts, self.recipe, self.world, self.whole = parts, parts.recipe, parts.world, whole
+        self.is_last = stage >= len(whole.stages)
+        self.stage = f", stage {stage} of {len(whole.stages)}" if whole.stages else ""
         self.images_seen = 0
         self.damaged: set[str] = set()
         self.held_out: HeldOut | None = None
         self.run: Run | None = None  # rank 0's
 
     def train(self) -> str:
-        """Returns the run's state, `finished` or `unfinished`.
-
-        Raises ValueError for a user's mistake and RunStopped where training can't go on.
-        """
+        """Returns `finished` or `unfinished`. Raises ValueError for a user's mistake, RunStopped if it can't go on."""
         try:
             latest = self.world.on_main(self._open_run)
             state = checkpoint.state(latest) if latest else {}
             self.images_seen = state.get("images_seen", 0)
-            self._check_data(state.get("fingerprint", self.parts.train.fingerprint))
+            if self.parts.began < self.images_seen <= self.parts.end:  # other stages may have other data
+                self._check_data(state["fingerprint"])
             if self.images_seen >= self.parts.total:
-                self.world.say(f"already finished: {self.images_seen} images; a larger length goes on")
+                if self.is_last:
+                    self.world.say(f"already finished: {self.images_seen} images; a larger length goes on")
                 return self._end("finished")
-            self.world.say(f"resuming at image {self.images_seen}" if latest else "starting a new run")
+            start = f"resuming at image {self.images_seen}" if latest else "starting a new run"
+            self.world.say(start + self.stage)
             if self.recipe.micro_batch_size == "auto":
                 self._choose_micro_batch(state)
             return self._run(latest)
@@ -64,12 +67,12 @@ class Trainer:
                 self.run.close()
 
     def _open_run(self) -> Path | None:
-        self.run = Run(self.recipe)
+        self.run = Run(self.whole)
         return self.run.latest()
 
     def _check_data(self, fingerprint: str) -> None:
-        keys = ("data.train", "data.train_target")
-        for key, data, before in zip(keys, self.parts.train.sides, fingerprint.split(), strict=False):
+        sides = zip(("data.train", "data.train_target"), self.parts.train.sides, fingerprint.split(), strict=False)
+        for key, data, before in sides:
             if before != data.fingerprint:
                 raise ValueError(
                     f"{key}: {data.place} holds other data (fingerprint {data.fingerprint[:12]}) than the run was "
@@ -108,16 +111,16 @@ class Trainer:
             self.world.say(line)
         self.engine = parts.engine()
         self.world.say(f"engine: {self.engine.turns[0].ranks}")
-        if latest:
+        if latest and self.images_seen > parts.began:  # a stage begins with optimisers of its own
             restore(self.engine, latest, parts)
         if parts.held_out:
             self.held_out = HeldOut(recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
-        self.world.on_main(lambda: self.run.begin(recipe, self.images_seen, parts.placed) if self.run else None)
+        self.world.on_main(lambda: self.run.begin(self.whole, self.images_seen, parts.placed) if self.run else None)
         tracking.start(self.world.accelerator, recipe.dump(), self.images_seen)
 
     def _end(self, state: str) -> str:
         if self.run:
-            self.run.set_status(state, self.images_seen)
+            self.run.set_status(state if self.is_last or state != "finished" else "running", self.images_seen)
         ranks = self.world.gather((self.damaged, self.held_out.damaged if self.held_out else set()))
         self.damaged, held_out = (set().union(*texts) for texts in zip(*ranks, strict=True))
         for what, damaged in [("replaced by others", self.damaged), ("left out", held_out)]:
@@ -178,7 +181,8 @@ class Trainer:
         """The learning rate of each phase."""
         schedule = self.recipe.schedule
         warmup = self.parts.images(schedule.warmup) if schedule.warmup else 0
-        factor = rate(schedule.name, self.images_seen, self.parts.total, schedule.decay, warmup)
+        seen, total = (images - self.parts.began for images in (self.images_seen, self.parts.total))
+        factor = rate(schedule.name, seen, total, schedule.decay, warmup)
         return {name: settings.lr * factor for name, settings in self.parts.settings.items()}
 
     def _due(self, every: int | str) -> bool:

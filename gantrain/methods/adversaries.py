@@ -82,7 +82,7 @@ class Adversary:
         return self.gan * (len(judged) if self.summed else 1) * generator_loss(self.loss, judged)
 
 
-class Another:
+class AnotherDiscriminator:
     """One more discriminator: its network, its loss, and its weight in the generator's loss.
 
     It has a phase of its own, so that its interval and its rate are `phases.discriminator_1.every` and `.lr`.
@@ -119,10 +119,10 @@ class Adversaries:
         summed: bool = False,
         side: str = "",
     ) -> None:
-        first = Another(network=discriminator, adversarial=adversarial, weight=gan)
+        first = AnotherDiscriminator(network=discriminator, adversarial=adversarial, weight=gan)
         changed = DiffAugment(augment, channels)
         self.all = []
-        for i, one in enumerate([first, *(Another(**options) for options in more)]):
+        for i, one in enumerate([first, *(AnotherDiscriminator(**options) for options in more)]):
             end = f"{side}_{i}" if i else side
             network = networks[f"discriminator{end}"] = build(NETWORKS, one.network, in_channels=sum(channels))
             loss = build(ADVERSARIAL, one.adversarial)

@@ -13,7 +13,7 @@ from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL
 from gantrain.losses.patchnce import patch_nce
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, Adversary, Another, Weight
+from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, Weight
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.networks.projection import Projection
 
@@ -53,7 +53,7 @@ class CUT(Method):
         patches: Annotated[int, Field(ge=2)] = 256,
         temperature: Annotated[float, Field(gt=0)] = 0.07,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(Another)] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()

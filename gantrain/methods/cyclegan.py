@@ -12,7 +12,7 @@ from gantrain.component import Component, Each, OneOf, build
 from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL, distances
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, Another, Weight, mixes_samples
+from gantrain.methods.adversaries import Adversaries, AnotherDiscriminator, Weight, mixes_samples
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.pool import ImagePool
 
@@ -53,7 +53,7 @@ class CycleGAN(Method):
         identity: Weight = 5.0,
         pool: Annotated[int, Field(ge=0)] = 50,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(Another)] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
     ) -> None:
         super().__init__()
         if identity and source_channels != target_channels:

@@ -11,7 +11,7 @@ from gantrain.component import Component, Each, OneOf, build
 from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL, PENALTIES, distances
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, Adversary, Another, Weight, pair
+from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, Weight, pair
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.pool import ImagePool
 
@@ -42,7 +42,7 @@ class Pix2Pix(Method):
         feature_matching: Weight = 0.0,
         pool: Annotated[int, Field(ge=0)] = 0,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(Another)] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()

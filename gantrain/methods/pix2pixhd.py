@@ -9,7 +9,7 @@ from gantrain.component import Component, Each, OneOf, build
 from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, Adversary, Another, Weight, pair
+from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, Weight, pair
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 
 
@@ -36,7 +36,7 @@ class Pix2PixHD(Method):
         feature_matching: Weight = 10.0,
         perceptual: Weight = 10.0,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(Another)] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
     ) -> None:
         super().__init__()
         self.networks, self.auxiliary, self.pools = nn.ModuleDict(), nn.ModuleDict(), {}

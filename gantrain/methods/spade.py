@@ -11,7 +11,7 @@ from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL, distances
 from gantrain.losses.adversarial import precise
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, Adversary, Another, Weight, pair
+from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, Weight, pair
 from gantrain.networks import DISCRIMINATOR, NETWORKS, STYLED_GENERATOR
 from gantrain.networks.spade import StyleEncoder
 
@@ -49,7 +49,7 @@ class SPADE(Method):
         perceptual: Weight = 10.0,
         kld: Weight = 0.05,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(Another)] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
     ) -> None:
         super().__init__()
         self.networks, self.auxiliary, self.pools = nn.ModuleDict(), nn.ModuleDict(), {}

@@ -15,6 +15,7 @@ from gantrain.method import Context
 from gantrain.methods import METHODS
 from gantrain.methods.adversaries import pair
 from gantrain.networks.spectral import Spectral
+from gantrain.recipe import load as load_recipe
 
 CONTEXT = Context(0, 0, 2, (0, 1))
 DISCRIMINATOR = {"name": "multiscale_patchgan", "width": 4, "spectral_norm": True}
@@ -174,24 +175,24 @@ def test_recipe_trains_on_drawn_data(recipe, weights):
 
 
 @pytest.mark.slow
-def test_pix2pixhd_recipes_in_the_papers_stages(weights, capsys):
-    """The commands of cityscapes_pix2pixhd_1024p, small."""
+def test_pix2pixhds_local_enhancer_in_the_papers_stages(weights, capsys):
+    """cityscapes_pix2pixhd_1024p, small."""
     small = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
     small += ("method.discriminator.layers=1", f"method.vgg.weights={weights}", "data.size=[32,64]", "data.resize=null")
-    quick = ("data=synthetic", "data.workers=0", "batch_size=2", "length=2", "evaluate.max_samples=1", "trackers=[]")
-    words = (*small, *quick, "precision=fp32")
-    train("cityscapes_pix2pixhd", *words)
+    quick = ("data=synthetic", "data.workers=0", "batch_size=2", "evaluate.max_samples=1", "trackers=[]")
+    stages = load_recipe("cityscapes_pix2pixhd_1024p").stages
+    assert [stage["length"] for stage in stages] == ["200 epochs", "10 epochs", "90 epochs"]
+    short = [{**stage, "length": 2} | ({"data": {"size": [16, 32]}} if "data" in stage else {}) for stage in stages]
+    words = (*small, *quick, "precision=fp32", f"stages={json.dumps(short)}")
     train("cityscapes_pix2pixhd_1024p", *words)
-    said = capsys.readouterr().out
-    assert "generator: 23 of 42 tensors from runs/cityscapes_pix2pixhd; not there" in said
-    assert "frozen" in said
-    run, on = "cityscapes_all", "init_from=runs/cityscapes_pix2pixhd_1024p"
-    train("cityscapes_pix2pixhd_1024p", *words, f"run={run}", on, "freeze=[]", "schedule.name=linear")
-    said = capsys.readouterr().out
-    assert "generator: 42 of 42 tensors" in said
-    assert "frozen" not in said
+    first, second, third = capsys.readouterr().out.split("parameters: ")[1:]
+    assert "frozen" not in first
+    assert "generator: 23 of 42 tensors from runs/cityscapes_pix2pixhd_1024p/checkpoints/000000002; not there" in second
+    assert "frozen" in second
+    assert "generator: 42 of 42 tensors" in third
+    assert "frozen" not in third
     ids = np.zeros((50, 70), np.uint8)
-    assert load(f"runs/{run}").translate(ids, instances=ids).shape == (50, 70, 3)
+    assert load("runs/cityscapes_pix2pixhd_1024p").translate(ids, instances=ids).shape == (50, 70, 3)
 
 
 def test_missing_weights_are_a_line_before_training(capsys):

@@ -1,0 +1,88 @@
+"""A run in stages: one command, one folder, networks handed on by name."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from comparing import assert_identical, tensors
+
+from gantrain import load, train
+from gantrain.method import Context
+
+FIRST = "{length: 24, method: {generator: {enhancer: false}}, data: {size: [16, 16], resize: [16, 16]}}"
+SECOND = "{length: 16, freeze: [generator.coarse], schedule: {name: constant}, batch_size: 4}"
+THIRD = "{length: 16, method: {l1: 10.0}}"
+RUN = (
+    "quickstart", "data=synthetic", "data.size=[32,32]", "data.resize=[32,32]", "data.workers=0", "precision=fp64",
+    "method.generator={name: coarse_to_fine, width: 4, halvings: 2, blocks: 1, enhancer: true, fine_blocks: 1}",
+    "method.discriminator={name: patchgan, width: 4, layers: 1, norm: instance}", "method.pool=4", "batch_size=8",
+    "method.l1=100.0", "schedule.name=linear", "schedule.decay=1.0", "trackers=[]", "log_every=8",
+    "evaluate.max_samples=2", "evaluate.metrics=[l1]", "checkpoint.every=8", "checkpoint.keep=20",
+    f"stages=[{FIRST}, {SECOND}, {THIRD}]",
+)  # fmt: skip
+
+
+def run_here(name: str) -> list[dict[str, Any]]:
+    assert train(*RUN, f"run={name}") == "finished"
+    return [json.loads(line) for line in Path(f"runs/{name}/metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_networks_go_from_stage_to_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = run_here("x")
+    said = capsys.readouterr().out
+    for text in ("starting a new run, stage 1 of 3", "resuming at image 24, stage 2 of 3", "image 40, stage 3 of 3"):
+        assert text in said
+    handed = {row["images_seen"]: row["init_from"] for row in rows if "init_from" in row}
+    assert set(handed) == {24, 40}
+    assert handed[24][0].startswith("generator: 15 of 26 ")  # the coarse layers
+    assert "; not there" not in handed[40][0]
+    rates = {row["images_seen"]: row["lr"] for row in rows if "lr" in row}
+    assert rates[32] == rates[40] == rates[48] == max(rates.values())  # each stage has a schedule of its own
+    assert rates[56] < rates[48]
+    at = {images: tensors("x", images) for images in (24, 32, 40, 56)}
+    still = [key for key in at[40] if key.startswith("networks/generator/coarse")]
+    assert still
+    assert all(torch.equal(at[32][key], at[40][key]) for key in still)
+    assert not any("generator.coarse" in key for key in at[40] if key.startswith("optimizers/"))
+    assert any("generator.coarse" in key for key in at[56] if key.startswith("optimizers/"))
+    assert load("runs/x").recipe.stages == []
+    assert load("runs/x/checkpoints/000000024").recipe.data.size == (16, 16)
+    assert json.loads(Path("runs/x/status.json").read_text())["state"] == "finished"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [24, 32, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (8, 40, 48))])
+def test_resumed_anywhere_the_bits_are_the_same(images: int) -> None:
+    """Between stages and inside them; the run was cut short after that checkpoint."""
+    run_here("x")
+    shutil.copytree("runs/x", "runs/y")
+    for folder in Path("runs/y/checkpoints").glob("0*"):
+        if int(folder.name) > images:
+            shutil.rmtree(folder)
+    run_here("y")
+    assert_identical(tensors("x", 56), tensors("y", 56))
+    assert train(*RUN, "run=y") == "finished"  # and then there is nothing to do
+
+
+def test_turns_are_counted_from_the_stages_start() -> None:
+    assert Context(0, 48, 8, (), began=40).turn == 1
+
+
+MISTAKES = {
+    "stages=[{run: other}]": "stages.0: found run, which is the whole run's; set it outside of stages",
+    "stages=[{length: 8}, {data: {sise: 3}}]": "stages.1.data.sise: unknown key; did you mean size?",
+    "stages=[{stages: []}]": "stages.0: found stages, which is",
+    "stages=[3]": "stages.0: found 3, allowed: a mapping",
+    "stages=[{freeze: [nothing]}]": "freeze: found 'nothing'",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_named_by_its_stage(words: str) -> None:
+    with pytest.raises(ValueError, match=f"^{MISTAKES[words]}") as raised:
+        train(*RUN, words)
+    assert "\n" not in str(raised.value)
