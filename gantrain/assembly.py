@@ -53,7 +53,7 @@ class Assembly:
         self.precision: str = recipe.precision
         if self.precision == "auto":
             self.precision = "bf16" if has_bf16(world.device) else "fp32"
-        zero.check(recipe.zero_stage, self.precision)
+        zero.check(recipe.zero_stage, self.precision, recipe.optimizer.lr_factors)
         # Each phase's optimiser: the common one with the phase's changes.
         changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
         self.settings = {p.name: recipe.optimizer.model_copy(update=changes.get(p.name, {})) for p in method.phases}

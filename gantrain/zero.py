@@ -25,7 +25,7 @@ _KEYS = ("zero_optimization", "bf16", "gradient_clipping")
 _MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
 
 
-def check(stage: int, precision: str) -> None:
+def check(stage: int, precision: str, lr_factors: Mapping[str, float]) -> None:
     """Raises ValueError where ZeRO can't work here."""
     if not stage:
         return
@@ -33,6 +33,8 @@ def check(stage: int, precision: str) -> None:
         problem = ", DeepSpeed is not installed; pip install 'gantrain[deepspeed]'"
     elif not dist.is_initialized():
         problem = " without a launcher; start with `accelerate launch -m gantrain.train ...`"
+    elif lr_factors:
+        problem = " with optimizer.lr_factors, each rank has its optimiser in one piece; give phases their lr"
     elif precision == "fp64":
         problem = " with precision=fp64, DeepSpeed keeps weights in fp32; allowed: precision=fp32 or bf16"
     else:
@@ -115,18 +117,14 @@ class Sharded:
     def step(self) -> None:
         self.engine.step()
 
-    def _shares(self) -> list[nn.Parameter]:
-        """This rank's parameters in one piece for each of the optimiser's groups."""
-        return [share for group in self.optimizer.param_groups for share in group["params"]]
-
     def state(self, names: dict[nn.Parameter, str]) -> Tensors:
         """As DDP's: whole tensors by parameter. Every rank calls it, for each holds a part."""
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        step = self.optimizer.state[self._shares()[0]]["step"]  # all have had as many
+        (share,) = self.optimizer.param_groups[0]["params"]
         tensors = {}
         for p in filter(lambda p: p.requires_grad, self.engine.module.parameters()):
-            tensors[f"{names[p]}/step"] = step.clone()
+            tensors[f"{names[p]}/step"] = self.optimizer.state[share]["step"].clone()  # all share one
             for key in _MOMENTS:
                 tensors[f"{names[p]}/{key}"] = safe_get_full_optimizer_state(p, key)
         return tensors
@@ -136,13 +134,13 @@ class Sharded:
         from deepspeed.utils import safe_set_full_optimizer_state
 
         self.zero.refresh_fp32_params()
-        step = next(value for name, value in saved.items() if name.endswith("/step"))
-        for share in self._shares():
-            moments = {key: torch.zeros_like(share) for key in _MOMENTS}
-            self.optimizer.state[share].update({"step": step.to(share.device, copy=True), **moments})
+        (share,) = self.optimizer.param_groups[0]["params"]
+        state = self.optimizer.state[share]
+        state["step"] = next(value for name, value in saved.items() if name.endswith("/step")).to(share.device)
+        state.update({key: torch.zeros_like(share) for key in _MOMENTS})
         self.zero._lazy_init_hp_params_optimizer_state()  # else it does that at its first step
         for p in self.engine.module.parameters():
             for key in _MOMENTS:
                 value = saved.get(f"{names[p]}/{key}")
                 if value is not None:
-                    safe_set_full_optimizer_state(p, value.to(p.device), key)
+                    safe_set_full_optimizer_state(p, value.to(share.device), key)

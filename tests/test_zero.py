@@ -187,4 +187,4 @@ def test_recipe_refuses_zero_3_and_zero_without_ranks() -> None:
     with pytest.raises(ValueError, match="zero_stage: found 3, which shards the weights too"):
         recipe.load("pix2pix", ["zero_stage=3"])
     with pytest.raises(ValueError, match=r"zero_stage: found 1.*(not installed|a launcher)"):
-        zero.check(1, "fp32")
+        zero.check(1, "fp32", {})
