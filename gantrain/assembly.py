@@ -44,12 +44,12 @@ class Assembly:
         method = make_method(recipe, self.facts)
         check_method(recipe, method)
         latest = world.on_main(lambda: max(checkpoint.found(recipe.folder / "checkpoints"), default=None))
-        self.init_from = recipe.init_from
+        self.init_from, self.started = recipe.init_from, latest is not None
         if latest:  # its first weights are needed no more, but a stage begins with the last one's
             self.init_from = str(latest) if began and int(latest.name) == began else None
         self.placed = world.on_nodes(lambda: transfer.place(method, self.init_from) if self.init_from else [])
         if not recipe.dry_run:
-            world.on_nodes(lambda: load_pretrained(method))  # one process of a node fetches weights
+            world.on_nodes(lambda: load_pretrained(method, self.started))  # one process of a node fetches weights
         self.precision: str = recipe.precision
         if self.precision == "auto":
             self.precision = "bf16" if has_bf16(world.device) else "fp32"
@@ -117,7 +117,7 @@ class Assembly:
     def method(self) -> Method:
         """A new method; the same weights every time and on every rank."""
         method = make_method(self.recipe, self.facts)
-        load_pretrained(method)
+        load_pretrained(method, self.started)
         method = method.to(self.world.device, self.dtype)
         if self.init_from:
             transfer.place(method, self.init_from)

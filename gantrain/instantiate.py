@@ -25,9 +25,12 @@ def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
     return method
 
 
-def load_pretrained(method: Method) -> None:
-    """The weights that its parts begin with, read or fetched. Raises ValueError where they can't be had."""
-    for part in [*method.networks.values(), *method.auxiliary.values()]:
+def load_pretrained(method: Method, started: bool = False) -> None:
+    """The weights that its parts begin with, read or fetched; those of networks only where no run has started.
+
+    Raises ValueError where they can't be had.
+    """
+    for part in [*([] if started else method.networks.values()), *method.auxiliary.values()]:
         if hasattr(part, "load"):
             cast(Any, part).load()
 

@@ -111,7 +111,8 @@ def set_inference(method: nn.Module, *, dropout: bool, batch_statistics: bool) -
     for module in method.modules():
         if dropout and isinstance(module, nn.modules.dropout._DropoutNd):
             module.train()
-        if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
+        still = getattr(module, "keeps_statistics", False)  # a Backbone's
+        if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm) and not still:
             module.train()
             if hasattr(module, "synced"):
                 module.synced = cast(Any, False)  # an image's own statistics, not those of all ranks' images

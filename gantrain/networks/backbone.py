@@ -56,13 +56,24 @@ class Backbone(nn.Module):
         """Before training, and on one process of a node first. Raises ValueError where the weights can't be had."""
         if self.pretrained:
             given = {"state_dict": read(self.path, "weights", "give its file")} if self.path else {}
-            self.network.load_state_dict(self._make(pretrained=True, pretrained_cfg_overlay=given).state_dict())
+            with torch.random.fork_rng([]):  # timm takes what fits and is silent: the rest is what it drew
+                torch.manual_seed(0)
+                loaded = self._make(pretrained=True, pretrained_cfg_overlay=given).state_dict()
+                torch.manual_seed(0)
+                drawn = self._make(pretrained=False).state_dict()
+            weights = [key for key, tensor in loaded.items() if tensor.ndim > 1]
+            if lacking := [key for key in weights if torch.equal(loaded[key], drawn[key])]:
+                origin, share = self.path or "what timm fetched", f"{len(weights) - len(lacking)} of {len(weights)}"
+                found = f"{origin} has {share} weights of timm's {self.name}, not {', '.join(lacking[:3])}"
+                raise ValueError(f"weights: {found}; give its file")
+            self.network.load_state_dict(loaded)
 
     def train(self, mode: bool = True) -> "Backbone":
         super().train(mode)
         for module in self.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
+                module.keeps_statistics = True  # type: ignore[assignment]
         return self
 
     def forward(self, images: Tensor) -> Sequence[Tensor]:  # NCHW

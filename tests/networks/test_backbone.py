@@ -49,6 +49,9 @@ def test_refusals(file, tmp_path):
         Backbone("typo", 3, True, None)
     with pytest.raises(ValueError, match=r"weights: .* does not fit timm's resnet10t .*give its file"):
         Backbone("resnet10t", 3, True, str(file[0])).load()
+    torch.save({f"module.{k}": v for k, v in file[1].state_dict().items()}, tmp_path / "wrapped.pth")
+    with pytest.raises(ValueError, match=r"weights: .*wrapped.pth has 0 of \d+ weights of timm's mob.*give its file"):
+        Backbone(NAME, 3, True, str(tmp_path / "wrapped.pth")).load()
     with pytest.raises(ValueError, match=r"weights: .*nothing.pth can't be read"):
         Backbone(NAME, 3, True, str(tmp_path / "nothing.pth")).load()
     with pytest.raises(ValueError, match=r"projected.image_channels: found 3, allowed: 2 or less"):
