@@ -125,6 +125,8 @@ class Adversaries:
         for i, one in enumerate([first, *(AnotherDiscriminator(**options) for options in more)]):
             end = f"{side}_{i}" if i else side
             network = networks[f"discriminator{end}"] = build(NETWORKS, one.network, in_channels=sum(channels))
+            if (seen := getattr(network, "image_channels", channels[-1])) != channels[-1]:
+                raise ValueError(f"projected.image_channels: found {seen}, allowed: {channels[-1]}, the image's")
             loss = build(ADVERSARIAL, one.adversarial)
             self.all.append(Adversary(end, network, loss, one.weight, d, changed, summed))
         self.first = self.all[0]
