@@ -33,9 +33,9 @@ def _edges(ids: Tensor) -> Tensor:
     """Of ids NHW, where a pixel's differs from that of any of its 4 neighbours: N1HW (pix2pixHD, arXiv 1711.11585)."""
     across, down = ids[:, :, 1:] != ids[:, :, :-1], ids[:, 1:] != ids[:, :-1]
     # Each difference marks both of its pixels; the image's border is none.
-    return (F.pad(across, (1, 0)) | F.pad(across, (0, 1)) | F.pad(down, (0, 0, 1, 0)) | F.pad(down, (0, 0, 0, 1)))[
-        :, None
-    ]
+    beside = F.pad(across, (1, 0)) | F.pad(across, (0, 1))
+    above = F.pad(down, (0, 0, 1, 0)) | F.pad(down, (0, 0, 0, 1))
+    return (beside | above)[:, None]
 
 
 def as_batch(

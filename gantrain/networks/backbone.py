@@ -1,5 +1,6 @@
 """A network of timm as others build on it: its feature maps, with the weights of its training."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,7 +25,11 @@ class Backbone(nn.Module):
     def __init__(self, name: str, in_channels: int, pretrained: bool, path: str | None) -> None:
         super().__init__()
         self.name, self.in_channels, self.pretrained, self.path = name, in_channels, pretrained, path
-        self.network = self._make()
+        try:
+            self.network = _make(name, in_channels)
+        except Exception as e:  # of any of timm's networks
+            found = f"found {name!r} ({reason(e)})"
+            raise ValueError(f"backbone: {found}, allowed: a network of timm with feature maps") from None
         about: Any = self.network
         self.channels: list[int] = about.feature_info.channels()
         self.reductions: list[int] = about.feature_info.reduction()
@@ -35,38 +40,10 @@ class Backbone(nn.Module):
             self.register_buffer(key, torch.tensor(values).view(-1, 1, 1) * 2, persistent=False)  # of [-1, 1]
         self.train()  # but for the batch norm
 
-    def _make(self, **options: Any) -> nn.Module:
-        import timm  # slow, and few networks need it
-
-        try:
-            made: nn.Module = timm.create_model(self.name, features_only=True, in_chans=self.in_channels, **options)
-            return made
-        except Exception as e:  # of any of its networks, of a file, or on the way from a server
-            what = reason(e)
-        if not options:
-            raise ValueError(f"backbone: found {self.name!r} ({what}), allowed: a network of timm with feature maps")
-        if self.path:
-            raise ValueError(f"weights: {self.path} does not fit timm's {self.name} ({what}); give its file")
-        raise ValueError(
-            f"weights: those of {self.name} can't be fetched ({what}); give their file as weights=FILE, or "
-            "pretrained=false"
-        )
-
     def load(self) -> None:
         """Before training, and on one process of a node first. Raises ValueError where the weights can't be had."""
         if self.pretrained:
-            given = {"state_dict": read(self.path, "weights", "give its file")} if self.path else {}
-            with torch.random.fork_rng([]):  # timm takes what fits and is silent: the rest is what it drew
-                torch.manual_seed(0)
-                loaded = self._make(pretrained=True, pretrained_cfg_overlay=given).state_dict()
-                torch.manual_seed(0)
-                drawn = self._make(pretrained=False).state_dict()
-            weights = [key for key, tensor in loaded.items() if tensor.ndim > 1]
-            if lacking := [key for key in weights if torch.equal(loaded[key], drawn[key])]:
-                origin, share = self.path or "what timm fetched", f"{len(weights) - len(lacking)} of {len(weights)}"
-                found = f"{origin} has {share} weights of timm's {self.name}, not {', '.join(lacking[:3])}"
-                raise ValueError(f"weights: {found}; give its file")
-            self.network.load_state_dict(loaded)
+            self.network.load_state_dict(_pretrained(self.name, self.in_channels, self.path))
 
     def train(self, mode: bool = True) -> "Backbone":
         super().train(mode)
@@ -79,3 +56,34 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Sequence[Tensor]:  # NCHW
         maps: Sequence[Tensor] = self.network((images + 1 - self.mean) / self.deviation)
         return maps
+
+
+def _make(name: str, in_channels: int, **options: Any) -> nn.Module:
+    import timm  # slow, and few networks need it
+
+    made: nn.Module = timm.create_model(name, features_only=True, in_chans=in_channels, **options)
+    return made
+
+
+@functools.cache  # a run makes its method several times
+def _pretrained(name: str, in_channels: int, path: str | None) -> dict[str, Tensor]:
+    """The state of timm's network with the weights of a file, or fetched ones. Raises ValueError."""
+    given = {"state_dict": read(path, "weights", "give its file")} if path else {}
+    with torch.random.fork_rng([]):  # timm takes what fits and is silent: the rest is what it drew
+        torch.manual_seed(0)
+        try:
+            loaded = _make(name, in_channels, pretrained=True, pretrained_cfg_overlay=given).state_dict()
+        except Exception as e:  # of the file, or on the way from a server
+            problem = f"those of {name} can't be fetched ({reason(e)}); give their file as weights=FILE, or "
+            problem += "pretrained=false"
+            if path:
+                problem = f"{path} does not fit timm's {name} ({reason(e)}); give its file"
+            raise ValueError(f"weights: {problem}") from None
+        torch.manual_seed(0)
+        drawn = _make(name, in_channels).state_dict()
+    weights = [key for key, tensor in loaded.items() if tensor.ndim > 1]
+    if lacking := [key for key in weights if torch.equal(loaded[key], drawn[key])]:
+        origin, share = path or "what timm fetched", f"{len(weights) - len(lacking)} of {len(weights)}"
+        found = f"{origin} has {share} weights of timm's {name}, not {', '.join(lacking[:3])}"
+        raise ValueError(f"weights: {found}; give its file")
+    return loaded
