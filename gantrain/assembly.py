@@ -44,9 +44,10 @@ class Assembly:
         method = make_method(recipe, self.facts)
         check_method(recipe, method)
         latest = world.on_main(lambda: max(checkpoint.found(recipe.folder / "checkpoints"), default=None))
-        self.init_from, self.started = recipe.init_from, latest is not None
+        self.init_from = recipe.init_from
         if latest:  # its first weights are needed no more, but a stage begins with the last one's
             self.init_from = str(latest) if began and int(latest.name) == began else None
+        self.started = bool(latest) and not self.init_from  # networks that a stage brings begin with their own
         self.placed = world.on_nodes(lambda: transfer.place(method, self.init_from) if self.init_from else [])
         if not recipe.dry_run:
             world.on_nodes(lambda: load_pretrained(method, self.started))  # one process of a node fetches weights

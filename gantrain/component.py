@@ -18,15 +18,15 @@ Table = dict[str, Any]  # name -> class
 class OneOf:
     """Annotates a constructor parameter as a component chosen from `table`.
 
-    facts: only classes whose constructors take just these facts are allowed; None allows all.
+    facts: only classes whose constructors take just one of these sets of facts are allowed; None allows all.
     """
 
     table: Table
-    facts: tuple[str, ...] | None = None
+    facts: tuple[tuple[str, ...], ...] | None = None
 
     def allowed(self) -> Table:
         """Read when a recipe is, since a table may have grown after import."""
-        return {n: c for n, c in self.table.items() if self.facts in (None, tuple(facts_of(c)))}
+        return {n: c for n, c in self.table.items() if self.facts is None or tuple(facts_of(c)) in self.facts}
 
 
 @dataclass(frozen=True, eq=False)

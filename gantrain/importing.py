@@ -164,6 +164,8 @@ def _method(networks: dict[str, Network]) -> dict[str, Any]:
     elif component["name"] == "resnet" and alike and ("projection" in networks or judged == facts["out_channels"]):
         # CUT's, or one way of CycleGAN: the discriminator doesn't see the source.
         method = {"name": "cut", "layers": [name for name in LAYERS if name != "block4" or component["blocks"] > 4]}
+        if projection := networks.get("projection"):
+            method["projection_width"] = projection.found.component["width"]
     for role, back in _BACK.items():
         if given := networks.get(role) or networks.get(back):
             method[role] = given.found.component

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gantrain import checkpoint, recipe
 from gantrain.data.batch import as_batch, facts, normalise, to_files
-from gantrain.data.decode import decode
+from gantrain.data.decode import NotLabels, decode
+from gantrain.data.prepare.colours import class_ids, decode_colours
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample
 from gantrain.engine import seed_all
@@ -139,13 +140,21 @@ class Translator:
         """A file as the model's source, and its map of instances; HWC by role. Raises ValueError, naming the file."""
         file = path
         try:
-            sample = {"source": self._fitted(decode(file.read_bytes(), self.source.kind))}
+            sample = {"source": self._fitted(self._decoded(file.read_bytes()))}
             if instances:
                 file = instances
                 sample["instances"] = _of_size(decode(file.read_bytes(), "instances"), sample["source"])
             return sample
         except (OSError, ValueError) as e:
             raise ValueError(f"{file}: {e}") from None
+
+    def _decoded(self, data: bytes) -> np.ndarray:
+        try:
+            return decode(data, self.source.kind)
+        except NotLabels:
+            if not self.source.palette:
+                raise
+            return decode_colours(data, self.source.palette)
 
     def check_instances(self, given: bool) -> None:
         """Raises ValueError where ids of instances are missing, or given to a model without."""
@@ -168,10 +177,16 @@ class Translator:
         # Pictures that a user has at hand are often grey, or carry alpha.
         if eight_bit and mode and image.shape[2] != source.channels:
             image = np.atleast_3d(np.asarray(_to_pil(image).convert(mode)))
+        kind = "class ids" if source.kind == "label" else "an image"
+        wanted = f"this model's source is {kind}, {source.dtype} with {source.channels}"
+        found = f"found {image.dtype} with {image.shape[2]} channels"
+        if source.kind == "label" and source.palette and image.dtype == np.uint8 and image.shape[2] in (3, 4):
+            try:
+                image = class_ids(image, source.palette)
+            except NotLabels as e:
+                raise ValueError(f"{found} ({e}), {wanted}") from None
         if image.shape[2] != source.channels or image.dtype != source.dtype:
-            kind = "class ids" if source.kind == "label" else "an image"
-            wanted = f"this model's source is {kind}, {source.dtype} with {source.channels}"
-            raise ValueError(f"found {image.dtype} with {image.shape[2]} channels, {wanted}")
+            raise ValueError(f"{found}, {wanted}")
         highest = image[image != source.ignore].max(initial=0)
         if source.kind == "label" and source.classes and highest >= source.classes:
             also = "" if source.ignore is None else f", and {source.ignore}"

@@ -44,12 +44,15 @@ def check_method(recipe: Recipe, method: Method) -> None:
     if recipe.data.unpaired and method.paired:
         problems.append(f"data.unpaired: found true, {recipe.method['name']} learns from pairs; choose another method")
     names = [name for name, _ in method.networks.named_parameters()]
+    trained = [name for name, parameter in method.networks.named_parameters() if parameter.requires_grad]
     for key, prefixes in (("freeze", recipe.freeze), ("optimizer.lr_factors", recipe.optimizer.lr_factors)):
         for prefix in prefixes:
             if not any(starts_with(name, prefix) for name in names):
                 inside = [name.split(".")[:2] for name in names if starts_with(name, prefix.split(".")[0])]
                 allowed = dict.fromkeys(map(".".join, inside)) or method.networks
                 problems.append(f"{key}: found {prefix!r}, allowed: {', '.join(allowed)}, or more, up to a dot")
+            elif key != "freeze" and not any(starts_with(name, prefix) for name in trained):
+                problems.append(f"{key}: found {prefix!r}, which stays as it is; allowed: what is trained")
     for phase in method.phases:
         if not any(p.requires_grad for n in phase.networks for p in method.networks[n].parameters()):
             found = f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"

@@ -17,6 +17,7 @@ from gantrain.values import (
     Auto,
     Betas,
     Classes,
+    Factors,
     FieldName,
     FolderName,
     Length,
@@ -80,7 +81,7 @@ class Data(Part):
 class Optimizer(Part):
     name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
     lr: float = Field(2e-4, gt=0, description="learning rate")
-    lr_factors: dict[str, Annotated[float, Field(gt=0)]] = Field(
+    lr_factors: Factors = Field(
         {}, description="share of lr by network, or start of its parameters' dotted names"
     )
     betas: Betas = (0.5, 0.999)

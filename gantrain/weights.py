@@ -14,11 +14,12 @@ def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
         content = load_file(path) if Path(path).suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as e:  # of the disk, of zip files, of pickles that hold more than tensors
         raise ValueError(f"{setting}: {path} can't be read as tensors by name ({reason(e)}); {advice}") from None
-    odd = [k for k, v in content.items() if not isinstance(v, Tensor)] if isinstance(content, Mapping) else ["content"]
-    if odd or not content:
-        what = f"{odd[0]!r} is no tensor" if odd else "it is empty"
+    named = content if isinstance(content, Mapping) else {}
+    odd = [key for key, value in named.items() if not isinstance(value, Tensor)]
+    if odd or not named:
+        what = f"{odd[0]!r} is no tensor" if odd else "nothing in it has a name"
         raise ValueError(f"{setting}: {path} is no state_dict ({what}); {advice}")
-    return {str(key): tensor.detach() for key, tensor in content.items()}
+    return {str(key): tensor.detach() for key, tensor in named.items()}
 
 
 def reason(error: Exception) -> str:

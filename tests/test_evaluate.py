@@ -85,7 +85,7 @@ def test_training_and_its_written_images_are_one() -> None:
     for part in ("source", "real"):
         Path(part).mkdir()
     for i in range(12):
-        ids, photograph = draw(i, 32, 32, seed=1)
+        ids, photograph, _ = draw(i, 32, 32, seed=1)
         Image.fromarray(ids).save(f"source/{i:03d}.png")
         Image.fromarray(photograph).save(f"real/{i:03d}.png")
     words = ["translate", "runs/x", "source", "--out", "fake", "--device", "cpu"]

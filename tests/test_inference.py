@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import gantrain
 from gantrain.cli import app
 from gantrain.data.decode import encode
-from gantrain.data.drawing import draw
+from gantrain.data.drawing import PALETTE, draw
 from gantrain.inference import Translator
 
 SHORT = (*SMALL, "batch_size=8", "length=16", "previews.every=16", "evaluate.every=16")
@@ -47,6 +47,24 @@ def test_arrays_pictures_and_tensors_agree(model: Translator) -> None:
     assert model.translate(one_hot[None].half()).dtype == torch.float16
 
 
+def test_colours_of_classes_stand_for_their_ids(model: Translator) -> None:
+    ids = draw(0, 40, 56, seed=9)[0]
+    expected, colours = model.translate(ids), np.array(PALETTE, np.uint8)[ids]
+    picture = Image.fromarray(colours)
+    assert np.array_equal(model.translate(colours), expected)
+    for mode in ("RGB", "RGBA"):
+        assert np.array_equal(np.asarray(model.translate(picture.convert(mode))), expected)
+    picture.save("colours.png")
+    picture.save("lossy.jpg")
+    (read,) = model.translate_arrays([model.read(Path("colours.png"))])
+    assert np.array_equal(read, expected)
+    with pytest.raises(ValueError, match=r"lossy\.jpg: a JPEG where class ids are expected"):
+        model.read(Path("lossy.jpg"))
+    colours[0, :3] = 7
+    with pytest.raises(ValueError, match=r"colours that are not in the table of --colors: 7 7 7 \(3 pixels\)"):
+        model.translate(colours)
+
+
 def test_averaged_weights_are_used_where_the_run_kept_them() -> None:
     run_here(*SHORT, "run=plain", "ema.half_life=null")
     run_here(*SHORT, "run=averaged", "ema.half_life=1000")
@@ -60,7 +78,7 @@ def test_styles_are_drawn_or_an_images() -> None:
     """A style moves the mean style's picture, and the same seed or image gives the same one."""
     learnt = "method={name: spade, style: vae, perceptual: 0, generator: {name: spade, width: 2, hidden: 4}}"
     run_here(*SHORT[:2], *SHORT[5:], learnt, "run=x", "data.size=[16,16]")
-    ids, photo = draw(0, 32, 32, seed=9)
+    ids, photo, _ = draw(0, 32, 32, seed=9)
     Path("style.png").write_bytes(encode(photo, "png"))
     usual, drawn, again, other, shown = (
         gantrain.load("runs/x", "cpu", style=style).translate(torch.nn.functional.one_hot(

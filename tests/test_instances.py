@@ -16,7 +16,7 @@ from gantrain import recipe
 from gantrain.assembly import Assembly
 from gantrain.cli import app
 from gantrain.data.decode import encode
-from gantrain.data.drawing import drawn
+from gantrain.data.drawing import draw
 from gantrain.inference import Translator
 from gantrain.metrics.segmentation import Segmenter
 from gantrain.validation import HeldOut
@@ -37,7 +37,7 @@ WORDS = (*QUICK, "data.instances=ids")
 
 def picture(i: int) -> tuple[np.ndarray, np.ndarray]:
     """Class ids and ids of instances, HW."""
-    ids, _, shapes = drawn(i, 40, 56, seed=9)
+    ids, _, shapes = draw(i, 40, 56, seed=9)
     return ids, shapes
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from comparing import assert_identical, tensors
 
@@ -66,6 +67,21 @@ def test_resumed_anywhere_the_bits_are_the_same(images: int) -> None:
     run_here("y")
     assert_identical(tensors("x", 56), tensors("y", 56))
     assert train(*RUN, "run=y") == "finished"  # and then there is nothing to do
+
+
+@pytest.mark.slow
+def test_a_network_that_a_stage_brings_begins_with_its_own_weights() -> None:
+    torch.manual_seed(5)
+    weights = timm.create_model("test_resnet").state_dict()
+    torch.save(weights, "weights.pt")
+    network = "{name: projected, backbone: test_resnet, weights: weights.pt, width: 4, size: 128}"
+    second = f"{{length: 8, method: {{more_discriminators: [{{network: {network}}}]}}}}"
+    assert train(*RUN[:-1], "run=x", "precision=fp32", f"stages=[{{length: 8}}, {second}]") == "finished"
+    trained = tensors("x", 16)
+    key = "conv1.0.weight"
+    seen = [value for name, value in trained.items() if name.startswith("networks/discriminator_1") and key in name]
+    assert len(seen) == 1
+    assert torch.equal(seen[0], weights[key])
 
 
 def test_turns_are_counted_from_the_stages_start() -> None:

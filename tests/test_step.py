@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+from gantrain import recipe
 from gantrain.component import build
 from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Turn
@@ -206,6 +207,11 @@ def test_rates_by_name() -> None:
     for name, moved in largest.items():  # Adam's first step is its rate, in each weight
         factor = next((f for prefix, f in reversed(factors.items()) if name.startswith(prefix + ".")), 1.0)
         assert moved == pytest.approx(1e-3 * factor, rel=1e-2), name
+
+
+def test_rates_by_name_from_the_command_line() -> None:
+    words = ("optimizer.lr_factors.generator=0.5", "optimizer.lr_factors.discriminator.scales.last=2")
+    assert recipe.load("quickstart", words).optimizer.lr_factors == {"generator": 0.5, "discriminator.scales.last": 2}
 
 
 def test_optimizer_counts_only_the_steps_it_took() -> None:

@@ -87,6 +87,7 @@ MISTAKES = {
     ("init_from=text.pth",): r"init_from: import: text.pth can't be read as tensors by name \(.*\); give",
     ("freeze=[generatr]",): "freeze: found 'generatr', allowed: generator, discriminator, or more",
     ("freeze=[generator.down]",): r"freeze: found 'generator.down', allowed: generator.downs, generator.ups, or more",
+    ("freeze=[generator.ups]", "optimizer.lr_factors.generator.ups=0.1"): "optimizer.lr_factors: .* stays as it is;",
     ("freeze=[discriminator.scales]",): "freeze: .* the phase discriminator nothing to train; allowed: a part of disc",
 }  # fmt: skip
 

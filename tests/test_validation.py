@@ -38,7 +38,7 @@ def test_metrics_are_those_of_the_saved_model() -> None:
     row = [json.loads(line) for line in Path("runs/x/metrics.jsonl").read_text().splitlines()][-1]
     model, scores = gantrain.load("runs/x", "cpu"), []
     for index in range(11):
-        ids, photo = draw(index, 32, 32, seed=1)
+        ids, photo, _ = draw(index, 32, 32, seed=1)
         one_hot = torch.nn.functional.one_hot(torch.from_numpy(ids).long(), 10).permute(2, 0, 1)
         fake = model.translate(one_hot.float()).double().numpy()
         target = photo.transpose(2, 0, 1) / 127.5 - 1

@@ -188,3 +188,12 @@ def test_recipe_refuses_zero_3_and_zero_without_ranks() -> None:
         recipe.load("pix2pix", ["zero_stage=3"])
     with pytest.raises(ValueError, match=r"zero_stage: found 1.*(not installed|a launcher)"):
         zero.check(1, "fp32", {})
+
+
+def test_rates_by_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zero.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(zero.dist, "is_initialized", lambda: True)
+    zero.check(1, "fp32", {})
+    zero.check(0, "fp32", {"generator": 0.1})
+    with pytest.raises(ValueError, match=r"zero_stage: found 1 with optimizer.lr_factors, .*give phases their lr, or"):
+        zero.check(1, "fp32", {"generator": 0.1})

@@ -1,5 +1,7 @@
 """`gantrain download`: pix2pix's and CycleGAN's archives, fetched and unpacked where the recipes look for them."""
 
+import gzip
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -18,6 +20,7 @@ from gantrain.console import say
 from gantrain.data.prepare import HOW_TO
 from gantrain.data.remote import STALL_SECONDS, FetchFailed, Incomplete, patiently
 from gantrain.data.shard_writer import appearing
+from gantrain.weights import reason
 
 # URLs as datasets/download_pix2pix_dataset.sh and download_cyclegan_dataset.sh of pytorch-CycleGAN-and-pix2pix have
 # them. What is known of the terms is on this page, also where the images come from.
@@ -43,7 +46,7 @@ URLS = {
 # Photographs hardly shrink in an archive, and the largest of these has some 10 GB in 140,000 files: what claims to hold
 # much more is broken, or made to fill a disk.
 _MOST_TIMES, _MOST_BYTES, _MOST_FILES = 50, 64 << 30, 500_000
-_UNSOUND = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+_UNSOUND = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)
 
 
 def download(name: str, out: Path, source: Path | None = None) -> Path:
@@ -74,7 +77,7 @@ def download(name: str, out: Path, source: Path | None = None) -> Path:
     except FetchFailed as error:
         raise ValueError(str(error)) from None
     except _UNSOUND as error:
-        raise ValueError(f"{archive} is damaged, or no archive ({error}); remove it and get it again") from None
+        raise ValueError(f"{archive} is damaged, or no archive ({reason(error)}); remove it and get it again") from None
     except OSError as error:
         raise ValueError(f"{error.filename or archive}: {error.strerror or error}") from None
     if not source:
@@ -104,9 +107,12 @@ def _fetch(url: str, part: Path) -> None:
                 raise
             except URLError as error:
                 raise error.reason if isinstance(error.reason, Exception) else error from None
-            with response, part.open("ab" if response.status == 206 else "wb") as file:
-                length = response.headers["Content-Length"]
-                total = file.tell() + int(length) if length else None
+            goes_on = response.status == 206
+            with response, part.open("ab" if goes_on else "wb") as file:
+                if goes_on and not str(response.headers["Content-Range"]).startswith(f"bytes {there}-"):
+                    file.truncate(0)
+                    raise Incomplete(f"not what comes after {there} bytes")
+                total = file.tell() + response.length if response.length else None
                 while chunk := response.read(1 << 20):
                     file.write(chunk)
                     bar.update(task, completed=file.tell(), total=total)
@@ -126,6 +132,8 @@ def _unpack(archive: Path, folder: Path) -> None:
         if total > most or number > _MOST_FILES:
             raise ValueError(f"{archive}: holds more than {most:,} bytes or {_MOST_FILES:,} files; get another archive")
         extract(folder)
+    if not total:
+        raise ValueError(f"{archive}: holds no images; get another archive")
 
 
 def _entries(archive: Path) -> Iterator[tuple[str, int, bool, Callable[[Path], object]]]:
@@ -142,3 +150,8 @@ def _entries(archive: Path) -> Iterator[tuple[str, int, bool, Callable[[Path], o
         for entry in tar:
             is_plain = entry.isdir() or (entry.isreg() and not entry.issparse())
             yield entry.name, entry.size, is_plain, bound(tar.extract, entry, **options)
+        # tarfile ends at a header that is broken as if it were the last; reading to the end checks gzip's sum, too.
+        assert tar.fileobj
+        while rest := tar.fileobj.read(1 << 20):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("a header in it is broken")

@@ -24,13 +24,8 @@ CLASS_COLOURS = [  # about the mean colours in photographs (RGB) by class id
 ]
 
 
-def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array]:
-    """Street front number `index`: class ids (HW uint8) and its photograph (HW3 uint8, RGB)."""
-    return drawn(index, height, width, seed)[:2]
-
-
-def drawn(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, Array]:
-    """What `draw` gives, and an id for each shape (HW uint16).
+def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, Array]:
+    """Street front `index`: class ids (HW uint8), its photograph (HW3 uint8, RGB), an id for each shape (HW uint16).
 
     The same arguments always give the same picture. `height` and `width` are in pixels, 16 or more.
     """
@@ -105,7 +100,7 @@ def write_synthetic(
         described[instances] = Field(member=instances, kind="instances", channels=1, dtype="uint16", **size)
 
     def sample(index: int) -> Packed:
-        ids, photograph, shapes = drawn(index, height, width, seed)
+        ids, photograph, shapes = draw(index, height, width, seed)
         members = {instances: ("png", encode(shapes, "png"))} if instances else {}
         for name, classes in fields.items():
             image = photograph if name == photographed else np.array(PALETTE, np.uint8)[ids]

@@ -124,9 +124,8 @@ class Adversaries:
         self.all = []
         for i, one in enumerate([first, *(AnotherDiscriminator(**options) for options in more)]):
             end = f"{side}_{i}" if i else side
-            network = networks[f"discriminator{end}"] = build(NETWORKS, one.network, in_channels=sum(channels))
-            if (seen := getattr(network, "image_channels", channels[-1])) != channels[-1]:
-                raise ValueError(f"projected.image_channels: found {seen}, allowed: {channels[-1]}, the image's")
+            facts = {"in_channels": sum(channels), "image_channels": channels[-1]}
+            network = networks[f"discriminator{end}"] = build(NETWORKS, one.network, **facts)
             loss = build(ADVERSARIAL, one.adversarial)
             self.all.append(Adversary(end, network, loss, one.weight, d, changed, summed))
         self.first = self.all[0]

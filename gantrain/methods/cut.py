@@ -15,6 +15,7 @@ from gantrain.losses.patchnce import patch_nce
 from gantrain.method import Batch, Context, Method, Phase, Terms
 from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, Weight
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
+from gantrain.networks.blocks import Count
 from gantrain.networks.projection import Projection
 
 RESNET: Component = {"name": "resnet", "antialias": True, "upsample": "bilinear", "init": "xavier"}
@@ -29,7 +30,7 @@ class CUT(Method):
     PatchNCE(target, G(target))) / 2; the discriminator, which sees one image alone, minimises half of its loss.
     Defaults are CUT's; FastCUT has `nce: 10`, no `identity`, and `flip_equivariance`: half of the sources are mirrored
     for the generator alone, so that what it makes must be like the mirrored source's features. `layers` of the
-    generator are compared, each at `patches` places; `augment` is pix2pix's.
+    generator are compared, each at `patches` places, as vectors of `projection_width`; `augment` is pix2pix's.
 
     Three things differ from the paper's code. Places and mirroring are drawn for each image, not for the whole batch,
     so that they don't depend on ranks and micro-batches. One Adam trains generator and projection, which is the same
@@ -51,6 +52,7 @@ class CUT(Method):
         flip_equivariance: bool = False,
         layers: Annotated[tuple[str, ...], Field(min_length=1)] = LAYERS,
         patches: Annotated[int, Field(ge=2)] = 256,
+        projection_width: Count = 256,
         temperature: Annotated[float, Field(gt=0)] = 0.07,
         augment: tuple[Kind, ...] = (),
         more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
@@ -70,7 +72,7 @@ class CUT(Method):
         if missing := [name for name in layers if name not in known]:
             allowed = ", ".join(known) or "none with this generator; choose method.generator=resnet"
             raise ValueError(f"method.layers: found {', '.join(missing)}, allowed: {allowed}")
-        self.networks["projection"] = Projection([known[name] for name in layers])
+        self.networks["projection"] = Projection([known[name] for name in layers], width=projection_width)
         seen = [target_channels]
         self.adversaries = Adversaries(
             self.networks, discriminator, adversarial, more_discriminators, channels=seen, gan=gan, augment=augment

@@ -1,7 +1,8 @@
 """Generators and discriminators; each works alone, without the rest of gantrain.
 
-A generator is built with (in_channels, out_channels), a discriminator with (in_channels), a generator that takes a
-style too with (in_channels, out_channels, style_channels).
+A generator is built with (in_channels, out_channels), one that takes a style too with (in_channels, out_channels,
+style_channels). A discriminator is built with (in_channels), or with (in_channels, image_channels) if it looks at the
+image alone where it is shown a pair.
 """
 
 from torch import nn
@@ -31,9 +32,9 @@ NETWORKS: dict[str, type[nn.Module]] = {
 }
 
 # What the data, or the method, decide of a network; tells the kinds apart.
-GENERATOR = ("in_channels", "out_channels")
-STYLED_GENERATOR = (*GENERATOR, "style_channels")
-DISCRIMINATOR = ("in_channels",)
+GENERATOR = (("in_channels", "out_channels"),)
+STYLED_GENERATOR = (("in_channels", "out_channels", "style_channels"),)
+DISCRIMINATOR = (("in_channels",), ("in_channels", "image_channels"))
 
 __all__ = ["DISCRIMINATOR", "GENERATOR", "NETWORKS", "STYLED_GENERATOR"]
 __all__ += ["CoarseToFine", "EncoderDecoder", "PretrainedUNet", "ResNet", "SPADEGenerator", "UNet"]

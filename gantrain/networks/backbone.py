@@ -45,6 +45,23 @@ class Backbone(nn.Module):
         if self.pretrained:
             self.network.load_state_dict(_pretrained(self.name, self.in_channels, self.path))
 
+    @torch.no_grad()
+    def shapes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """Height and width of each map, for images of that size. Raises ValueError where they are no such maps."""
+        try:
+            self.network.eval()
+            maps = [x.shape for x in self.network(torch.zeros(1, self.in_channels, height, width))]
+        except Exception as e:  # of any of timm's networks
+            problem = reason(e)
+        else:
+            problem = f"gives {', '.join(map(str, map(tuple, maps)))} for them"
+            if [x[1] for x in maps if len(x) == 4] == self.channels:
+                return [(h, w) for _, _, h, w in maps]
+        finally:
+            self.train(self.training)
+        found = f"found {self.name!r} (images of {height}x{width}: {problem})"
+        raise ValueError(f"backbone: {found}, allowed: one of timm's for images of any size, with maps (N, C, H, W)")
+
     def train(self, mode: bool = True) -> "Backbone":
         super().train(mode)
         for module in self.modules():

@@ -36,8 +36,10 @@ class PretrainedUNet(nn.Module):
         self.encoder = Backbone(backbone, in_channels, pretrained, weights)
         reductions = self.encoder.reductions
         self.multiple = reductions[-1]
-        if any(r & (r - 1) for r in reductions) or any(a >= b for a, b in pairwise(reductions)):
-            found = f"found {backbone}, whose maps are reduced {', '.join(map(str, reductions))} times"
+        side, halves = 4 * self.multiple, all(not r & (r - 1) for r in reductions)
+        heights = [h for h, _ in self.encoder.shapes(side, side + self.multiple)]
+        if not halves or any(a >= b for a, b in pairwise(reductions)) or heights != [side // r for r in reductions]:
+            found = f"found {backbone}, whose maps of images {side} high are {', '.join(map(str, heights))} high"
             raise ValueError(f"pretrained_unet.backbone: {found}; allowed: a network that halves them")
         make, joining = Layers(norm, upsample=upsample), dict(zip(reductions, self.encoder.channels, strict=True))
         self.ups, self.joins, before = nn.ModuleList(), nn.ModuleList(), self.encoder.channels[-1]

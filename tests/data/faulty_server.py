@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, body)
         start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
         if start < len(body):
-            return self.answer(206, body[start:])
+            return self.answer(206, body[start:], content_range=f"bytes {start}-{len(body) - 1}/{len(body)}")
         self.answer(416, b"", content_range=f"bytes */{len(body)}")
 
     def answer(self, status: int, body: bytes, length: int | None = None, content_range: str = "") -> None:
@@ -67,6 +67,10 @@ def error_500(handler: Handler, body: bytes) -> None:
 
 def not_found(handler: Handler, body: bytes) -> None:
     handler.answer(404, b"")
+
+
+def elsewhere(handler: Handler, body: bytes) -> None:
+    handler.answer(206, body[7:], content_range=f"bytes 7-{len(body) - 1}/{len(body)}")
 
 
 def short(handler: Handler, body: bytes) -> None:

@@ -1,6 +1,8 @@
 """`gantrain download`: fetched, unpacked with care, or nothing left."""
 
+import gzip
 import io
+import lzma
 import os
 import stat
 import tarfile
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty_server import Server, cut, error_500, not_found, refuse, serving
+from faulty_server import Server, cut, elsewhere, error_500, not_found, refuse, serving
 from typer.testing import CliRunner
 
 from gantrain import recipe
@@ -114,6 +116,15 @@ def test_what_came_before_is_whole_or_another_files(extra: bytes, server: Server
     assert len(server.asked) == (2 if extra else 1)
 
 
+def test_a_range_that_was_not_asked_for_is_not_appended(server: Server) -> None:
+    server.knows_ranges, server.faults = True, {"facades.tar.gz": [elsewhere]}
+    Path("data").mkdir()
+    Path("data/facades.tar.gz.part").write_bytes(Path("there/facades.tar.gz").read_bytes()[:100])
+    command("facades")
+    assert server.asked == ["bytes=100-", "bytes=0-"]
+    assert inside("data") == FACADES
+
+
 def test_a_file_that_is_not_there_is_told_at_once(server: Server) -> None:
     server.faults = {"facades.tar.gz": [not_found]}
     assert "facades.tar.gz cannot be fetched (tries: 1, the last: it is not there)" in command("facades", status=2)
@@ -148,6 +159,16 @@ def link_in_zip() -> zipfile.ZipInfo:
     return made
 
 
+def broken_header(path: Path) -> bytes:
+    """A tar whose fourth file has a header of noise."""
+    tarred(FACADES, path)
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    with tarfile.open(path) as tar:
+        start = tar.getmembers()[3].offset
+    content[start : start + 512] = b"?" * 512
+    return bytes(content)
+
+
 HOSTILE = {
     "tar up": lambda path: tarred({"../up.png": PAIR}, path),
     "tar absolute": lambda path: tarred({f"{path.parent}/up.png": PAIR}, path),
@@ -161,6 +182,10 @@ HOSTILE = {
     "zip bomb": lambda path: zipped({f"facades/train/{i}.png": bytes(10**6) for i in range(9)}, path),
     "cut tar": lambda path: (tarred(FACADES, path), os.truncate(path, path.stat().st_size // 2)),
     "cut zip": lambda path: (zipped(FACADES, path), os.truncate(path, path.stat().st_size // 2)),
+    "damaged header": lambda path: path.write_bytes(gzip.compress(broken_header(path))),
+    "damaged sum": lambda path: (tarred(FACADES, path), path.write_bytes(path.read_bytes()[:-8] + bytes(8))),
+    "damaged xz": lambda path: path.write_bytes(lzma.compress(b"facades")[:-9] + bytes(9)),
+    "empty tar": lambda path: tarred({}, path),
     "text": lambda path: path.write_text("<html>moved"),
 }
 
@@ -169,7 +194,7 @@ HOSTILE = {
 def test_hostile_and_broken_archives_leave_nothing(name: str) -> None:
     HOSTILE[name](Path.cwd() / "archive")
     said = command("facades", "--source", "archive", status=2)
-    assert ("is damaged, or no archive" in said) == (name.startswith("cut") or name == "text")
+    assert ("is damaged, or no archive" in said) == name.startswith(("cut", "damaged", "text"))
     assert ("holds more than" in said) == ("bomb" in name)
     assert "get another archive" in said or "get it again" in said
     assert sorted(os.listdir()) == ["archive", "data"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gantrain.data.decode import decode_sample
-from gantrain.data.drawing import CLASS_COLOURS, CLASSES, PALETTE, draw, drawn, write_synthetic
+from gantrain.data.drawing import CLASS_COLOURS, CLASSES, PALETTE, draw, write_synthetic
 from gantrain.data.shards import Shards
 
 PAIR = {"right": None, "left": None}
@@ -21,15 +21,15 @@ def _nearest(photograph):
 def test_a_photograph_tells_its_labels(size):
     right = []
     for index in range(12):
-        label, photograph = draw(index, *size, seed=0)
+        label, photograph, _ = draw(index, *size, seed=0)
         right.append((_nearest(photograph) == label).mean())
     assert min(right) >= 0.97
 
 
 def test_class_colours_are_the_photographs_means():
     pictures = [draw(index, 128, 128, seed=1) for index in range(30)]
-    labels = np.stack([label for label, _ in pictures])
-    photographs = np.stack([photograph for _, photograph in pictures])
+    labels = np.stack([label for label, _, _ in pictures])
+    photographs = np.stack([photograph for _, photograph, _ in pictures])
     assert set(np.unique(labels)) == set(range(len(CLASSES)))
     for number, colour in enumerate(CLASS_COLOURS):
         mean = photographs[labels == number].mean(0)
@@ -47,7 +47,7 @@ def test_the_same_arguments_give_the_same_picture():
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 61), (200, 16), (64, 64), (16, 2000), (333, 100)])
 def test_any_size(size):
-    label, photograph = draw(0, *size, seed=0)
+    label, photograph, _ = draw(0, *size, seed=0)
     assert (label.shape, label.dtype) == (size, np.uint8)
     assert (photograph.shape, photograph.dtype) == ((*size, 3), np.uint8)
     assert label.max() < len(CLASSES)
@@ -64,7 +64,7 @@ def test_a_pair_of_images(tmp_path):
     assert time.perf_counter() - began < 10
     shards = Shards.open(tmp_path / "set")
     assert len(shards) == 40
-    label, photograph = draw(17, 64, 96, 5)
+    label, photograph, _ = draw(17, 64, 96, 5)
     sample = decode_sample(shards, 17, ["left", "right"])
     np.testing.assert_array_equal(sample["left"], photograph)
     np.testing.assert_array_equal(sample["right"], np.array(PALETTE, np.uint8)[label])
@@ -76,7 +76,7 @@ def test_class_ids(tmp_path, classes):
     shards = Shards.open(tmp_path / "set")
     field = shards.fields["label"]
     assert (field.kind, field.classes, len(field.palette)) == ("label", classes, classes)
-    ids, _ = draw(2, 32, 48, 0)
+    ids, _, _ = draw(2, 32, 48, 0)
     found = decode_sample(shards, 2, ["label"])["label"][..., 0]
     np.testing.assert_array_equal(found, ids % min(classes, len(CLASSES)))
 
@@ -88,7 +88,7 @@ def test_each_shape_is_an_instance_of_one_class(tmp_path):
     assert (field.kind, field.channels, field.dtype) == ("instances", 1, "uint16")
     for i in range(3):
         sample = {name: x[..., 0] for name, x in decode_sample(shards, i, ["label", "ids"]).items()}
-        np.testing.assert_array_equal(sample["ids"], drawn(i, 64, 96, 0)[2])
+        np.testing.assert_array_equal(sample["ids"], draw(i, 64, 96, 0)[2])
         numbers = np.unique(sample["ids"])
         assert all(len(np.unique(sample["label"][sample["ids"] == number])) == 1 for number in numbers)
         assert len(numbers) > 2 * len(np.unique(sample["label"]))  # several windows, a house's or more
@@ -97,7 +97,7 @@ def test_each_shape_is_an_instance_of_one_class(tmp_path):
 def test_labels_as_the_target(tmp_path):
     write_synthetic(tmp_path / "set", 3, 32, 32, {"photo": None, "ids": 10}, seed=0)
     sample = decode_sample(Shards.open(tmp_path / "set"), 1, ["photo", "ids"])
-    ids, photograph = draw(1, 32, 32, 0)
+    ids, photograph, _ = draw(1, 32, 32, 0)
     np.testing.assert_array_equal(sample["ids"][..., 0], ids)
     np.testing.assert_array_equal(sample["photo"], photograph)
 

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     samples = []
     for i in range(SAMPLES):
-        label, photo = draw(i, 32, 32, 0)
+        label, photo, _ = draw(i, 32, 32, 0)
         files = {"label": ("png", encode(label, "png")), "photo": ("png", encode(photo, "png"))}
         samples.append(Packed(f"{i:03}", files))
     path = tmp_path_factory.mktemp("sets") / "set"

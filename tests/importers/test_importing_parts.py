@@ -182,11 +182,12 @@ def test_cut_with_its_projection() -> None:
     features = [3, 8, 16, 16, 16]
     saved(peers.ResNet(blocks=9, blur_down=True, blur_up=True))
     saved(peers.PatchGAN(norm="instance", blur=True), name="latest_net_D.pth")
-    state = saved(peers.Projection(features), name="latest_net_F.pth")
+    state = saved(peers.Projection(features, width=24), name="latest_net_F.pth")
     run("import", *PAIR, "latest_net_F.pth", "--out", "imported")
     model = gantrain.load("imported", device="cpu")
     assert model.recipe.method["name"] == "cut"
     assert tuple(model.recipe.method["layers"]) == LAYERS
+    assert model.recipe.method["projection_width"] == 24
     placed = load_file("imported/networks/projection.safetensors")
     assert torch.equal(placed["layers.3.2.bias"], state["mlp_3.2.bias"])
 

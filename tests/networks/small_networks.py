@@ -34,8 +34,9 @@ def takes(name: str, option: str) -> bool:
 def small(name: str, **options) -> nn.Module:
     """The network from 3 to 2 channels (a discriminator of 3), with fixed weights."""
     torch.manual_seed(0)
-    facts = (3, 2) if name in GENERATORS else (3,)
-    return NETWORKS[name](*facts, **(SMALL.get(name, {}) | options))
+    facts = {"in_channels": 3, "out_channels": 2, "style_channels": 0, "image_channels": 3}
+    facts = {fact: facts[fact] for fact in facts_of(NETWORKS[name])}
+    return NETWORKS[name](**facts, **(SMALL.get(name, {}) | options))
 
 
 def deterministic(name: str, **options) -> nn.Module:

@@ -54,12 +54,24 @@ def test_refusals(file, tmp_path):
         Backbone(NAME, 3, True, str(tmp_path / "wrapped.pth")).load()
     with pytest.raises(ValueError, match=r"weights: .*nothing.pth can't be read"):
         Backbone(NAME, 3, True, str(tmp_path / "nothing.pth")).load()
-    with pytest.raises(ValueError, match=r"projected.image_channels: found 3, allowed: 2 or less"):
-        ProjectedDiscriminator(2, backbone=NAME)
-    with pytest.raises(ValueError, match=r"projected.size: found 64, allowed with .*: 128 or more"):
-        ProjectedDiscriminator(3, backbone=NAME, size=64)
-    with pytest.raises(ValueError, match=r"pretrained_unet.backbone: .* 16, 16, 16 times; allowed: .* halves"):
+    with pytest.raises(ValueError, match=r"projected: found images of 2 channels, allowed: 1 or 3"):
+        ProjectedDiscriminator(5, 2, backbone=NAME)
+    with pytest.raises(ValueError, match=r"projected.size: found 64, at which the maps of mob.* 8, 4, 2 high; .* 256"):
+        ProjectedDiscriminator(3, 3, backbone=NAME, size=64)
+    with pytest.raises(ValueError, match=r"pretrained_unet.backbone: .* are 4, 4, 4 high; allowed: .* halves"):
         PretrainedUNet(3, 3, backbone="test_vit", pretrained=False)
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "swin_tiny_patch4_window7_224", "test_vit", "maxvit_pico_rw_256"])
+def test_a_backbone_of_another_kind_is_refused(name):
+    for made in (
+        lambda: PretrainedUNet(3, 3, backbone=name, pretrained=False),
+        lambda: ProjectedDiscriminator(3, 3, backbone=name, pretrained=False, size=150),
+    ):
+        with pytest.raises(ValueError, match=rf"(backbone|projected.size): found '?{name}|150") as e:
+            made()
+        assert "\n" not in str(e.value)
+        assert "allowed: " in str(e.value)
 
 
 def test_what_cannot_be_fetched_is_told_in_one_line(monkeypatch):
@@ -76,7 +88,7 @@ def test_what_cannot_be_fetched_is_told_in_one_line(monkeypatch):
 
 def test_a_projected_discriminator_sees_the_image_alone():
     torch.manual_seed(0)
-    network = ProjectedDiscriminator(5, backbone=NAME, width=4, size=128)
+    network = ProjectedDiscriminator(5, 3, backbone=NAME, width=4, size=128)
     image = images(32, 48)
     scales = [
         network(torch.cat([source, image], 1)) for source in (torch.zeros(2, 2, 32, 48), torch.ones(2, 2, 32, 48))

@@ -27,14 +27,14 @@ def test_table():
     assert {"unet", "resnet", "encoder_decoder", "patchgan", "pixel"} <= set(NETWORKS)
     for cls in NETWORKS.values():
         assert not issubclass(cls, nn.Sequential)  # net.compile() would do nothing
-        assert tuple(facts_of(cls)) in (DISCRIMINATOR, GENERATOR, STYLED_GENERATOR)
+        assert tuple(facts_of(cls)) in DISCRIMINATOR + GENERATOR + STYLED_GENERATOR
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_recipe_builds(name):
     config = resolve(NETWORKS, name)
     with torch.device("meta"):
-        network = build(NETWORKS, config, in_channels=5, out_channels=4)
+        network = build(NETWORKS, config, in_channels=5, out_channels=4, image_channels=3)
     assert next(network.parameters()).shape[1] == (3 if name == "projected" else 5)  # it sees the image alone
 
 

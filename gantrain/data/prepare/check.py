@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
-from gantrain.data.prepare.colours import class_ids
+from gantrain.data.prepare.colours import decode_colours
 from gantrain.data.prepare.layouts import Files, Part, Parts
 from gantrain.data.shards import Field
 
@@ -40,7 +40,7 @@ def load(files: Files, parts: Parts) -> dict[str, Array]:
     @cache
     def decoded(member: str, kind: Kind, colors: Sequence[Colour] | None) -> Array:
         data = files[member].read_bytes()
-        return class_ids(data, colors) if colors else decode(data, kind)
+        return decode_colours(data, colors) if colors else decode(data, kind)
 
     arrays = {}
     for name, part in parts.items():

@@ -36,13 +36,14 @@ def read_table(file: Path) -> tuple[Colour, ...]:
     return tuple(table)
 
 
-def class_ids(data: bytes, table: Sequence[Colour]) -> Array:
-    """The ids (HW1) that an image file's colours have in the table; alpha says nothing.
-
-    Raises ValueError if the bytes don't decode, NotLabels for a JPEG and for what isn't in the table.
-    """
+def decode_colours(data: bytes, table: Sequence[Colour]) -> Array:
+    """The ids (HW1) of an image file's colours. Raises ValueError if the bytes don't decode, NotLabels for a JPEG."""
     refuse_lossy(data, "label")
-    array = decode(data)
+    return class_ids(decode(data), table)
+
+
+def class_ids(array: Array, table: Sequence[Colour]) -> Array:
+    """The ids (HW1) that colours (HWC) have in the table; alpha says nothing. Raises NotLabels for other colours."""
     if array.shape[2] not in (3, 4) or array.dtype != np.uint8:
         raise NotLabels(f"{array.dtype} with {array.shape[2]} channels, the colours of --colors are RGB of 8 bits")
     known, pixels = (np.asarray(rgb, np.int32)[..., :3] @ (1 << 16, 1 << 8, 1) for rgb in (table, array))
