@@ -81,9 +81,7 @@ class Data(Part):
 class Optimizer(Part):
     name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
     lr: float = Field(2e-4, gt=0, description="learning rate")
-    lr_factors: Factors = Field(
-        {}, description="share of lr by network, or start of its parameters' dotted names"
-    )
+    lr_factors: Factors = Field({}, description="share of lr by network, or start of its parameters' dotted names")
     betas: Betas = (0.5, 0.999)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.0, ge=0)
