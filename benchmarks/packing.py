@@ -46,7 +46,7 @@ def gather(args: argparse.Namespace, folder: Path, form: str) -> None:
 def drawn(samples: int, size: int) -> Iterator[np.ndarray]:
     colours = np.array(drawing.PALETTE, np.uint8)
     for i in range(samples):
-        ids, photograph = drawing.draw(i, size, size, seed=0)
+        ids, photograph, _ = drawing.draw(i, size, size, seed=0)
         yield np.concatenate([photograph, colours[ids]], axis=1)
 
 
