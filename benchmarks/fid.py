@@ -11,10 +11,10 @@ they should move to the left. The metric's own name heads the table: only `fid` 
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,17 @@ from gantrain.console import complain
 
 def train(args: argparse.Namespace, settings: list[str], devices: int, seed: int, every: int) -> list[report.Row]:
     """A row for each mark. The time is the training's: without start, evaluation and checkpoints."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-        command += ["-m", "gantrain.train", *settings, f"seed={seed}", "run=x", f"log_every={every}"]
-        # Where the drawn data and the caches are stays; the run's folder goes.
-        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    run = Path("runs", f"fid-{os.getpid()}")  # here, where the recipe's paths begin
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+    command += ["-m", "gantrain.train", *settings, f"seed={seed}", f"run={run.name}", f"log_every={every}"]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             print(done.stdout[-2000:], file=sys.stderr)
             raise subprocess.CalledProcessError(done.returncode, command)
-        lines = (Path(folder) / "runs" / "x" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    finally:
+        shutil.rmtree(run, ignore_errors=True)
     rows: dict[int, report.Row] = {}
     seconds, seen = 0.0, 0
     for found in map(json.loads, lines):
@@ -78,9 +80,11 @@ def summary(rows: list[report.Row], metric: str) -> list[report.Row]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="+", help="recipe=NAME a.b=c, as for `gantrain train`")
-    parser.add_argument("--devices", default="1", help="such as 1,2,4,8: GPUs, or processes that share the cores")
-    parser.add_argument("--seeds", default="0,1", help="of the runs")
-    parser.add_argument("--points", type=int, default=4, help="marks, evenly over the run's length")
+    parser.add_argument(
+        "--devices", default="1", type=report.positives, help="such as 1,2,4,8: GPUs, or processes that share the cores"
+    )
+    parser.add_argument("--seeds", default="0,1", type=report.counts, help="of the runs")
+    parser.add_argument("--points", type=report.positive, default=4, help="marks, evenly over the run's length")
     parser.add_argument("--metric", default="fid", help="any of evaluate.metrics, such as kid, fd_random0")
     parser.add_argument("--weights", help="NETWORK=FILE, where the network's own can't be fetched")
     parser.add_argument("--out", type=Path, default=report.RESULTS)
@@ -93,6 +97,8 @@ def checked(args: argparse.Namespace) -> tuple[list[str], dict[str, Any], int]:
     names = [word.removeprefix("recipe=") for word in args.settings if word.startswith("recipe=")]
     if len(names) != 1:
         raise ValueError("recipe: name one, such as recipe=facades")
+    if args.weights and "=" not in args.weights:
+        raise ValueError(f"--weights: found {args.weights!r}, allowed: NETWORK=FILE")
     weights = dict([args.weights.split("=", 1)]) if args.weights else {}
     words = [word for word in args.settings if not word.startswith("recipe=")]
     words += [f"evaluate.metrics=[{args.metric}]", f"evaluate.best_by={args.metric}", "trackers=[]"]
@@ -103,19 +109,21 @@ def checked(args: argparse.Namespace) -> tuple[list[str], dict[str, Any], int]:
     if not isinstance(length, int):
         raise ValueError(f"length: found {length!r}, which depends on the data; give images, such as length=14000")
     gpus = torch.cuda.device_count()
-    if gpus and loaded.device != "cpu" and max(map(int, args.devices.split(","))) > gpus:
-        raise ValueError(f"--devices: found {args.devices}, there are {gpus} GPUs; or give device=cpu")
+    if gpus and loaded.device != "cpu" and max(args.devices) > gpus:
+        raise ValueError(f"--devices: found {max(args.devices)}, there are {gpus} GPUs; or give device=cpu")
     every = max(batch, length // args.points // batch * batch)
     words += [f"length={every * args.points}", f"evaluate.every={every}", f"checkpoint.every={every * args.points}"]
-    return [f"recipe={names[0]}", *words], loaded.dump(), every
+    if every * args.points != length:
+        print(f"{every * args.points} images instead of {length}: marks in whole batches", file=sys.stderr)
+    return [f"recipe={names[0]}", *words], recipes.load(names[0], words).dump(), every
 
 
 def main() -> None:
     args, rows = arguments(), []
     try:
         settings, resolved, every = checked(args)
-        for seed in map(int, args.seeds.split(",")):
-            for devices in map(int, args.devices.split(",")):
+        for seed in args.seeds:
+            for devices in args.devices:
                 print(f"seed {seed}, {devices} devices", file=sys.stderr, flush=True)
                 rows += train(args, settings, devices, seed, every)
     except ValueError as e:

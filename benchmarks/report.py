@@ -1,5 +1,6 @@
 """What the benchmarks share: interleaved repeats, what they ran on, the JSON file and the table."""
 
+import argparse
 import datetime
 import json
 import os
@@ -97,13 +98,32 @@ def without_paths(content: Any) -> Any:
     return content
 
 
+def positive(text: str) -> int:
+    """An argument of argparse: 1 or more."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"found {text}, allowed: 1 or more")
+    return number
+
+
+def counts(text: str) -> list[int]:
+    """An argument of argparse: whole numbers such as 1,2,4."""
+    if not re.fullmatch(r"\d+(,\d+)*", text):
+        raise argparse.ArgumentTypeError(f"found {text!r}, allowed: whole numbers such as 1,2,4")
+    return [int(number) for number in text.split(",")]
+
+
+def positives(text: str) -> list[int]:
+    """The same, each 1 or more."""
+    return [positive(str(number)) for number in counts(text)]
+
+
 def write(name: str, out: Path, rows: Sequence[Row], **more: Any) -> Path:
     """`out`/NAME-DATE.json; `more` says what was measured (recipes, settings)."""
     now = datetime.datetime.now().astimezone()
     content = {
         "benchmark": name,
         "date": now.isoformat(timespec="seconds"),
-        "command": f"{name}.py {' '.join(sys.argv[1:])}",
+        "command": f"{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}",
         "hardware": hardware(),
         "versions": versions(),
         **more,

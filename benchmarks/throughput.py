@@ -70,14 +70,16 @@ def joined(parts: list[Found]) -> Found:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="*", help="recipe=NAME a.b=c, as for `gantrain train`")
-    parser.add_argument("--devices", help="such as 1,2,4,8: GPUs, or processes that share the cores")
+    parser.add_argument(
+        "--devices", type=report.positives, help="such as 1,2,4,8: GPUs, or processes that share the cores"
+    )
     parser.add_argument("--per-device", type=int, help="images: weak scaling instead of strong")
     parser.add_argument("--baseline", choices=["plain"], help="also a plain loop, in the same run")
     parser.add_argument("--vary", action="append", default=[], help="KEY=A,B of the recipe; several: all combinations")
     parser.add_argument("--batch-sizes", help="such as 1,4,16: short for --vary batch_size=1,4,16")
     parser.add_argument("--grid", action="store_true", help=f"short for --vary {' --vary '.join(GRID)}")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=5, help="in each repeat")
+    parser.add_argument("--repeats", type=report.positive, default=5)
+    parser.add_argument("--steps", type=report.positive, default=5, help="in each repeat")
     parser.add_argument("--out", type=Path, default=report.RESULTS)
     parser.add_argument("--note", default="", help="is kept with the result")
     parser.add_argument("--rows", type=Path, help="only write what was found into this file, for --join")
@@ -96,7 +98,7 @@ def found(args: argparse.Namespace) -> Found:
         load(args.settings, changes)
     if args.devices is None:
         return measure(args)
-    return joined([launch(args, int(n)) for n in args.devices.split(",")])
+    return joined([launch(args, n) for n in args.devices])
 
 
 def main() -> None:

@@ -80,7 +80,9 @@ def find_checkpoint(path: str | Path) -> Path:
         return path
     folders = found(path / "checkpoints")
     if not folders:
-        raise ValueError(f"checkpoint: found none at {path}; give runs/NAME or runs/NAME/checkpoints/IMAGES")
+        raise ValueError(
+            f"checkpoint: found none at {path}; give runs/NAME, one of its checkpoints, or what `gantrain import` made"
+        )
     return folders[-1]
 
 

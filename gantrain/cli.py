@@ -199,7 +199,7 @@ def evaluate(
         str | None, typer.Option(help="such as fid,kid,lpips; default: those that need no weights")
     ] = None,
     weights: Annotated[list[str] | None, typer.Option(help="NETWORK=FILE, such as inception=FILE")] = None,
-    border: Annotated[int, typer.Option(help="pixels at each edge that distances of pairs leave out", min=0)] = 0,
+    border: Annotated[int | None, typer.Option(help="pixels at each edge left out of pairs' distances", min=0)] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
@@ -209,11 +209,12 @@ def evaluate(
 
     if (checkpoint is None) == (real is None) or (real is None) != (fake is None) or (real and data):
         raise ValueError("give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER")
-    options: dict[str, Any] = {"border": border} | ({"weights": _named("--weights", weights)} if weights else {})
+    options: dict[str, Any] = {} if border is None else {"border": border}
+    if weights:
+        options["weights"] = _named("--weights", weights)
     if metrics is not None:
-        options["metrics"] = [name for text in metrics.split(",") if (name := text.strip())]
-    if out and not out.absolute().parent.is_dir():
-        raise ValueError(f"--out: no folder {out.parent}; make it first")
+        options["metrics"] = evaluation.names(metrics)
+    evaluation.check_out(out)
     die_with_launcher()
     with World(device, [], ".") as world:
         if checkpoint:

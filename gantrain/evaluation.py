@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from gantrain import metrics
 from gantrain.assembly import open_on_nodes, wanted_by
 from gantrain.checkpoint import find_checkpoint, write_whole
 from gantrain.data import sets
@@ -51,7 +53,8 @@ def evaluate_checkpoint(
         raise ValueError("--data: the model's recipe has no held-out data; give --data SHARDS")
     usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
-    recipe = from_dict({**model.recipe.dump(), "evaluate": _best_first({**usual, **options})})
+    changed = {**usual, **options, "weights": {**usual["weights"], **options.get("weights", {})}}
+    recipe = from_dict({**model.recipe.dump(), "evaluate": _best_first(changed)})
     wanted, fields = wanted_by(recipe), model.fields
     if data and wanted.apart:  # the recipe's own targets are no other set's
         wanted = replace(wanted, apart=wanted.apart._replace(validation=None))
@@ -63,23 +66,31 @@ def evaluate_checkpoint(
         training = open_on_nodes(world, "train", recipe.data.train, wanted)
     except ValueError:  # it may be on another machine: null values come from halves of the test set
         training = None
+    opened, problems = {}, list[str]()
+    for name, value in (data or {"validation": usual_set}).items():  # all, before any is measured
+        try:
+            opened[name] = open_on_nodes(world, "validation", value, wanted)
+            sets.check_alike({name: fields[role] for role, name in wanted.names.items()}, opened[name].fields)
+        except ValueError as e:
+            problems += str(e).replace("data.validation", f"--data {name}" if data else "data.validation").splitlines()
+    if problems:
+        raise ValueError("\n".join(problems))
     results, contents = {}, {}
-    for name, value in (data or {"validation": usual_set}).items():
-        shards = open_on_nodes(world, "validation", value, wanted)
-        sets.check_alike({name: fields[role] for role, name in wanted.names.items()}, shards.fields)
+    for name, shards in opened.items():
         held_out = HeldOut(recipe, world, shards, fields, batch, training, diagnose=False)
         results[name], contents[name] = held_out.metrics(model.method), shards.fingerprint
         for text in sorted({text for texts in world.gather(held_out.damaged) for text in texts}):
             world.say(f"left out: {text}")
     averaged = recipe.ema.half_life is not None
     about = {"checkpoint": str(folder), "ema": averaged, "test_time": recipe.test_time.model_dump()}
-    return results, {**about, "border": recipe.evaluate.border, "content": contents}
+    about |= {"size": recipe.data.size, "resized": recipe.data.resize, "border": recipe.evaluate.border}
+    return results, {**about, "content": contents}
 
 
 def evaluate_folders(
     world: World, real: Path, fake: Path, options: Mapping[str, Any]
 ) -> tuple[Results, dict[str, Any]]:
-    """The metrics of a folder of images against another, grey ones as RGB. Every rank calls it.
+    """The metrics of a folder of images against another. Every rank calls it.
 
     Files of the same names are pairs; without them, only metrics of sets can be asked for. options:
     of a recipe's `evaluate`; without metrics, STANDARD. Raises ValueError.
@@ -87,11 +98,14 @@ def evaluate_folders(
     reals, fakes = by_stem("--real", real), by_stem("--fake", fake)
     paired = reals.keys() == fakes.keys()
     asked = check(Evaluate, _best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
-    if segmented := [name for name in asked.metrics if name in SEGMENTATION]:
-        raise ValueError(f"--metrics: {', '.join(segmented)} need a model and its label maps; give a checkpoint")
+    if needy := [name for name in asked.metrics if name in (*SEGMENTATION, "copy_index", "cycle_error")]:
+        raise ValueError(f"--metrics: {', '.join(needy)} need a model and its sources; give a checkpoint")
     alone = [name for name in asked.metrics if not of_set(name)]
     if alone and not paired:
-        raise ValueError(f"--metrics: {', '.join(alone)} need pairs, but the files in {real} and {fake} differ in name")
+        first = min(reals.keys() ^ fakes.keys())
+        found = f"{first} is in {real if first in reals else fake} alone"
+        raise ValueError(f"--metrics: {', '.join(alone)} need pairs, files of one name in both folders; {found}")
+    paired = bool(alone)
     panel = world.first_on_nodes(lambda: Panel(asked.metrics, world.device, asked.weights, len(fakes), asked.border))
     content = hashlib.sha256()
     for name in sorted(reals):
@@ -111,6 +125,25 @@ def evaluate_folders(
     return {name: panel.results()}, about
 
 
+def names(text: str) -> list[str]:
+    """Of the metrics in `fid,l1`. Raises ValueError."""
+    found = [name for part in text.split(",") if (name := part.strip())]
+    for name in found or [""]:
+        try:
+            metrics.check(name)
+        except ValueError as e:
+            raise ValueError(f"--metrics: found {name!r}, {e}") from None
+    return found
+
+
+def check_out(path: Path | None) -> None:
+    """Before anything is measured. Raises ValueError."""
+    if path and not path.absolute().parent.is_dir():
+        raise ValueError(f"--out: no folder {path.parent}; make it first")
+    if path and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
+        raise ValueError(f"--out: {path} cannot be written; give another file")
+
+
 def _best_first(options: dict[str, Any]) -> dict[str, Any]:
     """`best_by`, of which nothing depends here, has to be one of the metrics."""
     return {**options, "best_by": options["metrics"][0]}
@@ -121,6 +154,8 @@ def _share(world: World, problems: list[str], *folders: Mapping[str, Path]) -> I
     for name in sorted(folders[0])[world.rank :: world.size]:
         try:
             images = [_read(files[name], world.device) for files in folders]
+            if len({x.shape[1] for x in images}) > 1:  # grey beside colour
+                images = [x.expand(-1, 3, -1, -1) for x in images]
             if len({x.shape for x in images}) > 1:
                 files = " and ".join(str(files[name]) for files in folders)
                 sizes = " and ".join("x".join(map(str, x.shape[2:])) for x in images)
@@ -132,7 +167,7 @@ def _share(world: World, problems: list[str], *folders: Mapping[str, Path]) -> I
 
 
 def _read(file: Path, device: torch.device) -> Tensor:
-    """An image of any depth as (1, 3, H, W) in [-1, 1], float64. Raises ValueError."""
+    """An image of any depth as (1, 1 or 3, H, W) in [-1, 1], float64. Raises ValueError."""
     try:
         array = decode(file.read_bytes())
     except (OSError, ValueError) as e:
@@ -142,7 +177,7 @@ def _read(file: Path, device: torch.device) -> Tensor:
         raise ValueError(f"{file}: has {channels} channels, allowed: 1 or 3; give it without its alpha")
     size = (height, width)
     field = Field(member="image", channels=channels, dtype=array.dtype.name, min_size=size, max_size=size)
-    return normalise(torch.from_numpy(array)[None], field, torch.float64, device).expand(-1, 3, -1, -1)
+    return normalise(torch.from_numpy(array)[None], field, torch.float64, device)
 
 
 def table(results: Results) -> Table:

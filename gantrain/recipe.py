@@ -261,7 +261,7 @@ def stages(recipe: Recipe) -> list[Recipe]:
 
 def check_metrics(recipe: Recipe) -> None:
     """Raises ValueError for metrics of pairs where the data have none."""
-    of_pairs = [name for name in recipe.evaluate.metrics if not metrics.of_set(name)]
+    of_pairs = [name for name in recipe.evaluate.metrics if not (metrics.of_set(name) or name in metrics.MEASURED)]
     if recipe.data.unpaired and of_pairs:
         allowed = "metrics of sets, as in evaluate.metrics=[fd_random0,swd] evaluate.best_by=fd_random0"
         raise ValueError(f"evaluate.metrics: {', '.join(of_pairs)} need pairs; allowed with data.unpaired: {allowed}")

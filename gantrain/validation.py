@@ -17,7 +17,7 @@ from gantrain.engine import seed_all
 from gantrain.images import sheet, viewable
 from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set_inference
 from gantrain.metrics import SEGMENTATION, kept
-from gantrain.metrics.panel import Panel, Record
+from gantrain.metrics.panel import Panel, Record, exact
 from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, told, trained
 from gantrain.recipe import Recipe, check_metrics
 from gantrain.world import World
@@ -50,6 +50,7 @@ class HeldOut:
         # Where an output depends on its batch or on chance, a batch of one makes it its own.
         self.batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
         self.damaged: set[str] = set()  # of those that this rank read
+        self.warned = False
         options = recipe.evaluate
         self.most = options.max_samples or len(shards)
         self.total = min(self.most, len(shards.sides[0]))  # fakes: one for each source
@@ -118,6 +119,10 @@ class HeldOut:
         if self.world.size > 1:  # batch norm's running statistics are each rank's own; rank 0's are saved
             for buffer in float_buffers(method):
                 dist.broadcast(buffer, 0)
+        with exact():
+            return self._metrics(method)
+
+    def _metrics(self, method: Method) -> list[Record]:
         panel, field, apart = self.panel, self.fields["target"], len(self.shards.sides) > 1
         panel.reset()
         if self.learn:
@@ -127,7 +132,7 @@ class HeldOut:
             self.segmentation.reset()
         if apart:  # each once, as the sources
             self._targets("real", self.shards, self.most)
-        known = panel.recall("real", self._key(self.shards, self.most))
+        known = panel.recall("real", f"{self._key(self.shards, self.most)} real")
         for batch in self._batches(range(self.world.rank, self.total, self.world.size)):
             fake = method.translate(batch)
             written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
@@ -142,14 +147,23 @@ class HeldOut:
         if self.training:
             self._targets("null", self.training, self.total)
         segmented = self.segmentation.results(self.world.gather) if self.segmentation else []
-        return [*panel.results(), *segmented]
+        records = [*panel.results(), *segmented]
+        if self.diagnose and not self.warned:  # in training there is no table that would say so
+            self.warned = True
+            for record in records:
+                if record.problem:
+                    self.world.say(f"evaluate.metrics: {record.name} has no value ({record.problem})")
+        return records
 
     def _targets(self, which: str, data: DataSet, most: int) -> None:
         """Alone: what is wrong with a source costs no target."""
-        if self.panel.recall(which, self._key(data, most)):
-            return
         side, name = data.sides[-1], wanted_by(self.recipe).target
-        share = range(self.world.rank, min(most, len(side)), self.world.size)
+        indices = np.arange(len(side))
+        if which == "null":  # neighbours are alike: frames of a film, hours of a webcam
+            indices = np.random.default_rng(0).permutation(indices)
+        if self.panel.recall(which, f"{self._key(data, most)} {which}"):
+            return
+        share = indices[:most][self.world.rank :: self.world.size].tolist()
         for raw in held_out_batches(side, replace(self.view, fields=(name,)), share, _BATCH):
             self.damaged.update(raw.damaged)
             images = normalise(raw.fields[name], self.fields["target"], torch.float32, self.world.device)
@@ -162,7 +176,7 @@ class HeldOut:
 
     def _remember(self, which: str, shards: DataSet, most: int) -> None:
         if not any(self.world.gather(bool(self.damaged))):  # a better copy of the data has the same fingerprint
-            self.panel.remember(which, self._key(shards, most))
+            self.panel.remember(which, f"{self._key(shards, most)} {which}")
 
     @torch.no_grad()
     def preview(self, method: Method, samples: int) -> np.ndarray:

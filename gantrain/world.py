@@ -41,6 +41,8 @@ class World:
     """The ranks of this run."""
 
     def __init__(self, device: str, trackers: list[str], folder: str) -> None:
+        if device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device: found {device!r}, allowed: auto, cpu, cuda")
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device: found cuda, but torch sees no GPU; allowed here: auto, cpu")
         if PartialState._shared_state and local_ranks() > 1 and not dist.is_initialized():

@@ -108,6 +108,56 @@ def test_several_named_test_sets(trained: Path) -> None:
     assert found["a", "l1"]["value"] == found["b", "l1"]["value"]
 
 
+def test_sets_are_all_found_before_one_is_measured(trained: Path) -> None:
+    words = ("--data", "a=here", "--data", "b=there", "--metrics", "l1", "--out", "found.json")
+    status, output = run(trained, *words)
+    assert status == 2
+    assert "--data a: no folder here" in output
+    assert "--data b: no folder there" in output
+
+
+def test_what_the_recipe_says_holds_unless_it_is_changed() -> None:
+    for seed in (0, 1):
+        save_file(Segmenter(3, 10).state_dict(), f"unet{seed}.safetensors")
+    run_here(*SHORT, "run=x", "evaluate.border=4", "evaluate.weights={unet: unet0.safetensors}")
+    drawn = next(Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-label10-photo-32x32"))
+    for border in (None, 0):
+        more = [] if border is None else ["--border", border]
+        words = ("runs/x", "--metrics", "l1,miou_unet", "--data", drawn, "--out", "found.json", *more)
+        assert run(*words)[0] == 0  # the segmenter's weights are the recipe's
+        (record, _) = records(Path("found.json")).values()
+        assert record["border"] == (4 if border is None else 0)
+        assert record["size"] == [32, 32]
+
+
+def test_grey_images_have_the_luma_that_they_are() -> None:
+    for name, bright in (("real", 255), ("fake", 128)):
+        Path(name).mkdir()
+        for i in range(2):
+            grey = np.random.default_rng(i).integers(0, bright, (24, 24), dtype=np.uint8)
+            Image.fromarray(grey).save(f"{name}/{i}.png")
+    assert run("--real", "real", "--fake", "fake", "--metrics", "psnr,psnr_y", "--out", "found.json")[0] == 0
+    found = records(Path("found.json"))
+    assert found["fake", "psnr_y"]["value"] == found["fake", "psnr"]["value"]
+    Image.open("fake/0.png").convert("RGB").save("fake/0.png")  # beside grey
+    assert run("--real", "real", "--fake", "fake", "--metrics", "psnr", "--out", "mixed.json")[0] == 0
+    assert records(Path("mixed.json"))["fake", "psnr"]["value"] == found["fake", "psnr"]["value"]
+
+
+def test_sets_of_other_sizes_and_one_error_of_all_pixels() -> None:
+    real, fake = folder("real", range(4)), folder("fake", range(4), sides=(64, 48))
+    assert run("--real", real, "--fake", fake, "--metrics", "fd_random0,swd")[0] == 0
+    for name in ("one", "other"):
+        Path(name).mkdir()
+        for i, side in enumerate((16, 64)):
+            value = i * 60 if name == "other" else 0
+            Image.fromarray(np.full((side, side), value, np.uint8)).save(f"{name}/{i}.png")
+    assert run("--real", "one", "--fake", "other", "--metrics", "psnr_pooled", "--out", "found.json")[0] == 0
+    error = (60 / 127.5) ** 2 * 64**2 / (64**2 + 16**2)
+    expected = 10 * np.log10(4 / error)
+    assert records(Path("found.json"))["other", "psnr_pooled"]["value"] == pytest.approx(expected)
+
+
 def test_folders_need_not_be_pairs() -> None:
     real, fake = folder("real", range(8)), folder("fake", range(8, 13), names="x{}")
     status, output = run("--real", real, "--fake", fake, "--out", "found.json")
@@ -180,8 +230,8 @@ def test_what_is_known_of_a_folder_goes_with_its_content(monkeypatch: pytest.Mon
         (["--real", "real"], "give a checkpoint"),
         (["nothing"], "checkpoint: found none at nothing"),
         (["--real", "real", "--fake", "none"], "input: no file or folder none"),
-        (["--real", "real", "--fake", "real", "--metrics", "fdi"], "evaluate.metrics.0: found 'fdi', allowed: l1, l2"),
-        (["--real", "real", "--fake", "other", "--metrics", "l1"], "--metrics: l1 need pairs, but the files in real"),
+        (["--real", "real", "--fake", "real", "--metrics", "fdi"], "gantrain: --metrics: found 'fdi', allowed: l1, l2"),
+        (["--real", "real", "--fake", "other", "--metrics", "l1"], "--metrics: l1 need pairs, files of one name in both folders; 000 is in real alone"),
         (["--real", "real", "--fake", "small"], "have sizes 32x48 and 16x48; give pairs of one size"),
         (["--real", "real", "--fake", "real", "--weights", "x"], "--weights: found 'x', allowed: NAME=VALUE"),
         (["--real", "real", "--fake", "real", "--weights", "incepton=x"], "another network's name, not incepton"),
@@ -190,6 +240,9 @@ def test_what_is_known_of_a_folder_goes_with_its_content(monkeypatch: pytest.Mon
         (["--real", "real", "--fake", "twice"], "--fake: twice/000.jpg and twice/000.png have one name"),
         (["run", "--data", "a/val", "--data", "b/val"], "--data: found one name twice in val=a/val, val=b/val"),
         (["--real", "real", "--fake", "real", "--out", "no/x.json"], "--out: no folder no"),
+        (["--real", "real", "--fake", "real", "--out", "real"], "--out: real cannot be written"),
+        (["--real", "real", "--fake", "real", "--metrics", ","], "gantrain: --metrics: found '', allowed: l1"),
+        (["--real", "real", "--fake", "real", "--metrics", "swd,copy_index"], "copy_index need a model"),
     ],
 )
 def test_mistakes_are_one_line(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,7 +256,10 @@ def test_mistakes_are_one_line(words: list[str], says: str, capsys: pytest.Captu
         file.write_bytes(file.read_bytes()[:60])
     status, output = run(*words)
     assert status == 2, output
-    assert says in output + capsys.readouterr().err
+    said = output + capsys.readouterr().err
+    assert says in said
+    assert said.count("gantrain: ") == 1 or says.startswith("give a checkpoint"), "one mistake"
+    assert len(said.strip().splitlines()) == 1
 
 
 @pytest.mark.slow

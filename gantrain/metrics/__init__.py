@@ -44,6 +44,7 @@ PUBLISHED = (
     "inception_score_deviation",
 )  # names that only the papers' network may bear
 POOLED = ("psnr_pooled", "copy_index")  # of sums over the whole set
+MEASURED = ("cycle_error",)  # by the method, where it has such a thing
 SEGMENTATION = ("miou_unet", "pixel_accuracy_unet", "class_accuracy_unet")
 
 _LARGER = {"psnr", "ssim", "ms", "precision", "recall", "density", "coverage", "inception", "diversity", "copy"}
@@ -69,10 +70,11 @@ def larger_is_better(name: str) -> bool:
 
 def check(name: str) -> str:
     """The name; raises ValueError where there is no such metric."""
-    if name in (*PAIRED, *POOLED, *LPIPS, *SEGMENTATION) or of_set(name):
+    others = (*PAIRED, *POOLED, *LPIPS, *MEASURED, *SEGMENTATION)
+    if name in others or of_set(name):
         return name
     families = ", ".join(f"{family}_NET" for family in FAMILIES)
     raise ValueError(
-        f"allowed: {', '.join([*PAIRED, *POOLED, *LPIPS, *SEGMENTATION, *SETS])}; {families}, where NET is inception, "
+        f"allowed: {', '.join([*others, *SETS])}; {families}, where NET is inception, "
         "squeezenet, random0 to random9, a network of timm, or torchvision/ and one of torchvision"
     )

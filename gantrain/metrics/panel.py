@@ -24,6 +24,7 @@ EXTRACTOR_BATCH = 32  # that extractors always get: on a GPU their features depe
 _PATCHES = 2**14  # of a set and level
 _NO_VALUE = dict.fromkeys(LPIPS, "too small, or not of 1 or 3 channels")
 _NO_VALUE["copy_index"] = "source and target differ in kind"
+_NO_VALUE["cycle_error"] = "the method has no way back"
 NAN = "images hold NaN"
 
 
@@ -116,7 +117,7 @@ class Panel:
             return Described(metrics.WEIGHTFREE[name])
         if name in metrics.RANDOM:
             return RandomNetwork(metrics.RANDOM.index(name)).to(self.device)
-        return network(name, weights.get(name, weights.get(name.partition("_")[0])), self.device)
+        return network(name, weights.get(name.removesuffix("_logits")), self.device)
 
     def reset(self) -> None:
         """Forget the fakes; real sets that are complete stay."""
@@ -168,7 +169,8 @@ class Panel:
         values = {name: PAIRED[name](*cut) for name in self.names if name in PAIRED}
         values |= {name: net(*cut) for name, net in self.perceptual.items()}
         if "psnr_pooled" in self.names:
-            values["psnr_pooled"] = l2(*cut)
+            pixels = float(cut[0][0].numel())
+            values |= {"psnr_pooled": l2(*cut) * pixels, "pixels": torch.tensor(pixels)}
         if "copy_index" in self.names and source is not None and source.shape == fake.shape == target.shape:
             values |= {"copy_index": l1(fake, source.double()), "distance": l1(target, source.double())}
         return values
@@ -194,6 +196,8 @@ class Panel:
                 sums[name] += value
         self._problem = next(filter(None, gathered(self._problem)), "")
         n, distance = int(sums.pop("samples", 0)), sums.pop("distance", 0.0)
+        if pixels := sums.pop("pixels", 0.0):  # of all images, which may differ in size
+            sums["psnr_pooled"] *= n / pixels
         names = dict.fromkeys([*self.names, *sums])
         with exact():
             return [self._record(name, sums, n, distance) for name in names]
@@ -201,7 +205,7 @@ class Panel:
     def _record(self, name: str, sums: Mapping[str, float], n: int, distance: float) -> Record:
         if found := metrics.of_set(name):
             return self._of_sets(name, *found)
-        value = sums[name] / max(n, 1)
+        value = sums.get(name, math.nan) / max(n, 1)
         if name == "psnr_pooled":
             value = decibels(torch.tensor(value, dtype=torch.float64)).item()
         if name == "copy_index":
