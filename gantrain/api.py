@@ -32,14 +32,26 @@ def _train(recipe: Recipe, world: World) -> str:
     check_ranks(world, recipe)
     if recipe.dry_run:
         world.say(recipe.yaml())
-    began, state = 0, "dry run"
-    for number, stage in enumerate(stages(recipe), 1):
-        parts = Assembly(stage, world, began)
-        if recipe.dry_run:
-            for line in parts.describe():
+    several = stages(recipe)
+    if recipe.dry_run or len(several) > 1:  # a mistake in the last stage is told before the first one trains
+        began = 0
+        for number, stage in enumerate(several):
+            try:
+                parts = Assembly(stage, world, began)
+            except ValueError as e:
+                if len(several) > 1:
+                    e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)
+                raise
+            for line in parts.describe() if recipe.dry_run else []:
                 world.say(line)
-        elif (state := Trainer(parts, recipe, number).train()) != "finished":
-            break
+            began = parts.end
+    if recipe.dry_run:
+        return "dry run"
+    began = 0
+    for number, stage in enumerate(several, 1):
+        parts = Assembly(stage, world, began)
+        if (state := Trainer(parts, recipe, number).train()) != "finished":
+            return state
         began = parts.end
         world.accelerator.free_memory()  # which keeps DDP's modules
-    return state
+    return "finished"

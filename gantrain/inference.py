@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gantrain import checkpoint, recipe
 from gantrain.data.batch import as_batch, facts, normalise, to_files
-from gantrain.data.decode import NotLabels, decode
-from gantrain.data.prepare.colours import class_ids, decode_colours
+from gantrain.data.decode import NotLabels, decode, refuse_lossy
+from gantrain.data.prepare.colours import class_ids
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample
 from gantrain.engine import seed_all
@@ -124,7 +124,7 @@ class Translator:
         if "encoder" not in method.networks:
             found = f"a {self.recipe.method['name']} model that has learnt none"
             raise ValueError(f"--style: found {found}, allowed: one of spade with method.style=vae")
-        if text.isdecimal():
+        if text.isdecimal() and int(text) < 2**63:
             return method.style(int(text))  # type: ignore[no-any-return]
         try:
             array, target = decode(Path(text).read_bytes()), self.target
@@ -149,12 +149,10 @@ class Translator:
             raise ValueError(f"{file}: {e}") from None
 
     def _decoded(self, data: bytes) -> np.ndarray:
-        try:
+        if not self.source.palette:
             return decode(data, self.source.kind)
-        except NotLabels:
-            if not self.source.palette:
-                raise
-            return decode_colours(data, self.source.palette)
+        refuse_lossy(data, "label")
+        return decode(data)  # as it was prepared: a palette file's colours, not its numbers
 
     def check_instances(self, given: bool) -> None:
         """Raises ValueError where ids of instances are missing, or given to a model without."""
@@ -167,6 +165,8 @@ class Translator:
     def _from_pil(self, image: Image.Image) -> np.ndarray:
         if image.mode.startswith("I"):
             return np.asarray(image).astype(np.uint16)
+        if image.mode == "P" and self.source.palette:
+            return np.asarray(image.convert("RGB"))
         as_it_is = self.source.kind == "label" or image.mode in (*_MODES.values(), "F")
         return np.asarray(image if as_it_is else image.convert("RGB"))
 

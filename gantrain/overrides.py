@@ -101,12 +101,20 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
     return {**content, "name": path.stem}
 
 
+def _has(content: Any, key: str) -> bool:
+    for part in key.split("."):
+        if not isinstance(content, dict) or part not in content:
+            return False
+        content = content[part]
+    return True
+
+
 def apply(content: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """`content` with each `a.b.c=value` set. `data=X` is short for `data.train=X`."""
     problems = []
     for override in overrides:
         key, equals, text = override.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", key):
+        if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key):
             problems.append(f"found {override!r}, allowed: key=value or a.b.c=value")
             continue
         try:
@@ -115,7 +123,11 @@ def apply(content: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
             problems.append(str(e))
             continue
         key = "data.train" if key == "data" and isinstance(value, str) else key
-        for part in reversed(key.split(".")):
+        head, factors, name = key.partition("lr_factors.")  # behind which a name's dots are its own
+        stages = content.get("stages")
+        if isinstance(stages, list) and stages and all(_has(stage, key) for stage in stages):
+            problems.append(f"{key}: found {text}, which no stage would hear, since each sets its own; change stages")
+        for part in [name] * bool(name) + (head + factors).strip(".").split(".")[::-1]:
             value = {part: value}
         content = merge(content, value)
     if problems:

@@ -251,7 +251,8 @@ def stages(recipe: Recipe) -> list[Recipe]:
             problems.append(f"stages.{i}: found {', '.join(whole)}, which is the whole run's; set it outside of stages")
             continue
         try:
-            found.append(from_dict(overrides.merge({**recipe.dump(), "stages": []}, changes)))
+            base = {**recipe.dump(), "stages": []}
+            found.append(from_dict(overrides.merge(base, changes) if changes else base))
         except ValueError as e:
             problems += [f"stages.{i}.{line}" for line in str(e).splitlines()]
     if problems:

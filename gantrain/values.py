@@ -19,14 +19,6 @@ def _length(value: Any) -> int | str:
     return int(images)
 
 
-def _dotted(factors: Any) -> Any:
-    """On the command line `lr_factors.generator.last=0.1` names a mapping in a mapping."""
-    while isinstance(factors, dict) and any(isinstance(value, dict) and value for value in factors.values()):
-        deeper = {name: value if isinstance(value, dict) else {"": value} for name, value in factors.items()}
-        factors = {f"{a}.{b}".rstrip("."): value for a, inside in deeper.items() for b, value in inside.items()}
-    return factors
-
-
 def images_in(length: int | str, epoch: int) -> int:
     """A length in images, where one epoch has `epoch` images; at least one."""
     return length if isinstance(length, int) else max(1, round(float(length.split()[0]) * epoch))
@@ -57,7 +49,7 @@ Classes = Annotated[int, Field(ge=2, le=65536)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 # A file's list is no tuple, which strict types would insist on.
 Size = Annotated[tuple[Positive, Positive], Strict(False)]
-Factors = Annotated[dict[str, Annotated[float, Field(gt=0)]], BeforeValidator(_dotted)]
+Factors = dict[str, Annotated[float, Field(gt=0)]]
 Betas = Annotated[tuple[Share, Share], Strict(False)]
 FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER)]
 FieldName = Annotated[str, _rule(r"[A-Za-z0-9_-]{1,64}", True, _FIELD)]

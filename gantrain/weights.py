@@ -24,4 +24,5 @@ def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
 
 def reason(error: Exception) -> str:
     """What a library says, as one short line; PyTorch goes on with advice."""
-    return " ".join(str(error).split()).split(". ")[0][:200] or type(error).__name__
+    text = " ".join(str(error).split()).split(". ")[0][:200]
+    return text if len(text.split()) > 1 else f"{type(error).__name__} {text}".strip()

@@ -231,7 +231,10 @@ def test_what_is_known_of_a_folder_goes_with_its_content(monkeypatch: pytest.Mon
         (["nothing"], "checkpoint: found none at nothing"),
         (["--real", "real", "--fake", "none"], "input: no file or folder none"),
         (["--real", "real", "--fake", "real", "--metrics", "fdi"], "gantrain: --metrics: found 'fdi', allowed: l1, l2"),
-        (["--real", "real", "--fake", "other", "--metrics", "l1"], "--metrics: l1 need pairs, files of one name in both folders; 000 is in real alone"),
+        (
+            ["--real", "real", "--fake", "other", "--metrics", "l1"],
+            "--metrics: l1 need pairs, files of one name in both folders; 000 is",
+        ),
         (["--real", "real", "--fake", "small"], "have sizes 32x48 and 16x48; give pairs of one size"),
         (["--real", "real", "--fake", "real", "--weights", "x"], "--weights: found 'x', allowed: NAME=VALUE"),
         (["--real", "real", "--fake", "real", "--weights", "incepton=x"], "another network's name, not incepton"),

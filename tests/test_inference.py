@@ -54,6 +54,11 @@ def test_colours_of_classes_stand_for_their_ids(model: Translator) -> None:
     assert np.array_equal(model.translate(colours), expected)
     for mode in ("RGB", "RGBA"):
         assert np.array_equal(np.asarray(model.translate(picture.convert(mode))), expected)
+    few = picture.quantize(10)  # its numbers are no ids
+    assert np.array_equal(np.asarray(model.translate(few)), expected)
+    few.save("palette.png")
+    (read,) = model.translate_arrays([model.read(Path("palette.png"))])
+    assert np.array_equal(read, expected)
     picture.save("colours.png")
     picture.save("lossy.jpg")
     (read,) = model.translate_arrays([model.read(Path("colours.png"))])
@@ -61,7 +66,7 @@ def test_colours_of_classes_stand_for_their_ids(model: Translator) -> None:
     with pytest.raises(ValueError, match=r"lossy\.jpg: a JPEG where class ids are expected"):
         model.read(Path("lossy.jpg"))
     colours[0, :3] = 7
-    with pytest.raises(ValueError, match=r"colours that are not in the table of --colors: 7 7 7 \(3 pixels\)"):
+    with pytest.raises(ValueError, match=r"colours of no class: 7 7 7 \(3 pixels\)"):
         model.translate(colours)
 
 

@@ -12,6 +12,8 @@ from comparing import assert_identical, tensors
 
 from gantrain import load, train
 from gantrain.method import Context
+from gantrain.recipe import load as load_recipe
+from gantrain.recipe import stages
 
 FIRST = "{length: 24, method: {generator: {enhancer: false}}, data: {size: [16, 16], resize: [16, 16]}}"
 SECOND = "{length: 16, freeze: [generator.coarse], schedule: {name: constant}, batch_size: 4}"
@@ -94,11 +96,21 @@ MISTAKES = {
     "stages=[{stages: []}]": "stages.0: found stages, which is",
     "stages=[3]": "stages.0: found 3, allowed: a mapping",
     "stages=[{freeze: [nothing]}]": "freeze: found 'nothing'",
+    "stages=[{length: 8}, {freeze: [nothing]}]": "stages.1: freeze: found 'nothing'",
+    "length=8": "length: found 8, which no stage would hear",
 }
 
 
 @pytest.mark.parametrize("words", MISTAKES)
 def test_a_mistake_is_named_by_its_stage(words: str) -> None:
     with pytest.raises(ValueError, match=f"^{MISTAKES[words]}") as raised:
-        train(*RUN, words)
+        train(*RUN, "run=x", words)
     assert "\n" not in str(raised.value)
+    assert not Path("runs/x/checkpoints").exists(), "it trained before"
+
+
+def test_a_stage_may_change_nothing() -> None:
+    assert [stage.length for stage in stages(load_recipe("quickstart", ("stages=[{length: 8}, {}]",)))] == [
+        8,
+        "12 epochs",
+    ]

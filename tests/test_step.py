@@ -210,8 +210,9 @@ def test_rates_by_name() -> None:
 
 
 def test_rates_by_name_from_the_command_line() -> None:
-    words = ("optimizer.lr_factors.generator=0.5", "optimizer.lr_factors.discriminator.scales.last=2")
-    assert recipe.load("quickstart", words).optimizer.lr_factors == {"generator": 0.5, "discriminator.scales.last": 2}
+    factors = {"generator": 0.5, "generator.downs.0": 0.1, "discriminator.scales.0.last": 2.0}
+    words = [f"optimizer.lr_factors.{name}={factor}" for name, factor in factors.items()]
+    assert recipe.load("quickstart", words).optimizer.lr_factors == factors
 
 
 def test_optimizer_counts_only_the_steps_it_took() -> None:

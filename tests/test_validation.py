@@ -10,6 +10,7 @@ from conftest import SMALL, run_here
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import gantrain
+from gantrain import validation
 from gantrain.assembly import Assembly
 from gantrain.data.drawing import draw
 from gantrain.metrics.paired import ssim
@@ -46,6 +47,22 @@ def test_metrics_are_those_of_the_saved_model() -> None:
         scores.append((l1, peak_signal_noise_ratio(target, fake, data_range=2.0)))
     assert row["val_l1"] == pytest.approx(np.mean(scores, 0)[0], abs=1e-5)
     assert row["val_psnr"] == pytest.approx(np.mean(scores, 0)[1], abs=1e-3)
+
+
+def test_nulls_are_drawn_from_all_training_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neighbours, such as a film's frames, are more alike."""
+    words = [*SMALL, "evaluate.metrics=[fd_random0]", "evaluate.max_samples=8"]
+    parts = Assembly(load("quickstart", words), World("cpu", [], "."))
+    assert parts.held_out is not None
+    asked: list[list[int]] = []
+    read = validation.held_out_batches
+    monkeypatch.setattr(validation, "held_out_batches", lambda *a: asked.append([*a[2]]) or read(*a))
+    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "fd_random0")
+    assert record.null_n == 8
+    assert asked[0] == list(range(8))
+    assert len(set(asked[1])) == 8
+    assert max(asked[1]) > 100, "of 400"
 
 
 def test_a_broken_generator_has_no_value() -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import os
 import stat
 import tarfile
 import zipfile
@@ -74,12 +75,16 @@ def download(name: str, out: Path, source: Path | None = None) -> Path:
                 for entry in inside.iterdir():
                     entry.rename(partial / entry.name)
                 inside.rmdir()
+            elif [one for one in URLS if os.listdir(partial) == [one]]:
+                raise ValueError(f"{archive}: holds {os.listdir(partial)[0]}; give the archive of {name}")
     except FetchFailed as error:
         raise ValueError(str(error)) from None
     except _UNSOUND as error:
-        raise ValueError(f"{archive} is damaged, or no archive ({reason(error)}); remove it and get it again") from None
+        why = reason(error).partition(":")[0]
+        raise ValueError(f"{archive} is damaged, or no archive ({why}); remove it and get it again") from None
     except OSError as error:
-        raise ValueError(f"{error.filename or archive}: {error.strerror or error}") from None
+        advice = "; give an archive's file" if source else ""
+        raise ValueError(f"{error.filename or archive}: {error.strerror or error}{advice}") from None
     if not source:
         archive.unlink()
     say(f"unpacked in {target}")

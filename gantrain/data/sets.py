@@ -153,7 +153,7 @@ def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
         return pack_once(folder, cache() / "packed", layout=layout, split=split, **options)
     except ValueError as e:
         options = f"; its options are those of `gantrain prepare {folder} --out OUT`, whose OUT you give here"
-        options += "; or set data.instances=null" if "--instances" in str(e) else ""
+        options += "; or set data.instances=null" if wanted.instances and "--instances" in str(e) else ""
         raise ValueError(f"{e}{options if '--' in str(e) else ''}") from None
 
 

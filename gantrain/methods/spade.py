@@ -43,7 +43,7 @@ class SPADE(Method):
         adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "hinge",
         vgg: Annotated[Component, OneOf(PERCEPTUAL)] = "vgg19",
         style: Literal["none", "vae"] = "none",
-        test_style: Annotated[int, Field(ge=0)] | None = None,
+        test_style: Annotated[int, Field(ge=0, lt=2**63)] | None = None,
         gan: Weight = 1.0,
         feature_matching: Weight = 10.0,
         perceptual: Weight = 10.0,

@@ -1,6 +1,7 @@
 """A network of timm as others build on it: its feature maps, with the weights of its training."""
 
 import functools
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,6 +79,7 @@ class Backbone(nn.Module):
 def _make(name: str, in_channels: int, **options: Any) -> nn.Module:
     import timm  # slow, and few networks need it
 
+    logging.getLogger("timm").setLevel(logging.ERROR)  # it warns of classifiers' weights, which no map needs
     made: nn.Module = timm.create_model(name, features_only=True, in_chans=in_channels, **options)
     return made
 
@@ -91,14 +93,14 @@ def _pretrained(name: str, in_channels: int, path: str | None) -> dict[str, Tens
         try:
             loaded = _make(name, in_channels, pretrained=True, pretrained_cfg_overlay=given).state_dict()
         except Exception as e:  # of the file, or on the way from a server
-            problem = f"those of {name} can't be fetched ({reason(e)}); give their file as weights=FILE, or "
-            problem += "pretrained=false"
+            problem = f"those of {name} can't be fetched ({reason(e)}); give their file as `weights` beside "
+            problem += "`backbone`, as in method.generator.weights=FILE, or pretrained=false"
             if path:
                 problem = f"{path} does not fit timm's {name} ({reason(e)}); give its file"
             raise ValueError(f"weights: {problem}") from None
         torch.manual_seed(0)
         drawn = _make(name, in_channels).state_dict()
-    weights = [key for key, tensor in loaded.items() if tensor.ndim > 1]
+    weights = [key for key, tensor in loaded.items() if tensor.ndim > 1 or key.endswith("running_mean")]
     if lacking := [key for key in weights if torch.equal(loaded[key], drawn[key])]:
         origin, share = path or "what timm fetched", f"{len(weights) - len(lacking)} of {len(weights)}"
         found = f"{origin} has {share} weights of timm's {name}, not {', '.join(lacking[:3])}"

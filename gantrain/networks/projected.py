@@ -19,8 +19,8 @@ class ProjectedDiscriminator(nn.Module):
     source of a pair, is another discriminator's to judge. Resizes them: the shorter side to about `size` pixels, both
     to a multiple of the backbone's coarsest reduction. The features of `backbone`, one of timm's, at its four coarsest
     levels are mixed across channels and scales by convolutions that stay as they were drawn. Gives a scale for each
-    level, finest first: the head's feature maps, then the logits (N, 1, h, w). Heads have spectral norm and, unlike
-    the paper's, no batch norm.
+    level, finest first: the mixed features, the head's maps, then the logits (N, 1, h, w). Heads have spectral norm
+    and, unlike the paper's, no batch norm.
     """
 
     def __init__(
@@ -82,5 +82,5 @@ class ProjectedDiscriminator(nn.Module):
             maps = [x]
             for layer in layers:  # type: ignore[attr-defined]
                 maps.append(layer(maps[-1]))
-            outputs.append(maps[1:])
+            outputs.append(maps)
         return outputs

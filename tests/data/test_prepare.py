@@ -446,7 +446,7 @@ def test_wrong_colours_are_refused_by_name(coloured, tmp_path):
     wrong = decode((source / "label" / "f3.png").read_bytes())
     wrong[0, :7], wrong[1, :2] = (1, 2, 3), (255, 0, 255)
     cases = {
-        r"f3\.png: colours that are not in the table of --colors: 1 2 3 \(7 pixels\), 255 0 255 \(2 pixels\);": wrong,
+        r"f3\.png: colours of no class: 1 2 3 \(7 pixels\), 255 0 255 \(2 pixels\);": wrong,
         r"f3\.png: uint8 with 1 channels, the colours of --colors are RGB": wrong[..., :1],
     }
     for says, array in cases.items():

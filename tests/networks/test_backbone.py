@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 from small_networks import images, small
 
+from gantrain.losses.distances import feature_matching
 from gantrain.networks import PretrainedUNet, ProjectedDiscriminator
 from gantrain.networks.backbone import Backbone
 
@@ -96,6 +97,9 @@ def test_a_projected_discriminator_sees_the_image_alone():
     for a, b in zip(*scales, strict=True):
         torch.testing.assert_close(a[-1], b[-1])
         assert a[-1].shape == (2, 1, 1, 3)  # 128x192 by 32 is 4x6, less the last kernel's 3
+    assert [len(scale) for scale in scales[0]] == [5, 4, 3, 2], "features of each scale, and its logits"
+    real = network(torch.zeros(2, 5, 32, 48))
+    assert feature_matching(real, scales[0]) > 0
 
 
 def test_what_was_drawn_or_trained_elsewhere_stays():

@@ -57,5 +57,5 @@ def class_ids(array: Array, table: Sequence[Colour]) -> Array:
             f"{c >> 16} {c >> 8 & 255} {c & 255} ({n} pixels)" for c, n in zip(colours[most], counts[most], strict=True)
         ]
         more = f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""
-        raise NotLabels(f"colours that are not in the table of --colors: {', '.join(listed)}{more}")
+        raise NotLabels(f"colours of no class: {', '.join(listed)}{more}")
     return ids[..., None]
