@@ -51,7 +51,7 @@ def test_metrics_are_those_of_the_saved_model() -> None:
 
 def test_nulls_are_drawn_from_all_training_images(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neighbours, such as a film's frames, are more alike."""
-    words = [*SMALL, "evaluate.metrics=[fd_random0]", "evaluate.max_samples=8"]
+    words = [*SMALL, "evaluate.metrics=[l1,fd_random0]", "evaluate.max_samples=8"]
     parts = Assembly(load("quickstart", words), World("cpu", [], "."))
     assert parts.held_out is not None
     asked: list[list[int]] = []
