@@ -39,7 +39,7 @@ def _train(recipe: Recipe, world: World) -> str:
             try:
                 parts = Assembly(stage, world, began)
             except ValueError as e:
-                if len(several) > 1:
+                if len(several) > 1:  # in the error itself, whose traceback says who raised it
                     e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)
                 raise
             for line in parts.describe() if recipe.dry_run else []:

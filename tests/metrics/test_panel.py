@@ -132,6 +132,17 @@ def test_random_numbers_of_a_run_stay() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_a_way_back_is_the_methods_to_measure() -> None:
+    panel = Panel(["l1", "cycle_error"], CPU, {}, 4)
+    panel.add(images(0), images(1))
+    assert [(r.name, r.value is None, r.problem) for r in panel.results()][1] == (
+        "cycle_error", True, "the method has no way back",
+    )  # fmt: skip
+    panel.reset()
+    panel.add(images(0), images(1), cycle_error=torch.tensor(0.25))
+    assert panel.results()[1].value == 0.25
+
+
 def test_null_is_of_halves_or_of_others() -> None:
     panel = Panel(("fd_random0",), CPU, {}, 12)
     panel.add(images(0), images(1))
