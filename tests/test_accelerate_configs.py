@@ -38,8 +38,8 @@ def test_what_accelerate_makes_of_it(name: str) -> None:
     ("name", "words", "ranks"),
     [
         ("cpu", [], 1),
-        ("one_gpu", [], 1),
-        ("eight_gpus", ["--num_processes=2"], 2),
+        pytest.param("one_gpu", [], 1, marks=pytest.mark.exhaustive),
+        pytest.param("eight_gpus", ["--num_processes=2"], 2, marks=pytest.mark.exhaustive),
         ("multi_node", ["--num_machines=1", "--num_processes=2", "--main_process_ip=127.0.0.1"], 2),
     ],
 )

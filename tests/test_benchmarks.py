@@ -314,7 +314,7 @@ def test_fid_compares_devices_over_images_and_time(tmp_path):
     assert seconds[0] < seconds[2]
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_fid_refuses_what_it_cannot_compare(tmp_path):
     script = str(ROOT / "benchmarks" / "fid.py")
     for words, says in [

@@ -30,7 +30,7 @@ def test_a_network_from_outside_trains() -> None:
     assert "{name: mine, width: 8}" in Path("runs/mine/recipe.yaml").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_module_named_on_the_command_line_is_imported() -> None:
     Path("mine.py").write_text(documents.block("CONTRIBUTING.md", "outside"))
     command = [words for words in documents.commands("CONTRIBUTING.md") if "--import" in words]

@@ -160,7 +160,7 @@ def test_a_run_moves_between_numbers_of_ranks(method: str, lengths: dict[int, in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", ["group", "none", "sync_batch"])
+@pytest.mark.parametrize("norm", but(["group", "none", "sync_batch"], "group", "none"))
 def test_ranks_give_the_same_weights_with_norm(norm: str) -> None:
     options = (f"method.generator.norm={norm}", f"method.discriminator.norm={norm}")
     run_here(*EXACT, *options, "run=one")
@@ -190,7 +190,9 @@ def test_ranks_and_micro_batches_give_the_same_weights_with_method(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", [*VARIANTS, *OTHERS])
+@pytest.mark.parametrize(
+    "variant", but([*VARIANTS, *OTHERS], "spectral", "wgan", "paper_order", "multiscale", "survey", "fastcut")
+)
 def test_stopped_and_resumed_is_bit_identical(variant: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A shorter length stops the run at a checkpoint, as a kill just after it would."""
     arguments = OTHERS[variant] if variant in OTHERS else (*BITS, *VARIANTS[variant])

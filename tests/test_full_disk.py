@@ -41,7 +41,7 @@ def fill(disk: Path) -> None:
             return
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_training_goes_on_and_saves_after_space_is_made(small_disk: Path, tmp_path: Path) -> None:
     process = start(command(1, *RUN, "length=2400", "run=x"))
     assert process.stdout

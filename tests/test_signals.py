@@ -62,10 +62,10 @@ def alive(pid: int) -> bool:
     ("ranks", "name", "to"),
     [
         (1, "SIGTERM", "rank"),
-        (2, "SIGUSR1", "rank"),
+        pytest.param(2, "SIGUSR1", "rank", marks=pytest.mark.exhaustive),
         (2, "SIGTERM", "launcher"),
         pytest.param(2, "SIGHUP", "launcher", marks=pytest.mark.exhaustive),
-        (2, "SIGTERM", "all"),
+        pytest.param(2, "SIGTERM", "all", marks=pytest.mark.exhaustive),
     ],
 )
 def test_signal_saves_and_leaves_and_the_command_goes_on(ranks: int, name: str, to: str) -> None:

@@ -74,14 +74,16 @@ def test_resumed_anywhere_the_bits_are_the_same(images: int) -> None:
 @pytest.mark.slow
 def test_a_network_that_a_stage_brings_begins_with_its_own_weights() -> None:
     torch.manual_seed(5)
-    weights = timm.create_model("test_resnet").state_dict()
+    trained = timm.create_model("test_resnet")
+    trained(torch.randn(2, 3, 64, 64))  # its batch norms have seen something
+    weights = trained.state_dict()
     torch.save(weights, "weights.pt")
     network = "{name: projected, backbone: test_resnet, weights: weights.pt, width: 4, size: 128}"
     second = f"{{length: 8, method: {{more_discriminators: [{{network: {network}}}]}}}}"
     assert train(*RUN[:-1], "run=x", "precision=fp32", f"stages=[{{length: 8}}, {second}]") == "finished"
-    trained = tensors("x", 16)
+    after = tensors("x", 16)
     key = "conv1.0.weight"
-    seen = [value for name, value in trained.items() if name.startswith("networks/discriminator_1") and key in name]
+    seen = [value for name, value in after.items() if name.startswith("networks/discriminator_1") and key in name]
     assert len(seen) == 1
     assert torch.equal(seen[0], weights[key])
 

@@ -130,8 +130,8 @@ def test_resumed_is_bit_identical_without_the_first_weights() -> None:
             run_here(*words, "run=parts", "length=48", changed)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("ranks", [2, 4])
 def test_ranks_begin_alike_and_keep_still_what_is_frozen(ranks: int) -> None:
     """The average too, of which each rank has its own copy: it tells in the metrics."""
     exact = (

@@ -515,7 +515,7 @@ def test_two_sets_from_a_url_give_the_same_bits(server: Server, folder: Path) ->
     assert set(shard_requests(server).values()) == {1}
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_ranks_train_from_a_url_with_the_same_bits(server: Server, folder: Path) -> None:
     words = [*RUN, "data.validation=null"]
     launch(2, *words, f"data.train={folder}", "run=local")
@@ -594,7 +594,7 @@ def test_a_stalled_server_does_not_delay_a_signal(
     assert time.monotonic() - told[0] < patience
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_fault_that_stays_stops_the_run(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "TRIES", 2)
     monkeypatch.setattr(prefetch, "_AFTER_FAILURE_SECONDS", 0.1)

@@ -62,6 +62,7 @@ def test_terms_are_those_of_each_discriminator(name):
     assert {f"d_on_held_out{side}{end}" for side in sides for end in ("", "_1", "_2")} == set(method.diagnose(data))
 
 
+@pytest.mark.slow
 def test_each_has_its_interval_and_its_rate(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path / "cache"))

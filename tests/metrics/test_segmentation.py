@@ -121,7 +121,7 @@ def test_an_ignored_class_costs_nothing() -> None:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("few_steps")
 def test_what_was_learnt_from_damaged_data_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
