@@ -54,6 +54,7 @@ def test_recipe_that_would_fail(words: tuple[str, ...], says: str) -> None:
     assert "fails" in line
 
 
+@pytest.mark.slow
 def test_an_existing_run_is_gone_on_with_or_refused() -> None:
     words = ("recipe=quickstart", *SMALL, "batch_size=8", "length=16", "checkpoint.every=16", "checkpoint.best=0")
     run_here(*words[1:])
@@ -66,6 +67,7 @@ def test_an_existing_run_is_gone_on_with_or_refused() -> None:
     assert "seed: 0 -> 3" in output
 
 
+@pytest.mark.slow
 def test_too_many_damaged_samples(tmp_path: Path) -> None:
     run("recipe=quickstart", *SMALL)
     (drawn,) = doctor.cache().glob("synthetic-*/train-label10-photo-32x32")

@@ -36,6 +36,7 @@ def arguments_of(command: list[str]) -> tuple[str, list[str]]:
     return "", []
 
 
+@pytest.mark.slow
 def test_every_key_is_valid() -> None:
     found = [words for document in documents.DOCUMENTS for words in documents.overrides(document)]
     assert len(found) > 30

@@ -98,6 +98,7 @@ def test_training_and_its_written_images_are_one() -> None:
     assert [r["value"] for r in records(Path("same.json")).values()] == pytest.approx([0, 0], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_several_named_test_sets(trained: Path) -> None:
     drawn = next(Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-label10-photo-32x32"))
     words = ("--data", f"a={drawn}", "--data", f"b={drawn}", "--metrics", "l1,swd", "--out", "found.json")
@@ -116,6 +117,7 @@ def test_sets_are_all_found_before_one_is_measured(trained: Path) -> None:
     assert "--data b: no folder there" in output
 
 
+@pytest.mark.slow
 def test_what_the_recipe_says_holds_unless_it_is_changed() -> None:
     for seed in (0, 1):
         save_file(Segmenter(3, 10).state_dict(), f"unet{seed}.safetensors")
@@ -295,6 +297,7 @@ def test_what_one_rank_finds_is_told_in_one_line() -> None:
     assert done.stderr.count("\ngantrain: fake/001.png: cannot be read") == 1
 
 
+@pytest.mark.slow
 def test_a_run_without_held_out_data_needs_some(trained: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (drawn,) = cache.glob("synthetic-*/train-label10-photo-32x32")
     run_here(*SHORT, "run=bare", f"data.train={drawn}", "data.validation=null", "checkpoint.best=0")

@@ -127,6 +127,7 @@ def test_pixels_of_no_class_are_translated_as_the_last_one(model: Translator) ->
         model.translate(none)
 
 
+@pytest.mark.slow
 def test_grey_and_alpha_are_fitted_to_a_colour_model() -> None:
     gantrain.train(
         "pix2pix", "data=synthetic", "data.size=[32,32]", "data.resize=null", "data.workers=0",

@@ -85,6 +85,7 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
     assert "left out: ids/0.png: instances: found uint16 of shape (39, 56, 1), allowed" in said
 
 
+@pytest.mark.slow
 def test_edges_change_the_result_and_ids_by_themselves_do_not(model: Translator) -> None:
     labels, ids = picture(0)
     expected = model.translate(labels, ids)
@@ -100,6 +101,7 @@ def test_edges_change_the_result_and_ids_by_themselves_do_not(model: Translator)
     assert np.abs(values - expected).max() < 0.5 + 1e-3
 
 
+@pytest.mark.slow
 def test_wrong_ids_are_refused(model: Translator) -> None:
     labels, ids = picture(0)
     wrong = {

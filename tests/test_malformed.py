@@ -779,7 +779,8 @@ ENTRIES = {
 }
 
 
-@pytest.mark.parametrize("entry", ["path", *(pytest.param(e, marks=pytest.mark.slow) for e in list(ENTRIES)[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("entry", ENTRIES)
 def test_every_entry_tells_it_alike(entry: str, cache: Path) -> None:
     """In a process of its own, started far from the repository."""
     with nothing_changes(cache):

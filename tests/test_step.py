@@ -71,6 +71,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "spade": {**SPADE, "generator": {**SPADE["generator"], "norm": "instance"}},
     "styles": {**SPADE, "style": "vae"},
 }
+# All of them, the slower part in the longer runs.
+QUICK = [n if n in ("pix2pix", "cyclegan") else pytest.param(n, marks=pytest.mark.slow) for n in OPTIONS]
 
 
 def make(
@@ -104,7 +106,7 @@ def weights(engine: Engine) -> dict[str, Tensor]:
     return {k: v.clone() for k, v in engine.method.networks.state_dict().items()}
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", QUICK)
 def test_step_never_reads_the_device(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under fake tensors every read by the host raises; a few steps see the pool full too."""
     # The average is a deep copy of the method; its fake tensors must stay in the same mode.
@@ -138,7 +140,7 @@ def test_step_never_waits_for_the_gpu(name: str) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", QUICK)
 def test_steps_in_bf16(options: str) -> None:
     """As in fp32 to bf16's eight bits: the same losses, and weights that stay float32."""
     found = []

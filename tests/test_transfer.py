@@ -45,6 +45,7 @@ def test_a_run_begins_at_another_ones_weights(capsys: pytest.CaptureFixture[str]
         assert f"init_from: generator: 12 of 12 tensors from {source}\n" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_fits_is_placed_and_the_rest_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     run_here(*RUN, "run=first")
     run_here(*RUN, STILL, "run=fresh", "method.discriminator.width=4", "seed=1")
@@ -101,6 +102,7 @@ def test_a_mistake_is_told_before_anything_is_made(words: tuple[str, ...]) -> No
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_weights_of_which_nothing_fits_are_refused() -> None:
     """Or nothing but a last layer's biases, as with another width."""
     run_here(*RUN, "run=first")

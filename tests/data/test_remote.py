@@ -227,6 +227,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_that_passes_changes_nothing(server: Server, folder: Path, name: str) -> None:
     fault, _ = FAULTS[name]

@@ -228,6 +228,7 @@ def test_a_run_keeps_to_both_sets(folder: Path, tmp_path: Path) -> None:
     assert run_here(*words, *apart, "data.validation=null", "length=24") == "finished"
 
 
+@pytest.mark.slow
 def test_drawn_sets_are_of_other_drawings() -> None:
     parts = assembled("data=synthetic", "data.size=[32,32]")
     assert parts.held_out is not None
@@ -344,6 +345,7 @@ def test_one_folder_of_both_with_other_targets(folder: Path) -> None:
     assert [len(side) for side in parts.train.sides] == [SIZES["trainA"][0], SIZES["testB"][0]]
 
 
+@pytest.mark.slow
 def test_a_model_of_both_ways_goes_back_too(folder: Path) -> None:
     run_here(*CYCLEGAN, f"data.train={folder}", "length=6", "run=x")
     there, back = gantrain.load("runs/x", "cpu"), gantrain.load("runs/x", "cpu", back=True)

@@ -77,6 +77,7 @@ def check_same(peer: nn.Module, *, old: bool = False) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PEERS)
 def test_a_peers_generator_gives_the_same(name: str) -> None:
     peer = peers.drawn(PEERS[name]())
@@ -85,6 +86,7 @@ def test_a_peers_generator_gives_the_same(name: str) -> None:
     check_same(peer, old="old" in name)
 
 
+@pytest.mark.slow
 def test_what_spades_keys_do_not_tell() -> None:
     peer = peers.drawn(peers.SPADE(size="more", hidden=8))
     saved(peer)

@@ -57,6 +57,7 @@ JUDGES = {  # a generator, its discriminator, and the method that has both
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", JUDGES)
 def test_a_peers_discriminator_gives_the_same(name: str) -> None:
     """Beside its generator, in a method whose recipe has both; at every scale."""
@@ -115,6 +116,7 @@ def test_the_peers_here_have_the_published_keys(name: str) -> None:
     assert [key for key in keys if key not in peer.state_dict()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["normal", "more"])
 def test_spade_with_styles(size: str) -> None:
     """The generator and its encoder; a map twice as wide as high, as for Cityscapes, at its own size."""
