@@ -651,7 +651,7 @@ def test_refusal_gives_the_run_back(run: Path, capsys: pytest.CaptureFixture[str
     [
         (0, None, "do not match"),
         (1, None, "do not match"),
-        pytest.param(1, 1000, "0 bytes of", marks=pytest.mark.slow),
+        pytest.param(1, 1000, "0 bytes of", marks=pytest.mark.exhaustive),
         pytest.param(0, 0, "0 byt", marks=pytest.mark.slow),
     ],
 )

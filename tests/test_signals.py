@@ -170,7 +170,7 @@ def test_no_rank_outlives_a_launcher_that_dies_while_it_starts() -> None:
     assert not Path("runs/x/status.json").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_launcher_restarts_a_killed_rank() -> None:
     short = (*LONG[:-3], "data.validation=null", "run=x", "length=1200", "checkpoint.every=80")
     launcher = command(2, *short)
@@ -216,7 +216,7 @@ def test_accelerate_launch_uses_the_cores_and_gives_the_same_weights() -> None:
     assert_identical(tensors("module", 32), tensors("here", 32))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_script_works_from_any_folder() -> None:
     words = [sys.executable, str(ROOT / "gantrain" / "train.py"), "recipe=pix2pix", "dry_run=true"]
     done = subprocess.run([*words, "data=synthetic"], capture_output=True, text=True, timeout=120)

@@ -293,7 +293,7 @@ def _read_all(shards: Shards, folder: Path, answer) -> None:
     answer.put(same(shards, folder))
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.exhaustive)])
 def test_processes_share_a_cache_and_fetch_each_shard_once(server: Server, folder: Path, method: str) -> None:
     server.delay_seconds = 0.05
     shards = opened(server.url)
@@ -526,7 +526,7 @@ def test_ranks_train_from_a_url_with_the_same_bits(server: Server, folder: Path)
     assert server.requests["index.npz"] == 1
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_partitions_give_the_same_batches_on_ranks(folder: Path) -> None:
     words = [*RUN, "precision=fp64", "data.validation=null", f"data.train={folder}"]
     words += ["data.partitions=4"]
@@ -629,7 +629,7 @@ def damaged(folder: Path, copy: Path) -> dict[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
 def test_exactly_the_damaged_samples_are_reported(folder: Path, tmp_path: Path, ranks: int) -> None:
     expected = damaged(folder, tmp_path / "copy")
     words = [*RUN, f"data.train={tmp_path / 'copy'}", "data.validation=null", "length=96"]

@@ -160,7 +160,10 @@ SMALL = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", SMALL)
+@pytest.mark.parametrize(
+    "recipe",
+    [pytest.param(r, marks=pytest.mark.exhaustive) if r in ("cityscapes_spade", "coco_spade") else r for r in SMALL],
+)
 def test_recipe_trains_on_drawn_data(recipe, weights):
     sizes = ("data.size=[32,64]", "data.resize=[32,64]", "method.discriminator={name: multiscale_patchgan, width: 4}")
     quick = ("data=synthetic", "data.workers=0", "batch_size=2", "length=4", "evaluate.max_samples=2", "trackers=[]")

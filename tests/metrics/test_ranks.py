@@ -24,7 +24,9 @@ def numbers(value: object) -> list[object]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "tolerance"), [("features", 1e-9), ("images", 1e-6)])
+@pytest.mark.parametrize(
+    ("kind", "tolerance"), [pytest.param("features", 1e-9, marks=pytest.mark.exhaustive), ("images", 1e-6)]
+)
 def test_ranks_agree(kind: str, tolerance: float) -> None:
     one = found(kind, 1)
     assert len(one) >= 10

@@ -11,7 +11,7 @@ WORKER = Path(__file__).with_name("sync_batch_worker.py")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split", ["2,2", "3,1"])
+@pytest.mark.parametrize("split", [pytest.param("2,2", marks=pytest.mark.exhaustive), "3,1"])
 def test_two_ranks_equal_one(split):
     """Outputs, gradients and running statistics, with DDP, in float64 on CPU."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
