@@ -8,7 +8,6 @@ images. The second takes simulated features and tells what each distance takes b
 """
 
 import argparse
-import re
 import subprocess
 import sys
 import tempfile
@@ -81,18 +80,12 @@ def images(args: argparse.Namespace) -> list[report.Row]:
     return [{"loop": name, "images": 2 * args.images, "images/s": rate} for name, rate in found.items()]
 
 
-def memory_gib() -> float:
-    """This process's peak; what `resource` says comes from its parent, too."""
-    found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.M)
-    return int(found[1]) / 2**20 if found else float("nan")
-
-
 def one(name: str, n: int, d: int) -> None:
     """Prints the seconds, the GiB beyond the features, and theirs."""
     sets = [Features(torch.randn(n, d, generator=torch.Generator().manual_seed(seed))) for seed in (0, 1)]
-    before, start = memory_gib(), time.perf_counter()
+    before, start = report.resident("VmHWM"), time.perf_counter()
     FAMILIES[name](*sets)
-    print(time.perf_counter() - start, memory_gib() - before, 2 * n * d * 4 / 2**30)
+    print(time.perf_counter() - start, report.resident("VmHWM") - before, 2 * n * d * 4 / 2**30)
 
 
 def features(args: argparse.Namespace) -> list[report.Row]:

@@ -4,7 +4,6 @@ import copy
 import ctypes
 import gc
 import math
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 
 import torch
 from loops import Plain, Trained, float_batch
+from report import resident
 from torch.utils.flop_counter import FlopCounterMode
 
 from gantrain import checkpoint
@@ -138,18 +138,12 @@ class PeakMemory:
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
         except (AttributeError, OSError):
             pass
-        self.before = _resident("VmRSS")
+        self.before = resident("VmRSS")
 
     def gib(self) -> float | None:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**30 - self.before
-        return _resident("VmHWM") - self.before if self.before else None
-
-
-def _resident(name: str) -> float:
-    status = Path("/proc/self/status")
-    found = re.search(rf"^{name}:\s*(\d+) kB", status.read_text(), re.M) if status.is_file() else None
-    return int(found[1]) / 2**20 if found else 0.0
+        return resident("VmHWM") - self.before if self.before else None
 
 
 def data_wait(trained: Trained, steps: int) -> float:

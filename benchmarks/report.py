@@ -98,6 +98,13 @@ def without_paths(content: Any) -> Any:
     return content
 
 
+def resident(name: str) -> float:
+    """GiB of this process as Linux counts them: VmRSS now, VmHWM at its most; 0 elsewhere."""
+    status = Path("/proc/self/status")
+    found = re.search(rf"^{name}:\s*(\d+) kB", status.read_text(), re.M) if status.is_file() else None
+    return int(found[1]) / 2**20 if found else 0.0
+
+
 def positive(text: str) -> int:
     """An argument of argparse: 1 or more."""
     if (number := int(text)) < 1:

@@ -28,23 +28,28 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
         return _train(recipe, world)  # in a frame of its own: its networks hold DDP, and that the ranks' group
 
 
+def _check(several: list[Recipe], world: World) -> None:
+    """A mistake in the last stage is told before the first one trains; a dry run is described."""
+    began = 0
+    for number, stage in enumerate(several):
+        try:
+            parts = Assembly(stage, world, began)
+        except ValueError as e:
+            if len(several) > 1:  # in the error itself, whose traceback says who raised it
+                e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)
+            raise
+        for line in parts.describe() if stage.dry_run else []:
+            world.say(line)
+        began = parts.end
+
+
 def _train(recipe: Recipe, world: World) -> str:
     check_ranks(world, recipe)
     if recipe.dry_run:
         world.say(recipe.yaml())
     several = stages(recipe)
-    if recipe.dry_run or len(several) > 1:  # a mistake in the last stage is told before the first one trains
-        began = 0
-        for number, stage in enumerate(several):
-            try:
-                parts = Assembly(stage, world, began)
-            except ValueError as e:
-                if len(several) > 1:  # in the error itself, whose traceback says who raised it
-                    e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)
-                raise
-            for line in parts.describe() if recipe.dry_run else []:
-                world.say(line)
-            began = parts.end
+    if recipe.dry_run or len(several) > 1:
+        _check(several, world)
     if recipe.dry_run:
         return "dry run"
     began = 0

@@ -123,11 +123,11 @@ def apply(content: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
             problems.append(str(e))
             continue
         key = "data.train" if key == "data" and isinstance(value, str) else key
-        head, factors, name = key.partition("lr_factors.")  # behind which a name's dots are its own
         stages = content.get("stages")
         if isinstance(stages, list) and stages and all(_has(stage, key) for stage in stages):
             problems.append(f"{key}: found {text}, which no stage would hear, since each sets its own; change stages")
-        for part in [name] * bool(name) + (head + factors).strip(".").split(".")[::-1]:
+        before, _, name = key.partition(".lr_factors.")  # behind which a name's dots are its own
+        for part in reversed([*before.split("."), "lr_factors", name] if name else key.split(".")):
             value = {part: value}
         content = merge(content, value)
     if problems:

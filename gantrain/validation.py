@@ -132,7 +132,7 @@ class HeldOut:
             self.segmentation.reset()
         if apart:  # each once, as the sources
             self._targets("real", self.shards, self.most)
-        known = panel.recall("real", f"{self._key(self.shards, self.most)} real")
+        known = self._recall("real", self.shards, self.most)
         for batch in self._batches(range(self.world.rank, self.total, self.world.size)):
             fake = method.translate(batch)
             written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
@@ -157,12 +157,12 @@ class HeldOut:
 
     def _targets(self, which: str, data: DataSet, most: int) -> None:
         """Alone: what is wrong with a source costs no target."""
+        if self._recall(which, data, most):
+            return
         side, name = data.sides[-1], wanted_by(self.recipe).target
         indices = np.arange(len(side))
         if which == "null":  # neighbours are alike: frames of a film, hours of a webcam
             indices = np.random.default_rng(0).permutation(indices)
-        if self.panel.recall(which, f"{self._key(data, most)} {which}"):
-            return
         share = indices[:most][self.world.rank :: self.world.size].tolist()
         for raw in held_out_batches(side, replace(self.view, fields=(name,)), share, _BATCH):
             self.damaged.update(raw.damaged)
@@ -173,6 +173,9 @@ class HeldOut:
     def _key(self, shards: DataSet, most: int) -> str:
         data = self.recipe.data
         return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {min(most, len(shards))}"
+
+    def _recall(self, which: str, shards: DataSet, most: int) -> bool:
+        return self.panel.recall(which, f"{self._key(shards, most)} {which}")
 
     def _remember(self, which: str, shards: DataSet, most: int) -> None:
         if not any(self.world.gather(bool(self.damaged))):  # a better copy of the data has the same fingerprint
