@@ -13,6 +13,7 @@ import pydantic
 from numpy.typing import NDArray
 from pydantic import BaseModel, NonNegativeInt, PositiveInt
 
+from gantrain import formats
 from gantrain.problems import check
 
 PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a member
@@ -62,7 +63,7 @@ class Shard(BaseModel, extra="forbid", frozen=True):
 class Index(BaseModel, extra="forbid", frozen=True):
     """The content of `index.json`. base: the folder or URL where the shards lie, where that isn't the index's own."""
 
-    version: Literal[1]
+    format: Literal[2]  # formats.INDEX
     samples: PositiveInt
     fingerprint: str
     shards: list[Shard]
@@ -105,7 +106,7 @@ def save(
     arrays["keys"] = np.array([key.encode(errors="surrogateescape") for key in keys])
     digest = fingerprint(fields, shards, arrays)
     about = {"samples": len(arrays["keys"]), "fingerprint": digest, "base": base}
-    index = Index.model_validate({"version": 1, "shards": shards, "fields": dict(fields), **about})
+    index = Index.model_validate({"format": formats.INDEX, "shards": shards, "fields": dict(fields), **about})
     np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type]
     (folder / "index.json").write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return index
@@ -136,7 +137,10 @@ def load_index(folder: Path) -> Index:
     if not path.is_file():
         raise ValueError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")
     try:
-        index = check(Index, json.loads(path.read_bytes()))
+        content = json.loads(path.read_bytes())
+        if isinstance(content, dict):
+            formats.check_format("index.json", content, formats.INDEX, "prepare or index the data again")
+        index = check(Index, content)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {str(error).splitlines()[0]}; copy or prepare the data again") from None
     if len({shard.name for shard in index.shards}) != len(index.shards):

@@ -222,7 +222,7 @@ def _with(position, value):
 
 
 HOSTILE = {
-    "version": (_set("version", to=9), "version: found 9, allowed: 1"),
+    "another format": (_set("format", to=9), "found format 9, this gantrain reads format 2; prepare or index"),
     "path in a shard's name": (
         _set("shards", 0, "name", to="../x.tar"),
         r"shards\.0\.name: found '\.\./x\.tar', string should",

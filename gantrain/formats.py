@@ -1,0 +1,23 @@
+"""The format numbers of the files that gantrain writes, and the check of a number that was read.
+
+A change that an older file does not survive raises the number of that file. gantrain refuses a file of another
+format, and migrates none before the first release.
+"""
+
+from pathlib import Path
+from typing import Any
+
+INDEX = 2  # index.json beside the shards of a data set
+CHECKPOINT = 2  # state.json of a checkpoint
+RUN = 2  # recipe.yaml of a run's folder
+
+
+def check_format(path: Path | str, content: Any, expected: int, advice: str) -> None:
+    """Refuse a file whose `format` is not the expected number.
+
+    content: the file as a mapping; one without a `format` was written before formats had numbers. advice: what the
+    user can do, such as "prepare the data again". Raises ValueError, in one line.
+    """
+    number = content.get("format", "none") if isinstance(content, dict) else "none"
+    if number != expected or isinstance(number, bool):
+        raise ValueError(f"{path}: found format {number!r:.40}, this gantrain reads format {expected}; {advice}")
