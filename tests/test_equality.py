@@ -25,7 +25,7 @@ EXACT = (
     "previews.every=72",
     "evaluate.max_samples=7",
     "method.pool=24",
-    "method.penalty={name: r1, every: 2}",
+    "method.penalty={name: r1, every: 2, logits: sum}",
     "method.augment=[color, translation, cutout]",
     "optimizer.clip=1",
 )
@@ -43,7 +43,7 @@ VARIANTS = {
     "pix2pix": ("ema.half_life=null", "channels_last=true"),
     "everything": (
         "method.pool=16",
-        "method.penalty={name: r1, every: 2}",
+        "method.penalty={name: r1, every: 2, logits: sum}",
         "method.augment=[color, translation, cutout]",
         "method.generator.dropout=0.5",
         "method.generator.norm=batch",

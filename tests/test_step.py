@@ -39,7 +39,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         **METHOD,
         "generator": {**SMALL_GENERATOR, "norm": "batch", "dropout": 0.5},
         "discriminator": {**SMALL_DISCRIMINATOR, "spectral_norm": True, "norm": "batch"},
-        "penalty": {"name": "r1", "every": 1},
+        "penalty": {"name": "r1", "every": 1, "logits": "sum"},
         "pool": 8,
         "feature_matching": 1.0,
         "augment": ("color", "translation", "cutout"),

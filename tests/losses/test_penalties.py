@@ -1,7 +1,11 @@
 """Penalties against discriminators whose gradients are known."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
+from conftest import run_here
 from resolving import resolve
 
 from gantrain.component import build
@@ -25,8 +29,8 @@ def linear(w):
 
 
 def test_defaults():
-    assert resolve(PENALTIES, "r1") == {"name": "r1", "weight": 10.0, "every": 16}
-    config = {"name": "gradient_penalty", "weight": 10.0, "every": 1}
+    assert resolve(PENALTIES, "r1") == {"name": "r1", "weight": 10.0, "every": 16, "logits": "mean"}
+    config = {"name": "gradient_penalty", "weight": 10.0, "every": 1, "logits": "sum"}
     assert resolve(PENALTIES, "gradient_penalty") == config
     assert build(PENALTIES, {"name": "r1", "every": 4}).every == 4
 
@@ -66,9 +70,37 @@ def test_maps_are_summed_and_scales_averaged(batch):
         return [[x, x * v], [x, x * w]]
 
     n2 = ((v + w) / 2).square().sum()
-    torch.testing.assert_close(R1()(discriminate, *batch), 5 * n2)
+    torch.testing.assert_close(R1(logits="sum")(discriminate, *batch), 5 * n2)
     expected = 10 * (n2.sqrt() - 1).square()
     torch.testing.assert_close(GradientPenalty()(discriminate, *batch), expected)
+
+
+def test_means_of_maps_are_averaged_over_scales(batch):
+    v, w = torch.randn(2, *SHAPE[1:], dtype=torch.float64, requires_grad=True)
+
+    def discriminate(x):  # the second scale has half as many logits
+        return [[x, x * v], [x, (x * w)[..., ::2]]]
+
+    even_columns = torch.zeros_like(w)
+    even_columns[..., ::2] = w[..., ::2]
+    n2 = ((v / v.numel() + even_columns / (w.numel() / 2)) / 2).square().sum()
+    torch.testing.assert_close(R1()(discriminate, *batch), 5 * n2)
+    expected = 10 * (n2.sqrt() - 1).square()
+    torch.testing.assert_close(GradientPenalty(logits="mean")(discriminate, *batch), expected)
+
+
+@pytest.mark.parametrize("side", [1, 14, 30])  # one logit, a 70-pixel PatchGAN at 128 and at 256 pixels
+def test_only_a_sum_grows_with_the_number_of_logits(side):
+    """A map that repeats one logit has the penalty of that logit by its mean, and far more by its sum."""
+    torch.manual_seed(0)
+    real, w = torch.randn(2, *SHAPE, dtype=torch.float64)
+
+    def discriminate(x):
+        return [[linear(w[0])(x)[0][0].expand(-1, 1, side, side)]]
+
+    one_logit = R1()(linear(w[0]), real)
+    torch.testing.assert_close(R1()(discriminate, real), one_logit)
+    torch.testing.assert_close(R1(logits="sum")(discriminate, real), one_logit * side**4)
 
 
 def test_r1_needs_real_images_alone(batch):
@@ -92,7 +124,7 @@ def test_conditional_discriminator_by_its_image_alone():
     penalty = R1(weight=2.0)(lambda x: network(torch.cat([source, x], 1)), real)
     x = real.clone().requires_grad_()
     logits = network(torch.cat([source, x], 1))[0][-1]
-    (gradient,) = torch.autograd.grad(logits.sum(), x)
+    (gradient,) = torch.autograd.grad(logits.mean((1, 2, 3)).sum(), x)
     assert penalty.item() == pytest.approx(gradient.square().sum().item() / 2, rel=1e-9)
     penalty.backward()
     assert all(p.grad is not None for p in network.parameters() if p.dim() > 1)
@@ -135,3 +167,16 @@ def test_compiled_discriminator(name):
         results.append([loss.detach(), *(p.grad.clone() for p in network.parameters())])
     for a, b in zip(*results, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("logits", "lowest", "highest"), [("mean", 0.6, 1.0), ("sum", 0.0, 0.3)])
+def test_default_weight_leaves_a_patchgan_able_to_judge(logits, lowest, highest):
+    """After 480 images, R1 of the mean lets d recognise fakes; R1 of the sum switches d off."""
+    quiet = ("evaluate.every=9999", "previews.every=9999", "evaluate.metrics=[l1]", "trackers=[]", "data.workers=0")
+    run_here(f"method.penalty={{name: r1, logits: {logits}}}", "length=480", "log_every=160", "threads=1", *quiet)
+    rows = [json.loads(line) for line in Path("runs/quickstart/metrics.jsonl").read_text().splitlines()]
+    last = [row for row in rows if "d_on_fake" in row][-1]
+    assert last["images_seen"] == 480
+    assert lowest <= last["d_on_fake"] <= highest
+    assert last["d_on_real"] >= 0.6
