@@ -153,7 +153,7 @@ def test_translate_evaluate_and_the_file_itself() -> None:
         Path(folder).mkdir(parents=True)
         for i in range(4):
             Image.fromarray(random.integers(0, 256, (40, 56, 3), np.uint8)).save(f"{folder}/{i}.png")
-    run("translate", "zoo/imported", "data/testA", "--out", "a")
+    run("translate", "zoo/imported", "data/testA", "--out", "a", "--size", "native")
     run("translate", "latest_net_G.pth", "data/testA", "--out", "b")
     for i in range(4):
         assert np.array_equal(*(np.asarray(Image.open(f"{folder}/{i}.png")) for folder in "ab"))
