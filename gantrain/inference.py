@@ -174,9 +174,9 @@ class Translator:
                 raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
         except (OSError, ValueError) as e:
             raise ValueError(f"--style: found {text} ({e}), allowed: a seed, or an image such as it makes") from None
-        # A style of training is one of its targets, so an image has the scale of these.
+        # A style of training is one of its targets, so an image has the scale of these, whatever the sources had.
         data = self.recipe.data
-        scale = trained_scale(self.target, self.source, not data.unpaired, data.size, data.resize)
+        scale = trained_scale(target, target, not data.unpaired, data.size, data.resize)
         for after in scale.sizes(array.shape[:2]):
             array = resize(array, *after)
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)

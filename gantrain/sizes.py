@@ -80,15 +80,15 @@ class SizeReport:
             worst = max(reduction(*sizes) for sizes in self.counts)
             parts.append(f"detail is lost by a reduction of up to {worst:.3g} times")
         if self.resized:
-            parts.append(f"{self.native} leaves them at their own size")
+            parts.append(f"{self.native} keeps the original size")
         elif self._is_surprisingly_native:
             trained = self.native.replace("native", "trained")
-            parts.append(f"{self._training()}, and {trained} resizes these likewise")
+            parts.append(f"{self._training()}, as {trained} does")
         return "; ".join(parts)
 
     def _scale(self) -> str:
         if self.choice == "native":
-            return "their own size"
+            return "the original size"
         if self.choice == "trained":
             return "the trained scale"
         return described_choice(self.choice)

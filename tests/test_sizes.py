@@ -18,7 +18,7 @@ import gantrain
 from gantrain.assembly import view, wanted_by
 from gantrain.cli import app
 from gantrain.data.batch import as_batch
-from gantrain.data.decode import encode
+from gantrain.data.decode import encode, resize
 from gantrain.data.loader import held_out_batches
 from gantrain.data.prepare import prepare
 from gantrain.data.scale import Size
@@ -285,7 +285,7 @@ def test_one_line_for_a_translator_reports_a_resize(model: Translator, capsys: p
     model.translate(slightly, size=(16, 16))
     model.translate(slightly, size=(16, 16))
     said = capsys.readouterr().out
-    expected = "translate: 1 image at 16x16: 20x20 -> 16x16 and back; size='native' leaves them at their own size\n"
+    expected = "translate: 1 image at 16x16: 20x20 -> 16x16 and back; size='native' keeps the original size\n"
     assert said == expected
     for _ in range(2):
         model.translate(drawn(0, (64, 64), "RGB"), output_size="network")
@@ -307,20 +307,20 @@ COMMANDS: dict[str, tuple[tuple[str, ...], list[Size], str]] = {
     "by default": (
         (), [(64, 64), (64, 64), (24, 32)],
         "3 images at the trained scale: 64x64 -> 16x16 and back (2), 24x32 -> 6x8 and back (1); detail is lost by a "
-        "reduction of up to 4 times; --size native leaves them at their own size",
+        "reduction of up to 4 times; --size native keeps the original size",
     ),
     "network": (
         ("--output-size", "network"), [(16, 16), (16, 16), (6, 8)],
         "3 images at the trained scale: 64x64 -> 16x16 (2), 24x32 -> 6x8 (1); detail is lost by a reduction of up to "
-        "4 times; --size native leaves them at their own size",
+        "4 times; --size native keeps the original size",
     ),
     "native": (
         ("--size", "native"), [(64, 64), (64, 64), (24, 32)],
-        "3 images at their own size: 64x64 (2), 24x32 (1)",
+        "3 images at the original size: 64x64 (2), 24x32 (1)",
     ),
     "a size": (
         ("--size", "40x48", "--output-size", "network"), [(40, 48), (40, 48), (40, 48)],
-        "3 images at 40x48: 64x64 -> 40x48 (2), 24x32 -> 40x48 (1); --size native leaves them at their own size",
+        "3 images at 40x48: 64x64 -> 40x48 (2), 24x32 -> 40x48 (1); --size native keeps the original size",
     ),
 }  # fmt: skip
 
@@ -380,9 +380,8 @@ def test_pairs_of_different_sizes_are_translated_as_they_are(capsys: pytest.Capt
     image = drawn(0, (16, 20), "RGB")
     capsys.readouterr()
     assert translated(model, image).shape[2:] == (16, 20)
-    assert "in training the networks saw the source's files resized to 32x40, and size='trained'" in (
-        capsys.readouterr().out
-    )
+    said = "1 image at the original size: 16x20; in training the networks saw the source's files resized to 32x40, as "
+    assert f"{said}size='trained' does" in capsys.readouterr().out
     assert torch.equal(translated(model, image, size="trained"), evaluated(model, Shards.open("packed"), 0))
 
 
@@ -399,6 +398,35 @@ def test_a_result_has_the_inputs_size_times_the_networks_factor(
     before: Size, network: Size, made: Size, expected: Size
 ) -> None:
     assert result_size(before, network, made) == expected
+
+
+@pytest.mark.slow
+def test_the_image_of_a_style_has_the_scale_of_targets() -> None:
+    write("files/a", [(64, 64), (64, 64)], "label")
+    write("files/b", [(64, 64), (64, 64)])
+    prepare("files", "packed", labels=["a"], progress=False)
+    spade = "method={name: spade, style: vae, perceptual: 0, generator: {name: spade, width: 2, hidden: 4}}"
+    words = ("data.train=packed", "data.source=a", "data.target=b", "data.labels={a: 5}")
+    run_here(spade, *TINY[:-2], "run=x", *words, "data.size=[16,16]", "data.resize=[16,16]")
+    usual = gantrain.load("runs/x", "cpu")
+    (raw,) = held_out_batches(Shards.open("packed"), view(usual.recipe, usual.fields, training=False), [0], 1)
+    target = raw.fields["b"].permute(0, 3, 1, 2) / 127.5 - 1
+    assert target.shape[2:] == (16, 16)
+    model = gantrain.load("runs/x", "cpu", style="files/b/0.png")
+    with torch.no_grad():
+        assert torch.equal(model.style["style"], usual.method.networks["encoder"](target)[0])
+
+
+def test_evaluate_measures_what_translate_makes(model: Translator) -> None:
+    words = ("--data", "files", "--device", "cpu", "--metrics", "l1", "--out", "found.json")
+    done = CliRunner().invoke(app, ["evaluate", "runs/x", *words])
+    assert done.exit_code == 0, done.output
+    differences = []
+    for i in range(2):
+        target = resize(drawn(i, (64, 64), "RGB"), 16, 16) / 127.5
+        fake = model.translate(drawn(i, (64, 64), "RGB"), output_size="network") / 127.5
+        differences.append(np.abs(fake - target).mean())
+    assert json.loads(Path("found.json").read_text())[0]["value"] == pytest.approx(np.mean(differences), rel=1e-3)
 
 
 def test_training_and_evaluate_say_at_which_scale_they_measure(capsys: pytest.CaptureFixture[str]) -> None:
