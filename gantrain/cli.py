@@ -249,7 +249,7 @@ def translate(
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(help="that the networks see: native, trained or HEIGHTxWIDTH; default: trained, if it resized"),
+        typer.Option(help="for the networks: native, trained or HEIGHTxWIDTH; default: trained if training resized"),
     ] = None,
     output_size: Annotated[str, typer.Option(help="of the results: input (the files' size) or network")] = "input",
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")] = None,

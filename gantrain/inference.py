@@ -59,8 +59,10 @@ class Translator:
             self.source, self.target = self.target, self.source
             self.method.networks["generator"] = self.method.networks["generator_back"]
         data = self.recipe.data
-        self.scale = trained_scale(self.source, self.target, not data.unpaired, data.size, data.resize)
-        self._said_sizes: set[bool] = set()  # whether lines about a size with and without a loss of detail were printed
+        self.scale = trained_scale(
+            self.source, self.target, paired=not data.unpaired, size=data.size, resize=data.resize
+        )
+        self._said_sizes: set[bool] = set()  # lines on a loss of detail (True) and without one
         self.method = self.method.to(device).requires_grad_(False)
         set_inference(self.method, **self.recipe.test_time.model_dump())
         self.style = {} if style is None else {"style": self._style(style)}
@@ -78,20 +80,22 @@ class Translator:
     ) -> Any:
         """The translation of an image, in its own type; of a file, as a PIL image.
 
-        image: a PIL image; a file's path; a numpy array, HWC or HW (a label map: class ids), in the dtype of the
-        training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot), whose
+        image: a PIL image; a file's path; a numpy array, HWC or HW (a label map: class ids), in the
+        dtype of the training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot), whose
         last channel are the edges of instances (0 or 1), where the model has learnt with them.
         instances: else the ids of such a model's instances, PIL, numpy or a path, (H, W).
-        size: what the networks see of the image: `native`, its own size; `trained`, the scale of training; or
-        (height, width). None: `trained` where training resized its files, else `native` (see README).
-        output_size: `input`, the result is resized to the image's size (times the factor of networks that change the
-        size); `network`, it stays as the networks give it. A tensor is in the networks' space and is never resized.
+        size: what the networks see of the image: `native`, its own size; `trained`, the scale of
+        training; or (height, width). None: `trained` where training resized its files, else `native`
+        (see README). output_size: `input`, the result is resized to the image's size (times the factor
+        of networks that change the size); `network`, it stays as the networks give it. A tensor is in
+        the networks' space and is never resized.
         Raises ValueError where the channels don't fit, and for ids that are missing or not wanted.
         """
         check_choice(size, output_size)
         if isinstance(image, Tensor):
             if size is not None:
-                raise ValueError(f"size: found {size!r} beside a tensor, allowed: none; it is never resized")
+                found = f"found {size!r} beside a tensor"
+                raise ValueError(f"size: {found}, allowed: none; it is never resized")
             if instances is not None:
                 raise ValueError(
                     "instances: found ids beside a tensor, allowed: none; its last channel are their edges"
@@ -101,8 +105,8 @@ class Translator:
         picture = isinstance(image, Image.Image | str | Path)
         sample = self._as_sample(image)
         if instances is not None:
-            ids = _read_instances(instances) if isinstance(instances, str | Path) else np.asarray(instances)
-            sample["instances"] = _of_size(np.atleast_3d(ids), sample["source"])
+            ids = np.atleast_3d(_as_ids(instances))
+            sample["instances"] = _of_size(ids, sample["source"])
         seen = self.at_size(sample, size)
         self._say_size(sample, seen, size, output_size)
         (fake,) = self.translate_arrays([seen])
@@ -112,7 +116,7 @@ class Translator:
         return _to_pil(result) if picture else result
 
     def _as_sample(self, image: Any) -> Sample:
-        """A PIL image, a path or a numpy array as the model's source, at its own size. Raises ValueError."""
+        """A PIL image, a path or a numpy array as the model's source, at its own size."""
         if isinstance(image, str | Path):
             return self.read(Path(image))
         array = self._from_pil(image) if isinstance(image, Image.Image) else image
@@ -144,7 +148,7 @@ class Translator:
         return list(to_files(fakes, self.target.dtype).cpu().numpy())
 
     def at_size(self, sample: Sample, size: Choice | None) -> Sample:
-        """A sample as the networks shall see it; `size` as in `translate`. Raises ValueError for a size past reason."""
+        """A sample as the networks shall see it; `size` as in `translate`. Raises ValueError."""
         before = sample["source"].shape[:2]
         labels = [role for role in sample if self.fields[role].kind != "image"]
         for after in self.scale.sizes(before, size):
@@ -152,7 +156,7 @@ class Translator:
         return sample
 
     def _say_size(self, sample: Sample, seen: Sample, size: Choice | None, output_size: OutputSize) -> None:
-        """One line on the first image that is resized, and on the first one that loses detail by it."""
+        """Print a line on the first image that is resized, and on the first one that loses detail."""
         report = SizeReport(self.scale, size, output_size, NATIVE_ARGUMENT)
         report.add(sample["source"].shape[:2], seen["source"].shape[:2])
         if report.is_notable and report.loses_detail not in self._said_sizes:
@@ -174,9 +178,9 @@ class Translator:
                 raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
         except (OSError, ValueError) as e:
             raise ValueError(f"--style: found {text} ({e}), allowed: a seed, or an image such as it makes") from None
-        # A style of training is one of its targets, so an image has the scale of these, whatever the sources had.
+        # A style of training is one of its targets, so an image has their scale.
         data = self.recipe.data
-        scale = trained_scale(target, target, not data.unpaired, data.size, data.resize)
+        scale = trained_scale(target, target, paired=True, size=data.size, resize=data.resize)
         for after in scale.sizes(array.shape[:2]):
             array = resize(array, *after)
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
@@ -248,12 +252,14 @@ def at_output_size(fake: np.ndarray, sample: Sample, seen: Sample, output_size: 
     return fake if wanted == fake.shape[:2] else resize(fake, *wanted)
 
 
-def _read_instances(path: str | Path) -> np.ndarray:
-    """The ids in a file. Raises ValueError that names it."""
+def _as_ids(instances: Any) -> np.ndarray:
+    """Ids of instances from PIL, numpy or a file. Raises ValueError that names the file."""
+    if not isinstance(instances, str | Path):
+        return np.asarray(instances)
     try:
-        return decode(Path(path).read_bytes(), "instances")
+        return decode(Path(instances).read_bytes(), "instances")
     except (OSError, ValueError) as e:
-        raise ValueError(f"{path}: {e}") from None
+        raise ValueError(f"{instances}: {e}") from None
 
 
 def _of_size(instances: np.ndarray, source: np.ndarray) -> np.ndarray:

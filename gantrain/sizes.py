@@ -21,17 +21,17 @@ def check_choice(size: Choice | None, output_size: str) -> None:
         return
     is_pair = isinstance(size, tuple) and len(size) == 2
     if not is_pair or not all(type(length) is int and length > 0 for length in size):
-        raise ValueError(f"size: found {size!r}, allowed: 'native', 'trained' or (height, width) in pixels")
+        allowed = "'native', 'trained' or (height, width) in pixels"
+        raise ValueError(f"size: found {size!r:.60}, allowed: {allowed}")
 
 
 def result_size(before: Size, network: Size, made: Size) -> Size:
-    """The size of a result that corresponds to the input's own: the input's, times the networks' own factor.
+    """The size of a result at the input's own scale: the input's size, times the networks' factor.
 
     before: the input's size. network: what the networks saw of it. made: what they gave.
     """
-    height, width = (
-        max(1, round(length * after / seen)) for length, seen, after in zip(before, network, made, strict=True)
-    )
+    height = max(1, round(before[0] * made[0] / network[0]))
+    width = max(1, round(before[1] * made[1] / network[1]))
     return height, width
 
 
@@ -94,15 +94,18 @@ class SizeReport:
         return described_choice(self.choice)
 
     def _training(self) -> str:
-        return f"in training the networks saw the source's files resized to {text_of(self.scale.steps[-1].after)}"
+        trained = text_of(self.scale.steps[-1].after)
+        return f"in training the networks saw the source's files resized to {trained}"
 
     def _listed(self) -> str:
         several = len(self.counts) > 1
         texts = []
         for (before, network), count in self.counts.most_common(_LISTED):
-            text = text_of(before) if before == network else f"{text_of(before)} -> {text_of(network)}"
-            if before != network and self.output_size == "input":
-                text += " and back"
+            text = text_of(before)
+            if before != network:
+                text += f" -> {text_of(network)}"
+                if self.output_size == "input":
+                    text += " and back"
             texts.append(f"{text} ({count})" if several else text)
         left_out = len(self.counts) - len(texts)
         if left_out:

@@ -64,7 +64,7 @@ def translate_files(
 ) -> list[Path]:
     """Write `out/STEM.png` (`.npy` where PNG can't hold it) for each input.
 
-    size, output_size: as in `Translator.translate`; one line at the end describes the sizes of all images.
+    size, output_size: as in `Translator.translate`; one line at the end describes all images' sizes.
 
     instances: the folder of maps of instance ids, STEM.* for each input, for a model of their edges. Unreadable inputs
     are listed at the end. Raises ValueError where nothing can be done, or where a result exists already.

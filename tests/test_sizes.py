@@ -162,7 +162,8 @@ def test_every_kind_of_file_is_resized_as_in_training(kind: str, instances: bool
     size = ("data.size=[16,24]", "data.resize=[16,24]")
     run_here(*PAIRED, "data.train=packed", "data.source=a", "data.target=b", *size, *words)
     model = gantrain.load("runs/x", "cpu")
-    image, ids = drawn(0, (40, 56), kind), drawn(0, (40, 56), "instances")[..., 0] if instances else None
+    image = drawn(0, (40, 56), kind)
+    ids = drawn(0, (40, 56), "instances")[..., 0] if instances else None
     shown = evaluated(model, Shards.open("packed"), 0)
     assert torch.equal(translated(model, image, ids), shown)
     file = f"files/a/0.{'npy' if kind == 'float' else 'png'}"

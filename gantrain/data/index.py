@@ -35,8 +35,9 @@ class Field(BaseModel, extra="forbid", frozen=True):
     member: the file in the tar. half: None for all of it, 0 for the left half, 1 for the right.
     kind: `label` holds class ids, `instances` those of instances, `image` anything else. label_counts: pixels
     by id. ignore: the id of pixels that are of no class; networks see it as the last of `classes`, which counts it.
-    min_size, max_size: smallest and largest (height, width) over the data set, in pixels. original_min_size,
-    original_max_size: those of the files before `prepare` resized them; None where it did not.
+    min_size, max_size: smallest and largest (height, width) over the data set, in pixels.
+    original_min_size, original_max_size: those of the files before `prepare` resized them; None where it
+    did not.
     """
 
     member: Name
@@ -87,7 +88,8 @@ def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays
     """SHA-256 (hex) of a data set's content: fields, order of the samples, keys and checksums."""
     # The sizes that the files had before are no content of the data set.
     left_out = {"original_min_size", "original_max_size"}
-    described = ",".join(f'"{name}":{fields[name].model_dump_json(exclude=left_out)}' for name in sorted(fields))
+    content = {name: fields[name].model_dump_json(exclude=left_out) for name in sorted(fields)}
+    described = ",".join(f'"{name}":{text}' for name, text in content.items())
     digest = hashlib.sha256(f"gantrain 1\n{{{described}}}".encode())
     for shard in shards:
         digest.update(f"\n{shard.name} {shard.samples}".encode())

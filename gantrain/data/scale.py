@@ -1,7 +1,7 @@
 """The scale at which training shows its images, and the sizes that it gives an image of any size.
 
-All sizes are (height, width) in pixels. The trained scale is that of held-out samples: `held_out_resize` is its rule,
-and `TrainedScale` applies it to the files that a user translates.
+All sizes are (height, width) in pixels. The trained scale is that of held-out samples.
+`held_out_resize` is its rule, and `TrainedScale` applies it to the files that a user translates.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Choice = Literal["native", "trained"] | Size
 LARGE_RATIO = 1.25
 # An importer knows no sizes of training files, and states this one.
 UNKNOWN: Size = (1, 1)
-# Files are at least 16 pixels, so a ratio of sizes from a foreign index could ask for any amount of memory.
+# Pixels a side. A ratio of sizes from a foreign index could ask for any amount of memory.
 MAX_ENLARGED = 32768
 # A reduction by this factor in an axis is named as a loss of detail.
 LOSSY_REDUCTION = 2
@@ -27,9 +27,10 @@ def text_of(size: Size) -> str:
 
 
 def held_out_resize(size: Size, resize: Size | None) -> Size | None:
-    """The size to which a held-out sample is resized before the centre crop of `size`; None: its own size stays.
+    """The size to which a held-out sample is resized before the centre crop of `size`, or None.
 
-    size, resize: the recipe's `data.size` and `data.resize`. The ratio is the larger one of the two axes.
+    size, resize: the recipe's `data.size` and `data.resize`. Of the two axes' ratios, the larger
+    one counts.
     """
     if resize is None:
         return None
@@ -38,7 +39,7 @@ def held_out_resize(size: Size, resize: Size | None) -> Size | None:
 
 
 def describe_held_out(size: Size, resize: Size | None) -> str:
-    """What a method sees of a held-out sample, in words; part of the keys of cached features and segmenters."""
+    """What a method sees of a held-out sample, in words; part of the keys of cached features."""
     resized = held_out_resize(size, resize)
     if resized is None:
         return f"the centre {text_of(size)} of each sample"
@@ -48,12 +49,13 @@ def describe_held_out(size: Size, resize: Size | None) -> str:
 
 
 def held_out_notice(size: Size, resize: Size | None) -> str | None:
-    """The line about held-out samples where `data.resize` is so large that they keep its scale, else None."""
+    """The line about held-out samples that keep the scale of a large `data.resize`, else None."""
     resized = held_out_resize(size, resize)
     if resized in (None, size):
         return None
-    rule = f"data.resize is {LARGE_RATIO} times data.size or more, and at data.size they would have another scale"
-    return f"held-out samples: {describe_held_out(size, resize)}, since {rule}"
+    shown = describe_held_out(size, resize)
+    rule = f"data.resize is {LARGE_RATIO} times data.size or more"
+    return f"held-out samples: {shown}, since {rule}; at data.size they would have another scale"
 
 
 def described_choice(choice: Choice) -> str:
@@ -79,32 +81,36 @@ class Step:
     after: Size
 
     def apply(self, size: Size) -> Size:
-        """The size that this step gives an image: scaled by its ratio in each axis, or always `after`."""
+        """The size that this step gives an image: scaled by its ratios, or always `after`."""
         if self.before is None:
             return self.after
-        height, width = (
-            max(1, (2 * length * after + before) // (2 * before))  # rounded, exact for integers of any length
-            for length, before, after in zip(size, self.before, self.after, strict=True)
-        )
+        height = _scaled(size[0], self.before[0], self.after[0])
+        width = _scaled(size[1], self.before[1], self.after[1])
         return height, width
+
+
+def _scaled(length: int, before: int, after: int) -> int:
+    """The length times after / before, rounded; exact, since all are integers."""
+    return max(1, (2 * length * after + before) // (2 * before))
 
 
 @dataclass(frozen=True)
 class TrainedScale:
     """What training did to the sizes of one field's files.
 
-    steps: its resizes, in order: that of `prepare --resize`, then that of the recipe. Each one is applied by itself,
-    so that a training file gives the very pixels that training and `evaluate` see. default: the choice for files that
-    come without one.
+    steps: its resizes, in order: that of `prepare --resize`, then that of the recipe. Each one is
+    applied by itself, so that a training file gives the very pixels that `evaluate` sees. default:
+    the choice for files that come without one.
     """
 
     steps: tuple[Step, ...]
     default: Literal["native", "trained"]
 
     def sizes(self, size: Size, choice: Choice | None = None) -> list[Size]:
-        """The sizes that an image of `size` is resized to, one after the other; empty where it stays as it is.
+        """The sizes that an image of `size` is resized to, in order; empty where it stays.
 
-        The last of them, or `size` itself, is what the networks see. Raises ValueError for a size past reason.
+        The last of them, or `size` itself, is what the networks see. Raises ValueError for a size
+        past reason.
         """
         chosen = self.default if choice is None else choice
         if chosen == "native":
@@ -128,25 +134,28 @@ def _checked(size: Size, sizes: list[Size]) -> list[Size]:
     current = size
     for after in sizes:
         if max(after) > max(MAX_ENLARGED, *size):
+            found = f"{text_of(size)} would become {text_of(after)}"
             allowed = f"an image may be enlarged to {MAX_ENLARGED} pixels a side"
-            raise ValueError(f"size: {text_of(size)} would become {text_of(after)}, {allowed}; give another size")
+            raise ValueError(f"size: {found}, {allowed}; give another size")
         if after != current:
             changed.append(after)
         current = after
     return changed
 
 
-def trained_scale(source: Field, target: Field, paired: bool, size: Size, resize: Size | None) -> TrainedScale:
+def trained_scale(source: Field, target: Field, *, paired: bool, size: Size, resize: Size | None) -> TrainedScale:
     """The scale at which a model was trained on its source's files.
 
-    source, target: the fields in the direction of the translation. paired: they came as pairs. size, resize: the
-    recipe's `data.size` and `data.resize`.
+    source, target: the fields in the direction of the translation. paired: they came as pairs.
+    size, resize: the recipe's `data.size` and `data.resize`.
     """
     held_out = held_out_resize(size, resize)
     if source.max_size == UNKNOWN:
-        return TrainedScale((Step(None, held_out or size),), "native" if held_out is None else "trained")
+        if held_out is None:
+            return TrainedScale((Step(None, size),), "native")
+        return TrainedScale((Step(None, held_out),), "trained")
     steps = _steps(source, held_out)
-    # Pairs of different sizes are those of a model that changes the size: what its source had is what it expects.
+    # Pairs of different sizes are those of a model that changes the size, which no resize may hide.
     changes_size = paired and _original_sizes(source) != _original_sizes(target)
     return TrainedScale(steps, "native" if changes_size or not steps else "trained")
 

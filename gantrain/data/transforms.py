@@ -41,7 +41,7 @@ class View:
         return sample
 
     def held_out(self, sample: Sample) -> Sample:
-        """A sample of `size` without chance: its centre, after the resize of `held_out_resize`, if there is one.
+        """A sample of `size` without chance: its centre, after the resize of `held_out_resize`, if any.
 
         Without such a resize a sample that is smaller than `size` is resized to it.
         """

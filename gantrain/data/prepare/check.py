@@ -82,7 +82,8 @@ def look(files: Files, parts: Parts) -> Look:
             field = _describe(array, name, parts[name], files)
             if parts[name].size:
                 original = originals[name].shape[:2]
-                field = field.model_copy(update={"original_min_size": original, "original_max_size": original})
+                sizes = {"original_min_size": original, "original_max_size": original}
+                field = field.model_copy(update=sizes)
             fields[name] = field
         return fields
     except ValueError as problem:
