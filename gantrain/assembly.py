@@ -14,6 +14,7 @@ from gantrain.data.batch import as_batch, facts
 from gantrain.data.loader import Raw, together, training_loader
 from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch, check_cache
+from gantrain.data.scale import held_out_notice
 from gantrain.data.shards import Field, Shards
 from gantrain.data.transforms import View
 from gantrain.data.unpaired import DataSet, Unpaired, targets_seed
@@ -218,9 +219,11 @@ class Assembly:
         method = make_method(self.recipe, self.facts)
         counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in method.networks.items()]
         still = sum(p.numel() for p in method.networks.parameters() if not p.requires_grad)
+        notice = held_out_notice(self.recipe.data.size, self.recipe.data.resize) if self.held_out else None
         return [
             f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.place}",
             f"parameters: {', '.join(counts)}{f'; frozen {still:,}' if still else ''}",
+            *([notice] if notice else []),
             *(f"init_from: {line}" for line in self.placed),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
         ]

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gantrain.console import console, say
+from gantrain.options import parse_output_size, parse_seen_size, parse_size
 from gantrain.reporting import reporting, telling
 
 app = typer.Typer(
@@ -106,15 +107,6 @@ def recipes(schema: Annotated[bool, typer.Option("--schema", help="print JSON Sc
     console.print(table)
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    numbers = text.lower().split("x")
-    if len(numbers) > 2 or not all(n.isdigit() and int(n) > 0 for n in numbers):
-        raise ValueError(f"--resize: found {text!r}, allowed: HEIGHTxWIDTH in pixels, such as 256x512")
-    return int(numbers[0]), int(numbers[-1])
-
-
 @app.command(help="Pack a data set into shards.")
 @telling
 def prepare(
@@ -149,7 +141,7 @@ def prepare(
         classes=classes,
         ignore=ignore,
         colors=colors,
-        resize=_size(resize),
+        resize=parse_size(resize),
         workers=workers,
     )
     for line in report.lines():
@@ -255,12 +247,20 @@ def translate(
         Path | None,
         typer.Option(help="folder of maps of instance ids, named as the images, for a model of their edges"),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="for the networks: native, trained or HEIGHTxWIDTH; default: trained if training resized"),
+    ] = None,
+    output_size: Annotated[str, typer.Option(help="of the results: input (the files' size) or network")] = "input",
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")] = None,
 ) -> None:
     from gantrain.inference import load
     from gantrain.translate import translate_files
 
-    translate_files(load(checkpoint, device, back=back, style=style), inputs, out, batch_size, instances)
+    seen_size = parse_seen_size(size)
+    result_size = parse_output_size(output_size)
+    model = load(checkpoint, device, back=back, style=style)
+    translate_files(model, inputs, out, batch_size, instances, seen_size, result_size)
 
 
 @app.command("import", help="Make a checkpoint of another project's networks.")
@@ -279,12 +279,11 @@ def import_(
         str | None, typer.Option(help="of SPADE: normal, or more, as for Cityscapes, which the file doesn't tell")
     ] = None,
     resize: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH, pixels, at which evaluate measures; default: 256x256")
+        str | None, typer.Option(help="HEIGHTxWIDTH, pixels, that images are resized to in use; default: they are not")
     ] = None,
 ) -> None:
     from gantrain.importing import import_files
 
-    size = _size(resize) or (256, 256)
     found = import_files(
         files,
         out,
@@ -294,7 +293,7 @@ def import_(
         labels=labels,
         instances=instances,
         doublings=doublings,
-        size=size,
+        resize=parse_size(resize),
     )
     for line in found:
         say(line)

@@ -19,6 +19,7 @@ from gantrain.checkpoint import find_checkpoint, write_whole
 from gantrain.data import sets
 from gantrain.data.batch import as_batch, normalise
 from gantrain.data.decode import decode
+from gantrain.data.scale import describe_held_out, held_out_notice
 from gantrain.data.shards import Field
 from gantrain.inference import Translator
 from gantrain.metrics import SEGMENTATION, of_set
@@ -75,6 +76,9 @@ def evaluate_checkpoint(
             problems += str(e).replace("data.validation", f"--data {name}" if data else "data.validation").splitlines()
     if problems:
         raise ValueError("\n".join(problems))
+    notice = held_out_notice(recipe.data.size, recipe.data.resize)
+    if notice is not None:
+        world.say(notice)
     results, contents = {}, {}
     for name, shards in opened.items():
         held_out = HeldOut(recipe, world, shards, fields, batch, training, diagnose=False)
@@ -84,6 +88,7 @@ def evaluate_checkpoint(
     averaged = recipe.ema.half_life is not None
     about = {"checkpoint": str(folder), "ema": averaged, "test_time": recipe.test_time.model_dump()}
     about |= {"size": recipe.data.size, "resized": recipe.data.resize, "border": recipe.evaluate.border}
+    about["scale"] = describe_held_out(recipe.data.size, recipe.data.resize)
     return results, {**about, "content": contents}
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gantrain import checkpoint, recipe, weights
 from gantrain.component import build
+from gantrain.data.scale import UNKNOWN, text_of
 from gantrain.data.shards import Field
 from gantrain.importers import RECOGNISERS
 from gantrain.importers.layout import Found
@@ -32,6 +33,7 @@ _ADVICE = "give a network's file, such as latest_net_G.pth"
 # CycleGAN's networks of the way back, by those of the way there that they are like.
 _BACK = {"generator": "generator_back", "discriminator": "discriminator_source"}
 _NORMS = {"batch": ["batch"], "instance": ["instance", "none"], "none": ["none", "instance"]}  # that keys leave open
+_CENTRE = (256, 256)  # what `evaluate` measures where nothing is known of sizes
 # Of unpaired data; metrics of pairs are the default.
 _OF_SETS = {"metrics": ["fd_random0", "swd"], "best_by": "fd_random0"}
 
@@ -60,15 +62,16 @@ def import_files(
     labels: bool = False,
     instances: bool = False,
     doublings: str | None = None,
-    size: tuple[int, int] = (256, 256),
+    resize: tuple[int, int] | None = None,
 ) -> list[str]:
     """Write the checkpoint `out` of a generator that is known to RECOGNISERS and of what was trained with it.
 
     norm: where the files' keys could mean several. dropout: stays on in use, and batch norm takes the image's own
     statistics, as in pix2pix's own test. unpaired: it was trained on two sets. labels: its source is a map of class
     ids, as SPADE's always is. instances: its last channel are the edges of instances. doublings: `normal` or `more`,
-    of a SPADE generator. size: height and width that `evaluate` resizes test images to. Returns what was found, in
-    words. Raises ValueError, in one line.
+    of a SPADE generator. resize: height and width to which `evaluate` and `translate` resize images, as the other
+    project did; None: nothing is resized, and `evaluate` takes the centre 256x256. Returns what was found, in words.
+    Raises ValueError, in one line.
     """
     if out.exists():
         raise ValueError(f"--out: {out} exists; choose another folder")
@@ -84,12 +87,12 @@ def import_files(
     sides = {"source": label if labels else {"channels": seen}, "target": {"channels": after}}
     if instances:
         sides["instances"] = {"kind": "instances", "channels": 1, "dtype": "uint16"}
-    fields = {role: Field(member=role, min_size=(1, 1), max_size=(1, 1), **side) for role, side in sides.items()}
+    fields = {role: Field(member=role, min_size=UNKNOWN, max_size=UNKNOWN, **side) for role, side in sides.items()}
     content: dict[str, Any] = {
         "name": made.file.stem.lstrip(". ") or "imported",
         "description": f"Imported from {', '.join(file.name for file in files)}",
         "method": method,
-        "data": {"unpaired": unpaired, "size": size, "resize": size},
+        "data": {"unpaired": unpaired, "size": resize or _CENTRE, "resize": resize},
         "test_time": {"dropout": dropout, "batch_statistics": dropout},
     }
     content["data"] |= {"labels": {"image" if unpaired else "left": seen}} if labels else {}
@@ -108,7 +111,18 @@ def import_files(
         checkpoint.save(out.parent, whole.yaml(), tensors, about, out.name)
     except OSError as e:
         raise ValueError(f"--out: cannot write {out} ({e}); choose another folder") from None
-    return [*(f"{name}: {network}" for name, network in networks.items()), f"a {method['name']} model: {out}"]
+    return [
+        *(f"{name}: {network}" for name, network in networks.items()),
+        _about_sizes(resize),
+        f"a {method['name']} model: {out}",
+    ]
+
+
+def _about_sizes(resize: tuple[int, int] | None) -> str:
+    if resize is not None:
+        return f"sizes: evaluate and translate resize images to {text_of(resize)}"
+    rule = f"translate leaves images at their size, and evaluate measures their centre {text_of(_CENTRE)}"
+    return f"sizes: {rule}; --resize HEIGHTxWIDTH resizes them as the other project did"
 
 
 @contextmanager

@@ -9,16 +9,19 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain import checkpoint, recipe
+from gantrain.console import say
 from gantrain.data.batch import as_batch, facts, normalise, to_files
-from gantrain.data.decode import NotLabels, decode, refuse_lossy
+from gantrain.data.decode import NotLabels, decode, refuse_lossy, resize
 from gantrain.data.prepare.colours import class_ids
+from gantrain.data.scale import Choice, trained_scale
 from gantrain.data.shards import Field
-from gantrain.data.transforms import Sample
+from gantrain.data.transforms import Sample, resize_sample
 from gantrain.engine import seed_all
 from gantrain.importing import opened
 from gantrain.instantiate import make_method
 from gantrain.method import is_random_at_test, set_inference
 from gantrain.overrides import parse_yaml
+from gantrain.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by 8-bit channels
 
@@ -55,6 +58,11 @@ class Translator:
                 raise ValueError(f"--back: {found}, allowed: one of cyclegan between images")
             self.source, self.target = self.target, self.source
             self.method.networks["generator"] = self.method.networks["generator_back"]
+        data = self.recipe.data
+        self.scale = trained_scale(
+            self.source, self.target, paired=not data.unpaired, size=data.size, resize=data.resize
+        )
+        self._said_sizes: set[bool] = set()  # lines on a loss of detail (True) and without one
         self.method = self.method.to(device).requires_grad_(False)
         set_inference(self.method, **self.recipe.test_time.model_dump())
         self.style = {} if style is None else {"style": self._style(style)}
@@ -67,34 +75,55 @@ class Translator:
         fields = {"source": self.source, "target": self.target}
         return fields | {"instances": self.instances} if self.instances else fields
 
-    def translate(self, image: Any, instances: Any = None) -> Any:
-        """The translation of an image, in its own type and at its own size.
+    def translate(
+        self, image: Any, instances: Any = None, *, size: Choice | None = None, output_size: OutputSize = "input"
+    ) -> Any:
+        """The translation of an image, in its own type; of a file, as a PIL image.
 
-        image: a PIL image; a numpy array, HWC or HW (a label map: class ids), in the dtype of the
-        training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot), whose
+        image: a PIL image; a file's path; a numpy array, HWC or HW (a label map: class ids), in the
+        dtype of the training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot), whose
         last channel are the edges of instances (0 or 1), where the model has learnt with them.
-        instances: else the ids of such a model's instances, PIL or numpy, (H, W).
+        instances: else the ids of such a model's instances, PIL, numpy or a path, (H, W).
+        size: what the networks see of the image: `native`, its own size; `trained`, the scale of
+        training; or (height, width). None: `trained` where training resized its files, else `native`
+        (see README). output_size: `input`, the result is resized to the image's size (times the factor
+        of networks that change the size); `network`, it stays as the networks give it. A tensor is in
+        the networks' space and is never resized.
         Raises ValueError where the channels don't fit, and for ids that are missing or not wanted.
         """
+        check_choice(size, output_size)
         if isinstance(image, Tensor):
+            if size is not None:
+                found = f"found {size!r} beside a tensor"
+                raise ValueError(f"size: {found}, allowed: none; it is never resized")
             if instances is not None:
                 raise ValueError(
                     "instances: found ids beside a tensor, allowed: none; its last channel are their edges"
                 )
             return self._translate_tensor(image)
         self.check_instances(instances is not None)
-        picture = isinstance(image, Image.Image)
-        array = self._from_pil(image) if picture else image
-        if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
-            found = f"{type(image).__name__} of shape {getattr(array, 'shape', None)}"
-            raise ValueError(f"image: found {found}, allowed: PIL; numpy, (H, W, C) or (H, W); tensor")
-        sample = {"source": self._fitted(np.atleast_3d(array))}
+        picture = isinstance(image, Image.Image | str | Path)
+        sample = self._as_sample(image)
         if instances is not None:
-            sample["instances"] = _of_size(np.atleast_3d(np.asarray(instances)), sample["source"])
-        (result,) = self.translate_arrays([sample])
+            ids = np.atleast_3d(_as_ids(instances))
+            sample["instances"] = _of_size(ids, sample["source"])
+        seen = self.at_size(sample, size)
+        self._say_size(sample, seen, size, output_size)
+        (fake,) = self.translate_arrays([seen])
+        result = at_output_size(fake, sample, seen, output_size)
         if picture and result.shape[2] > (4 if result.dtype == np.uint8 else 1):
             raise ValueError(f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy")
         return _to_pil(result) if picture else result
+
+    def _as_sample(self, image: Any) -> Sample:
+        """A PIL image, a path or a numpy array as the model's source, at its own size."""
+        if isinstance(image, str | Path):
+            return self.read(Path(image))
+        array = self._from_pil(image) if isinstance(image, Image.Image) else image
+        if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
+            found = f"{type(image).__name__} of shape {getattr(array, 'shape', None)}"
+            raise ValueError(f"image: found {found}, allowed: PIL; a path; numpy, (H, W, C) or (H, W); tensor")
+        return {"source": self._fitted(np.atleast_3d(array))}
 
     @torch.no_grad()
     def _translate_tensor(self, image: Tensor) -> Tensor:
@@ -118,6 +147,22 @@ class Translator:
         fakes = self.method.translate(batch | self.style)
         return list(to_files(fakes, self.target.dtype).cpu().numpy())
 
+    def at_size(self, sample: Sample, size: Choice | None) -> Sample:
+        """A sample as the networks shall see it; `size` as in `translate`. Raises ValueError."""
+        before = sample["source"].shape[:2]
+        labels = [role for role in sample if self.fields[role].kind != "image"]
+        for after in self.scale.sizes(before, size):
+            sample = resize_sample(sample, after, labels)
+        return sample
+
+    def _say_size(self, sample: Sample, seen: Sample, size: Choice | None, output_size: OutputSize) -> None:
+        """Print a line on the first image that is resized, and on the first one that loses detail."""
+        report = SizeReport(self.scale, size, output_size, NATIVE_ARGUMENT)
+        report.add(sample["source"].shape[:2], seen["source"].shape[:2])
+        if report.is_notable and report.loses_detail not in self._said_sizes:
+            self._said_sizes.add(report.loses_detail)
+            say(f"translate: {report.line()}")
+
     @torch.no_grad()
     def _style(self, text: str) -> Tensor:
         method: Any = self.method
@@ -133,6 +178,11 @@ class Translator:
                 raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
         except (OSError, ValueError) as e:
             raise ValueError(f"--style: found {text} ({e}), allowed: a seed, or an image such as it makes") from None
+        # A style of training is one of its targets, so an image has their scale.
+        data = self.recipe.data
+        scale = trained_scale(target, target, paired=True, size=data.size, resize=data.resize)
+        for after in scale.sizes(array.shape[:2]):
+            array = resize(array, *after)
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
         return method.style(image)  # type: ignore[no-any-return]
 
@@ -192,6 +242,24 @@ class Translator:
             also = "" if source.ignore is None else f", and {source.ignore}"
             raise ValueError(f"found class id {highest}, this model knows ids 0 to {source.classes - 1}{also}")
         return image
+
+
+def at_output_size(fake: np.ndarray, sample: Sample, seen: Sample, output_size: OutputSize) -> np.ndarray:
+    """What the networks made (HWC) of `seen`, at the size that `translate` gives for `sample`."""
+    if output_size == "network":
+        return fake
+    wanted = result_size(sample["source"].shape[:2], seen["source"].shape[:2], fake.shape[:2])
+    return fake if wanted == fake.shape[:2] else resize(fake, *wanted)
+
+
+def _as_ids(instances: Any) -> np.ndarray:
+    """Ids of instances from PIL, numpy or a file. Raises ValueError that names the file."""
+    if not isinstance(instances, str | Path):
+        return np.asarray(instances)
+    try:
+        return decode(Path(instances).read_bytes(), "instances")
+    except (OSError, ValueError) as e:
+        raise ValueError(f"{instances}: {e}") from None
 
 
 def _of_size(instances: np.ndarray, source: np.ndarray) -> np.ndarray:

@@ -8,8 +8,10 @@ from rich.progress import track
 
 from gantrain.console import console, say
 from gantrain.data.decode import EXTENSIONS, encode, lossless
+from gantrain.data.scale import Choice
 from gantrain.data.transforms import Sample
-from gantrain.inference import Translator
+from gantrain.inference import Translator, at_output_size
+from gantrain.sizes import NATIVE_OPTION, OutputSize, SizeReport, check_choice
 
 _SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
 
@@ -44,14 +46,30 @@ def by_stem(option: str, folder: Path) -> dict[str, Path]:
     return found
 
 
+def _at_size(model: Translator, file: Path, sample: Sample, size: Choice | None) -> Sample:
+    try:
+        return model.at_size(sample, size)
+    except ValueError as e:
+        raise ValueError(f"{file}: {e}") from None
+
+
 def translate_files(
-    model: Translator, inputs: list[Path], out: Path, batch_size: int, instances: Path | None = None
+    model: Translator,
+    inputs: list[Path],
+    out: Path,
+    batch_size: int,
+    instances: Path | None = None,
+    size: Choice | None = None,
+    output_size: OutputSize = "input",
 ) -> list[Path]:
-    """Write `out/STEM.png` (`.npy` where PNG can't hold it) for each input, at its size.
+    """Write `out/STEM.png` (`.npy` where PNG can't hold it) for each input.
+
+    size, output_size: as in `Translator.translate`; one line at the end describes all images' sizes.
 
     instances: the folder of maps of instance ids, STEM.* for each input, for a model of their edges. Unreadable inputs
     are listed at the end. Raises ValueError where nothing can be done, or where a result exists already.
     """
+    check_choice(size, output_size)
     files = find_inputs(inputs)
     model.check_instances(instances is not None)
     maps = by_stem("--instances", instances) if instances else {}
@@ -72,22 +90,28 @@ def translate_files(
     problems: list[str] = []
     done: list[Path] = []
 
-    def readable() -> Iterator[tuple[Path, Sample]]:
+    sizes = SizeReport(model.scale, size, output_size, NATIVE_OPTION)
+
+    def readable() -> Iterator[tuple[Path, Sample, Sample]]:
+        """Each result with its input as the file holds it, and as the networks see it."""
         for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
             try:
-                yield result, model.read(file, maps.get(file.stem))
+                sample = model.read(file, maps.get(file.stem))
+                yield result, sample, _at_size(model, file, sample, size)
             except ValueError as e:
                 problems.append(str(e))
 
-    for _, same_size in groupby(readable(), key=lambda pair: pair[1]["source"].shape):
+    for _, same_size in groupby(readable(), key=lambda item: item[2]["source"].shape):
         while batch := list(islice(same_size, 1 if model.one_by_one else batch_size)):
-            fakes = model.translate_arrays([sample for _, sample in batch])
-            for (result, _), fake in zip(batch, fakes, strict=True):
-                _write(result, encode(fake, kind))
+            fakes = model.translate_arrays([seen for _, _, seen in batch])
+            for (result, sample, seen), fake in zip(batch, fakes, strict=True):
+                _write(result, encode(at_output_size(fake, sample, seen, output_size), kind))
+                sizes.add(sample["source"].shape[:2], seen["source"].shape[:2])
                 done.append(result)
     if not done:
         raise ValueError(f"input: none of {len(files)} files could be translated; the first: {problems[0]}")
     for problem in problems:
         say(f"left out: {problem}")
+    say(sizes.line())
     say(f"{len(done)} images in {out}")
     return done

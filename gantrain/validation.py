@@ -11,6 +11,7 @@ from torch import Tensor
 from gantrain.assembly import view, wanted_by
 from gantrain.data.batch import channels, normalise, to_files
 from gantrain.data.loader import held_out_batches
+from gantrain.data.scale import describe_held_out
 from gantrain.data.shards import Field
 from gantrain.data.unpaired import DataSet
 from gantrain.engine import seed_all
@@ -172,7 +173,8 @@ class HeldOut:
 
     def _key(self, shards: DataSet, most: int) -> str:
         data = self.recipe.data
-        return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {min(most, len(shards))}"
+        shown = describe_held_out(data.size, data.resize)
+        return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {shown} {min(most, len(shards))}"
 
     def _recall(self, which: str, shards: DataSet, most: int) -> bool:
         return self.panel.recall(which, f"{self._key(shards, most)} {which}")

@@ -36,6 +36,8 @@ class Field(BaseModel, extra="forbid", frozen=True):
     kind: `label` holds class ids, `instances` those of instances, `image` anything else. label_counts: pixels
     by id. ignore: the id of pixels that are of no class; networks see it as the last of `classes`, which counts it.
     min_size, max_size: smallest and largest (height, width) over the data set, in pixels.
+    original_min_size, original_max_size: those of the files before `prepare` resized them; None where it
+    did not.
     """
 
     member: Name
@@ -50,6 +52,8 @@ class Field(BaseModel, extra="forbid", frozen=True):
     palette: list[tuple[Byte, Byte, Byte]] | None = None
     min_size: Size
     max_size: Size
+    original_min_size: Size | None = None
+    original_max_size: Size | None = None
 
 
 class Shard(BaseModel, extra="forbid", frozen=True):
@@ -82,7 +86,10 @@ class Index(BaseModel, extra="forbid", frozen=True):
 
 def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays) -> str:
     """SHA-256 (hex) of a data set's content: fields, order of the samples, keys and checksums."""
-    described = ",".join(f'"{name}":{fields[name].model_dump_json()}' for name in sorted(fields))
+    # The sizes that the files had before are no content of the data set.
+    left_out = {"original_min_size", "original_max_size"}
+    content = {name: fields[name].model_dump_json(exclude=left_out) for name in sorted(fields)}
+    described = ",".join(f'"{name}":{text}' for name, text in content.items())
     digest = hashlib.sha256(f"gantrain 1\n{{{described}}}".encode())
     for shard in shards:
         digest.update(f"\n{shard.name} {shard.samples}".encode())

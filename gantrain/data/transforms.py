@@ -1,10 +1,12 @@
 """Resize, crop, flip and jitter of one sample: one draw for all its fields."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from gantrain.data.decode import resize
+from gantrain.data.scale import held_out_resize
 
 Size = tuple[int, int]  # height, width
 Sample = dict[str, np.ndarray]  # HWC by field
@@ -27,7 +29,7 @@ class View:
         # Every number is drawn, used or not: an option then does not change the others' draws.
         across, down, mirror, bright, strong = random.random(5)
         if self.resize is not None:
-            sample = self._resized(sample, self.resize)
+            sample = resize_sample(sample, self.resize, self.labels)
         whole_height, whole_width = next(iter(sample.values())).shape[:2]
         top, left = int(down * (whole_height - height + 1)), int(across * (whole_width - width + 1))
         sample = {f: x[top : top + height, left : left + width] for f, x in sample.items()}
@@ -39,18 +41,30 @@ class View:
         return sample
 
     def held_out(self, sample: Sample) -> Sample:
-        """A sample of `size` without chance: resized where training resizes, else its centre."""
-        (height, width), whole = self.size, next(iter(sample.values())).shape[:2]
-        if self.resize is not None or whole[0] < height or whole[1] < width:
-            return self._resized(sample, self.size)
-        top, left = (whole[0] - height) // 2, (whole[1] - width) // 2
+        """A sample of `size` without chance: its centre, after the resize of `held_out_resize`, if any.
+
+        Without such a resize a sample that is smaller than `size` is resized to it.
+        """
+        height, width = self.size
+        resized = held_out_resize(self.size, self.resize)
+        if resized is not None:
+            sample = resize_sample(sample, resized, self.labels)
+        whole_height, whole_width = next(iter(sample.values())).shape[:2]
+        if whole_height < height or whole_width < width:
+            return resize_sample(sample, self.size, self.labels)
+        top, left = (whole_height - height) // 2, (whole_width - width) // 2
         return {f: x[top : top + height, left : left + width] for f, x in sample.items()}
 
-    def _resized(self, sample: Sample, size: Size) -> Sample:
-        return {
-            f: x if x.shape[:2] == size else resize(x, *size, "label" if f in self.labels else "image")
-            for f, x in sample.items()
-        }
+
+def resize_sample(sample: Sample, size: Size, labels: Collection[str]) -> Sample:
+    """A sample at another size: bicubic, but nearest for the fields in `labels`, which hold ids."""
+    resized = {}
+    for name, array in sample.items():
+        if array.shape[:2] == size:
+            resized[name] = array
+        else:
+            resized[name] = resize(array, *size, "label" if name in labels else "image")
+    return resized
 
 
 def _jitter(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray:

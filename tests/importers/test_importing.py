@@ -144,7 +144,8 @@ def test_pix2pix_own_test_mode() -> None:
 
 def test_translate_evaluate_and_the_file_itself() -> None:
     saved(peers.drawn(peers.ResNet()))
-    run("import", "latest_net_G.pth", "--out", "zoo/imported", "--unpaired", "--resize", "32x48")
+    said = run("import", "latest_net_G.pth", "--out", "zoo/imported", "--unpaired", "--resize", "32x48")
+    assert "sizes: evaluate and translate resize images to 32x48" in said
     assert sorted(p.name for p in Path("zoo/imported").rglob("*")) == [
         "generator.safetensors", "networks", "recipe.yaml", "state.json",
     ]  # fmt: skip
@@ -153,11 +154,13 @@ def test_translate_evaluate_and_the_file_itself() -> None:
         Path(folder).mkdir(parents=True)
         for i in range(4):
             Image.fromarray(random.integers(0, 256, (40, 56, 3), np.uint8)).save(f"{folder}/{i}.png")
-    run("translate", "zoo/imported", "data/testA", "--out", "a")
+    run("translate", "zoo/imported", "data/testA", "--out", "a", "--size", "native")
     run("translate", "latest_net_G.pth", "data/testA", "--out", "b")
     for i in range(4):
         assert np.array_equal(*(np.asarray(Image.open(f"{folder}/{i}.png")) for folder in "ab"))
     assert np.asarray(Image.open("a/0.png")).shape == (40, 56, 3)
+    run("translate", "zoo/imported", "data/testA", "--out", "c", "--output-size", "network")
+    assert np.asarray(Image.open("c/0.png")).shape == (32, 48, 3)
     run("evaluate", "zoo/imported", "--data", "data", "--metrics", "swd", "--out", "found.json", "--device", "cpu")
     assert json.loads(Path("found.json").read_text())[0]["value"] > 0
 

@@ -36,6 +36,19 @@ def load(files: Files, parts: Parts) -> dict[str, Array]:
 
     Raises ValueError (NotLabels) that names the file.
     """
+    return _at_part_sizes(_load_originals(files, parts), parts)
+
+
+def _at_part_sizes(arrays: Mapping[str, Array], parts: Parts) -> dict[str, Array]:
+    resized = {}
+    for name, array in arrays.items():
+        part = parts[name]
+        resized[name] = resize(array, *part.size, part.kind) if part.size else array
+    return resized
+
+
+def _load_originals(files: Files, parts: Parts) -> dict[str, Array]:
+    """A sample's fields at the sizes that their files have."""
 
     @cache
     def decoded(member: str, kind: Kind, colors: Sequence[Colour] | None) -> Array:
@@ -49,20 +62,30 @@ def load(files: Files, parts: Parts) -> dict[str, Array]:
         except (OSError, ValueError) as error:
             sort = NotLabels if isinstance(error, NotLabels) else ValueError
             raise sort(f"{files[part.member]}: {error}") from None
-        arrays[name] = resize(array, *part.size, part.kind) if part.size else array
+        arrays[name] = array
     return arrays
 
 
 def look(files: Files, parts: Parts) -> Look:
     """Decode a sample and describe it as if it were the whole data set."""
     try:
-        arrays, file = load(files, parts), next(iter(files.values()))
+        originals = _load_originals(files, parts)
+        arrays = _at_part_sizes(originals, parts)
+        file = next(iter(files.values()))
         if listed := unequal(arrays):
             raise ValueError(f"{file}: fields differ in height x width: {listed}")
         height, width, _ = next(iter(arrays.values())).shape
         if min(height, width) < SMALLEST:
             raise ValueError(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
-        return {name: _describe(array, name, parts[name], files) for name, array in arrays.items()}
+        fields = {}
+        for name, array in arrays.items():
+            field = _describe(array, name, parts[name], files)
+            if parts[name].size:
+                original = originals[name].shape[:2]
+                sizes = {"original_min_size": original, "original_max_size": original}
+                field = field.model_copy(update=sizes)
+            fields[name] = field
+        return fields
     except ValueError as problem:
         return problem
 
@@ -115,6 +138,10 @@ def _merge(fields: list[Field], part: Part) -> Field:
     sizes = np.array([one.min_size for one in fields])
     smallest, largest = (tuple(size.tolist()) for size in (sizes.min(axis=0), sizes.max(axis=0)))
     about: dict[str, Any] = {"min_size": smallest, "max_size": largest}
+    if part.size:
+        originals = np.array([one.original_min_size for one in fields])
+        about["original_min_size"] = tuple(originals.min(axis=0).tolist())
+        about["original_max_size"] = tuple(originals.max(axis=0).tolist())
     if part.kind == "label":
         counts: Counter[int] = Counter()
         for one in fields:
