@@ -453,9 +453,10 @@ DATA = {
         TRAIN, ("index.npz is missing",), shards(lambda folder: (folder / "index.npz").unlink())
     ),
     "arrays cut short": Case(TRAIN, ("index.npz cannot be read",), shards(shorten("index.npz"))),
-    "index of another version": Case(
-        TRAIN, ("version: found 9, allowed: 1", "prepare the data again"),
-        shards(in_index(lambda i: i.update(version=9))),
+    "index of another format": Case(
+        TRAIN,
+        ("index.json: found format 9, this gantrain reads format 2; prepare or index the data again\n",),
+        shards(in_index(lambda i: i.update(format=9))),
     ),
     "hostile index": Case(
         TRAIN, ("shards.0.name: found '../../passwd.tar', string should match",),
