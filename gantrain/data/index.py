@@ -164,7 +164,7 @@ def load_index(folder: Path, base: str | None = None) -> Index:
         return _check_index({**content, "base": base or content.get("base")})
     except (ValueError, RecursionError) as error:
         reason = printable(str(error).splitlines()[0])
-        raise ValueError(f"{path}: {reason}; copy or prepare the data again") from None
+        raise ValueError(f"{path}: {reason:.1000}; copy or prepare the data again") from None
 
 
 def _read_json(path: Path) -> Any:
