@@ -7,8 +7,7 @@ cloud's metadata, with its credentials) and are refused in any case.
 
 import ipaddress
 import socket
-from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import unquote, urljoin, urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -62,24 +61,26 @@ class Guard:
     """Judges the addresses of one request and of its redirects, before anything is asked of them.
 
     Call `visit` with the request's URL, `redirect` with each redirect's, and `connect` with the address that a
-    connection is made to, so that no second look-up of a name can give another one. Behind a proxy, which looks up the
-    names itself, an address can only be judged where the URL writes it out; otherwise it counts as public.
+    connection is made to, so that no second look-up of a name can give another one.
+
+    is_proxied: to be set before `connect`; the connection is one to a proxy, which looks up the names itself. Then an
+    address can only be judged where the URL writes it out; any other place counts as public.
     """
 
-    def __init__(self, has_proxy: bool = False) -> None:
-        self._has_proxy = has_proxy  # one that isn't the environment's
-        self._is_proxied = False
+    def __init__(self) -> None:
+        self.url = ""
+        self.is_proxied = False
+        self.refusal: Refused | None = None  # for a library that hides what `connect` raised
+        self._is_written_out = False
         self._was_public = False  # an earlier URL of the chain led to a public address
         self._is_public = False  # this one does
-        self.refusal: Refused | None = None  # for a library that hides what `connect` raised
 
     def visit(self, url: str) -> None:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        self.url = url
         self._was_public = self._was_public or self._is_public
-        self._is_proxied = self._has_proxy or (parts.scheme in getproxies() and not proxy_bypass(host))
-        address = parse(host)
-        self._is_public = self._is_proxied and address is None
+        self._is_public = False
+        address = parse(unquote(urlsplit(url).hostname or ""))
+        self._is_written_out = address is not None
         if address:
             self._judge(address)
 
@@ -95,7 +96,8 @@ class Guard:
 
     def connect(self, host: str) -> None:
         """Allow a connection to the address `host`, or raise Refused."""
-        if self._is_proxied:  # the proxy's own address
+        if self.is_proxied:  # `host` is the proxy's own address
+            self._is_public = self._is_public or not self._is_written_out
             return
         address = parse(host)
         if address is None:

@@ -155,11 +155,7 @@ def load_index(folder: Path, base: str | None = None) -> Index:
     path = folder / "index.json"
     if not path.is_file():
         raise ValueError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")
-    try:
-        content = _read_json(path)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}; copy or prepare the data again") from None
-    formats.check_format(path, content, formats.INDEX, "prepare or index the data again")
+    content = _read_json(path)
     try:
         return _check_index({**content, "base": base or content.get("base")})
     except (ValueError, RecursionError) as error:
@@ -167,11 +163,21 @@ def load_index(folder: Path, base: str | None = None) -> Index:
         raise ValueError(f"{path}: {reason:.1000}; copy or prepare the data again") from None
 
 
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path) -> dict[str, Any]:
+    """The mapping in an `index.json` of this format."""
+    advice = "copy or prepare the data again"
     size = path.stat().st_size
     if size > MOST_INDEX_BYTES:
-        raise ValueError(f"found {size} bytes, allowed: {MOST_INDEX_BYTES}")
-    return json.loads(path.read_bytes())
+        raise ValueError(f"{path}: found {size} bytes, allowed: {MOST_INDEX_BYTES}; {advice}")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}; {advice}") from None
+    number = content.get("format") if isinstance(content, dict) else None
+    if isinstance(number, list | dict):  # which may be too deep to be printed
+        raise ValueError(f"{path}: format: found no number; {advice}")
+    formats.check_format(path, content, formats.INDEX, "prepare or index the data again")
+    return dict(content)
 
 
 def _check_index(content: dict[str, Any]) -> Index:

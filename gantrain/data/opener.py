@@ -9,7 +9,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.request import HTTPHandler, HTTPRedirectHandler, HTTPSHandler, OpenerDirector, Request, build_opener
+from urllib.request import (
+    HTTPHandler,
+    HTTPRedirectHandler,
+    HTTPSHandler,
+    OpenerDirector,
+    Request,
+    build_opener,
+    getproxies,
+    proxy_bypass,
+)
 
 from gantrain.data.addresses import MOST_REDIRECTS, Guard
 from gantrain.data.web import Incomplete
@@ -58,6 +67,8 @@ def guarded(url: str, stall_seconds: float) -> OpenerDirector:
 
 def _judge(connection: http.client.HTTPConnection, guard: Guard) -> None:
     """Before anything is asked of the address that was connected to."""
+    asked = Request(guard.url)
+    guard.is_proxied = asked.type in getproxies() and not proxy_bypass(asked.host)
     try:
         guard.connect(connection.sock.getpeername()[0])
     except Exception:

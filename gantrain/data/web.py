@@ -63,7 +63,7 @@ def answer(url: str, limit: int, stall_seconds: float) -> Iterator[Callable[[int
     from fsspec.asyn import get_loop, sync
 
     loop = get_loop()  # in a thread of its own, so that notebooks, which have a loop already, can fetch too
-    guard = Guard(has_proxy="proxy" in _own_options(url))
+    guard = Guard()
     try:
         session, response = sync(loop, _ask, url, guard, stall_seconds)
     except Exception:
@@ -77,18 +77,18 @@ def answer(url: str, limit: int, stall_seconds: float) -> Iterator[Callable[[int
         sync(loop, _close, session, response)
 
 
-def _own_options(url: str) -> dict[str, Any]:
-    """What the user's configuration of fsspec says of such URLs."""
-    import fsspec
-
-    options: dict[str, Any] = fsspec.config.conf.get(url.partition(":")[0], {}).get("client_kwargs", {})
-    return options
-
-
 async def _ask(url: str, guard: Guard, stall_seconds: float) -> "tuple[ClientSession, ClientResponse]":
     """The answer's header; the body is not read yet."""
     import aiohttp
+    import fsspec
     import yarl
+
+    class Connector(aiohttp.TCPConnector):
+        """Reports whether a connection is made to a proxy."""
+
+        async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+            guard.is_proxied = req.proxy is not None
+            return await super().connect(req, traces, timeout)
 
     async def on_redirect(session: Any, context: Any, about: Any) -> None:
         location = about.response.headers.get("Location") or about.response.headers.get("URI")
@@ -109,8 +109,8 @@ async def _ask(url: str, guard: Guard, stall_seconds: float) -> "tuple[ClientSes
     options = {
         "timeout": timeout,
         "trust_env": True,
-        **_own_options(url),
-        "connector": aiohttp.TCPConnector(socket_factory=make_socket),
+        **fsspec.config.conf.get(url.partition(":")[0], {}).get("client_kwargs", {}),  # the user's own configuration
+        "connector": Connector(socket_factory=make_socket),
         "trace_configs": [trace],
         "auto_decompress": False,
     }

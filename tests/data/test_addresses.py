@@ -72,13 +72,6 @@ CHAINS = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
 def follow(guard: Guard, addresses: tuple[str, ...], written_out: bool) -> None:
     for number, address in enumerate(addresses):
         url = f"http://{address if written_out else f'name{number}.example'}/set"
@@ -144,17 +137,26 @@ def test_a_redirect_leads_where_it_says(url: str, location: str, target: str) ->
     assert Guard().redirect(url, location) == target
 
 
-def test_behind_a_proxy_only_written_out_addresses_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://10.0.0.9:3128")
-    monkeypatch.setenv("no_proxy", "inside.example")
+def test_behind_a_proxy_only_written_out_addresses_are_judged() -> None:
+    proxy = "10.0.0.9"
     guard = Guard()
+    guard.is_proxied = True
     guard.visit("http://a.example/")
-    guard.connect("10.0.0.9")  # the proxy
+    guard.connect(proxy)
     guard.redirect("http://a.example/", "http://b.example/")
-    guard.connect("10.0.0.9")
-    for url in (f"http://{PRIVATE}/", f"http://{LINK_LOCAL}/"):
+    guard.connect(proxy)
+    for url in (f"http://{PRIVATE}/", f"http://{LINK_LOCAL}/", "http://10.0.0.%31/"):
         with pytest.raises(Refused):
             guard.redirect("http://b.example/", url)
-    guard.redirect("http://b.example/", "http://inside.example/")  # reached without the proxy
+    guard.redirect("http://b.example/", "http://inside.example/")
+    guard.is_proxied = False  # as the environment's no_proxy may say
     with pytest.raises(Refused, match="not public"):
         guard.connect(PRIVATE)
+
+
+def test_a_written_out_private_address_behind_a_proxy_is_private() -> None:
+    guard = Guard()
+    guard.is_proxied = True
+    guard.visit(f"http://{PRIVATE}/")
+    guard.connect("10.0.0.9")
+    guard.redirect(f"http://{PRIVATE}/", f"http://{LOOPBACK}/")

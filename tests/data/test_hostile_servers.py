@@ -28,8 +28,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(remote, "MOST_INDEX_BYTES", 1 << 20)
     monkeypatch.setattr(download, "_MOST_BYTES", 1 << 20)
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path / "cache"))
-    for name in ("http_proxy", "HTTP_PROXY"):
+    for name in ("http_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.fixture
@@ -243,6 +244,55 @@ def test_what_a_name_stands_for_is_looked_up_once(public: str, server: Server, m
     with pytest.raises(FetchFailed, match="a public server redirects to"):
         fetch(f"http://data.example:{port}/index.json", Path("got"))
     assert not server.requests
+
+
+# -- behind a proxy ----------------------------------------------------------------------------------
+
+
+def fetched(way: str, url: str) -> None:
+    """By either client; nothing is unpacked."""
+    if way == "fetch":
+        fetch(url, Path("got"))
+    else:
+        download._fetch(url, Path("got"))
+
+
+@pytest.mark.parametrize("way", ["fetch", "download"])
+def test_a_proxy_is_used(way: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for the whole URL, and may have any address but a written-out link-local one for its target."""
+    monkeypatch.setenv("http_proxy", server.url)
+    (server.folder / "http:" / "data.example").mkdir(parents=True)
+    (server.folder / "http:" / "data.example" / "file").write_bytes(b"by the proxy")
+    fetched(way, "http://data.example/file")
+    assert Path("got").read_bytes() == b"by the proxy"
+    before = server.requests.total()
+    with pytest.raises(FetchFailed, match="link-local"):
+        fetched(way, "http://169.254.169.254/file")
+    assert server.requests.total() == before
+
+
+@pytest.mark.parametrize("way", ["fetch", "download"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.%31", "inside.example"])
+def test_what_a_proxy_redirects_is_judged(way: str, host: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place that the proxy reaches counts as public; the redirect leads past the proxy."""
+    monkeypatch.setattr(socket, "getaddrinfo", lookup({"inside.example": "127.0.0.1"}))
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1,inside.example")
+    port = server.url.rpartition(":")[2]
+    (server.folder / "http:" / "data.example").mkdir(parents=True)
+    (server.folder / "http:" / "data.example" / "file").write_bytes(b"")
+    server.faults = {"http://data.example/file": [redirect(f"http://{host}:{port}/index.json")] * 9}
+    with pytest.raises(FetchFailed, match=r"a public server redirects to 127\.0\.0\.1, which is not public"):
+        fetched(way, "http://data.example/file")
+    assert not server.requests["index.json"]
+
+
+def test_a_proxy_that_the_client_ignores_is_no_way_around(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohttp leaves out proxies of https, and connects directly."""
+    monkeypatch.setattr(socket, "getaddrinfo", lookup({"metadata.example": "169.254.169.254"}))
+    monkeypatch.setenv("http_proxy", server.url.replace("http:", "https:"))
+    with pytest.raises(FetchFailed, match=r"link-local|the last: \w+Error"):
+        fetch("http://metadata.example/index.json", Path("got"))
 
 
 def test_a_server_inside_may_redirect_inside(server: Server) -> None:

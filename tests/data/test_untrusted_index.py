@@ -109,6 +109,10 @@ BOUNDS = {
     "no mapping": (lambda folder: (folder / "index.json").write_text(f'["{SECRET}"]'), "found format 'none'"),
     "not a number": (set_in("samples", to=float("nan")), "samples: found nan, allowed"),
     "deep": (lambda folder: (folder / "index.json").write_text("[" * 10**6), "recursion"),
+    "deep format": (
+        lambda folder: (folder / "index.json").write_text('{"format": ' + "[" * 900 + "]" * 900 + "}"),
+        "format: found no number",
+    ),
     "digits": (lambda folder: (folder / "index.json").write_text("9" * 10**6), "Exceeds the limit"),
     "large": (
         lambda folder: (folder / "index.json").write_bytes(b" " * (indexing.MOST_INDEX_BYTES + 1)),
