@@ -22,6 +22,7 @@ from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
 from gantrain.instantiate import check_method, load_pretrained, make_method
 from gantrain.method import Batch, Context, Method
+from gantrain.metrics.flattery import flattery
 from gantrain.recipe import Recipe
 from gantrain.values import images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
@@ -225,8 +226,16 @@ class Assembly:
             f"parameters: {', '.join(counts)}{f'; frozen {still:,}' if still else ''}",
             *([notice] if notice else []),
             *(f"init_from: {line}" for line in self.placed),
+            *self._doubts(method),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
         ]
+
+    def _doubts(self, method: Method) -> list[str]:
+        """What speaks against the recipe, though it can be trained."""
+        if self.held_out is None or not self.recipe.checkpoint.best:
+            return []
+        reason = flattery(self.recipe.evaluate.best_by, {**method.networks, **method.auxiliary})
+        return [f"warning: {reason}"] if reason else []
 
 
 def view(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> View:

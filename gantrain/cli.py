@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gantrain.console import console, say
+from gantrain.console import cell, console, say
 from gantrain.options import parse_output_size, parse_seen_size, parse_size
 from gantrain.reporting import reporting, telling
 
@@ -88,7 +88,6 @@ def doctor(
 def recipes(schema: Annotated[bool, typer.Option("--schema", help="print JSON Schema")] = False) -> None:
     import json
 
-    from rich.markup import escape
     from rich.table import Table
 
     from gantrain import overrides
@@ -103,7 +102,7 @@ def recipes(schema: Annotated[bool, typer.Option("--schema", help="print JSON Sc
             description = str(overrides.read(name).get("description", ""))
         except ValueError as e:
             description = str(e)  # a file of another kind must not hide the recipes
-        table.add_row(f"[bold]{escape(name)}[/bold]", escape(description))
+        table.add_row(f"[bold]{cell(name)}[/bold]", cell(description))
     console.print(table)
 
 

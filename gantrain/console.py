@@ -5,18 +5,27 @@ import time
 from datetime import timedelta
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gantrain.printable import printable
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str, style: str | None = None) -> None:
-    console.print(text, style=style, markup=False)
+    """Print a text of one or several lines; control characters in it are escaped."""
+    console.print(printable(text, kept="\n\t"), style=style, markup=False)
 
 
 def complain(text: str) -> None:
     """A problem, set apart on stderr: launchers add text of their own around it."""
-    print(f"\n{text}\n", file=sys.stderr, flush=True)
+    print(f"\n{printable(text, kept=chr(10))}\n", file=sys.stderr, flush=True)
+
+
+def cell(text: str) -> str:
+    """A text from outside, such as a file's name, as one of a rich table's cells."""
+    return escape(printable(text))
 
 
 class Display:

@@ -16,6 +16,7 @@ from torch import Tensor
 from gantrain import metrics
 from gantrain.assembly import open_on_nodes, wanted_by
 from gantrain.checkpoint import find_checkpoint, write_whole
+from gantrain.console import cell
 from gantrain.data import sets
 from gantrain.data.batch import as_batch, normalise
 from gantrain.data.decode import decode
@@ -192,7 +193,7 @@ def table(results: Results) -> Table:
         for record in records:
             value = record.problem if record.value is None else f"{record.value:.5g}"
             null = "" if record.null is None else f"{record.null:.5g}"
-            shown.add_row(name, record.name, value, null, str(record.n), str(record.null_n or ""))
+            shown.add_row(cell(name), record.name, cell(value), null, str(record.n), str(record.null_n or ""))
     return shown
 
 

@@ -12,13 +12,16 @@ _TEXTS = {"model_type": _MAPPING, "dict_type": _MAPPING, "list_type": _LIST, "tu
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def check(model: type[Model], content: Any, prefix: str = "") -> Model:
-    """Validate; raises ValueError with one line for each wrong key (`prefix` before it), all problems at once."""
+def check(model: type[Model], content: Any, prefix: str = "", most: int | None = None) -> Model:
+    """Validate; raises ValueError with one line for each wrong key (`prefix` before it), all problems at once.
+
+    most: how many problems to report of a file that may hold millions.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as e:
         lines: dict[str, str] = {}
-        for problem in e.errors():
+        for problem in e.errors(include_url=False)[:most]:
             kind, found, message = problem["type"], problem["input"], problem["msg"]
             key, allowed = _locate(problem["loc"], content, model)
             rule = _TEXTS.get(kind, message[0].lower() + message[1:]).replace("input should be", "allowed:")

@@ -454,7 +454,8 @@ DATA = {
     ),
     "arrays cut short": Case(TRAIN, ("index.npz cannot be read",), shards(shorten("index.npz"))),
     "index of another format": Case(
-        TRAIN, ("found format 9, this gantrain reads format 2", "prepare or index the data again"),
+        TRAIN,
+        ("index.json: found format 9, this gantrain reads format 2; prepare or index the data again\n",),
         shards(in_index(lambda i: i.update(format=9))),
     ),
     "hostile index": Case(

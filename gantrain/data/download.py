@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import os
+import re
 import stat
 import tarfile
 import zipfile
@@ -12,15 +13,17 @@ from functools import partial as bound
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from gantrain.console import say
+from gantrain.data.opener import guarded
 from gantrain.data.prepare import HOW_TO
-from gantrain.data.remote import STALL_SECONDS, FetchFailed, Incomplete, patiently
+from gantrain.data.remote import STALL_SECONDS, FetchFailed, patiently
 from gantrain.data.shard_writer import appearing
+from gantrain.data.web import BadStatus, Incomplete, paced
 from gantrain.weights import reason
 
 # URLs as datasets/download_pix2pix_dataset.sh and download_cyclegan_dataset.sh of pytorch-CycleGAN-and-pix2pix have
@@ -100,31 +103,47 @@ def _fetch(url: str, part: Path) -> None:
 
         def receive() -> None:
             there = part.stat().st_size if part.exists() else 0
-            try:
-                response = urlopen(Request(url, headers={"Range": f"bytes={there}-"}), timeout=STALL_SECONDS)
-            except HTTPError as error:
-                if error.code == 416:  # nothing lies beyond: `part` is whole, or another file's
-                    if error.headers["Content-Range"] == f"bytes */{there}":
-                        return
-                    part.unlink(missing_ok=True)
-                if error.code in (404, 410):
-                    raise FileNotFoundError from None
-                raise
-            except URLError as error:
-                raise error.reason if isinstance(error.reason, Exception) else error from None
+            response = _ask(url, part, there)
+            if response is None:
+                return
             goes_on = response.status == 206
             with response, part.open("ab" if goes_on else "wb") as file:
-                if goes_on and not str(response.headers["Content-Range"]).startswith(f"bytes {there}-"):
-                    file.truncate(0)
-                    raise Incomplete(f"not what comes after {there} bytes")
                 total = file.tell() + response.length if response.length else None
-                while chunk := response.read(1 << 20):
+                if goes_on:
+                    served = re.match(r"bytes (\d+)-\d+/(\d+|\*)$", str(response.headers["Content-Range"]))
+                    if not served or int(served[1]) != there:
+                        file.truncate(0)
+                        raise Incomplete(f"not what comes after {there} bytes")
+                    if served[2] != "*":  # a part may end before the file does
+                        total = int(served[2])
+                for chunk in paced(response.read1, _MOST_BYTES - file.tell()):
                     file.write(chunk)
                     bar.update(task, completed=file.tell(), total=total)
                 if total and file.tell() < total:
                     raise Incomplete(f"{file.tell()} of {total} bytes")
 
         patiently(receive, url, part.parent)
+
+
+def _ask(url: str, part: Path, there: int) -> Any:
+    """The answer with what follows the first `there` bytes, or None where `part` is whole."""
+    # An archive stays as it comes, whatever encoding the server states: it is unpacked with care.
+    headers = {"Range": f"bytes={there}-", "Accept-Encoding": "identity"}
+    try:
+        response = guarded(url, STALL_SECONDS).open(Request(url, headers=headers), timeout=STALL_SECONDS)
+    except HTTPError as error:
+        if error.code == 416:  # nothing lies beyond: `part` is whole, or another file's
+            if error.headers["Content-Range"] == f"bytes */{there}":
+                return None
+            part.unlink(missing_ok=True)
+        if error.code in (404, 410):
+            raise FileNotFoundError from None
+        raise
+    except URLError as error:
+        raise error.reason if isinstance(error.reason, Exception) else error from None
+    if response.status not in (200, 206):
+        raise BadStatus(response.status)
+    return response
 
 
 def _unpack(archive: Path, folder: Path) -> None:

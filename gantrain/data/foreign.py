@@ -14,9 +14,11 @@ from gantrain.data.index import NAME, PARTS, SHARD_NAME, Shard, save
 from gantrain.data.prepare import Report, asked
 from gantrain.data.prepare.check import Look, agree, in_order, look
 from gantrain.data.prepare.layouts import Part
-from gantrain.data.remote import FetchFailed, check_url, fetch, is_url
+from gantrain.data.remote import FetchFailed, fetch
 from gantrain.data.sets import expand
 from gantrain.data.shard_writer import appearing
+from gantrain.data.urls import check_url, is_url
+from gantrain.printable import printable
 
 Extensions = Mapping[str, Sequence[str]]  # by field
 
@@ -114,7 +116,7 @@ def _samples(
         with tarfile.open(path, "r:") as tar:
             for key, group in groupby(_entries(tar, place), lambda entry: entry[0]):
                 if key in shard_of:
-                    twice = f"sample {key} comes twice (also in {shard_of[key]})"
+                    twice = f"sample {printable(key)} comes twice (also in {shard_of[key]})"
                     raise ValueError(f"{place}: {twice}, or its files don't follow one another; repack the tars")
                 shard_of[key] = place.rpartition("/")[2]
                 entries, files = list(group), {}
@@ -122,11 +124,13 @@ def _samples(
                     fitting = [entry for _, extension, entry in entries if extension in known]
                     if len(fitting) != 1:
                         found = "two files" if fitting else f"no {' or '.join(known)}"
-                        there = ", ".join(extension for _, extension, _ in entries)
+                        there = printable(", ".join(extension for _, extension, _ in entries))
                         why = "its files must follow one another, and its key ends at the first dot"
-                        raise ValueError(f"{place}: sample {key} has {found} for {field}, but {there}; {why}")
+                        raise ValueError(
+                            f"{place}: sample {printable(key)} has {found} for {field}, but {there}; {why}"
+                        )
                     content = cast(IO[bytes], tar.extractfile(fitting[0])).read()
-                    files[field] = _File(f"{place}: {fitting[0].name}", fitting[0].offset_data, content)
+                    files[field] = _File(f"{place}: {printable(fitting[0].name)}", fitting[0].offset_data, content)
                 yield key, files
             with path.open("rb") as file:
                 file.seek(tar.offset)
@@ -145,5 +149,5 @@ def _entries(tar: tarfile.TarFile, place: str) -> Iterator[tuple[str, str, tarfi
         if key is None or entry.isdir():
             continue
         if not entry.isreg() or entry.issparse():
-            raise ValueError(f"{place}: {entry.name} is a link, sparse or special; repack the tar")
+            raise ValueError(f"{place}: {printable(entry.name)} is a link, sparse or special; repack the tar")
         yield key, extension.lower(), entry

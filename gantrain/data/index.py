@@ -2,24 +2,34 @@
 
 import hashlib
 import json
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 import pydantic
-from numpy.typing import NDArray
-from pydantic import BaseModel, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, PositiveInt
 
 from gantrain import formats
+from gantrain.data.index_arrays import MOST_KEY_BYTES, Arrays, read_arrays
+from gantrain.data.urls import check_url, is_url
+from gantrain.printable import has_controls, printable
 from gantrain.problems import check
 
 PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a member
 
-Arrays = dict[str, NDArray[Any]]
+# Bounds of what an index may state. They are far beyond what anybody trains on, and keep a hostile one from making
+# networks, arrays or lists that fill the memory.
+MOST_INDEX_BYTES = 32 << 20  # of index.json: some 400,000 shards
+MOST_ARRAY_BYTES = 16 << 30  # of index.npz
+MOST_SIDE = 65536
+MOST_CHANNELS = 1024
+MOST_IDS = 65536  # 16 bits
+
 Size = tuple[PositiveInt, PositiveInt]  # height, width
+Count = Annotated[int, pydantic.Field(gt=0, le=2**40)]
+Id = Annotated[int, pydantic.Field(ge=0, lt=MOST_IDS)]
+Pixels = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 Dtype = Literal["uint8", "uint16", "float32"]
 Byte = Annotated[int, pydantic.Field(ge=0, le=255)]
 NAME = r"^[A-Za-z0-9_-]{1,64}$"  # no dot, since WebDataset splits `key.member.ext` at dots
@@ -46,10 +56,10 @@ class Field(BaseModel, extra="forbid", frozen=True):
     channels: PositiveInt
     dtype: Dtype = "uint8"
     classes: PositiveInt | None = None
-    label_counts: dict[NonNegativeInt, NonNegativeInt] | None = None
+    label_counts: dict[Id, Pixels] | None = None
     # Left out where there is none, so that older data sets keep their fingerprints.
     ignore: int | None = pydantic.Field(None, ge=0, le=65535, exclude_if=lambda ignore: ignore is None)
-    palette: list[tuple[Byte, Byte, Byte]] | None = None
+    palette: Annotated[list[tuple[Byte, Byte, Byte]], pydantic.Field(max_length=MOST_IDS)] | None = None
     min_size: Size
     max_size: Size
     original_min_size: Size | None = None
@@ -60,23 +70,23 @@ class Shard(BaseModel, extra="forbid", frozen=True):
     """One tar: its file name, length in bytes and number of samples."""
 
     name: ShardName
-    bytes: PositiveInt
-    samples: PositiveInt
+    bytes: Annotated[int, pydantic.Field(gt=0, le=2**50)]
+    samples: Count
 
 
 class Index(BaseModel, extra="forbid", frozen=True):
     """The content of `index.json`. base: the folder or URL where the shards lie, where that isn't the index's own."""
 
     format: Literal[2]  # formats.INDEX
-    samples: PositiveInt
-    fingerprint: str
-    shards: list[Shard]
-    fields: dict[Name, Field]
+    samples: Count
+    fingerprint: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
+    shards: Annotated[list[Shard], pydantic.Field(max_length=1_000_000), pydantic.FailFast()]
+    fields: Annotated[dict[Name, Field], pydantic.Field(max_length=256)]
     base: str | None = None
 
     @property
     def is_remote(self) -> bool:
-        return "://" in (self.base or "")
+        return is_url(self.base or "")
 
     @property
     def members(self) -> list[str]:
@@ -108,9 +118,15 @@ def save(
     rows: Mapping[str, list[int]],
     base: str | None = None,
 ) -> Index:
-    """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides `keys`."""
+    """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides `keys`.
+
+    Raises ValueError for what no index may state.
+    """
     arrays: Arrays = {name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()}
     arrays["keys"] = np.array([key.encode(errors="surrogateescape") for key in keys])
+    if (key_bytes := arrays["keys"].dtype.itemsize) > MOST_KEY_BYTES:
+        raise ValueError(f"{folder}: a sample's name has {key_bytes} bytes, allowed: {MOST_KEY_BYTES}; rename it")
+    _check_fields(fields)
     digest = fingerprint(fields, shards, arrays)
     about = {"samples": len(arrays["keys"]), "fingerprint": digest, "base": base}
     index = Index.model_validate({"format": formats.INDEX, "shards": shards, "fields": dict(fields), **about})
@@ -138,45 +154,117 @@ def load(folder: Path) -> tuple[Index, Arrays]:
     return index, arrays
 
 
-def load_index(folder: Path) -> Index:
-    """The index without its arrays, as `load` checks it."""
+def load_index(folder: Path, base: str | None = None) -> Index:
+    """The index without its arrays, as `load` checks it.
+
+    base: where the shards lie, whatever the index says; an index from a server must not lead anywhere else.
+    """
     path = folder / "index.json"
     if not path.is_file():
         raise ValueError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")
+    content = _read_json(path)
+    try:
+        return _check_index({**content, "base": base or content.get("base")})
+    except (ValueError, RecursionError) as error:
+        reason = printable(str(error).splitlines()[0])
+        raise ValueError(f"{path}: {reason:.1000}; copy or prepare the data again") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The mapping in an `index.json` of this format."""
+    advice = "copy or prepare the data again"
+    size = path.stat().st_size
+    if size > MOST_INDEX_BYTES:
+        raise ValueError(f"{path}: found {size} bytes, allowed: {MOST_INDEX_BYTES}; {advice}")
     try:
         content = json.loads(path.read_bytes())
-        if isinstance(content, dict):
-            formats.check_format("index.json", content, formats.INDEX, "prepare or index the data again")
-        index = check(Index, content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: {str(error).splitlines()[0]}; copy or prepare the data again") from None
+        raise ValueError(f"{path}: {error}; {advice}") from None
+    number = content.get("format") if isinstance(content, dict) else None
+    if isinstance(number, list | dict):  # which may be too deep to be printed
+        raise ValueError(f"{path}: format: found no number; {advice}")
+    formats.check_format(path, content, formats.INDEX, "prepare or index the data again")
+    return dict(content)
+
+
+def _check_index(content: dict[str, Any]) -> Index:
+    # Before pydantic, whose errors would repeat the credentials of a URL.
+    content["base"] = _check_base(content["base"])
+    index = check(Index, content, most=1)
     if len({shard.name for shard in index.shards}) != len(index.shards):
-        raise ValueError(f"{path}: a shard is named twice")
+        raise ValueError("a shard is named twice")
     if sum(shard.samples for shard in index.shards) != index.samples or not index.fields:
-        raise ValueError(f"{path}: the samples do not add up to {index.samples} or no fields")
+        raise ValueError(f"the samples do not add up to {index.samples} or no fields")
+    _check_fields(index.fields)
     return index
+
+
+def _check_base(base: object) -> str | None:
+    if base is None:
+        return None
+    if not isinstance(base, str):
+        raise ValueError("base: found no text, allowed: a folder or a URL")
+    if is_url(base):
+        try:
+            return check_url(base)
+        except ValueError as error:
+            raise ValueError(f"base: {error}") from None
+    if not base.startswith("/") or has_controls(base):
+        raise ValueError(f"base: found {base!r:.100}, allowed: a path from the root, or a URL")
+    return base
+
+
+def _check_fields(fields: Mapping[str, Field]) -> None:
+    """Raises ValueError for the first field that no network could be built for."""
+    for name, field in fields.items():
+        bounds = {
+            "channels": (field.channels, MOST_CHANNELS),
+            "classes": (field.classes or 1, MOST_IDS),
+            "min_size": (max(field.min_size), MOST_SIDE),
+            "max_size": (max(field.max_size), MOST_SIDE),
+        }
+        for key, (value, most) in bounds.items():
+            if value > most:
+                raise ValueError(f"fields.{name}.{key}: found {value}, allowed: at most {most}")
+        if field.kind == "label" and field.classes is None:
+            raise ValueError(f"fields.{name}.classes: missing, although the field holds class ids")
+        if any(least > most for least, most in zip(field.min_size, field.max_size, strict=True)):
+            sizes = f"{list(field.min_size)} and max_size {list(field.max_size)}"
+            raise ValueError(f"fields.{name}.min_size: found {sizes}, allowed: at most max_size")
+
+
+def _wanted(index: Index) -> dict[str, str]:
+    """The types of the arrays that belong to an index, by name."""
+    wanted = {"keys": "S"}
+    for member in index.members:
+        for part, dtype in PARTS.items():
+            wanted[f"{member}_{part}"] = dtype
+    return wanted
+
+
+def largest_arrays(index: Index) -> int:
+    """The most bytes that an `index.npz` of so many samples may have."""
+    number_bytes = sum(np.dtype(dtype).itemsize for dtype in PARTS.values())
+    sample_bytes = len(index.members) * number_bytes + MOST_KEY_BYTES
+    return min(index.samples * sample_bytes + (1 << 20), MOST_ARRAY_BYTES)  # and the archive's own headers
 
 
 def _load_arrays(folder: Path, index: Index) -> Arrays:
     path = folder / "index.npz"
-    wanted = {f"{member}_{part}": PARTS[part] for member in index.members for part in PARTS} | {"keys": "S"}
+    if not path.is_file():
+        raise ValueError(f"{folder}: index.npz is missing; copy the data set again")
     try:
-        # Opened here, since numpy leaves the file open where it is no archive.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in wanted}
-    except FileNotFoundError:
-        raise ValueError(f"{folder}: index.npz is missing; copy the data set again") from None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
-    for name, dtype in wanted.items():
-        array, said = arrays[name], f"expected {dtype}[{index.samples}]"
-        if dtype not in (array.dtype.kind, str(array.dtype)) or array.shape != (index.samples,):
-            raise ValueError(f"{path}: {name} is {array.dtype}{list(array.shape)}, {said}")
-    limit = np.repeat([shard.bytes for shard in index.shards], [s.samples for s in index.shards])
+        size = path.stat().st_size
+        if size > largest_arrays(index):
+            raise ValueError(f"it has {size} bytes, {index.samples} samples take at most {largest_arrays(index)}")
+        arrays = read_arrays(path, _wanted(index), index.samples)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}; copy the data set again") from None
+    limit = np.repeat([shard.bytes for shard in index.shards], [shard.samples for shard in index.shards])
     for member in index.members:
-        offset, size = arrays[f"{member}_offset"], arrays[f"{member}_size"]
+        offset, size_of = arrays[f"{member}_offset"], arrays[f"{member}_size"]
         # Compared without adding: a sum of hostile numbers could overflow.
-        outside = (offset < 0) | (size < 0) | (size > limit) | (offset > limit - size)
+        outside = (offset < 0) | (size_of < 0) | (size_of > limit) | (offset > limit - size_of)
         if outside.any():
             sample = f"{member} of sample {int(outside.argmax())} lies outside its shard"
             raise ValueError(f"{path}: {sample}; copy or prepare the data set again")

@@ -5,62 +5,29 @@ import hashlib
 import os
 import random
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from gantrain.data.index import load, load_index
+from gantrain.data.addresses import Refused
+from gantrain.data.index import MOST_INDEX_BYTES, largest_arrays, load, load_index
+from gantrain.data.urls import CREDENTIALS, EXTRAS
+from gantrain.data.web import Incomplete, answer, paced
 
 TRIES = 6
 PAUSE_SECONDS = 0.5  # doubled with each try
 STALL_SECONDS = 30
-_CHUNK = 4 << 20
-CREDENTIALS = "~/.netrc, AWS_ACCESS_KEY_ID or ~/.aws, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN"
-_LARGEST = 64 << 30  # bytes of a file whose length isn't known: a server may never end
-
-# Schemes, and our extra for what each needs.
-_EXTRAS = {"http": "", "https": "", "s3": "[s3]", "gs": "[gcs]", "hf": "[hf]", "file": ""}
+LARGEST_BYTES = 64 << 30  # of a file whose length isn't known: a server may never end
 
 
 class FetchFailed(Exception):
     """A file that can't be had, in one line: its URL, the tries, the last one's reason."""
 
 
-class Incomplete(Exception):
-    """A file of which not all came, or too much."""
-
-
-def is_url(text: str) -> bool:
-    return "://" in text or text.startswith("pipe:")
-
-
-def check_url(url: str) -> str:
-    """The URL without a slash at its end.
-
-    Raises ValueError for a scheme that isn't known and for credentials, which would be stored with
-    the run; its text repeats nothing that may be secret.
-    """
-    scheme, _, rest = url.partition("://")
-    if url.startswith("pipe:"):
-        raise ValueError("found a pipe: URL, which would run a shell command; fetch the shards")
-    if scheme not in _EXTRAS:
-        found = scheme if scheme.isalnum() else "another kind of URL"
-        raise ValueError(f"found {found}, allowed: a folder, or {'://, '.join(_EXTRAS)}://")
-    if scheme == "file" and not rest.startswith("/"):
-        raise ValueError(f"found {url}, allowed: file:// and a path from the root, such as file:///data/set")
-    # After its repository a Hugging Face URL may have an @revision.
-    if "@" in (rest.partition("/")[0] if scheme == "hf" else rest) or "?" in rest or "#" in rest:
-        raise ValueError(
-            f"found a {scheme} URL with a user, query or fragment, which would be stored with the "
-            f"run; leave it out and give credentials as the scheme's library takes them: {CREDENTIALS}"
-        )
-    return url.rstrip("/")
-
-
-def fetch(url: str, path: Path, size: int | None = None, tries: int | None = None) -> None:
-    """Copy the file at `url`, which has `size` bytes where that is known, to `path`.
+def fetch(url: str, path: Path, size: int | None = None, tries: int | None = None, limit: int = LARGEST_BYTES) -> None:
+    """Copy the file at `url`, which has `size` bytes where that is known, else at most `limit`, to `path`.
 
     Tries again after what may pass. Raises FetchFailed.
     """
@@ -68,7 +35,7 @@ def fetch(url: str, path: Path, size: int | None = None, tries: int | None = Non
     def copy() -> None:
         # The cache has reserved the room already, with the file's length.
         with path.open("wb" if size is None else "r+b") as file:
-            _copy(url, file, _LARGEST if size is None else size, size is not None)
+            _copy(url, file, limit if size is None else size, size is not None)
 
     patiently(copy, url, path.parent, tries, is_known=size is not None)
 
@@ -95,6 +62,9 @@ def patiently(
             refused = getattr(error, "status", None) in (401, 403)
             if refused:
                 advice = f"the server wants credentials: {CREDENTIALS}"
+            if isinstance(error, Refused):
+                refused = True
+                advice = error.advice
             if refused or (not is_known and isinstance(error, lasting)):  # told at once, when a run starts
                 number = attempt + 1
         if number == attempt + 1:
@@ -102,33 +72,36 @@ def patiently(
 
 
 def _copy(url: str, file: IO[bytes], limit: int, exactly: bool) -> None:
+    total = 0
+    with _reading(url, limit) as read:
+        for chunk in paced(read, limit):
+            total += len(chunk)
+            file.write(chunk)
+    if exactly and total < limit:
+        raise Incomplete(f"{total} of {limit} bytes")
+
+
+@contextmanager
+def _reading(url: str, limit: int) -> Iterator[Callable[[int], bytes]]:
+    """A function that reads up to so many bytes of the file at `url`, and none at its end."""
+    scheme = url.partition("://")[0]
+    if scheme in ("http", "https"):
+        with answer(url, limit, STALL_SECONDS) as read:
+            yield read
+        return
     import fsspec
 
-    scheme, read = url.partition("://")[0], 0
-    options: dict[str, Any] = {}
     how: dict[str, Any] = {"block_size": 0} if scheme == "hf" else {}  # one request, streamed
-    if scheme in ("http", "https"):
-        from aiohttp import ClientTimeout
-
-        # fsspec's own limit is five minutes a file, however steadily it comes.
-        stalled = ClientTimeout(total=None, sock_connect=STALL_SECONDS, sock_read=STALL_SECONDS)
-        own = fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})
-        options = {"client_kwargs": {"timeout": stalled, "trust_env": True, **own}}
-        how = {"block_size": 0, "size": 1}  # any size spares a question for it
-    with fsspec.filesystem(scheme, **options).open(url, "rb", **how) as stream:
-        while read <= limit and (chunk := stream.read(_CHUNK)):
-            read += len(chunk)
-            file.write(chunk)
-    if read > limit or (exactly and read < limit):
-        raise Incomplete(f"{'more than' if read > limit else f'{read} of'} {limit} bytes")
+    with fsspec.filesystem(scheme).open(url, "rb", **how) as stream:
+        yield stream.read
 
 
 def _why(error: Exception, url: str) -> str:
     """A library's error in a few words of ours: its own may hold a signed URL or a token."""
-    if isinstance(error, Incomplete):
+    if isinstance(error, Incomplete | Refused):
         return str(error)
     if isinstance(error, ImportError):
-        return f"a library is missing: pip install 'gantrain{_EXTRAS[url.partition('://')[0]]}'"
+        return f"a library is missing: pip install 'gantrain{EXTRAS[url.partition('://')[0]]}'"
     if isinstance(error, TimeoutError):
         return f"nothing came for {STALL_SECONDS} s"
     if isinstance(status := getattr(error, "status", None), int):
@@ -146,13 +119,16 @@ def index_folder(url: str, cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(url.encode())
     with TemporaryDirectory(dir=cache, prefix=".index-") as temporary:
-        (folder := Path(temporary, "index")).mkdir()
+        folder = Path(temporary, "index")
+        folder.mkdir()
         try:
-            for name in ("index.json", "index.npz"):
-                fetch(f"{url}/{name}", folder / name)
-                digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
+            fetch(f"{url}/index.json", folder / "index.json", limit=MOST_INDEX_BYTES)
+            digest.update(hashlib.sha256((folder / "index.json").read_bytes()).digest())
             # Whatever base the server names: its shards lie where its index does.
-            index = load_index(folder).model_copy(update={"base": url})
+            index = load_index(folder, base=url)
+            fetch(f"{url}/index.npz", folder / "index.npz", limit=largest_arrays(index))
+            with (folder / "index.npz").open("rb") as arrays:
+                digest.update(hashlib.file_digest(arrays, "sha256").digest())
             (folder / "index.json").write_text(index.model_dump_json(), encoding="utf-8")
             load(folder)
             target = cache / digest.hexdigest()[:32]

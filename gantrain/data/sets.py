@@ -13,8 +13,9 @@ from gantrain.data.batch import channels
 from gantrain.data.cache import cache
 from gantrain.data.drawing import write_synthetic
 from gantrain.data.prepare import HOW_TO, pack_once
-from gantrain.data.remote import check_url, index_folder, is_url
+from gantrain.data.remote import index_folder
 from gantrain.data.shards import Field, Shards
+from gantrain.data.urls import check_url, is_url, where
 
 SYNTHETIC = "synthetic"
 # Samples, fewer where they are large.
@@ -119,6 +120,8 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         if pattern and listed != (names := expand(pattern)):
             lists = f"{shards.place}/index.json lists {len(listed)} ({listed[0]} ... {listed[-1]})"
             raise ValueError(f"{pattern} names {len(names)} shards, {lists}; give the folder instead")
+        if shards.index.is_remote and not is_url(value):  # the index of a folder may come from anybody
+            say(f"data.{key}: the shards lie {where(shards.place)}")
         return shards
     if not folder.is_dir():
         advice = HOW_TO.get(wanted.recipe.split("_")[0], "check the path (relative to where you start)")

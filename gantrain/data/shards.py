@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from gantrain.data.cache import Remote, ShardCache, cache
-from gantrain.data.index import PARTS, Arrays, Field, Index, Shard, load
+from gantrain.data.index import PARTS, Field, Index, Shard, load
+from gantrain.data.index_arrays import Arrays
+from gantrain.printable import printable
 
 __all__ = ["DamagedSample", "Field", "Index", "Shard", "Shards"]
 
@@ -64,8 +66,8 @@ class Shards:
         return type(self)(self.folder, index, self._arrays, self.cache_gib)
 
     def key(self, i: int) -> str:
-        """The key of sample `i`: its name in the tar."""
-        return bytes(self._arrays["keys"][i]).decode(errors="backslashreplace")
+        """The key of sample `i`: its name in the tar, with control characters escaped."""
+        return printable(bytes(self._arrays["keys"][i]).decode(errors="backslashreplace"))
 
     def where(self, i: int) -> str:
         """Shard, sample number and key of sample `i`, for messages."""
@@ -81,10 +83,10 @@ class Shards:
             raise IndexError(f"sample {i} of {len(self)}")
         offset, size, crc = (int(self._arrays[f"{member}_{part}"][i]) for part in PARTS)
         shard = self._shard(i)
-        data = os.pread(self._descriptor(shard), size, offset)
+        data = _read_part(self._descriptor(shard), size, offset)
         if self.cache and zlib.crc32(data) != crc:  # damaged there, or on its way?
             self._close(shard)
-            data = os.pread(self._descriptor(shard, again=True), size, offset)
+            data = _read_part(self._descriptor(shard, again=True), size, offset)
         if len(data) != size:
             raise DamagedSample(f"{self.where(i)}: {member}: {len(data)} bytes of {size} read")
         if zlib.crc32(data) != crc:
@@ -121,3 +123,9 @@ class Shards:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.folder, self.index, self._arrays, self.cache_gib)
+
+
+def _read_part(descriptor: int, size: int, offset: int) -> bytes:
+    """So many bytes of a file, fewer at its end: memory is taken for those that are there, not for those claimed."""
+    available = os.fstat(descriptor).st_size - offset
+    return os.pread(descriptor, max(0, min(size, available)), offset)

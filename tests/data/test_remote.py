@@ -27,10 +27,11 @@ from gantrain.data.decode import encode
 from gantrain.data.drawing import draw
 from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch, check_cache
-from gantrain.data.remote import FetchFailed, check_url
+from gantrain.data.remote import FetchFailed
 from gantrain.data.sets import Wanted, open_set
 from gantrain.data.shard_writer import Packed, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards
+from gantrain.data.urls import check_url
 from gantrain.trainer import RunStopped, Trainer
 
 SAMPLES, PER_SHARD = 48, 8

@@ -17,6 +17,7 @@ from gantrain.data.prepare.colours import read_table
 from gantrain.data.prepare.layouts import Layout, Parts, folders, images, match, pairs, published, recognise
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 from gantrain.data.shards import Field
+from gantrain.printable import printable
 
 LAYOUTS: dict[str, Layout] = {
     "pairs": pairs,
@@ -81,7 +82,7 @@ class Report:
                 lines += [f"{len(names)} {what}:", *(f"  {name}" for name in names[:most])]
             if most is not None and len(names) > most:
                 lines.append(f"  ... and {len(names) - most} more, all in report.txt")
-        return lines
+        return [printable(line) for line in lines]  # a file's name may hold anything
 
 
 def prepare(

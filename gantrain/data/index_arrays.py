@@ -1,0 +1,114 @@
+"""Reading `index.npz` with suspicion: nothing is decompressed, evaluated, or allocated before its size is known.
+
+numpy's reader would expand whatever an archive claims to hold. This one takes only what `numpy.savez` writes of
+one-dimensional arrays: members that are stored without compression, one after another, in little-endian order.
+"""
+
+import os
+import re
+import struct
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+
+MOST_KEY_BYTES = 4096  # of a sample's name, as of a path
+_MOST_MEMBERS = 4096
+_MEMBER = struct.Struct("<4s5H3I2H")  # what stands before a member's name
+_SIZES = struct.Struct("<2H2Q")  # of a member past 4 GiB: the tag, its length, size and compressed size
+_UNKNOWN = 0xFFFFFFFF  # a size that stands in _SIZES
+_UTF8_NAME = 0x800  # the only flag that a plain member may have
+_END_BYTES = 22
+_HEADER = re.compile(rb"\{'descr': '([^']{1,16})', 'fortran_order': False, 'shape': \(([0-9, ]{1,40})\), \}\s*")
+_MOST_HEADER_BYTES = 1000
+_TYPES = {"int64": "<i8", "uint32": "<u4"}
+
+
+class _Member(NamedTuple):
+    """Where an array's file lies in the archive, and the CRC that the archive states."""
+
+    start: int
+    size: int
+    crc: int
+
+
+def read_arrays(path: Path, wanted: Mapping[str, str], samples: int) -> Arrays:
+    """The arrays of an archive, each of `samples` items; `wanted` are their types (int64, uint32 or S) by name.
+
+    Raises ValueError, in a few words, for anything else; OSError.
+    """
+    with path.open("rb") as file:
+        members = _find(file, {f"{name}.npy".encode(): name for name in wanted})
+        arrays = {}
+        for name, kind in wanted.items():
+            if name not in members:
+                raise ValueError(f"it holds no {name}")
+            arrays[name] = _read(file, members[name], name, kind, samples)
+    return arrays
+
+
+def _find(file: IO[bytes], wanted: Mapping[bytes, str]) -> dict[str, _Member]:
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - _END_BYTES))
+    if not file.read(4) == b"PK\x05\x06":
+        raise ValueError("it is cut short, or no archive of arrays")
+    members: dict[str, _Member] = {}
+    position = 0
+    for _ in range(_MOST_MEMBERS):
+        file.seek(position)
+        head = file.read(_MEMBER.size)
+        if not head.startswith(b"PK\x03\x04") or len(head) < _MEMBER.size:
+            break  # the archive's directory, which repeats what is known by now
+        _, _, flags, method, _, _, crc, packed, size, name_bytes, extra_bytes = _MEMBER.unpack(head)
+        name = file.read(name_bytes)
+        extra = file.read(extra_bytes)
+        if _UNKNOWN in (size, packed):
+            if len(extra) < _SIZES.size:
+                raise ValueError("it is damaged")
+            _, _, size, packed = _SIZES.unpack_from(extra)
+        if method or packed != size or flags & ~_UTF8_NAME:
+            raise ValueError("it is compressed, encrypted or streamed")
+        start = position + _MEMBER.size + name_bytes + extra_bytes
+        if size > end - start:
+            raise ValueError("it is cut short")
+        if name in wanted:
+            members[wanted[name]] = _Member(start, size, crc)
+        position = start + size
+    return members
+
+
+def _read(file: IO[bytes], member: _Member, name: str, kind: str, samples: int) -> NDArray[Any]:
+    """One `.npy` file of the archive as an array."""
+    file.seek(member.start)
+    magic = file.read(10)  # numpy's magic number, the version, and the header's length in two bytes
+    length = int.from_bytes(magic[8:], "little")
+    if magic[:8] != b"\x93NUMPY\x01\x00" or length > _MOST_HEADER_BYTES:
+        raise ValueError(f"{name} is no array of one dimension")
+    header = file.read(length)
+    described = _HEADER.fullmatch(header)
+    if not described:
+        raise ValueError(f"{name} is no array of one dimension")
+    dtype, shape = (part.decode("latin-1") for part in described.groups())
+    item_bytes = _item_bytes(dtype, kind)
+    if not item_bytes or shape != f"{samples},":
+        raise ValueError(f"{name} holds {dtype}[{shape.rstrip(',')}], expected {kind}[{samples}]")
+    if member.size != len(magic) + length + samples * item_bytes:
+        raise ValueError(f"{name} has {member.size} bytes, which is not what {samples} of {dtype} take")
+    array: NDArray[Any] = np.fromfile(file, dtype, samples)
+    if zlib.crc32(array.view(np.uint8).data, zlib.crc32(magic + header)) != member.crc:
+        raise ValueError(f"{name} does not match its checksum")
+    return array
+
+
+def _item_bytes(dtype: str, kind: str) -> int:
+    """The bytes of an item, or 0 where numpy's `dtype` is not of the wanted kind."""
+    if kind != "S":
+        return np.dtype(kind).itemsize if dtype == _TYPES[kind] else 0
+    text = re.fullmatch(r"\|S([1-9][0-9]{0,3})", dtype)
+    item_bytes = int(text[1]) if text else 0
+    return item_bytes if item_bytes <= MOST_KEY_BYTES else 0

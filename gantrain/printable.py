@@ -1,0 +1,32 @@
+"""Text from outside made safe for a terminal, a log and a report."""
+
+import unicodedata
+
+# Characters that reorder or hide their neighbours on a screen: marks, embeddings, overrides and isolates of
+# bidirectional text, and the separators of lines and paragraphs.
+_DECEPTIVE = {*"\u061c\u200e\u200f\u2028\u2029", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
+
+
+def printable(text: str, kept: str = "") -> str:
+    """The text with its control characters, bidirectional marks and lone surrogates as escapes such as `\\x1b`.
+
+    A control character could move the cursor, change colours or forge a line of output. kept: control characters that
+    stay as they are, such as a newline in a text of several lines that gantrain wrote itself.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(character if character in kept or _is_safe(character) else _escape(character) for character in text)
+
+
+def _is_safe(character: str) -> bool:
+    return character not in _DECEPTIVE and unicodedata.category(character) not in ("Cc", "Cs")
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def has_controls(text: str) -> bool:
+    """Whether the text holds a control character."""
+    return any(unicodedata.category(character) == "Cc" for character in text)
