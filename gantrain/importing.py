@@ -22,6 +22,7 @@ from gantrain.methods.cut import LAYERS
 from gantrain.networks import NETWORKS
 from gantrain.networks.projection import Projection
 from gantrain.networks.spade import StyleEncoder
+from gantrain.paths import check_not_special
 
 _KNOWN = {**NETWORKS, "style_encoder": StyleEncoder, "projection": Projection}
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
@@ -114,6 +115,7 @@ def import_files(
 @contextmanager
 def opened(path: str | Path) -> Iterator[Path]:
     """A checkpoint's folder: a run's latest, that one itself, or what a file imports to. Raises ValueError."""
+    check_not_special(path, "checkpoint")
     if not Path(path).is_file():
         yield checkpoint.find_checkpoint(path)
         return

@@ -1,6 +1,6 @@
 """Files through a trained model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -8,23 +8,55 @@ from rich.progress import track
 
 from gantrain.console import console, say
 from gantrain.data.decode import EXTENSIONS, encode, lossless
+from gantrain.data.listing import list_images, matching_name, note_first_frames, without_extension
 from gantrain.data.transforms import Sample
 from gantrain.inference import Translator
+from gantrain.paths import check_not_special
 
-_SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
+_MOST_NAMED = 10  # of the files that are passed over
 
 
-def find_inputs(inputs: list[Path]) -> list[Path]:
-    """The image files that the arguments name; a folder stands for the images in it."""
-    files: list[Path] = []
+def find_inputs(inputs: list[Path], report: Callable[[str], None] = say) -> dict[Path, str]:
+    """The image files that the arguments name, and by each the name of its result.
+
+    A folder stands for the images in it and in the folders inside it; their names keep the sub-path, such as
+    `cam1/0`. `report` gets lines on files that are passed over. Raises ValueError.
+    """
+    files: dict[Path, str] = {}
     for path in inputs:
+        check_not_special(path, "input")
         if not path.exists():
             raise ValueError(f"input: no file or folder {path}")
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
-        if not inside:
-            raise ValueError(f"input: no images in {path}; allowed: {', '.join(_SUFFIXES)}")
-        files += inside
-    return list(dict.fromkeys(files))
+        if path.is_dir():
+            for file, name in _inside(path, report).items():
+                files.setdefault(file, name)
+        else:
+            files.setdefault(path, path.stem)
+    for line in note_first_frames(files):
+        report(line)
+    return files
+
+
+def _inside(folder: Path, report: Callable[[str], None]) -> dict[Path, str]:
+    """The images of a folder by their sub-paths without the extension. Raises ValueError where there are none."""
+    listing = list_images(folder)
+    skipped = listing.skipped
+    if not listing.images:
+        found = f" (found: {skipped[0]})" if skipped else ""
+        raise ValueError(f"input: no images in {folder}{found}; allowed: {', '.join(f'.{e}' for e in EXTENSIONS)}")
+    for line in skipped[:_MOST_NAMED]:
+        report(f"left out: {line}")
+    if len(skipped) > _MOST_NAMED:
+        report(f"left out: {len(skipped) - _MOST_NAMED} more files in {folder}")
+    return {file: without_extension(name) for name, file in listing.images.items()}
+
+
+def _without_results(files: dict[Path, str], inputs: list[Path], out: Path) -> dict[Path, str]:
+    """The inputs without earlier results, where these lie in a folder inside an input folder."""
+    results = out.absolute()
+    if not any(folder.absolute() in results.parents for folder in inputs):
+        return files
+    return {file: name for file, name in files.items() if results not in file.absolute().parents}
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -35,11 +67,11 @@ def _write(path: Path, content: bytes) -> None:
         raise ValueError(f"--out: cannot write {path} ({e.strerror}); choose another folder") from None
 
 
-def by_stem(option: str, folder: Path) -> dict[str, Path]:
-    """The images in a folder by what pairs them with others. Raises ValueError."""
+def by_stem(option: str, folder: Path, report: Callable[[str], None] = say) -> dict[str, Path]:
+    """The images in a folder by what pairs them with others: the sub-path without the extension. Raises ValueError."""
     found: dict[str, Path] = {}
-    for file in find_inputs([folder]):
-        if (other := found.setdefault(file.stem, file)) != file:
+    for file, name in find_inputs([folder], report).items():
+        if (other := found.setdefault(matching_name(name), file)) != file:
             raise ValueError(f"{option}: {other} and {file} have one name; leave one of them in {folder}")
     return found
 
@@ -47,15 +79,16 @@ def by_stem(option: str, folder: Path) -> dict[str, Path]:
 def translate_files(
     model: Translator, inputs: list[Path], out: Path, batch_size: int, instances: Path | None = None
 ) -> list[Path]:
-    """Write `out/STEM.png` (`.npy` where PNG can't hold it) for each input, at its size.
+    """Write `out/NAME.png` (`.npy` where PNG can't hold it) for each input, at its size.
 
-    instances: the folder of maps of instance ids, STEM.* for each input, for a model of their edges. Unreadable inputs
-    are listed at the end. Raises ValueError where nothing can be done, or where a result exists already.
+    NAME is a file's name, and below a folder its sub-path, such as `cam1/0`. instances: the folder of maps of instance
+    ids, NAME.* for each input, for a model of their edges. Unreadable inputs are listed at the end. Raises ValueError
+    where nothing can be done, or where a result exists already.
     """
-    files = find_inputs(inputs)
+    files = _without_results(find_inputs(inputs), inputs, out)
     model.check_instances(instances is not None)
     maps = by_stem("--instances", instances) if instances else {}
-    if alone := [file for file in files if instances and file.stem not in maps]:
+    if alone := [file for file in files if instances and matching_name(files[file]) not in maps]:
         named = ", ".join(map(str, alone[:8])) + " ..." * (len(alone) > 8)
         raise ValueError(
             f"--instances: {instances} lacks a map of ids of {len(alone)} inputs: {named}; give NAME.* each"
@@ -63,9 +96,10 @@ def translate_files(
     kind = lossless(model.target.channels, model.target.dtype)
     results: dict[Path, Path] = {}  # from result to input
     for file in files:
-        other = results.setdefault(out / f"{file.stem}.{kind}", file)
+        name = f"{files[file]}.{kind}"
+        other = results.setdefault(out / name, file)
         if other != file:
-            raise ValueError(f"input: {other} and {file} would both become {file.stem}.{kind}; translate them apart")
+            raise ValueError(f"input: {other} and {file} would both become {name}; translate them apart")
     there = [result for result in results if result.exists()]
     if there:
         raise ValueError(f"--out: {there[0]} exists ({len(there)} in all); choose another folder")
@@ -75,7 +109,7 @@ def translate_files(
     def readable() -> Iterator[tuple[Path, Sample]]:
         for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
             try:
-                yield result, model.read(file, maps.get(file.stem))
+                yield result, model.read(file, maps.get(matching_name(files[file])))
             except ValueError as e:
                 problems.append(str(e))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, NonNegativeInt, PositiveInt
 
 from gantrain import formats
+from gantrain.paths import check_not_special
 from gantrain.problems import check
 
 PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a member
@@ -122,6 +123,7 @@ def load(folder: Path) -> tuple[Index, Arrays]:
     arrays = _load_arrays(folder, index)
     for shard in [] if index.is_remote else index.shards:
         # What a shorter one has lost are damaged samples, like others that can't be read.
+        check_not_special(folder / (index.base or "") / shard.name, "data set")
         if not (folder / (index.base or "") / shard.name).is_file():
             advice = "index the tars where they are" if index.base else "copy the data set again"
             raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; {advice}")
@@ -134,6 +136,7 @@ def load(folder: Path) -> tuple[Index, Arrays]:
 def load_index(folder: Path) -> Index:
     """The index without its arrays, as `load` checks it."""
     path = folder / "index.json"
+    check_not_special(path, "data set")
     if not path.is_file():
         raise ValueError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")
     try:
@@ -153,6 +156,7 @@ def load_index(folder: Path) -> Index:
 def _load_arrays(folder: Path, index: Index) -> Arrays:
     path = folder / "index.npz"
     wanted = {f"{member}_{part}": PARTS[part] for member in index.members for part in PARTS} | {"keys": "S"}
+    check_not_special(path, "data set")
     try:
         # Opened here, since numpy leaves the file open where it is no archive.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from gantrain.data.index import load, load_index
+from gantrain.paths import check_not_special
 
 TRIES = 6
 PAUSE_SECONDS = 0.5  # doubled with each try
@@ -64,6 +65,9 @@ def fetch(url: str, path: Path, size: int | None = None, tries: int | None = Non
 
     Tries again after what may pass. Raises FetchFailed.
     """
+
+    if url.startswith("file://"):
+        check_not_special(url.removeprefix("file://"), "found")
 
     def copy() -> None:
         # The cache has reserved the room already, with the file's length.

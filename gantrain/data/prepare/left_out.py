@@ -50,7 +50,7 @@ def check_left_out(
     noun = {1: "images", 2: "pairs"}.get(len(fields), "samples")
     mostly = "" if count == left else f"{count} of them: "
     examples = [str(look) for look in looks.values() if isinstance(look, ValueError) and _reason(look) == reason]
-    example = f" ({examples[0]})" if examples else ""
+    example = f" (such as {examples[0]})" if examples else ""
     allowed = math.ceil(100 * left / total) / 100
     raise ValueError(
         f"{place}: {left} of {total} {noun} left out: {mostly}{reason}{example}; "
