@@ -10,6 +10,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
 from gantrain.paths import check_not_special
 
 Tensors = dict[str, Tensor]

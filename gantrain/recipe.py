@@ -51,7 +51,10 @@ class Data(Part):
     partitions: Positive = Field(1, description="parts of the shards, of which a rank reads and fetches some only")
     max_bad_fraction: float = Field(0.01, ge=0, le=1, description="share of damaged samples past which the run stops")
     max_left_out: float = Field(
-        0.5, ge=0, le=1, description="fraction of a folder's samples that may be unusable or unmatched when it is packed"
+        0.5,
+        ge=0,
+        le=1,
+        description="fraction of a folder's samples that may be unusable or unmatched when it is packed",
     )
 
     @pydantic.model_validator(mode="before")

@@ -38,9 +38,14 @@ def list_images(folder: Path, recursive: bool = True) -> Listing:
     Files with another extension, dangling links and special files are skipped with their reason. Nothing is opened.
     Raises ValueError, in one line, for a loop of links.
     """
+    names, skipped = list_names(folder, recursive)
+    return Listing({name: Path(folder, name) for name in names}, skipped)
+
+
+def list_names(folder: Path, recursive: bool = True) -> tuple[list[str], list[str]]:
+    """The sub-paths of the images alone, sorted, and the lines of `list_images`: quick where a folder has very many."""
     scan = _Scan(str(folder), recursive)
-    names = sorted(scan.images)
-    return Listing({name: Path(folder, name) for name in names}, sorted(scan.skipped))
+    return sorted(scan.images), sorted(scan.skipped)
 
 
 def holds_images(folder: Path) -> bool:
@@ -108,7 +113,9 @@ class _Scan:
         if identity in self._seen:
             self._repeats += 1
         if self._repeats > _MOST_REPEATS:
-            raise ValueError(f"{self.root}: links lead to the same folders more than {_MOST_REPEATS} times; remove some")
+            raise ValueError(
+                f"{self.root}: links lead to the same folders more than {_MOST_REPEATS} times; remove some"
+            )
         self._seen.add(identity)
         return identity
 

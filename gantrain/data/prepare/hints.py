@@ -36,9 +36,7 @@ def note_gaps(fields: Mapping[str, Field]) -> list[str]:
     return notes
 
 
-def note_ids_as_images(
-    fields: Mapping[str, Field], samples: Sequence[Mapping[str, File]], parts: Parts
-) -> list[str]:
+def note_ids_as_images(fields: Mapping[str, Field], samples: Sequence[Mapping[str, File]], parts: Parts) -> list[str]:
     """A line for each field that is packed as images, though its files look like maps of class ids."""
     notes = []
     for name, part in parts.items():
@@ -93,5 +91,3 @@ def _ranges(ids: Sequence[int]) -> str:
             ranges.append([value, value])
     words = [str(low) if low == high else f"{low}..{high}" for low, high in ranges]
     return ", ".join([*words[:8], *["..."] * (len(words) > 8)])
-
-

@@ -94,7 +94,9 @@ def _refuse_splits(source: Path) -> None:
     """Raises ValueError where a folder that is read with all folders inside it holds a split in each of several."""
     splits = [folder.name for folder in sorted(source.iterdir()) if folder.name in _SPLITS and holds_images(folder)]
     if len(splits) > 1:
-        raise ValueError(f"{source} holds the splits {', '.join(splits)}; give one of them, such as {source / splits[0]}")
+        raise ValueError(
+            f"{source} holds the splits {', '.join(splits)}; give one of them, such as {source / splits[0]}"
+        )
 
 
 def published(

@@ -15,7 +15,7 @@ from typing import Any
 
 from gantrain import formats
 from gantrain.data.holding import taken_from_use
-from gantrain.data.listing import list_images
+from gantrain.data.listing import list_names
 from gantrain.data.shard_writer import locked
 
 _DIGITS = 16  # of a digest
@@ -32,12 +32,13 @@ def describe_files(folder: Path) -> str:
 
     Changes when a file changes, comes, goes, or gets another name. A change of the format changes it, too.
     """
-    listing = list_images(folder)
+    names, skipped = list_names(folder)
+    root = os.path.join(folder, "")
     lines = [f"{formats.PACK} {formats.INDEX}"]
-    for name, file in listing.images.items():
-        status = os.stat(file)
+    for name in names:
+        status = os.stat(root + name)
         lines.append(f"{name}\n{status.st_size} {status.st_mtime_ns}")
-    return "\n".join([*lines, *listing.skipped])
+    return "\n".join([*lines, *skipped])
 
 
 def describe_pack() -> bytes:
@@ -55,7 +56,11 @@ def remove_replaced(target: Path) -> list[Path]:
     for pack in sorted(target.parent.glob(f"{_literal(prefix)}*")):
         if pack == target or not pack.is_dir():
             continue
-        with suppress(ValueError, OSError), locked(pack.parent / f".{pack.name}.making", wait=False), taken_from_use(pack):
+        with (
+            suppress(ValueError, OSError),
+            locked(pack.parent / f".{pack.name}.making", wait=False),
+            taken_from_use(pack),
+        ):
             shutil.rmtree(pack)
             removed.append(pack)
     return removed
