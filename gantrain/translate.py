@@ -16,19 +16,20 @@ from gantrain.paths import check_not_special
 _MOST_NAMED = 10  # of the files that are passed over
 
 
-def find_inputs(inputs: list[Path], report: Callable[[str], None] = say) -> dict[Path, str]:
+def find_inputs(inputs: list[Path], report: Callable[[str], None] = say, option: str = "input") -> dict[Path, str]:
     """The image files that the arguments name, and by each the name of its result.
 
     A folder stands for the images in it and in the folders inside it; their names keep the sub-path, such as
-    `cam1/0`. `report` gets lines on files that are passed over. Raises ValueError.
+    `cam1/0`. report: gets lines on files that are passed over. option: names the arguments in errors. Raises
+    ValueError.
     """
     files: dict[Path, str] = {}
     for path in inputs:
-        check_not_special(path, "input")
+        check_not_special(path, option)
         if not path.exists():
-            raise ValueError(f"input: no file or folder {path}")
+            raise ValueError(f"{option}: no file or folder {path}")
         if path.is_dir():
-            for file, name in _inside(path, report).items():
+            for file, name in _inside(path, report, option).items():
                 files.setdefault(file, name)
         else:
             files.setdefault(path, path.stem)
@@ -37,13 +38,13 @@ def find_inputs(inputs: list[Path], report: Callable[[str], None] = say) -> dict
     return files
 
 
-def _inside(folder: Path, report: Callable[[str], None]) -> dict[Path, str]:
+def _inside(folder: Path, report: Callable[[str], None], option: str) -> dict[Path, str]:
     """The images of a folder by their sub-paths without the extension. Raises ValueError where there are none."""
     listing = list_images(folder)
     skipped = listing.skipped
     if not listing.images:
         found = f" (found: {skipped[0]})" if skipped else ""
-        raise ValueError(f"input: no images in {folder}{found}; allowed: {', '.join(f'.{e}' for e in EXTENSIONS)}")
+        raise ValueError(f"{option}: no images in {folder}{found}; allowed: {', '.join(f'.{e}' for e in EXTENSIONS)}")
     for line in skipped[:_MOST_NAMED]:
         report(f"left out: {line}")
     if len(skipped) > _MOST_NAMED:
@@ -70,7 +71,7 @@ def _write(path: Path, content: bytes) -> None:
 def by_stem(option: str, folder: Path, report: Callable[[str], None] = say) -> dict[str, Path]:
     """The images in a folder by what pairs them with others: the sub-path without the extension. Raises ValueError."""
     found: dict[str, Path] = {}
-    for file, name in find_inputs([folder], report).items():
+    for file, name in find_inputs([folder], report, option).items():
         if (other := found.setdefault(matching_name(name), file)) != file:
             raise ValueError(f"{option}: {other} and {file} have one name; leave one of them in {folder}")
     return found
