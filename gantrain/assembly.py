@@ -252,14 +252,27 @@ def wanted_by(recipe: Recipe) -> sets.Wanted:
     if data.unpaired:
         apart = sets.Apart(*names, data.train_target, data.validation_target)
         names = ("source", "target")  # a sample's; the sets' own may be the same
-    return sets.Wanted(recipe.name, *names, data.labels, data.size, data.resize, data.cache_gib, apart, data.instances)
+    return sets.Wanted(
+        recipe.name,
+        *names,
+        data.labels,
+        data.size,
+        data.resize,
+        data.cache_gib,
+        apart,
+        data.instances,
+        max_left_out=data.max_left_out,
+    )
 
 
 def open_on_nodes(world: World, key: str, value: str | None, wanted: sets.Wanted) -> DataSet:
     """The data set on every rank, made by one of each node where it has to be made. Raises ValueError."""
 
+    made: list[Shards] = []  # kept open until this rank has opened them again, so that no other run removes them
+
     def folders() -> list[Path]:
-        return [shards.folder for shards in sets.open_sides(key, value, wanted)]
+        made.extend(sets.open_sides(key, value, wanted))
+        return [shards.folder for shards in made]
 
     opened = [Shards.open(folder, wanted.cache_gib) for folder in world.on_nodes(folders)]
     return Unpaired(opened, wanted.apart[:2]) if wanted.apart else opened[0]

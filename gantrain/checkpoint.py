@@ -11,6 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gantrain.paths import check_not_special
+
 Tensors = dict[str, Tensor]
 
 
@@ -76,6 +78,8 @@ def found(root: Path) -> list[Path]:
 def find_checkpoint(path: str | Path) -> Path:
     """A checkpoint's folder, from it or from its run (then the latest one). Raises ValueError."""
     path = Path(path)
+    check_not_special(path, "checkpoint")
+    check_not_special(path / "state.json", "checkpoint")
     if (path / "state.json").is_file():
         return path
     folders = found(path / "checkpoints")
@@ -87,6 +91,7 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
+    check_not_special(path, "checkpoint")
     try:
         return reader(path)
     except (OSError, ValueError, SafetensorError) as e:

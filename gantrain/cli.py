@@ -106,9 +106,20 @@ def recipes(schema: Annotated[bool, typer.Option("--schema", help="print JSON Sc
     console.print(table)
 
 
-@app.command(help="Pack a data set into shards.")
+def _patterns(texts: list[str] | None, more: list[str]) -> dict[str, str]:
+    """--pattern NAME=PATTERN, repeated, or with several words behind one option, which the parser keeps apart."""
+    from gantrain.data.prepare.patterns import parse_patterns
+
+    strange = [word for word in more if not texts or "{}" not in word]
+    if strange:
+        raise ValueError(f"found {strange[0]}, allowed: one folder of images; another option may be misspelt")
+    return parse_patterns([*(texts or []), *more])
+
+
+@app.command(help="Pack a data set into shards.", context_settings={"allow_extra_args": True})
 @telling
 def prepare(
+    context: typer.Context,
     source: Annotated[Path, typer.Argument(help="folder of images")],
     out: Annotated[Path, typer.Option(help="folder to make")],
     layout: Annotated[
@@ -126,6 +137,13 @@ def prepare(
         Path | None, typer.Option(help="table of the colours of label maps in RGB, a line R G B [NAME] for each class")
     ] = None,
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, pixels")] = None,
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(help="FIELD=PATTERN of files' names, {} for what fields share: label={}_label; may be repeated"),
+    ] = None,
+    max_left_out: Annotated[
+        float, typer.Option(help="largest fraction of samples that may be unusable or unmatched", min=0, max=1)
+    ] = 0.5,
     workers: Annotated[int | None, typer.Option(help="threads; default: one a core")] = None,
 ) -> None:
     from gantrain.data.prepare import prepare as pack
@@ -141,6 +159,8 @@ def prepare(
         ignore=ignore,
         colors=colors,
         resize=parse_size(resize),
+        patterns=_patterns(pattern, context.args),
+        max_left_out=max_left_out,
         workers=workers,
     )
     for line in report.lines():
@@ -168,13 +188,17 @@ def index(
     labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
     classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
     ignore: Annotated[int | None, typer.Option(help="id of no class, as in prepare", min=0, max=65535)] = None,
+    max_left_out: Annotated[
+        float, typer.Option(help="largest fraction of samples that may be unusable", min=0, max=1)
+    ] = 0.5,
 ) -> None:
     from gantrain.data.foreign import index_tars
 
     fields = {
         name: [e.removeprefix(".") for e in text.lower().split(",")] for name, text in _named("--field", field).items()
     }
-    report = index_tars(tars, out, fields, labels=labels or (), classes=classes, ignore=ignore)
+    options: dict[str, Any] = {"labels": labels or (), "classes": classes, "ignore": ignore}
+    report = index_tars(tars, out, fields, **options, max_left_out=max_left_out)
     for line in report.lines():
         say(line)
 

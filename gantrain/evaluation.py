@@ -25,6 +25,7 @@ from gantrain.data.shards import Field
 from gantrain.inference import Translator
 from gantrain.metrics import SEGMENTATION, of_set
 from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
+from gantrain.paths import check_not_special
 from gantrain.problems import check
 from gantrain.recipe import Evaluate, from_dict
 from gantrain.translate import by_stem
@@ -101,7 +102,7 @@ def evaluate_folders(
     Files of the same names are pairs; without them, only metrics of sets can be asked for. options:
     of a recipe's `evaluate`; without metrics, STANDARD. Raises ValueError.
     """
-    reals, fakes = by_stem("--real", real), by_stem("--fake", fake)
+    reals, fakes = by_stem("--real", real, world.say), by_stem("--fake", fake, world.say)
     paired = reals.keys() == fakes.keys()
     asked = check(Evaluate, _best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
     if needy := [name for name in asked.metrics if name in (*SEGMENTATION, "copy_index", "cycle_error")]:
@@ -144,6 +145,8 @@ def names(text: str) -> list[str]:
 
 def check_out(path: Path | None) -> None:
     """Before anything is measured. Raises ValueError."""
+    if path:
+        check_not_special(path, "--out")
     if path and not path.absolute().parent.is_dir():
         raise ValueError(f"--out: no folder {path.parent}; make it first")
     if path and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):

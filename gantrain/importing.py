@@ -23,6 +23,7 @@ from gantrain.methods.cut import LAYERS
 from gantrain.networks import NETWORKS
 from gantrain.networks.projection import Projection
 from gantrain.networks.spade import StyleEncoder
+from gantrain.paths import check_not_special
 
 _KNOWN = {**NETWORKS, "style_encoder": StyleEncoder, "projection": Projection}
 _RUNNING = ("running_mean", "running_var", "num_batches_tracked")
@@ -128,6 +129,7 @@ def _about_sizes(resize: tuple[int, int] | None) -> str:
 @contextmanager
 def opened(path: str | Path) -> Iterator[Path]:
     """A checkpoint's folder: a run's latest, that one itself, or what a file imports to. Raises ValueError."""
+    check_not_special(path, "checkpoint")
     if not Path(path).is_file():
         yield checkpoint.find_checkpoint(path)
         return

@@ -21,6 +21,7 @@ from gantrain.importing import opened
 from gantrain.instantiate import make_method
 from gantrain.method import is_random_at_test, set_inference
 from gantrain.overrides import parse_yaml
+from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by 8-bit channels
@@ -35,6 +36,7 @@ class Translator:
 
     def __init__(self, folder: Path, device: torch.device, back: bool = False, style: str | None = None) -> None:
         state = checkpoint.state(folder)
+        check_not_special(folder / "recipe.yaml", "checkpoint")
         try:
             saved = (folder / "recipe.yaml").read_text(encoding="utf-8")
             fields = {role: Field.model_validate(field) for role, field in state["fields"].items()}
@@ -171,6 +173,7 @@ class Translator:
             raise ValueError(f"--style: found {found}, allowed: one of spade with method.style=vae")
         if text.isdecimal() and int(text) < 2**63:
             return method.style(int(text))  # type: ignore[no-any-return]
+        check_not_special(text, "--style")
         try:
             array, target = decode(Path(text).read_bytes()), self.target
             if (array.shape[2], array.dtype.name) != (target.channels, target.dtype):

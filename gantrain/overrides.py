@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from gantrain.paths import check_not_special, check_regular_file
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -54,6 +56,7 @@ def find(name: str, beside: Path | None = None) -> Path:
     key, near = (f"{beside}: extends", [beside.parent]) if beside else ("recipe", [])
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(*near, name)
+        check_not_special(path, key)
         if not path.is_file():
             raise ValueError(f"{key}: no file {path}; give a .yaml file or a name from `gantrain recipes`")
         return path
@@ -81,7 +84,7 @@ def merge(base: Any, over: Any) -> Any:
 
 def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A recipe file's content, laid on what it extends."""
-    path = find(name, beside)
+    path = check_regular_file(find(name, beside), "recipe")
     if path.resolve() in seen:
         raise ValueError(f"{path}: extends itself; remove `extends` from one of the files")
     try:

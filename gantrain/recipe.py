@@ -50,6 +50,12 @@ class Data(Part):
     cache_gib: float = Field(32, gt=0, description="disk space of a node for shards from a URL, GiB")
     partitions: Positive = Field(1, description="parts of the shards, of which a rank reads and fetches some only")
     max_bad_fraction: float = Field(0.01, ge=0, le=1, description="share of damaged samples past which the run stops")
+    max_left_out: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="fraction of a folder's samples that may be unusable or unmatched when it is packed",
+    )
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -212,7 +218,7 @@ RESUMABLE = (
     "trackers", "stop_signal", "max_nonfinite", "dry_run", "evaluate", "previews", "checkpoint",
     "gradient_checkpointing",
     "data.train", "data.train_target", "data.validation", "data.validation_target",
-    "data.workers", "data.max_bad_fraction", "data.cache_gib",
+    "data.workers", "data.max_bad_fraction", "data.max_left_out", "data.cache_gib",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from gantrain import checkpoint
 from gantrain.console import say
 from gantrain.overrides import parse_yaml
+from gantrain.paths import check_not_special
 from gantrain.recipe import Recipe, differences
 
 _PATIENCE_SECONDS = 15
@@ -30,6 +31,8 @@ class Run:
         self.metrics = self.folder / "metrics.jsonl"
         self.recipe = self.folder / "recipe.yaml"
         self._rows = ""  # of the metrics, not yet written
+        for name in ("", ".lock", "recipe.yaml", "status.json", "metrics.jsonl", "checkpoints"):
+            check_not_special(self.folder / name, "run")
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("a")

@@ -5,6 +5,7 @@ from pathlib import Path
 from gantrain import checkpoint
 from gantrain.importing import read_networks
 from gantrain.method import Method
+from gantrain.paths import check_not_special
 
 
 def place(method: Method, start: str | list[str]) -> list[str]:
@@ -38,6 +39,7 @@ def place(method: Method, start: str | list[str]) -> list[str]:
 
 def _found(method: Method, paths: list[str]) -> dict[str, tuple[str, checkpoint.Tensors]]:
     """Tensors by network, and where each is from."""
+    check_not_special(paths[0], "found")
     if len(paths) > 1 or Path(paths[0]).is_file():
         networks = read_networks([Path(path) for path in paths], both="generator_back" in method.networks)
         return {name: (str(network.file), network.tensors) for name, network in networks.items()}

@@ -1,6 +1,6 @@
 """Files through a trained model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -8,25 +8,58 @@ from rich.progress import track
 
 from gantrain.console import console, say
 from gantrain.data.decode import EXTENSIONS, encode, lossless
+from gantrain.data.listing import list_images, matching_name, note_first_frames, without_extension
 from gantrain.data.scale import Choice
 from gantrain.data.transforms import Sample
 from gantrain.inference import Translator, at_output_size
+from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_OPTION, OutputSize, SizeReport, check_choice
 
-_SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
+_MOST_NAMED = 10  # of the files that are passed over
 
 
-def find_inputs(inputs: list[Path]) -> list[Path]:
-    """The image files that the arguments name; a folder stands for the images in it."""
-    files: list[Path] = []
+def find_inputs(inputs: list[Path], report: Callable[[str], None] = say, option: str = "input") -> dict[Path, str]:
+    """The image files that the arguments name, and by each the name of its result.
+
+    A folder stands for the images in it and in the folders inside it; their names keep the sub-path, such as
+    `cam1/0`. report: gets lines on files that are passed over. option: names the arguments in errors. Raises
+    ValueError.
+    """
+    files: dict[Path, str] = {}
     for path in inputs:
+        check_not_special(path, option)
         if not path.exists():
-            raise ValueError(f"input: no file or folder {path}")
-        inside = sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES) if path.is_dir() else [path]
-        if not inside:
-            raise ValueError(f"input: no images in {path}; allowed: {', '.join(_SUFFIXES)}")
-        files += inside
-    return list(dict.fromkeys(files))
+            raise ValueError(f"{option}: no file or folder {path}")
+        if path.is_dir():
+            for file, name in _inside(path, report, option).items():
+                files.setdefault(file, name)
+        else:
+            files.setdefault(path, path.stem)
+    for line in note_first_frames(files):
+        report(line)
+    return files
+
+
+def _inside(folder: Path, report: Callable[[str], None], option: str) -> dict[Path, str]:
+    """The images of a folder by their sub-paths without the extension. Raises ValueError where there are none."""
+    listing = list_images(folder)
+    skipped = listing.skipped
+    if not listing.images:
+        found = f" (found: {skipped[0]})" if skipped else ""
+        raise ValueError(f"{option}: no images in {folder}{found}; allowed: {', '.join(f'.{e}' for e in EXTENSIONS)}")
+    for line in skipped[:_MOST_NAMED]:
+        report(f"left out: {line}")
+    if len(skipped) > _MOST_NAMED:
+        report(f"left out: {len(skipped) - _MOST_NAMED} more files in {folder}")
+    return {file: without_extension(name) for name, file in listing.images.items()}
+
+
+def _without_results(files: dict[Path, str], inputs: list[Path], out: Path) -> dict[Path, str]:
+    """The inputs without earlier results, where these lie in a folder inside an input folder."""
+    results = out.absolute()
+    if not any(folder.absolute() in results.parents for folder in inputs):
+        return files
+    return {file: name for file, name in files.items() if results not in file.absolute().parents}
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -37,11 +70,11 @@ def _write(path: Path, content: bytes) -> None:
         raise ValueError(f"--out: cannot write {path} ({e.strerror}); choose another folder") from None
 
 
-def by_stem(option: str, folder: Path) -> dict[str, Path]:
-    """The images in a folder by what pairs them with others. Raises ValueError."""
+def by_stem(option: str, folder: Path, report: Callable[[str], None] = say) -> dict[str, Path]:
+    """The images in a folder by what pairs them with others: the sub-path without the extension. Raises ValueError."""
     found: dict[str, Path] = {}
-    for file in find_inputs([folder]):
-        if (other := found.setdefault(file.stem, file)) != file:
+    for file, name in find_inputs([folder], report, option).items():
+        if (other := found.setdefault(matching_name(name), file)) != file:
             raise ValueError(f"{option}: {other} and {file} have one name; leave one of them in {folder}")
     return found
 
@@ -62,18 +95,19 @@ def translate_files(
     size: Choice | None = None,
     output_size: OutputSize = "input",
 ) -> list[Path]:
-    """Write `out/STEM.png` (`.npy` where PNG can't hold it) for each input.
+    """Write `out/NAME.png` (`.npy` where PNG can't hold it) for each input.
 
     size, output_size: as in `Translator.translate`; one line at the end describes all images' sizes.
 
-    instances: the folder of maps of instance ids, STEM.* for each input, for a model of their edges. Unreadable inputs
-    are listed at the end. Raises ValueError where nothing can be done, or where a result exists already.
+    NAME is a file's name, and below a folder its sub-path, such as `cam1/0`. instances: the folder of maps of instance
+    ids, NAME.* for each input, for a model of their edges. Unreadable inputs are listed at the end. Raises ValueError
+    where nothing can be done, or where a result exists already.
     """
     check_choice(size, output_size)
-    files = find_inputs(inputs)
+    files = _without_results(find_inputs(inputs), inputs, out)
     model.check_instances(instances is not None)
     maps = by_stem("--instances", instances) if instances else {}
-    if alone := [file for file in files if instances and file.stem not in maps]:
+    if alone := [file for file in files if instances and matching_name(files[file]) not in maps]:
         named = ", ".join(map(str, alone[:8])) + " ..." * (len(alone) > 8)
         raise ValueError(
             f"--instances: {instances} lacks a map of ids of {len(alone)} inputs: {named}; give NAME.* each"
@@ -81,9 +115,10 @@ def translate_files(
     kind = lossless(model.target.channels, model.target.dtype)
     results: dict[Path, Path] = {}  # from result to input
     for file in files:
-        other = results.setdefault(out / f"{file.stem}.{kind}", file)
+        name = f"{files[file]}.{kind}"
+        other = results.setdefault(out / name, file)
         if other != file:
-            raise ValueError(f"input: {other} and {file} would both become {file.stem}.{kind}; translate them apart")
+            raise ValueError(f"input: {other} and {file} would both become {name}; translate them apart")
     there = [result for result in results if result.exists()]
     if there:
         raise ValueError(f"--out: {there[0]} exists ({len(there)} in all); choose another folder")
@@ -96,7 +131,7 @@ def translate_files(
         """Each result with its input as the file holds it, and as the networks see it."""
         for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
             try:
-                sample = model.read(file, maps.get(file.stem))
+                sample = model.read(file, maps.get(matching_name(files[file])))
                 yield result, sample, _at_size(model, file, sample, size)
             except ValueError as e:
                 problems.append(str(e))

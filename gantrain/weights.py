@@ -7,9 +7,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gantrain.paths import check_not_special
+
 
 def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
     """The tensors of a .safetensors or PyTorch file by name. Raises ValueError in the name of `setting`."""
+    check_not_special(path, setting)
     try:
         content = load_file(path) if Path(path).suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as e:  # of the disk, of zip files, of pickles that hold more than tensors

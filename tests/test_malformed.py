@@ -383,7 +383,7 @@ DATA = {
         folder_of("images", *[content[:200] for content in pairs()]),
     ),
     "not images": Case(
-        TRAIN, ("none of 2 samples is usable", "0.png", "JPEG, PNG, TIFF, WEBP or npy"),
+        TRAIN, ("none of 2 samples is usable", "0.png", "JPEG, PNG, TIFF, WEBP, BMP, PPM, GIF or npy"),
         folder_of("images", b"GIF89a", b""),
     ),
     "odd widths": Case(

@@ -20,8 +20,8 @@ Array = NDArray[Any]  # HWC
 Colour = tuple[int, int, int]
 Kind = Literal["image", "label", "instances"]
 
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP")
-EXTENSIONS = ("jpg", "jpeg", "png", "tif", "tiff", "webp", "npy")
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "PPM", "GIF")
+EXTENSIONS = ("jpg", "jpeg", "jfif", "png", "tif", "tiff", "webp", "npy", "bmp", "ppm", "pgm", "pbm", "pnm", "gif")
 DTYPES = ("uint8", "uint16", "float32")
 _IDS = {"label": "class ids", "instances": "ids of instances"}
 _WIDE = ("I", "I;16", "I;16B")  # Pillow's modes for integers of more than 8 bits

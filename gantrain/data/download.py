@@ -24,6 +24,7 @@ from gantrain.data.prepare import HOW_TO
 from gantrain.data.remote import STALL_SECONDS, FetchFailed, patiently
 from gantrain.data.shard_writer import appearing
 from gantrain.data.web import BadStatus, Incomplete, paced
+from gantrain.paths import check_not_special
 from gantrain.weights import reason
 
 # URLs as datasets/download_pix2pix_dataset.sh and download_cyclegan_dataset.sh of pytorch-CycleGAN-and-pix2pix have
@@ -66,6 +67,7 @@ def download(name: str, out: Path, source: Path | None = None) -> Path:
     came = f"its images come from {_ORIGINS[name]}; " if _ORIGINS[name] else ""
     say(f"{name}: {came}please cite the papers of those who collected them; terms: see {_PAGE}")
     archive = source.expanduser() if source else target.parent / url.rpartition("/")[2]
+    check_not_special(archive, "--source" if source else "download")
     try:
         with appearing(target) as partial:
             if not source and not archive.is_file():

@@ -13,11 +13,14 @@ from typing import IO, Any, NamedTuple, cast
 from gantrain.data.index import NAME, PARTS, SHARD_NAME, Shard, save
 from gantrain.data.prepare import Report, asked
 from gantrain.data.prepare.check import Look, agree, in_order, look
+from gantrain.data.prepare.hints import note_gaps
 from gantrain.data.prepare.layouts import Part
+from gantrain.data.prepare.left_out import check_left_out
 from gantrain.data.remote import FetchFailed, fetch
 from gantrain.data.sets import expand
 from gantrain.data.shard_writer import appearing
 from gantrain.data.urls import check_url, is_url
+from gantrain.paths import check_regular_file
 from gantrain.printable import printable
 
 Extensions = Mapping[str, Sequence[str]]  # by field
@@ -45,11 +48,12 @@ def index_tars(
     labels: Collection[str] = (),
     classes: int | None = None,
     ignore: int | None = None,
+    max_left_out: float = 0.5,
 ) -> Report:
     """Write the index of `tars` (paths, URLs, patterns; all in one folder) as the folder `out`.
 
-    labels, classes, ignore, and the samples that are left out: as in `prepare`. Raises ValueError, in one line, for
-    what a data set can't be: compressed or interleaved tars, links, keys that come twice.
+    labels, classes, ignore, max_left_out, and the samples that are left out: as in `prepare`. Raises ValueError, in
+    one line, for what a data set can't be: compressed or interleaved tars, links, keys that come twice.
     """
     out = out.expanduser().absolute()
     if wrong := [field for field in fields if not re.fullmatch(NAME, field)]:
@@ -78,7 +82,8 @@ def index_tars(
                 sizes[name] = path.stat().st_size
             (partial / "fetched.tar").unlink(missing_ok=True)
             good, bad, described = agree(told, looks, parts)
-            report = Report(out, "webdataset", len(good), described, [], bad)
+            check_left_out(base, looks, good, list(fields), limit=max_left_out)
+            report = Report(out, "webdataset", len(good), described, [], bad, note_gaps(described))
             (partial / "report.txt").write_bytes("\n".join([*report.lines(None), ""]).encode(errors="surrogateescape"))
             counts = Counter(shard_of[key] for key in good)
             shards = [Shard(name=name, bytes=sizes[name], samples=counts[name]) for name in names if counts[name]]
@@ -112,6 +117,7 @@ def _samples(
     path: Path, place: str, fields: Extensions, shard_of: dict[str, str]
 ) -> Iterator[tuple[str, dict[str, _File]]]:
     """Keys and files (by field) of a tar's samples, which are entered in `shard_of`."""
+    check_regular_file(path, "index")
     try:
         with tarfile.open(path, "r:") as tar:
             for key, group in groupby(_entries(tar, place), lambda entry: entry[0]):

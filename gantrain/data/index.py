@@ -13,6 +13,7 @@ from pydantic import BaseModel, PositiveInt
 from gantrain import formats
 from gantrain.data.index_arrays import MOST_KEY_BYTES, Arrays, read_arrays
 from gantrain.data.urls import check_url, is_url
+from gantrain.paths import check_not_special
 from gantrain.printable import has_controls, printable
 from gantrain.problems import check
 
@@ -145,6 +146,7 @@ def load(folder: Path) -> tuple[Index, Arrays]:
     arrays = _load_arrays(folder, index)
     for shard in [] if index.is_remote else index.shards:
         # What a shorter one has lost are damaged samples, like others that can't be read.
+        check_not_special(folder / (index.base or "") / shard.name, "data set")
         if not (folder / (index.base or "") / shard.name).is_file():
             advice = "index the tars where they are" if index.base else "copy the data set again"
             raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; {advice}")
@@ -160,6 +162,7 @@ def load_index(folder: Path, base: str | None = None) -> Index:
     base: where the shards lie, whatever the index says; an index from a server must not lead anywhere else.
     """
     path = folder / "index.json"
+    check_not_special(path, "data set")
     if not path.is_file():
         raise ValueError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")
     content = _read_json(path)
@@ -251,6 +254,7 @@ def largest_arrays(index: Index) -> int:
 
 def _load_arrays(folder: Path, index: Index) -> Arrays:
     path = folder / "index.npz"
+    check_not_special(path, "data set")
     if not path.is_file():
         raise ValueError(f"{folder}: index.npz is missing; copy the data set again")
     try:

@@ -15,6 +15,7 @@ from gantrain.data.addresses import Refused
 from gantrain.data.index import MOST_INDEX_BYTES, largest_arrays, load, load_index
 from gantrain.data.urls import CREDENTIALS, EXTRAS
 from gantrain.data.web import Incomplete, answer, paced
+from gantrain.paths import check_not_special
 
 TRIES = 6
 PAUSE_SECONDS = 0.5  # doubled with each try
@@ -31,6 +32,9 @@ def fetch(url: str, path: Path, size: int | None = None, tries: int | None = Non
 
     Tries again after what may pass. Raises FetchFailed.
     """
+
+    if url.startswith("file://"):
+        check_not_special(url.removeprefix("file://"), "found")
 
     def copy() -> None:
         # The cache has reserved the room already, with the file's length.

@@ -13,9 +13,12 @@ from gantrain.data.batch import channels
 from gantrain.data.cache import cache
 from gantrain.data.drawing import write_synthetic
 from gantrain.data.prepare import HOW_TO, pack_once
+from gantrain.data.prepare.hints import PREFIX
+from gantrain.data.prepare.layouts import is_cityscapes, sides_of_split
 from gantrain.data.remote import index_folder
 from gantrain.data.shards import Field, Shards
 from gantrain.data.urls import check_url, is_url, where
+from gantrain.paths import check_not_special
 
 SYNTHETIC = "synthetic"
 # Samples, fewer where they are large.
@@ -49,6 +52,7 @@ class Wanted:
     cache_gib: float = math.inf
     apart: Apart | None = None
     instances: str | None = None
+    max_left_out: float = 0.5
 
     @property
     def names(self) -> dict[str, str]:
@@ -81,9 +85,10 @@ def _two(key: str, value: str | None, target: str | None) -> tuple[str | None, s
     if value == SYNTHETIC:
         return value, value
     split = "train" if key == "train" else "test"
-    inside = [Path(os.path.expanduser(value or ""), f"{split}{letter}") for letter in "AB"]
-    if value and all(folder.is_dir() for folder in inside):
-        return str(inside[0]), target or str(inside[1])
+    folder = Path(os.path.expanduser(value or ""))
+    inside = [str(folder / name) for name in sides_of_split(folder, split).values()] if value else []
+    if inside:
+        return inside[0], target or inside[1]
     return value, target
 
 
@@ -114,6 +119,8 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         folder = index_folder(check_url(place), cache() / "remote")
     else:  # unlike Path.expanduser, this leaves the ~ of an unknown user in place
         folder = Path(os.path.expanduser(place))
+    check_not_special(folder, "found")
+    check_not_special(folder / "index.json", "found")
     if pattern or (folder / "index.json").is_file():
         shards = Shards.open(folder, wanted.cache_gib)
         listed = [shard.name for shard in shards.index.shards]
@@ -132,32 +139,57 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
             f"{folder} holds tars but no index.json; copy the whole data set again, or `gantrain index` others' tars"
         )
     packed = _pack(key, folder, wanted)
-    lines = (report := packed / "report.txt").read_text(encoding="utf-8").splitlines()
+    lines = (report := packed / "report.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:
         say(f"data.{key}: {' and '.join(missing)} of the files in {folder}; see {report}")
+    for note in lines:
+        if note.startswith(PREFIX):
+            say(f"data.{key}: {note}")
     return Shards.open(packed)
 
 
 def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
     labels = {name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)}
     classes = max(labels.values(), default=None)
-    # Files alone don't tell single images from pairs, but the field that the recipe asks for does.
-    halves = {wanted.source, wanted.target} & {"left", "right"} or "" not in (wanted.source, wanted.target)
-    layout = None if halves or any(inside.is_dir() for inside in folder.iterdir()) else "images"
-    # Two of the layouts that are recognised have their splits inside, each under its own names.
-    split = "train"
-    if not key.startswith("train"):
-        inside = {"val": folder / "gtFine", "test": folder / "trainA"}
-        split = next((name for name, one in inside.items() if one.is_dir()), split)
-    if split == "test" and not (folder / "testA").is_dir():
-        raise ValueError(f"{folder} holds trainA but no testA and testB; make them, or data.validation=null")
+    split = _split_inside(key, folder)
     try:
         options: Any = {"labels": sorted(labels), "classes": classes, "instances": wanted.instances}
-        return pack_once(folder, cache() / "packed", layout=layout, split=split, **options)
+        options |= {"layout": _layout(folder, wanted), "split": split, "max_left_out": wanted.max_left_out}
+        return pack_once(folder, cache() / "packed", **options)
     except ValueError as e:
         options = f"; its options are those of `gantrain prepare {folder} --out OUT`, whose OUT you give here"
         options += "; or set data.instances=null" if wanted.instances and "--instances" in str(e) else ""
-        raise ValueError(f"{e}{options if '--' in str(e) else ''}") from None
+        text = f"{e}{options if '--' in str(e) else ''}"
+        raise ValueError(re.sub(r"--max-left-out ([\d.]+)", r"data.max_left_out=\1", text)) from None
+
+
+def _layout(folder: Path, wanted: Wanted) -> str | None:
+    """The layout of a folder of images, or None to recognise it.
+
+    Files alone do not say whether they are single images or pairs, but the field that the recipe asks for does.
+    """
+    fields = [name for name in (wanted.source, wanted.target) if name]
+    is_one_of_two_sets = len(fields) == 1
+    has_fields_inside = any((folder / name).is_dir() for name in fields)
+    if not is_one_of_two_sets or fields[0] in ("left", "right") or has_fields_inside or is_cityscapes(folder):
+        return None
+    return "images"
+
+
+def _split_inside(key: str, folder: Path) -> str:
+    """The split that a key of `data` takes of a layout with its splits inside, each under its own names."""
+    if key.startswith("train"):
+        return "train"
+    if (folder / "gtFine").is_dir():
+        return "val"
+    sides = sides_of_split(folder, "train")
+    if not sides:
+        return "train"
+    if not sides_of_split(folder, "test"):
+        missing = " and ".join(name.replace("train", "test", 1) for name in list(sides.values())[:2])
+        first = next(iter(sides.values()))
+        raise ValueError(f"{folder} holds {first} but no {missing}; make them, or data.validation=null")
+    return "test"
 
 
 def expand(pattern: str) -> list[str]:

@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from gantrain.data.index import PARTS, Field, Index, Shard, save
 
-# What WebDataset takes for the name of a sample, and no path for a way out.
-_KEY = re.compile(r"(?!__)[^./\\\0\n]+")
+# A key is a sub-path that stays inside, without control characters. WebDataset takes it up to the first dot behind the
+# last slash, so that only folders may have dots, though not in front.
+_CONTROL = r"\x00-\x1f\x7f-\x9f"
+_KEY = re.compile(rf"(?!__)([^./\\{_CONTROL}][^/\\{_CONTROL}]*/)*[^./\\{_CONTROL}]+")
 _SHARD_BYTES = 256 << 20
 
 
 class Packed(NamedTuple):
-    """A sample to write: its key, without dots, and (extension, bytes) by member."""
+    """A sample to write: its key, such as `cam1/0`, and (extension, bytes) by member."""
 
     key: str
     members: Mapping[str, tuple[str, bytes]]
@@ -114,7 +116,8 @@ def write_shards(
             return
         with tarfile.open(path, "r:") as tar:
             for entry in tar:
-                member = entry.name.split(".")[1]  # neither keys nor members hold a dot
+                # Neither the last name of a key nor a member holds a dot.
+                member = entry.name.rpartition("/")[2].split(".")[1]
                 rows[f"{member}_offset"].append(entry.offset_data)
                 rows[f"{member}_size"].append(entry.size)
         shards.append(Shard(name=os.path.basename(path), bytes=os.path.getsize(path), samples=count))
@@ -127,7 +130,7 @@ def write_shards(
         with ShardWriter(tars, post=close_shard, **limits, **same, verbose=0, encoder=False) as writer:
             for key, files in samples:
                 if key in keys or not _KEY.fullmatch(key):
-                    raise ValueError(f"key {key!r} comes twice or holds '.', '/' or nothing")
+                    raise ValueError(f"key {key!r} comes twice, or is no sub-path whose last name has no '.'")
                 writer.write({"__key__": key} | {f"{m}.{extension}": data for m, (extension, data) in files.items()})
                 keys[key] = None
                 for member, (_, data) in files.items():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gantrain.data.cache import Remote, ShardCache, cache
+from gantrain.data.holding import hold
 from gantrain.data.index import PARTS, Field, Index, Shard, load
 from gantrain.data.index_arrays import Arrays
 from gantrain.printable import printable
@@ -42,6 +43,7 @@ class Shards:
         self.fields, self.fingerprint = index.fields, index.fingerprint
         self._ends = list(accumulate(shard.samples for shard in index.shards))
         self._open: OrderedDict[int, int] = OrderedDict()  # descriptors by shard, least recently used first
+        self._held = hold(folder)
 
     @classmethod
     def open(cls, folder: str | Path, cache_gib: float = math.inf) -> Self:
@@ -120,6 +122,8 @@ class Shards:
     def __del__(self) -> None:
         for shard in list(self._open):
             self._close(shard)
+        if self._held is not None:
+            os.close(self._held)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.folder, self.index, self._arrays, self.cache_gib)

@@ -66,7 +66,10 @@ def test_odd_names(tmp_path):
     assert [shards.read(i, "image").decode() for i in range(3)] == keys
 
 
-@pytest.mark.parametrize("key", ["", "a.b", "a/b", "../a", "__meta__", "same"])
+@pytest.mark.parametrize(
+    "key",
+    ["", "a.b", "a/b.c", "../a", "a/../b", "a//b", "/a", "a/", ".a/b", "a\\b", "a\x1bb", "a\x1b/b", "__meta__", "same"],
+)
 def test_unusable_keys_are_refused(tmp_path, key):
     samples = [Packed(k, {"image": ("jpg", b"x")}) for k in ("same", key)]
     with pytest.raises(ValueError, match="key"):

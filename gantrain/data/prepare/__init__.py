@@ -1,8 +1,7 @@
 """Folders of images to data sets: checked, packed, reported. `LAYOUTS` says which are known."""
 
-import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,21 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from gantrain.data.decode import Colour, Kind, encode, lossless
+from gantrain.console import say
+from gantrain.data.decode import Colour, Kind, decode, encode, lossless
+from gantrain.data.listing import note_first_frames
 from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
 from gantrain.data.prepare.colours import read_table
-from gantrain.data.prepare.layouts import Layout, Parts, folders, images, match, pairs, published, recognise
+from gantrain.data.prepare.hints import PREFIX, note_gaps, note_ids_as_images
+from gantrain.data.prepare.layouts import Layout, Parts, folders, images, pairs, published, recognise
+from gantrain.data.prepare.left_out import check_left_out, suggest_pattern
+from gantrain.data.prepare.matching import match
+from gantrain.data.prepare.packs import describe_pack, pack_folder, remove_replaced
+from gantrain.data.prepare.patterns import patterned
+from gantrain.data.prepare.usual import usual_extension
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 from gantrain.data.shards import Field
+from gantrain.paths import check_not_special
 from gantrain.printable import printable
 
 LAYOUTS: dict[str, Layout] = {
@@ -55,12 +63,10 @@ HOW_TO: dict[str, str] = {
     },
 }
 
-_CACHE_VERSION = 3  # counted up when the same folder would be packed otherwise than before
-
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of `prepare`: what was written, and one line for each file that was not."""
+    """The outcome of `prepare`: what was written, one line for each sample or file that was not, and notes."""
 
     folder: Path
     layout: str
@@ -68,6 +74,7 @@ class Report:
     fields: dict[str, Field]
     unmatched: list[str]
     unreadable: list[str]
+    notes: list[str] = field(default_factory=list)
 
     def lines(self, most: int | None = 10) -> list[str]:
         """For people; names so many left-over files of each sort, or all (None)."""
@@ -77,6 +84,7 @@ class Report:
             what = f"{one.classes} classes" if one.classes else f"{one.channels} channels"
             what += "" if one.ignore is None else f", the last of them id {one.ignore}"
             lines.append(f"  {name}: {one.kind}, {what}, {one.dtype}, height x width {size}")
+        lines += self.notes
         for what, names in (("unmatched", self.unmatched), ("left out", self.unreadable)):
             if names:
                 lines += [f"{len(names)} {what}:", *(f"  {name}" for name in names[:most])]
@@ -97,8 +105,11 @@ def prepare(
     ignore: int | None = None,
     colors: str | Path | None = None,
     resize: tuple[int, int] | None = None,
+    patterns: Mapping[str, str] | None = None,
+    max_left_out: float = 0.5,
     workers: int | None = None,
     progress: bool = True,
+    extras: Mapping[str, bytes] | None = None,
 ) -> Report:
     """Check every image of the folder `source` and pack them as a data set in the new folder `out`.
 
@@ -107,37 +118,49 @@ def prepare(
     instances: the field that holds ids of instances.
     ignore: the id of pixels that are of no class; they are the last class, which `classes` counts.
     colors: a table, `read_table`'s, of the colours that the label files hold instead of ids, and of all classes.
-    resize: (height, width) in pixels of every field; without it files that hold no `colors` are kept byte for byte.
+    resize: (height, width) in pixels of every field; without it files that hold no `colors` are kept byte for byte, but
+    for BMP, PPM and GIF, which become PNG.
+    patterns: by field, what its files' names look like, with {} for what they share: `{"label": "{}_label"}`.
+    max_left_out: the largest fraction (0 to 1) of samples that may be unusable or unmatched.
+    extras: further files to write, by name.
 
     Beside the shards lies `report.txt`. Raises ValueError, in one line, for anything a user can
     mend; then nothing is left behind.
     """
     source, out = Path(source).expanduser().absolute(), Path(out).expanduser().absolute()
+    check_not_special(source, "prepare")
     if not source.is_dir():
         what = "is a file, not a folder" if source.exists() else "does not exist; check the path"
         raise ValueError(f"{source} {what}")
     refuse_existing(out)
-    layout = layout or recognise(source)
-    if layout not in LAYOUTS:
-        raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
+    layout, parts = _lay_out(source, layout, split, patterns or {})
     table = None if colors is None else read_table(Path(colors).expanduser())
-    parts = asked(LAYOUTS[layout](source, split), labels, classes, ignore, resize, instances, table)
-    samples, unmatched = match(source, parts)
+    parts = asked(parts, labels, classes, ignore, resize, instances, table)
+    matched = match(source, parts)
+    samples, unmatched = matched.samples, matched.lines
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
         first = f" ({unmatched[0]})" if unmatched else ""
-        advice = HOW_TO.get(layout, "prepare unpaired images folder by folder with --as images")
-        raise ValueError(f"{source}: found no images like {wanted}{first}; {advice.format(out=out, split=split)}")
+        unpaired = "prepare unpaired images folder by folder with --as images"
+        if matched.left_out and not patterns:
+            unpaired = f"where only endings of names differ, give such as {suggest_pattern(list(parts))}; {unpaired}"
+        advice = HOW_TO.get(layout, unpaired)
+        raise ValueError(f"{source}: found no images like {wanted}{first}; {_filled(advice, out, split)}")
     stderr = Console(stderr=True)
     shown = partial(track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True)
     looks = in_order(lambda files: look(files, parts), samples.values(), workers)
     looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
-    good, bad, fields = agree(samples, dict(looked), parts)
-    report = Report(out, layout, len(good), fields, unmatched, bad)
-    whole = "\n".join([*report.lines(None), ""]).encode()
+    found = dict(looked)
+    good, bad, fields = agree(samples, found, parts)
+    check_left_out(source, found, good, list(parts), unmatched=matched.left_out, limit=max_left_out)
+    packed_samples = [samples[key] for key in good]
+    notes = [PREFIX + line for line in note_first_frames(f for sample in packed_samples for f in sample.values())]
+    notes += note_gaps(fields) + note_ids_as_images(fields, packed_samples, parts)
+    report = Report(out, layout, len(good), fields, unmatched, bad, notes)
+    whole = "\n".join([*report.lines(None), ""]).encode(errors="surrogateescape")
     packed = in_order(lambda key: _pack(key, samples[key], parts), good, workers)
     try:
-        write_shards(shown(packed, "packing", len(good)), out, fields, extras={"report.txt": whole})
+        write_shards(shown(packed, "packing", len(good)), out, fields, extras={"report.txt": whole, **(extras or {})})
     except OSError as error:
         raise ValueError(f"{out} could not be written: {error}") from None
     return report
@@ -152,22 +175,42 @@ def pack_once(
     labels: Collection[str] = (),
     instances: str | None = None,
     classes: int | None = None,
+    max_left_out: float = 0.5,
 ) -> Path:
     """The data set packed from `folder`, made below `cache` unless it is there already.
 
-    A changed folder (names, sizes, times of its files) or other options make another data set.
-    Processes may race: one packs, the others wait for it. Raises what `prepare` raises.
+    A changed folder (names, sizes, times of its images, also through links) or other options make another data set; a
+    pack of the folder's older state is removed, unless a process reads it, and a line says so. Processes may race: one
+    packs, the others wait for it. Raises what `prepare` raises.
     """
-    folder, cache = Path(folder).resolve(), Path(cache).absolute()
-    told = [f"{folder}\n{(_CACHE_VERSION, layout, split, sorted(labels), instances, classes)}"]
-    for file in sorted(f for f in folder.rglob("*") if f.is_file()):
-        status = file.stat()
-        told.append(f"{file.relative_to(folder)}\n{status.st_size} {status.st_mtime_ns}")
-    digest = hashlib.sha256("\n".join(told).encode(errors="surrogateescape")).hexdigest()
-    target = cache / f"{folder.name}-{digest[:16]}"
-    options: Any = {"layout": layout, "split": split, "labels": labels, "instances": instances, "classes": classes}
-    once(target, lambda: prepare(folder, target, **options))
+    folder, cache = Path(folder), Path(cache).absolute()
+    check_not_special(folder, "prepare")  # resolving a loop of links raises an error of its own
+    folder = folder.resolve()
+    options: dict[str, Any] = {"layout": layout, "split": split, "labels": sorted(labels)}
+    options |= {"instances": instances, "classes": classes}
+    target = pack_folder(folder, cache, options)
+    extras = {"pack.json": describe_pack()}
+    once(target, lambda: prepare(folder, target, **options, max_left_out=max_left_out, extras=extras))
+    for removed in remove_replaced(target):
+        say(f"{folder}: its files have changed; removed the pack of their older state, {removed}")
     return target
+
+
+def _lay_out(source: Path, layout: str | None, split: str, patterns: Mapping[str, str]) -> tuple[str, Parts]:
+    """The layout's name and the fields. Raises ValueError for a layout that is not known or doesn't fit."""
+    if patterns:
+        if layout not in (None, "folders"):
+            raise ValueError(f"--pattern: found --as {layout} too, allowed: --as folders, or no --as")
+        return "folders", patterned(source, split, patterns)
+    layout = layout or recognise(source)
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
+    return layout, LAYOUTS[layout](source, split)
+
+
+def _filled(advice: str, out: Path, split: str) -> str:
+    """An advice with the user's own folder and split in it."""
+    return advice.replace("{out}", str(out)).replace("{split}", split)
 
 
 def asked(
@@ -216,9 +259,14 @@ def asked(
 
 
 def _pack(key: str, files: Mapping[str, Path], parts: Parts) -> Packed:
+    """A sample's files as they are, but for fields that are resized or hold colours, and formats that become PNG."""
     changed = {part.member for part in parts.values() if part.size or part.colors}
     arrays = load(files, {name: part for name, part in parts.items() if part.member in changed})
-    members = {m: (file.suffix.lower()[1:], file.read_bytes()) for m, file in files.items() if m not in changed}
+    kinds = {part.member: part.kind for part in parts.values()}
+    members = {}
+    for member, file in files.items():
+        if member not in changed:
+            members[member] = _as_usual(file, kinds[member])
     for member in sorted(changed):
         # Halves were resized apart: no bleeding.
         array = np.concatenate([arrays[name] for name, part in parts.items() if part.member == member], axis=1)
@@ -226,3 +274,14 @@ def _pack(key: str, files: Mapping[str, Path], parts: Parts) -> Packed:
         ending = "jpg" if lossy else lossless(array.shape[2], array.dtype.name)
         members[member] = (ending, encode(array, ending))
     return Packed(key, members)
+
+
+def _as_usual(file: Path, kind: Kind) -> tuple[str, bytes]:
+    """The extension and the bytes under which a file is packed."""
+    data = file.read_bytes()
+    extension = usual_extension(file.suffix.lower()[1:], data)
+    if extension:
+        return extension, data
+    array = decode(data, kind)
+    extension = lossless(array.shape[2], array.dtype.name)
+    return extension, encode(array, extension)

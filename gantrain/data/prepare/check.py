@@ -13,6 +13,7 @@ import numpy as np
 from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
 from gantrain.data.prepare.colours import decode_colours
 from gantrain.data.prepare.layouts import Files, Part, Parts
+from gantrain.data.prepare.left_out import TooSmall, UnequalSizes, advise_unequal
 from gantrain.data.shards import Field
 
 SMALLEST = 16  # pixels; below it no network here has anything to work on
@@ -73,17 +74,18 @@ def look(files: Files, parts: Parts) -> Look:
         arrays = _at_part_sizes(originals, parts)
         file = next(iter(files.values()))
         if listed := unequal(arrays):
-            raise ValueError(f"{file}: fields differ in height x width: {listed}")
+            sizes = [array.shape[:2] for array in arrays.values()]
+            raise UnequalSizes(f"{file}: fields differ in height x width: {listed}", sizes)
         height, width, _ = next(iter(arrays.values())).shape
         if min(height, width) < SMALLEST:
-            raise ValueError(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
+            raise TooSmall(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
         fields = {}
         for name, array in arrays.items():
             field = _describe(array, name, parts[name], files)
             if parts[name].size:
                 original = originals[name].shape[:2]
-                sizes = {"original_min_size": original, "original_max_size": original}
-                field = field.model_copy(update=sizes)
+                original_sizes = {"original_min_size": original, "original_max_size": original}
+                field = field.model_copy(update=original_sizes)
             fields[name] = field
         return fields
     except ValueError as problem:
@@ -124,7 +126,7 @@ def agree(
     bad = [str(found) for found in looks.values() if isinstance(found, ValueError)]
     good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}
     if not good:
-        raise ValueError(f"none of {len(bad)} samples is usable; the first: {bad[0]}")
+        raise ValueError(f"none of {len(bad)} samples is usable; the first: {bad[0]}{advise_unequal(looks.values())}")
     for name, part in parts.items():
         kinds = {key: f"{one[name].channels} channels of {one[name].dtype}" for key, one in good.items()}
         ((usual, _),) = Counter(kinds.values()).most_common(1)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from gantrain.data.decode import Array, Colour, NotLabels, decode, refuse_lossy
+from gantrain.paths import check_not_special
 
 _NAMED = 3  # colours named in an error
 
@@ -15,6 +16,7 @@ def read_table(file: Path) -> tuple[Colour, ...]:
 
     Such is CamVid's label_colors.txt. Raises ValueError, in one line.
     """
+    check_not_special(file, "--colors")
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as e:

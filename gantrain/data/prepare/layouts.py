@@ -7,17 +7,21 @@ from typing import Literal, NamedTuple, Protocol
 
 from PIL import Image
 
-from gantrain.data.decode import EXTENSIONS, FORMATS, Colour, Kind
+from gantrain.data.decode import FORMATS, Colour, Kind
 from gantrain.data.index import NAME
+from gantrain.data.listing import holds_images, list_images
 
 _PROBED = 8  # images whose proportions tell side-by-side pairs
 _SPLITS = {"train", "val", "valid", "validation", "test"}
+# What stands behind the split in the names of two folders that belong together, and a third one that may be there.
+_SIDES = (("A", "B"), ("_A", "_B", "_inst"), ("_label", "_img", "_inst"))
 
 
 class Part(NamedTuple):
     """A field before any file is read.
 
-    files: a pattern below the folder; what its last `*` stands for is the sample's key. classes:
+    files: a pattern below the folder; what its last `*` stands for is the sample's key. FOLDER/* takes images of
+    folders inside FOLDER, too. pattern: what the name of a file looks like, with {} for the key. classes:
     None for the highest id + 1. ignore: as a `Field`'s. size: (height, width) in pixels to resize to. colors: by class
     id, where the files hold these instead of ids.
     """
@@ -30,6 +34,7 @@ class Part(NamedTuple):
     ignore: int | None = None
     size: tuple[int, int] | None = None
     colors: tuple[Colour, ...] | None = None
+    pattern: str | None = None
 
 
 class File(Protocol):
@@ -45,19 +50,22 @@ Layout = Callable[[Path, str], Parts]
 
 def pairs(source: Path, split: str) -> Parts:
     """One folder of images, each two halves side by side."""
+    _refuse_splits(source)
     return {"left": Part("pair", half=0), "right": Part("pair", half=1)}
 
 
 def images(source: Path, split: str) -> Parts:
     """One folder of single images."""
+    _refuse_splits(source)
     return {"image": Part("image")}
 
 
 def folders(source: Path, split: str) -> Parts:
     """Folders of images with the same names, a field each; or trainA and trainB, by `split`."""
-    if all((source / f"{split}{letter}").is_dir() for letter in "AB"):
-        return {letter: Part(letter, f"{split}{letter}/*") for letter in "AB"}
-    names = [folder.name for folder in sorted(source.iterdir()) if _images_in(folder)]
+    sides = sides_of_split(source, split)
+    if sides:
+        return {field: Part(field, f"{name}/*") for field, name in sides.items()}
+    names = [folder.name for folder in sorted(source.iterdir()) if holds_images(folder)]
     found = ", ".join(names) or "none"
     if len(names) < 2:
         raise ValueError(f"{source}: two or more folders of images are needed, found {found}")
@@ -67,6 +75,28 @@ def folders(source: Path, split: str) -> Parts:
         reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
         raise ValueError(f"{source / odd[0]}: {reason}")
     return {name: Part(name, f"{name}/*") for name in names}
+
+
+def sides_of_split(source: Path, split: str) -> dict[str, str]:
+    """The folders of a split by field, where their names hold it: trainA and trainB, or pix2pixHD's train_A, train_B.
+
+    Also train_label, train_img and train_inst. The fields are called A and B, or label, img and inst. Of folders with
+    other names the result is empty.
+    """
+    for endings in _SIDES:
+        there = [ending for ending in endings if (source / f"{split}{ending}").is_dir()]
+        if set(endings[:2]) <= set(there):
+            return {ending.removeprefix("_"): f"{split}{ending}" for ending in there}
+    return {}
+
+
+def _refuse_splits(source: Path) -> None:
+    """Raises ValueError where a folder that is read with all folders inside it holds a split in each of several."""
+    splits = [folder.name for folder in sorted(source.iterdir()) if folder.name in _SPLITS and holds_images(folder)]
+    if len(splits) > 1:
+        raise ValueError(
+            f"{source} holds the splits {', '.join(splits)}; give one of them, such as {source / splits[0]}"
+        )
 
 
 def published(
@@ -91,14 +121,16 @@ def published(
 
 def recognise(source: Path) -> str:
     """The name of the layout that `source` seems to have; raises ValueError where it isn't sure."""
-    if all((source / folder).is_dir() for folder in ("leftImg8bit", "gtFine")):
+    if is_cityscapes(source):
         return "cityscapes"
-    found, inside = _images_in(source), sorted(source.iterdir())
-    paired = bool(found) and all(_twice_as_wide(file) for file in found[:_PROBED])
-    several = sum(bool(_images_in(folder)) for folder in inside) > 1
+    inside = sorted(source.iterdir())
+    has_own_images = bool(list_images(source, recursive=False).images)
+    # Those of the folders inside it, too, since all of them would be cut into halves.
+    paired = has_own_images and _look_like_pairs(source)
+    several = sum(holds_images(folder) for folder in inside) > 1
     if paired != several:
         return "pairs" if paired else "folders"
-    if found:  # halving single images wrongly would go unnoticed
+    if has_own_images:  # halving single images wrongly would go unnoticed
         choice = "say which with --as pairs, --as folders or --as images"
         raise ValueError(f"{source} could hold side-by-side pairs, folders or single images; {choice}")
     listed = ", ".join(f.name for f in inside[:8]) or "nothing"
@@ -106,39 +138,16 @@ def recognise(source: Path) -> str:
     raise ValueError(f"{source} {reason}; name the folder that does, or its layout with --as")
 
 
-def match(source: Path, parts: Parts) -> tuple[dict[str, dict[str, Path]], list[str]]:
-    """Samples by key, with one file of each member, and a line for each file left over."""
-    patterns = {part.member: part.files for part in parts.values()}
-    found: dict[str, dict[str, Path]] = {}
-    unmatched = []
-    for member, pattern in patterns.items():
-        ending = pattern.rpartition("*")[2]
-        for file in sorted(source.glob(pattern)):
-            if file.name.startswith(".") or not file.is_file():
-                continue
-            if file.suffix.lower()[1:] not in EXTENSIONS:
-                unmatched.append(f"{file}: not one of {', '.join(EXTENSIONS)}")
-                continue
-            stem = file.name.removesuffix(ending or file.suffix)
-            # Dots would end a WebDataset key, and paths have no business in a tar.
-            sample = found.setdefault(re.sub(r"[.\\\s]", "_", stem).lstrip("_") or "_", {})
-            if sample.setdefault(member, file) != file:
-                unmatched.append(f"{file}: has the same name as {sample[member].name}")
-    samples = {}
-    for key in sorted(found):
-        if missing := [member for member in patterns if member not in found[key]]:
-            lacks = " and ".join(f"no {member}" for member in missing)
-            unmatched += [f"{file}: {lacks}" for file in found[key].values()]
-        else:
-            samples[key] = found[key]
-    return samples, unmatched
+def is_cityscapes(source: Path) -> bool:
+    """Whether a folder holds Cityscapes as it is unpacked."""
+    return all((source / folder).is_dir() for folder in ("leftImg8bit", "gtFine"))
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """The images directly in a folder, sorted; of a file or a hidden folder none."""
-    if folder.name.startswith(".") or not folder.is_dir():
-        return []
-    return sorted(f for f in folder.glob("[!.]*") if f.suffix.lower()[1:] in EXTENSIONS)
+def _look_like_pairs(source: Path) -> bool:
+    """Whether images from all over the folder are twice as wide as high."""
+    files = list(list_images(source).images.values())
+    step = max(1, len(files) // _PROBED)
+    return all(_twice_as_wide(file) for file in files[::step])
 
 
 def _twice_as_wide(file: Path) -> bool:

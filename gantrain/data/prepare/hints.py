@@ -1,0 +1,93 @@
+"""Lines about data that can be read but are probably meant otherwise: class ids that nobody named as such."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from gantrain.data.decode import FORMATS, Array, decode
+from gantrain.data.prepare.layouts import File, Parts
+from gantrain.data.shards import Field
+
+PREFIX = "note: "  # of these lines in report.txt, which a run prints
+_LOOKED_AT = 100  # files of a field
+_VOID = (255, 65535)  # ids that data sets give to pixels of no class
+_SMALLEST_GAP = 10
+_MOST_IDS = 64  # class ids in one file
+_LOW = 64  # below it values are dark, and more likely ids
+_SPREAD = 2  # ids are dense: the highest is not far beyond their number
+
+
+def note_gaps(fields: Mapping[str, Field]) -> list[str]:
+    """A line for each label field whose highest id stands far above the others, without `--ignore`."""
+    notes = []
+    for name, field in fields.items():
+        ids = sorted(field.label_counts or {})
+        if field.kind != "label" or field.ignore is not None or len(ids) < 2 or field.classes != ids[-1] + 1:
+            continue
+        highest, next_id = ids[-1], ids[-2]
+        doubles = highest + 1 >= 2 * (next_id + 1)
+        if highest - next_id > _SMALLEST_GAP and (doubles or highest in _VOID):
+            notes.append(
+                f"{PREFIX}{name}: the ids are {_ranges(ids[:-1])} and {highest}, which makes {field.classes} classes; "
+                f"if {highest} marks pixels of no class, give --ignore {highest}"
+            )
+    return notes
+
+
+def note_ids_as_images(fields: Mapping[str, Field], samples: Sequence[Mapping[str, File]], parts: Parts) -> list[str]:
+    """A line for each field that is packed as images, though its files look like maps of class ids."""
+    notes = []
+    for name, part in parts.items():
+        field = fields[name]
+        if field.kind != "image" or part.half is not None or field.dtype != "uint8":
+            continue
+        files = [sample[part.member] for sample in samples[:: max(1, len(samples) // _LOOKED_AT)]]
+        found = ""
+        if field.channels == 1 and _are_id_maps(files):
+            found = "one channel with few low values"
+        elif field.channels > 1 and all(_is_palette_map(file) for file in files):
+            found = "palette files, whose colours are packed instead of their numbers"
+        if found:
+            notes.append(
+                f"{PREFIX}{name}: its files look like class ids ({found}); if they are, give --labels {name}, "
+                f"and in a recipe data.labels={{{name}: CLASSES}}"
+            )
+    return notes
+
+
+def _are_id_maps(files: Sequence[File]) -> bool:
+    """Whether all files have few values, which lie close together near 0, but for 255."""
+    values: set[int] = set()
+    for file in files:  # a photograph is recognised by the first
+        here = np.unique(_decoded(file))
+        if len(here) > _MOST_IDS:
+            return False
+        values.update(here.tolist())
+    ids = values - {255}
+    if len(ids) < 2:
+        return False
+    return max(ids) < _LOW or max(ids) < _SPREAD * len(ids)
+
+
+def _decoded(file: File) -> Array:
+    return decode(file.read_bytes())
+
+
+def _is_palette_map(file: File) -> bool:
+    """Whether a file is a PNG with a palette of which it uses few colours."""
+    with Image.open(io.BytesIO(file.read_bytes()), formats=FORMATS) as image:
+        return image.format == "PNG" and image.mode == "P" and len(np.unique(np.asarray(image))) <= _MOST_IDS
+
+
+def _ranges(ids: Sequence[int]) -> str:
+    """Ids as ranges, such as `0..3, 7`."""
+    ranges: list[list[int]] = []
+    for value in ids:
+        if ranges and value == ranges[-1][1] + 1:
+            ranges[-1][1] = value
+        else:
+            ranges.append([value, value])
+    words = [str(low) if low == high else f"{low}..{high}" for low, high in ranges]
+    return ", ".join([*words[:8], *["..."] * (len(words) > 8)])

@@ -1,0 +1,97 @@
+"""How many samples may be left out before packing stops: training on a small rest would go unnoticed."""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+Size = tuple[int, int]  # height, width
+
+_UNMATCHED = "names without a partner"
+_SIZES = "sizes differ"
+_SMALL = "too small"
+_DAMAGED = "damaged or not usable"
+_KIND = "channels or depth differ from most"
+
+
+class UnequalSizes(ValueError):
+    """A sample whose fields differ in size. sizes: (height, width) of each field."""
+
+    def __init__(self, message: str, sizes: Iterable[Size]) -> None:
+        super().__init__(message)
+        self.sizes = list(sizes)
+
+
+class TooSmall(ValueError):
+    """A sample with too few pixels for any network."""
+
+
+def check_left_out(
+    place: object,
+    looks: Mapping[str, object],
+    good: Collection[str],
+    fields: Sequence[str],
+    *,
+    unmatched: int = 0,
+    limit: float,
+) -> None:
+    """Stop where more than the fraction `limit` of the samples is left out.
+
+    looks: what was found in each sample that has all its files, by key; an exception says why it is unusable. good:
+    the keys of the samples that are packed. fields: their names. unmatched: samples that lack files. Raises
+    ValueError, in one line, with the counts, the most frequent reason and what to do.
+    """
+    total = len(looks) + unmatched
+    left = total - len(good)
+    if left <= limit * total:
+        return
+    reasons = Counter(_reason(look) for key, look in looks.items() if key not in good)
+    reasons[_UNMATCHED] += unmatched
+    ((reason, count),) = reasons.most_common(1)
+    noun = {1: "images", 2: "pairs"}.get(len(fields), "samples")
+    mostly = "" if count == left else f"{count} of them: "
+    examples = [str(look) for look in looks.values() if isinstance(look, ValueError) and _reason(look) == reason]
+    example = f" (such as {examples[0]})" if examples else ""
+    allowed = math.ceil(100 * left / total) / 100
+    raise ValueError(
+        f"{place}: {left} of {total} {noun} left out: {mostly}{reason}{example}; "
+        f"{suggest_remedy(reason, looks.values(), fields)}; --max-left-out {allowed:g} goes on without them"
+    )
+
+
+def suggest_remedy(reason: str, looks: Iterable[object], fields: Sequence[str]) -> str:
+    """What the user can do about the most frequent reason."""
+    if reason == _SIZES:
+        height, width = _usual_size(looks)
+        return f"`--resize {height}x{width}` makes them equal"
+    if reason == _UNMATCHED:
+        return f"where only endings of names differ, `{suggest_pattern(fields)}` matches them"
+    remedies = {_SMALL: "`--resize HEIGHTxWIDTH` enlarges them", _KIND: "convert all files to one kind"}
+    return remedies.get(reason, "mend the files or remove them")
+
+
+def suggest_pattern(fields: Sequence[str]) -> str:
+    """The options of `gantrain prepare` that match names such as `7_label` and `7_photo`."""
+    return " ".join(f"--pattern {field}={{}}_{field}" for field in fields)
+
+
+def advise_unequal(looks: Iterable[object]) -> str:
+    """The remedy, after "; ", where the fields' sizes differ in the first unusable sample; else ""."""
+    looks = list(looks)
+    problems = [look for look in looks if isinstance(look, ValueError)]
+    if not problems or _reason(problems[0]) != _SIZES:
+        return ""
+    return f"; {suggest_remedy(_SIZES, looks, ())}"
+
+
+def _reason(look: object) -> str:
+    if isinstance(look, UnequalSizes):
+        return _SIZES
+    if isinstance(look, TooSmall):
+        return _SMALL
+    return _DAMAGED if isinstance(look, ValueError) else _KIND
+
+
+def _usual_size(looks: Iterable[object]) -> Size:
+    """The most frequent size of a field in samples of unequal sizes; of equally frequent ones the smallest."""
+    counts = Counter(size for look in looks if isinstance(look, UnequalSizes) for size in look.sizes)
+    return min(counts, key=lambda size: (-counts[size], size))

@@ -1,0 +1,60 @@
+"""Checks of a path before it is opened: opening a FIFO or a device can wait forever."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+_FETCH_FIRST = "fetch the file first, for example with `git annex get` or `dvc pull`"
+
+
+def describe_obstacle(path: str | os.PathLike[str]) -> str:
+    """What is at `path` instead of a regular file or a folder, in a few words; "" where nothing is wrong.
+
+    A path at which there is nothing gives "" too. Symbolic links are followed. Nothing is opened.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return _describe_broken_link(path, error)
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return ""
+    return _KINDS.get(stat.S_IFMT(mode), "a special file")
+
+
+def check_not_special(path: str | os.PathLike[str], what: str) -> None:
+    """Refuse what can't be read: a FIFO, a device, a socket, a dangling link, a loop of links.
+
+    what: the setting or option that names the path, for the message. A path at which there is nothing passes, since
+    its own reader knows what to advise. Raises ValueError, in one line.
+    """
+    obstacle = describe_obstacle(path)
+    if obstacle:
+        raise ValueError(f"{what}: {path} is {obstacle}; allowed: a regular file or a folder")
+
+
+def check_regular_file(path: str | os.PathLike[str], what: str) -> Path:
+    """The path, if a regular file is there, also through symbolic links. Raises ValueError, in one line."""
+    obstacle = describe_obstacle(path)
+    if not obstacle and os.path.isdir(path):
+        obstacle = "a folder"
+    if obstacle:
+        raise ValueError(f"{what}: {path} is {obstacle}; allowed: a regular file")
+    if not os.path.exists(path):
+        raise ValueError(f"{what}: there is no file {path}; check the path")
+    return Path(path)
+
+
+def _describe_broken_link(path: str | os.PathLike[str], error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "a loop of symbolic links"
+    if os.path.islink(path):
+        return f"a dangling link to {os.readlink(path)} ({_FETCH_FIRST})"
+    return ""
