@@ -9,18 +9,17 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain import checkpoint, recipe
+from gantrain.console import say
 from gantrain.data.batch import as_batch, facts, normalise, to_files
-from gantrain.data.decode import NotLabels, decode, refuse_lossy
-from gantrain.data.prepare.colours import class_ids
+from gantrain.data.notes import of_one_image
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample
 from gantrain.engine import seed_all
 from gantrain.importing import opened
+from gantrain.inputs import image_array, instance_array, source_array
 from gantrain.instantiate import make_method
 from gantrain.method import is_random_at_test, set_inference
 from gantrain.overrides import parse_yaml
-
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by 8-bit channels
 
 
 class Translator:
@@ -38,6 +37,7 @@ class Translator:
             self.source, self.target, self.instances = fields["source"], fields["target"], fields.get("instances")
         except (OSError, KeyError, ValueError) as e:
             raise ValueError(f"checkpoint: {folder} is not whole ({type(e).__name__}); take another") from None
+        self.said: set[str] = set()  # conversions that were reported
         self.recipe = recipe.from_dict(parse_yaml(saved, str(folder / "recipe.yaml")))
         self.device = device
         self.method = make_method(self.recipe, state["facts"])
@@ -68,13 +68,15 @@ class Translator:
         return fields | {"instances": self.instances} if self.instances else fields
 
     def translate(self, image: Any, instances: Any = None) -> Any:
-        """The translation of an image, in its own type and at its own size.
+        """The translation of an image, in its own type (PIL for a path) and at its own size.
 
-        image: a PIL image; a numpy array, HWC or HW (a label map: class ids), in the dtype of the
-        training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot), whose
-        last channel are the edges of instances (0 or 1), where the model has learnt with them.
-        instances: else the ids of such a model's instances, PIL or numpy, (H, W).
-        Raises ValueError where the channels don't fit, and for ids that are missing or not wanted.
+        image: a file's path; a PIL image; a numpy array, HWC or HW (a label map: class ids), in the
+        dtype of the training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map:
+        one-hot), whose last channel are the edges of instances (0 or 1), where the model has learnt
+        with them. instances: else the ids of such a model's instances: a path, PIL or numpy, (H, W).
+        Paths, PIL images and arrays are read and converted as `gantrain translate` reads files; what
+        was converted is reported once. Raises ValueError where the channels don't fit, and for ids
+        that are missing or not wanted.
         """
         if isinstance(image, Tensor):
             if instances is not None:
@@ -83,18 +85,17 @@ class Translator:
                 )
             return self._translate_tensor(image)
         self.check_instances(instances is not None)
-        picture = isinstance(image, Image.Image)
-        array = self._from_pil(image) if picture else image
-        if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
-            found = f"{type(image).__name__} of shape {getattr(array, 'shape', None)}"
-            raise ValueError(f"image: found {found}, allowed: PIL; numpy, (H, W, C) or (H, W); tensor")
-        sample = {"source": self._fitted(np.atleast_3d(array))}
+        notes: list[str] = []
+        sample = {"source": source_array(image, self.source, notes)}
         if instances is not None:
-            sample["instances"] = _of_size(np.atleast_3d(np.asarray(instances)), sample["source"])
+            sample["instances"] = instance_array(instances, sample["source"], notes)
+        self._say_once(notes)
         (result,) = self.translate_arrays([sample])
-        if picture and result.shape[2] > (4 if result.dtype == np.uint8 else 1):
+        if isinstance(image, np.ndarray):
+            return result
+        if result.shape[2] > (4 if result.dtype == np.uint8 else 1):
             raise ValueError(f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy")
-        return _to_pil(result) if picture else result
+        return _to_pil(result)
 
     @torch.no_grad()
     def _translate_tensor(self, image: Tensor) -> Tensor:
@@ -127,7 +128,9 @@ class Translator:
         if text.isdecimal() and int(text) < 2**63:
             return method.style(int(text))  # type: ignore[no-any-return]
         try:
-            array, target = decode(Path(text).read_bytes()), self.target
+            target, notes = self.target, list[str]()
+            array = image_array(Path(text), target, notes)
+            self._say_once(notes)
             if (array.shape[2], array.dtype.name) != (target.channels, target.dtype):
                 what = f"{array.dtype} with {array.shape[2]} channels"
                 raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
@@ -136,23 +139,23 @@ class Translator:
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
         return method.style(image)  # type: ignore[no-any-return]
 
-    def read(self, path: Path, instances: Path | None = None) -> Sample:
-        """A file as the model's source, and its map of instances; HWC by role. Raises ValueError, naming the file."""
-        file = path
-        try:
-            sample = {"source": self._fitted(self._decoded(file.read_bytes()))}
-            if instances:
-                file = instances
-                sample["instances"] = _of_size(decode(file.read_bytes(), "instances"), sample["source"])
-            return sample
-        except (OSError, ValueError) as e:
-            raise ValueError(f"{file}: {e}") from None
+    def read(self, path: Path, instances: Path | None = None, notes: list[str] | None = None) -> Sample:
+        """A file as the model's source, and its map of instances; HWC by role.
 
-    def _decoded(self, data: bytes) -> np.ndarray:
-        if not self.source.palette:
-            return decode(data, self.source.kind)
-        refuse_lossy(data, "label")
-        return decode(data)  # as it was prepared: a palette file's colours, not its numbers
+        notes: takes sentences on what was converted. Raises ValueError, naming the file.
+        """
+        notes = [] if notes is None else notes
+        sample = {"source": source_array(path, self.source, notes)}
+        if instances:
+            sample["instances"] = instance_array(instances, sample["source"], notes)
+        return sample
+
+    def _say_once(self, notes: list[str]) -> None:
+        """Report conversions of images that Python code gives, each kind once."""
+        for note in notes:
+            if note not in self.said:
+                self.said.add(note)
+                say(of_one_image(note))
 
     def check_instances(self, given: bool) -> None:
         """Raises ValueError where ids of instances are missing, or given to a model without."""
@@ -161,46 +164,6 @@ class Translator:
         if self.instances and not given:
             where = "--instances FOLDER to `gantrain translate`, instances= in Python"
             raise ValueError(f"instances: found none, this model sees the edges of instances; give their ids: {where}")
-
-    def _from_pil(self, image: Image.Image) -> np.ndarray:
-        if image.mode.startswith("I"):
-            return np.asarray(image).astype(np.uint16)
-        if image.mode == "P" and self.source.palette:
-            return np.asarray(image.convert("RGB"))
-        as_it_is = self.source.kind == "label" or image.mode in (*_MODES.values(), "F")
-        return np.asarray(image if as_it_is else image.convert("RGB"))
-
-    def _fitted(self, image: np.ndarray) -> np.ndarray:
-        """An HWC array as the model was trained on; raises ValueError where it can't be."""
-        source, mode = self.source, _MODES.get(self.source.channels)
-        eight_bit = source.kind == "image" and image.dtype == np.uint8 and image.shape[2] <= 4
-        # Pictures that a user has at hand are often grey, or carry alpha.
-        if eight_bit and mode and image.shape[2] != source.channels:
-            image = np.atleast_3d(np.asarray(_to_pil(image).convert(mode)))
-        kind = "class ids" if source.kind == "label" else "an image"
-        wanted = f"this model's source is {kind}, {source.dtype} with {source.channels}"
-        found = f"found {image.dtype} with {image.shape[2]} channels"
-        if source.kind == "label" and source.palette and image.dtype == np.uint8 and image.shape[2] in (3, 4):
-            try:
-                image = class_ids(image, source.palette)
-            except NotLabels as e:
-                raise ValueError(f"{found} ({e}), {wanted}") from None
-        if image.shape[2] != source.channels or image.dtype != source.dtype:
-            raise ValueError(f"{found}, {wanted}")
-        highest = image[image != source.ignore].max(initial=0)
-        if source.kind == "label" and source.classes and highest >= source.classes:
-            also = "" if source.ignore is None else f", and {source.ignore}"
-            raise ValueError(f"found class id {highest}, this model knows ids 0 to {source.classes - 1}{also}")
-        return image
-
-
-def _of_size(instances: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Both HWC. Raises ValueError for what aren't ids of that image's instances."""
-    wanted = (*source.shape[:2], 1)
-    if instances.shape != wanted or instances.dtype.kind not in "iu":
-        found = f"{instances.dtype} of shape {instances.shape}"
-        raise ValueError(f"instances: found {found}, allowed: whole numbers of shape {wanted}, the image's")
-    return instances
 
 
 def _to_pil(array: np.ndarray) -> Image.Image:

@@ -8,6 +8,7 @@ from rich.progress import track
 
 from gantrain.console import console, say
 from gantrain.data.decode import EXTENSIONS, encode, lossless
+from gantrain.data.notes import summarise
 from gantrain.data.transforms import Sample
 from gantrain.inference import Translator
 
@@ -70,12 +71,13 @@ def translate_files(
     if there:
         raise ValueError(f"--out: {there[0]} exists ({len(there)} in all); choose another folder")
     problems: list[str] = []
+    notes: list[str] = []
     done: list[Path] = []
 
     def readable() -> Iterator[tuple[Path, Sample]]:
         for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
             try:
-                yield result, model.read(file, maps.get(file.stem))
+                yield result, model.read(file, maps.get(file.stem), notes)
             except ValueError as e:
                 problems.append(str(e))
 
@@ -89,5 +91,7 @@ def translate_files(
         raise ValueError(f"input: none of {len(files)} files could be translated; the first: {problems[0]}")
     for problem in problems:
         say(f"left out: {problem}")
+    for line in summarise(notes):
+        say(line)
     say(f"{len(done)} images in {out}")
     return done

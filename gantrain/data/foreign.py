@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from gantrain.data.index import NAME, PARTS, SHARD_NAME, Shard, save
+from gantrain.data.notes import summarise
 from gantrain.data.prepare import Report, asked
-from gantrain.data.prepare.check import Look, agree, in_order, look
+from gantrain.data.prepare.check import Look, agree, conversions, in_order, look
 from gantrain.data.prepare.layouts import Part
 from gantrain.data.remote import FetchFailed, check_url, fetch, is_url
 from gantrain.data.sets import expand
@@ -56,6 +57,7 @@ def index_tars(
     parts = asked({field: Part(field) for field in fields}, labels, classes, ignore, None)
     shard_of: dict[str, str] = {}  # names by key
     looks, told = dict[str, Look](), dict[str, Any]()
+    notes: list[str] = []
     rows: dict[str, dict[str, int]] = {f"{field}_{part}": {} for field in fields for part in PARTS}
     sizes: dict[str, int] = {}
     try:
@@ -65,7 +67,7 @@ def index_tars(
                 if is_url(base):
                     fetch(place, path := partial / "fetched.tar")
                 found = _samples(path, place, fields, shard_of)
-                for key, files, looked in in_order(lambda sample: (*sample, look(sample[1], parts)), found):
+                for key, files, looked in in_order(lambda sample: (*sample, look(sample[1], parts, notes)), found):
                     looks[key], told[key] = looked, {field: file.name for field, file in files.items()}
                     for field, file in files.items():
                         numbers = {"offset": file.offset, "size": len(file.content), "crc": zlib.crc32(file.content)}
@@ -76,7 +78,8 @@ def index_tars(
                 sizes[name] = path.stat().st_size
             (partial / "fetched.tar").unlink(missing_ok=True)
             good, bad, described = agree(told, looks, parts)
-            report = Report(out, "webdataset", len(good), described, [], bad)
+            converted = summarise([*conversions(looks, good, described), *sorted(notes)])
+            report = Report(out, "webdataset", len(good), described, [], bad, converted)
             (partial / "report.txt").write_bytes("\n".join([*report.lines(None), ""]).encode(errors="surrogateescape"))
             counts = Counter(shard_of[key] for key in good)
             shards = [Shard(name=name, bytes=sizes[name], samples=counts[name]) for name in names if counts[name]]

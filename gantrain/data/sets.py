@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 from gantrain.console import say
 from gantrain.data.batch import channels
 from gantrain.data.cache import cache
+from gantrain.data.channels import can_fit, note
 from gantrain.data.drawing import write_synthetic
-from gantrain.data.prepare import HOW_TO, pack_once
+from gantrain.data.prepare import CONVERSIONS, HOW_TO, pack_once
 from gantrain.data.remote import check_url, index_folder, is_url
 from gantrain.data.shards import Field, Shards
+from gantrain.data.unpaired import DataSet
 
 SYNTHETIC = "synthetic"
 # Samples, fewer where they are large.
@@ -132,7 +134,21 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
     lines = (report := packed / "report.txt").read_text(encoding="utf-8").splitlines()
     if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:
         say(f"data.{key}: {' and '.join(missing)} of the files in {folder}; see {report}")
+    for line in _conversions(lines):
+        say(f"data.{key}: {line}")
     return Shards.open(packed)
+
+
+def _conversions(report: list[str]) -> list[str]:
+    """The lines of a report on files that are converted when they are decoded."""
+    if CONVERSIONS not in report:
+        return []
+    lines = []
+    for line in report[report.index(CONVERSIONS) + 1 :]:
+        if not line.startswith("  "):
+            break
+        lines.append(line.strip())
+    return lines
 
 
 def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
@@ -217,6 +233,25 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
             problems.append(f"data.size: found {list(wanted.size)}, {smallest}; {advice}")
     if problems:
         raise ValueError("\n".join(dict.fromkeys(problems)))
+
+
+def with_channels_of(train: Mapping[str, Field], held_out: DataSet) -> tuple[DataSet, list[str]]:
+    """The held-out set with the channels of the training set, and a line for each field that is converted.
+
+    A field that cannot be converted is left for `check_alike` to refuse.
+    """
+    changes: dict[str, int] = {}
+    lines = []
+    for name, field in train.items():
+        theirs = held_out.fields[name]
+        found = (theirs.channels, theirs.dtype)
+        wanted = (field.channels, field.dtype)
+        kinds_match = field.kind == theirs.kind == "image"
+        if kinds_match and found != wanted and can_fit(found, wanted, "image"):
+            changes[name] = field.channels
+            conversion = note(theirs.channels, field.channels).format(files="files")
+            lines.append(f"data.validation: {name}: {conversion}, as in data.train")
+    return (held_out.converted(changes) if changes else held_out), lines
 
 
 def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field]) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import track
 
 from gantrain.data.decode import Colour, Kind, encode, lossless
-from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
+from gantrain.data.notes import summarise
+from gantrain.data.prepare.check import SMALLEST, agree, conversions, in_order, load, look
 from gantrain.data.prepare.colours import read_table
 from gantrain.data.prepare.layouts import Layout, Parts, folders, images, match, pairs, published, recognise
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
@@ -54,12 +55,16 @@ HOW_TO: dict[str, str] = {
     },
 }
 
-_CACHE_VERSION = 3  # counted up when the same folder would be packed otherwise than before
+CONVERSIONS = "read with conversions:"  # a line of the report, before those on conversions
+_CACHE_VERSION = 4  # counted up when the same folder would be packed otherwise than before
 
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of `prepare`: what was written, and one line for each file that was not."""
+    """The outcome of `prepare`: what was written, and one line for each file that was not.
+
+    converted: a line for each kind of conversion that the files get when they are decoded.
+    """
 
     folder: Path
     layout: str
@@ -67,6 +72,7 @@ class Report:
     fields: dict[str, Field]
     unmatched: list[str]
     unreadable: list[str]
+    converted: list[str] = field(default_factory=list)
 
     def lines(self, most: int | None = 10) -> list[str]:
         """For people; names so many left-over files of each sort, or all (None)."""
@@ -76,6 +82,8 @@ class Report:
             what = f"{one.classes} classes" if one.classes else f"{one.channels} channels"
             what += "" if one.ignore is None else f", the last of them id {one.ignore}"
             lines.append(f"  {name}: {one.kind}, {what}, {one.dtype}, height x width {size}")
+        if self.converted:
+            lines += [CONVERSIONS, *(f"  {line}" for line in self.converted)]
         for what, names in (("unmatched", self.unmatched), ("left out", self.unreadable)):
             if names:
                 lines += [f"{len(names)} {what}:", *(f"  {name}" for name in names[:most])]
@@ -129,10 +137,13 @@ def prepare(
         raise ValueError(f"{source}: found no images like {wanted}{first}; {advice.format(out=out, split=split)}")
     stderr = Console(stderr=True)
     shown = partial(track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True)
-    looks = in_order(lambda files: look(files, parts), samples.values(), workers)
+    notes: list[str] = []
+    looks = in_order(lambda files: look(files, parts, notes), samples.values(), workers)
     looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
-    good, bad, fields = agree(samples, dict(looked), parts)
-    report = Report(out, layout, len(good), fields, unmatched, bad)
+    looks_by_key = dict(looked)
+    good, bad, fields = agree(samples, looks_by_key, parts)
+    converted = summarise([*conversions(looks_by_key, good, fields), *sorted(notes)])
+    report = Report(out, layout, len(good), fields, unmatched, bad, converted)
     whole = "\n".join([*report.lines(None), ""]).encode()
     packed = in_order(lambda key: _pack(key, samples[key], parts), good, workers)
     try:
