@@ -206,22 +206,30 @@ def palette(classes: int, given: Sequence[Colour] = ()) -> list[Colour]:
 
 
 def _checked(array: Array, kind: Kind) -> Array:
+    """An HW or HWC array as an HWC one of a dtype that is kept; raises ValueError for others."""
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ValueError(f"array of shape {list(array.shape)}, expected height x width (x channels), not empty")
     array = array[..., None] if array.ndim == 2 else array
     array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch takes no other
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255 if kind == "image" else 1)
-    if kind != "image" and array.dtype.kind in "iu" and (kind == "instances" or array.dtype.name not in DTYPES):
-        array = narrow(array)  # maps of few instances have 8 bits, others beside them 16
+    return _checked_image(array) if kind == "image" else _checked_ids(array, kind)
+
+
+def _checked_image(array: Array) -> Array:
     if array.dtype.name not in DTYPES:
         raise ValueError(f"array of {array.dtype}, expected one of {', '.join(DTYPES)}{_advice(array)}")
-    if kind != "image" and (array.dtype == np.float32 or array.shape[2] != 1):
-        found = {3: "RGB", 4: "RGBA"}.get(array.shape[2], f"{array.shape[2]}-channel {array.dtype}")
-        raise NotLabels(f"{found} where {_IDS[kind]} are expected; save them as a one-channel PNG")
     if array.dtype == np.float32 and not np.isfinite(array).all():
         raise ValueError("the array holds NaN or infinite values")
     return array
+
+
+def _checked_ids(array: Array, kind: Kind) -> Array:
+    if array.dtype.kind not in "iu" or array.shape[2] != 1:
+        found = {3: "RGB", 4: "RGBA"}.get(array.shape[2], f"{array.shape[2]}-channel {array.dtype}")
+        raise NotLabels(f"{found} where {_IDS[kind]} are expected; save them as a one-channel PNG")
+    # Maps of few instances have 8 bits, others beside them 16.
+    return narrow(array) if kind == "instances" or array.dtype.name not in DTYPES else array
 
 
 def _advice(array: Array) -> str:
