@@ -84,7 +84,11 @@ class Assembly:
         self.train = train
         self.fields = {role: train.fields[name] for role, name in self.names.items()}
         if self.held_out is not None:
-            sets.check_alike({name: train.fields[name] for name in self.names.values()}, self.held_out.fields)
+            learnt = {name: train.fields[name] for name in self.names.values()}
+            self.held_out, lines = sets.with_channels_of(learnt, self.held_out)
+            for line in lines:
+                self.world.say(line)
+            sets.check_alike(learnt, self.held_out.fields)
         if data.partitions > (shards := min(len(side.index.shards) for side in train.sides)):
             allowed = f"at most {shards}, the number of shards of data.train"
             raise ValueError(f"data.partitions: found {data.partitions}, allowed: {allowed}")

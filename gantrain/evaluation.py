@@ -17,9 +17,10 @@ from gantrain import metrics
 from gantrain.assembly import open_on_nodes, wanted_by
 from gantrain.checkpoint import find_checkpoint, write_whole
 from gantrain.console import cell
-from gantrain.data import sets
+from gantrain.data import channels, sets
 from gantrain.data.batch import as_batch, normalise
 from gantrain.data.decode import decode
+from gantrain.data.notes import summarise
 from gantrain.data.scale import describe_held_out, held_out_notice
 from gantrain.data.shards import Field
 from gantrain.inference import Translator
@@ -73,7 +74,11 @@ def evaluate_checkpoint(
     for name, value in (data or {"validation": usual_set}).items():  # all, before any is measured
         try:
             opened[name] = open_on_nodes(world, "validation", value, wanted)
-            sets.check_alike({name: fields[role] for role, name in wanted.names.items()}, opened[name].fields)
+            learnt = {name: fields[role] for role, name in wanted.names.items()}
+            opened[name], lines = sets.with_channels_of(learnt, opened[name])
+            for line in lines:
+                world.say(line.replace("data.validation", f"--data {name}" if data else "data.validation"))
+            sets.check_alike(learnt, opened[name].fields)
         except ValueError as e:
             problems += str(e).replace("data.validation", f"--data {name}" if data else "data.validation").splitlines()
     if problems:
@@ -118,13 +123,16 @@ def evaluate_folders(
     for name in sorted(reals):
         content.update(hashlib.sha256(reals[name].read_bytes()).digest())
     known, problems = panel.recall("real", content.hexdigest()), list[str]()
+    notes: list[str] = []
     if paired:
-        for target, made in _share(world, problems, reals, fakes):
+        for target, made in _share(world, problems, notes, reals, fakes):
             panel.add(made, target)
     for which, files in (("fake", fakes), ("real", {} if known else reals)):
-        for (image,) in _share(world, problems, {} if paired else files):
+        for (image,) in _share(world, problems, notes, {} if paired else files):
             panel.add_images(which, image)
     world.agree(problems)
+    for line in summarise(note for of_rank in world.gather(notes) for note in of_rank):
+        world.say(line)
     if not known:
         panel.remember("real", content.hexdigest())
     name = fake.absolute().name
@@ -158,11 +166,11 @@ def _best_first(options: dict[str, Any]) -> dict[str, Any]:
     return {**options, "best_by": options["metrics"][0]}
 
 
-def _share(world: World, problems: list[str], *folders: Mapping[str, Path]) -> Iterator[list[Tensor]]:
+def _share(world: World, problems: list[str], notes: list[str], *folders: Mapping[str, Path]) -> Iterator[list[Tensor]]:
     """This rank's images, one of each folder; ends at one that can't be used, for the ranks to agree on."""
     for name in sorted(folders[0])[world.rank :: world.size]:
         try:
-            images = [_read(files[name], world.device) for files in folders]
+            images = [_read(files[name], world.device, notes) for files in folders]
             if len({x.shape[1] for x in images}) > 1:  # grey beside colour
                 images = [x.expand(-1, 3, -1, -1) for x in images]
             if len({x.shape for x in images}) > 1:
@@ -175,17 +183,25 @@ def _share(world: World, problems: list[str], *folders: Mapping[str, Path]) -> I
         yield images
 
 
-def _read(file: Path, device: torch.device) -> Tensor:
-    """An image of any depth as (1, 1 or 3, H, W) in [-1, 1], float64. Raises ValueError."""
+def _read(file: Path, device: torch.device, notes: list[str]) -> Tensor:
+    """An image of any depth as (1, 1 or 3, H, W) in [-1, 1], float64, alpha composited over white.
+
+    notes: takes sentences on what was converted. Raises ValueError.
+    """
     try:
-        array = decode(file.read_bytes())
+        array = decode(file.read_bytes(), notes=notes)
     except (OSError, ValueError) as e:
         raise ValueError(f"{file}: cannot be read ({e}); remove it or give it again") from None
-    height, width, channels = array.shape
-    if channels not in (1, 3):
-        raise ValueError(f"{file}: has {channels} channels, allowed: 1 or 3; give it without its alpha")
+    if channels.has_alpha(array.shape[2]):
+        with_alpha = array
+        array = channels.fit(array, array.shape[2] - 1, "uint8", "image")
+        if array is not with_alpha:
+            notes.append(channels.note(with_alpha.shape[2], array.shape[2]))
+    height, width, bands = array.shape
+    if bands not in (1, 3):
+        raise ValueError(f"{file}: has {bands} channels, allowed: 1 or 3; give it without its alpha")
     size = (height, width)
-    field = Field(member="image", channels=channels, dtype=array.dtype.name, min_size=size, max_size=size)
+    field = Field(member="image", channels=bands, dtype=array.dtype.name, min_size=size, max_size=size)
     return normalise(torch.from_numpy(array)[None], field, torch.float64, device)
 
 

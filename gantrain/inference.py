@@ -11,20 +11,19 @@ from torch import Tensor
 from gantrain import checkpoint, recipe
 from gantrain.console import say
 from gantrain.data.batch import as_batch, facts, normalise, to_files
-from gantrain.data.decode import NotLabels, decode, refuse_lossy, resize
-from gantrain.data.prepare.colours import class_ids
+from gantrain.data.decode import resize
+from gantrain.data.notes import of_one_image
 from gantrain.data.scale import Choice, trained_scale
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample, resize_sample
 from gantrain.engine import seed_all
 from gantrain.importing import opened
+from gantrain.inputs import image_array, instance_array, source_array
 from gantrain.instantiate import make_method
 from gantrain.method import is_random_at_test, set_inference
 from gantrain.overrides import parse_yaml
 from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
-
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by 8-bit channels
 
 
 class Translator:
@@ -43,6 +42,7 @@ class Translator:
             self.source, self.target, self.instances = fields["source"], fields["target"], fields.get("instances")
         except (OSError, KeyError, ValueError) as e:
             raise ValueError(f"checkpoint: {folder} is not whole ({type(e).__name__}); take another") from None
+        self.said: set[str] = set()  # conversions that were reported
         self.recipe = recipe.from_dict(parse_yaml(saved, str(folder / "recipe.yaml")))
         self.device = device
         self.method = make_method(self.recipe, state["facts"])
@@ -82,10 +82,12 @@ class Translator:
     ) -> Any:
         """The translation of an image, in its own type; of a file, as a PIL image.
 
-        image: a PIL image; a file's path; a numpy array, HWC or HW (a label map: class ids), in the
-        dtype of the training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot), whose
-        last channel are the edges of instances (0 or 1), where the model has learnt with them.
-        instances: else the ids of such a model's instances, PIL, numpy or a path, (H, W).
+        image: a file's path; a PIL image; a numpy array, HWC or HW (a label map: class ids), in the
+        dtype of the training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map:
+        one-hot), whose last channel are the edges of instances (0 or 1), where the model has learnt
+        with them. Paths, PIL images and arrays are read and converted as `gantrain translate` reads
+        files; what was converted is reported once.
+        instances: the ids of such a model's instances: a path, PIL or numpy, (H, W).
         size: what the networks see of the image: `native`, its own size; `trained`, the scale of
         training; or (height, width). None: `trained` where training resized its files, else `native`
         (see README). output_size: `input`, the result is resized to the image's size (times the factor
@@ -104,28 +106,20 @@ class Translator:
                 )
             return self._translate_tensor(image)
         self.check_instances(instances is not None)
-        picture = isinstance(image, Image.Image | str | Path)
-        sample = self._as_sample(image)
+        notes: list[str] = []
+        sample = {"source": source_array(image, self.source, notes)}
         if instances is not None:
-            ids = np.atleast_3d(_as_ids(instances))
-            sample["instances"] = _of_size(ids, sample["source"])
+            sample["instances"] = instance_array(instances, sample["source"], notes)
+        self._say_once(notes)
         seen = self.at_size(sample, size)
         self._say_size(sample, seen, size, output_size)
         (fake,) = self.translate_arrays([seen])
         result = at_output_size(fake, sample, seen, output_size)
-        if picture and result.shape[2] > (4 if result.dtype == np.uint8 else 1):
+        if isinstance(image, np.ndarray):
+            return result
+        if result.shape[2] > (4 if result.dtype == np.uint8 else 1):
             raise ValueError(f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy")
-        return _to_pil(result) if picture else result
-
-    def _as_sample(self, image: Any) -> Sample:
-        """A PIL image, a path or a numpy array as the model's source, at its own size."""
-        if isinstance(image, str | Path):
-            return self.read(Path(image))
-        array = self._from_pil(image) if isinstance(image, Image.Image) else image
-        if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
-            found = f"{type(image).__name__} of shape {getattr(array, 'shape', None)}"
-            raise ValueError(f"image: found {found}, allowed: PIL; a path; numpy, (H, W, C) or (H, W); tensor")
-        return {"source": self._fitted(np.atleast_3d(array))}
+        return _to_pil(result)
 
     @torch.no_grad()
     def _translate_tensor(self, image: Tensor) -> Tensor:
@@ -175,7 +169,9 @@ class Translator:
             return method.style(int(text))  # type: ignore[no-any-return]
         check_not_special(text, "--style")
         try:
-            array, target = decode(Path(text).read_bytes()), self.target
+            target, notes = self.target, list[str]()
+            array = image_array(Path(text), target, notes)
+            self._say_once(notes)
             if (array.shape[2], array.dtype.name) != (target.channels, target.dtype):
                 what = f"{array.dtype} with {array.shape[2]} channels"
                 raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
@@ -189,23 +185,23 @@ class Translator:
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
         return method.style(image)  # type: ignore[no-any-return]
 
-    def read(self, path: Path, instances: Path | None = None) -> Sample:
-        """A file as the model's source, and its map of instances; HWC by role. Raises ValueError, naming the file."""
-        file = path
-        try:
-            sample = {"source": self._fitted(self._decoded(file.read_bytes()))}
-            if instances:
-                file = instances
-                sample["instances"] = _of_size(decode(file.read_bytes(), "instances"), sample["source"])
-            return sample
-        except (OSError, ValueError) as e:
-            raise ValueError(f"{file}: {e}") from None
+    def read(self, path: Path, instances: Path | None = None, notes: list[str] | None = None) -> Sample:
+        """A file as the model's source, and its map of instances; HWC by role.
 
-    def _decoded(self, data: bytes) -> np.ndarray:
-        if not self.source.palette:
-            return decode(data, self.source.kind)
-        refuse_lossy(data, "label")
-        return decode(data)  # as it was prepared: a palette file's colours, not its numbers
+        notes: takes sentences on what was converted. Raises ValueError, naming the file.
+        """
+        notes = [] if notes is None else notes
+        sample = {"source": source_array(path, self.source, notes)}
+        if instances:
+            sample["instances"] = instance_array(instances, sample["source"], notes)
+        return sample
+
+    def _say_once(self, notes: list[str]) -> None:
+        """Report conversions of images that Python code gives, each kind once."""
+        for note in notes:
+            if note not in self.said:
+                self.said.add(note)
+                say(of_one_image(note))
 
     def check_instances(self, given: bool) -> None:
         """Raises ValueError where ids of instances are missing, or given to a model without."""
@@ -215,37 +211,6 @@ class Translator:
             where = "--instances FOLDER to `gantrain translate`, instances= in Python"
             raise ValueError(f"instances: found none, this model sees the edges of instances; give their ids: {where}")
 
-    def _from_pil(self, image: Image.Image) -> np.ndarray:
-        if image.mode.startswith("I"):
-            return np.asarray(image).astype(np.uint16)
-        if image.mode == "P" and self.source.palette:
-            return np.asarray(image.convert("RGB"))
-        as_it_is = self.source.kind == "label" or image.mode in (*_MODES.values(), "F")
-        return np.asarray(image if as_it_is else image.convert("RGB"))
-
-    def _fitted(self, image: np.ndarray) -> np.ndarray:
-        """An HWC array as the model was trained on; raises ValueError where it can't be."""
-        source, mode = self.source, _MODES.get(self.source.channels)
-        eight_bit = source.kind == "image" and image.dtype == np.uint8 and image.shape[2] <= 4
-        # Pictures that a user has at hand are often grey, or carry alpha.
-        if eight_bit and mode and image.shape[2] != source.channels:
-            image = np.atleast_3d(np.asarray(_to_pil(image).convert(mode)))
-        kind = "class ids" if source.kind == "label" else "an image"
-        wanted = f"this model's source is {kind}, {source.dtype} with {source.channels}"
-        found = f"found {image.dtype} with {image.shape[2]} channels"
-        if source.kind == "label" and source.palette and image.dtype == np.uint8 and image.shape[2] in (3, 4):
-            try:
-                image = class_ids(image, source.palette)
-            except NotLabels as e:
-                raise ValueError(f"{found} ({e}), {wanted}") from None
-        if image.shape[2] != source.channels or image.dtype != source.dtype:
-            raise ValueError(f"{found}, {wanted}")
-        highest = image[image != source.ignore].max(initial=0)
-        if source.kind == "label" and source.classes and highest >= source.classes:
-            also = "" if source.ignore is None else f", and {source.ignore}"
-            raise ValueError(f"found class id {highest}, this model knows ids 0 to {source.classes - 1}{also}")
-        return image
-
 
 def at_output_size(fake: np.ndarray, sample: Sample, seen: Sample, output_size: OutputSize) -> np.ndarray:
     """What the networks made (HWC) of `seen`, at the size that `translate` gives for `sample`."""
@@ -253,25 +218,6 @@ def at_output_size(fake: np.ndarray, sample: Sample, seen: Sample, output_size: 
         return fake
     wanted = result_size(sample["source"].shape[:2], seen["source"].shape[:2], fake.shape[:2])
     return fake if wanted == fake.shape[:2] else resize(fake, *wanted)
-
-
-def _as_ids(instances: Any) -> np.ndarray:
-    """Ids of instances from PIL, numpy or a file. Raises ValueError that names the file."""
-    if not isinstance(instances, str | Path):
-        return np.asarray(instances)
-    try:
-        return decode(Path(instances).read_bytes(), "instances")
-    except (OSError, ValueError) as e:
-        raise ValueError(f"{instances}: {e}") from None
-
-
-def _of_size(instances: np.ndarray, source: np.ndarray) -> np.ndarray:
-    """Both HWC. Raises ValueError for what aren't ids of that image's instances."""
-    wanted = (*source.shape[:2], 1)
-    if instances.shape != wanted or instances.dtype.kind not in "iu":
-        found = f"{instances.dtype} of shape {instances.shape}"
-        raise ValueError(f"instances: found {found}, allowed: whole numbers of shape {wanted}, the image's")
-    return instances
 
 
 def _to_pil(array: np.ndarray) -> Image.Image:

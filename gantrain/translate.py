@@ -9,6 +9,7 @@ from rich.progress import track
 from gantrain.console import console, say
 from gantrain.data.decode import EXTENSIONS, encode, lossless
 from gantrain.data.listing import list_images, matching_name, note_first_frames, without_extension
+from gantrain.data.notes import summarise
 from gantrain.data.scale import Choice
 from gantrain.data.transforms import Sample
 from gantrain.inference import Translator, at_output_size
@@ -123,6 +124,7 @@ def translate_files(
     if there:
         raise ValueError(f"--out: {there[0]} exists ({len(there)} in all); choose another folder")
     problems: list[str] = []
+    notes: list[str] = []
     done: list[Path] = []
 
     sizes = SizeReport(model.scale, size, output_size, NATIVE_OPTION)
@@ -131,7 +133,7 @@ def translate_files(
         """Each result with its input as the file holds it, and as the networks see it."""
         for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
             try:
-                sample = model.read(file, maps.get(matching_name(files[file])))
+                sample = model.read(file, maps.get(matching_name(files[file])), notes)
                 yield result, sample, _at_size(model, file, sample, size)
             except ValueError as e:
                 problems.append(str(e))
@@ -147,6 +149,8 @@ def translate_files(
         raise ValueError(f"input: none of {len(files)} files could be translated; the first: {problems[0]}")
     for problem in problems:
         say(f"left out: {problem}")
+    for line in summarise(notes):
+        say(line)
     say(sizes.line())
     say(f"{len(done)} images in {out}")
     return done

@@ -241,7 +241,7 @@ def test_what_is_known_of_a_folder_goes_with_its_content(monkeypatch: pytest.Mon
         (["--real", "real", "--fake", "real", "--weights", "x"], "--weights: found 'x', allowed: NAME=VALUE"),
         (["--real", "real", "--fake", "real", "--weights", "incepton=x"], "another network's name, not incepton"),
         (["--real", "real", "--fake", "broken"], "broken/000.png: cannot be read"),
-        (["--real", "real", "--fake", "alpha"], "alpha/000.png: has 4 channels, allowed: 1 or 3"),
+        (["--real", "real", "--fake", "bands"], "bands/000.npy: has 5 channels, allowed: 1 or 3"),
         (["--real", "real", "--fake", "twice"], "--fake: twice/000.jpg and twice/000.png have one name"),
         (["run", "--data", "a/val", "--data", "b/val"], "--data: found one name twice in val=a/val, val=b/val"),
         (["--real", "real", "--fake", "real", "--out", "no/x.json"], "--out: no folder no"),
@@ -254,8 +254,9 @@ def test_mistakes_are_one_line(words: list[str], says: str, capsys: pytest.Captu
     folder("real", range(3))
     folder("other", range(3), names="x{}")
     folder("small", range(3), sides=(16, 48))
-    for file in folder("alpha", range(3)).iterdir():
-        Image.open(file).convert("RGBA").save(file)
+    Path("bands").mkdir()
+    for number in range(3):
+        Path(f"bands/{number:03}.npy").write_bytes(encode(np.zeros((32, 48, 5), np.uint8), "npy"))
     Image.new("RGB", (48, 32)).save(folder("twice", range(3)) / "000.jpg")
     for file in folder("broken", range(3)).iterdir():
         file.write_bytes(file.read_bytes()[:60])

@@ -96,8 +96,8 @@ def test_styles_are_drawn_or_an_images() -> None:
     image = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         torch.testing.assert_close(model.style["style"], model.method.networks["encoder"](image)[0])
-    for style, says in (("no.png", "--style: found no.png"), ("grey.png", "with 1 channels, this model makes uint8")):
-        Path("grey.png").write_bytes(encode(photo[..., :1], "png"))
+    for style, says in (("no.png", "--style: found no.png"), ("deep.png", "with 1 channels, this model makes uint8")):
+        Path("deep.png").write_bytes(encode(photo[..., :1].astype(np.uint16), "png"))
         with pytest.raises(ValueError, match=says):
             gantrain.load("runs/x", "cpu", style=style)
 
@@ -138,7 +138,7 @@ def test_grey_and_alpha_are_fitted_to_a_colour_model() -> None:
     grey = draw(0, 32, 32, seed=9)[1][..., 0]
     colour = np.repeat(grey[..., None], 3, 2)
     expected = model.translate(colour)
-    alpha = np.concatenate([colour, np.full((32, 32, 1), 7, np.uint8)], 2)
+    alpha = np.concatenate([colour, np.full((32, 32, 1), 255, np.uint8)], 2)
     for name, array in {"grey": grey, "alpha": alpha, "both": alpha[..., 2:]}.items():
         assert np.array_equal(model.translate(array), expected), name
         Image.fromarray(array).save(f"{name}.png")

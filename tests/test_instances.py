@@ -107,7 +107,7 @@ def test_wrong_ids_are_refused(model: Translator) -> None:
     wrong = {
         "instances: found none, this model sees": (labels, None),
         r"found uint16 of shape \(39, 56, 1\), allowed: whole numbers of shape \(40, 56, 1\)": (labels, ids[1:]),
-        "found float64 of shape": (labels, ids / 2),
+        "float64 where ids of instances are expected": (labels, ids / 2),
         "found ids beside a tensor": (torch.zeros(11, 40, 56), ids),
         "C = 11": (torch.zeros(10, 40, 56), None),
     }

@@ -275,6 +275,11 @@ def image(height: int, width: int, channels: int = 3, seed: int = 0) -> bytes:
     return encode(random.integers(0, 256, (height, width, channels), dtype=np.uint8), "png")
 
 
+def deep_image(height: int, width: int) -> bytes:
+    """16 bits, whose range says what they mean: they are never converted to 8."""
+    return encode(np.zeros((height, width, 1), np.uint16), "png")
+
+
 def folder_of(path: str, *contents: bytes) -> Make:
     """Images by number; more folders by `+`."""
 
@@ -384,7 +389,7 @@ DATA = {
     ),
     "not images": Case(
         TRAIN, ("none of 2 samples is usable", "0.png", "JPEG, PNG, TIFF, WEBP, BMP, PPM, GIF or npy"),
-        folder_of("images", b"GIF89a", b""),
+        folder_of("images", b"GIF99a", b""),
     ),
     "odd widths": Case(
         TRAIN, ("data.train", "--as pairs"), folder_of("images", *pairs(height=32, width=65))
@@ -431,10 +436,10 @@ DATA = {
     ),
     "validation of other channels": Case(
         (*TRAIN, "data.validation=grey"),
-        ("data.validation: left has 1 channels", "3 channels", "one kind"),
+        ("data.validation: left has 1 channels of uint16", "3 channels", "one kind"),
         both(
             folder_of("images", *pairs()),
-            folder_of("grey", *[image(32, 64, 1) for _ in range(4)]),
+            folder_of("grey", *[deep_image(32, 64) for _ in range(4)]),
         ),
     ),
     "contradicting channels": Case(
@@ -492,7 +497,7 @@ DATA = {
 def test_images_left_out_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Damaged and differing files of a folder don't stop the run, and aren't passed over."""
     good = pairs(4)
-    folder_of("images", *good, good[0][:200], image(32, 64, channels=1))(tmp_path)
+    folder_of("images", *good, good[0][:200], deep_image(32, 64))(tmp_path)
     (tmp_path / "images" / "notes.txt").write_text("mine")
     assert train_main([*TRAIN, "dry_run=true"]) == 0
     printed = capsys.readouterr().out

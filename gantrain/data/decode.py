@@ -1,19 +1,24 @@
-"""Bytes to arrays and back, keeping what is there: depth, channels, class ids.
+"""Decodes image files to arrays and encodes arrays, and keeps depth, channels and class ids.
 
-Read are JPEG, PNG, TIFF, WebP and `.npy`, told by their bytes, never by a name; several channels of
-16 bits only from `.npy`. An EXIF orientation is applied, as viewers do.
+The formats are those of `FORMATS` and `.npy`. Their bytes decide, never a name. Several channels of
+16 bits are read from `.npy` only. An EXIF orientation is applied, and a colour profile is converted
+to sRGB. Pillow images and arrays that Python code gives take the same way as files, by `to_array`.
 """
 
 import colorsys
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from gantrain.data.channels import fit
+from gantrain.data.lossy import lossy_format
+from gantrain.data.pictures import narrow, pixels
 from gantrain.data.shards import DamagedSample, Shards
 
 Array = NDArray[Any]  # HWC
@@ -24,51 +29,106 @@ FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "PPM", "GIF")
 EXTENSIONS = ("jpg", "jpeg", "jfif", "png", "tif", "tiff", "webp", "npy", "bmp", "ppm", "pgm", "pbm", "pnm", "gif")
 DTYPES = ("uint8", "uint16", "float32")
 _IDS = {"label": "class ids", "instances": "ids of instances"}
-_WIDE = ("I", "I;16", "I;16B")  # Pillow's modes for integers of more than 8 bits
-_KEPT = ("L", "LA", "RGB", "RGBA", "F", *_WIDE)  # modes that hold what the file holds
+_FIRST_FRAME = "{files} with several frames: the first one is read"
 
 
 class NotLabels(ValueError):
     """A file that decodes but can't hold ids."""
 
 
-def decode(data: bytes, kind: Kind = "image") -> Array:
+def decode(data: bytes, kind: Kind = "image", *, convert_profile: bool = True, notes: list[str] | None = None) -> Array:
     """The array (HWC; uint8, uint16 or float32; values as stored) in an image file's bytes.
 
     A palette PNG gives its indices for `label`, its colours for `image`; 1-bit files 0 and 1 for
-    `label`, 0 and 255 for `image`. `instances` are ids too, always uint16. Raises ValueError, in one
+    `label`, 0 and 255 for `image`. `instances` are ids too, always uint16. convert_profile: convert
+    an `image` with a colour profile to sRGB; not wanted where colours stand for class ids. notes:
+    takes a sentence for each thing that was converted (see `notes.py`). Raises ValueError, in one
     line, if the bytes don't decode or can't be kept as they are; NotLabels if they can't be ids.
     """
     refuse_lossy(data, kind)
+    content = open_picture(data, notes)
+    return to_array(content, kind, convert_profile=convert_profile, notes=notes)
+
+
+def open_picture(data: bytes, notes: list[str] | None = None) -> Image.Image | Array:
+    """A file's bytes as a Pillow image that is not loaded yet, or as the array of a `.npy`.
+
+    Raises ValueError, in one line, for bytes of other formats and for several images in one file;
+    only of a GIF's frames is the first one taken, with a note.
+    """
+    with _one_line_errors():
+        if data.startswith(b"\x93NUMPY"):
+            array: Array = np.load(io.BytesIO(data), allow_pickle=False)
+            return array
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+        # A phone's JPEG ("MPO") carries a preview or depth map besides the photograph.
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            if image.format != "GIF":
+                raise ValueError("several images in one file, expected one")
+            if notes is not None:
+                notes.append(_FIRST_FRAME)
+        return image
+
+
+def to_array(
+    content: Image.Image | Array, kind: Kind = "image", *, convert_profile: bool = True, notes: list[str] | None = None
+) -> Array:
+    """A Pillow image or an array as `decode` gives the same picture in a file.
+
+    An array of truth values is 0 and 1 as ids, and 0 and 255 as an image. Greys of 2 or 4 bits are
+    ids only in an image that is not loaded yet, since loading scales them. The options and the
+    errors are those of `decode`.
+    """
+    if not isinstance(content, Image.Image):
+        return _checked(content, kind)
+    if kind != "image" and content.format in ("JPEG", "MPO"):
+        raise _lossy("JPEG", kind)
+    with _one_line_errors():
+        array = pixels(
+            content, ids=kind != "image", convert_profile=convert_profile, notes=[] if notes is None else notes
+        )
+    return _checked(array, kind)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Pillow's plugins raise nearly anything on a damaged file; it leaves as ValueError."""
     try:
-        npy = data.startswith(b"\x93NUMPY")
-        array = np.load(io.BytesIO(data), allow_pickle=False) if npy else _from_image(data, kind)
-    except Exception as error:  # Pillow's plugins raise nearly anything on a damaged file
+        yield
+    except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # its message names an address in memory
             reason = f"cannot identify it as {', '.join(FORMATS)} or npy"
         raise ValueError(f"does not decode: {reason}") from None
-    return _checked(array, kind)
 
 
 def refuse_lossy(data: bytes, kind: Kind) -> None:
-    """Raises NotLabels for a JPEG of ids."""
-    if kind != "image" and data.startswith(b"\xff\xd8"):
-        raise NotLabels(f"a JPEG where {_IDS[kind]} are expected: its loss changes ids; save as PNG")
+    """Raises NotLabels for ids in a file whose compression changes values."""
+    if kind == "image":
+        return
+    name = lossy_format(data)
+    if name:
+        raise _lossy(name, kind)
+
+
+def _lossy(name: str, kind: Kind) -> NotLabels:
+    return NotLabels(f"a {name} where {_IDS[kind]} are expected: its loss changes ids; save as PNG")
 
 
 def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Array]:
     """The wanted fields of sample `i` as writable HWC arrays of one height and width.
 
-    Each member is read and decoded once, also where two fields are its halves. Raises DamagedSample
-    if any of it can't be read, isn't what the index says, or differs in size from the others.
+    Each member is read and decoded once, also where two fields are its halves. Channels are
+    converted to those of the index where `channels.fit` knows how. Raises DamagedSample if any of it
+    can't be read, isn't what the index says, or differs in size from the others.
     """
     decoded = cache(lambda member, kind: decode(shards.read(i, member), kind))
     found: dict[str, Array] = {}
     for name in fields:
         field = shards.fields[name]
         try:
-            found[name] = array = cut(decoded(field.member, field.kind), field.half)
+            array = cut(decoded(field.member, field.kind), field.half)
+            found[name] = array = fit(array, field.channels, field.dtype, field.kind)
             if (array.shape[2], array.dtype.name) != (field.channels, field.dtype):
                 what = f"{array.shape[2]} channels of {array.dtype}"
                 raise ValueError(f"{what}, the index says {field.channels} of {field.dtype}")
@@ -145,46 +205,41 @@ def palette(classes: int, given: Sequence[Colour] = ()) -> list[Colour]:
     return colours
 
 
-def _from_image(data: bytes, kind: Kind) -> Array:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    # A phone's JPEG ("MPO") carries a preview or depth map besides the photograph.
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise ValueError("several images in one file, expected one")
-    # Pillow drops the low bits of 16-bit colour and unknown extra channels without a word.
-    bands, tags = len(image.getbands()), getattr(image, "tag_v2", {})
-    bits = data[24] if image.format == "PNG" else max(tags.get(258, (1,)))
-    channels = tags.get(277, 1) if image.format == "TIFF" else bands
-    if channels != bands or (bits > 8 and bands > 1):
-        raise ValueError(f"Pillow cannot keep {channels} channels with {bits} bits; save as .npy")
-    image = ImageOps.exif_transpose(image)
-    if kind != "image" and image.mode in ("1", "P"):
-        return np.array(image, np.uint8)
-    if image.mode not in _KEPT:
-        colours = "RGBA" if image.has_transparency_data else "RGB"
-        image = image.convert("L" if image.mode == "1" else colours)
-    return _narrow(np.array(image)) if image.mode in _WIDE else np.array(image)
-
-
 def _checked(array: Array, kind: Kind) -> Array:
+    """An HW or HWC array as an HWC one of a dtype that is kept; raises ValueError for others."""
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise ValueError(f"array of shape {list(array.shape)}, expected height x width (x channels), not empty")
     array = array[..., None] if array.ndim == 2 else array
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch takes no other
     if array.dtype == np.bool_:
-        array = array.astype(np.uint8)
-    if kind != "image" and array.dtype.kind in "iu" and (kind == "instances" or array.dtype.name not in DTYPES):
-        array = _narrow(array)  # maps of few instances have 8 bits, others beside them 16
+        array = array.astype(np.uint8) * np.uint8(255 if kind == "image" else 1)
+    return _checked_image(array) if kind == "image" else _checked_ids(array, kind)
+
+
+def _checked_image(array: Array) -> Array:
     if array.dtype.name not in DTYPES:
-        raise ValueError(f"array of {array.dtype}, expected one of {', '.join(DTYPES)}")
-    if kind != "image" and (array.dtype == np.float32 or array.shape[2] != 1):
-        found = {3: "RGB", 4: "RGBA"}.get(array.shape[2], f"{array.shape[2]}-channel {array.dtype}")
-        raise NotLabels(f"{found} where {_IDS[kind]} are expected; save them as a one-channel PNG")
+        raise ValueError(f"array of {array.dtype}, expected one of {', '.join(DTYPES)}{_advice(array)}")
     if array.dtype == np.float32 and not np.isfinite(array).all():
         raise ValueError("the array holds NaN or infinite values")
     return array
 
 
-def _narrow(array: Array) -> Array:
-    """Wider integers as uint16, refused where they don't fit."""
-    if array.min() < 0 or array.max() > 65535:
-        raise ValueError(f"values {array.min()}..{array.max()}, at most 0..65535 can be read")
-    return array.astype(np.uint16)
+def _checked_ids(array: Array, kind: Kind) -> Array:
+    if array.dtype.kind not in "iu" or array.shape[2] != 1:
+        found = {3: "RGB", 4: "RGBA"}.get(array.shape[2], f"{array.shape[2]}-channel {array.dtype}")
+        raise NotLabels(f"{found} where {_IDS[kind]} are expected; save them as a one-channel PNG")
+    # Maps of few instances have 8 bits, others beside them 16.
+    return narrow(array) if kind == "instances" or array.dtype.name not in DTYPES else array
+
+
+def _advice(array: Array) -> str:
+    """How to convert integers of another dtype without loss, where that is possible."""
+    if array.dtype.kind not in "iu":
+        return ""
+    low = array.min()
+    high = array.max()
+    for dtype in (np.uint8, np.uint16):
+        if low >= 0 and high <= np.iinfo(dtype).max:
+            name = np.dtype(dtype).name
+            return f"; its values {low}..{high} fit into {name}: give array.astype('{name}')"
+    return f"; its values {low}..{high} fit into none of the integers"

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from gantrain.data.index import NAME, PARTS, SHARD_NAME, Shard, save
+from gantrain.data.notes import summarise
 from gantrain.data.prepare import Report, asked
-from gantrain.data.prepare.check import Look, agree, in_order, look
-from gantrain.data.prepare.hints import note_gaps
+from gantrain.data.prepare.check import Look, agree, conversions, in_order, look
+from gantrain.data.prepare.hints import PREFIX, note_gaps
 from gantrain.data.prepare.layouts import Part
 from gantrain.data.prepare.left_out import check_left_out
 from gantrain.data.remote import FetchFailed, fetch
@@ -62,6 +63,7 @@ def index_tars(
     parts = asked({field: Part(field) for field in fields}, labels, classes, ignore, None)
     shard_of: dict[str, str] = {}  # names by key
     looks, told = dict[str, Look](), dict[str, Any]()
+    notes: list[str] = []
     rows: dict[str, dict[str, int]] = {f"{field}_{part}": {} for field in fields for part in PARTS}
     sizes: dict[str, int] = {}
     try:
@@ -71,7 +73,7 @@ def index_tars(
                 if is_url(base):
                     fetch(place, path := partial / "fetched.tar")
                 found = _samples(path, place, fields, shard_of)
-                for key, files, looked in in_order(lambda sample: (*sample, look(sample[1], parts)), found):
+                for key, files, looked in in_order(lambda sample: (*sample, look(sample[1], parts, notes)), found):
                     looks[key], told[key] = looked, {field: file.name for field, file in files.items()}
                     for field, file in files.items():
                         numbers = {"offset": file.offset, "size": len(file.content), "crc": zlib.crc32(file.content)}
@@ -83,7 +85,9 @@ def index_tars(
             (partial / "fetched.tar").unlink(missing_ok=True)
             good, bad, described = agree(told, looks, parts)
             check_left_out(base, looks, good, list(fields), limit=max_left_out)
-            report = Report(out, "webdataset", len(good), described, [], bad, note_gaps(described))
+            converted = summarise([*conversions(looks, good, described), *sorted(notes)])
+            all_notes = [PREFIX + line for line in converted] + note_gaps(described)
+            report = Report(out, "webdataset", len(good), described, [], bad, all_notes)
             (partial / "report.txt").write_bytes("\n".join([*report.lines(None), ""]).encode(errors="surrogateescape"))
             counts = Counter(shard_of[key] for key in good)
             shards = [Shard(name=name, bytes=sizes[name], samples=counts[name]) for name in names if counts[name]]

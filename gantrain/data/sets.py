@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 from gantrain.console import say
 from gantrain.data.batch import channels
 from gantrain.data.cache import cache
+from gantrain.data.channels import can_fit, note
 from gantrain.data.drawing import write_synthetic
 from gantrain.data.prepare import HOW_TO, pack_once
 from gantrain.data.prepare.hints import PREFIX
 from gantrain.data.prepare.layouts import is_cityscapes, sides_of_split
 from gantrain.data.remote import index_folder
 from gantrain.data.shards import Field, Shards
+from gantrain.data.unpaired import DataSet
 from gantrain.data.urls import check_url, is_url, where
 from gantrain.paths import check_not_special
 
@@ -142,9 +144,9 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
     lines = (report := packed / "report.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:
         say(f"data.{key}: {' and '.join(missing)} of the files in {folder}; see {report}")
-    for note in lines:
-        if note.startswith(PREFIX):
-            say(f"data.{key}: {note}")
+    for line in lines:
+        if line.startswith(PREFIX):
+            say(f"data.{key}: {line.removeprefix(PREFIX)}")
     return Shards.open(packed)
 
 
@@ -254,13 +256,37 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
         raise ValueError("\n".join(dict.fromkeys(problems)))
 
 
+def with_channels_of(train: Mapping[str, Field], held_out: DataSet) -> tuple[DataSet, list[str]]:
+    """The held-out set with the channels of the training set, and a line for each field that is converted.
+
+    A field that cannot be converted is left for `check_alike` to refuse.
+    """
+    changes: dict[str, int] = {}
+    lines = []
+    for name, field in train.items():
+        theirs = held_out.fields[name]
+        found = (theirs.channels, theirs.dtype)
+        wanted = (field.channels, field.dtype)
+        kinds_match = field.kind == theirs.kind == "image"
+        if kinds_match and found != wanted and can_fit(found, wanted, "image"):
+            changes[name] = field.channels
+            conversion = note(theirs.channels, field.channels).format(files="files")
+            lines.append(f"data.validation: {name}: {conversion}, as in data.train")
+    return (held_out.converted(changes) if changes else held_out), lines
+
+
 def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field]) -> None:
     """Raises ValueError where a model of the one's fields could not be shown the other's."""
     for name in train:
-        ours, theirs = (
-            f"{channels(field)} {'classes' if field.kind == 'label' else 'channels'} of {field.dtype}"
-            for field in (train[name], held_out[name])
-        )
+        ours = _described(train[name])
+        theirs = _described(held_out[name])
         if ours != theirs:
             advice = "give data of one kind, or data.validation=null"
             raise ValueError(f"data.validation: {name} has {theirs}, in data.train {ours}; {advice}")
+
+
+def _described(field: Field) -> str:
+    """What a network sees of a field; ids are the same in 8 and 16 bits."""
+    if field.kind == "label":
+        return f"{channels(field)} classes"
+    return f"{channels(field)} channels of {field.dtype}"

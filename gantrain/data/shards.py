@@ -10,6 +10,7 @@ import os
 import zlib
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -66,6 +67,19 @@ class Shards:
         """The same samples with that field alone, under another name."""
         index = self.index.model_copy(update={"fields": {name: self.fields[field]}})
         return type(self)(self.folder, index, self._arrays, self.cache_gib)
+
+    def converted(self, channels: Mapping[str, int]) -> Self:
+        """The same samples with other channels of some fields, by name, to which `decode_sample` converts.
+
+        The fingerprint differs too, since features that are kept by it belong to other values.
+        """
+        fields = {
+            name: field.model_copy(update={"channels": channels.get(name, field.channels)})
+            for name, field in self.fields.items()
+        }
+        changes = "".join(f"+{name}:{channels[name]}" for name in sorted(channels))
+        update = {"fields": fields, "fingerprint": f"{self.fingerprint}{changes}"}
+        return type(self)(self.folder, self.index.model_copy(update=update), self._arrays, self.cache_gib)
 
     def key(self, i: int) -> str:
         """The key of sample `i`: its name in the tar, with control characters escaped."""

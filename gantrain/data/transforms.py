@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gantrain.data.channels import has_alpha
 from gantrain.data.decode import resize
 from gantrain.data.scale import held_out_resize
 
@@ -68,6 +69,10 @@ def resize_sample(sample: Sample, size: Size, labels: Collection[str]) -> Sample
 
 
 def _jitter(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
+    """An HWC image with other brightness and contrast; alpha (see `channels.py`) stays as it is."""
+    if has_alpha(image.shape[2]):
+        colours = _jitter(image[..., :-1], brightness, contrast)
+        return np.concatenate([colours, image[..., -1:]], axis=2)
     top = 1 if image.dtype == np.float32 else np.iinfo(image.dtype).max
     values = image.astype(np.float32)
     mean = values.mean()

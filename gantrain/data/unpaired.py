@@ -1,6 +1,7 @@
 """Data without pairs: a set of sources and another one of targets."""
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 
 from gantrain.chance import Purpose, random_numbers
 from gantrain.data.shards import Shards
@@ -15,10 +16,19 @@ class Unpaired:
 
     def __init__(self, sets: Sequence[Shards], names: Sequence[str]) -> None:
         parts = zip(sets, names, ("source", "target"), strict=True)
-        self.sides = tuple(shards.showing(field, role) for shards, field, role in parts)
+        self._take(shards.showing(field, role) for shards, field, role in parts)
+
+    def _take(self, sides: Iterable[Shards]) -> None:
+        self.sides = tuple(sides)
         self.fields = {name: field for side in self.sides for name, field in side.fields.items()}
         self.fingerprint = " ".join(side.fingerprint for side in self.sides)
         self.place = " and ".join(side.place for side in self.sides)
+
+    def converted(self, channels: Mapping[str, int]) -> "Unpaired":
+        """The same samples with other channels of some fields, as a `Shards`' `converted`."""
+        changed = copy.copy(self)
+        changed._take(side.converted({n: c for n, c in channels.items() if n in side.fields}) for side in self.sides)
+        return changed
 
     def __len__(self) -> int:
         return max(map(len, self.sides))

@@ -120,18 +120,23 @@ def test_it_trains(tmp_path: Path) -> None:
 
 def test_samples_of_another_kind_are_left_out_and_named(tmp_path: Path) -> None:
     grey = encode(np.zeros((32, 32), np.uint8), "jpg")
+    deep = encode(np.zeros((32, 32), np.uint16), "npy")
     entries = [e for i in range(5) for e in sample(i)]
     entries += [("grey.jpg", grey), ("grey.seg.png", ids(0))]
     entries += [("text.jpg", b"nothing"), ("text.seg.png", ids(0))]
+    entries += [("deep.jpg", deep), ("deep.seg.png", ids(0))]
     tar(tmp_path / "a.tar", *entries, *sample(7))
     out = index("a.tar", "--out", "set", *FIELDS)
-    assert "6 samples" in out
+    assert "7 samples" in out
+    assert "target: 1 file in grey: converted to RGB" in out
     assert "2 left out:" in out
-    assert "a.tar: grey.jpg: target has 1 channels of uint8, most have 3" in out
+    assert "a.tar: deep.jpg: target has 1 channels of uint16, most have 3" in out
     assert "a.tar: text.jpg: does not decode" in out
     shards = Shards.open("set")
-    assert [shards.key(i) for i in range(6)] == ["x000", "x001", "x002", "x003", "x004", "x007"]
-    assert shards.read(5, "target") == photo(7)
+    assert [shards.key(i) for i in range(7)] == ["x000", "x001", "x002", "x003", "x004", "grey", "x007"]
+    assert shards.read(5, "target") == grey
+    assert np.array_equal(decode_sample(shards, 5, ["target"])["target"], np.zeros((32, 32, 3), np.uint8))
+    assert shards.read(6, "target") == photo(7)
 
 
 def test_ids_beyond_the_classes_are_refused_by_name(tmp_path: Path) -> None:

@@ -124,15 +124,15 @@ def test_bad_files_are_named_and_left_out(pairs, tmp_path):
     (pairs / "20.jpg").write_bytes((pairs / "1.jpg").read_bytes()[:300])
     (pairs / "21.png").write_bytes(b"")
     _put(pairs / "22.png", _image(0, 20, 41))
-    _put(pairs / "23.jpg", _image(0, 20, 40, 1))
+    _put(pairs / "23.png", _image(0, 20, 40, 1).astype(np.uint16))
     _put(pairs / "24.png", _image(0, 10, 20))
     report = _run(pairs, tmp_path / "out", layout="pairs")
     assert report.samples == 12
     reasons = {Path(line.split(": ")[0]).name: line for line in report.unreadable}
-    assert set(reasons) == {"20.jpg", "21.png", "22.png", "23.jpg", "24.png"}
+    assert set(reasons) == {"20.jpg", "21.png", "22.png", "23.png", "24.png"}
     assert "does not decode" in reasons["20.jpg"]
     assert "width 41 is odd" in reasons["22.png"]
-    assert "left has 1 channels of uint8, most have 3" in reasons["23.jpg"]
+    assert "left has 1 channels of uint16, most have 3 channels of uint8" in reasons["23.png"]
     assert "10x10, the smallest is 16x16" in reasons["24.png"]
     assert all(line in (tmp_path / "out" / "report.txt").read_text() for line in report.unreadable)
 

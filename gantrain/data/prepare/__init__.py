@@ -13,7 +13,8 @@ from rich.progress import track
 from gantrain.console import say
 from gantrain.data.decode import Colour, Kind, decode, encode, lossless
 from gantrain.data.listing import note_first_frames
-from gantrain.data.prepare.check import SMALLEST, agree, in_order, load, look
+from gantrain.data.notes import summarise
+from gantrain.data.prepare.check import SMALLEST, agree, conversions, in_order, load, look
 from gantrain.data.prepare.colours import read_table
 from gantrain.data.prepare.hints import PREFIX, note_gaps, note_ids_as_images
 from gantrain.data.prepare.layouts import Layout, Parts, folders, images, pairs, published, recognise
@@ -148,15 +149,18 @@ def prepare(
         raise ValueError(f"{source}: found no images like {wanted}{first}; {_filled(advice, out, split)}")
     stderr = Console(stderr=True)
     shown = partial(track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True)
-    looks = in_order(lambda files: look(files, parts), samples.values(), workers)
+    notes: list[str] = []
+    looks = in_order(lambda files: look(files, parts, notes), samples.values(), workers)
     looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
-    found = dict(looked)
-    good, bad, fields = agree(samples, found, parts)
-    check_left_out(source, found, good, list(parts), unmatched=matched.left_out, limit=max_left_out)
+    looks_by_key = dict(looked)
+    good, bad, fields = agree(samples, looks_by_key, parts)
+    check_left_out(source, looks_by_key, good, list(parts), unmatched=matched.left_out, limit=max_left_out)
     packed_samples = [samples[key] for key in good]
-    notes = [PREFIX + line for line in note_first_frames(f for sample in packed_samples for f in sample.values())]
-    notes += note_gaps(fields) + note_ids_as_images(fields, packed_samples, parts)
-    report = Report(out, layout, len(good), fields, unmatched, bad, notes)
+    converted = summarise([*conversions(looks_by_key, good, fields), *sorted(notes)])
+    converted += note_first_frames(file for sample in packed_samples for file in sample.values())
+    all_notes = [PREFIX + line for line in converted]
+    all_notes += note_gaps(fields) + note_ids_as_images(fields, packed_samples, parts)
+    report = Report(out, layout, len(good), fields, unmatched, bad, all_notes)
     whole = "\n".join([*report.lines(None), ""]).encode(errors="surrogateescape")
     packed = in_order(lambda key: _pack(key, samples[key], parts), good, workers)
     try:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gantrain.data import channels
 from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
 from gantrain.data.prepare.colours import decode_colours
 from gantrain.data.prepare.layouts import Files, Part, Parts
@@ -32,12 +33,13 @@ def in_order(work: Callable[[In], Out], items: Iterable[In], workers: int | None
             yield from pool.map(work, ahead)
 
 
-def load(files: Files, parts: Parts) -> dict[str, Array]:
+def load(files: Files, parts: Parts, notes: list[str] | None = None) -> dict[str, Array]:
     """A sample's fields as HWC arrays of their part's size, each file decoded once.
 
-    Raises ValueError (NotLabels) that names the file.
+    notes: takes sentences, with their member, on what was converted (see `notes.py`). Raises
+    ValueError (NotLabels) that names the file.
     """
-    return _at_part_sizes(_load_originals(files, parts), parts)
+    return _at_part_sizes(_load_originals(files, parts, notes), parts)
 
 
 def _at_part_sizes(arrays: Mapping[str, Array], parts: Parts) -> dict[str, Array]:
@@ -48,13 +50,19 @@ def _at_part_sizes(arrays: Mapping[str, Array], parts: Parts) -> dict[str, Array
     return resized
 
 
-def _load_originals(files: Files, parts: Parts) -> dict[str, Array]:
+def _load_originals(files: Files, parts: Parts, notes: list[str] | None) -> dict[str, Array]:
     """A sample's fields at the sizes that their files have."""
 
     @cache
     def decoded(member: str, kind: Kind, colors: Sequence[Colour] | None) -> Array:
         data = files[member].read_bytes()
-        return decode_colours(data, colors) if colors else decode(data, kind)
+        if colors:
+            return decode_colours(data, colors)
+        own_notes: list[str] = []
+        array = decode(data, kind, notes=own_notes)
+        if notes is not None:
+            notes.extend(f"{member}: {note}" for note in own_notes)
+        return array
 
     arrays = {}
     for name, part in parts.items():
@@ -67,10 +75,10 @@ def _load_originals(files: Files, parts: Parts) -> dict[str, Array]:
     return arrays
 
 
-def look(files: Files, parts: Parts) -> Look:
-    """Decode a sample and describe it as if it were the whole data set."""
+def look(files: Files, parts: Parts, notes: list[str] | None = None) -> Look:
+    """Decode a sample and describe it as if it were the whole data set; notes as `load` takes them."""
     try:
-        originals = _load_originals(files, parts)
+        originals = _load_originals(files, parts, notes)
         arrays = _at_part_sizes(originals, parts)
         file = next(iter(files.values()))
         if listed := unequal(arrays):
@@ -113,8 +121,10 @@ def _describe(array: Array, name: str, part: Part, files: Files) -> Field:
 def agree(
     samples: Mapping[str, Files], looks: Mapping[str, Look], parts: Parts
 ) -> tuple[list[str], list[str], dict[str, Field]]:
-    """The keys of good samples, all of the most frequent kind; a line for each other one; the set's fields.
+    """The keys of good samples; a line for each other one; the set's fields.
 
+    The most frequent channels and dtype of a field are those of the set, and the widest dtype of
+    class ids. Samples that `channels.fit` can convert to them when they are decoded are good ones.
     Raises ValueError if files of a field of ids can't hold any, or hold ids beyond its classes:
     leaving them out would hide that the wrong files were given.
     """
@@ -127,13 +137,45 @@ def agree(
     good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}
     if not good:
         raise ValueError(f"none of {len(bad)} samples is usable; the first: {bad[0]}{advise_unequal(looks.values())}")
+    whole_set: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
-        kinds = {key: f"{one[name].channels} channels of {one[name].dtype}" for key, one in good.items()}
-        ((usual, _),) = Counter(kinds.values()).most_common(1)
-        odd = {key: kind for key, kind in kinds.items() if kind != usual}
-        bad += [f"{samples[key][part.member]}: {name} has {kind}, most have {usual}" for key, kind in odd.items()]
-        good = {key: one for key, one in good.items() if key not in odd}
-    return list(good), bad, {name: _merge([one[name] for one in good.values()], part) for name, part in parts.items()}
+        kinds = {key: (fields[name].channels, fields[name].dtype) for key, fields in good.items()}
+        usual = _usual(kinds.values(), part.kind)
+        for key, kind in kinds.items():
+            if not channels.can_fit(kind, usual, part.kind):
+                file = samples[key][part.member]
+                bad.append(f"{file}: {name} has {_named(kind)}, most have {_named(usual)}")
+                del good[key]
+        whole_set[name] = {"channels": usual[0], "dtype": usual[1]}
+    merged = {
+        name: _merge([fields[name] for fields in good.values()], part).model_copy(update=whole_set[name])
+        for name, part in parts.items()
+    }
+    return list(good), bad, merged
+
+
+def conversions(looks: Mapping[str, Look], good: Iterable[str], fields: Mapping[str, Field]) -> list[str]:
+    """A note for each file of good samples whose channels are converted to its field's when it is decoded."""
+    notes = []
+    for key in good:
+        described = looks[key]
+        assert not isinstance(described, ValueError)
+        for name, field in fields.items():
+            if described[name].channels != field.channels:
+                notes.append(f"{name}: {channels.note(described[name].channels, field.channels)}")
+    return notes
+
+
+def _usual(kinds: Iterable[tuple[int, str]], part_kind: Kind) -> tuple[int, str]:
+    """The (channels, dtype) of a whole field, from those of its files."""
+    counts = Counter(kinds)
+    if part_kind != "image":  # ids below 256 fit into 16 bits too
+        return max(counts, key=lambda kind: kind[1] == "uint16")
+    return max(counts, key=lambda kind: (counts[kind], kind[0]))  # as many: the one that keeps more
+
+
+def _named(kind: tuple[int, str]) -> str:
+    return f"{kind[0]} channels of {kind[1]}"
 
 
 def _merge(fields: list[Field], part: Part) -> Field:

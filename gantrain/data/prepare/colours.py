@@ -41,7 +41,7 @@ def read_table(file: Path) -> tuple[Colour, ...]:
 def decode_colours(data: bytes, table: Sequence[Colour]) -> Array:
     """The ids (HW1) of an image file's colours. Raises ValueError if the bytes don't decode, NotLabels for a JPEG."""
     refuse_lossy(data, "label")
-    return class_ids(decode(data), table)
+    return class_ids(decode(data, convert_profile=False), table)
 
 
 def class_ids(array: Array, table: Sequence[Colour]) -> Array:

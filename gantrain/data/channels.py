@@ -1,0 +1,102 @@
+"""Converts decoded files to the channels of a data set or model: grey, RGB and alpha of 8 bits.
+
+By convention an array of 2 channels is grey with alpha, and one of 4 channels is RGB with alpha,
+also in `.npy` files.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Array = NDArray[Any]  # HWC
+
+_NAMES = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
+_ID_DTYPES = ("uint8", "uint16")
+
+
+def has_alpha(channels: int) -> bool:
+    """Whether the last of so many channels is alpha."""
+    return channels in (2, 4)
+
+
+def can_fit(found: tuple[int, str], wanted: tuple[int, str], kind: str) -> bool:
+    """Whether `fit` can convert files of these (channels, dtype) to those wanted.
+
+    Ids of 16 bits can be converted to 8 bits only where they are all below 256, which is not known
+    here, so the answer for them is False.
+    """
+    if found == wanted:
+        return True
+    if kind != "image":
+        return found == (1, "uint8") and wanted == (1, "uint16")
+    return _are_convertible(found, wanted)
+
+
+def fit(array: Array, channels: int, dtype: str, kind: str) -> Array:
+    """An HWC array with the wanted channels and dtype; the array itself where that cannot be.
+
+    Images of uint8 with 1 to 4 channels are converted to each other: grey is repeated, colours
+    become Pillow's luma, alpha that is not wanted is composited over white, and alpha that is
+    missing is opaque. Ids change between uint8 and uint16 where they fit. Other dtypes of images
+    stay as they are, because their range has a meaning.
+    """
+    found = (array.shape[2], array.dtype.name)
+    wanted = (channels, dtype)
+    if found == wanted:
+        return array
+    if kind != "image":
+        return _fit_ids(array, wanted)
+    return _convert(array, channels) if _are_convertible(found, wanted) else array
+
+
+def note(found: int, wanted: int) -> str:
+    """What a conversion of channels does, for people, with a place for `{files}`."""
+    changes = []
+    if has_alpha(found) and not has_alpha(wanted):
+        changes.append("composited over white")
+    if (found > 2) != (wanted > 2):
+        changes.append("converted to RGB" if wanted > 2 else "converted to grey")
+    if has_alpha(wanted) and not has_alpha(found):
+        changes.append("taken as opaque")
+    return f"{{files}} in {_NAMES[found]}: {', '.join(changes)}"
+
+
+def _are_convertible(found: tuple[int, str], wanted: tuple[int, str]) -> bool:
+    of_eight_bits = found[1] == wanted[1] == "uint8"
+    return of_eight_bits and found[0] in _NAMES and wanted[0] in _NAMES
+
+
+def _fit_ids(array: Array, wanted: tuple[int, str]) -> Array:
+    channels, dtype = wanted
+    if array.shape[2] != channels or array.dtype.name not in _ID_DTYPES or dtype not in _ID_DTYPES:
+        return array
+    return array.astype(dtype) if array.max() <= np.iinfo(dtype).max else array
+
+
+def _convert(array: Array, channels: int) -> Array:
+    colours = array
+    alpha = None
+    if has_alpha(array.shape[2]):
+        colours = array[..., :-1]
+        alpha = array[..., -1:]
+    if alpha is not None and not has_alpha(channels):
+        colours = over_white(colours, alpha)
+    if colours.shape[2] == 1 and channels > 2:
+        colours = np.repeat(colours, 3, axis=2)
+    elif colours.shape[2] == 3 and channels <= 2:
+        grey = Image.fromarray(np.ascontiguousarray(colours)).convert("L")
+        colours = np.array(grey)[..., None]
+    if not has_alpha(channels):
+        return np.array(colours)
+    if alpha is None:
+        alpha = np.full((*array.shape[:2], 1), 255, np.uint8)
+    return np.concatenate([colours, alpha], axis=2)
+
+
+def over_white(colours: Array, alpha: Array) -> Array:
+    """Colours of uint8 composited over white; opaque pixels keep their exact values."""
+    opacity = alpha.astype(np.uint32)
+    blended = colours * opacity + 255 * (255 - opacity)
+    return ((blended + 127) // 255).astype(np.uint8)
