@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from gantrain.formats import RUN, check_format
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -92,6 +94,9 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
     if not isinstance(content, dict):
         found = {list: "a list", type(None): "nothing"}.get(type(content), repr(content))
         raise ValueError(f"{path}: found {found}, allowed: a mapping `key: value`")
+    if "format" in content:  # a run's recipe.yaml, which is a recipe as well
+        check_format(path, content, RUN, "remove the line `format`, and check its keys")
+        del content["format"]
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
         raise ValueError(f"{path}: extends: found {parent!r}, allowed: one recipe's name or path")

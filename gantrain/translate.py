@@ -6,9 +6,11 @@ from pathlib import Path
 
 from rich.progress import track
 
+from gantrain import unfinished
 from gantrain.console import console, say
 from gantrain.data.decode import EXTENSIONS, encode, lossless
 from gantrain.data.transforms import Sample
+from gantrain.files import write_bytes
 from gantrain.inference import Translator
 
 _SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
@@ -27,12 +29,14 @@ def find_inputs(inputs: list[Path]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, done: int, total: int) -> None:
+    """Write a result whole. Raises ValueError that says how far the command got."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_bytes(path, content)
     except OSError as e:
-        raise ValueError(f"--out: cannot write {path} ({e.strerror}); choose another folder") from None
+        advice = unfinished.advice(e)
+        raise ValueError(f"--out: cannot write {path} ({e.strerror}); {done} of {total} are done; {advice}") from None
 
 
 def by_stem(option: str, folder: Path) -> dict[str, Path]:
@@ -50,7 +54,8 @@ def translate_files(
     """Write `out/STEM.png` (`.npy` where PNG can't hold it) for each input, at its size.
 
     instances: the folder of maps of instance ids, STEM.* for each input, for a model of their edges. Unreadable inputs
-    are listed at the end. Raises ValueError where nothing can be done, or where a result exists already.
+    are listed at the end. Raises ValueError where nothing can be done, or where a result exists already; those of the
+    same command, which was cut short, are kept.
     """
     files = find_inputs(inputs)
     model.check_instances(instances is not None)
@@ -66,14 +71,14 @@ def translate_files(
         other = results.setdefault(out / f"{file.stem}.{kind}", file)
         if other != file:
             raise ValueError(f"input: {other} and {file} would both become {file.stem}.{kind}; translate them apart")
-    there = [result for result in results if result.exists()]
-    if there:
-        raise ValueError(f"--out: {there[0]} exists ({len(there)} in all); choose another folder")
+    done = unfinished.begin(out, unfinished.describe(model.identity, [*files, *maps.values()]), list(results))
+    kept = set(done)
     problems: list[str] = []
-    done: list[Path] = []
 
     def readable() -> Iterator[tuple[Path, Sample]]:
         for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
+            if result in kept:
+                continue
             try:
                 yield result, model.read(file, maps.get(file.stem))
             except ValueError as e:
@@ -83,8 +88,9 @@ def translate_files(
         while batch := list(islice(same_size, 1 if model.one_by_one else batch_size)):
             fakes = model.translate_arrays([sample for _, sample in batch])
             for (result, _), fake in zip(batch, fakes, strict=True):
-                _write(result, encode(fake, kind))
+                _write(result, encode(fake, kind), len(done), len(results))
                 done.append(result)
+    unfinished.end(out)
     if not done:
         raise ValueError(f"input: none of {len(files)} files could be translated; the first: {problems[0]}")
     for problem in problems:

@@ -17,6 +17,7 @@ from gantrain.data.prepare.layouts import Part
 from gantrain.data.remote import FetchFailed, check_url, fetch, is_url
 from gantrain.data.sets import expand
 from gantrain.data.shard_writer import appearing
+from gantrain.files import write_bytes
 
 Extensions = Mapping[str, Sequence[str]]  # by field
 
@@ -77,7 +78,8 @@ def index_tars(
             (partial / "fetched.tar").unlink(missing_ok=True)
             good, bad, described = agree(told, looks, parts)
             report = Report(out, "webdataset", len(good), described, [], bad)
-            (partial / "report.txt").write_bytes("\n".join([*report.lines(None), ""]).encode(errors="surrogateescape"))
+            lines = "\n".join([*report.lines(None), ""])
+            write_bytes(partial / "report.txt", lines.encode(errors="surrogateescape"))
             counts = Counter(shard_of[key] for key in good)
             shards = [Shard(name=name, bytes=sizes[name], samples=counts[name]) for name in names if counts[name]]
             kept = {name: [row[key] for key in good] for name, row in rows.items()}

@@ -13,7 +13,7 @@ import pydantic
 from numpy.typing import NDArray
 from pydantic import BaseModel, NonNegativeInt, PositiveInt
 
-from gantrain import formats
+from gantrain import files, formats
 from gantrain.problems import check
 
 PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a member
@@ -107,8 +107,9 @@ def save(
     digest = fingerprint(fields, shards, arrays)
     about = {"samples": len(arrays["keys"]), "fingerprint": digest, "base": base}
     index = Index.model_validate({"format": formats.INDEX, "shards": shards, "fields": dict(fields), **about})
-    np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type]
-    (folder / "index.json").write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    with files.replacing(folder / "index.npz") as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    files.write_text(folder / "index.json", index.model_dump_json(indent=1) + "\n")
     return index
 
 

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any
 
 from gantrain.data.index import load, load_index
+from gantrain.files import write_text
 
 TRIES = 6
 PAUSE_SECONDS = 0.5  # doubled with each try
@@ -153,7 +154,7 @@ def index_folder(url: str, cache: Path) -> Path:
                 digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
             # Whatever base the server names: its shards lie where its index does.
             index = load_index(folder).model_copy(update={"base": url})
-            (folder / "index.json").write_text(index.model_dump_json(), encoding="utf-8")
+            write_text(folder / "index.json", index.model_dump_json())
             load(folder)
             target = cache / digest.hexdigest()[:32]
             with suppress(OSError):  # it is there already

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gantrain.data.index import PARTS, Field, Index, Shard, save
+from gantrain.files import write_bytes
 
 # What WebDataset takes for the name of a sample, and no path for a way out.
 _KEY = re.compile(r"(?!__)[^./\\\0\n]+")
@@ -135,5 +136,5 @@ def write_shards(
         if not keys:
             raise ValueError(f"there are no samples to write to {folder}")
         for name, content in (extras or {}).items():
-            (partial / name).write_bytes(content)
+            write_bytes(partial / name, content)
         return save(partial, fields, shards, keys, rows)
