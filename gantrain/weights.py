@@ -18,10 +18,13 @@ def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
     except Exception as e:  # of the disk, of zip files, of pickles that hold more than tensors
         raise ValueError(f"{setting}: {path} can't be read as tensors by name ({reason(e)}); {advice}") from None
     named = content if isinstance(content, Mapping) else {}
-    odd = [key for key, value in named.items() if not isinstance(value, Tensor) or value.layout != torch.strided]
+    odd = [key for key, value in named.items() if not isinstance(value, Tensor)]
     if odd or not named:
-        what = f"{odd[0]!r} is no dense tensor" if odd else "nothing in it has a name"
+        what = f"{odd[0]!r} is no tensor" if odd else "nothing in it has a name"
         raise ValueError(f"{setting}: {path} is no state_dict ({what}); {advice}")
+    sparse = [key for key, value in named.items() if value.layout != torch.strided]
+    if sparse:
+        raise ValueError(f"{setting}: {path}: {sparse[0]!r:.100} is sparse, allowed: dense tensors; {advice}")
     tensors = {str(key): tensor.detach() for key, tensor in named.items()}
     if (nonfinite := first_nonfinite(tensors)) is not None:
         raise ValueError(f"{setting}: {path} holds NaN or infinite values in {nonfinite}; {advice}")
@@ -33,7 +36,10 @@ def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
     for name, tensor in tensors.items():
         if tensor.dtype not in FLOATS or not tensor.numel():
             continue
-        lowest, highest = torch.aminmax(tensor)  # NaN where there is one
+        elements = tensor.untyped_storage().nbytes() // tensor.element_size()
+        # A file may name one element billions of times; then what it has is looked at, instead of what it names.
+        values = tensor if tensor.numel() <= elements else tensor.as_strided((elements,), (1,), 0)
+        lowest, highest = torch.aminmax(values)  # NaN where there is one
         if not (math.isfinite(lowest) and math.isfinite(highest)):
             return name
     return None
