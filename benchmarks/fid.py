@@ -24,6 +24,7 @@ import torch
 
 from gantrain import recipe as recipes
 from gantrain.console import complain
+from gantrain.run_log import read_rows
 
 
 def train(args: argparse.Namespace, settings: list[str], devices: int, seed: int, every: int) -> list[report.Row]:
@@ -36,12 +37,14 @@ def train(args: argparse.Namespace, settings: list[str], devices: int, seed: int
         if done.returncode:
             print(done.stdout[-2000:], file=sys.stderr)
             raise subprocess.CalledProcessError(done.returncode, command)
-        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        logged, problems = read_rows(run / "metrics.jsonl")
     finally:
         shutil.rmtree(run, ignore_errors=True)
     rows: dict[int, report.Row] = {}
     seconds, seen = 0.0, 0
-    for found in map(json.loads, lines):
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    for found in (row.values for row in logged):
         images = found["images_seen"]
         if "images_per_second" in found:
             seconds, seen = seconds + (images - seen) / found["images_per_second"], images

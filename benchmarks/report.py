@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from gantrain import files
 from gantrain.world import cores
 
 HERE = Path(__file__).resolve().parent
@@ -138,7 +139,7 @@ def write(name: str, out: Path, rows: Sequence[Row], **more: Any) -> Path:
     }
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}-{now:%Y-%m-%d-%H%M%S}.json"
-    path.write_text(json.dumps(without_paths(content), indent=1) + "\n", encoding="utf-8")
+    files.write_text(path, json.dumps(without_paths(content), indent=1) + "\n")
     return path
 
 

@@ -24,6 +24,7 @@ from gantrain.instantiate import check_method, load_pretrained, make_method
 from gantrain.method import Batch, Context, Method
 from gantrain.metrics.flattery import flattery
 from gantrain.recipe import Recipe
+from gantrain.schedule import rate
 from gantrain.values import images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 
@@ -45,7 +46,7 @@ class Assembly:
         self.facts = facts(self.fields)
         method = make_method(recipe, self.facts)
         check_method(recipe, method)
-        latest = world.on_main(lambda: max(checkpoint.found(recipe.folder / "checkpoints"), default=None))
+        latest = world.on_main(lambda: checkpoint.latest(recipe.folder / "checkpoints"))
         self.init_from = recipe.init_from
         if latest:  # its first weights are needed no more, but a stage begins with the last one's
             self.init_from = str(latest) if began and int(latest.name) == began else None
@@ -111,6 +112,14 @@ class Assembly:
 
     def images(self, length: int | str) -> int:
         return images_in(length, self.epoch)
+
+    def rates(self, images_seen: int) -> dict[str, float]:
+        """The learning rate of each phase, by how much of this stage has been seen."""
+        schedule = self.recipe.schedule
+        warmup = self.images(schedule.warmup) if schedule.warmup else 0
+        seen, total = images_seen - self.began, self.total - self.began
+        factor = rate(schedule.name, seen, total, schedule.decay, warmup)
+        return {name: settings.lr * factor for name, settings in self.settings.items()}
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,9 +1,8 @@
-"""Checkpoints on disk: written whole or not at all, never unpickled."""
+"""Checkpoints on disk: written whole or not at all, checked when they are read, never unpickled."""
 
 import json
-import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +10,22 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gantrain import files, formats, weights
+from gantrain.checkpoint_state import State, parse_state
+from gantrain.overrides import parse_yaml
 from gantrain.paths import check_not_special
 
 Tensors = dict[str, Tensor]
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that a reader, or a crash, sees the old content or the new."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    _sync(partial)
-    partial.replace(path)
-    _sync(path.parent)
+_RECIPE_BYTES = 1 << 20
+_STATE_BYTES = 256 << 20  # it names damaged samples, which may be many
 
 
 def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any], name: str | None = None) -> None:
     """Write `root/000123456/`, named by `state["images_seen"]` unless told otherwise.
 
-    tensors: by file, such as `networks/generator`. `state.json` comes last, then the folder gets
-    its name: what bears a name is whole. Raises OSError where the disk refuses; nothing is left.
+    tensors: by file, such as `networks/generator`. state: that of checkpoint_state, to which the format and the
+    files' SHA-256 are added. `state.json` comes last, then the folder gets its name: what bears a name is whole.
+    Raises OSError where the disk refuses; nothing is left.
     """
     folder = root / (name or f"{state['images_seen']:09d}")
     partial = root / f".{folder.name}.partial"
@@ -46,22 +34,34 @@ def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, 
         _write(partial, recipe, tensors, state)
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
-        _sync(root)
+        files.flush(root)
     except (OSError, SafetensorError) as e:
-        shutil.rmtree(partial, ignore_errors=True)
         raise OSError(" ".join(str(e).split())) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> None:
+    digests: dict[str, str] = {}
     for name, content in tensors.items():
         file = folder / f"{name}.safetensors"
         file.parent.mkdir(parents=True, exist_ok=True)
         # safetensors knows no strides: channels_last weights are stored in their logical order.
         save_file({k: t.detach().cpu().contiguous() for k, t in content.items()}, file)
+        digests[name] = files.sha256(file)  # read from the system's cache: no second copy in memory
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
-    (folder / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
+    described = {"format": formats.CHECKPOINT, **state, "sha256": digests}
+    (folder / "state.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
     for path in (folder, *folder.rglob("*")):
-        _sync(path)
+        files.flush(path)
+
+
+def add_metrics(folder: Path, metrics: dict[str, float]) -> None:
+    """Add the evaluation that a signal had put off. Raises OSError where the disk refuses."""
+    path = folder / "state.json"
+    content = files.read_json(path, _STATE_BYTES)
+    content |= {"metrics": metrics, "left_marks": False}
+    files.write_text(path, json.dumps(content, indent=1), sync=True)
 
 
 def clean(root: Path) -> None:
@@ -71,8 +71,16 @@ def clean(root: Path) -> None:
 
 
 def found(root: Path) -> list[Path]:
-    """The whole checkpoints under `root`, oldest first."""
-    return sorted(p.parent for p in root.glob("[0-9]*/state.json"))
+    """The whole checkpoints under `root`, oldest first. A renamed copy, such as `000000480.bak`, is none."""
+    folders = [path.parent for path in root.glob("[0-9]*/state.json") if path.is_file()]
+    numbered = [folder for folder in folders if folder.name.isascii() and folder.name.isdecimal()]
+    return sorted(numbered, key=lambda folder: int(folder.name))
+
+
+def latest(root: Path) -> Path | None:
+    """The last whole checkpoint under `root`."""
+    folders = found(root)
+    return folders[-1] if folders else None
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -82,44 +90,132 @@ def find_checkpoint(path: str | Path) -> Path:
     check_not_special(path / "state.json", "checkpoint")
     if (path / "state.json").is_file():
         return path
-    folders = found(path / "checkpoints")
-    if not folders:
+    folder = latest(path / "checkpoints")
+    if folder is None:
         raise ValueError(
             f"checkpoint: found none at {path}; give runs/NAME, one of its checkpoints, or what `gantrain import` made"
         )
-    return folders[-1]
+    return folder
 
 
-def _read(path: Path, reader: Callable[[Path], Any]) -> Any:
-    check_not_special(path, "checkpoint")
+def state(folder: Path) -> State:
+    """The checked content of state.json. Raises ValueError, in one line that offers an older checkpoint."""
     try:
-        return reader(path)
-    except (OSError, ValueError, SafetensorError) as e:
-        reason = " ".join(str(e).split())
-        advice = "remove its folder, then the one before is used"
-        raise ValueError(f"checkpoint: {path} is damaged ({reason}); {advice}") from None
+        return _read_state(folder)
+    except ValueError as e:
+        raise refusal(folder, str(e)) from None
 
 
-def state(folder: Path) -> dict[str, Any]:
-    """Raises ValueError where a checkpoint can't be read."""
-    content: dict[str, Any] = _read(folder / "state.json", lambda path: json.loads(path.read_bytes()))
+def saved_recipe(folder: Path) -> Any:
+    """The content of its recipe.yaml. Raises ValueError, in one line, where that can't be read."""
+    path = folder / "recipe.yaml"
+    try:
+        text = _read(path, lambda: files.read_bytes(path, _RECIPE_BYTES).decode())
+        return parse_yaml(text, "recipe.yaml")
+    except ValueError as e:
+        raise refusal(folder, str(e)) from None
+
+
+def tensors(folder: Path, name: str, expected: Mapping[str, Tensor] | None = None) -> Tensors:
+    """The checked content of a tensor file, such as `networks/generator`.
+
+    expected: tensors whose names, shapes and kinds of numbers it has to have; None takes any. Raises ValueError, in
+    one line that offers an older checkpoint, for a damaged file, for another network's, and for NaN.
+    """
+    try:
+        content = _read_tensors(folder, name, _read_state(folder))
+    except ValueError as e:
+        raise refusal(folder, str(e)) from None
+    problem = "" if expected is None else weights.misfit(content, expected)
+    if problem:
+        what = f"checkpoint: the {name.rpartition('/')[2]} in {folder}/{name}.safetensors"
+        raise ValueError(f"{what} is not the one of its recipe.yaml ({problem}); {_advice(folder)}")
     return content
 
 
-def tensors(folder: Path, name: str) -> Tensors:
-    """Raises ValueError where a checkpoint can't be read."""
-    content: Tensors = _read(folder / f"{name}.safetensors", load_file)
+def refusal(folder: Path, reason: str) -> ValueError:
+    """The error for a damaged checkpoint: what is wrong, and which older one can be used."""
+    return ValueError(f"checkpoint: {folder} is damaged: {'; '.join(reason.splitlines())}; {_advice(folder)}")
+
+
+def _advice(folder: Path) -> str:
+    if folder.parent.name != "checkpoints":
+        return "take another one, or copy or import it again"
+    older = _sound_before(folder)
+    if older is None:
+        return "remove its folder; the run has no older one that is whole, so it would start anew"
+    return f"remove its folder, then {older} is used, which is whole"
+
+
+def _sound_before(folder: Path) -> Path | None:
+    """The newest of the run's older checkpoints all of whose files can be read."""
+    siblings = found(folder.parent)
+    older = siblings[: siblings.index(folder)] if folder in siblings else siblings
+    for other in reversed(older):
+        try:
+            content = _read_state(other)
+            for name in content.sha256:
+                _read_tensors(other, name, content)
+        except ValueError:
+            continue
+        return other
+    return None
+
+
+def _read_state(folder: Path) -> State:
+    """Raises ValueError with what is wrong, without advice."""
+    path = folder / "state.json"
+    content = _read(path, lambda: files.read_json(path, _STATE_BYTES))
+    advice = "train anew with run=OTHER, or import the weights again"
+    formats.check_format("state.json", content, formats.CHECKPOINT, advice)
+    try:
+        content = parse_state(content)
+    except ValueError as e:
+        raise ValueError(f"state.json: {'; '.join(str(e).splitlines()[:3])}") from None
+    is_of_run = folder.parent.name == "checkpoints" and folder.name.isdecimal()
+    if is_of_run and int(folder.name) != content.images_seen:
+        raise ValueError(f"state.json: images_seen: found {content.images_seen}, allowed: {int(folder.name)}, its name")
     return content
 
 
-def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> None:
-    """Delete all but the last `keep` checkpoints and the `best` ones by a metric of their state."""
-    folders = found(root)
-    scored = [(s["metrics"][metric], f) for f in folders if metric in (s := state(f))["metrics"]]
+def _read_tensors(folder: Path, name: str, content: State) -> Tensors:
+    """Raises ValueError with what is wrong, without advice."""
+    path = folder / f"{name}.safetensors"
+    if name not in content.sha256:
+        raise ValueError(f"state.json has no SHA-256 of {name}.safetensors")
+    if _read(path, lambda: files.sha256(path)) != content.sha256[name]:
+        raise ValueError(f"{name}.safetensors is damaged (its SHA-256 is not the one in state.json)")
+    loaded: Tensors = _read(path, lambda: load_file(path))
+    if (nonfinite := weights.first_nonfinite(loaded)) is not None:
+        raise ValueError(f"{name}.safetensors holds NaN or infinite values in {nonfinite}")
+    return loaded
+
+
+def _read(path: Path, reader: Callable[[], Any]) -> Any:
+    try:
+        return reader()
+    except Exception as e:  # of the disk, of JSON, of safetensors' headers
+        raise ValueError(f"{path.name} is damaged ({weights.reason(e)})") from None
+
+
+def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> list[Path]:
+    """Delete all but the last `keep` checkpoints and the `best` ones by a metric of their state.
+
+    Returns those whose state can't be read. They don't count, and stay, since they may be of use to somebody.
+    """
+    scores: dict[Path, float | None] = {}
+    damaged: list[Path] = []
+    for folder in found(root):
+        try:
+            scores[folder] = _read_state(folder).metrics.get(metric)
+        except ValueError:
+            damaged.append(folder)
+    scored = [(score, folder) for folder, score in scores.items() if score is not None]
     scored.sort(key=lambda pair: pair[0], reverse=largest)
-    kept = {*folders[-keep:], *(f for _, f in scored[:best])}
-    for folder in folders:
+    kept = {*list(scores)[-keep:], *(folder for _, folder in scored[:best])}
+    for folder in scores:
         if folder not in kept:
             # Without state.json it is no checkpoint, even if the deletion is cut short.
             (folder / "state.json").unlink()
             shutil.rmtree(folder, ignore_errors=True)
+    return damaged

@@ -166,6 +166,12 @@ class Engine:
         self.worst.zero_()
         return counts
 
+    def restore_nonfinite(self, steps: int, in_a_row: int, most: int) -> None:
+        """Go on with a run's counts."""
+        self.nonfinite.fill_(steps)
+        self.in_a_row.fill_(in_a_row)
+        self.worst.fill_(most)
+
     def accumulate(
         self, turn: Turn, batches: Sequence[Batch], contexts: Sequence[Context], carried: list[Batch | None]
     ) -> None:
@@ -178,7 +184,7 @@ class Engine:
             pieces, last = len(batches), i == len(batches) - 1
             handed_on, stats = turn.ranks.backward(batch, carried[i], context, pieces=pieces, last=last)
             carried[i] = {**(carried[i] or {}), **handed_on}
-            self.meters.add(stats)
+            self.meters.add(stats, 1 / pieces)
 
     def update(self, turn: Turn, rate: float) -> None:
         """The optimiser's step, unless a gradient is not finite."""

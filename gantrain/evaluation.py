@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gantrain import metrics
 from gantrain.assembly import open_on_nodes, wanted_by
-from gantrain.checkpoint import find_checkpoint, write_whole
+from gantrain.checkpoint import find_checkpoint
 from gantrain.console import cell
 from gantrain.data import channels, sets
 from gantrain.data.batch import as_batch, normalise
@@ -23,6 +23,7 @@ from gantrain.data.decode import decode
 from gantrain.data.notes import summarise
 from gantrain.data.scale import describe_held_out, held_out_notice
 from gantrain.data.shards import Field
+from gantrain.files import write_text
 from gantrain.inference import Translator
 from gantrain.metrics import SEGMENTATION, of_set
 from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
@@ -231,4 +232,7 @@ def write_json(path: Path, results: Results, about: Mapping[str, Any]) -> None:
         for name, several in results.items()
         for record in several
     ]
-    write_whole(path, json.dumps(records, indent=1) + "\n")
+    try:
+        write_text(path, json.dumps(records, indent=1) + "\n")
+    except OSError as e:
+        raise ValueError(f"--out: cannot write {path} ({e.strerror}); make space, or give another file") from None

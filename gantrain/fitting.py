@@ -45,3 +45,10 @@ def _step(parts: Assembly, micro: int, count: int) -> None:
     context = Context(parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(micro)))
     engine.step([batch] * count, [context] * count, dict.fromkeys(parts.settings, 0.0))
     torch.cuda.synchronize()
+
+
+def describe_out_of_memory(split: plan.Split) -> str:
+    """Say that a step did not fit, and what would take less memory."""
+    smaller = [size for size in plan.divisors(split.local) if size < split.micro_batch_size]
+    advice = f"micro_batch_size={smaller[0]}, or auto" if smaller else "a smaller data.size"
+    return f"out of memory with {split.micro_batch_size} images a backward; try {advice}"

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from gantrain import files
 from gantrain.data.batch import to_files
 from gantrain.data.channels import has_alpha
 from gantrain.data.decode import palette
@@ -41,6 +42,5 @@ def sheet(columns: list[np.ndarray]) -> np.ndarray:
 
 def save_png(picture: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    Image.fromarray(picture).save(partial, format="PNG")
-    partial.replace(path)
+    with files.replacing(path) as partial:
+        Image.fromarray(picture).save(partial, format="PNG")

@@ -1,7 +1,6 @@
 """`gantrain import`: another project's networks as a checkpoint of ours."""
 
 import re
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gantrain import checkpoint, recipe, weights
+from gantrain.checkpoint_state import versions
 from gantrain.component import build
 from gantrain.data.scale import UNKNOWN, text_of
 from gantrain.data.shards import Field
@@ -103,7 +103,7 @@ def import_files(
     about |= {
         "facts": {"source_channels": before, "target_channels": after},
         "fields": {role: field.model_dump(mode="json") for role, field in fields.items()},
-        "versions": {"torch": torch.__version__, "python": sys.version.split()[0]},
+        "versions": versions(),
     }
     whole = recipe.from_dict(content)
     _check_fit(networks, whole.method, about["facts"])

@@ -1,5 +1,7 @@
 """A trained model by itself: load it, translate images."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from gantrain.importing import opened
 from gantrain.inputs import image_array, instance_array, source_array
 from gantrain.instantiate import make_method
 from gantrain.method import is_random_at_test, set_inference
-from gantrain.overrides import parse_yaml
 from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
 
@@ -36,24 +37,19 @@ class Translator:
     def __init__(self, folder: Path, device: torch.device, back: bool = False, style: str | None = None) -> None:
         state = checkpoint.state(folder)
         check_not_special(folder / "recipe.yaml", "checkpoint")
-        try:
-            saved = (folder / "recipe.yaml").read_text(encoding="utf-8")
-            fields = {role: Field.model_validate(field) for role, field in state["fields"].items()}
-            self.source, self.target, self.instances = fields["source"], fields["target"], fields.get("instances")
-        except (OSError, KeyError, ValueError) as e:
-            raise ValueError(f"checkpoint: {folder} is not whole ({type(e).__name__}); take another") from None
+        fields = state.fields
+        self.source, self.target, self.instances = fields["source"], fields["target"], fields.get("instances")
+        self.recipe = recipe.from_dict(checkpoint.saved_recipe(folder))
         self.said: set[str] = set()  # conversions that were reported
-        self.recipe = recipe.from_dict(parse_yaml(saved, str(folder / "recipe.yaml")))
         self.device = device
-        self.method = make_method(self.recipe, state["facts"])
+        self.method = make_method(self.recipe, state.facts)
         kind = "networks" if self.recipe.ema.half_life is None else "ema"
         for name in self.method.inference:
-            weights = checkpoint.tensors(folder, f"{kind}/{name}")
-            try:
-                self.method.networks[name].load_state_dict(weights)
-            except RuntimeError:
-                found = f"checkpoint: the {name} in {folder}"
-                raise ValueError(f"{found} is not the one of its recipe.yaml; take another checkpoint") from None
+            network = self.method.networks[name]
+            network.load_state_dict(checkpoint.tensors(folder, f"{kind}/{name}", network.state_dict()))
+        # Of all that its translations depend on.
+        settings = json.dumps([state.sha256, self.recipe.dump(), back, style], sort_keys=True)
+        self.identity = hashlib.sha256(settings.encode()).hexdigest()
         if back:
             if "generator_back" not in self.method.networks or self.source.kind == "label" or self.instances:
                 found = f"found a {self.recipe.method['name']} model from {self.source.kind}s"

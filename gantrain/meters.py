@@ -1,33 +1,54 @@
 """Means over steps and ranks, added up on the device: one reduction and one host read a log."""
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+
+Sums = dict[str, tuple[float, float]]  # of each meter: its sum, as the mean over the ranks, and its number of steps
 
 
 class Meters:
+    """Sums since the last log point. They are kept in float64, so that a resumed run adds up to the same values."""
+
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._steps: dict[str, float] = {}
 
-    def add(self, values: dict[str, Tensor]) -> None:
-        """Detached scalars on the device; nothing is read."""
+    def add(self, values: dict[str, Tensor], weight: float = 1.0) -> None:
+        """Add detached scalars on the device; nothing is read.
+
+        weight: the fraction of a step that they describe, so that a mean does not depend on the micro-batches.
+        """
         for name, value in values.items():
             # A non-finite value is counted apart (its step is undone); it must not hide the rest.
-            value = torch.nan_to_num(value.float(), nan=0.0, posinf=0.0, neginf=0.0)
+            value = torch.nan_to_num(value.double(), nan=0.0, posinf=0.0, neginf=0.0) * weight
             self._sums[name] = self._sums.get(name, 0) + value
-            self._counts[name] = self._counts.get(name, 0) + 1
+            self._steps[name] = self._steps.get(name, 0) + weight
 
     def means(self) -> dict[str, float]:
         """Means over all ranks since the last call. Every rank calls it."""
+        sums = self.sums()
+        self._sums = {}
+        self._steps = {}
+        return {name: total / steps for name, (total, steps) in sums.items()}
+
+    def sums(self) -> Sums:
+        """The sums since the last log point, which go on. Reads the device; every rank calls it."""
         if not self._sums:
             return {}
         totals = torch.stack([*self._sums.values()])
-        if torch.distributed.is_initialized():
-            torch.distributed.all_reduce(totals)
-            totals /= torch.distributed.get_world_size()
-        means = {
-            name: total / count for (name, count), total in zip(self._counts.items(), totals.tolist(), strict=True)
-        }
-        self._sums, self._counts = {}, {}
-        return means
+        if dist.is_initialized():
+            dist.all_reduce(totals)
+            totals /= dist.get_world_size()
+        steps = self._steps.values()
+        return dict(zip(self._sums, zip(totals.tolist(), steps, strict=True), strict=True))
+
+    def restore(self, sums: Sums) -> None:
+        """Go on from the sums of another run of the same steps, on any number of ranks: rank 0 takes them all."""
+        is_main = not dist.is_initialized() or dist.get_rank() == 0
+        ranks = dist.get_world_size() if dist.is_initialized() else 1
+        for name, (total, steps) in sums.items():
+            value = total * ranks if is_main else 0.0
+            self._sums[name] = torch.tensor(value, dtype=torch.float64, device=self.device)
+            self._steps[name] = steps

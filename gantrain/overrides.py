@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from gantrain.formats import RUN, check_format
 from gantrain.paths import check_not_special, check_regular_file
 
 PACKAGE = Path(__file__).resolve().parent
@@ -95,6 +96,9 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
     if not isinstance(content, dict):
         found = {list: "a list", type(None): "nothing"}.get(type(content), repr(content))
         raise ValueError(f"{path}: found {found}, allowed: a mapping `key: value`")
+    if "format" in content:  # a run's recipe.yaml, which is a recipe as well
+        check_format(path, content, RUN, "remove the line `format`, and check its keys")
+        del content["format"]
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
         raise ValueError(f"{path}: extends: found {parent!r}, allowed: one recipe's name or path")

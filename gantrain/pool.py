@@ -24,13 +24,16 @@ class ImagePool:
         """Fakes (N, C, H, W) of this micro-batch, some replaced by older ones."""
         if self.size == 0:
             return fakes
-        share = max(1, self.size // context.batch_size)
+        share = self.share(context.batch_size)
         shown = []
         for fake, position in zip(fakes, context.positions, strict=True):
             slot = position - context.images_seen
             if slot not in self.slots:
                 self.slots[slot] = fake.new_zeros((share, *fake.shape))
             store = self.slots[slot]
+            if store.shape != (share, *fake.shape):
+                found = f"a checkpoint's images of shape {tuple(store.shape[1:])}, this run's have {tuple(fake.shape)}"
+                raise ValueError(f"pools: found {found}; remove the checkpoint, or choose run=OTHER")
             # A non-finite fake must not enter the history; its step is undone anyway.
             finite = fake.isfinite().all()
             if context.turn < share:
@@ -43,6 +46,10 @@ class ImagePool:
             if swap:
                 store[index].copy_(torch.where(finite, fake, store[index]))
         return torch.stack(shown)
+
+    def share(self, batch_size: int) -> int:
+        """How many images each slot of the batch owns."""
+        return max(1, self.size // batch_size)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {str(slot): images for slot, images in self.slots.items()}

@@ -107,7 +107,9 @@ class OptimizerChange(Part):
 
 
 class Schedule(Part):
-    name: Literal["constant", "linear", "cosine"] = "constant"
+    name: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="the rate by images seen and length: a run that is made longer goes on at a higher rate"
+    )
     decay: float = Field(0.5, gt=0, le=1, description="last share of the run in which the rate falls to 0")
     warmup: Length | None = Field(None, description="images over which the rate rises from 0")
 
@@ -171,7 +173,9 @@ class Recipe(Part):
     method: dict[str, Any] = Field(description="the GAN and its networks and losses")
     data: Data = Data()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    length: Length = Field("200 epochs", description="how long to train")
+    length: Length = Field(
+        "200 epochs", description="how long to train; a larger one continues a run, at the longer run's learning rate"
+    )
     batch_size: Positive = Field(8, description="images per step over all ranks")
     micro_batch_size: Positive | Auto | None = Field(
         None, description="images per rank and backward; null: all; auto: the most that fit"

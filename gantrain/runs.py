@@ -10,13 +10,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gantrain import checkpoint
+from gantrain import checkpoint, files, formats
 from gantrain.console import say
 from gantrain.overrides import parse_yaml
 from gantrain.paths import check_not_special
 from gantrain.recipe import Recipe, differences
+from gantrain.run_log import read_rows, rows_before
 
 _PATIENCE_SECONDS = 15
+_STATUS_BYTES = 1 << 20
+_RECIPE_BYTES = 1 << 20
 
 
 class Run:
@@ -33,6 +36,7 @@ class Run:
         self._rows = ""  # of the metrics, not yet written
         for name in ("", ".lock", "recipe.yaml", "status.json", "metrics.jsonl", "checkpoints"):
             check_not_special(self.folder / name, "run")
+        self._reported: set[Path] = set()  # damaged checkpoints
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("a")
@@ -42,6 +46,8 @@ class Run:
             self._hold()
             self._compare(recipe)
             checkpoint.clean(self.checkpoints)
+            files.clean(self.folder)
+            files.clean(self.folder / "previews")
         except ValueError:
             self.close()
             raise
@@ -69,19 +75,34 @@ class Run:
         )
 
     def _compare(self, recipe: Recipe) -> None:
-        if checkpoint.found(self.checkpoints) and self.recipe.is_file():
-            before = parse_yaml(self.recipe.read_text(encoding="utf-8"), str(self.recipe))
-            if changed := differences(before, recipe.dump()):
-                raise ValueError(
-                    f"run: {self.folder} was started with another recipe; undo the changes or choose run=OTHER\n"
-                    + "\n".join(f"  {c}" for c in changed)
-                )
+        if not (checkpoint.found(self.checkpoints) and self.recipe.is_file()):
+            return
+        if changed := differences(self._saved_recipe(), recipe.dump()):
+            raise ValueError(
+                f"run: {self.folder} was started with another recipe; undo the changes or choose run=OTHER\n"
+                + "\n".join(f"  {c}" for c in changed)
+            )
 
-    def begin(self, recipe: Recipe, images_seen: int, init_from: list[str]) -> None:
+    def _saved_recipe(self) -> dict[str, Any]:
+        """The recipe that the run was started with. Raises ValueError, in one line."""
+        advice = f"remove it, then the recipe of {self.checkpoints} is not compared, or choose run=OTHER"
+        try:
+            text = files.read_bytes(self.recipe, _RECIPE_BYTES).decode()
+            content = parse_yaml(text, str(self.recipe))
+            if not isinstance(content, dict):
+                raise ValueError(f"{self.recipe}: found no mapping")
+        except (OSError, ValueError) as e:
+            raise ValueError(f"run: {self.recipe} is damaged ({' '.join(str(e).split())}); {advice}") from None
+        formats.check_format(self.recipe, content, formats.RUN, "choose run=OTHER, or remove the run")
+        return {key: value for key, value in content.items() if key != "format"}
+
+    def begin(self, recipe: Recipe, images_seen: int, init_from: list[str], left_marks: bool) -> None:
         """Say that the run goes on from there; what a refused start finds is left as it was."""
         try:
-            checkpoint.write_whole(self.recipe, recipe.yaml())
-            self.forget_after(images_seen or -1)  # of a start that was cut short, its row of init_from too
+            files.write_text(self.recipe, f"format: {formats.RUN}\n{recipe.yaml()}", sync=True)
+            # A start that was cut short may have left rows that this one writes again.
+            made_again = "init_from" if init_from else "val_" if left_marks else ""
+            self._forget_after(images_seen or -1, made_again)
             if init_from:
                 self.log({"images_seen": images_seen, "init_from": init_from})
             self.set_status("running", images_seen)
@@ -89,12 +110,33 @@ class Run:
             raise ValueError(f"run: cannot write {self.folder} ({e.strerror}); make space there") from None
 
     def latest(self) -> Path | None:
-        return max(checkpoint.found(self.checkpoints), default=None)
+        return checkpoint.latest(self.checkpoints)
+
+    def add_metrics(self, folder: Path, metrics: dict[str, float]) -> None:
+        """Add the evaluation that a signal had put off to a checkpoint; where that fails, the next start makes it."""
+        try:
+            checkpoint.add_metrics(folder, metrics)
+        except OSError as e:
+            say(f"checkpoint: the metrics could not be added to {folder} ({e}); training goes on")
+
+    def report_damaged(self, folders: list[Path]) -> None:
+        """Name damaged checkpoints beside the run's whole ones, once."""
+        for folder in folders:
+            if folder not in self._reported:
+                say(f"checkpoint: {folder} is damaged; it is not used, and stays until you remove it")
+                self._reported.add(folder)
 
     def status(self) -> dict[str, Any]:
+        """What status.json says; empty where there is none, or a damaged one."""
+        path = self.folder / "status.json"
         try:
-            content: dict[str, Any] = json.loads((self.folder / "status.json").read_text())
+            content = files.read_json(path, _STATUS_BYTES)
+        except FileNotFoundError:
+            return {}
         except (OSError, ValueError):
+            content = None
+        if not isinstance(content, dict):
+            say(f"run: {path} is damaged, and is not used; the run writes it again")
             return {}
         return content
 
@@ -102,20 +144,22 @@ class Run:
         """state: running, unfinished, finished or failed."""
         content = {"state": state, "images_seen": images_seen, "reason": reason}
         content |= {"process": os.getpid(), "host": socket.gethostname()}
-        checkpoint.write_whole(self.folder / "status.json", json.dumps(content, indent=1))
+        files.write_text(self.folder / "status.json", json.dumps(content, indent=1), sync=True)
 
-    def forget_after(self, images_seen: int) -> None:
+    def _forget_after(self, images_seen: int, made_again: str) -> None:
         """Drop the metric rows that the resumed run will write again."""
         if not self.metrics.is_file():
             return
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["images_seen"] <= images_seen:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError):
-                continue  # a line cut short by a kill
-        checkpoint.write_whole(self.metrics, "".join(kept))
+        rows, problems = read_rows(self.metrics)
+        for problem in problems:
+            say(problem)
+        kept = rows_before(rows, images_seen, made_again)
+        files.write_bytes(self.metrics, b"".join(row.line + b"\n" for row in kept), sync=True)
+
+    def flush_metrics(self) -> None:
+        """Have the rows on the disk before the checkpoint that follows them."""
+        if self.metrics.is_file():
+            files.flush(self.metrics)
 
     def log(self, row: dict[str, Any]) -> None:
         """Raises OSError where the disk refuses; the row is then written with the next one."""

@@ -1,25 +1,26 @@
 """A run: start or resume it, train, and do what is due at its marks."""
 
 import contextlib
-import re
 from pathlib import Path
 
 import torch
 
 from gantrain import checkpoint, plan, tracking
 from gantrain.assembly import Assembly
+from gantrain.checkpoint_state import State
 from gantrain.console import Display
 from gantrain.data.loader import Raw
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
-from gantrain.fitting import largest_micro_batch
+from gantrain.fitting import describe_out_of_memory, largest_micro_batch
 from gantrain.journal import Journal, memory_gib
 from gantrain.recipe import Recipe
+from gantrain.resuming import check_data, describe_changes
 from gantrain.runs import Run
-from gantrain.saving import restore, save
-from gantrain.schedule import rate
+from gantrain.saving import Mark, restore, save
 from gantrain.stop import StopFlag
 from gantrain.validation import HeldOut
+from gantrain.world import describe_lost_rank
 
 
 class RunStopped(Exception):
@@ -44,15 +45,16 @@ class Trainer:
         self.damaged: set[str] = set()
         self.held_out: HeldOut | None = None
         self.run: Run | None = None  # rank 0's
+        self.left_marks: Path | None = None  # a checkpoint at which a signal put an evaluation off
 
     def train(self) -> str:
         """Returns `finished` or `unfinished`. Raises ValueError for a user's mistake, RunStopped if it can't go on."""
         try:
             latest = self.world.on_main(self._open_run)
-            state = checkpoint.state(latest) if latest else {}
-            self.images_seen = state.get("images_seen", 0)
-            if self.parts.began < self.images_seen <= self.parts.end:  # other stages may have other data
-                self._check_data(state["fingerprint"])
+            state = checkpoint.state(latest) if latest else None
+            self.images_seen = state.images_seen if state else 0
+            if state and self.parts.began < self.images_seen <= self.parts.end:  # other stages may have other data
+                check_data(self.parts, state.fingerprint)
             if self.images_seen >= self.parts.total:
                 if self.is_last:
                     self.world.say(f"already finished: {self.images_seen} images; a larger length goes on")
@@ -61,7 +63,7 @@ class Trainer:
             self.world.say(start + self.stage)
             if self.recipe.micro_batch_size == "auto":
                 self._choose_micro_batch(state)
-            return self._run(latest)
+            return self._run(latest, state)
         finally:
             if self.run:
                 self.run.close()
@@ -70,29 +72,20 @@ class Trainer:
         self.run = Run(self.whole)
         return self.run.latest()
 
-    def _check_data(self, fingerprint: str) -> None:
-        sides = zip(("data.train", "data.train_target"), self.parts.train.sides, fingerprint.split(), strict=False)
-        for key, data, before in sides:
-            if before != data.fingerprint:
-                raise ValueError(
-                    f"{key}: {data.place} holds other data (fingerprint {data.fingerprint[:12]}) than the run was "
-                    f"started with ({before[:12]}); give the same data, or run=OTHER"
-                )
-
-    def _choose_micro_batch(self, state: dict[str, int]) -> None:
+    def _choose_micro_batch(self, state: State | None) -> None:
         # The same world goes on with what it had: batch norm's results depend on it.
-        same_world = state.get("ranks") == self.world.size
-        micro = state["micro_batch_size"] if same_world else largest_micro_batch(self.parts)
+        same_world = state is not None and state.ranks == self.world.size
+        micro = state.micro_batch_size if state and same_world else largest_micro_batch(self.parts)
         partitions = self.recipe.data.partitions
         self.parts.split = plan.split(self.recipe.batch_size, self.world.size, micro, partitions)
 
-    def _run(self, latest: Path | None) -> str:
+    def _run(self, latest: Path | None, state: State | None) -> str:
         """Train; whatever goes wrong is in the run's status."""
         try:
-            self._set_up(latest)
+            self._set_up(latest, state)
             return self._end("finished" if self._loop() else "unfinished")
         except torch.OutOfMemoryError:
-            raise self._failed(self._out_of_memory(), alone=True) from None
+            raise self._failed(describe_out_of_memory(self.parts.split), alone=True) from None
         except (DamagedSample, FetchFailed) as e:
             # From a loader's process it comes with a traceback, of which the last line is ours.
             text = str(e).splitlines()[-1].rpartition(f"{type(e).__name__}: ")[2]
@@ -101,22 +94,29 @@ class Trainer:
         except RunStopped as e:
             raise self._failed(str(e)) from None
         except BaseException as e:
-            lost = re.search("closed by peer|reset by peer|remote process exited", str(e))  # gloo's words, NCCL's
-            self._failed(f"{'another rank is gone, whose own output says why; ' * bool(lost)}{type(e).__name__}: {e}")
+            self._failed(f"{describe_lost_rank(e)}{type(e).__name__}: {e}")
             raise
 
-    def _set_up(self, latest: Path | None) -> None:
+    def _set_up(self, latest: Path | None, state: State | None) -> None:
         parts, recipe = self.parts, self.recipe
         for line in parts.describe():
             self.world.say(line)
         self.engine = parts.engine()
         self.world.say(f"engine: {self.engine.turns[0].ranks}")
-        if latest and self.images_seen > parts.began:  # a stage begins with optimisers of its own
-            restore(self.engine, latest, parts)
+        if latest and state and self.images_seen > parts.began:  # a stage begins with optimisers of its own
+            restore(self.engine, latest, parts, state.progress)
+            self.damaged = set(state.progress.damaged)
+            self.left_marks = latest if state.left_marks else None
+            for line in describe_changes(state, parts):
+                self.world.say(line)
         if parts.held_out:
             self.held_out = HeldOut(recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
-        self.world.on_main(lambda: self.run.begin(self.whole, self.images_seen, parts.placed) if self.run else None)
+        self.world.on_main(self._begin)
         tracking.start(self.world.accelerator, recipe.dump(), self.images_seen)
+
+    def _begin(self) -> None:
+        if self.run:
+            self.run.begin(self.whole, self.images_seen, self.parts.placed, bool(self.left_marks))
 
     def _end(self, state: str) -> str:
         if self.run:
@@ -138,12 +138,6 @@ class Trainer:
                 self.run.set_status("failed", self.images_seen, reason)
         return RunStopped(reason, alone)
 
-    def _out_of_memory(self) -> str:
-        micro = self.parts.split.micro_batch_size
-        smaller = [d for d in plan.divisors(self.parts.split.local) if d < micro]
-        advice = f"micro_batch_size={smaller[0]}, or auto" if smaller else "a smaller data.size"
-        return f"out of memory with {micro} images a backward; try {advice}"
-
     def _loop(self) -> bool:
         """Train to the end, or until a signal; returns whether the end was reached."""
         parts, recipe = self.parts, self.recipe
@@ -153,6 +147,7 @@ class Trainer:
             batches = parts.loader(self.images_seen, parts.total, parts.workers())
             ahead = parts.prefetch(self.images_seen)
             try:
+                self._catch_up()
                 while self.images_seen < parts.total and not stop.agreed:
                     with self.journal.waiting():
                         raw: Raw = next(batches)
@@ -173,17 +168,9 @@ class Trainer:
     def _step(self, raw: Raw) -> None:
         self.damaged.update(raw.damaged)
         batches, contexts = self.parts.micro_batches(raw, self.images_seen)
-        self.rates = self._rates()
+        self.rates = self.parts.rates(self.images_seen)
         self.engine.step(batches, contexts, self.rates)
         self.images_seen += self.recipe.batch_size
-
-    def _rates(self) -> dict[str, float]:
-        """The learning rate of each phase."""
-        schedule = self.recipe.schedule
-        warmup = self.parts.images(schedule.warmup) if schedule.warmup else 0
-        seen, total = (images - self.parts.began for images in (self.images_seen, self.parts.total))
-        factor = rate(schedule.name, seen, total, schedule.decay, warmup)
-        return {name: settings.lr * factor for name, settings in self.parts.settings.items()}
 
     def _due(self, every: int | str) -> bool:
         """Whether this step crossed a multiple of `every`, or ended the run."""
@@ -192,27 +179,41 @@ class Trainer:
 
     def _marks(self, leaving: bool) -> None:
         """What is due after a step; a run that was told to leave only saves."""
-        recipe, journal, held_out = self.recipe, self.journal, None if leaving else self.held_out
-        metrics: dict[str, float] = {}
-        if self._due(recipe.log_every):
+        if self._due(self.recipe.log_every):
             self._log()
-        with journal.pause():
-            if held_out and self._due(recipe.evaluate.every):
-                records = held_out.metrics(self.engine.ema.refresh())
-                metrics = {r.name: r.value for r in records if r.value is not None}
-                nulls = {f"{r.name}_null": r.null for r in records if r.null is not None}
-                journal.record(self.images_seen, {f"val_{k}": v for k, v in {**metrics, **nulls}.items()})
-            if held_out and self._due(recipe.previews.every) and self.world.is_main:
-                sheet = held_out.preview(self.engine.ema.refresh(), recipe.previews.samples)
-                journal.preview(self.images_seen, sheet)
+        with self.journal.pause():
+            metrics = {} if leaving else self._evaluate()
             # The best checkpoints can only be chosen among saved ones.
-            best = bool(metrics) and recipe.checkpoint.best > 0
-            if leaving or best or self._due(recipe.checkpoint.every):
-                self._save(metrics, last=leaving or self.images_seen >= self.parts.total)
+            best = bool(metrics) and self.recipe.checkpoint.best > 0
+            if leaving or best or self._due(self.recipe.checkpoint.every):
+                self._save(metrics, leaving)
 
-    def _save(self, metrics: dict[str, float], last: bool) -> None:
-        problem = save(self.run, self.parts, self.engine, self.images_seen, metrics)
-        if problem and last:
+    def _evaluate(self) -> dict[str, float]:
+        """The evaluation and the preview, where they are due; returns the metrics."""
+        recipe, journal, held_out, metrics = self.recipe, self.journal, self.held_out, dict[str, float]()
+        if held_out and self._due(recipe.evaluate.every):
+            records = held_out.metrics(self.engine.ema.refresh())
+            metrics = {r.name: r.value for r in records if r.value is not None}
+            nulls = {f"{r.name}_null": r.null for r in records if r.null is not None}
+            journal.record(self.images_seen, {f"val_{k}": v for k, v in {**metrics, **nulls}.items()})
+        if held_out and self._due(recipe.previews.every) and self.world.is_main:
+            journal.preview(self.images_seen, held_out.preview(self.engine.ema.refresh(), recipe.previews.samples))
+        return metrics
+
+    def _catch_up(self) -> None:
+        """Make the evaluation that a signal put off, so that the run has the rows of one that was never stopped."""
+        if self.left_marks:
+            with self.journal.pause():
+                metrics = self._evaluate()
+            if self.run:
+                self.run.add_metrics(self.left_marks, metrics)
+
+    def _save(self, metrics: dict[str, float], leaving: bool) -> None:
+        due = self._due(self.recipe.evaluate.every) or self._due(self.recipe.previews.every)
+        left_marks = leaving and due and self.held_out is not None
+        mark = Mark(self.images_seen, metrics, self.rates, self.damaged, left_marks)
+        problem = save(self.run, self.parts, self.engine, mark)
+        if problem and (leaving or self.images_seen >= self.parts.total):
             raise RunStopped(problem)
         if problem:
             self.world.say(f"{problem}; training goes on")

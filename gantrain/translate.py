@@ -6,12 +6,14 @@ from pathlib import Path
 
 from rich.progress import track
 
+from gantrain import unfinished
 from gantrain.console import console, say
 from gantrain.data.decode import EXTENSIONS, encode, lossless
 from gantrain.data.listing import list_images, matching_name, note_first_frames, without_extension
 from gantrain.data.notes import summarise
 from gantrain.data.scale import Choice
 from gantrain.data.transforms import Sample
+from gantrain.files import write_bytes
 from gantrain.inference import Translator, at_output_size
 from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_OPTION, OutputSize, SizeReport, check_choice
@@ -63,12 +65,14 @@ def _without_results(files: dict[Path, str], inputs: list[Path], out: Path) -> d
     return {file: name for file, name in files.items() if results not in file.absolute().parents}
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes, done: int, total: int) -> None:
+    """Write a result whole. Raises ValueError that says how far the command got."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_bytes(path, content)
     except OSError as e:
-        raise ValueError(f"--out: cannot write {path} ({e.strerror}); choose another folder") from None
+        advice = unfinished.advice(e)
+        raise ValueError(f"--out: cannot write {path} ({e.strerror}); {done} of {total} are done; {advice}") from None
 
 
 def by_stem(option: str, folder: Path, report: Callable[[str], None] = say) -> dict[str, Path]:
@@ -101,8 +105,9 @@ def translate_files(
     size, output_size: as in `Translator.translate`; one line at the end describes all images' sizes.
 
     NAME is a file's name, and below a folder its sub-path, such as `cam1/0`. instances: the folder of maps of instance
-    ids, NAME.* for each input, for a model of their edges. Unreadable inputs are listed at the end. Raises ValueError
-    where nothing can be done, or where a result exists already.
+    ids, NAME.* for each input, for a model of their edges. Unreadable inputs are listed at the end. The results of the
+    same command, where it was cut short, are kept. Raises ValueError where nothing can be done, or where another
+    result exists already.
     """
     check_choice(size, output_size)
     files = _without_results(find_inputs(inputs), inputs, out)
@@ -120,18 +125,19 @@ def translate_files(
         other = results.setdefault(out / name, file)
         if other != file:
             raise ValueError(f"input: {other} and {file} would both become {name}; translate them apart")
-    there = [result for result in results if result.exists()]
-    if there:
-        raise ValueError(f"--out: {there[0]} exists ({len(there)} in all); choose another folder")
+    command = f"{model.identity} {size} {output_size}"
+    done = unfinished.begin(out, unfinished.describe(command, [*files, *maps.values()]), list(results))
+    kept = set(done)
     problems: list[str] = []
     notes: list[str] = []
-    done: list[Path] = []
 
     sizes = SizeReport(model.scale, size, output_size, NATIVE_OPTION)
 
     def readable() -> Iterator[tuple[Path, Sample, Sample]]:
         """Each result with its input as the file holds it, and as the networks see it."""
         for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
+            if result in kept:
+                continue
             try:
                 sample = model.read(file, maps.get(matching_name(files[file])), notes)
                 yield result, sample, _at_size(model, file, sample, size)
@@ -142,9 +148,11 @@ def translate_files(
         while batch := list(islice(same_size, 1 if model.one_by_one else batch_size)):
             fakes = model.translate_arrays([seen for _, _, seen in batch])
             for (result, sample, seen), fake in zip(batch, fakes, strict=True):
-                _write(result, encode(at_output_size(fake, sample, seen, output_size), kind))
+                content = encode(at_output_size(fake, sample, seen, output_size), kind)
+                _write(result, content, len(done), len(results))
                 sizes.add(sample["source"].shape[:2], seen["source"].shape[:2])
                 done.append(result)
+    unfinished.end(out)
     if not done:
         raise ValueError(f"input: none of {len(files)} files could be translated; the first: {problems[0]}")
     for problem in problems:

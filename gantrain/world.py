@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,12 @@ class World:
             self.accelerator.free_memory()  # it holds the DDP modules
             dist.destroy_process_group()
             gc.collect()  # DDP modules stand in cycles
+
+
+def describe_lost_rank(error: BaseException) -> str:
+    """Words before an error that another rank's end has caused; empty before others."""
+    lost = re.search("closed by peer|reset by peer|remote process exited", str(error))  # gloo's words, NCCL's
+    return "another rank is gone, whose own output says why; " if lost else ""
 
 
 def gathered(value: T) -> list[T]:

@@ -21,6 +21,7 @@ from gantrain.data.remote import FetchFailed, fetch
 from gantrain.data.sets import expand
 from gantrain.data.shard_writer import appearing
 from gantrain.data.urls import check_url, is_url
+from gantrain.files import write_bytes
 from gantrain.paths import check_regular_file
 from gantrain.printable import printable
 
@@ -88,7 +89,8 @@ def index_tars(
             converted = summarise([*conversions(looks, good, described), *sorted(notes)])
             all_notes = [PREFIX + line for line in converted] + note_gaps(described)
             report = Report(out, "webdataset", len(good), described, [], bad, all_notes)
-            (partial / "report.txt").write_bytes("\n".join([*report.lines(None), ""]).encode(errors="surrogateescape"))
+            lines = "\n".join([*report.lines(None), ""])
+            write_bytes(partial / "report.txt", lines.encode(errors="surrogateescape"))
             counts = Counter(shard_of[key] for key in good)
             shards = [Shard(name=name, bytes=sizes[name], samples=counts[name]) for name in names if counts[name]]
             kept = {name: [row[key] for key in good] for name, row in rows.items()}

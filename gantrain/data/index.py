@@ -10,7 +10,7 @@ import numpy as np
 import pydantic
 from pydantic import BaseModel, PositiveInt
 
-from gantrain import formats
+from gantrain import files, formats
 from gantrain.data.index_arrays import MOST_KEY_BYTES, Arrays, read_arrays
 from gantrain.data.urls import check_url, is_url
 from gantrain.paths import check_not_special
@@ -131,8 +131,9 @@ def save(
     digest = fingerprint(fields, shards, arrays)
     about = {"samples": len(arrays["keys"]), "fingerprint": digest, "base": base}
     index = Index.model_validate({"format": formats.INDEX, "shards": shards, "fields": dict(fields), **about})
-    np.savez(folder / "index.npz", **arrays)  # type: ignore[arg-type]
-    (folder / "index.json").write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    with files.replacing(folder / "index.npz") as partial, partial.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+    files.write_text(folder / "index.json", index.model_dump_json(indent=1) + "\n")
     return index
 
 

@@ -15,6 +15,7 @@ from gantrain.data.addresses import Refused
 from gantrain.data.index import MOST_INDEX_BYTES, largest_arrays, load, load_index
 from gantrain.data.urls import CREDENTIALS, EXTRAS
 from gantrain.data.web import Incomplete, answer, paced
+from gantrain.files import write_text
 from gantrain.paths import check_not_special
 
 TRIES = 6
@@ -133,7 +134,7 @@ def index_folder(url: str, cache: Path) -> Path:
             fetch(f"{url}/index.npz", folder / "index.npz", limit=largest_arrays(index))
             with (folder / "index.npz").open("rb") as arrays:
                 digest.update(hashlib.file_digest(arrays, "sha256").digest())
-            (folder / "index.json").write_text(index.model_dump_json(), encoding="utf-8")
+            write_text(folder / "index.json", index.model_dump_json())
             load(folder)
             target = cache / digest.hexdigest()[:32]
             with suppress(OSError):  # it is there already

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gantrain.data.index import PARTS, Field, Index, Shard, save
+from gantrain.files import write_bytes
 
 # A key is a sub-path that stays inside, without control characters. WebDataset takes it up to the first dot behind the
 # last slash, so that only folders may have dots, though not in front.
@@ -138,5 +139,5 @@ def write_shards(
         if not keys:
             raise ValueError(f"there are no samples to write to {folder}")
         for name, content in (extras or {}).items():
-            (partial / name).write_bytes(content)
+            write_bytes(partial / name, content)
         return save(partial, fields, shards, keys, rows)

@@ -2,13 +2,13 @@
 
 import contextlib
 import hashlib
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from gantrain import files
 from gantrain.data.cache import cache
 
 
@@ -24,9 +24,8 @@ def keep(told: str, tensors: dict[str, Tensor], prefix: str = "") -> None:
     path = _file(told, prefix)
     with contextlib.suppress(OSError, SafetensorError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        save_file(tensors, partial)
-        partial.replace(path)
+        with files.replacing(path) as partial:
+            save_file(tensors, partial)
 
 
 def _file(told: str, prefix: str) -> Path:

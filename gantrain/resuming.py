@@ -1,0 +1,43 @@
+"""What a resumed run checks, and what it reports of the differences from its checkpoint."""
+
+from gantrain.assembly import Assembly
+from gantrain.checkpoint_state import State, versions
+
+
+def check_data(parts: Assembly, fingerprint: str) -> None:
+    """Raises ValueError where the training data are not those of the checkpoint."""
+    saved = fingerprint.split()
+    for i, data in enumerate(parts.train.sides):
+        key = ("data.train", "data.train_target")[i]
+        before = saved[i] if i < len(saved) else "none"
+        if before != data.fingerprint:
+            raise ValueError(
+                f"{key}: {data.place} holds other data (fingerprint {data.fingerprint[:12]}) than the run was "
+                f"started with ({before[:12]}); give the same data, or run=OTHER"
+            )
+
+
+def describe_changes(state: State, parts: Assembly) -> list[str]:
+    """A line for another version and for another length, for neither of which a checkpoint is refused."""
+    lines: list[str] = []
+    here = versions()
+    changed = [name for name in ("gantrain", "torch") if state.versions.get(name) != here[name]]
+    if changed:
+        before = ", ".join(f"{name} {state.versions.get(name, 'unknown')}" for name in changed)
+        now = ", ".join(f"{name} {here[name]}" for name in changed)
+        lines.append(f"the checkpoint is of {before}, this is {now}; bit-identity holds within a version")
+    length = parts.total - parts.began
+    if state.length is not None and state.length != length:
+        after = parts.rates(state.images_seen)
+        lines.append(f"length is now {length} images (was {state.length}): {_rates_line(state.rates, after)}")
+    return lines
+
+
+def _rates_line(before: dict[str, float], after: dict[str, float]) -> str:
+    if len(set(after.values())) == 1 and len(set(before.values())) == 1:
+        old = f"{max(before.values()):.3g}"
+        new = f"{max(after.values()):.3g}"
+    else:
+        old = ", ".join(f"{name} {rate:.3g}" for name, rate in before.items())
+        new = ", ".join(f"{name} {rate:.3g}" for name, rate in after.items())
+    return f"the learning rate goes on at {new} (it was {old or 'unknown'})"

@@ -1,0 +1,50 @@
+"""Reading metrics.jsonl: its rows, and which lines are none."""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Row(NamedTuple):
+    """A row of metrics.jsonl: its line, as it stands in the file, and what that says."""
+
+    line: bytes
+    values: dict[str, Any]
+
+
+def read_rows(path: Path) -> tuple[list[Row], list[str]]:
+    """The rows of the file, and a text for each line that is none: cut short by a kill, or damaged on the disk."""
+    rows: list[Row] = []
+    problems: list[str] = []
+    lines = path.read_bytes().split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines, 1):
+        values = _values(line)
+        if values is None:
+            problems.append(f"{path}: line {number} is damaged or cut short, and is left out")
+        else:
+            rows.append(Row(line, values))
+    return rows, problems
+
+
+def _values(line: bytes) -> dict[str, Any] | None:
+    try:
+        values = json.loads(line.decode())
+        has_clock = isinstance(values, dict) and math.isfinite(values["images_seen"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+    return values if has_clock else None
+
+
+def rows_before(rows: Iterable[Row], images_seen: int, made_again: str = "") -> list[Row]:
+    """The rows up to `images_seen`, without those there that have a key which begins with `made_again`."""
+    kept: list[Row] = []
+    for row in rows:
+        is_made_again = bool(made_again) and any(key.startswith(made_again) for key in row.values)
+        at = row.values["images_seen"]
+        if at < images_seen or (at == images_seen and not is_made_again):
+            kept.append(row)
+    return kept
