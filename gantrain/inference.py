@@ -18,7 +18,7 @@ from gantrain.engine import seed_all
 from gantrain.importing import opened
 from gantrain.instantiate import make_method
 from gantrain.method import is_random_at_test, set_inference
-from gantrain.overrides import parse_yaml
+from gantrain.yaml12 import read_mapping
 
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}  # of Pillow, by 8-bit channels
 
@@ -33,12 +33,11 @@ class Translator:
     def __init__(self, folder: Path, device: torch.device, back: bool = False, style: str | None = None) -> None:
         state = checkpoint.state(folder)
         try:
-            saved = (folder / "recipe.yaml").read_text(encoding="utf-8")
             fields = {role: Field.model_validate(field) for role, field in state["fields"].items()}
             self.source, self.target, self.instances = fields["source"], fields["target"], fields.get("instances")
         except (OSError, KeyError, ValueError) as e:
             raise ValueError(f"checkpoint: {folder} is not whole ({type(e).__name__}); take another") from None
-        self.recipe = recipe.from_dict(parse_yaml(saved, str(folder / "recipe.yaml")))
+        self.recipe = recipe.from_dict(read_mapping(folder / "recipe.yaml"))
         self.device = device
         self.method = make_method(self.recipe, state["facts"])
         kind = "networks" if self.recipe.ema.half_life is None else "ema"

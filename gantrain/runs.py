@@ -12,8 +12,8 @@ from typing import Any
 
 from gantrain import checkpoint
 from gantrain.console import say
-from gantrain.overrides import parse_yaml
 from gantrain.recipe import Recipe, differences
+from gantrain.yaml12 import read_mapping
 
 _PATIENCE_SECONDS = 15
 
@@ -67,7 +67,7 @@ class Run:
 
     def _compare(self, recipe: Recipe) -> None:
         if checkpoint.found(self.checkpoints) and self.recipe.is_file():
-            before = parse_yaml(self.recipe.read_text(encoding="utf-8"), str(self.recipe))
+            before = read_mapping(self.recipe)
             if changed := differences(before, recipe.dump()):
                 raise ValueError(
                     f"run: {self.folder} was started with another recipe; undo the changes or choose run=OTHER\n"
