@@ -39,7 +39,7 @@ def _check(several: list[Recipe], world: World) -> None:
             if len(several) > 1:  # in the error itself, whose traceback says who raised it
                 e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)
             raise
-        for line in parts.describe() if stage.dry_run else []:
+        for line in [*parts.describe(), *parts.describe_costs()] if stage.dry_run else []:
             world.say(line)
         began = parts.end
 

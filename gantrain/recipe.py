@@ -10,10 +10,10 @@ from pydantic import Field, ValidationInfo, create_model, field_validator
 
 from gantrain import component, metrics, overrides
 from gantrain.component import Part, text_keys
+from gantrain.evaluate_settings import check_pairs
 from gantrain.methods import METHODS
 from gantrain.problems import check
 from gantrain.values import (
-    MAX_SIDE,
     Auto,
     BatchSize,
     Betas,
@@ -25,6 +25,7 @@ from gantrain.values import (
     FolderName,
     Length,
     Metric,
+    Metrics,
     Natural,
     Norm,
     Positive,
@@ -128,14 +129,10 @@ class TestTime(Part):
 
 class Evaluate(Part):
     every: Length = "5 epochs"
-    metrics: list[Metric] = Field(
-        ["l1", "psnr", "ssim"], max_length=100, description="what is measured, such as fid, kid, lpips"
-    )
+    metrics: Metrics = Field(["l1", "psnr", "ssim"], description="what is measured, such as fid, kid, lpips")
     best_by: Metric = Field("l1", description="the one of the metrics that chooses the best checkpoints")
     weights: dict[str, str] = Field({}, description="weight files by network, such as inception: FILE")
-    border: Annotated[int, Field(ge=0, le=MAX_SIDE)] = Field(
-        0, description="pixels at each edge that distances of pairs leave out"
-    )
+    border: Natural = Field(0, description="pixels at each edge that distances of pairs leave out")
     max_samples: Samples | None = Field(None, description="use only the first n held-out samples")
 
     @field_validator("weights")
@@ -252,7 +249,7 @@ def from_dict(content: dict[str, Any]) -> Recipe:
     """Validate; raises ValueError with one line for each problem."""
     typed = check(_typed(), content)
     recipe = Recipe.model_validate(typed.model_dump())
-    check_metrics(recipe)
+    check_pairs(recipe.evaluate.metrics, recipe.data.unpaired)
     stages(recipe)
     return recipe
 
@@ -275,14 +272,6 @@ def stages(recipe: Recipe) -> list[Recipe]:
     if problems:
         raise ValueError("\n".join(problems))
     return found or [recipe]
-
-
-def check_metrics(recipe: Recipe) -> None:
-    """Raises ValueError for metrics of pairs where the data have none."""
-    of_pairs = [name for name in recipe.evaluate.metrics if not (metrics.of_set(name) or name in metrics.MEASURED)]
-    if recipe.data.unpaired and of_pairs:
-        allowed = "metrics of sets, as in evaluate.metrics=[fd_random0,swd] evaluate.best_by=fd_random0"
-        raise ValueError(f"evaluate.metrics: {', '.join(of_pairs)} need pairs; allowed with data.unpaired: {allowed}")
 
 
 def load(name: str, changes: Iterable[str] = ()) -> Recipe:

@@ -47,6 +47,9 @@ class Trainer:
 
     def train(self) -> str:
         """Returns `finished` or `unfinished`. Raises ValueError for a user's mistake, RunStopped if it can't go on."""
+        parts = self.parts
+        if parts.held_out and parts.seen < parts.total:  # its weights may be lacking: before a folder is made
+            self.held_out = HeldOut(parts.recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
         try:
             latest = self.world.on_main(self._open_run)
             state = checkpoint.state(latest) if latest else {}
@@ -113,8 +116,6 @@ class Trainer:
         self.world.say(f"engine: {self.engine.turns[0].ranks}")
         if latest and self.images_seen > parts.began:  # a stage begins with optimisers of its own
             restore(self.engine, latest, parts)
-        if parts.held_out:
-            self.held_out = HeldOut(recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
         self.world.on_main(lambda: self.run.begin(self.whole, self.images_seen, parts.placed) if self.run else None)
         tracking.start(self.world.accelerator, recipe.dump(), self.images_seen)
 

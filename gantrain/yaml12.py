@@ -36,11 +36,14 @@ _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 class _Refused(yaml.MarkedYAMLError):
     """Valid YAML that a recipe may not hold."""
 
-    def __init__(self, node: yaml.Node | yaml.Event, problem: str) -> None:
+    def __init__(self, node: Any, problem: str) -> None:
         super().__init__(problem=problem, problem_mark=node.start_mark)
 
 
-class _Loader(yaml.SafeLoader):
+_PyYAML: Any = yaml.SafeLoader  # whose types leave out most of what is used here
+
+
+class _Loader(_PyYAML):  # type: ignore[misc]
     """A loader of the core schema that counts nodes while it composes them, in time linear in the text."""
 
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
@@ -50,16 +53,16 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.depth = 0
         self.nodes = 0
-        self.nodes_of_anchor: dict[str, int] = {}
+        self.nodes_of_anchor: dict[Any, int] = {}
 
-    def compose_document(self) -> yaml.Node | None:
+    def compose_document(self) -> Any:
         version = self.peek_event().version
         if version not in (None, (1, 2)):
             text = ".".join(map(str, version))
             raise _Refused(self.peek_event(), f"found %YAML {text}, allowed: YAML 1.2; remove that line")
         return super().compose_document()
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+    def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             # An anchor that is still being composed has no count yet.
@@ -78,13 +81,13 @@ class _Loader(yaml.SafeLoader):
             self.nodes_of_anchor[event.anchor] = self.nodes - before
         return node
 
-    def _count(self, event: yaml.Event, nodes: int) -> None:
+    def _count(self, event: Any, nodes: int) -> None:
         self.nodes += nodes
         if self.nodes > MAX_NODES:
             found = f"found more than {MAX_NODES:,} values, an alias counting as all that it stands for"
             raise _Refused(event, f"{found}; write fewer")
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: str | None) -> Any:
         node = super().compose_mapping_node(anchor)
         keys = set[Any]()
         for key_node, _ in node.value:
@@ -130,7 +133,7 @@ def _construct_float(loader: _Loader, node: yaml.Node) -> float:
 
 
 def _construct_text(loader: _Loader, node: yaml.Node) -> str:
-    text: str = loader.construct_scalar(node)  # type: ignore[arg-type]
+    text: str = loader.construct_scalar(node)
     if unwanted := _UNWANTED.search(text):
         raise _Refused(node, f"found the control character U+{ord(unwanted[0]):04X} in a text; remove it")
     return text
@@ -138,7 +141,7 @@ def _construct_text(loader: _Loader, node: yaml.Node) -> str:
 
 def _scalar(loader: _Loader, node: yaml.Node, kind: str) -> str:
     """The scalar's text; raises _Refused where it has an explicit tag that does not fit."""
-    text: str = loader.construct_scalar(node)  # type: ignore[arg-type]
+    text: str = loader.construct_scalar(node)
     pattern, _ = _CORE_SCHEMA[kind]
     if not re.fullmatch(pattern, text):
         raise _Refused(node, f"found !!{kind} before {text!r:.40}, which is none; remove the tag")
@@ -161,8 +164,8 @@ _Loader.add_constructor(f"{_TAG}int", _construct_int)
 _Loader.add_constructor(f"{_TAG}float", _construct_float)
 _Loader.add_constructor(f"{_TAG}str", _construct_text)
 _Loader.add_constructor(_MERGE, _construct_text)  # `<<` as a value
-_Loader.add_constructor(f"{_TAG}seq", yaml.SafeLoader.construct_yaml_seq)
-_Loader.add_constructor(f"{_TAG}map", yaml.SafeLoader.construct_yaml_map)
+_Loader.add_constructor(f"{_TAG}seq", _PyYAML.construct_yaml_seq)
+_Loader.add_constructor(f"{_TAG}map", _PyYAML.construct_yaml_map)
 _Loader.add_constructor(None, _refuse_tag)
 
 
@@ -173,7 +176,7 @@ def parse_yaml(text: str, where: str) -> Any:
     if text.startswith("\ufeff"):
         raise ValueError(f"{where}: line 1: found a byte order mark; save it as UTF-8 without one")
     try:
-        return yaml.load(text, Loader=_Loader)  # type: ignore[arg-type]
+        return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as e:
         mark, problem = e.problem_mark or e.context_mark, e.problem or e.context
         if str(problem).startswith("but "):  # PyYAML's sentence begins in its other half

@@ -112,7 +112,7 @@ RECIPES = {
     "extends as override": quick("extends=pix2pix", says=("extends: unknown key",)),
     "text for a number": quick("batch_size=eight", says=("batch_size: found 'eight'", "allowed: a valid integer")),
     "quoted number": quick('optimizer.lr="1e-4"', says=("optimizer.lr: found '1e-4'", "allowed: a valid number")),
-    "truth for a number": quick("batch_size=yes", says=("batch_size: found true", "a valid integer")),
+    "truth for a number": quick("batch_size=true", says=("batch_size: found true", "a valid integer")),
     "fraction": quick("batch_size=8.5", says=("batch_size: found 8.5", "a valid integer")),
     "null": quick("batch_size=", says=("batch_size: found null", "a valid integer")),
     "mapping for a number": quick("batch_size.x=3", says=("batch_size: found {'x': 3}", "a valid integer")),
@@ -136,7 +136,7 @@ RECIPES = {
     ),
     "seed": quick("seed=-1", says=("seed: found -1", "allowed: greater than or equal to 0")),
     "size": quick("data.size=256", says=("data.size: found 256", "allowed: values in brackets")),
-    "flip": quick("data.flip=maybe", says=("data.flip: found 'maybe'", "allowed: a valid boolean")),
+    "flip": quick("data.flip=maybe", says=("data.flip: found 'maybe'", "allowed: true, false")),
     "crop larger than the image": quick(
         "data.resize=[16,64]", says=("data.resize: found [16, 64]", "[32, 32] or more")
     ),
