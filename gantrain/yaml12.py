@@ -89,13 +89,37 @@ class _Loader(_PyYAML):  # type: ignore[misc]
 
     def compose_mapping_node(self, anchor: str | None) -> Any:
         node = super().compose_mapping_node(anchor)
-        keys = set[Any]()
-        for key_node, _ in node.value:
+        own = dict[Any, Any]()
+        merged = list[Any]()
+        for key_node, value_node in node.value:
             key = self._key(key_node)
-            if key in keys:
+            if key in own:
                 raise _Refused(key_node, f"key {key!r} appears twice; remove one")
-            keys.add(key)
+            own[key] = (key_node, value_node)
+            if key_node.tag == _MERGE:
+                merged = self._merged_mappings(value_node)
+        # PyYAML's own merge gives wrong values where a mapping is merged before it is constructed itself.
+        node.value = self._merge(own, merged)
         return node
+
+    def _merged_mappings(self, node: Any) -> list[Any]:
+        """The mappings behind `<<`."""
+        mappings = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        for mapping in mappings:
+            if not isinstance(mapping, yaml.MappingNode):
+                raise _Refused(mapping, "found a value behind <<, allowed: a mapping, or a list of mappings")
+        return list(mappings)
+
+    def _merge(self, own: dict[Any, Any], mappings: list[Any]) -> list[Any]:
+        """The pairs of nodes with those of `mappings` before them; a mapping's own key goes before a merged one."""
+        if not mappings:
+            return list(own.values())
+        pairs = dict[Any, Any]()
+        for mapping in reversed(mappings):  # of several, the first one decides
+            for key_node, value_node in mapping.value:
+                pairs[self._key(key_node)] = (key_node, value_node)
+        pairs.update((key, pair) for key, pair in own.items() if pair[0].tag != _MERGE)
+        return list(pairs.values())
 
     def _key(self, node: yaml.Node) -> Any:
         if node.tag in (f"{_TAG}str", _MERGE):
