@@ -209,6 +209,42 @@ RECIPES = {
     ),
     "too small to draw": quick("data.size=[8,8]", says=("data.train: 8x8 is too small", "16x16")),
     "micro-batch": quick("batch_size=8", "micro_batch_size=3", says=("micro_batch_size: found 3", "8, 4, 2, 1")),
+    "networks past the memory": quick(
+        "method.generator.width=4096",
+        "method.generator.levels=12",
+        says=("method: the networks need", "GiB", "this machine has", "a lower width"),
+    ),
+    "held-out data that are not there": quick("data.validation=/no/such", says=("data.validation: no folder /no/such",)),
+    "held-out data that are not there, beside drawn ones": quick(
+        "data.validation=/no/such", "data=synthetic", says=("data.validation: no folder /no/such",)
+    ),
+    "targets that are not there, beside drawn sources": Case(
+        ("recipe=cyclegan", "data.size=[32,32]", "data=synthetic", "data.train_target=/no/such"),
+        ("data.train_target: no folder /no/such",),
+    ),
+    "held-out targets that are not there": Case(
+        ("recipe=cyclegan", "data.size=[32,32]", "data=synthetic", "data.validation_target=/no/such"),
+        ("data.validation_target: no folder /no/such",),
+    ),
+    "border of half the image": quick(
+        "evaluate.border=16", says=("evaluate.border: found 16", "at most 15", "samples are 32x32")
+    ),
+    "border in a dry run": quick("evaluate.border=16", "dry_run=true", says=("evaluate.border: found 16",)),
+    "border of a stage": quick(
+        "stages=[{length: 8}, {length: 8, evaluate: {border: 16}}]", says=("stages.1: evaluate.border: found 16",)
+    ),
+    "weights of a metric": quick(
+        "evaluate.metrics=[l1,lpips]",
+        "evaluate.weights={lpips: no.pth}",
+        says=("evaluate.weights: lpips: no.pth can't be read", "no such file", "give a file of tensors"),
+    ),
+    "classes of images": quick(
+        "data.source=photo",
+        "data.target=label",
+        "data.labels={}",
+        "evaluate.metrics=[l1,miou_unet]",
+        says=("evaluate.metrics: miou_unet need class ids as the source, found images",),
+    ),
     "override without a value": quick("batch_size", says=("found 'batch_size'", "a.b.c=value")),
     "override without a key": quick("=5", says=("found '=5'", "key=value")),
     "override with two dots": quick("a..b=1", says=("found 'a..b=1'", "a.b.c=value")),

@@ -101,9 +101,9 @@ def test_it_learns_the_runs_pairs_once_and_leaves_training_as_it_is(
 )
 def test_refusals(words: tuple[str, ...], says: str) -> None:
     save_file(Segmenter(3, 3).state_dict(), "other.safetensors")
-    parts = Assembly(load("quickstart", [*WORDS, *words]), World("cpu", [], "."))
-    assert parts.held_out is not None
     with pytest.raises(ValueError, match=says) as raised:
+        parts = Assembly(load("quickstart", [*WORDS, *words]), World("cpu", [], "."))
+        assert parts.held_out is not None
         HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
     assert "\n" not in str(raised.value)
 
