@@ -6,10 +6,12 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
+from gantrain.problems import printable
 from gantrain.yaml12 import MAX_DEPTH, parse_yaml, read_mapping
 
 PACKAGE = Path(__file__).resolve().parent
 MAX_EXTENDS = 20  # files that extend one another
+_LONGEST = 500  # characters of a key, or of a path in an error
 
 # What `data=synthetic` sets: all that the recipe says of where its data lie.
 _SYNTHETIC = {"train": "synthetic", "train_target": None, "validation": "synthetic", "validation_target": None}
@@ -28,11 +30,12 @@ def find(name: str, beside: Path | None = None) -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(*near, name)
         if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that is too long
-            raise ValueError(f"{key}: no file {path}; give a .yaml file or a name from `gantrain recipes`")
+            missing = printable(str(path), _LONGEST)
+            raise ValueError(f"{key}: no file {missing}; give a .yaml file or a name from `gantrain recipes`")
         return path
     known = available(*near)
     if name not in known:
-        raise ValueError(f"{key}: found {name!r}, allowed: {', '.join(known)}, or a path to a .yaml file")
+        raise ValueError(f"{key}: found '{printable(name)}', allowed: {', '.join(known)}, or a path to a .yaml file")
     return known[name]
 
 
@@ -62,7 +65,7 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
     content = read_mapping(path)
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
-        raise ValueError(f"{path}: extends: found {parent!r}, allowed: one recipe's name or path")
+        raise ValueError(f"{path}: extends: found {printable(repr(parent))}, allowed: one recipe's name or path")
     if parent is not None:
         inherited = read(parent, path, (*seen, path.resolve())) | {"description": ""}
         content = merge(inherited, content)
@@ -92,8 +95,9 @@ def apply(content: dict[str, Any], overrides: Iterable[str], texts: Container[st
             continue
         stages = content.get("stages")
         if isinstance(stages, list) and stages and all(_has(stage, key) for stage in stages):
-            found = override.partition("=")[2]
-            problems.append(f"{key}: found {found}, which no stage would hear, since each sets its own; change stages")
+            text = printable(override.partition("=")[2])
+            problem = f"found {text}, which no stage would hear, since each sets its own"
+            problems.append(f"{key}: {problem}; change stages")
         if key == "data.train" and value == "synthetic" and override.startswith("data="):
             content = merge(content, {"data": _SYNTHETIC})
         before, _, name = key.partition(".lr_factors.")  # behind which a name's dots are its own
@@ -108,7 +112,8 @@ def apply(content: dict[str, Any], overrides: Iterable[str], texts: Container[st
 def _assignment(override: str, texts: Container[str]) -> tuple[str, Any]:
     """The key and the value of `a.b.c=value`. Raises ValueError, in one line."""
     key, equals, text = override.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key) or key.count(".") >= MAX_DEPTH:
+    is_key = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key) and key.count(".") < MAX_DEPTH and len(key) <= _LONGEST
+    if not equals or not is_key:
         raise ValueError(f"found {override!r:.100}, allowed: key=value or a.b.c=value")
     value = parse_yaml(text, key)
     if key == "data" and isinstance(value, str | bool | int | float):

@@ -62,12 +62,13 @@ def _shown(value: Any) -> str:
     return _shortened(json.dumps(value) if value is None or isinstance(value, bool) else repr(value))
 
 
-def _printable(key: str) -> str:
-    return _shortened(key if key.isprintable() else repr(key)[1:-1])
+def printable(text: str, most: int = _SHOWN) -> str:
+    """A text of a user in one line that no terminal obeys, of `most` characters."""
+    return _shortened(text if text.isprintable() else repr(text)[1:-1], most)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+def _shortened(text: str, most: int = _SHOWN) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _locate(loc: tuple[int | str, ...], content: Any, model: type[BaseModel]) -> tuple[str, list[str]]:
@@ -81,7 +82,7 @@ def _locate(loc: tuple[int | str, ...], content: Any, model: type[BaseModel]) ->
         content = dict(enumerate(content)) if in_list else content
         inside = [m.model_fields[str(part)].annotation for m in models if part in m.model_fields]
         if inside or in_list or (isinstance(content, dict) and part in content):
-            path, beside = [*path, _printable(str(part))], models
+            path, beside = [*path, printable(str(part))], models
             models = [m for annotation in inside for m in _models(annotation)] or models
             content = content.get(part) if isinstance(content, dict) else None
         else:

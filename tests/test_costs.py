@@ -98,7 +98,9 @@ def test_networks_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(costs, "_memory_of", lambda device: (5 * costs.GIB, "this machine"))
     costs.check_memory(memory, device)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
-    with pytest.raises(ValueError, match=r"method: the networks need 5 GiB a rank .* 2 ranks, and this machine has 5 GiB"):
+    with pytest.raises(
+        ValueError, match=r"method: the networks need 5 GiB a rank .* 2 ranks, and this machine has 5 GiB"
+    ):
         costs.check_memory(memory, device)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
     monkeypatch.setattr(costs, "_memory_of", lambda device: (5 * costs.GIB - 1, "this machine"))
@@ -128,7 +130,7 @@ def test_settings_of_evaluate_that_have_no_effect_are_told() -> None:
     assert len(lines) == 2
     assert lines[0].startswith("evaluate.weights: lpips has no effect")
     assert lines[1].startswith("evaluate.metrics: fid will have no value, since they take images of 1 or 3 channels")
-    with pytest.raises(ValueError, match="evaluate.border: found 4, allowed: at most 3"):
+    with pytest.raises(ValueError, match=r"evaluate.border: found 4, allowed: at most 3"):
         check_settings(["l1"], {}, 4, (8, 8), fields)
 
 

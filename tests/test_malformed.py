@@ -214,7 +214,9 @@ RECIPES = {
         "method.generator.levels=12",
         says=("method: the networks need", "GiB", "this machine has", "a lower width"),
     ),
-    "held-out data that are not there": quick("data.validation=/no/such", says=("data.validation: no folder /no/such",)),
+    "held-out data that are not there": quick(
+        "data.validation=/no/such", says=("data.validation: no folder /no/such",)
+    ),
     "held-out data that are not there, beside drawn ones": quick(
         "data.validation=/no/such", "data=synthetic", says=("data.validation: no folder /no/such",)
     ),

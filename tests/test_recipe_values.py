@@ -103,7 +103,8 @@ def test_sizes_and_lengths_have_bounds(words: tuple[str, ...], says: str) -> Non
 ODD = (None, True, 7, -1, 1.5, 1e300, "text", "", "auto", [], [1], ["a", None], {}, {"a": 1}, {"name": 3}, {1: 2})
 
 INTERNAL = (
-    "constrained", "literal[", "function-", "pydantic", "tagged-union", "nullable", "tuple[", "list[", "dict[", "union[",
+    "constrained", "literal[", "function-", "pydantic", "tagged-union", "nullable", "tuple[", "list[", "dict[",
+    "union[",
     "int_", "str_", "bool_", "_type", "validation error", "instance of", "basemodel", "none required", "dictionary",
     "type=", "[key]", "after validation",
 )  # fmt: skip

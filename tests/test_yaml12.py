@@ -118,7 +118,7 @@ REFUSED = {
 def test_what_could_hang_or_execute_is_refused_at_once(name: str) -> None:
     text, says = REFUSED[name]
     before = time.process_time()
-    with pytest.raises(ValueError, match="^here: ") as refused:
+    with pytest.raises(ValueError, match=r"^here: ") as refused:
         parse_yaml(text, "here")
     assert says in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
@@ -162,8 +162,8 @@ def test_files_that_extend_one_another_are_bounded() -> None:
 TEXTS = (
     "010", "0o7", "0x1f", "0b1", "1_000", "1:30", "1:30.5", "2026-11-28", "2026-11-28 10:00:00", "1e5", "1e-05",
     "1.5", ".5", "5.", "+1", "-1", ".inf", "-.INF", ".nan", "~", "null", "Null", "", "yes", "No", "on", "OFF", "y", "N",
-    "true", "False", "<<", "=", "-", "?", "a: b", "a #b", "#a", "&a", "*a", "!a", "%a", "@a", "`a", "[a", "{a", "'", '"',
-    " a", "a ", "a\nb", "a\tb", "\u2028", "ß", "日本", "\U0001f600", "x" * 300, "x " * 100,
+    "true", "False", "<<", "=", "-", "?", "a: b", "a #b", "#a", "&a", "*a", "!a", "%a", "@a", "`a", "[a", "{a", "'",
+    '"', " a", "a ", "a\nb", "a\tb", "\u2028", "ß", "日本", "\U0001f600", "x" * 300, "x " * 100,
 )  # fmt: skip
 
 
