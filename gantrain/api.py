@@ -3,6 +3,7 @@
 from gantrain import overrides as changes
 from gantrain import recipe as recipes
 from gantrain.assembly import Assembly
+from gantrain.component import text_keys
 from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
 from gantrain.recipe import Recipe, stages
 from gantrain.tracking import check_trackers
@@ -18,7 +19,7 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
     each problem, and RunStopped where training can't go on.
     """
     if isinstance(recipe, Recipe):
-        recipe = recipes.from_dict(changes.apply(recipe.dump(), overrides))
+        recipe = recipes.from_dict(changes.apply(recipe.dump(), overrides, set(text_keys(Recipe))))
     else:
         recipe = recipes.load(recipe, overrides)
     recipe = agree_with_launcher(recipe)
@@ -38,7 +39,7 @@ def _check(several: list[Recipe], world: World) -> None:
             if len(several) > 1:  # in the error itself, whose traceback says who raised it
                 e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)
             raise
-        for line in parts.describe() if stage.dry_run else []:
+        for line in [*parts.describe(), *parts.describe_costs()] if stage.dry_run else []:
             world.say(line)
         began = parts.end
 

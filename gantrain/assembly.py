@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gantrain import checkpoint, plan, transfer, zero
+from gantrain import checkpoint, costs, evaluate_settings, plan, transfer, zero
 from gantrain.data import sets
 from gantrain.data.batch import as_batch, facts
 from gantrain.data.loader import Raw, together, training_loader
@@ -20,7 +20,7 @@ from gantrain.data.transforms import View
 from gantrain.data.unpaired import DataSet, Unpaired, targets_seed
 from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
-from gantrain.instantiate import check_method, load_pretrained, make_method
+from gantrain.instantiate import check_method, load_pretrained, make_method, needs_weights, sketch_method
 from gantrain.method import Batch, Context, Method
 from gantrain.metrics.flattery import flattery
 from gantrain.recipe import Recipe
@@ -44,24 +44,55 @@ class Assembly:
         self.split = plan.split(recipe.batch_size, world.size, micro, recipe.data.partitions)
         self._open()
         self.facts = facts(self.fields)
-        method = make_method(recipe, self.facts)
-        check_method(recipe, method)
+        self.sketch = sketch_method(recipe, self.facts)
+        check_method(recipe, self.sketch)
+        self.memory = self._count_memory()
+        costs.check_memory(self.memory, world.device)
+        self.unused = self._check_evaluation()
         latest = world.on_main(lambda: checkpoint.latest(recipe.folder / "checkpoints"))
         self.init_from = recipe.init_from
         if latest:  # its first weights are needed no more, but a stage begins with the last one's
             self.init_from = str(latest) if began and int(latest.name) == began else None
         self.started = bool(latest) and not self.init_from  # networks that a stage brings begin with their own
-        self.placed = world.on_nodes(lambda: transfer.place(method, self.init_from) if self.init_from else [])
-        if not recipe.dry_run:
-            world.on_nodes(lambda: load_pretrained(method, self.started))  # one process of a node fetches weights
+        self.seen = int(latest.name) if latest else 0  # images, by the run's latest checkpoint
+        self.placed = world.on_nodes(self._place_weights)
         self.precision: str = recipe.precision
         if self.precision == "auto":
             self.precision = "bf16" if has_bf16(world.device) else "fp32"
         zero.check(recipe.zero_stage, self.precision, recipe.optimizer.lr_factors)
         # Each phase's optimiser: the common one with the phase's changes.
         changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
-        self.settings = {p.name: recipe.optimizer.model_copy(update=changes.get(p.name, {})) for p in method.phases}
+        self.settings = {
+            phase.name: recipe.optimizer.model_copy(update=changes.get(phase.name, {})) for phase in self.sketch.phases
+        }
         check_cache(self.streams(), self.node_partitions())
+
+    def _place_weights(self) -> list[str]:
+        """Try the first weights, on one process of a node, which fetches them; returns the lines of `init_from`."""
+        fetches = needs_weights(self.sketch) and not self.recipe.dry_run
+        if not self.init_from and not fetches:
+            return []
+        method = make_method(self.recipe, self.facts)
+        lines = transfer.place(method, self.init_from) if self.init_from else []
+        if fetches:
+            load_pretrained(method, self.started)
+        return lines
+
+    def _count_memory(self) -> costs.Memory:
+        ranks = self.world.size if self.recipe.zero_stage else 1
+        return costs.count_memory(self.sketch, self._item_bytes, sharded_over=ranks)
+
+    @property
+    def _item_bytes(self) -> int:
+        return 8 if self.recipe.precision == "fp64" else 4
+
+    def _check_evaluation(self) -> list[str]:
+        """Returns a line for each setting of `evaluate` that has no effect. Raises ValueError."""
+        if self.held_out is None:
+            return []
+        options = self.recipe.evaluate
+        size = self.recipe.data.size
+        return evaluate_settings.check_settings(options.metrics, options.weights, options.border, size, self.fields)
 
     def _open(self) -> None:
         """The data sets, made where they have to be; all their problems at once."""
@@ -76,10 +107,9 @@ class Assembly:
                 return None
 
         train = opened("train", data.train)
-        validation = sets.held_out(data.train, data.validation)
-        if validation == sets.SYNTHETIC and train is None:  # what is wrong has been said
-            validation = None
-        self.held_out = opened("validation", validation) if validation else None
+        # Where the training images cannot be drawn, the same is wrong with held-out ones, and has been said.
+        draws_neither = train is None and data.train == data.validation == sets.SYNTHETIC
+        self.held_out = opened("validation", data.validation) if data.validation and not draws_neither else None
         self.world.agree(problems)
         assert train is not None
         self.train = train
@@ -230,18 +260,25 @@ class Assembly:
 
     def describe(self) -> list[str]:
         """What will be trained, for the console."""
-        method = make_method(self.recipe, self.facts)
-        counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in method.networks.items()]
-        still = sum(p.numel() for p in method.networks.parameters() if not p.requires_grad)
+        networks = self.sketch.networks
+        counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in networks.items()]
+        still = sum(p.numel() for p in networks.parameters() if not p.requires_grad)
         notice = held_out_notice(self.recipe.data.size, self.recipe.data.resize) if self.held_out else None
         return [
             f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.place}",
             f"parameters: {', '.join(counts)}{f'; frozen {still:,}' if still else ''}",
+            f"memory: {self.memory}",
+            *self.unused,
             *([notice] if notice else []),
             *(f"init_from: {line}" for line in self.placed),
-            *self._doubts(method),
+            *self._doubts(self.sketch),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
         ]
+
+    def describe_costs(self) -> list[str]:
+        """What the run takes in steps and on the disk, for a dry run."""
+        size = costs.checkpoint_bytes(self.sketch, self.recipe, self._item_bytes)
+        return costs.describe_run(self.recipe, self.epoch, self.total - self.began, size)
 
     def _doubts(self, method: Method) -> list[str]:
         """What speaks against the recipe, though it can be trained."""

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gantrain import files, formats, weights
 from gantrain.checkpoint_state import State, parse_state
-from gantrain.overrides import parse_yaml
 from gantrain.paths import check_not_special
+from gantrain.yaml12 import parse_yaml
 
 Tensors = dict[str, Tensor]
 _RECIPE_BYTES = 1 << 20

@@ -5,13 +5,18 @@ Keyword-only parameters are the recipe's to set, and their defaults are the pape
 """
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model
 
 Component = str | dict[str, Any]  # a name, or a name with options
 Table = dict[str, Any]  # name -> class
+
+_MOST = 16  # components of one list
+_Fact = Annotated[int, Field(ge=0, le=2**17)]  # channels, of which class ids have one each
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,23 @@ class Part(BaseModel):
     )
 
 
+def text_keys(part: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a recipe that take text and no number."""
+    for name, field in part.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from text_keys(field.annotation, f"{prefix}{name}.")
+            continue
+        is_union = get_origin(field.annotation) in (Union, UnionType)
+        members = get_args(field.annotation) if is_union else (field.annotation,)
+        kinds = {_bare(member) for member in members}
+        if str in kinds and kinds.isdisjoint({bool, int, float}):
+            yield prefix + name
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
 def facts_of(cls: Any) -> list[str]:
     """Names of the constructor's parameters that the data decide."""
     parameters = inspect.signature(cls).parameters
@@ -58,7 +80,7 @@ def _resolve(hint: Any, default: Any) -> Any:
             component = union(extra.allowed(), default if isinstance(default, str | dict) else None)
             return component | None if type(None) in get_args(bare) else component
         if isinstance(extra, Each):
-            return Annotated[tuple[_options(extra.of), ...], Strict(False)]  # type: ignore[misc]
+            return Annotated[tuple[_options(extra.of), ...], Strict(False), Field(max_length=_MOST)]  # type: ignore[misc]
     # A file's list is no tuple, which strict types would insist on.
     return Annotated[hint, Strict(False)] if get_origin(bare) is tuple else hint
 
@@ -72,7 +94,8 @@ def _options(cls: Any, name: str = "") -> type[BaseModel]:
             default = ... if p.default is p.empty else p.default
             fields[p.name] = (_resolve(hints[p.name], default), default)
         else:
-            fields[p.name] = (hints[p.name] | None, Field(None, exclude_if=lambda v: v is None))
+            hint = _Fact if hints[p.name] is int else hints[p.name]
+            fields[p.name] = (hint | None, Field(None, exclude_if=lambda v: v is None))
     return create_model(name or cls.__name__, __base__=Part, __doc__=inspect.getdoc(cls), **fields)
 
 

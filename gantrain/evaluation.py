@@ -53,7 +53,7 @@ def evaluate_checkpoint(
     """
     folder = find_checkpoint(path)
     model = Translator(folder, world.device)
-    usual_set = sets.held_out(model.recipe.data.train, model.recipe.data.validation)
+    usual_set = model.recipe.data.validation
     if not data and usual_set is None:
         raise ValueError("--data: the model's recipe has no held-out data; give --data SHARDS")
     usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}

@@ -25,6 +25,20 @@ def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
     return method
 
 
+def sketch_method(recipe: Recipe, facts: dict[str, int]) -> Method:
+    """The method without storage, on the meta device, to be counted and checked. Raises ValueError as make_method."""
+    try:
+        with torch.device("meta"):
+            return make_method(recipe, facts)
+    except (NotImplementedError, RuntimeError):  # a network from outside that reads what it has drawn
+        return make_method(recipe, facts)
+
+
+def needs_weights(method: Method) -> bool:
+    """Whether any of its parts begins with weights that were trained before."""
+    return any(hasattr(part, "load") for part in (*method.networks.values(), *method.auxiliary.values()))
+
+
 def load_pretrained(method: Method, started: bool = False) -> None:
     """The weights that its parts begin with, read or fetched; those of networks only where no run has started.
 

@@ -1,48 +1,22 @@
 """Reading recipe files and applying `a.b.c=value` overrides; nothing here executes code."""
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gantrain.formats import RUN, check_format
 from gantrain.paths import check_not_special, check_regular_file
+from gantrain.problems import one_line
+from gantrain.yaml12 import MAX_DEPTH, parse_yaml, read_mapping
 
 PACKAGE = Path(__file__).resolve().parent
+MAX_EXTENDS = 20  # files that extend one another
+_LONGEST = 500  # characters of a key, or of a path in an error
 
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads `1e-4` as a number, as YAML 1.2 does, and refuses a repeated key."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: list[Any] = []
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *base`, which a key may override
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} appears twice", problem_mark=key_node.start_mark)
-            seen.append(key)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """The content of a YAML text; `where` names it in errors. Raises ValueError, in one line."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as e:
-        mark, what = e.problem_mark or e.context_mark, e.problem or e.context
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
-        place, what = "", " ".join(str(e).split())
-    raise ValueError(f"{where}: not valid YAML: {place}{what}")
+# What `data=synthetic` sets: all that the recipe says of where its data lie.
+_SYNTHETIC = {"train": "synthetic", "train_target": None, "validation": "synthetic", "validation_target": None}
 
 
 def available(*first: Path) -> dict[str, Path]:
@@ -58,12 +32,13 @@ def find(name: str, beside: Path | None = None) -> Path:
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(*near, name)
         check_not_special(path, key)
-        if not path.is_file():
-            raise ValueError(f"{key}: no file {path}; give a .yaml file or a name from `gantrain recipes`")
+        if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that is too long
+            missing = one_line(str(path), _LONGEST)
+            raise ValueError(f"{key}: no file {missing}; give a .yaml file or a name from `gantrain recipes`")
         return path
     known = available(*near)
     if name not in known:
-        raise ValueError(f"{key}: found {name!r}, allowed: {', '.join(known)}, or a path to a .yaml file")
+        raise ValueError(f"{key}: found '{one_line(name)}', allowed: {', '.join(known)}, or a path to a .yaml file")
     return known[name]
 
 
@@ -88,20 +63,15 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
     path = check_regular_file(find(name, beside), "recipe")
     if path.resolve() in seen:
         raise ValueError(f"{path}: extends itself; remove `extends` from one of the files")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
-        raise ValueError(f"{path}: cannot be read as text: {e}") from None
-    content = parse_yaml(text, str(path))
-    if not isinstance(content, dict):
-        found = {list: "a list", type(None): "nothing"}.get(type(content), repr(content))
-        raise ValueError(f"{path}: found {found}, allowed: a mapping `key: value`")
+    if len(seen) >= MAX_EXTENDS:
+        raise ValueError(f"{path}: extends: found more than {MAX_EXTENDS} files that extend one another; join some")
+    content = read_mapping(path)
     if "format" in content:  # a run's recipe.yaml, which is a recipe as well
         check_format(path, content, RUN, "remove the line `format`, and check its keys")
         del content["format"]
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
-        raise ValueError(f"{path}: extends: found {parent!r}, allowed: one recipe's name or path")
+        raise ValueError(f"{path}: extends: found {one_line(repr(parent))}, allowed: one recipe's name or path")
     if parent is not None:
         inherited = read(parent, path, (*seen, path.resolve())) | {"description": ""}
         content = merge(inherited, content)
@@ -116,23 +86,26 @@ def _has(content: Any, key: str) -> bool:
     return True
 
 
-def apply(content: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """`content` with each `a.b.c=value` set. `data=X` is short for `data.train=X`."""
+def apply(content: dict[str, Any], overrides: Iterable[str], texts: Container[str] = ()) -> dict[str, Any]:
+    """`content` with each `a.b.c=value` set; `data=X` is short for `data.train=X`, or for drawn data altogether.
+
+    texts: keys that take text, whose value is what was typed even where YAML has a number there, as in `run=010`.
+    Raises ValueError with one line for each problem.
+    """
     problems = []
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key):
-            problems.append(f"found {override!r}, allowed: key=value or a.b.c=value")
-            continue
+    for override in sorted(overrides, key=lambda text: not text.startswith("data=")):  # other keys of data add to it
         try:
-            value = parse_yaml(text, key)
+            key, value = _assignment(override, texts)
         except ValueError as e:
             problems.append(str(e))
             continue
-        key = "data.train" if key == "data" and isinstance(value, str) else key
         stages = content.get("stages")
         if isinstance(stages, list) and stages and all(_has(stage, key) for stage in stages):
-            problems.append(f"{key}: found {text}, which no stage would hear, since each sets its own; change stages")
+            text = one_line(override.partition("=")[2])
+            problem = f"found {text}, which no stage would hear, since each sets its own"
+            problems.append(f"{key}: {problem}; change stages")
+        if key == "data.train" and value == "synthetic" and override.startswith("data="):
+            content = merge(content, {"data": _SYNTHETIC})
         before, _, name = key.partition(".lr_factors.")  # behind which a name's dots are its own
         for part in reversed([*before.split("."), "lr_factors", name] if name else key.split(".")):
             value = {part: value}
@@ -140,3 +113,17 @@ def apply(content: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     if problems:
         raise ValueError("\n".join(problems))
     return content
+
+
+def _assignment(override: str, texts: Container[str]) -> tuple[str, Any]:
+    """The key and the value of `a.b.c=value`. Raises ValueError, in one line."""
+    key, equals, text = override.partition("=")
+    is_key = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key) and key.count(".") < MAX_DEPTH and len(key) <= _LONGEST
+    if not equals or not is_key:
+        raise ValueError(f"found {override!r:.100}, allowed: key=value or a.b.c=value")
+    value = parse_yaml(text, key)
+    if key == "data" and isinstance(value, str | bool | int | float):
+        key = "data.train"
+    if key in texts and isinstance(value, bool | int | float):
+        value = text.strip()
+    return key, value

@@ -6,28 +6,40 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-import yaml
 from pydantic import Field, ValidationInfo, create_model, field_validator
 
 from gantrain import component, metrics, overrides
-from gantrain.component import Part
+from gantrain.component import Part, text_keys
+from gantrain.evaluate_settings import check_pairs
 from gantrain.methods import METHODS
 from gantrain.problems import check
 from gantrain.values import (
     Auto,
+    BatchSize,
     Betas,
     Classes,
+    Decay,
+    Eps,
     Factors,
     FieldName,
     FolderName,
     Length,
     Metric,
+    Metrics,
+    Natural,
+    Norm,
     Positive,
     Precision,
+    Rate,
+    Samples,
+    Shown,
     Signal,
     Size,
+    Threads,
+    Workers,
     ZeroStage,
 )
+from gantrain.yaml12 import dump_yaml
 
 
 class Data(Part):
@@ -46,8 +58,8 @@ class Data(Part):
     resize: Size | None = Field(None, description="height and width to resize samples to before the crop, pixels")
     flip: bool = Field(True, description="mirror half of the samples")
     jitter: float = Field(0.0, ge=0, le=1, description="random brightness and contrast, as a share")
-    workers: Annotated[int, Field(ge=0)] | Auto = Field("auto", description="loader processes per rank")
-    cache_gib: float = Field(32, gt=0, description="disk space of a node for shards from a URL, GiB")
+    workers: Workers | Auto = Field("auto", description="loader processes per rank")
+    cache_gib: float = Field(32, gt=0, le=1e6, description="disk space of a node for shards from a URL, GiB")
     partitions: Positive = Field(1, description="parts of the shards, of which a rank reads and fetches some only")
     max_bad_fraction: float = Field(0.01, ge=0, le=1, description="share of damaged samples past which the run stops")
     max_left_out: float = Field(
@@ -86,23 +98,23 @@ class Data(Part):
 
 class Optimizer(Part):
     name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
-    lr: float = Field(2e-4, gt=0, description="learning rate")
+    lr: Rate = Field(2e-4, description="learning rate")
     lr_factors: Factors = Field({}, description="share of lr by network, or start of its parameters' dotted names")
     betas: Betas = (0.5, 0.999)
-    eps: float = Field(1e-8, gt=0)
-    weight_decay: float = Field(0.0, ge=0)
-    clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    eps: Eps = 1e-8
+    weight_decay: Decay = 0.0
+    clip: Norm | None = Field(None, description="largest gradient norm")
     every: Positive = Field(1, description="update in every n-th step")
 
 
 class OptimizerChange(Part):
     """What one phase does differently; None keeps the value of `optimizer`."""
 
-    lr: float | None = Field(None, gt=0)
+    lr: Rate | None = None
     betas: Betas | None = None
-    eps: float | None = Field(None, gt=0)
-    weight_decay: float | None = Field(None, ge=0)
-    clip: float | None = Field(None, gt=0)
+    eps: Eps | None = None
+    weight_decay: Decay | None = None
+    clip: Norm | None = None
     every: Positive | None = None
 
 
@@ -125,11 +137,11 @@ class TestTime(Part):
 
 class Evaluate(Part):
     every: Length = "5 epochs"
-    metrics: list[Metric] = Field(["l1", "psnr", "ssim"], description="what is measured, such as fid, kid, lpips")
+    metrics: Metrics = Field(["l1", "psnr", "ssim"], description="what is measured, such as fid, kid, lpips")
     best_by: Metric = Field("l1", description="the one of the metrics that chooses the best checkpoints")
     weights: dict[str, str] = Field({}, description="weight files by network, such as inception: FILE")
-    border: Annotated[int, Field(ge=0)] = Field(0, description="pixels at each edge that distances of pairs leave out")
-    max_samples: Positive | None = Field(None, description="use only the first n held-out samples")
+    border: Natural = Field(0, description="pixels at each edge that distances of pairs leave out")
+    max_samples: Samples | None = Field(None, description="use only the first n held-out samples")
 
     @field_validator("weights")
     @classmethod
@@ -150,13 +162,13 @@ class Evaluate(Part):
 
 class Previews(Part):
     every: Length = "5 epochs"
-    samples: Positive = Field(4, description="held-out samples shown, always the same")
+    samples: Shown = Field(4, description="held-out samples shown, always the same")
 
 
 class Checkpoint(Part):
     every: Length = "5 epochs"
     keep: Positive = Field(2, description="the last n are kept")
-    best: Annotated[int, Field(ge=0)] = Field(1, description="the n best by evaluate.best_by are kept too")
+    best: Natural = Field(1, description="the n best by evaluate.best_by are kept too")
 
 
 class Recipe(Part):
@@ -169,15 +181,17 @@ class Recipe(Part):
         None, description="first weights: a run, a checkpoint, or a file or files to import"
     )
     freeze: list[str] = Field([], description="parameters not trained: networks, or the starts of dotted names")
-    stages: list[dict[str, Any]] = Field([], description="one after the other, each with what differs in it")
+    stages: list[dict[str, Any]] = Field(
+        [], max_length=32, description="one after the other, each with what differs in it"
+    )
     method: dict[str, Any] = Field(description="the GAN and its networks and losses")
     data: Data = Data()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     length: Length = Field(
         "200 epochs", description="how long to train; a larger one continues a run, at the longer run's learning rate"
     )
-    batch_size: Positive = Field(8, description="images per step over all ranks")
-    micro_batch_size: Positive | Auto | None = Field(
+    batch_size: BatchSize = Field(8, description="images per step over all ranks")
+    micro_batch_size: BatchSize | Auto | None = Field(
         None, description="images per rank and backward; null: all; auto: the most that fit"
     )
     optimizer: Optimizer = Optimizer()
@@ -196,7 +210,7 @@ class Recipe(Part):
     compile: bool = Field(False, description="torch.compile each network")
     gradient_checkpointing: bool = Field(False, description="less memory: generators are computed twice")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Positive | Auto = Field("auto", description="CPU threads per rank")
+    threads: Threads | Auto = Field("auto", description="CPU threads per rank")
     log_every: Length = Field(200, description="console, metrics.jsonl and trackers")
     trackers: list[str] = Field(["tensorboard"], description="Accelerate's trackers, by name")
     stop_signal: Signal = Field("SIGUSR1", description="besides SIGTERM and SIGINT: save and leave")
@@ -212,7 +226,7 @@ class Recipe(Part):
         return self.model_dump(mode="json")
 
     def yaml(self) -> str:
-        return yaml.safe_dump(self.dump(), sort_keys=False, default_flow_style=None, width=100)
+        return dump_yaml(self.dump())
 
 
 # Keys that may differ between the run's start and its resumption. The data's fingerprint is
@@ -245,7 +259,7 @@ def from_dict(content: dict[str, Any]) -> Recipe:
     """Validate; raises ValueError with one line for each problem."""
     typed = check(_typed(), content)
     recipe = Recipe.model_validate(typed.model_dump())
-    check_metrics(recipe)
+    check_pairs(recipe.evaluate.metrics, recipe.data.unpaired)
     stages(recipe)
     return recipe
 
@@ -270,20 +284,12 @@ def stages(recipe: Recipe) -> list[Recipe]:
     return found or [recipe]
 
 
-def check_metrics(recipe: Recipe) -> None:
-    """Raises ValueError for metrics of pairs where the data have none."""
-    of_pairs = [name for name in recipe.evaluate.metrics if not (metrics.of_set(name) or name in metrics.MEASURED)]
-    if recipe.data.unpaired and of_pairs:
-        allowed = "metrics of sets, as in evaluate.metrics=[fd_random0,swd] evaluate.best_by=fd_random0"
-        raise ValueError(f"evaluate.metrics: {', '.join(of_pairs)} need pairs; allowed with data.unpaired: {allowed}")
-
-
 def load(name: str, changes: Iterable[str] = ()) -> Recipe:
     """The recipe of that name or path, with `a.b.c=value` changes.
 
     Raises ValueError: one line for each problem, all at once.
     """
-    return from_dict(overrides.apply(overrides.read(name), changes))
+    return from_dict(overrides.apply(overrides.read(name), changes, set(text_keys(Recipe))))
 
 
 def differences(

@@ -12,14 +12,13 @@ from typing import Any
 
 from gantrain import checkpoint, files, formats
 from gantrain.console import say
-from gantrain.overrides import parse_yaml
 from gantrain.paths import check_not_special
 from gantrain.recipe import Recipe, differences
 from gantrain.run_log import read_rows, rows_before
+from gantrain.yaml12 import read_mapping
 
 _PATIENCE_SECONDS = 15
 _STATUS_BYTES = 1 << 20
-_RECIPE_BYTES = 1 << 20
 
 
 class Run:
@@ -87,11 +86,8 @@ class Run:
         """The recipe that the run was started with. Raises ValueError, in one line."""
         advice = f"remove it, then the recipe of {self.checkpoints} is not compared, or choose run=OTHER"
         try:
-            text = files.read_bytes(self.recipe, _RECIPE_BYTES).decode()
-            content = parse_yaml(text, str(self.recipe))
-            if not isinstance(content, dict):
-                raise ValueError(f"{self.recipe}: found no mapping")
-        except (OSError, ValueError) as e:
+            content = read_mapping(self.recipe)
+        except ValueError as e:
             raise ValueError(f"run: {self.recipe} is damaged ({' '.join(str(e).split())}); {advice}") from None
         formats.check_format(self.recipe, content, formats.RUN, "choose run=OTHER, or remove the run")
         return {key: value for key, value in content.items() if key != "format"}

@@ -49,6 +49,9 @@ class Trainer:
 
     def train(self) -> str:
         """Returns `finished` or `unfinished`. Raises ValueError for a user's mistake, RunStopped if it can't go on."""
+        parts = self.parts
+        if parts.held_out and parts.seen < parts.total:  # its weights may be lacking: before a folder is made
+            self.held_out = HeldOut(parts.recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
         try:
             latest = self.world.on_main(self._open_run)
             state = checkpoint.state(latest) if latest else None
@@ -109,8 +112,6 @@ class Trainer:
             self.left_marks = latest if state.left_marks else None
             for line in describe_changes(state, parts):
                 self.world.say(line)
-        if parts.held_out:
-            self.held_out = HeldOut(recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
         self.world.on_main(self._begin)
         tracking.start(self.world.accelerator, recipe.dump(), self.images_seen)
 

@@ -15,12 +15,13 @@ from gantrain.data.scale import describe_held_out
 from gantrain.data.shards import Field
 from gantrain.data.unpaired import DataSet
 from gantrain.engine import seed_all
+from gantrain.evaluate_settings import check_pairs
 from gantrain.images import sheet, viewable
 from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set_inference
 from gantrain.metrics import SEGMENTATION, kept
 from gantrain.metrics.panel import Panel, Record, exact
 from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, told, trained
-from gantrain.recipe import Recipe, check_metrics
+from gantrain.recipe import Recipe
 from gantrain.world import World
 
 _BATCH = 8
@@ -44,7 +45,7 @@ class HeldOut:
         training: DataSet | None,
         diagnose: bool = True,
     ) -> None:
-        check_metrics(recipe)
+        check_pairs(recipe.evaluate.metrics, recipe.data.unpaired)
         self.recipe, self.world, self.shards, self.fields = recipe, world, shards, fields
         self.batch, self.training, self.diagnose = batch, training, diagnose
         self.view, self.test_time = view(recipe, fields, training=False), recipe.test_time.model_dump()

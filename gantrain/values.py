@@ -8,20 +8,40 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from gantrain import metrics
 
+# The largest values that a recipe may state. What lies above is a slip of the finger, or would never end.
+MAX_IMAGES = 10**12
+MAX_EPOCHS = 10**6
+MAX_BATCH_SIZE = 2**16
+MAX_SIDE = 2**16  # pixels
+MAX_PIXELS = 2**26  # of an image that is trained on, such as 8192x8192
+MAX_COUNT = 10**6
+
+_LENGTHS = (
+    f"allowed: a whole number of images (at least 1, at most {MAX_IMAGES:,}), "
+    f"or text like '20 epochs' (at most {MAX_EPOCHS:,}) or '5000 images'"
+)
+
 
 def _length(value: Any) -> int | str:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(epochs?|images?)\s*", str(value))
-    if match and match[2].startswith("epoch") and float(match[1]) > 0:
+    text = str(value) if isinstance(value, str) else ""
+    match = re.fullmatch(r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*(epochs?|images?)\s*", text)
+    if match and match[2].startswith("epoch") and 0 < float(match[1]) <= MAX_EPOCHS:
         return f"{match[1]} epochs"
     images = float(match[1]) if match and match[2].startswith("image") else value
-    if type(images) not in (int, float) or not 1 <= images < 2**53 or images % 1:
-        raise ValueError("allowed: a whole number of images (at least 1), or text like '20 epochs' or '5000 images'")
+    if type(images) not in (int, float) or not 1 <= images <= MAX_IMAGES or images % 1:
+        raise ValueError(_LENGTHS)
     return int(images)
 
 
 def images_in(length: int | str, epoch: int) -> int:
     """A length in images, where one epoch has `epoch` images; at least one."""
     return length if isinstance(length, int) else max(1, round(float(length.split()[0]) * epoch))
+
+
+def _area(size: tuple[int, int]) -> tuple[int, int]:
+    if size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f"allowed: {MAX_PIXELS:,} pixels at most, such as [8192, 8192]")
+    return size
 
 
 def _rule(pattern: str, fits: bool, why: str) -> BeforeValidator:
@@ -42,18 +62,30 @@ _FIELD = "allowed: a field of the data, whose name has letters, digits, _ and -"
 # Not those that can't be caught, nor the loader's.
 _SIGNALS = "|".join(set(signal.Signals.__members__) - {"SIGKILL", "SIGSTOP", "SIGCHLD", "SIGALRM"})
 
-Length = Annotated[int | str, BeforeValidator(_length)]
+Length = Annotated[Annotated[int, Field(ge=1, le=MAX_IMAGES)] | str, BeforeValidator(_length)]
 Auto = Literal["auto"]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
+Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Samples = Annotated[int, Field(ge=1, le=10**9)]
+Shown = Annotated[int, Field(ge=1, le=256)]
+Workers = Annotated[int, Field(ge=0, le=1024)]
+Threads = Annotated[int, Field(ge=1, le=4096)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Classes = Annotated[int, Field(ge=2, le=65536)]
+Rate = Annotated[float, Field(gt=0, le=100)]
+Eps = Annotated[float, Field(gt=0, le=1)]
+Decay = Annotated[float, Field(ge=0, le=100)]
+Norm = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 # A file's list is no tuple, which strict types would insist on.
-Size = Annotated[tuple[Positive, Positive], Strict(False)]
-Factors = dict[str, Annotated[float, Field(gt=0)]]
+Size = Annotated[tuple[Side, Side], Strict(False), AfterValidator(_area)]
+Factors = dict[str, Annotated[float, Field(gt=0, le=1e6)]]
 Betas = Annotated[tuple[Share, Share], Strict(False)]
 FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER)]
 FieldName = Annotated[str, _rule(r"[A-Za-z0-9_-]{1,64}", True, _FIELD)]
 Signal = Annotated[str, _rule(_SIGNALS, True, "allowed: the name of a signal that can be caught, such as SIGUSR1")]
 Precision = Annotated[Literal["auto", "bf16", "fp32", "fp64"], _rule("fp16|float16|half", False, _FP16)]
 Metric = Annotated[str, AfterValidator(metrics.check)]
+Metrics = Annotated[list[Metric], Field(max_length=100)]
 ZeroStage = Annotated[Literal[0, 1, 2], _rule("3", False, _ZERO_3)]

@@ -112,7 +112,7 @@ RECIPES = {
     "extends as override": quick("extends=pix2pix", says=("extends: unknown key",)),
     "text for a number": quick("batch_size=eight", says=("batch_size: found 'eight'", "allowed: a valid integer")),
     "quoted number": quick('optimizer.lr="1e-4"', says=("optimizer.lr: found '1e-4'", "allowed: a valid number")),
-    "truth for a number": quick("batch_size=yes", says=("batch_size: found true", "a valid integer")),
+    "truth for a number": quick("batch_size=true", says=("batch_size: found true", "a valid integer")),
     "fraction": quick("batch_size=8.5", says=("batch_size: found 8.5", "a valid integer")),
     "null": quick("batch_size=", says=("batch_size: found null", "a valid integer")),
     "mapping for a number": quick("batch_size.x=3", says=("batch_size: found {'x': 3}", "a valid integer")),
@@ -136,7 +136,7 @@ RECIPES = {
     ),
     "seed": quick("seed=-1", says=("seed: found -1", "allowed: greater than or equal to 0")),
     "size": quick("data.size=256", says=("data.size: found 256", "allowed: values in brackets")),
-    "flip": quick("data.flip=maybe", says=("data.flip: found 'maybe'", "allowed: a valid boolean")),
+    "flip": quick("data.flip=maybe", says=("data.flip: found 'maybe'", "allowed: true, false")),
     "crop larger than the image": quick(
         "data.resize=[16,64]", says=("data.resize: found [16, 64]", "[32, 32] or more")
     ),
@@ -209,6 +209,44 @@ RECIPES = {
     ),
     "too small to draw": quick("data.size=[8,8]", says=("data.train: 8x8 is too small", "16x16")),
     "micro-batch": quick("batch_size=8", "micro_batch_size=3", says=("micro_batch_size: found 3", "8, 4, 2, 1")),
+    "networks past the memory": quick(
+        "method.generator.width=4096",
+        "method.generator.levels=12",
+        says=("method: the networks need", "GiB", "this machine has", "a lower width"),
+    ),
+    "held-out data that are not there": quick(
+        "data.validation=/no/such", says=("data.validation: no folder /no/such",)
+    ),
+    "held-out data that are not there, beside drawn ones": quick(
+        "data.validation=/no/such", "data=synthetic", says=("data.validation: no folder /no/such",)
+    ),
+    "targets that are not there, beside drawn sources": Case(
+        ("recipe=cyclegan", "data.size=[32,32]", "data=synthetic", "data.train_target=/no/such"),
+        ("data.train_target: no folder /no/such",),
+    ),
+    "held-out targets that are not there": Case(
+        ("recipe=cyclegan", "data.size=[32,32]", "data=synthetic", "data.validation_target=/no/such"),
+        ("data.validation_target: no folder /no/such",),
+    ),
+    "border of half the image": quick(
+        "evaluate.border=16", says=("evaluate.border: found 16", "at most 15", "samples are 32x32")
+    ),
+    "border in a dry run": quick("evaluate.border=16", "dry_run=true", says=("evaluate.border: found 16",)),
+    "border of a stage": quick(
+        "stages=[{length: 8}, {length: 8, evaluate: {border: 16}}]", says=("stages.1: evaluate.border: found 16",)
+    ),
+    "weights of a metric": quick(
+        "evaluate.metrics=[l1,lpips]",
+        "evaluate.weights={lpips: no.pth}",
+        says=("evaluate.weights: lpips: no.pth can't be read", "no such file", "give a file of tensors"),
+    ),
+    "classes of images": quick(
+        "data.source=photo",
+        "data.target=label",
+        "data.labels={}",
+        "evaluate.metrics=[l1,miou_unet]",
+        says=("evaluate.metrics: miou_unet need class ids as the source, found images",),
+    ),
     "override without a value": quick("batch_size", says=("found 'batch_size'", "a.b.c=value")),
     "override without a key": quick("=5", says=("found '=5'", "key=value")),
     "override with two dots": quick("a..b=1", says=("found 'a..b=1'", "a.b.c=value")),

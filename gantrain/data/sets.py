@@ -85,7 +85,7 @@ def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
 def _two(key: str, value: str | None, target: str | None) -> tuple[str | None, str | None]:
     """The sources and the targets; one folder may hold both in CycleGAN's layout, trainA and trainB."""
     if value == SYNTHETIC:
-        return value, value
+        return value, target or value
     split = "train" if key == "train" else "test"
     folder = Path(os.path.expanduser(value or ""))
     inside = [str(folder / name) for name in sides_of_split(folder, split).values()] if value else []
@@ -213,11 +213,6 @@ def _draw(key: str, wanted: Wanted) -> Path:
     samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
     write_synthetic(folder, samples, height, width, fields, list(_DRAWN).index(key), wanted.instances)
     return folder
-
-
-def held_out(train: str | None, validation: str | None) -> str | None:
-    """What to validate on: drawn training images come with drawn held-out ones."""
-    return SYNTHETIC if train == SYNTHETIC else validation
 
 
 def check(key: str, shards: Shards, wanted: Wanted) -> None:

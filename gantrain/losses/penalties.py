@@ -21,8 +21,8 @@ from torch import Tensor
 from gantrain.losses.adversarial import Outputs, precise
 
 Discriminate = Callable[[Tensor], Outputs]
-Weight = Annotated[float, Field(ge=0)]
-Every = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0, le=1e9)]
+Every = Annotated[int, Field(ge=1, le=10**6)]
 Logits = Literal["mean", "sum"]
 
 

@@ -17,7 +17,8 @@ from gantrain.losses.adversarial import AdversarialLoss, Outputs, discriminator_
 from gantrain.method import Batch, Context, Phase, Terms
 from gantrain.networks import DISCRIMINATOR, NETWORKS
 
-Weight = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0, le=1e9)]
+PoolSize = Annotated[int, Field(ge=0, le=10_000)]  # images of the history
 
 
 def pair(source: Tensor, image: Tensor) -> Tensor:

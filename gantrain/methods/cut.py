@@ -15,7 +15,7 @@ from gantrain.losses.patchnce import patch_nce
 from gantrain.method import Batch, Context, Method, Phase, Terms
 from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, Weight
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
-from gantrain.networks.blocks import Count
+from gantrain.networks.blocks import Width
 from gantrain.networks.projection import Projection
 
 RESNET: Component = {"name": "resnet", "antialias": True, "upsample": "bilinear", "init": "xavier"}
@@ -50,10 +50,10 @@ class CUT(Method):
         nce: Weight = 1.0,
         identity: bool = True,
         flip_equivariance: bool = False,
-        layers: Annotated[tuple[str, ...], Field(min_length=1)] = LAYERS,
-        patches: Annotated[int, Field(ge=2)] = 256,
-        projection_width: Count = 256,
-        temperature: Annotated[float, Field(gt=0)] = 0.07,
+        layers: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)] = LAYERS,
+        patches: Annotated[int, Field(ge=2, le=4096)] = 256,
+        projection_width: Width = 256,
+        temperature: Annotated[float, Field(gt=0, le=1000)] = 0.07,
         augment: tuple[Kind, ...] = (),
         more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",

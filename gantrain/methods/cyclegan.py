@@ -4,7 +4,6 @@ from functools import partial
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from gantrain.chance import Purpose
@@ -12,7 +11,7 @@ from gantrain.component import Component, Each, OneOf, build
 from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL, distances
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, AnotherDiscriminator, Weight, mixes_samples
+from gantrain.methods.adversaries import Adversaries, AnotherDiscriminator, PoolSize, Weight, mixes_samples
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.pool import ImagePool
 
@@ -51,7 +50,7 @@ class CycleGAN(Method):
         adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "lsgan",
         cycle: Weight = 10.0,
         identity: Weight = 5.0,
-        pool: Annotated[int, Field(ge=0)] = 50,
+        pool: PoolSize = 50,
         augment: tuple[Kind, ...] = (),
         more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
     ) -> None:

@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from gantrain.chance import Purpose
@@ -11,7 +10,7 @@ from gantrain.component import Component, Each, OneOf, build
 from gantrain.diffaugment import Kind
 from gantrain.losses import ADVERSARIAL, PENALTIES, distances
 from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, Weight, pair
+from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, PoolSize, Weight, pair
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.pool import ImagePool
 
@@ -40,7 +39,7 @@ class Pix2Pix(Method):
         l1: Weight = 100.0,
         l2: Weight = 0.0,
         feature_matching: Weight = 0.0,
-        pool: Annotated[int, Field(ge=0)] = 0,
+        pool: PoolSize = 0,
         augment: tuple[Kind, ...] = (),
         more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",

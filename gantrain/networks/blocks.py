@@ -16,9 +16,14 @@ from gantrain.networks.sync_batch import SyncBatchNorm2d
 Norm = Literal["instance", "batch", "sync_batch", "group", "none"]
 Init = Literal["normal", "xavier", "kaiming", "default"]
 Upsample = Literal["transpose", "nearest", "bilinear"]
-Count = Annotated[int, Field(ge=1)]
+# The largest values that a recipe may state; what a network would cost is checked where it is built.
+Count = Annotated[int, Field(ge=1, le=256)]  # of layers of one kind and size
+Depth = Annotated[int, Field(ge=1, le=12)]  # of layers or scales that each halve the size
+Level = Annotated[int, Field(ge=0, le=12)]
+Width = Annotated[int, Field(ge=1, le=4096)]  # channels
+Pixels = Annotated[int, Field(ge=1, le=4096)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-Widths = Annotated[tuple[Count, ...], Field(min_length=1)]
+Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=12)]
 
 GROUPS = 32
 POWER_ITERATIONS = 15  # before the first step, so that it sees weights of the right scale

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import Count, Init, Layers, Norm, Share, Upsample, initialise, padded
+from gantrain.networks.blocks import Count, Depth, Init, Layers, Norm, Share, Upsample, Width, initialise, padded
 from gantrain.networks.resnet import ResidualBlock
 
 
@@ -24,8 +24,8 @@ class CoarseToFine(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        width: Count = 64,
-        halvings: Count = 4,
+        width: Width = 64,
+        halvings: Depth = 4,
         blocks: Count = 9,
         enhancer: bool = False,
         fine_blocks: Count = 3,

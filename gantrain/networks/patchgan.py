@@ -6,13 +6,12 @@ feature maps after their activations, with the map of logits last.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, cast
+from typing import cast
 
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import BlurPool, Count, Init, Layers, Norm, SelfAttention, initialise
+from gantrain.networks.blocks import BlurPool, Depth, Init, Layers, Level, Norm, SelfAttention, Width, initialise
 
 Outputs = list[list[Tensor]]
 
@@ -95,12 +94,12 @@ class PatchGAN(Discriminator):
         self,
         in_channels: int,
         *,
-        width: Count = 64,
-        layers: Count = 3,
+        width: Width = 64,
+        layers: Depth = 3,
         norm: Norm = "batch",
         spectral_norm: bool = False,
         antialias: bool = False,
-        attention: Annotated[int, Field(ge=0)] | None = None,
+        attention: Level | None = None,
         init: Init = "normal",
     ) -> None:
         outer, inner = Layers("none", spectral_norm), Layers(norm, spectral_norm)
@@ -118,7 +117,7 @@ class PixelDiscriminator(Discriminator):
         self,
         in_channels: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         norm: Norm = "batch",
         spectral_norm: bool = False,
         init: Init = "normal",
@@ -141,9 +140,9 @@ class MultiscalePatchGAN(Discriminator):
         self,
         in_channels: int,
         *,
-        scales: Count = 2,
-        width: Count = 64,
-        layers: Count = 3,
+        scales: Depth = 2,
+        width: Width = 64,
+        layers: Depth = 3,
         norm: Norm = "instance",
         spectral_norm: bool = False,
         init: Init = "normal",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.networks.backbone import Backbone
-from gantrain.networks.blocks import Count, Init, Layers, Norm, Share, Upsample, initialise, padded
+from gantrain.networks.blocks import Init, Layers, Norm, Share, Upsample, Width, initialise, padded
 
 
 class PretrainedUNet(nn.Module):
@@ -26,7 +26,7 @@ class PretrainedUNet(nn.Module):
         backbone: str = "resnet34",
         pretrained: bool = True,
         weights: str | None = None,
-        width: Count = 32,
+        width: Width = 32,
         norm: Norm = "instance",
         dropout: Share = 0.0,
         upsample: Upsample = "nearest",

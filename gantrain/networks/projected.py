@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantrain.networks.backbone import Backbone
-from gantrain.networks.blocks import Count, Layers, initialise
+from gantrain.networks.blocks import Layers, Pixels, Width, initialise
 
 _LEVELS = 4
 _KERNEL = 4
@@ -31,8 +31,8 @@ class ProjectedDiscriminator(nn.Module):
         backbone: str = "tf_efficientnet_lite0",
         pretrained: bool = True,
         weights: str | None = None,
-        width: Count = 64,
-        size: Count = 224,
+        width: Width = 64,
+        size: Pixels = 224,
     ) -> None:
         super().__init__()
         if image_channels not in (1, 3):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import Count, Init, initialise
+from gantrain.networks.blocks import Init, Width, initialise
 
 
 class Projection(nn.Module):
@@ -15,7 +15,7 @@ class Projection(nn.Module):
     row after the other. Gives a list of vectors (N, P, width), in float32 or better.
     """
 
-    def __init__(self, channels: Sequence[int], *, width: Count = 256, init: Init = "xavier") -> None:
+    def __init__(self, channels: Sequence[int], *, width: Width = 256, init: Init = "xavier") -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Linear(c, width), nn.ReLU(inplace=True), nn.Linear(width, width)) for c in channels

@@ -16,6 +16,7 @@ from gantrain.networks.blocks import (
     SelfAttention,
     Share,
     Upsample,
+    Width,
     initialise,
     padded,
 )
@@ -54,7 +55,7 @@ class ResNet(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         blocks: Count = 9,
         norm: Norm = "instance",
         dropout: Share = 0.0,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import Count, Init, Layers, Norm, initialise, padded
+from gantrain.networks.blocks import Count, Init, Layers, Norm, Width, initialise, padded
 
 _ENCODED = 256  # pixels a side that the encoder sees
 
@@ -69,9 +69,9 @@ class SPADEGenerator(nn.Module):
         out_channels: int,
         style_channels: int = 0,
         *,
-        width: Count = 64,
+        width: Width = 64,
         doublings: Literal["normal", "more", "most"] = "normal",
-        hidden: Count = 128,
+        hidden: Width = 128,
         head: tuple[Count, Count] = (8, 8),
         norm: Norm = "sync_batch",
         spectral_norm: bool = True,
@@ -118,7 +118,7 @@ class StyleEncoder(nn.Module):
     logarithm of the variance, each (N, style_channels).
     """
 
-    def __init__(self, in_channels: int, style_channels: int = 256, *, width: Count = 64) -> None:
+    def __init__(self, in_channels: int, style_channels: int = 256, *, width: Width = 64) -> None:
         super().__init__()
         make = Layers("instance", spectral_norm=True, bias=False)
         widths = [in_channels, width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width]

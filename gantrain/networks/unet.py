@@ -7,7 +7,18 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import Count, Init, Layers, Norm, SelfAttention, Share, Upsample, initialise, padded
+from gantrain.networks.blocks import (
+    Init,
+    Layers,
+    Level,
+    Norm,
+    SelfAttention,
+    Share,
+    Upsample,
+    Width,
+    initialise,
+    padded,
+)
 
 
 class UNet(nn.Module):
@@ -24,13 +35,13 @@ class UNet(nn.Module):
         in_channels: int,
         out_channels: int,
         *,
-        width: Count = 64,
+        width: Width = 64,
         levels: Annotated[int, Field(ge=2, le=12)] = 8,
         norm: Norm = "batch",
         dropout: Share = 0.5,
         spectral_norm: bool = False,
         upsample: Upsample = "transpose",
-        attention: Annotated[int, Field(ge=0)] | None = None,
+        attention: Level | None = None,
         init: Init = "normal",
     ) -> None:
         super().__init__()

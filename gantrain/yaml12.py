@@ -1,0 +1,254 @@
+"""The reader and the writer of YAML: the core schema of YAML 1.2, within fixed bounds.
+
+PyYAML alone reads YAML 1.1, in which `010` is 8, `1:30` is 90, `yes` is true and `2026-11-28` is a date. This module
+keeps PyYAML's scanner and parser and replaces its table of implicit types by that of YAML 1.2.2, section 10.3.
+ruamel.yaml reads 1.2 itself, but it is one more dependency (accelerate brings PyYAML in any case) and it would need the
+same bounds. A recipe may come with a downloaded checkpoint, so the reader refuses what could hang or execute.
+"""
+
+import math
+import re
+import stat
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+MAX_BYTES = 1_000_000
+MAX_NODES = 10_000  # after each alias is replaced by what it stands for
+MAX_DEPTH = 100
+MAX_DIGITS = 40  # Python's own limit for reading a whole number is 4,300
+
+_TAG = "tag:yaml.org,2002:"
+_MERGE = f"{_TAG}merge"
+_INT = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
+_FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+# The implicit types: the pattern of the whole scalar, and the characters with which it may begin.
+_CORE_SCHEMA = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (_INT, list("-+0123456789")),
+    "float": (_FLOAT, list("-+.0123456789")),
+}
+_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class _Refused(yaml.MarkedYAMLError):
+    """Valid YAML that a recipe may not hold."""
+
+    def __init__(self, node: Any, problem: str) -> None:
+        super().__init__(problem=problem, problem_mark=node.start_mark)
+
+
+_PyYAML: Any = yaml.SafeLoader  # whose types leave out most of what is used here
+
+
+class _Loader(_PyYAML):  # type: ignore[misc]
+    """A loader of the core schema that counts nodes while it composes them, in time linear in the text."""
+
+    yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
+    yaml_constructors: ClassVar[dict[Any, Any]] = {}
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.depth = 0
+        self.nodes = 0
+        self.nodes_of_anchor: dict[Any, int] = {}
+
+    def compose_document(self) -> Any:
+        version = self.peek_event().version
+        if version not in (None, (1, 2)):
+            text = ".".join(map(str, version))
+            raise _Refused(self.peek_event(), f"found %YAML {text}, allowed: YAML 1.2; remove that line")
+        return super().compose_document()
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            # An anchor that is still being composed has no count yet.
+            if event.anchor in self.anchors and event.anchor not in self.nodes_of_anchor:
+                raise _Refused(event, f"the alias *{event.anchor} stands inside its own anchor; write the values out")
+            self._count(event, self.nodes_of_anchor.get(event.anchor, 0))
+            return super().compose_node(parent, index)
+        before = self.nodes
+        self._count(event, 1)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise _Refused(event, f"found more than {MAX_DEPTH} levels of nesting; write fewer")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        if event.anchor is not None:
+            self.nodes_of_anchor[event.anchor] = self.nodes - before
+        return node
+
+    def _count(self, event: Any, nodes: int) -> None:
+        self.nodes += nodes
+        if self.nodes > MAX_NODES:
+            found = f"found more than {MAX_NODES:,} values, an alias counting as all that it stands for"
+            raise _Refused(event, f"{found}; write fewer")
+
+    def compose_mapping_node(self, anchor: str | None) -> Any:
+        node = super().compose_mapping_node(anchor)
+        own = dict[Any, Any]()
+        merged = list[Any]()
+        for key_node, value_node in node.value:
+            key = self._key(key_node)
+            if key in own:
+                raise _Refused(key_node, f"key {key!r} appears twice; remove one")
+            own[key] = (key_node, value_node)
+            if key_node.tag == _MERGE:
+                merged = self._merged_mappings(value_node)
+        # PyYAML's own merge gives wrong values where a mapping is merged before it is constructed itself.
+        node.value = self._merge(own, merged)
+        return node
+
+    def _merged_mappings(self, node: Any) -> list[Any]:
+        """The mappings behind `<<`."""
+        mappings = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        for mapping in mappings:
+            if not isinstance(mapping, yaml.MappingNode):
+                raise _Refused(mapping, "found a value behind <<, allowed: a mapping, or a list of mappings")
+        return list(mappings)
+
+    def _merge(self, own: dict[Any, Any], mappings: list[Any]) -> list[Any]:
+        """The pairs of nodes with those of `mappings` before them; a mapping's own key goes before a merged one."""
+        if not mappings:
+            return list(own.values())
+        pairs = dict[Any, Any]()
+        for mapping in reversed(mappings):  # of several, the first one decides
+            for key_node, value_node in mapping.value:
+                pairs[self._key(key_node)] = (key_node, value_node)
+        pairs.update((key, pair) for key, pair in own.items() if pair[0].tag != _MERGE)
+        return list(pairs.values())
+
+    def _key(self, node: yaml.Node) -> Any:
+        if node.tag in (f"{_TAG}str", _MERGE):
+            return node.value
+        if node.tag == f"{_TAG}int":  # of a schedule over images seen
+            return _construct_int(self, node)
+        kind = node.tag.removeprefix(_TAG)
+        raise _Refused(node, f"found a key of the type {kind}, allowed: text or a whole number; put it in quotes")
+
+
+def _construct_null(loader: _Loader, node: yaml.Node) -> None:
+    _scalar(loader, node, "null")
+
+
+def _construct_bool(loader: _Loader, node: yaml.Node) -> bool:
+    return _scalar(loader, node, "bool").lower() == "true"
+
+
+def _construct_int(loader: _Loader, node: yaml.Node) -> int:
+    text = _scalar(loader, node, "int")
+    if len(text) > MAX_DIGITS:
+        raise _Refused(node, f"found a whole number of {len(text)} digits, allowed: {MAX_DIGITS} at most")
+    bases = {"0o": 8, "0x": 16}
+    return int(text, bases.get(text[:2], 10))
+
+
+def _construct_float(loader: _Loader, node: yaml.Node) -> float:
+    text = _scalar(loader, node, "float").lower()
+    if text.endswith((".inf", ".nan")):
+        return float(text.replace(".", ""))
+    number = float(text)
+    if math.isinf(number):
+        raise _Refused(node, f"found {text:.40}, which is past the largest number, 1.8e308; give a smaller one")
+    return number
+
+
+def _construct_text(loader: _Loader, node: yaml.Node) -> str:
+    text: str = loader.construct_scalar(node)
+    if unwanted := _UNWANTED.search(text):
+        raise _Refused(node, f"found the control character U+{ord(unwanted[0]):04X} in a text; remove it")
+    return text
+
+
+def _scalar(loader: _Loader, node: yaml.Node, kind: str) -> str:
+    """The scalar's text; raises _Refused where it has an explicit tag that does not fit."""
+    text: str = loader.construct_scalar(node)
+    pattern, _ = _CORE_SCHEMA[kind]
+    if not re.fullmatch(pattern, text):
+        raise _Refused(node, f"found !!{kind} before {text!r:.40}, which is none; remove the tag")
+    return text
+
+
+def _refuse_tag(loader: _Loader, node: yaml.Node) -> None:
+    tag = node.tag
+    if tag.startswith(_TAG):
+        tag = f"!!{tag.removeprefix(_TAG)}"
+    raise _Refused(node, f"found the tag {tag:.80}, allowed: none; a recipe holds plain values")
+
+
+for _kind, (_pattern, _first) in _CORE_SCHEMA.items():
+    _Loader.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"^(?:{_pattern})\Z"), _first)
+_Loader.add_implicit_resolver(_MERGE, re.compile(r"^<<\Z"), ["<"])
+_Loader.add_constructor(f"{_TAG}null", _construct_null)
+_Loader.add_constructor(f"{_TAG}bool", _construct_bool)
+_Loader.add_constructor(f"{_TAG}int", _construct_int)
+_Loader.add_constructor(f"{_TAG}float", _construct_float)
+_Loader.add_constructor(f"{_TAG}str", _construct_text)
+_Loader.add_constructor(_MERGE, _construct_text)  # `<<` as a value
+_Loader.add_constructor(f"{_TAG}seq", _PyYAML.construct_yaml_seq)
+_Loader.add_constructor(f"{_TAG}map", _PyYAML.construct_yaml_map)
+_Loader.add_constructor(None, _refuse_tag)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The content of a YAML text; `where` names it in errors. Raises ValueError, in one line."""
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{where}: found {len(text):,} characters, allowed: {MAX_BYTES:,}; write less")
+    if text.startswith("\ufeff"):
+        raise ValueError(f"{where}: line 1: found a byte order mark; save it as UTF-8 without one")
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as e:
+        mark, problem = e.problem_mark or e.context_mark, e.problem or e.context
+        if str(problem).startswith("but "):  # PyYAML's sentence begins in its other half
+            problem = f"{e.context} {problem}"
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        invalid = "" if isinstance(e, _Refused) else "not valid YAML: "
+    except yaml.reader.ReaderError as e:
+        before = text[: e.position]
+        place = f"line {before.count(chr(10)) + 1}, column {e.position - before.rfind(chr(10))}: "
+        invalid, problem = "", f"found the control character U+{ord(text[e.position]):04X}; remove it"
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
+        place, invalid, problem = "", "not valid YAML: ", " ".join(str(e).split())
+    raise ValueError(f"{where}: {invalid}{place}{' '.join(str(problem).split())}")
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ValueError, in one line that names the file."""
+    try:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError(f"{path}: found no ordinary file, allowed: a YAML file")
+        if about.st_size > MAX_BYTES:
+            raise ValueError(f"{path}: found {about.st_size:,} bytes, allowed: {MAX_BYTES:,}; is it a recipe?")
+        text = path.read_bytes().decode("utf-8")
+    except OSError as e:
+        raise ValueError(f"{path}: cannot be read ({e.strerror})") from None
+    except UnicodeDecodeError as e:
+        raise ValueError(f"{path}: cannot be read as text ({e}); save it as UTF-8") from None
+    content = parse_yaml(text, str(path))
+    if not isinstance(content, dict):
+        kinds: dict[type, str] = {list: "a list", type(None): "nothing"}
+        found = kinds.get(type(content), f"{content!r:.100}")
+        raise ValueError(f"{path}: found {found}, allowed: a mapping `key: value`")
+    return content
+
+
+class _Dumper(yaml.SafeDumper):
+    """A dumper that quotes each text that a reader of YAML 1.1 or 1.2 would take for something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _kind, (_pattern, _first) in _CORE_SCHEMA.items():  # beside PyYAML's own types, which are those of YAML 1.1
+    _Dumper.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"^(?:{_pattern})\Z"), _first)
+_Dumper.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^[yYnN]\Z"), list("yYnN"))
+
+
+def dump_yaml(content: Any) -> str:
+    """The content as a YAML text, from which parse_yaml makes equal values of equal types."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100)

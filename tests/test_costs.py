@@ -1,0 +1,157 @@
+"""What a run costs is counted before it is built, and counted right; settings without effect are told."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, SMALL, run_here
+from safetensors.torch import save_file
+
+from gantrain import costs, recipe
+from gantrain.assembly import Assembly
+from gantrain.data.shards import Field
+from gantrain.evaluate_settings import check_settings
+from gantrain.instantiate import make_method, sketch_method
+from gantrain.world import World
+
+FACTS = {"source_channels": 3, "target_channels": 3}
+SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
+SMALLER = {"unet": ("width=4",), "resnet": ("width=4",), "coarse_to_fine": ("width=4",), "spade": ("width=4",)}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_sketch_has_the_methods_networks_and_no_storage(name: str) -> None:
+    loaded = recipe.load(name)
+    before = time.process_time()
+    sketch = sketch_method(loaded, FACTS)
+    assert time.process_time() - before < 20
+    assert {p.device.type for p in [*sketch.parameters(), *sketch.buffers()]} == {"meta"}
+    width = SMALLER.get(loaded.method.get("generator", {}).get("name", ""))
+    if not width:
+        return
+    loaded = recipe.load(name, [f"method.generator.{width[0]}"])
+    sketch, made = sketch_method(loaded, FACTS), make_method(loaded, FACTS)
+    shapes = [{key: tensor.shape for key, tensor in method.state_dict().items()} for method in (sketch, made)]
+    assert shapes[0] == shapes[1]
+    assert costs.count_memory(sketch, 4) == costs.count_memory(made, 4)
+
+
+@pytest.mark.parametrize("network", ["pretrained_unet", "projected"])
+def test_networks_of_timm_can_be_sketched(network: str) -> None:
+    words = ["method.generator=pretrained_unet"]
+    if network == "projected":
+        words = ["method.more_discriminators=[{network: projected}]"]
+    sketch = sketch_method(recipe.load("pix2pix", words), FACTS)
+    assert {p.device.type for p in sketch.parameters()} == {"meta"}
+
+
+def test_memory_and_checkpoints_are_counted_right() -> None:
+    """By the engine's own tensors and by the files of a checkpoint."""
+    words = (*SMALL, "batch_size=8", "length=8", "ema.half_life=8", "checkpoint.every=8")
+    parts = Assembly(recipe.load("quickstart", words), World("cpu", [], "."))
+    engine = parts.engine()
+    held = [*engine.method.parameters(), *engine.method.buffers()]
+    copies = [*engine.ema.method.parameters(), *engine.ema.method.buffers()]
+    assert parts.memory.weights == sum(tensor.nbytes for tensor in held)
+    assert parts.memory.average == sum(tensor.nbytes for tensor in copies)
+    trained = sum(p.nbytes for p in engine.method.networks.parameters())
+    assert parts.memory.gradients == trained
+    assert parts.memory.optimizers == 2 * trained
+    run_here(*words, "run=x")
+    folder = next(Path("runs/x/checkpoints").iterdir())
+    written = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
+    assert costs.checkpoint_bytes(parts.sketch, parts.recipe, 4) == pytest.approx(written, rel=0.1)
+
+
+def test_a_dry_run_says_what_it_would_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("batch_size=8", "length=2 epochs", "checkpoint.every=1 epoch", "evaluate.weights={unet: a}")
+    assert run_here(*SMALL, *words, "run=x", "dry_run=true") == "dry run"
+    text = capsys.readouterr().out
+    for line in (
+        r"data: 400 images an epoch, 800 in all",
+        r"parameters: generator [\d,]+, discriminator [\d,]+",
+        r"memory: [\d.]+ GiB a rank \(weights [\d.]+ GiB, .*gradients .*optimisers [\d.]+ GiB\)",
+        r"evaluate.weights: unet has no effect, since no metric in evaluate.metrics uses it",
+        r"batch 8 = 1 rank x 8 images x 1 accumulation",
+        r"length: 2.0 epochs, which is 800 images in 100 steps of 8|length: 2 epochs, which is 800 images in 100 steps",
+        r"checkpoints: about 2 of [\d.]+ GiB each, of which 2 stay: [\d.]+ GiB on the disk",
+    ):
+        assert re.search(line, text), line
+    assert not Path("runs").exists()
+
+
+def test_a_large_dry_run_needs_no_memory_for_its_networks() -> None:
+    """183 million parameters, which as float32 are 0.7 GiB, and four times that with Adam."""
+    loaded = recipe.load("cityscapes_pix2pixhd")
+    before = time.process_time()
+    sketch = sketch_method(loaded, {"source_channels": 36, "target_channels": 3})
+    memory = costs.count_memory(sketch, 4)
+    assert time.process_time() - before < 10
+    assert memory.total > 3 * costs.GIB
+
+
+def test_networks_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = costs.Memory(weights=costs.GIB, average=costs.GIB, gradients=costs.GIB, optimizers=2 * costs.GIB)
+    device = torch.device("cpu")
+    monkeypatch.setattr(costs, "_memory_of", lambda device: (5 * costs.GIB, "this machine"))
+    costs.check_memory(memory, device)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(
+        ValueError, match=r"method: the networks need 5 GiB a rank .* 2 ranks, and this machine has 5 GiB"
+    ):
+        costs.check_memory(memory, device)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    monkeypatch.setattr(costs, "_memory_of", lambda device: (5 * costs.GIB - 1, "this machine"))
+    with pytest.raises(ValueError, match="choose smaller ones"):
+        costs.check_memory(memory, device)
+
+
+def test_optimisers_that_are_sharded_are_counted_once() -> None:
+    sketch = sketch_method(recipe.load("quickstart"), FACTS)
+    alone, shared = costs.count_memory(sketch, 4), costs.count_memory(sketch, 4, sharded_over=4)
+    assert shared.optimizers == alone.optimizers // 4
+    assert shared.weights == alone.weights
+
+
+def field(kind: str = "image", channels: int = 3) -> Field:
+    classes = 5 if kind == "label" else None
+    return Field(
+        member="image", kind=kind, channels=channels, classes=classes, dtype="uint8", min_size=(8, 8), max_size=(8, 8)
+    )
+
+
+def test_settings_of_evaluate_that_have_no_effect_are_told() -> None:
+    fields = {"source": field("label", 1), "target": field(channels=5)}
+    save_file({"a": torch.zeros(1)}, "a.safetensors")
+    weights = {"unet": "a.safetensors", "inception": "a.safetensors", "lpips": "none"}
+    lines = check_settings(["l1", "fid", "miou_unet"], weights, 3, (8, 8), fields)
+    assert len(lines) == 2
+    assert lines[0].startswith("evaluate.weights: lpips has no effect")
+    assert lines[1].startswith("evaluate.metrics: fid will have no value, since they take images of 1 or 3 channels")
+    with pytest.raises(ValueError, match=r"evaluate.border: found 4, allowed: at most 3"):
+        check_settings(["l1"], {}, 4, (8, 8), fields)
+
+
+DRAWN = {"train": "synthetic", "train_target": None, "validation": "synthetic", "validation_target": None}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_drawn_data_replace_all_of_a_recipes_data(name: str) -> None:
+    data = recipe.load(name, ["data=synthetic"]).data.model_dump()
+    assert {key: data[key] for key in DRAWN} == DRAWN
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("key", "value"), [("validation", "data/mine"), ("validation", "null"), ("train", "data/x")])
+def test_other_settings_of_the_data_are_honoured_beside_drawn_ones(key: str, value: str, first: bool) -> None:
+    words = [f"data.{key}={value}", "data=synthetic"]
+    data = recipe.load("facades", words if first else words[::-1]).data.model_dump()
+    assert data[key] == (None if value == "null" else value)
+
+
+def test_a_run_without_held_out_data_is_one() -> None:
+    """`data.validation=null` trains without, also on drawn images."""
+    parts = Assembly(recipe.load("quickstart", [*SMALL, "data.validation=null"]), World("cpu", [], "."))
+    assert parts.held_out is None

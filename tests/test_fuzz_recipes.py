@@ -1,0 +1,82 @@
+"""No recipe ends in a traceback, hangs or prints what a terminal would obey: it is right, or refused in lines."""
+
+import time
+from pathlib import Path
+
+import fuzz_recipes
+import pytest
+
+from gantrain import costs, recipe
+from gantrain.instantiate import check_method, sketch_method
+from gantrain.recipe import Recipe
+from gantrain.reporting import _is_ours
+from gantrain.yaml12 import parse_yaml
+
+SECONDS = 20
+CASES = 1500
+QUICK = 60
+
+
+@pytest.fixture(scope="module")
+def _typed_once() -> None:
+    typed = recipe._typed()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "_typed", lambda: typed)  # made anew for each recipe, it takes longer than all the rest
+        yield
+
+
+def make(loaded: Recipe) -> None:
+    """What training would make of it, without storage."""
+    assert recipe.from_dict(parse_yaml(loaded.yaml(), "saved")) == loaded
+    for stage in recipe.stages(loaded):
+        labels = stage.data.labels
+        channels = {"source": labels.get(stage.data.source, 3), "target": labels.get(stage.data.target, 3)}
+        sketch = sketch_method(stage, {f"{role}_channels": count for role, count in channels.items()})
+        check_method(stage, sketch)
+        memory = costs.count_memory(sketch, 4)
+        size = costs.checkpoint_bytes(sketch, stage, 4)
+        for line in [str(memory), *costs.describe_run(stage, epoch=400, images=4000, checkpoint=size)]:
+            assert line.isprintable()
+
+
+def check_case(case: fuzz_recipes.Case) -> bool:
+    """Whether the recipe is right. Fails with the case's number where it is neither right nor refused in lines."""
+    name = f"fuzz_recipes.make_case({case.number}), which is {case!r:.600}"
+    case.write()
+    before, problem = time.process_time(), ""
+    try:
+        make(recipe.load(case.name, case.words))
+    except Exception as e:
+        if not (isinstance(e, ValueError) and _is_ours(e)):
+            pytest.fail(f"{name} ended in {e!r:.1000}")
+        problem = str(e)
+    for line in problem.splitlines():
+        assert line.isprintable(), (name, line)
+        assert line.strip(), (name, problem)
+        assert len(line) < 3000, (name, line)
+        assert "pydantic" not in line.lower(), (name, line)
+    assert time.process_time() - before < SECONDS, name
+    return not problem
+
+
+def check_cases(numbers: range) -> None:
+    works = [check_case(fuzz_recipes.make_case(number)) for number in numbers]
+    assert 0.03 < sum(works) / len(works) < 0.9, "some are right and most are not"
+
+
+@pytest.mark.usefixtures("_typed_once")
+def test_some_recipes_by_chance_are_right_or_refused() -> None:
+    check_cases(range(QUICK))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("_typed_once")
+@pytest.mark.parametrize("start", range(QUICK, CASES, 120))
+def test_many_recipes_by_chance_are_right_or_refused(start: int) -> None:
+    check_cases(range(start, min(CASES, start + 120)))
+
+
+def test_a_case_is_a_function_of_its_number() -> None:
+    assert fuzz_recipes.make_case(7) == fuzz_recipes.make_case(7)
+    assert {fuzz_recipes.make_case(number).name for number in range(50)} > {f"./{fuzz_recipes.FILE}"}
+    assert not Path(fuzz_recipes.FILE).exists()
