@@ -80,7 +80,7 @@ def test_accented_names_are_one_name_in_either_form(form: str) -> None:
 def test_both_forms_of_one_name_in_a_folder_are_refused() -> None:
     for form in (NFC, NFD):
         put(Path("in", f"{form}.png"))
-    with pytest.raises(ValueError, match="--real: .* have one name"):
+    with pytest.raises(ValueError, match=r"--real: .* have one name"):
         by_stem("--real", Path("in"))
 
 
