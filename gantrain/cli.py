@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gantrain.console import cell, console, say
-from gantrain.options import parse_output_size, parse_seen_size, parse_size
+from gantrain.options import LeftOut, Patterns, named, parse_output_size, parse_seen_size, parse_size, patterns
 from gantrain.reporting import reporting, telling
 
 app = typer.Typer(
@@ -106,16 +106,6 @@ def recipes(schema: Annotated[bool, typer.Option("--schema", help="print JSON Sc
     console.print(table)
 
 
-def _patterns(texts: list[str] | None, more: list[str]) -> dict[str, str]:
-    """--pattern NAME=PATTERN, repeated, or with several words behind one option, which the parser keeps apart."""
-    from gantrain.data.prepare.patterns import parse_patterns
-
-    strange = [word for word in more if not texts or "{}" not in word]
-    if strange:
-        raise ValueError(f"found {strange[0]}, allowed: one folder of images; another option may be misspelt")
-    return parse_patterns([*(texts or []), *more])
-
-
 @app.command(help="Pack a data set into shards.", context_settings={"allow_extra_args": True})
 @telling
 def prepare(
@@ -137,13 +127,8 @@ def prepare(
         Path | None, typer.Option(help="table of the colours of label maps in RGB, a line R G B [NAME] for each class")
     ] = None,
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, pixels")] = None,
-    pattern: Annotated[
-        list[str] | None,
-        typer.Option(help="FIELD=PATTERN of files' names, {} for what fields share: label={}_label; may be repeated"),
-    ] = None,
-    max_left_out: Annotated[
-        float, typer.Option(help="largest fraction of samples that may be unusable or unmatched", min=0, max=1)
-    ] = 0.5,
+    pattern: Patterns = None,
+    max_left_out: LeftOut = 0.5,
     workers: Annotated[int | None, typer.Option(help="threads; default: one a core")] = None,
 ) -> None:
     from gantrain.data.prepare import prepare as pack
@@ -159,7 +144,7 @@ def prepare(
         ignore=ignore,
         colors=colors,
         resize=parse_size(resize),
-        patterns=_patterns(pattern, context.args),
+        patterns=patterns(pattern, context.args),
         max_left_out=max_left_out,
         workers=workers,
     )
@@ -188,14 +173,12 @@ def index(
     labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
     classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
     ignore: Annotated[int | None, typer.Option(help="id of no class, as in prepare", min=0, max=65535)] = None,
-    max_left_out: Annotated[
-        float, typer.Option(help="largest fraction of samples that may be unusable", min=0, max=1)
-    ] = 0.5,
+    max_left_out: LeftOut = 0.5,
 ) -> None:
     from gantrain.data.foreign import index_tars
 
     fields = {
-        name: [e.removeprefix(".") for e in text.lower().split(",")] for name, text in _named("--field", field).items()
+        name: [e.removeprefix(".") for e in text.lower().split(",")] for name, text in named("--field", field).items()
     }
     options: dict[str, Any] = {"labels": labels or (), "classes": classes, "ignore": ignore}
     report = index_tars(tars, out, fields, **options, max_left_out=max_left_out)
@@ -226,14 +209,14 @@ def evaluate(
         raise ValueError("give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER")
     options: dict[str, Any] = {} if border is None else {"border": border}
     if weights:
-        options["weights"] = _named("--weights", weights)
+        options["weights"] = named("--weights", weights)
     if metrics is not None:
         options["metrics"] = evaluation.names(metrics)
     evaluation.check_out(out)
     die_with_launcher()
     with World(device, [], ".") as world:
         if checkpoint:
-            tested: Mapping[str, str | None] = _named(
+            tested: Mapping[str, str | None] = named(
                 "--data", [text if "=" in text else f"{Path(text).absolute().name}={text}" for text in data or []]
             )
             results, about = evaluation.evaluate_checkpoint(world, checkpoint, tested, options)
@@ -245,16 +228,6 @@ def evaluate(
             console.print(evaluation.table(results))
             if out:
                 evaluation.write_json(out, results, about)
-
-
-def _named(option: str, texts: list[str] | None) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts or []]
-    if wrong := [text for text, (name, _, value) in zip(texts or [], pairs, strict=True) if not (name and value)]:
-        raise ValueError(f"{option}: found {wrong[0]!r}, allowed: NAME=VALUE")
-    named = {name: value for name, _, value in pairs}
-    if len(named) < len(pairs):
-        raise ValueError(f"{option}: found one name twice in {', '.join(texts or [])}, allowed: a NAME=VALUE for each")
-    return named
 
 
 @app.command(help="Translate images with a trained model.")

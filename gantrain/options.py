@@ -1,9 +1,16 @@
-"""Values of the command's options, from what a user writes. Imports nothing heavy."""
+"""Options that several commands share, and their values from what a user writes. Imports nothing heavy."""
 
-from typing import Literal, cast
+from typing import Annotated, Literal, cast
+
+import typer
 
 Size = tuple[int, int]  # height, width
 MAX_DIGITS = 9  # of a number of pixels
+LeftOut = Annotated[float, typer.Option(help="largest fraction of samples that may be left out", min=0, max=1)]
+Patterns = Annotated[
+    list[str] | None,
+    typer.Option(help="FIELD=PATTERN of files' names, {} for what fields share: label={}_label; may be repeated"),
+]
 
 
 def parse_size(text: str | None, option: str = "--resize", also: str = "") -> Size | None:
@@ -36,3 +43,27 @@ def parse_output_size(text: str) -> Literal["input", "network"]:
     if text not in ("input", "network"):
         raise ValueError(f"--output-size: found {text!r:.40}, allowed: input or network")
     return cast(Literal["input", "network"], text)
+
+
+def named(option: str, texts: list[str] | None) -> dict[str, str]:
+    """The values by name, from texts NAME=VALUE. Raises ValueError."""
+    values: dict[str, str] = {}
+    for text in texts or []:
+        name, _, value = text.partition("=")
+        if not (name and value):
+            raise ValueError(f"{option}: found {text!r}, allowed: NAME=VALUE")
+        if name in values:
+            listed = ", ".join(texts or [])
+            raise ValueError(f"{option}: found one name twice in {listed}, allowed: a NAME=VALUE for each")
+        values[name] = value
+    return values
+
+
+def patterns(texts: list[str] | None, more: list[str]) -> dict[str, str]:
+    """--pattern NAME=PATTERN, repeated, or with several words behind one option, which the parser keeps apart."""
+    from gantrain.data.prepare.patterns import parse_patterns
+
+    strange = [word for word in more if not texts or "{}" not in word]
+    if strange:
+        raise ValueError(f"found {strange[0]}, allowed: one folder of images; another option may be misspelt")
+    return parse_patterns([*(texts or []), *more])

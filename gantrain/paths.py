@@ -23,7 +23,9 @@ def describe_obstacle(path: str | os.PathLike[str]) -> str:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        return _describe_broken_link(path, error)
+        return _describe_failure(path, error)
+    except ValueError as error:  # of a path that no system knows
+        return f"no path ({error})"
     if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
         return ""
     return _KINDS.get(stat.S_IFMT(mode), "a special file")
@@ -52,9 +54,11 @@ def check_regular_file(path: str | os.PathLike[str], what: str) -> Path:
     return Path(path)
 
 
-def _describe_broken_link(path: str | os.PathLike[str], error: OSError) -> str:
+def _describe_failure(path: str | os.PathLike[str], error: OSError) -> str:
     if error.errno == errno.ELOOP:
         return "a loop of symbolic links"
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+        return f"out of reach ({error.strerror})"
     if os.path.islink(path):
         return f"a dangling link to {os.readlink(path)} ({_FETCH_FIRST})"
     return ""

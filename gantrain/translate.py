@@ -62,7 +62,10 @@ def _without_results(files: dict[Path, str], inputs: list[Path], out: Path) -> d
     results = out.absolute()
     if not any(folder.absolute() in results.parents for folder in inputs):
         return files
-    return {file: name for file, name in files.items() if results not in file.absolute().parents}
+    kept = {file: name for file, name in files.items() if results not in file.absolute().parents}
+    if len(kept) < len(files):
+        say(f"left out: {len(files) - len(kept)} images in {out}, which is the folder for results")
+    return kept
 
 
 def _write(path: Path, content: bytes, done: int, total: int) -> None:

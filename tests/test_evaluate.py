@@ -231,7 +231,7 @@ def test_what_is_known_of_a_folder_goes_with_its_content(monkeypatch: pytest.Mon
         ([], "give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER"),
         (["--real", "real"], "give a checkpoint"),
         (["nothing"], "checkpoint: found none at nothing"),
-        (["--real", "real", "--fake", "none"], "input: no file or folder none"),
+        (["--real", "real", "--fake", "none"], "--fake: no file or folder none"),
         (["--real", "real", "--fake", "real", "--metrics", "fdi"], "gantrain: --metrics: found 'fdi', allowed: l1, l2"),
         (
             ["--real", "real", "--fake", "other", "--metrics", "l1"],

@@ -78,6 +78,18 @@ def test_the_checks_let_files_pass(tmp_path: Path) -> None:
             check_regular_file(path, "--option")
 
 
+@pytest.mark.parametrize(
+    ("path", "says"), [("x" * 400, "out of reach"), ("a\0b", "no path"), ("shut/x", "out of reach")]
+)
+def test_paths_that_no_system_takes_are_one_line(tmp_path: Path, path: str, says: str) -> None:
+    if path.startswith("shut"):
+        if os.geteuid() == 0:
+            pytest.skip("root may look everywhere")
+        (tmp_path / "shut").mkdir(mode=0o000)
+    with pytest.raises(ValueError, match=f"^--option: .* is {says} "):
+        check_not_special(path, "--option")
+
+
 # -- every entry ------------------------------------------------------------------------------------
 
 PAIRS = ("recipe=pix2pix", "data.size=[32,32]", "data.resize=null", "data.validation=null", "trackers=[]")

@@ -22,7 +22,7 @@ from gantrain.data.sets import expand
 from gantrain.data.shard_writer import appearing
 from gantrain.data.urls import check_url, is_url
 from gantrain.files import write_bytes
-from gantrain.paths import check_regular_file
+from gantrain.paths import check_not_special
 from gantrain.printable import printable
 
 Extensions = Mapping[str, Sequence[str]]  # by field
@@ -123,7 +123,7 @@ def _samples(
     path: Path, place: str, fields: Extensions, shard_of: dict[str, str]
 ) -> Iterator[tuple[str, dict[str, _File]]]:
     """Keys and files (by field) of a tar's samples, which are entered in `shard_of`."""
-    check_regular_file(path, "index")
+    check_not_special(path, "index")
     try:
         with tarfile.open(path, "r:") as tar:
             for key, group in groupby(_entries(tar, place), lambda entry: entry[0]):

@@ -31,7 +31,7 @@ def taken_from_use(folder: Path) -> Iterator[None]:
     if not index.exists():  # a removal was cut short
         yield
         return
-    descriptor = os.open(index, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(index, os.O_RDWR | os.O_CLOEXEC)  # NFS locks only what may be written
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         index.unlink()

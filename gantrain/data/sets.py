@@ -13,6 +13,7 @@ from gantrain.data.batch import channels
 from gantrain.data.cache import cache
 from gantrain.data.channels import can_fit, note
 from gantrain.data.drawing import write_synthetic
+from gantrain.data.listing import is_ignored
 from gantrain.data.prepare import HOW_TO, pack_once
 from gantrain.data.prepare.hints import PREFIX
 from gantrain.data.prepare.layouts import is_cityscapes, sides_of_split
@@ -136,7 +137,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         advice = HOW_TO.get(wanted.recipe.split("_")[0], "check the path (relative to where you start)")
         advice = advice.format(out=folder, split="train" if key.startswith("train") else "val")
         raise ValueError(f"no folder {folder}; {advice}; {instead}")
-    if any(folder.glob("*.tar")):
+    if any(not is_ignored(tar.name) for tar in folder.glob("*.tar")):
         raise ValueError(
             f"{folder} holds tars but no index.json; copy the whole data set again, or `gantrain index` others' tars"
         )

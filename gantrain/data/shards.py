@@ -44,7 +44,7 @@ class Shards:
         self.fields, self.fingerprint = index.fields, index.fingerprint
         self._ends = list(accumulate(shard.samples for shard in index.shards))
         self._open: OrderedDict[int, int] = OrderedDict()  # descriptors by shard, least recently used first
-        self._held = hold(folder)
+        self._held = hold(folder)  # a newer pack of the same images must not remove this one
 
     @classmethod
     def open(cls, folder: str | Path, cache_gib: float = math.inf) -> Self:

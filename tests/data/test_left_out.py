@@ -2,13 +2,16 @@
 
 import io
 import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from gantrain.cli import app
 from gantrain.data.decode import encode
 from gantrain.data.prepare import prepare
 from gantrain.data.prepare.hints import note_gaps
@@ -110,6 +113,34 @@ def test_where_no_size_fits_the_remedy_is_named(tmp_path: Path) -> None:
     fill(tmp_path / "in" / "dst", [image(70) for _ in range(3)])
     with pytest.raises(ValueError, match=r"none of 3 samples is usable; .*; `--resize 64x64` makes them equal"):
         prepare(tmp_path / "in", tmp_path / "out", progress=False)
+
+
+def test_an_index_of_tars_stops_as_well(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        for i, content in enumerate((image(), b"x", b"y")):
+            entry = tarfile.TarInfo(f"{i}.png")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    command = ["index", "a.tar", "--out", "set", "--field", "image=png"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert "2 of 3 images left out: damaged or not usable" in result.output
+    assert not (tmp_path / "set").exists()
+    assert "1 samples" in CliRunner().invoke(app, [*command, "--max-left-out", "0.7"]).output
+
+
+def test_the_option_of_prepare(tmp_path: Path) -> None:
+    damaged(tmp_path / "in")
+    command = ["prepare", "in", "--out", "out"]
+    assert CliRunner().invoke(app, command).exit_code == 2
+    assert "1 samples" in CliRunner().invoke(app, [*command, "--max-left-out", "0.75"]).output
+
+
+def test_a_published_layout_is_not_advised_about_patterns(tmp_path: Path) -> None:
+    fill(tmp_path / "in" / "train", [image(32, 32, seed=i) for i in range(3)])
+    fill(tmp_path / "in" / "trainannot", [grey(0, 1)])
+    with pytest.raises(ValueError, match=r"2 of 3 pairs left out: names without a partner; compare the files' names"):
+        prepare(tmp_path / "in", tmp_path / "out", layout="camvid", max_left_out=0.5, progress=False)
 
 
 def test_the_recipes_fraction() -> None:

@@ -171,11 +171,14 @@ def test_training_on_two_sets_reads_folders_inside_and_ignores_hidden_ones(neste
         assert [len(shards) for shards in open_sides("train", str(train), wanted)] == [5, 5]
 
 
-@pytest.mark.parametrize("layout", ["images", "pairs"])
+@pytest.mark.parametrize("layout", ["images", "pairs", "folders"])
 def test_splits_are_not_mixed(tmp_path: Path, layout: str) -> None:
+    """Nor those inside the folder of each field."""
     for split in ("train", "val"):
-        put(tmp_path / "in" / split / "0.png")
-    with pytest.raises(ValueError, match=r"holds the splits train, val; give one of them, such as .*/in/train"):
+        for field in ("A/", "B/") if layout == "folders" else ("",):
+            put(tmp_path / "in" / field / split / "0.png")
+    says = r"holds the splits train, val, which would be mixed; give one of them, such as .*/train"
+    with pytest.raises(ValueError, match=says):
         prepare(tmp_path / "in", tmp_path / "out", layout=layout, progress=False)
 
 

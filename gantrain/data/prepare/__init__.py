@@ -11,18 +11,18 @@ from rich.console import Console
 from rich.progress import track
 
 from gantrain.console import say
-from gantrain.data.decode import Colour, Kind, decode, encode, lossless
+from gantrain.data.decode import Colour, Kind, encode, lossless
 from gantrain.data.listing import note_first_frames
 from gantrain.data.notes import summarise
 from gantrain.data.prepare.check import SMALLEST, agree, conversions, in_order, load, look
 from gantrain.data.prepare.colours import read_table
 from gantrain.data.prepare.hints import PREFIX, note_gaps, note_ids_as_images
 from gantrain.data.prepare.layouts import Layout, Parts, folders, images, pairs, published, recognise
-from gantrain.data.prepare.left_out import check_left_out, suggest_pattern
+from gantrain.data.prepare.left_out import check_left_out, suggest_names
 from gantrain.data.prepare.matching import match
 from gantrain.data.prepare.packs import describe_pack, pack_folder, remove_replaced
 from gantrain.data.prepare.patterns import patterned
-from gantrain.data.prepare.usual import usual_extension
+from gantrain.data.prepare.usual import read_as_usual
 from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
 from gantrain.data.shards import Field
 from gantrain.paths import check_not_special
@@ -139,12 +139,13 @@ def prepare(
     parts = asked(parts, labels, classes, ignore, resize, instances, table)
     matched = match(source, parts)
     samples, unmatched = matched.samples, matched.lines
+    names_remedy = suggest_names(list(parts), layout, bool(patterns))
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
         first = f" ({unmatched[0]})" if unmatched else ""
         unpaired = "prepare unpaired images folder by folder with --as images"
         if matched.left_out and not patterns:
-            unpaired = f"where only endings of names differ, give such as {suggest_pattern(list(parts))}; {unpaired}"
+            unpaired = f"{names_remedy}; {unpaired}"
         advice = HOW_TO.get(layout, unpaired)
         raise ValueError(f"{source}: found no images like {wanted}{first}; {_filled(advice, out, split)}")
     stderr = Console(stderr=True)
@@ -154,7 +155,15 @@ def prepare(
     looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
     looks_by_key = dict(looked)
     good, bad, fields = agree(samples, looks_by_key, parts)
-    check_left_out(source, looks_by_key, good, list(parts), unmatched=matched.left_out, limit=max_left_out)
+    check_left_out(
+        source,
+        looks_by_key,
+        good,
+        list(parts),
+        unmatched=matched.left_out,
+        names_remedy=names_remedy,
+        limit=max_left_out,
+    )
     packed_samples = [samples[key] for key in good]
     converted = summarise([*conversions(looks_by_key, good, fields), *sorted(notes)])
     converted += note_first_frames(file for sample in packed_samples for file in sample.values())
@@ -270,7 +279,7 @@ def _pack(key: str, files: Mapping[str, Path], parts: Parts) -> Packed:
     members = {}
     for member, file in files.items():
         if member not in changed:
-            members[member] = _as_usual(file, kinds[member])
+            members[member] = read_as_usual(file, kinds[member])
     for member in sorted(changed):
         # Halves were resized apart: no bleeding.
         array = np.concatenate([arrays[name] for name, part in parts.items() if part.member == member], axis=1)
@@ -278,14 +287,3 @@ def _pack(key: str, files: Mapping[str, Path], parts: Parts) -> Packed:
         ending = "jpg" if lossy else lossless(array.shape[2], array.dtype.name)
         members[member] = (ending, encode(array, ending))
     return Packed(key, members)
-
-
-def _as_usual(file: Path, kind: Kind) -> tuple[str, bytes]:
-    """The extension and the bytes under which a file is packed."""
-    data = file.read_bytes()
-    extension = usual_extension(file.suffix.lower()[1:], data)
-    if extension:
-        return extension, data
-    array = decode(data, kind)
-    extension = lossless(array.shape[2], array.dtype.name)
-    return extension, encode(array, extension)

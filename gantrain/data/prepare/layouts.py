@@ -74,6 +74,8 @@ def folders(source: Path, split: str) -> Parts:
     if odd := [name for name in names if not re.fullmatch(NAME, name)]:
         reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
         raise ValueError(f"{source / odd[0]}: {reason}")
+    for name in names:
+        _refuse_splits(source / name)
     return {name: Part(name, f"{name}/*") for name in names}
 
 
@@ -94,9 +96,8 @@ def _refuse_splits(source: Path) -> None:
     """Raises ValueError where a folder that is read with all folders inside it holds a split in each of several."""
     splits = [folder.name for folder in sorted(source.iterdir()) if folder.name in _SPLITS and holds_images(folder)]
     if len(splits) > 1:
-        raise ValueError(
-            f"{source} holds the splits {', '.join(splits)}; give one of them, such as {source / splits[0]}"
-        )
+        advice = f"give one of them, such as {source / splits[0]}, or move each split into a folder of its own"
+        raise ValueError(f"{source} holds the splits {', '.join(splits)}, which would be mixed; {advice}")
 
 
 def published(

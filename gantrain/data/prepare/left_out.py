@@ -32,13 +32,14 @@ def check_left_out(
     fields: Sequence[str],
     *,
     unmatched: int = 0,
+    names_remedy: str = "",
     limit: float,
 ) -> None:
     """Stop where more than the fraction `limit` of the samples is left out.
 
     looks: what was found in each sample that has all its files, by key; an exception says why it is unusable. good:
-    the keys of the samples that are packed. fields: their names. unmatched: samples that lack files. Raises
-    ValueError, in one line, with the counts, the most frequent reason and what to do.
+    the keys of the samples that are packed. fields: their names. unmatched: samples that lack files. names_remedy: what
+    to do about these. Raises ValueError, in one line, with the counts, the most frequent reason and what to do.
     """
     total = len(looks) + unmatched
     left = total - len(good)
@@ -52,26 +53,28 @@ def check_left_out(
     examples = [str(look) for look in looks.values() if isinstance(look, ValueError) and _reason(look) == reason]
     example = f" (such as {examples[0]})" if examples else ""
     allowed = math.ceil(100 * left / total) / 100
+    remedy = names_remedy if reason == _UNMATCHED else suggest_remedy(reason, looks.values())
     raise ValueError(
-        f"{place}: {left} of {total} {noun} left out: {mostly}{reason}{example}; "
-        f"{suggest_remedy(reason, looks.values(), fields)}; --max-left-out {allowed:g} goes on without them"
+        f"{place}: {left} of {total} {noun} left out: {mostly}{reason}{example}; {remedy}; "
+        f"--max-left-out {allowed:g} goes on without them"
     )
 
 
-def suggest_remedy(reason: str, looks: Iterable[object], fields: Sequence[str]) -> str:
-    """What the user can do about the most frequent reason."""
+def suggest_remedy(reason: str, looks: Iterable[object]) -> str:
+    """What the user can do about the most frequent reason, where it lies in the files."""
     if reason == _SIZES:
         height, width = _usual_size(looks)
         return f"`--resize {height}x{width}` makes them equal"
-    if reason == _UNMATCHED:
-        return f"where only endings of names differ, `{suggest_pattern(fields)}` matches them"
     remedies = {_SMALL: "`--resize HEIGHTxWIDTH` enlarges them", _KIND: "convert all files to one kind"}
     return remedies.get(reason, "mend the files or remove them")
 
 
-def suggest_pattern(fields: Sequence[str]) -> str:
-    """The options of `gantrain prepare` that match names such as `7_label` and `7_photo`."""
-    return " ".join(f"--pattern {field}={{}}_{field}" for field in fields)
+def suggest_names(fields: Sequence[str], layout: str, has_patterns: bool) -> str:
+    """What the user can do about names without a partner."""
+    if layout != "folders" or has_patterns:
+        return "compare the files' names, and add what is missing"
+    patterns = " ".join(f"--pattern {field}={{}}_{field}" for field in fields)
+    return f"where only the endings of names differ, such as `{patterns}` matches them"
 
 
 def advise_unequal(looks: Iterable[object]) -> str:
@@ -80,7 +83,7 @@ def advise_unequal(looks: Iterable[object]) -> str:
     problems = [look for look in looks if isinstance(look, ValueError)]
     if not problems or _reason(problems[0]) != _SIZES:
         return ""
-    return f"; {suggest_remedy(_SIZES, looks, ())}"
+    return f"; {suggest_remedy(_SIZES, looks)}"
 
 
 def _reason(look: object) -> str:

@@ -99,7 +99,7 @@ def _like(source: Path, part: Part, lines: list[str]) -> Iterator[tuple[str, Pat
     """The images that a published layout's pattern names."""
     ending = part.files.rpartition("*")[2]
     for file in sorted(source.glob(part.files)):
-        if is_ignored(file.name):
+        if any(is_ignored(name) for name in file.relative_to(source).parts):
             continue
         obstacle = describe_obstacle(file)
         if obstacle:

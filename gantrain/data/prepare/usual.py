@@ -1,5 +1,9 @@
 """Which files go into shards byte for byte: those in the formats that WebDataset's users expect there."""
 
+from pathlib import Path
+
+from gantrain.data.decode import Kind, decode, encode, lossless
+
 _USUAL = ("jpg", "jpeg", "png", "tif", "tiff", "webp", "npy")
 # By their first bytes. PBM, PGM, PPM and their relatives begin with P1 to P7.
 _CONVERTED = (b"BM", b"GIF8", *(b"P%d" % digit for digit in range(1, 8)))
@@ -11,6 +15,17 @@ _BY_CONTENT = {
     b"RIFF": "webp",
     b"\x93NUMPY": "npy",
 }
+
+
+def read_as_usual(file: Path, kind: Kind) -> tuple[str, bytes]:
+    """The extension and the bytes under which a file is packed."""
+    data = file.read_bytes()
+    extension = usual_extension(file.suffix.lower()[1:], data)
+    if extension:
+        return extension, data
+    array = decode(data, kind)
+    extension = lossless(array.shape[2], array.dtype.name)
+    return extension, encode(array, extension)
 
 
 def usual_extension(extension: str, data: bytes) -> str | None:
