@@ -42,10 +42,11 @@ def load(files: Files, parts: Parts, notes: list[str] | None = None) -> dict[str
     @cache
     def decoded(member: str, kind: Kind, colors: Sequence[Colour] | None) -> Array:
         data = files[member].read_bytes()
-        if colors:
-            return decode_colours(data, colors)
         own_notes: list[str] = []
-        array = decode(data, kind, notes=own_notes)
+        if colors:
+            array = decode_colours(data, colors, own_notes)
+        else:
+            array = decode(data, kind, notes=own_notes)
         if notes is not None:
             notes.extend(f"{member}: {note}" for note in own_notes)
         return array
