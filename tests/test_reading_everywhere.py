@@ -408,7 +408,7 @@ def test_python_reports_each_conversion_once(capsys):
 
 
 def mixed_folder(counts: dict[str, int]) -> Path:
-    arrays = {"grey": GREY, "RGB": RGB, "RGBA": RGBA}
+    arrays = {"grey": GREY, "RGB": RGB, "RGBA": RGBA, "deep": GREY.astype(np.uint16)}
     folder = Path("mixed")
     folder.mkdir()
     for kind, count in counts.items():
@@ -427,6 +427,7 @@ MIXTURES = [
         3,
         ["image: 1 file in RGB with alpha: composited over white", "image: 2 files in grey: converted to RGB"],
     ),
+    ({"deep": 4, "RGB": 3, "grey": 2}, 3, ["image: 2 files in grey: converted to RGB"]),
     ({"RGB": 5}, 3, []),
 ]  # fmt: skip
 
@@ -436,8 +437,9 @@ def test_prepare_converts_to_what_most_files_have(counts, channels, lines, tmp_p
     monkeypatch.chdir(tmp_path)
     folder = mixed_folder(counts)
     report = prepare(folder, "out", layout="images", progress=False)
-    assert report.samples == sum(counts.values())
-    assert report.unreadable == []
+    usable = sum(counts.values()) - counts.get("deep", 0)
+    assert report.samples == usable
+    assert len(report.unreadable) == counts.get("deep", 0), "16 bits are never converted"
     assert sorted(report.converted) == sorted(lines)
     text = Path("out/report.txt").read_text()
     assert all(line in text and f"  {line}" in report.lines() for line in lines)
