@@ -23,6 +23,7 @@ from gantrain.data.decode import decode
 from gantrain.data.notes import summarise
 from gantrain.data.scale import describe_held_out, held_out_notice
 from gantrain.data.shards import Field
+from gantrain.data.unpaired import DataSet
 from gantrain.files import write_text
 from gantrain.inference import Translator
 from gantrain.metrics import SEGMENTATION, of_set
@@ -74,12 +75,10 @@ def evaluate_checkpoint(
     opened, problems = {}, list[str]()
     for name, value in (data or {"validation": usual_set}).items():  # all, before any is measured
         try:
-            opened[name] = open_on_nodes(world, "validation", value, wanted)
-            learnt = {name: fields[role] for role, name in wanted.names.items()}
-            opened[name], lines = sets.with_channels_of(learnt, opened[name])
-            for line in lines:
-                world.say(line.replace("data.validation", f"--data {name}" if data else "data.validation"))
-            sets.check_alike(learnt, opened[name].fields)
+            learnt = {field: fields[role] for role, field in wanted.names.items()}
+            opened[name] = _open_as_learnt(
+                world, value, wanted, learnt=learnt, option=f"--data {name}" if data else "data.validation"
+            )
         except ValueError as e:
             problems += str(e).replace("data.validation", f"--data {name}" if data else "data.validation").splitlines()
     if problems:
@@ -98,6 +97,17 @@ def evaluate_checkpoint(
     about |= {"size": recipe.data.size, "resized": recipe.data.resize, "border": recipe.evaluate.border}
     about["scale"] = describe_held_out(recipe.data.size, recipe.data.resize)
     return results, {**about, "content": contents}
+
+
+def _open_as_learnt(
+    world: World, value: str | None, wanted: sets.Wanted, *, learnt: Mapping[str, Field], option: str
+) -> DataSet:
+    """A test set in the channels that a model has learnt; says what is converted. Raises ValueError."""
+    opened, lines = sets.with_channels_of(learnt, open_on_nodes(world, "validation", value, wanted))
+    for line in lines:
+        world.say(line.replace("data.validation", option))
+    sets.check_alike(learnt, opened.fields)
+    return opened
 
 
 def evaluate_folders(

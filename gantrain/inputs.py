@@ -49,7 +49,7 @@ def instance_array(instances: Any, source: Array, notes: list[str]) -> Array:
 
 
 def image_array(path: Path, target: Field, notes: list[str]) -> Array:
-    """An image file (HWC) such as a model makes: its target's channels and dtype. Raises ValueError."""
+    """An image file (HWC) in the channels of a model's target where `channels.fit` knows how."""
     array = to_array(open_picture(path.read_bytes(), notes), notes=notes)
     return _fit_channels(array, target, notes)
 

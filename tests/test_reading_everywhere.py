@@ -4,6 +4,7 @@ No network is needed: `Recorder` is a `Translator` that keeps what its network w
 """
 
 import io
+import pickle
 import tarfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from gantrain.data.decode import decode_sample, encode
 from gantrain.data.foreign import index_tars
 from gantrain.data.prepare import pack_once, prepare
 from gantrain.data.shards import Field, Shards
+from gantrain.data.unpaired import Unpaired
 from gantrain.images import viewable
 from gantrain.inference import Translator
 from gantrain.inputs import image_array
@@ -406,7 +408,7 @@ def test_python_reports_each_conversion_once(capsys):
 
 
 def mixed_folder(counts: dict[str, int]) -> Path:
-    arrays = {"grey": GREY, "RGB": RGB, "RGBA": RGBA}
+    arrays = {"grey": GREY, "RGB": RGB, "RGBA": RGBA, "deep": GREY.astype(np.uint16)}
     folder = Path("mixed")
     folder.mkdir()
     for kind, count in counts.items():
@@ -425,6 +427,7 @@ MIXTURES = [
         3,
         ["image: 1 file in RGB with alpha: composited over white", "image: 2 files in grey: converted to RGB"],
     ),
+    ({"deep": 4, "RGB": 3, "grey": 2}, 3, ["image: 2 files in grey: converted to RGB"]),
     ({"RGB": 5}, 3, []),
 ]  # fmt: skip
 
@@ -434,11 +437,12 @@ def test_prepare_converts_to_what_most_files_have(counts, channels, lines, tmp_p
     monkeypatch.chdir(tmp_path)
     folder = mixed_folder(counts)
     report = prepare(folder, "out", layout="images", progress=False)
-    assert report.samples == sum(counts.values())
-    assert report.unreadable == []
+    usable = sum(counts.values()) - counts.get("deep", 0)
+    assert report.samples == usable
+    assert len(report.unreadable) == counts.get("deep", 0), "16 bits are never converted"
     assert sorted(report.notes) == sorted(f"note: {line}" for line in lines)
     text = Path("out/report.txt").read_text()
-    assert all(line in text and f"  {line}" in report.lines() for line in lines)
+    assert all(line in text and f"note: {line}" in report.lines() for line in lines)
     shards = Shards.open("out")
     assert shards.fields["image"].channels == channels
     for i in range(len(shards)):
@@ -503,6 +507,23 @@ def test_held_out_sets_of_other_channels_have_a_fingerprint_of_their_own(tmp_pat
     same, lines = sets.with_channels_of({"image": SOURCES["grey"]}, shards)
     assert same is shards
     assert lines == []
+
+
+def test_unpaired_held_out_sets_are_converted_on_their_side(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    prepare(mixed_folder({"grey": 2}), "greys", layout="images", progress=False)
+    Path("mixed").rename("before")
+    prepare(mixed_folder({"RGB": 3}), "colours", layout="images", progress=False)
+    both = Unpaired([Shards.open("greys"), Shards.open("colours")], ["image", "image"])
+    learnt = {"source": SOURCES["RGB"], "target": SOURCES["RGB"]}
+    converted, lines = sets.with_channels_of(learnt, both)
+    assert len(lines) == 1
+    assert [side.fields[name].channels for side, name in zip(converted.sides, learnt, strict=True)] == [3, 3]
+    assert converted.fields["source"].channels == 3
+    assert both.fields["source"].channels == 1
+    again = pickle.loads(pickle.dumps(converted.sides[0]))  # as a worker gets it
+    assert decode_sample(again, 0, ["source"])["source"].shape == (*SIZE, 3)
+    assert converted.fingerprint.split()[1] == both.fingerprint.split()[1]
 
 
 # -- previews ------------------------------------------------------------------------------------

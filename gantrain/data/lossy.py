@@ -7,7 +7,7 @@ from PIL import Image
 
 _TIFF = (b"II*\0", b"MM\0*")
 _COMPRESSION = 259  # TIFF's tag
-_LOSSY_TIFF = {6: "JPEG", 7: "JPEG", 34892: "JPEG", 50001: "WebP", 50002: "JPEG XL", 34712: "JPEG 2000"}
+_JPEG_IN_TIFF = (6, 7, 34892)  # other compressions of TIFF are lossless, or may be
 
 
 def lossy_format(data: bytes) -> str | None:
@@ -36,5 +36,4 @@ def _lossy_tiff(data: bytes) -> str | None:
             compression = getattr(image, "tag_v2", {}).get(_COMPRESSION, 0)
     except Exception:  # decoding it says what is wrong
         return None
-    name = _LOSSY_TIFF.get(int(compression))
-    return f"TIFF with {name} compression" if name else None
+    return "TIFF with JPEG compression" if compression in _JPEG_IN_TIFF else None

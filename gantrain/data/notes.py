@@ -1,6 +1,7 @@
 """Sentences on files that were converted while they were read, one for each kind of conversion.
 
-A note is a text with a place for `{files}`. Readers append notes to a list, which threads may share.
+A note is a text with a place for `{files}`. Readers append notes to a list, which threads may
+share.
 """
 
 from collections import Counter

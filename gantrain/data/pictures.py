@@ -1,4 +1,4 @@
-"""The pixels of a Pillow image, whether it comes from a file's bytes or from a user's Python code."""
+"""The pixels of a Pillow image, which comes from a file's bytes or from a user's Python code."""
 
 import re
 from typing import Any
@@ -39,7 +39,8 @@ def pixels(image: Image.Image, *, ids: bool, convert_profile: bool, notes: list[
     if ids and upright.mode in ("1", "P"):
         return np.array(upright, np.uint8)
     if not ids:
-        upright = _in_colours(upright, maximum, convert_profile, notes)
+        upright = _in_colours(upright, maximum, notes)
+        upright = _in_srgb(upright, convert_profile, notes)
     array = np.array(upright)
     if ids and maximum is not None:
         top = 255 if upright.mode == "L" else 65535
@@ -56,15 +57,20 @@ def narrow(array: Array) -> Array:
     return array.astype(np.uint16)
 
 
-def _in_colours(image: Image.Image, maximum: int | None, convert_profile: bool, notes: list[str]) -> Image.Image:
-    """The image in one of the modes that are kept."""
-    profile = image.info.get("icc_profile")
+def _in_colours(image: Image.Image, maximum: int | None, notes: list[str]) -> Image.Image:
+    """The image in CMYK or in one of the modes that are kept."""
     if image.mode in _KEYED and "transparency" in image.info:
         image = _with_alpha(image, maximum)
     if image.mode in _NAMED:
         notes.append(f"{{files}} in {image.mode}: converted to RGB")
     if image.mode not in (*_KEPT, "CMYK"):
         image = image.convert(_PLAIN.get(image.mode, "RGB"))
+    return image
+
+
+def _in_srgb(image: Image.Image, convert_profile: bool, notes: list[str]) -> Image.Image:
+    """The image in sRGB, or in grey, by its profile; CMYK without one as Pillow converts it."""
+    profile = image.info.get("icc_profile")
     if convert_profile and profile and image.mode in icc.MODES:
         image = icc.to_srgb(image, profile, notes)
     return image.convert("RGB") if image.mode == "CMYK" else image
@@ -74,7 +80,8 @@ def _with_alpha(image: Image.Image, maximum: int | None) -> Image.Image:
     """A transparent colour or palette as alpha, unless no pixel has it; `image` is a copy."""
     key = image.info["transparency"]
     if maximum is not None and isinstance(key, int):
-        image.info["transparency"] = key * 255 // maximum  # Pillow scales the pixels, but not the key
+        # Pillow scales the pixels, but not the key.
+        image.info["transparency"] = key * 255 // maximum
     mode = _WITH_ALPHA[image.mode]
     converted = image.convert(mode)
     is_opaque = converted.getchannel("A").getextrema() == (255, 255)
@@ -98,7 +105,8 @@ def _check_depth(image: Image.Image, ids: bool) -> None:
         raise ValueError("Pillow cannot keep signed values of 8 bits; save as .npy")
     is_inverted = _tag(image, _PHOTOMETRIC, 1) == 0  # MinIsWhite
     if is_inverted and (bits > 8 or (ids and bits > 1)):
-        raise ValueError("a TIFF whose 0 is white, so that its values can be meant in two ways; save it as PNG")
+        problem = "a TIFF whose 0 is white, so that its values can be meant in two ways"
+        raise ValueError(f"{problem}; save it as PNG")
 
 
 def _stored_maximum(image: Image.Image) -> int | None:
@@ -116,7 +124,7 @@ def _stored_maximum(image: Image.Image) -> int | None:
 
 
 def _raw(image: Image.Image) -> tuple[str, int]:
-    """How the file stores its pixels: Pillow's raw mode, and PPM's highest value; "" and 0 if unknown."""
+    """Pillow's raw mode of the stored pixels, and PPM's highest value; "" and 0 if unknown."""
     tiles = getattr(image, "tile", None)
     if not tiles:
         return "", 0

@@ -11,6 +11,8 @@ from torch import Tensor
 from gantrain import files
 from gantrain.data.cache import cache
 
+_READING = 2  # raised when the same files are decoded to other values than before
+
 
 def recall(told: str, prefix: str = "") -> dict[str, Tensor]:
     """What was kept under `told`; empty where there is nothing. told: says what it is, down to the data's content."""
@@ -29,4 +31,5 @@ def keep(told: str, tensors: dict[str, Tensor], prefix: str = "") -> None:
 
 
 def _file(told: str, prefix: str) -> Path:
-    return cache() / "metrics" / f"{prefix}{hashlib.sha256(told.encode()).hexdigest()[:32]}.safetensors"
+    digest = hashlib.sha256(f"{told} {_READING}".encode()).hexdigest()
+    return cache() / "metrics" / f"{prefix}{digest[:32]}.safetensors"

@@ -56,10 +56,11 @@ def _load_originals(files: Files, parts: Parts, notes: list[str] | None) -> dict
     @cache
     def decoded(member: str, kind: Kind, colors: Sequence[Colour] | None) -> Array:
         data = files[member].read_bytes()
-        if colors:
-            return decode_colours(data, colors)
         own_notes: list[str] = []
-        array = decode(data, kind, notes=own_notes)
+        if colors:
+            array = decode_colours(data, colors, own_notes)
+        else:
+            array = decode(data, kind, notes=own_notes)
         if notes is not None:
             notes.extend(f"{member}: {note}" for note in own_notes)
         return array
@@ -171,7 +172,12 @@ def _usual(kinds: Iterable[tuple[int, str]], part_kind: Kind) -> tuple[int, str]
     counts = Counter(kinds)
     if part_kind != "image":  # ids below 256 fit into 16 bits too
         return max(counts, key=lambda kind: kind[1] == "uint16")
-    return max(counts, key=lambda kind: (counts[kind], kind[0]))  # as many: the one that keeps more
+
+    def preference(kind: tuple[int, str]) -> tuple[int, int, int]:
+        usable = sum(n for other, n in counts.items() if channels.can_fit(other, kind, part_kind))
+        return usable, counts[kind], kind[0]  # of equally many, the one that keeps more
+
+    return max(counts, key=preference)
 
 
 def _named(kind: tuple[int, str]) -> str:

@@ -38,10 +38,13 @@ def read_table(file: Path) -> tuple[Colour, ...]:
     return tuple(table)
 
 
-def decode_colours(data: bytes, table: Sequence[Colour]) -> Array:
-    """The ids (HW1) of an image file's colours. Raises ValueError if the bytes don't decode, NotLabels for a JPEG."""
+def decode_colours(data: bytes, table: Sequence[Colour], notes: list[str] | None = None) -> Array:
+    """The ids (HW1) of an image file's colours, which no colour profile changes; notes as `decode` takes them.
+
+    Raises ValueError if the bytes don't decode, NotLabels for a file whose compression changes colours.
+    """
     refuse_lossy(data, "label")
-    return class_ids(decode(data, convert_profile=False), table)
+    return class_ids(decode(data, convert_profile=False, notes=notes), table)
 
 
 def class_ids(array: Array, table: Sequence[Colour]) -> Array:
