@@ -13,6 +13,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MOST_REDIRECTS = 10
 WHERE_THEY_LIE = "give the URL where the files lie themselves"
+NOT_LINK_LOCAL = "such addresses belong to this machine's own services; give the server's own address"
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -107,8 +108,7 @@ class Guard:
     def _judge(self, address: Address) -> None:
         sort = sort_of(address)
         if sort == "link-local":
-            advice = "such addresses belong to this machine's own services; give the server's own address"
-            raise self._refuse(f"its address {address} is link-local", advice)
+            raise self._refuse(f"its address {address} is link-local", NOT_LINK_LOCAL)
         if sort == "private" and self._was_public:
             raise self._refuse(f"a public server redirects to {address}, which is not public", WHERE_THEY_LIE)
         self._is_public = self._is_public or sort == "public"

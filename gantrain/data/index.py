@@ -167,8 +167,12 @@ def load_index(folder: Path, base: str | None = None) -> Index:
     if not path.is_file():
         raise ValueError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")
     content = _read_json(path)
+    try:  # before pydantic, whose errors would repeat the credentials of a URL
+        content["base"] = _check_base(base or content.get("base"))
+    except ValueError as error:
+        raise ValueError(f"{path}: base: {error}; or index the tars again") from None
     try:
-        return _check_index({**content, "base": base or content.get("base")})
+        return _check_index(content)
     except (ValueError, RecursionError) as error:
         reason = printable(str(error).splitlines()[0])
         raise ValueError(f"{path}: {reason:.1000}; copy or prepare the data again") from None
@@ -192,8 +196,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _check_index(content: dict[str, Any]) -> Index:
-    # Before pydantic, whose errors would repeat the credentials of a URL.
-    content["base"] = _check_base(content["base"])
     index = check(Index, content, most=1)
     if len({shard.name for shard in index.shards}) != len(index.shards):
         raise ValueError("a shard is named twice")
@@ -207,14 +209,11 @@ def _check_base(base: object) -> str | None:
     if base is None:
         return None
     if not isinstance(base, str):
-        raise ValueError("base: found no text, allowed: a folder or a URL")
+        raise ValueError("found no text, allowed: a folder or a URL; correct it")
     if is_url(base):
-        try:
-            return check_url(base)
-        except ValueError as error:
-            raise ValueError(f"base: {error}") from None
+        return check_url(base)
     if not base.startswith("/") or has_controls(base):
-        raise ValueError(f"base: found {base!r:.100}, allowed: a path from the root, or a URL")
+        raise ValueError(f"found {base!r:.100}, allowed: a path from the root, or a URL; correct it")
     return base
 
 
@@ -267,9 +266,10 @@ def _load_arrays(folder: Path, index: Index) -> Arrays:
         raise ValueError(f"{path} cannot be read: {error}; copy the data set again") from None
     limit = np.repeat([shard.bytes for shard in index.shards], [shard.samples for shard in index.shards])
     for member in index.members:
-        offset, size_of = arrays[f"{member}_offset"], arrays[f"{member}_size"]
+        offset = arrays[f"{member}_offset"]
+        length = arrays[f"{member}_size"]
         # Compared without adding: a sum of hostile numbers could overflow.
-        outside = (offset < 0) | (size_of < 0) | (size_of > limit) | (offset > limit - size_of)
+        outside = (offset < 0) | (length < 0) | (length > limit) | (offset > limit - length)
         if outside.any():
             sample = f"{member} of sample {int(outside.argmax())} lies outside its shard"
             raise ValueError(f"{path}: {sample}; copy or prepare the data set again")

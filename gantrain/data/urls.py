@@ -2,6 +2,7 @@
 
 from urllib.parse import urlsplit
 
+from gantrain.data.addresses import NOT_LINK_LOCAL, parse, sort_of
 from gantrain.printable import printable
 
 CREDENTIALS = "~/.netrc, AWS_ACCESS_KEY_ID or ~/.aws, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN"
@@ -17,8 +18,8 @@ def is_url(text: str) -> bool:
 def check_url(url: str) -> str:
     """The URL without a slash at its end.
 
-    Raises ValueError for a scheme that isn't known, for control characters, and for credentials, which would be stored
-    with the run; its text repeats nothing that may be secret.
+    Raises ValueError for a scheme that isn't known, for control characters, for a link-local address, and for
+    credentials, which would be stored with the run; its text repeats nothing that may be secret.
     """
     scheme, _, rest = url.partition("://")
     if url.startswith("pipe:"):
@@ -34,9 +35,21 @@ def check_url(url: str) -> str:
         )
     if printable(url) != url:
         raise ValueError(f"found a {scheme} URL with control characters; give it without them")
+    if scheme in ("http", "https"):
+        _check_host(url)
     if scheme == "file" and not rest.startswith("/"):
         raise ValueError(f"found {url}, allowed: file:// and a path from the root, such as file:///data/set")
     return url.rstrip("/")
+
+
+def _check_host(url: str) -> None:
+    """Raises ValueError for an address that no request may reach; that of a name is judged when it is connected to."""
+    try:
+        address = parse(urlsplit(url).hostname or "")
+    except ValueError:
+        raise ValueError("found a URL whose host cannot be read; write it as http://HOST/FOLDER") from None
+    if address and sort_of(address) == "link-local":
+        raise ValueError(f"found the link-local address {address}; {NOT_LINK_LOCAL}")
 
 
 def where(url: str) -> str:

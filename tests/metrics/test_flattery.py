@@ -78,6 +78,7 @@ METHODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_a_run_begins_with_one_warning(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert {"projected", "pretrained_unet"} <= set(NETWORKS)
