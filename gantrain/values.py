@@ -58,7 +58,7 @@ def _place(text: str) -> str:
 
 
 def _folder(name: str) -> str:
-    if len(name.encode()) > _LONGEST_FOLDER:
+    if not name.isprintable() or len(name.encode()) > _LONGEST_FOLDER:
         raise ValueError(f"{_FOLDER}, with at most {_LONGEST_FOLDER} bytes")
     return name
 
