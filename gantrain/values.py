@@ -91,7 +91,7 @@ Workers = Annotated[int, Field(ge=0, le=1024)]
 Threads = Annotated[int, Field(ge=1, le=4096)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Classes = Annotated[int, Field(ge=2, le=65536)]
-Rate = Annotated[float, Field(gt=0, le=100)]
+Rate = Annotated[float, Field(gt=0, le=1e30)]  # an update by more overflows float32
 Eps = Annotated[float, Field(gt=0, le=1)]
 Decay = Annotated[float, Field(ge=0, le=100)]
 Norm = Annotated[float, Field(gt=0, le=1e9)]
