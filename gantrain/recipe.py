@@ -28,10 +28,10 @@ from gantrain.values import (
     Metrics,
     Natural,
     Norm,
+    Place,
     Positive,
     Precision,
     Rate,
-    Samples,
     Shown,
     Signal,
     Size,
@@ -44,10 +44,10 @@ from gantrain.yaml12 import dump_yaml
 
 class Data(Part):
     unpaired: bool = Field(False, description="`train` holds sources alone, `train_target` targets alone")
-    train: str | None = Field(None, description="shards (a folder, pattern or URL), a folder of images, or `synthetic`")
-    train_target: str | None = Field(None, description="unpaired targets; null: of trainA and trainB in `train`")
-    validation: str | None = Field(None, description="held-out images, in any form that `train` takes")
-    validation_target: str | None = Field(None, description="unpaired targets; null: of testA and testB")
+    train: Place | None = Field(None, description="shards (folder, pattern or URL), a folder of images, or `synthetic`")
+    train_target: Place | None = Field(None, description="unpaired targets; null: of trainA and trainB in `train`")
+    validation: Place | None = Field(None, description="held-out images, in any form that `train` takes")
+    validation_target: Place | None = Field(None, description="unpaired targets; null: of testA and testB")
     source: FieldName = Field("left", description="the field that the generator sees")
     target: FieldName = Field("right", description="the field that it should produce")
     labels: dict[str, Classes] = Field({}, description="fields that hold class ids, and how many classes")
@@ -139,9 +139,9 @@ class Evaluate(Part):
     every: Length = "5 epochs"
     metrics: Metrics = Field(["l1", "psnr", "ssim"], description="what is measured, such as fid, kid, lpips")
     best_by: Metric = Field("l1", description="the one of the metrics that chooses the best checkpoints")
-    weights: dict[str, str] = Field({}, description="weight files by network, such as inception: FILE")
+    weights: dict[str, Place] = Field({}, description="weight files by network, such as inception: FILE")
     border: Natural = Field(0, description="pixels at each edge that distances of pairs leave out")
-    max_samples: Samples | None = Field(None, description="use only the first n held-out samples")
+    max_samples: Positive | None = Field(None, description="use only the first n held-out samples")
 
     @field_validator("weights")
     @classmethod
@@ -177,7 +177,7 @@ class Recipe(Part):
     name: FolderName = Field(description="the recipe's file name")
     description: str = Field("", description="one line for `gantrain recipes`")
     run: FolderName | None = Field(None, description="runs/RUN holds all that the run writes; default: the name")
-    init_from: str | list[str] | None = Field(
+    init_from: Place | list[Place] | None = Field(
         None, description="first weights: a run, a checkpoint, or a file or files to import"
     )
     freeze: list[str] = Field([], description="parameters not trained: networks, or the starts of dotted names")

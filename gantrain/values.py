@@ -16,6 +16,10 @@ MAX_SIDE = 2**16  # pixels
 MAX_PIXELS = 2**26  # of an image that is trained on, such as 8192x8192
 MAX_COUNT = 10**6
 
+_LONGEST_PATH = 4000
+_LONGEST_NAME = 255  # bytes of a file's name, on most file systems
+_LONGEST_FOLDER = 200  # bytes: files beside the folder have longer names
+
 _LENGTHS = (
     f"allowed: a whole number of images (at least 1, at most {MAX_IMAGES:,}), "
     f"or text like '20 epochs' (at most {MAX_EPOCHS:,}) or '5000 images'"
@@ -44,6 +48,21 @@ def _area(size: tuple[int, int]) -> tuple[int, int]:
     return size
 
 
+def _place(text: str) -> str:
+    """A path or a URL that a file system may hold and that an error can show in one line."""
+    parts = [] if "://" in text else text.split("/")
+    longest = max((len(part.encode()) for part in parts), default=0)
+    if not text.isprintable() or len(text) > _LONGEST_PATH or longest > _LONGEST_NAME:
+        raise ValueError(f"allowed: a path or URL of one line, with names of at most {_LONGEST_NAME} bytes")
+    return text
+
+
+def _folder(name: str) -> str:
+    if not name.isprintable() or len(name.encode()) > _LONGEST_FOLDER:
+        raise ValueError(f"{_FOLDER}, with at most {_LONGEST_FOLDER} bytes")
+    return name
+
+
 def _rule(pattern: str, fits: bool, why: str) -> BeforeValidator:
     """Refuses what doesn't look like `pattern`; or, where `fits` is false, what does."""
 
@@ -67,13 +86,12 @@ Auto = Literal["auto"]
 Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]
 Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
-Samples = Annotated[int, Field(ge=1, le=10**9)]
 Shown = Annotated[int, Field(ge=1, le=256)]
 Workers = Annotated[int, Field(ge=0, le=1024)]
 Threads = Annotated[int, Field(ge=1, le=4096)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Classes = Annotated[int, Field(ge=2, le=65536)]
-Rate = Annotated[float, Field(gt=0, le=100)]
+Rate = Annotated[float, Field(gt=0, le=1e30)]  # an update by more overflows float32
 Eps = Annotated[float, Field(gt=0, le=1)]
 Decay = Annotated[float, Field(ge=0, le=100)]
 Norm = Annotated[float, Field(gt=0, le=1e9)]
@@ -82,7 +100,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Size = Annotated[tuple[Side, Side], Strict(False), AfterValidator(_area)]
 Factors = dict[str, Annotated[float, Field(gt=0, le=1e6)]]
 Betas = Annotated[tuple[Share, Share], Strict(False)]
-FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER)]
+FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER), AfterValidator(_folder)]
+Place = Annotated[str, AfterValidator(_place)]
 FieldName = Annotated[str, _rule(r"[A-Za-z0-9_-]{1,64}", True, _FIELD)]
 Signal = Annotated[str, _rule(_SIGNALS, True, "allowed: the name of a signal that can be caught, such as SIGUSR1")]
 Precision = Annotated[Literal["auto", "bf16", "fp32", "fp64"], _rule("fp16|float16|half", False, _FP16)]

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from gantrain import costs, recipe
 from gantrain.assembly import Assembly
+from gantrain.data.sets import expand
 from gantrain.data.shards import Field
 from gantrain.evaluate_settings import check_settings
 from gantrain.instantiate import make_method, sketch_method
@@ -132,6 +133,13 @@ def test_settings_of_evaluate_that_have_no_effect_are_told() -> None:
     assert lines[1].startswith("evaluate.metrics: fid will have no value, since they take images of 1 or 3 channels")
     with pytest.raises(ValueError, match=r"evaluate.border: found 4, allowed: at most 3"):
         check_settings(["l1"], {}, 4, (8, 8), fields)
+
+
+@pytest.mark.parametrize("numbers", ["0..1000000", "0..99999999999", f"{'9' * 5000}..1", f"0..{'9' * 5000}"])
+def test_a_pattern_of_shards_stands_for_a_million_names_at_most(numbers: str) -> None:
+    with pytest.raises(ValueError, match="allowed: 1,000,000 names at most"):
+        expand(f"s-{{{numbers}}}.tar")
+    assert expand("s-{08..10}.tar") == ["s-08.tar", "s-09.tar", "s-10.tar"]
 
 
 DRAWN = {"train": "synthetic", "train_target": None, "validation": "synthetic", "validation_target": None}

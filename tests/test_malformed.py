@@ -208,6 +208,7 @@ RECIPES = {
         "method.discriminator.layers=5", says=("data.size: found [32, 32]", "discriminator needs [", "or more")
     ),
     "too small to draw": quick("data.size=[8,8]", says=("data.train: 8x8 is too small", "16x16")),
+    "too large to draw": quick("data.size=[8192,8192]", says=("data.train: 8192x8192 is too large", "8,388,608")),
     "micro-batch": quick("batch_size=8", "micro_batch_size=3", says=("micro_batch_size: found 3", "8, 4, 2, 1")),
     "networks past the memory": quick(
         "method.generator.width=4096",

@@ -52,7 +52,7 @@ def test_every_number_of_every_component_has_bounds() -> None:
     assert boundless == []
 
 
-HUGE = 10**30
+HUGE = 10**31
 
 BOUNDED = (
     "batch_size", "micro_batch_size", "threads", "seed", "max_nonfinite", "length", "log_every", "data.workers",

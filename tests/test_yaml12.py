@@ -245,6 +245,11 @@ def test_overrides_are_read_by_the_core_schema() -> None:
         ("method.vgg.weights=010", "method.vgg: unknown key"),
         ("freeze=[010]", "freeze.0: found 10, allowed: text; a number that is text stands in quotes"),
         ("length=" + "9" * 400, "length: line 1, column 1: found a whole number of 400 digits"),
+        ("run=" + "\U0001f600" * 51, "since it names the folder runs/NAME, with at most 200 bytes"),
+        ('run="a\\tb"', "run: found 'a\\tb', allowed: a plain name"),
+        ("data.train=" + "a/" * 2001, "data.train: found 'a/a/"),
+        ("data.validation=" + "x" * 256, "allowed: a path or URL of one line, with names of at most 255 bytes"),
+        ('init_from="a\\nb"', "init_from: found 'a\\nb', allowed: a path or URL of one line"),
         ("a." * 200 + "a=1", "allowed: key=value or a.b.c=value"),
     ],
 )

@@ -23,6 +23,8 @@ CLASS_COLOURS = [  # about the mean colours in photographs (RGB) by class id
     *[(98, 44, 24), (36, 38, 48), (26, 124, 116), (88, 134, 46), (150, 144, 140)],
 ]
 
+_MOST_PIXELS = 2**23  # 4096x2048; a set of larger pictures takes more than minutes to draw
+
 
 def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, Array]:
     """Street front `index`: class ids (HW uint8), its photograph (HW3 uint8, RGB), an id for each shape (HW uint16).
@@ -31,6 +33,8 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, 
     """
     if min(height, width) < 16:
         raise ValueError(f"{height}x{width} is too small to draw, 16x16 is the least")
+    if height * width > _MOST_PIXELS:
+        raise ValueError(f"{height}x{width} is too large to draw, {_MOST_PIXELS:,} pixels are the most")
     random = np.random.Generator(np.random.Philox(key=[seed, index]))
     label, tint = np.zeros((height, width), np.uint8), np.ones((height, width, 3))
     shape, shapes = np.zeros((height, width), int), 0

@@ -27,6 +27,8 @@ SYNTHETIC = "synthetic"
 # Samples, fewer where they are large.
 _DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_target": 48}
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
+_MOST_NAMES = 1_000_000  # that a pattern of shards may stand for
+_MOST_DIGITS = 20  # of a number in one
 _DRAWING = 5  # raised when the drawing changes, so that no old pictures are used
 
 
@@ -196,10 +198,13 @@ def _split_inside(key: str, folder: Path) -> str:
 
 
 def expand(pattern: str) -> list[str]:
-    """`s-{000..146}.tar` as the names it stands for."""
+    """`s-{000..146}.tar` as the names it stands for. Raises ValueError where they are too many."""
     if not (braces := re.search(r"\{(\d+)\.\.(\d+)\}", pattern)):
         return [pattern]
     first, last = braces.groups()
+    # Python refuses to read a number of thousands of digits.
+    if max(len(first), len(last)) > _MOST_DIGITS or int(last) - int(first) >= _MOST_NAMES:
+        raise ValueError(f"found {braces[0]}, allowed: {_MOST_NAMES:,} names at most")
     return [pattern.replace(braces[0], str(i).zfill(len(first))) for i in range(int(first), int(last) + 1)]
 
 
