@@ -1,6 +1,7 @@
 """Files through a trained model."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def translate_files(
     kept = set(done)
     problems: list[str] = []
 
-    def readable() -> Iterator[tuple[Path, Sample]]:
+    def readable() -> Generator[tuple[Path, Sample], None, None]:
         for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
             if result in kept:
                 continue
@@ -84,12 +85,13 @@ def translate_files(
             except ValueError as e:
                 problems.append(str(e))
 
-    for _, same_size in groupby(readable(), key=lambda pair: pair[1]["source"].shape):
-        while batch := list(islice(same_size, 1 if model.one_by_one else batch_size)):
-            fakes = model.translate_arrays([sample for _, sample in batch])
-            for (result, _), fake in zip(batch, fakes, strict=True):
-                _write(result, encode(fake, kind), len(done), len(results))
-                done.append(result)
+    with closing(readable()) as samples:  # an error ends the progress bar, whose thread would go on
+        for _, same_size in groupby(samples, key=lambda pair: pair[1]["source"].shape):
+            while batch := list(islice(same_size, 1 if model.one_by_one else batch_size)):
+                fakes = model.translate_arrays([sample for _, sample in batch])
+                for (result, _), fake in zip(batch, fakes, strict=True):
+                    _write(result, encode(fake, kind), len(done), len(results))
+                    done.append(result)
     unfinished.end(out)
     if not done:
         raise ValueError(f"input: none of {len(files)} files could be translated; the first: {problems[0]}")
