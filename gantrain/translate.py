@@ -72,7 +72,8 @@ def translate_files(
         other = results.setdefault(out / f"{file.stem}.{kind}", file)
         if other != file:
             raise ValueError(f"input: {other} and {file} would both become {file.stem}.{kind}; translate them apart")
-    done = unfinished.begin(out, unfinished.describe(model.identity, [*files, *maps.values()]), list(results))
+    record = unfinished.describe(model.identity, [*files, *maps.values()])
+    done = unfinished.begin(out, record, list(results))
     kept = set(done)
     problems: list[str] = []
 
@@ -92,7 +93,7 @@ def translate_files(
                 for (result, _), fake in zip(batch, fakes, strict=True):
                     _write(result, encode(fake, kind), len(done), len(results))
                     done.append(result)
-    unfinished.end(out)
+    unfinished.end(out, record)
     if not done:
         raise ValueError(f"input: none of {len(files)} files could be translated; the first: {problems[0]}")
     for problem in problems:

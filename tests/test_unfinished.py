@@ -15,7 +15,17 @@ from gantrain.translate import translate_files
 
 NUMBER = 5
 FULL = OSError(28, "No space left on device")
-MARK = ".unfinished.json"
+MARK = "the mark"
+
+
+def listing() -> list[str]:
+    """The names in the folder of results; the mark's own has a digest in it."""
+    return sorted(MARK if name.startswith(".unfinished-") else name for name in os.listdir("out"))
+
+
+def mark() -> Path:
+    (path,) = Path("out").glob(".unfinished-*.json")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +54,7 @@ def fail_after(writes: int, error: BaseException, monkeypatch: pytest.MonkeyPatc
     written: list[Path] = []
 
     def refuse(self: Path, content: bytes) -> int:
-        if MARK not in os.listdir(self.parent):  # the mark itself
+        if not list(self.parent.glob(".unfinished-*.json")):  # the mark itself
             return write_bytes(self, content)
         written.append(self)
         if len(written) > writes:
@@ -70,7 +80,7 @@ def test_the_same_command_goes_on(
     if kind is ValueError:
         says = f"--out: cannot write out/{done}.png (No space left on device); {done} of {NUMBER} are done; make space"
         assert str(caught.value) == f"{says}, then the same command goes on"
-    assert sorted(os.listdir("out")) == [MARK, *(f"{number}.png" for number in range(done))]
+    assert listing() == sorted([MARK, *(f"{number}.png" for number in range(done))])
     make_space()
     times = [Path(f"out/{number}.png").stat().st_mtime_ns for number in range(done)]
     capsys.readouterr()
@@ -81,7 +91,7 @@ def test_the_same_command_goes_on(
     assert [path.name for path in found] == [path.name for path in expected]
     assert [path.read_bytes() for path in found] == [path.read_bytes() for path in expected]
     assert [Path(f"out/{number}.png").stat().st_mtime_ns for number in range(done)] == times
-    assert MARK not in os.listdir("out")
+    assert MARK not in listing()
     with pytest.raises(ValueError, match=rf"out/0.png exists \({NUMBER} in all\); choose another folder"):
         translate_files(model, inputs, Path("out"), 1)
 
@@ -99,11 +109,11 @@ def other_model(model: Translator) -> None:
 
 
 def damaged_mark(model: Translator) -> None:
-    Path("out", MARK).write_bytes(b"\xff{")
+    mark().write_bytes(b"\xff{")
 
 
 def no_mark(model: Translator) -> None:
-    Path("out", MARK).unlink()
+    mark().unlink()
 
 
 @pytest.mark.parametrize("change", [other_input, changed_input, other_model, damaged_mark, no_mark])
@@ -115,11 +125,11 @@ def test_results_of_another_command_are_not_mixed(
     with pytest.raises(ValueError, match="2 of 5 are done"):
         translate_files(model, inputs, Path("out"), 1)
     make_space()
-    before = sorted(os.listdir("out"))
+    before = listing()
     change(model)
     with pytest.raises(ValueError, match=r"out/0.png exists \(2 in all\); choose another folder"):
         translate_files(model, inputs, Path("out"), 1)
-    assert set(os.listdir("out")) >= set(before) - {MARK}
+    assert set(listing()) >= set(before) - {MARK}
 
 
 def test_a_full_disk_at_the_start_leaves_nothing(
@@ -132,6 +142,21 @@ def test_a_full_disk_at_the_start_leaves_nothing(
     with pytest.raises(ValueError, match=r"--out: cannot write out \(No space left on device\); make space"):
         translate_files(model, inputs, Path("out"), 1)
     assert os.listdir("out") == []
+
+
+def test_other_inputs_may_go_into_the_folder_meanwhile(
+    model: Translator, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command goes on by its own mark."""
+    make_space = fail_after(2, FULL, monkeypatch)
+    with pytest.raises(ValueError, match="2 of 5 are done"):
+        translate_files(model, inputs, Path("out"), 1)
+    make_space()
+    Path("in/0.png").rename("other.png")
+    assert len(translate_files(model, [Path("other.png")], Path("out"), 1)) == 1
+    Path("other.png").rename("in/0.png")
+    assert len(translate_files(model, inputs, Path("out"), 1)) == 5
+    assert listing() == [*(f"{number}.png" for number in range(NUMBER)), "other.png"]
 
 
 def test_nothing_translated_leaves_no_mark(model: Translator) -> None:
