@@ -18,6 +18,8 @@ from safetensors.torch import load_file, save_file
 from gantrain import checkpoint, load, recipe, weights
 from gantrain.assembly import Assembly
 from gantrain.importing import import_files
+from gantrain.method import Context
+from gantrain.pool import ImagePool
 from gantrain.reporting import _is_ours
 from gantrain.saving import restore
 from gantrain.trainer import RunStopped, Trainer
@@ -160,6 +162,15 @@ def test_tensors_of_another_kind_are_refused_on_resume(name: str, parts: Assembl
     (line,) = line_of(lambda: restore_last(parts)).splitlines()
     assert re.search(says, line)
     assert line.endswith(f"remove its folder, then {BEFORE} is used, which is whole")
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 5), (3, 8, 8)])
+def test_pools_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    """What the images of a pool look like, the method alone knows, when it makes the first one."""
+    pool = ImagePool(16)
+    pool.load_state_dict({"0": torch.zeros(2, *shape)})
+    line = line_of(lambda: pool(torch.zeros(1, 3, 4, 4), Context(0, 8, 8, (8,))))
+    assert f"images of shape {shape}, this run's have (3, 4, 4)" in line
 
 
 @pytest.mark.slow
