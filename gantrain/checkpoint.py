@@ -134,8 +134,8 @@ def tensors(folder: Path, name: str, expected: Mapping[str, Tensor] | None = Non
 
 
 def refusal(folder: Path, reason: str) -> ValueError:
-    """The error for a damaged checkpoint: what is wrong, and which older one can be used."""
-    return ValueError(f"checkpoint: {folder} is damaged: {'; '.join(reason.splitlines())}; {_advice(folder)}")
+    """The error for a checkpoint that can't be used: what is wrong, and which older one can be."""
+    return ValueError(f"checkpoint: {folder} can't be used: {'; '.join(reason.splitlines())}; {_advice(folder)}")
 
 
 def _advice(folder: Path) -> str:

@@ -5,8 +5,9 @@ import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,17 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def clean(folder: Path) -> None:
-    """Remove the files that killed writers left in a folder which nobody writes to now."""
+def clean(folder: Path, idle_seconds: float = 0) -> None:
+    """Remove the files that killed writers left, if nobody has touched them for so long.
+
+    With 0 seconds nobody else may be writing to the folder.
+    """
+    latest = time.time() - idle_seconds
     for partial in folder.glob(_PARTIAL.format("*")):
         is_ours = _TOKEN.fullmatch(partial.name.removeprefix(".").removesuffix(".partial"))
-        if is_ours and partial.is_file():
-            partial.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if is_ours and partial.is_file() and partial.stat().st_mtime <= latest:
+                partial.unlink()
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

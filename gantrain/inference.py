@@ -39,7 +39,12 @@ class Translator:
         check_not_special(folder / "recipe.yaml", "checkpoint")
         fields = state.fields
         self.source, self.target, self.instances = fields["source"], fields["target"], fields.get("instances")
-        self.recipe = recipe.from_dict(checkpoint.saved_recipe(folder))
+        try:
+            self.recipe = recipe.from_dict(checkpoint.saved_recipe(folder))
+        except ValueError as e:
+            lines = str(e).splitlines()
+            place = f"{folder}/recipe.yaml: "
+            raise ValueError("\n".join(f"{'' if str(folder) in line else place}{line}" for line in lines)) from None
         self.said: set[str] = set()  # conversions that were reported
         self.device = device
         self.method = make_method(self.recipe, state.facts)

@@ -1,6 +1,7 @@
 """Files through a trained model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from itertools import groupby, islice
 from pathlib import Path
 
@@ -129,14 +130,15 @@ def translate_files(
         if other != file:
             raise ValueError(f"input: {other} and {file} would both become {name}; translate them apart")
     command = f"{model.identity} {size} {output_size}"
-    done = unfinished.begin(out, unfinished.describe(command, [*files, *maps.values()]), list(results))
+    record = unfinished.describe(command, [*files, *maps.values()])
+    done = unfinished.begin(out, record, list(results))
     kept = set(done)
     problems: list[str] = []
     notes: list[str] = []
 
     sizes = SizeReport(model.scale, size, output_size, NATIVE_OPTION)
 
-    def readable() -> Iterator[tuple[Path, Sample, Sample]]:
+    def readable() -> Generator[tuple[Path, Sample, Sample], None, None]:
         """Each result with its input as the file holds it, and as the networks see it."""
         for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
             if result in kept:
@@ -147,15 +149,16 @@ def translate_files(
             except ValueError as e:
                 problems.append(str(e))
 
-    for _, same_size in groupby(readable(), key=lambda item: item[2]["source"].shape):
-        while batch := list(islice(same_size, 1 if model.one_by_one else batch_size)):
-            fakes = model.translate_arrays([seen for _, _, seen in batch])
-            for (result, sample, seen), fake in zip(batch, fakes, strict=True):
-                content = encode(at_output_size(fake, sample, seen, output_size), kind)
-                _write(result, content, len(done), len(results))
-                sizes.add(sample["source"].shape[:2], seen["source"].shape[:2])
-                done.append(result)
-    unfinished.end(out)
+    with closing(readable()) as samples:  # an error ends the progress bar, whose thread would go on
+        for _, same_size in groupby(samples, key=lambda item: item[2]["source"].shape):
+            while batch := list(islice(same_size, 1 if model.one_by_one else batch_size)):
+                fakes = model.translate_arrays([seen for _, _, seen in batch])
+                for (result, sample, seen), fake in zip(batch, fakes, strict=True):
+                    content = encode(at_output_size(fake, sample, seen, output_size), kind)
+                    _write(result, content, len(done), len(results))
+                    sizes.add(sample["source"].shape[:2], seen["source"].shape[:2])
+                    done.append(result)
+    unfinished.end(out, record)
     if not done:
         raise ValueError(f"input: none of {len(files)} files could be translated; the first: {problems[0]}")
     for problem in problems:

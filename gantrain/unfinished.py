@@ -10,8 +10,8 @@ from pathlib import Path
 from gantrain import files
 from gantrain.console import say
 
-_NAME = ".unfinished.json"
 _BYTES = 1 << 16
+_STALE_SECONDS = 3600  # what a killed command left; a younger file may be another one's
 
 Record = dict[str, str]
 
@@ -40,8 +40,8 @@ def begin(folder: Path, record: Record, results: list[Path]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place in {result.parent for result in results}:
-            files.clean(place)
-        files.write_text(folder / _NAME, json.dumps(record, indent=1) + "\n")
+            files.clean(place, _STALE_SECONDS)
+        files.write_text(_mark(folder, record), json.dumps(record, indent=1) + "\n")
     except OSError as e:
         raise ValueError(f"--out: cannot write {folder} ({e.strerror}); {advice(e)}") from None
     if existing:
@@ -56,16 +56,22 @@ def advice(error: OSError) -> str:
     return "choose another folder"
 
 
+def _mark(folder: Path, record: Record) -> Path:
+    """Each command's own, since several may write other results into the folder at the same time."""
+    digest = hashlib.sha256(json.dumps(record).encode()).hexdigest()
+    return folder / f".unfinished-{digest[:16]}.json"
+
+
 def _is_of(folder: Path, record: Record) -> bool:
     """Whether the folder holds results of such a command, which was cut short."""
     try:
-        return bool(files.read_json(folder / _NAME, _BYTES) == record)
+        return bool(files.read_json(_mark(folder, record), _BYTES) == record)
     except (OSError, ValueError):
         return False
 
 
-def end(folder: Path) -> None:
+def end(folder: Path, record: Record) -> None:
     """Remove the mark, and a folder that is empty without it."""
-    (folder / _NAME).unlink(missing_ok=True)
+    _mark(folder, record).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()

@@ -15,8 +15,11 @@ from conftest import SMALL, run_here
 from damaging_checkpoints import DAMAGES, seal, state_of, write_state
 from safetensors.torch import load_file, save_file
 
-from gantrain import checkpoint, load, recipe
+from gantrain import checkpoint, load, recipe, weights
 from gantrain.assembly import Assembly
+from gantrain.importing import import_files
+from gantrain.method import Context
+from gantrain.pool import ImagePool
 from gantrain.reporting import _is_ours
 from gantrain.saving import restore
 from gantrain.trainer import RunStopped, Trainer
@@ -161,6 +164,15 @@ def test_tensors_of_another_kind_are_refused_on_resume(name: str, parts: Assembl
     assert line.endswith(f"remove its folder, then {BEFORE} is used, which is whole")
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 4), (3, 4, 5), (3, 8, 8)])
+def test_pools_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    """What the images of a pool look like, the method alone knows, when it makes the first one."""
+    pool = ImagePool(16)
+    pool.load_state_dict({"0": torch.zeros(2, *shape)})
+    line = line_of(lambda: pool(torch.zeros(1, 3, 4, 4), Context(0, 8, 8, (8,))))
+    assert f"images of shape {shape}, this run's have (3, 4, 4)" in line
+
+
 @pytest.mark.slow
 def test_refused_resume_leaves_the_checkpoints() -> None:
     change("networks/generator", set_first(".weight", with_nan))
@@ -182,6 +194,43 @@ def test_weights_gone_wrong_are_refused(reader: str, name: str) -> None:
     assert f"then {BEFORE} is used, which is whole" in line
     shutil.rmtree(LAST)
     assert not line_of(READERS[reader])
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_files_with_nan_are_not_imported(suffix: str) -> None:
+    tensors = load_file(LAST / "networks/generator.safetensors")
+    set_first(".weight", with_nan)(tensors)
+    file = Path(f"net{suffix}")
+    if suffix == ".pth":
+        torch.save(tensors, file)
+    else:
+        save_file(tensors, file)
+    for read in (lambda: import_files([file], Path("new")), lambda: load(file, "cpu")):
+        assert f"import: {file} holds NaN or infinite values in" in line_of(read)
+    assert not Path("new").exists()
+
+
+def test_one_element_that_stands_for_very_many_is_looked_at_once() -> None:
+    huge = torch.zeros(1).expand(2**40)
+    assert weights.first_nonfinite({"a": huge}) is None
+    assert weights.first_nonfinite({"a": huge, "b": (huge[:1] + torch.nan).expand(2**40)}) == "b"
+
+
+@pytest.mark.parametrize("dtype", weights.FLOATS)
+def test_nan_and_infinity_are_found_in_every_kind_of_number(dtype: torch.dtype) -> None:
+    for value in (torch.nan, torch.inf, -torch.inf):
+        tensor = torch.zeros(3, 4, dtype=dtype).t()
+        assert weights.first_nonfinite({"a": tensor, "b": torch.zeros(0), "c": torch.ones(1).long()}) is None
+        tensor[2, 1] = value
+        assert weights.first_nonfinite({"a": tensor}) == "a"
+
+
+def test_recipe_of_a_checkpoint_is_named() -> None:
+    path = LAST / "recipe.yaml"
+    path.write_text(path.read_text() + "more: 1\nless: 2\n")
+    lines = line_of(READERS["load"]).splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"{LAST}/recipe.yaml: ") for line in lines)
 
 
 def test_damaged_older_checkpoint_is_not_offered() -> None:
@@ -234,6 +283,7 @@ def test_odd_states_are_refused(name: str, parts: Assembly) -> None:
     assert says in line
 
 
+@pytest.mark.slow
 def test_checkpoint_without_its_data_is_refused() -> None:
     """Rather than resumed with whatever data the command names."""
     content = state_of(LAST)
@@ -258,10 +308,11 @@ def test_missing_keys_are_named(key: str) -> None:
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 200_000, b"[]", b'{"a":' * 5000 + b"1" + b"}" * 5000])
 def test_states_that_are_none(content: bytes) -> None:
     (LAST / "state.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"checkpoint: .*000000024 is damaged: .*then .*000000016 is used"):
+    with pytest.raises(ValueError, match=r"000000024 can't be used: state.json.* then .*000000016 is used"):
         checkpoint.state(LAST)
 
 
+@pytest.mark.slow
 def test_prune_survives_a_damaged_sibling(capsys: pytest.CaptureFixture[str]) -> None:
     (BEFORE / "state.json").write_text("{")
     assert run_here(*RUN, "length=40", "checkpoint.keep=1") == "finished"
@@ -276,6 +327,7 @@ def test_prune_counts_whole_checkpoints_alone() -> None:
     assert [folder.name for folder in checkpoint.found(LAST.parent)] == ["000000016", "000000024"]
 
 
+@pytest.mark.slow
 def test_copies_beside_checkpoints_are_no_checkpoints() -> None:
     shutil.copytree(LAST, LAST.with_name("000000024.bak"))
     shutil.copytree(LAST, LAST.with_name("1000000000"))  # longer names come later
@@ -298,6 +350,7 @@ def test_a_runs_recipe_is_a_recipe_as_well() -> None:
     assert "format: 2\n" in Path("runs/x/recipe.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_infinite_weights_are_not_saved(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """They would push out the last checkpoint that can be used."""
     step = Trainer._step
@@ -313,6 +366,7 @@ def test_infinite_weights_are_not_saved(monkeypatch: pytest.MonkeyPatch, capsys:
     assert [folder.name for folder in checkpoint.found(LAST.parent)][-1] == "000000024"
 
 
+@pytest.mark.slow
 def test_another_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     content = state_of(LAST)
     content["versions"]["gantrain"] = "0.0.1"
