@@ -14,7 +14,6 @@ from rich.table import Table
 from torch import Tensor
 
 from gantrain import metrics
-from gantrain.assembly import open_on_nodes, wanted_by
 from gantrain.checkpoint import find_checkpoint
 from gantrain.console import cell
 from gantrain.data import channels, sets
@@ -31,6 +30,7 @@ from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
 from gantrain.paths import check_not_special
 from gantrain.problems import check
 from gantrain.recipe import Evaluate, from_dict
+from gantrain.recipe_data import open_on_nodes, wanted_by
 from gantrain.translate import by_stem
 from gantrain.validation import HeldOut
 from gantrain.world import World

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from gantrain import zero
-from gantrain.recipe import Recipe, differences, from_dict
+from gantrain.recipe import Recipe, from_dict
+from gantrain.resumable import differences
 from gantrain.world import World
 
 _PR_SET_PDEATHSIG = 1

@@ -8,7 +8,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gantrain.assembly import view, wanted_by
 from gantrain.data.batch import channels, normalise, to_files
 from gantrain.data.loader import held_out_batches
 from gantrain.data.scale import describe_held_out
@@ -22,6 +21,7 @@ from gantrain.metrics import SEGMENTATION, kept
 from gantrain.metrics.panel import Panel, Record, exact
 from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, told, trained
 from gantrain.recipe import Recipe
+from gantrain.recipe_data import view, wanted_by
 from gantrain.world import World
 
 _BATCH = 8

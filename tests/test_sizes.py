@@ -15,7 +15,6 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain.assembly import view, wanted_by
 from gantrain.cli import app
 from gantrain.data.batch import as_batch
 from gantrain.data.decode import encode, resize
@@ -25,6 +24,7 @@ from gantrain.data.scale import Size
 from gantrain.data.shards import Shards
 from gantrain.data.unpaired import DataSet, Unpaired
 from gantrain.inference import Translator
+from gantrain.recipe_data import view, wanted_by
 from gantrain.sizes import result_size
 
 TINY = (
