@@ -14,7 +14,7 @@ import torch
 
 from gantrain import zero
 from gantrain.recipe import Recipe, from_dict
-from gantrain.resumable import differences
+from gantrain.recipe_differences import differences
 from gantrain.world import World
 
 _PR_SET_PDEATHSIG = 1

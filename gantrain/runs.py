@@ -14,7 +14,7 @@ from gantrain import checkpoint, files, formats
 from gantrain.console import say
 from gantrain.paths import check_not_special
 from gantrain.recipe import Recipe
-from gantrain.resumable import differences
+from gantrain.recipe_differences import differences
 from gantrain.run_log import read_rows, rows_before
 from gantrain.yaml12 import read_mapping
 

@@ -18,7 +18,7 @@ from gantrain.data.prepare.hints import note_gaps
 from gantrain.data.sets import Wanted, open_set
 from gantrain.data.shards import Field, Shards
 from gantrain.recipe import load
-from gantrain.resumable import RESUMABLE
+from gantrain.recipe_differences import RESUMABLE
 
 
 def image(height: int = 64, width: int = 64, seed: int = 0) -> bytes:
