@@ -22,7 +22,8 @@ from gantrain.data.batch import normalise
 from gantrain.data.loader import training_loader
 from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch
-from gantrain.data.remote import index_folder, is_url
+from gantrain.data.remote import index_folder
+from gantrain.data.urls import is_url
 from gantrain.data.shards import Shards
 
 CPU = torch.device("cpu")

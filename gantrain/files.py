@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from gantrain.paths import describe_obstacle
+
 _PARTIAL = ".{}.partial"  # hidden, and found by clean()
 _TOKEN = re.compile("[0-9a-f]{16}")  # in the place of {}
 
@@ -73,8 +75,8 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
     A pipe or a device could be read without end.
     """
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no regular file")
+    if obstacle := describe_obstacle(path):
+        raise ValueError(f"{path} is {obstacle}")
     size = path.stat().st_size
     if size > limit:
         raise ValueError(f"{path} has {size:,} bytes, allowed: at most {limit:,}")
@@ -92,7 +94,7 @@ def read_json(path: Path, limit: int) -> Any:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a regular file, in hexadecimal. Raises OSError, or ValueError for another kind of file."""
-    if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no regular file")
+    if obstacle := describe_obstacle(path):
+        raise ValueError(f"{path} is {obstacle}")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

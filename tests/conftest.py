@@ -1,8 +1,10 @@
 """Fixtures: drawn data, and runs through the real command line or in this process."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,16 @@ def _environment(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """Each test starts in a folder of its own and keeps away from the user's cache."""
     monkeypatch.setenv("GANTRAIN_CACHE", str(cache))
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """A run that a signal stopped keeps its handlers until its process ends; the next test has the usual ones."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

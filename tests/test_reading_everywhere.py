@@ -19,6 +19,7 @@ from gantrain.data.batch import normalise
 from gantrain.data.decode import decode_sample, encode
 from gantrain.data.foreign import index_tars
 from gantrain.data.prepare import pack_once, prepare
+from gantrain.data.scale import TrainedScale
 from gantrain.data.shards import Field, Shards
 from gantrain.data.unpaired import Unpaired
 from gantrain.images import viewable
@@ -40,6 +41,8 @@ class Recorder(Translator):
     def __init__(self, source: Field, instances: Field | None = None) -> None:
         self.source, self.target, self.instances = source, field(), instances
         self.said, self.one_by_one, self.seen = set(), False, []
+        self.scale = TrainedScale((), "native")
+        self.identity = "black pictures"
 
     def translate_arrays(self, samples):
         self.seen += samples

@@ -217,7 +217,8 @@ def test_ids_packed_as_images_get_a_line(tmp_path: Path, name: str, capsys: pyte
     capsys.readouterr()
     open_set("train", str(tmp_path / "in"), Wanted("mine", "photo", "label", {}, (16, 16), None))
     printed = capsys.readouterr().out
-    assert all(f"data.train: {note}" in printed for note in report.notes)
+    for note in report.notes:
+        assert f"data.train: {note.removeprefix('note: ')}" in printed
     assert ("--labels" in printed) == expected
     named = prepare(tmp_path / "in", tmp_path / "named", labels=["label"] * expected, progress=False)
     assert [note for note in named.notes if "give --labels" in note] == []
