@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gantrain import checkpoint, recipe
+from gantrain import checkpoint, costs, recipe
 from gantrain.data.batch import as_batch, facts, normalise, to_files
 from gantrain.data.decode import NotLabels, decode, refuse_lossy
 from gantrain.data.prepare.colours import class_ids
@@ -16,7 +16,7 @@ from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample
 from gantrain.engine import seed_all
 from gantrain.importing import opened
-from gantrain.instantiate import make_method
+from gantrain.instantiate import make_method, sketch_method
 from gantrain.method import is_random_at_test, set_inference
 from gantrain.yaml12 import read_mapping
 
@@ -39,6 +39,7 @@ class Translator:
             raise ValueError(f"checkpoint: {folder} is not whole ({type(e).__name__}); take another") from None
         self.recipe = recipe.from_dict(read_mapping(folder / "recipe.yaml"))
         self.device = device
+        costs.check_memory(costs.count_weights(sketch_method(self.recipe, state["facts"])), device)
         self.method = make_method(self.recipe, state["facts"])
         kind = "networks" if self.recipe.ema.half_life is None else "ema"
         for name in self.method.inference:

@@ -3,6 +3,7 @@
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from gantrain.assembly import Assembly
 from gantrain.data.sets import expand
 from gantrain.data.shards import Field
 from gantrain.evaluate_settings import check_settings
+from gantrain.inference import load
 from gantrain.instantiate import make_method, sketch_method
 from gantrain.world import World
 
@@ -107,6 +109,29 @@ def test_networks_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(costs, "_memory_of", lambda device: (5 * costs.GIB - 1, "this machine"))
     with pytest.raises(ValueError, match="choose smaller ones"):
         costs.check_memory(memory, device)
+
+
+def test_a_checkpoint_that_asks_for_too_much_is_refused() -> None:
+    """It may come from elsewhere; nothing is built of it."""
+    run_here(*SMALL, "batch_size=8", "length=8", "run=x")
+    folder = next(Path("runs/x/checkpoints").iterdir())
+    saved = (folder / "recipe.yaml").read_text()
+    larger = saved.replace("width: 8, levels: 3", "width: 4096, levels: 12")
+    assert larger != saved
+    (folder / "recipe.yaml").write_text(larger)
+    with pytest.raises(ValueError, match=r"method: the networks need [\d,]+ GiB a rank \(weights [\d,]+ GiB\)"):
+        load(folder, "cpu")
+    bomb = "\n".join(f"a{i}: &a{i} [{'*a' + str(i - 1) + ', *a' + str(i - 1) if i else 'x'}]" for i in range(60))
+    (folder / "recipe.yaml").write_text(bomb)
+    with pytest.raises(ValueError, match=r"recipe.yaml: line \d+, column \d+: found more than 10,000 values"):
+        load(folder, "cpu")
+
+
+@pytest.mark.parametrize("channels", [0, -1, 10**15, 1.5, "3", None, True])
+def test_channels_past_reason_are_refused(channels: object) -> None:
+    facts: dict[str, Any] = {"source_channels": channels, "target_channels": 3}
+    with pytest.raises(ValueError, match=r"source_channels: found .*, allowed: a whole number, 1 to 131,072"):
+        sketch_method(recipe.load("quickstart"), facts)
 
 
 def test_optimisers_that_are_sharded_are_counted_once() -> None:
