@@ -234,6 +234,15 @@ def test_saved_recipes_read_back_the_same(name: str) -> None:
     assert recipe.from_dict(parse_yaml(loaded.yaml(), "here")) == loaded
 
 
+def test_names_of_any_script_are_paths() -> None:
+    """With the spaces and joiners that their scripts have."""
+    words = ("run=写真\u3000一", "data.train=क्\u200dष/\u00a0b")
+    loaded = recipe.load("quickstart", words)
+    assert loaded.run == "写真\u3000一"
+    assert loaded.data.train == "क्\u200dष/\u00a0b"
+    assert equal_types(parse_yaml(loaded.yaml(), "here"), loaded.dump())
+
+
 def test_overrides_are_read_by_the_core_schema() -> None:
     words = ("batch_size=010", "data.size=[064,064]", "run=010", "data.train=2026", "length=0x10")
     loaded = recipe.load("quickstart", words)
