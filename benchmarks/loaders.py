@@ -23,8 +23,8 @@ from gantrain.data.loader import training_loader
 from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch
 from gantrain.data.remote import index_folder
-from gantrain.data.urls import is_url
 from gantrain.data.shards import Shards
+from gantrain.data.urls import is_url
 
 CPU = torch.device("cpu")
 Pair = dict[str, Tensor]

@@ -16,7 +16,8 @@ Component = str | dict[str, Any]  # a name, or a name with options
 Table = dict[str, Any]  # name -> class
 
 _MOST = 16  # components of one list
-_Fact = Annotated[int, Field(ge=0, le=2**17)]  # channels, of which class ids have one each
+MAX_CHANNELS = 2**17  # class ids have one each
+_Fact = Annotated[int, Field(ge=0, le=MAX_CHANNELS)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,13 +33,14 @@ class Memory:
         return self.weights + self.average + self.gradients + self.optimizers
 
     def __str__(self) -> str:
-        parts = (
-            f"weights {gibibytes(self.weights)}",
-            f"their averaged copy {gibibytes(self.average)}",
-            f"gradients {gibibytes(self.gradients)}",
-            f"optimisers {gibibytes(self.optimizers)}",
-        )
-        return f"{gibibytes(self.total)} a rank ({', '.join(parts)}), beside what the images take"
+        parts = {
+            "weights": self.weights,
+            "their averaged copy": self.average,
+            "gradients": self.gradients,
+            "optimisers": self.optimizers,
+        }
+        named = [f"{name} {gibibytes(count)}" for name, count in parts.items() if count]
+        return f"{gibibytes(self.total)} a rank ({', '.join(named)}), beside what the images take"
 
 
 def gibibytes(count: float) -> str:
@@ -51,6 +52,11 @@ def count_memory(method: Method, item_bytes: int, sharded_over: int = 1) -> Memo
     weights = item_bytes * _count([*method.parameters(), *method.buffers()])
     trained = item_bytes * _count(p for p in method.networks.parameters() if p.requires_grad)
     return Memory(weights, weights, trained, _MOMENTS * trained // sharded_over)
+
+
+def count_weights(method: Method) -> Memory:
+    """Of a model that only translates, in float32."""
+    return Memory(4 * _count([*method.parameters(), *method.buffers()]), average=0, gradients=0, optimizers=0)
 
 
 def checkpoint_bytes(method: Method, recipe: Recipe, item_bytes: int) -> int:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gantrain import checkpoint, recipe
+from gantrain import checkpoint, costs, recipe
 from gantrain.console import say
 from gantrain.data.batch import as_batch, facts, normalise, to_files
 from gantrain.data.decode import resize
@@ -21,7 +21,7 @@ from gantrain.data.transforms import Sample, resize_sample
 from gantrain.engine import seed_all
 from gantrain.importing import opened
 from gantrain.inputs import image_array, instance_array, source_array
-from gantrain.instantiate import make_method
+from gantrain.instantiate import make_method, sketch_method
 from gantrain.method import is_random_at_test, set_inference
 from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
@@ -47,6 +47,7 @@ class Translator:
             raise ValueError("\n".join(f"{'' if str(folder) in line else place}{line}" for line in lines)) from None
         self.said: set[str] = set()  # conversions that were reported
         self.device = device
+        costs.check_memory(costs.count_weights(sketch_method(self.recipe, state.facts)), device)
         self.method = make_method(self.recipe, state.facts)
         kind = "networks" if self.recipe.ema.half_life is None else "ema"
         for name in self.method.inference:

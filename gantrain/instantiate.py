@@ -4,7 +4,7 @@ from typing import Any, cast
 
 import torch
 
-from gantrain.component import build
+from gantrain.component import MAX_CHANNELS, build
 from gantrain.method import Method, starts_with
 from gantrain.methods import METHODS
 from gantrain.methods.adversaries import mixes_samples
@@ -26,7 +26,13 @@ def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
 
 
 def sketch_method(recipe: Recipe, facts: dict[str, int]) -> Method:
-    """The method without storage, on the meta device, to be counted and checked. Raises ValueError as make_method."""
+    """The method without storage, on the meta device, to be counted and checked.
+
+    Raises ValueError as make_method, and for facts past reason, which a checkpoint from elsewhere may state.
+    """
+    for name, value in facts.items():
+        if type(value) is not int or not 1 <= value <= MAX_CHANNELS:
+            raise ValueError(f"{name}: found {value!r:.100}, allowed: a whole number, 1 to {MAX_CHANNELS:,}")
     try:
         with torch.device("meta"):
             return make_method(recipe, facts)

@@ -16,6 +16,7 @@ MAX_SIDE = 2**16  # pixels
 MAX_PIXELS = 2**26  # of an image that is trained on, such as 8192x8192
 MAX_COUNT = 10**6
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # what breaks a line or drives a terminal
 _LONGEST_PATH = 4000
 _LONGEST_NAME = 255  # bytes of a file's name, on most file systems
 _LONGEST_FOLDER = 200  # bytes: files beside the folder have longer names
@@ -52,13 +53,13 @@ def _place(text: str) -> str:
     """A path or a URL that a file system may hold and that an error can show in one line."""
     parts = [] if "://" in text else text.split("/")
     longest = max((len(part.encode()) for part in parts), default=0)
-    if not text.isprintable() or len(text) > _LONGEST_PATH or longest > _LONGEST_NAME:
+    if _CONTROL.search(text) or len(text) > _LONGEST_PATH or longest > _LONGEST_NAME:
         raise ValueError(f"allowed: a path or URL of one line, with names of at most {_LONGEST_NAME} bytes")
     return text
 
 
 def _folder(name: str) -> str:
-    if not name.isprintable() or len(name.encode()) > _LONGEST_FOLDER:
+    if _CONTROL.search(name) or len(name.encode()) > _LONGEST_FOLDER:
         raise ValueError(f"{_FOLDER}, with at most {_LONGEST_FOLDER} bytes")
     return name
 

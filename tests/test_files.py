@@ -97,7 +97,7 @@ def test_long_names_can_be_written(tmp_path: Path) -> None:
 )
 def test_pipes_and_large_files_are_not_read(read: Callable[[Path], object], tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="is a (FIFO|folder|device)"):
+    with pytest.raises(ValueError, match="is a FIFO"):
         read(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError):
         read(tmp_path / "nothing")

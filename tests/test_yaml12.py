@@ -13,6 +13,15 @@ from conftest import ROOT
 from gantrain import recipe
 from gantrain.yaml12 import MAX_BYTES, MAX_DEPTH, MAX_NODES, dump_yaml, parse_yaml, read_mapping
 
+
+@pytest.fixture(autouse=True)
+def _typed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The typed recipe is made anew for each recipe otherwise, which takes longer than all the rest."""
+    monkeypatch.setattr(recipe, "_typed", lambda: _TYPED)
+
+
+_TYPED = recipe._typed()
+
 VALUES: dict[str, Any] = {
     "010": 10,
     "-010": -10,
@@ -223,6 +232,15 @@ def test_saved_recipes_read_back_the_same(name: str) -> None:
     assert equal_types(parse_yaml(loaded.yaml(), "here"), loaded.dump())
     assert equal_types(yaml.safe_load(loaded.yaml()), loaded.dump())
     assert recipe.from_dict(parse_yaml(loaded.yaml(), "here")) == loaded
+
+
+def test_names_of_any_script_are_paths() -> None:
+    """With the spaces and joiners that their scripts have."""
+    words = ("run=写真\u3000一", "data.train=क्\u200dष/\u00a0b")
+    loaded = recipe.load("quickstart", words)
+    assert loaded.run == "写真\u3000一"
+    assert loaded.data.train == "क्\u200dष/\u00a0b"
+    assert equal_types(parse_yaml(loaded.yaml(), "here"), loaded.dump())
 
 
 def test_overrides_are_read_by_the_core_schema() -> None:
