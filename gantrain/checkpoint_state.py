@@ -17,6 +17,7 @@ _MOST_CHANNELS = 2**17  # more than 16-bit class ids and the edges of instances 
 
 Images = Annotated[int, pydantic.Field(ge=0, lt=_MOST_IMAGES)]
 Fact = Annotated[int, pydantic.Field(ge=1, le=_MOST_CHANNELS)]
+Version = Annotated[str, pydantic.Field(pattern="^[ -~]{1,100}$")]  # printed when a run resumes
 Digest = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -75,7 +76,7 @@ class State(_Part):
     left_marks: bool = False
     facts: dict[str, Fact]
     fields: dict[str, Field]
-    versions: dict[str, str]
+    versions: dict[str, Version]
     progress: Progress = Progress()
     sha256: dict[str, Digest]
 

@@ -34,10 +34,10 @@ def describe_changes(state: State, parts: Assembly) -> list[str]:
 
 
 def _rates_line(before: dict[str, float], after: dict[str, float]) -> str:
-    if len(set(after.values())) == 1 and len(set(before.values())) == 1:
-        old = f"{max(before.values()):.3g}"
-        new = f"{max(after.values()):.3g}"
-    else:
-        old = ", ".join(f"{name} {rate:.3g}" for name, rate in before.items())
-        new = ", ".join(f"{name} {rate:.3g}" for name, rate in after.items())
-    return f"the learning rate goes on at {new} (it was {old or 'unknown'})"
+    """The rates of the phases before and after, as one number where they are all the same."""
+    old = [f"{before[name]:.3g}" if name in before else "unknown" for name in after]
+    new = [f"{rate:.3g}" for rate in after.values()]
+    if len(set(old)) == 1 and len(set(new)) == 1:
+        return f"the learning rate goes on at {new[0]} (it was {old[0]})"
+    phases = [f"{name} at {now} (it was {then})" for name, now, then in zip(after, new, old, strict=True)]
+    return f"the learning rates go on: {', '.join(phases)}"

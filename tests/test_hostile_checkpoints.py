@@ -21,6 +21,7 @@ from gantrain.importing import import_files
 from gantrain.method import Context
 from gantrain.pool import ImagePool
 from gantrain.reporting import _is_ours
+from gantrain.resuming import _rates_line
 from gantrain.saving import restore
 from gantrain.trainer import RunStopped, Trainer
 from gantrain.transfer import place
@@ -265,6 +266,7 @@ STATES: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "negative counts": (PROGRESS, -1, "progress.nonfinite_steps: found -1"),
     "damaged numbers": (("progress", "damaged"), [1], "allowed: texts"),
     "meters": (("progress", "meters"), {"l1": {"total": float("nan"), "steps": 1}}, "progress.meters.l1.total"),
+    "a version that colours the terminal": (("versions", "torch"), "\x1b[31m", "versions.torch: found"),
     "another format": (("format",), 1, "state.json: found format 1, this gantrain reads format"),
     "a format that is true": (("format",), True, "found format True"),
 }  # fmt: skip
@@ -384,6 +386,13 @@ def test_a_longer_run_says_its_learning_rate(capsys: pytest.CaptureFixture[str])
     assert "length is now 48 images (was 24): the learning rate goes on at 0.0005 (it was 0.000333)" in said
     assert run_here(*RUN, "length=48") == "finished"
     assert "length is now" not in capsys.readouterr().out
+
+
+def test_rates_of_phases_are_named_where_they_differ() -> None:
+    assert _rates_line({"g": 1e-5, "d": 1e-5}, {"g": 2e-4, "d": 2e-4}).endswith("goes on at 0.0002 (it was 1e-05)")
+    assert _rates_line({"g": 1e-5}, {"g": 2e-4, "d": 1e-4}) == (
+        "the learning rates go on: g at 0.0002 (it was 1e-05), d at 0.0001 (it was unknown)"
+    )
 
 
 @pytest.fixture
