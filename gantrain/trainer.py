@@ -1,6 +1,7 @@
 """A run: start or resume it, train, and do what is due at its marks."""
 
 import contextlib
+import traceback
 from pathlib import Path
 
 import torch
@@ -90,6 +91,8 @@ class Trainer:
         except torch.OutOfMemoryError:
             raise self._failed(describe_out_of_memory(self.parts.split), alone=True) from None
         except (DamagedSample, FetchFailed) as e:
+            # The frames hold the loader. Freed later, as a part of a cycle, it would wait for its processes in vain.
+            traceback.clear_frames(e.__traceback__)
             # From a loader's process it comes with a traceback, of which the last line is ours.
             text = str(e).splitlines()[-1].rpartition(f"{type(e).__name__}: ")[2]
             advice = "; copy or prepare the data again" if isinstance(e, DamagedSample) else ""
