@@ -225,6 +225,8 @@ def _check_fields(fields: Mapping[str, Field]) -> None:
             "classes": (field.classes or 1, MOST_IDS),
             "min_size": (max(field.min_size), MOST_SIDE),
             "max_size": (max(field.max_size), MOST_SIDE),
+            "original_min_size": (max(field.original_min_size or (1,)), MOST_SIDE),
+            "original_max_size": (max(field.original_max_size or (1,)), MOST_SIDE),
         }
         for key, (value, most) in bounds.items():
             if value > most:

@@ -119,7 +119,7 @@ def test_damaged_images_are_left_out_of_a_data_set(tmp_path: Path) -> None:
         (source / f"{number:03d}.{ending}").write_bytes(draw(number))
     with limited("prepare"):
         try:
-            report = prepare(source, tmp_path / "packed", layout="images")
+            report = prepare(source, tmp_path / "packed", layout="images", max_left_out=1.0)
         except Exception as error:
             check_error("prepare", error)
             raise

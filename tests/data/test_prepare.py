@@ -17,6 +17,7 @@ from PIL import Image
 from gantrain.data.batch import normalise
 from gantrain.data.decode import decode, decode_sample, encode
 from gantrain.data.decode import resize as resized
+from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
 from gantrain.data.prepare import HOW_TO, pack_once, prepare
 from gantrain.data.sets import Wanted, open_set, open_sides
 from gantrain.data.shards import Shards
@@ -643,3 +644,17 @@ def test_camvid(tmp_path):
     assert sum(report.fields["label"].label_counts.values()) == 101 * 360 * 480
     with pytest.raises(ValueError, match="holds ids beyond 11 classes"):
         _run(source, tmp_path / "few", labels=["label"], classes=11)
+
+
+def test_files_past_an_index_bounds_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    """One strip or stack among the images must not refuse the whole data set when it is written."""
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(3):
+        (source / f"{number}.png").write_bytes(encode(np.zeros((16, 16, 1), np.uint8), "png"))
+    (source / "strip.png").write_bytes(encode(np.zeros((16, MOST_SIDE + 1, 1), np.uint8), "png"))
+    (source / "stack.npy").write_bytes(encode(np.zeros((16, 16, MOST_CHANNELS + 1), np.uint8), "npy"))
+    report = prepare(source, tmp_path / "out", layout="images", progress=False)
+    assert report.samples == 3
+    assert f"strip.png: 16x{MOST_SIDE + 1}, the largest is {MOST_SIDE}x{MOST_SIDE}" in " ".join(report.unreadable)
+    assert f"{MOST_CHANNELS + 1} channels, allowed: at most {MOST_CHANNELS}" in " ".join(report.unreadable)

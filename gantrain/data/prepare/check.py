@@ -12,6 +12,7 @@ import numpy as np
 
 from gantrain.data import channels
 from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
+from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
 from gantrain.data.prepare.colours import decode_colours
 from gantrain.data.prepare.layouts import Files, Part, Parts
 from gantrain.data.prepare.left_out import TooSmall, UnequalSizes, advise_unequal
@@ -88,6 +89,8 @@ def look(files: Files, parts: Parts, notes: list[str] | None = None) -> Look:
         height, width, _ = next(iter(arrays.values())).shape
         if min(height, width) < SMALLEST:
             raise TooSmall(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
+        if max(height, width) > MOST_SIDE:
+            raise ValueError(f"{file}: {height}x{width}, the largest is {MOST_SIDE}x{MOST_SIDE}; cut it into tiles")
         fields = {}
         for name, array in arrays.items():
             field = _describe(array, name, parts[name], files)
@@ -113,6 +116,8 @@ def _describe(array: Array, name: str, part: Part, files: Files) -> Field:
         counts = dict(zip(ids.tolist(), pixels.tolist(), strict=True))
     elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
         raise ValueError(f"{file}: {name} has values {array.min():.4g}..{array.max():.4g}, floats must be in 0..1")
+    if array.shape[2] > MOST_CHANNELS:
+        raise ValueError(f"{file}: {name} has {array.shape[2]} channels, allowed: at most {MOST_CHANNELS}")
     about: dict[str, Any] = {"channels": array.shape[2], "dtype": array.dtype.name, "label_counts": counts}
     about |= {"kind": part.kind, "ignore": part.ignore if counts else None, "palette": part.colors}
     size = array.shape[:2]
