@@ -275,12 +275,12 @@ class Assembly:
         ]
 
     def describe_costs(self) -> list[str]:
-        """What the run takes in steps and on the disk, for a dry run."""
+        """Return the lines of a dry run on the steps and on the disk space of the run."""
         size = costs.checkpoint_bytes(self.sketch, self.recipe, self._item_bytes)
         return costs.describe_run(self.recipe, self.epoch, self.total - self.began, size)
 
     def _doubts(self, method: Method) -> list[str]:
-        """What speaks against the recipe, though it can be trained."""
+        """Return a warning where the recipe can be trained but is likely to mislead."""
         if self.held_out is None or not self.recipe.checkpoint.best:
             return []
         reason = flattery(self.recipe.evaluate.best_by, {**method.networks, **method.auxiliary})

@@ -35,7 +35,7 @@ class Sum(_Part):
 
 
 class Progress(_Part):
-    """What the next row of metrics.jsonl needs to know of the steps before the checkpoint.
+    """The values that the next row of metrics.jsonl needs of the steps before the checkpoint.
 
     nonfinite_steps: updates left out so far. nonfinite_in_a_row: those that came last. nonfinite_most: the most in a
     row since the last log point. damaged: a text for each damaged sample that was replaced.

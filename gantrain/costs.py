@@ -55,7 +55,7 @@ def count_memory(method: Method, item_bytes: int, sharded_over: int = 1) -> Memo
 
 
 def count_weights(method: Method) -> Memory:
-    """Of a model that only translates, in float32."""
+    """Count the memory of a model that only translates, in float32."""
     return Memory(4 * _count([*method.parameters(), *method.buffers()]), average=0, gradients=0, optimizers=0)
 
 

@@ -215,7 +215,7 @@ class Translator:
 
 
 def at_output_size(fake: np.ndarray, sample: Sample, seen: Sample, output_size: OutputSize) -> np.ndarray:
-    """What the networks made (HWC) of `seen`, at the size that `translate` gives for `sample`."""
+    """Resize what the networks made (HWC) of `seen` to the size that `translate` gives for `sample`."""
     if output_size == "network":
         return fake
     wanted = result_size(sample["source"].shape[:2], seen["source"].shape[:2], fake.shape[:2])

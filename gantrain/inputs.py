@@ -55,7 +55,7 @@ def image_array(path: Path, target: Field, notes: list[str]) -> Array:
 
 
 def _content(image: Any, name: str, kind: Kind, notes: list[str]) -> Image.Image | Array:
-    """What the caller gave, with a path's file opened."""
+    """Return what the caller gave, with a path's file opened."""
     if _is_path(image):
         check_not_special(Path(image), name)
         try:

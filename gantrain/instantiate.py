@@ -41,7 +41,7 @@ def sketch_method(recipe: Recipe, facts: dict[str, int]) -> Method:
 
 
 def needs_weights(method: Method) -> bool:
-    """Whether any of its parts begins with weights that were trained before."""
+    """Return whether any of its parts begins with weights that were trained before."""
     return any(hasattr(part, "load") for part in (*method.networks.values(), *method.auxiliary.values()))
 
 

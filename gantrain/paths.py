@@ -16,7 +16,7 @@ _FETCH_FIRST = "fetch the file first, for example with `git annex get` or `dvc p
 
 
 def describe_obstacle(path: str | os.PathLike[str]) -> str:
-    """What is at `path` instead of a regular file or a folder, in a few words; "" where nothing is wrong.
+    """Describe what is at `path` instead of a regular file or a folder, in a few words; "" where nothing is wrong.
 
     A path at which there is nothing gives "" too. Symbolic links are followed. Nothing is opened.
     """

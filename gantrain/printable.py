@@ -28,5 +28,5 @@ def _escape(character: str) -> str:
 
 
 def has_controls(text: str) -> bool:
-    """Whether the text holds a control character."""
+    """Return whether the text holds a control character."""
     return any(unicodedata.category(character) == "Cc" for character in text)

@@ -53,7 +53,7 @@ def check(model: type[Model], content: Any, prefix: str = "", most: int | None =
 
 
 def _rule(problem: ErrorDetails) -> str:
-    """What is allowed, in the words of a recipe."""
+    """Describe what is allowed, in the words of a recipe."""
     allowed = _ALLOWED.get(problem["type"])
     if allowed:
         return f"allowed: {allowed.format(**problem.get('ctx', {}))}"

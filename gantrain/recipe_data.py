@@ -19,7 +19,7 @@ def view(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> View:
 
 
 def wanted_by(recipe: Recipe) -> sets.Wanted:
-    """What the recipe asks of its data."""
+    """Collect what the recipe asks of its data."""
     data, names, apart = recipe.data, (recipe.data.source, recipe.data.target), None
     if data.unpaired:
         apart = sets.Apart(*names, data.train_target, data.validation_target)

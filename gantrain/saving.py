@@ -43,7 +43,7 @@ def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a run stands when it saves.
+    """The position and the results of a run when it saves.
 
     metrics: of the held-out set, measured there. rates: the last learning rate of each phase. damaged: a text for each
     damaged sample that this rank knows of. left_marks: an evaluation or preview is due that was not made.
@@ -154,7 +154,7 @@ def restore(engine: Engine, folder: Path, parts: Assembly, progress: Progress) -
 
 
 def _optimizer_problem(saved: Tensors, method: Method, turn: Turn) -> str:
-    """What keeps the tensors from being Adam's moments of the phase's parameters.
+    """Describe what keeps the tensors from being Adam's moments of the phase's parameters.
 
     A parameter that had no gradient has no moments.
     """
@@ -176,7 +176,7 @@ def _optimizer_problem(saved: Tensors, method: Method, turn: Turn) -> str:
 
 
 def _pool_problem(saved: Tensors, pool: ImagePool, batch_size: int) -> str:
-    """What keeps the tensors from being the history of each slot of the batch."""
+    """Describe what keeps the tensors from being the history of each slot of the batch."""
     if not pool.size:
         return "it holds images, and this run has none" if saved else ""
     slots = [str(slot) for slot in range(batch_size)]

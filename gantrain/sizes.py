@@ -59,12 +59,12 @@ class SizeReport:
 
     @property
     def is_notable(self) -> bool:
-        """Whether a user should hear of the sizes even for a single image."""
+        """Return whether a user should hear of the sizes even for a single image."""
         return self.resized or self._is_surprisingly_native
 
     @property
     def _is_surprisingly_native(self) -> bool:
-        """Whether images keep their size by default, although training resized its files."""
+        """Return whether images keep their size by default, although training resized its files."""
         return self.by_default and self.choice == "native" and not self.scale.keeps_sizes
 
     @property

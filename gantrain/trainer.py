@@ -177,7 +177,7 @@ class Trainer:
         self.images_seen += self.recipe.batch_size
 
     def _due(self, every: int | str) -> bool:
-        """Whether this step crossed a multiple of `every`, or ended the run."""
+        """Return whether this step crossed a multiple of `every`, or ended the run."""
         mark, before = self.parts.images(every), self.images_seen - self.recipe.batch_size
         return self.images_seen // mark > before // mark or self.images_seen >= self.parts.total
 

@@ -17,7 +17,7 @@ Record = dict[str, str]
 
 
 def describe(model: str, inputs: Iterable[Path]) -> Record:
-    """What the results of a command depend on.
+    """Describe what the results of a command depend on.
 
     model: a digest of its weights and settings. inputs: the files, known by place, size and time of change.
     """
@@ -50,7 +50,7 @@ def begin(folder: Path, record: Record, results: list[Path]) -> list[Path]:
 
 
 def advice(error: OSError) -> str:
-    """What helps after the error."""
+    """Return what helps after the error."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "make space, then the same command goes on"
     return "choose another folder"
@@ -63,7 +63,7 @@ def _mark(folder: Path, record: Record) -> Path:
 
 
 def _is_of(folder: Path, record: Record) -> bool:
-    """Whether the folder holds results of such a command, which was cut short."""
+    """Return whether the folder holds results of such a command, which was cut short."""
     try:
         return bool(files.read_json(_mark(folder, record), _BYTES) == record)
     except (OSError, ValueError):

@@ -159,7 +159,7 @@ def _meet_again(backend: str) -> None:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the hardware computes in bf16 itself."""
+    """Return whether the hardware computes in bf16 itself."""
     if device.type == "cuda":
         return bool(torch.cuda.get_device_capability(device) >= (8, 0))
     return device.type == "cpu" and bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())

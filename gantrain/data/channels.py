@@ -17,12 +17,12 @@ _ID_DTYPES = ("uint8", "uint16")
 
 
 def has_alpha(channels: int) -> bool:
-    """Whether the last of so many channels is alpha."""
+    """Return whether the last of so many channels is alpha."""
     return channels in (2, 4)
 
 
 def can_fit(found: tuple[int, str], wanted: tuple[int, str], kind: str) -> bool:
-    """Whether `fit` can convert files of these (channels, dtype) to those wanted.
+    """Return whether `fit` can convert files of these (channels, dtype) to those wanted.
 
     Ids of 16 bits can be converted to 8 bits only where they are all below 256, which is not known
     here, so the answer for them is False.
@@ -52,7 +52,7 @@ def fit(array: Array, channels: int, dtype: str, kind: str) -> Array:
 
 
 def note(found: int, wanted: int) -> str:
-    """What a conversion of channels does, for people, with a place for `{files}`."""
+    """Describe a conversion of channels for people, with a place for `{files}`."""
     changes = []
     if has_alpha(found) and not has_alpha(wanted):
         changes.append("composited over white")

@@ -30,7 +30,7 @@ _TYPES = {"int64": "<i8", "uint32": "<u4"}
 
 
 class _Member(NamedTuple):
-    """Where an array's file lies in the archive, and the CRC that the archive states."""
+    """The place of an array's file in the archive, and the CRC that the archive states."""
 
     start: int
     size: int

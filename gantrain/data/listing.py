@@ -49,12 +49,12 @@ def list_names(folder: Path, recursive: bool = True) -> tuple[list[str], list[st
 
 
 def holds_images(folder: Path) -> bool:
-    """Whether a folder, or a folder inside it, holds an image. A file or a hidden folder holds none."""
+    """Return whether a folder, or a folder inside it, holds an image. A file or a hidden folder holds none."""
     return not is_ignored(folder.name) and folder.is_dir() and bool(_Scan(str(folder), stop_at_first=True).images)
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a file or folder of that name is hidden, or is one that systems leave."""
+    """Return whether a file or folder of that name is hidden, or is one that systems leave."""
     return name.startswith(".") or name.lower() in _SYSTEM_NAMES
 
 

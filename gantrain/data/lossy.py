@@ -11,7 +11,7 @@ _JPEG_IN_TIFF = (6, 7, 34892)  # other compressions of TIFF are lossless, or may
 
 
 def lossy_format(data: bytes) -> str | None:
-    """What loses values in an image file, or None. Bytes of no image give None too."""
+    """Name what loses values in an image file, or return None. Bytes of no image give None too."""
     if data.startswith(b"\xff\xd8"):
         return "JPEG"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":

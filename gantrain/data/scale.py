@@ -39,7 +39,7 @@ def held_out_resize(size: Size, resize: Size | None) -> Size | None:
 
 
 def describe_held_out(size: Size, resize: Size | None) -> str:
-    """What a method sees of a held-out sample, in words; part of the keys of cached features."""
+    """Describe what a method sees of a held-out sample; the text is part of the keys of cached features."""
     resized = held_out_resize(size, resize)
     if resized is None:
         return f"the centre {text_of(size)} of each sample"
@@ -64,7 +64,7 @@ def described_choice(choice: Choice) -> str:
 
 
 def is_lossy(before: Size, after: Size) -> bool:
-    """Whether the resize from one size to another loses detail that a user should know about."""
+    """Return whether the resize from one size to another loses detail that a user should know about."""
     return reduction(before, after) >= LOSSY_REDUCTION
 
 
@@ -96,7 +96,7 @@ def _scaled(length: int, before: int, after: int) -> int:
 
 @dataclass(frozen=True)
 class TrainedScale:
-    """What training did to the sizes of one field's files.
+    """The resizes that training applied to one field's files.
 
     steps: its resizes, in order: that of `prepare --resize`, then that of the recipe. Each one is
     applied by itself, so that a training file gives the very pixels that `evaluate` sees. default:
@@ -124,7 +124,7 @@ class TrainedScale:
 
     @property
     def keeps_sizes(self) -> bool:
-        """Whether the trained scale is that of the files themselves."""
+        """Return whether the trained scale is that of the files themselves."""
         return not self.steps
 
 

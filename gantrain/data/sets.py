@@ -287,7 +287,7 @@ def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field]) -> No
 
 
 def _described(field: Field) -> str:
-    """What a network sees of a field; ids are the same in 8 and 16 bits."""
+    """Describe what a network sees of a field; ids are the same in 8 and 16 bits."""
     if field.kind == "label":
         return f"{channels(field)} classes"
     return f"{channels(field)} channels of {field.dtype}"

@@ -31,7 +31,7 @@ class BadStatus(Exception):
 
 
 def paced(read: Callable[[int], bytes], limit: int) -> Iterator[bytes]:
-    """What `read` gives until its end. Raises Incomplete past `limit` bytes, or where they come too slowly."""
+    """Yield what `read` gives until its end. Raises Incomplete past `limit` bytes, or where they come too slowly."""
     total = 0
     waited_seconds = 0.0
     counted_bytes = 0  # since the pace was last looked at

@@ -1,4 +1,4 @@
-"""Whether a metric would choose checkpoints by a kind of network that the training itself pleases.
+"""Return whether a metric would choose checkpoints by a kind of network that the training itself pleases.
 
 A network that was trained to tell ImageNet's classes apart looks at what tells classes apart. Images that learn from
 one such network please another one without looking better (Kynkäänniemi et al., 2023, arXiv 2203.06026).
@@ -43,7 +43,7 @@ def flattery(best_by: str, parts: Mapping[str, nn.Module]) -> str | None:
 
 
 def family_of_metric(name: str) -> str | None:
-    """What the network behind a metric was trained on; None where no trained network is behind it."""
+    """Name what the network behind a metric was trained on; None where no trained network is behind it."""
     if name in LPIPS:
         return IMAGENET
     of_set = metrics.of_set(name)

@@ -58,7 +58,7 @@ def note_ids_as_images(fields: Mapping[str, Field], samples: Sequence[Mapping[st
 
 
 def _are_id_maps(files: Sequence[File]) -> bool:
-    """Whether all files have few values, which lie close together near 0, but for 255."""
+    """Return whether all files have few values, which lie close together near 0, but for 255."""
     values: set[int] = set()
     for file in files:  # a photograph is recognised by the first
         here = np.unique(_decoded(file))
@@ -76,7 +76,7 @@ def _decoded(file: File) -> Array:
 
 
 def _is_palette_map(file: File) -> bool:
-    """Whether a file is a PNG with a palette of which it uses few colours."""
+    """Return whether a file is a PNG with a palette of which it uses few colours."""
     with Image.open(io.BytesIO(file.read_bytes()), formats=FORMATS) as image:
         return image.format == "PNG" and image.mode == "P" and len(np.unique(np.asarray(image))) <= _MOST_IDS
 

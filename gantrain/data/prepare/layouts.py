@@ -140,12 +140,12 @@ def recognise(source: Path) -> str:
 
 
 def is_cityscapes(source: Path) -> bool:
-    """Whether a folder holds Cityscapes as it is unpacked."""
+    """Return whether a folder holds Cityscapes as it is unpacked."""
     return all((source / folder).is_dir() for folder in ("leftImg8bit", "gtFine"))
 
 
 def _look_like_pairs(source: Path) -> bool:
-    """Whether images from all over the folder are twice as wide as high."""
+    """Return whether images from all over the folder are twice as wide as high."""
     files = list(list_images(source).images.values())
     step = max(1, len(files) // _PROBED)
     return all(_twice_as_wide(file) for file in files[::step])

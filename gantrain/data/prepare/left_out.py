@@ -61,7 +61,7 @@ def check_left_out(
 
 
 def suggest_remedy(reason: str, looks: Iterable[object]) -> str:
-    """What the user can do about the most frequent reason, where it lies in the files."""
+    """Describe what the user can do about the most frequent reason, where it lies in the files."""
     if reason == _SIZES:
         height, width = _usual_size(looks)
         return f"`--resize {height}x{width}` makes them equal"
@@ -70,7 +70,7 @@ def suggest_remedy(reason: str, looks: Iterable[object]) -> str:
 
 
 def suggest_names(fields: Sequence[str], layout: str, has_patterns: bool) -> str:
-    """What the user can do about names without a partner."""
+    """Describe what the user can do about names without a partner."""
     if layout != "folders" or has_patterns:
         return "compare the files' names, and add what is missing"
     patterns = " ".join(f"--pattern {field}={{}}_{field}" for field in fields)

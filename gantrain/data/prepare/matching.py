@@ -18,7 +18,7 @@ _ODD_IN_NAME = re.compile(r"[.\\\s\x00-\x1f\x7f-\x9f]")
 
 @dataclass
 class Matched:
-    """What lies in a folder, by sample.
+    """The files of a folder, by sample.
 
     samples: files by member and by key, in the order of the keys. lines: one for each sample that lacks a file, each
     second file of a name, and each file that is no image. left_out: how many samples there could be besides, if the

@@ -22,7 +22,7 @@ _DIGITS = 16  # of a digest
 
 
 def pack_folder(folder: Path, cache: Path, options: Mapping[str, Any]) -> Path:
-    """Where the pack of a folder's present files belongs. Raises ValueError for a loop of links."""
+    """Return the place of the pack of a folder's present files. Raises ValueError for a loop of links."""
     about = f"{folder}\n{sorted(options.items())}"
     return cache / f"{folder.name}-{_digest(about)}-{_digest(describe_files(folder))}"
 
