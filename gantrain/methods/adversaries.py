@@ -26,7 +26,7 @@ def pair(source: Tensor, image: Tensor) -> Tensor:
 
 
 def mixes_samples(network: nn.Module) -> bool:
-    """Return whether an image's output depends on the others of its batch, as by batch norm without fixed statistics."""
+    """Return whether an output depends on the other images of its batch, as by batch norm without fixed statistics."""
     return any(isinstance(m, _BatchNorm) and m.training for m in network.modules())
 
 
