@@ -23,15 +23,6 @@ FACTS = {"source_channels": 3, "target_channels": 3}
 SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 
-@pytest.fixture(autouse=True)
-def _typed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The typed recipe is made anew for each recipe otherwise, which takes longer than all the rest."""
-    monkeypatch.setattr(recipe, "_typed", lambda: _TYPED)
-
-
-_TYPED = recipe._typed()
-
-
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_sketch_has_no_storage(name: str) -> None:
     loaded = recipe.load(name)

@@ -4,7 +4,6 @@ import json
 import random
 import re
 import shutil
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import torch
 from conftest import SMALL, run_here
 from damaging_checkpoints import DAMAGES, seal, state_of, write_state
+from fuzzing import limited
 from safetensors.torch import load_file, save_file
 
 from gantrain import checkpoint, load, recipe, weights
@@ -28,7 +28,6 @@ from gantrain.transfer import place
 from gantrain.world import World
 
 CASES = 120
-LIMIT_SECONDS = 20
 RUN = (
     *SMALL,
     "run=x",
@@ -396,17 +395,10 @@ def test_rates_of_phases_are_named_where_they_differ() -> None:
 
 
 @pytest.fixture
-def _limited() -> Iterator[None]:
-    """An error where a case takes too long."""
-
-    def give_up(*arguments: object) -> None:
-        raise TimeoutError(f"past {LIMIT_SECONDS} s")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(LIMIT_SECONDS)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+def _limited(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a case that takes too long."""
+    with limited(request.node.name):
+        yield
 
 
 def damaged(seed: int) -> str:

@@ -14,15 +14,6 @@ from gantrain.values import MAX_EPOCHS, MAX_IMAGES
 Schema = dict[str, Any]
 
 
-@pytest.fixture(autouse=True)
-def _typed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The typed recipe is made anew for each recipe otherwise, which takes longer than all the rest."""
-    monkeypatch.setattr(recipe, "_typed", lambda: _TYPED)
-
-
-_TYPED = recipe._typed()
-
-
 def numbers(schema: Any, place: str = "") -> Iterator[tuple[str, Schema]]:
     """Every integer and number of a JSON Schema with its place."""
     if isinstance(schema, dict):

@@ -13,15 +13,6 @@ from conftest import ROOT
 from gantrain import recipe
 from gantrain.yaml12 import MAX_BYTES, MAX_DEPTH, MAX_NODES, dump_yaml, parse_yaml, read_mapping
 
-
-@pytest.fixture(autouse=True)
-def _typed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The typed recipe is made anew for each recipe otherwise, which takes longer than all the rest."""
-    monkeypatch.setattr(recipe, "_typed", lambda: _TYPED)
-
-
-_TYPED = recipe._typed()
-
 VALUES: dict[str, Any] = {
     "010": 10,
     "-010": -10,
