@@ -7,8 +7,6 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from gantrain.printable import printable
-
 # What is allowed, in YAML's words and not in Python's, by pydantic's kind of problem. {names} are of its context.
 _ALLOWED = {
     "model_type": "a mapping `key: value`",
@@ -69,7 +67,7 @@ def _shown(value: Any) -> str:
 
 def one_line(text: str, most: int = _SHOWN) -> str:
     """A text of a user in one line that no terminal obeys, of `most` characters."""
-    return _shortened(printable(text), most)
+    return _shortened(text if text.isprintable() else repr(text)[1:-1], most)
 
 
 def _shortened(text: str, most: int = _SHOWN) -> str:
