@@ -2,9 +2,9 @@
 
 import unicodedata
 
-# Characters that reorder their neighbours on a screen, or that nobody sees: marks, embeddings, overrides and isolates of
-# bidirectional text, the separators of lines and paragraphs, and spaces without width. Joiners stay, since scripts and
-# emoji need them.
+# Characters that reorder their neighbours on a screen, or that nobody sees: marks, embeddings, overrides and isolates
+# of bidirectional text, the separators of lines and paragraphs, and spaces without width. Joiners stay, since scripts
+# and emoji need them.
 _BIDIRECTIONAL = {*"\u061c\u200e\u200f", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
 _DECEPTIVE = {*_BIDIRECTIONAL, *"\u2028\u2029\u200b\u2060\ufeff"}
 
