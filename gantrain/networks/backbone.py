@@ -81,9 +81,10 @@ def _make(name: str, in_channels: int, **options: Any) -> nn.Module:
 
     logging.getLogger("timm").setLevel(logging.ERROR)  # it warns of classifiers' weights, which no map needs
     wanted = torch.get_default_device()
-    with torch.device("cpu" if wanted.type == "meta" else wanted):  # some of timm's networks read what they compute
+    is_sketch = wanted.type == "meta"
+    with torch.device("cpu" if is_sketch else wanted):  # some of timm's networks read what they compute
         made: nn.Module = timm.create_model(name, features_only=True, in_chans=in_channels, **options)
-    return made.to(wanted)
+    return made.to(wanted) if is_sketch else made
 
 
 @functools.cache  # a run makes its method several times
