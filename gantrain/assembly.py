@@ -269,6 +269,7 @@ class Assembly:
             f"memory: {self.memory}",
             *self.unused,
             *([notice] if notice else []),
+            *([] if self.held_out else ["data.validation is null: this run makes no previews and measures nothing"]),
             *(f"init_from: {line}" for line in self.placed),
             *self._doubts(self.sketch),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",

@@ -41,6 +41,9 @@ def _words(arguments: list[str]) -> tuple[list[str], list[str]]:
     options = [w for w in words if w.startswith("-")]
     if options:
         raise ValueError(f"found {options[0]}, allowed: recipe=NAME a.b.c=value [--import MODULE]")
+    for word in words:
+        if "=" not in word:
+            raise ValueError(f"found {word!r}, allowed: recipe=NAME a.b.c=value; did you mean recipe={word}?")
     names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
     return names, [w for w in words if not w.startswith("recipe=")]
 
@@ -55,7 +58,7 @@ def _import(module: str) -> None:
 
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    help="Train a recipe: gantrain train recipe=NAME a.b.c=value [--import MODULE]",
+    help="Train a recipe: gantrain train recipe=NAME a.b.c=value \\[--import MODULE]",
 )
 def train(context: typer.Context) -> None:
     import torch
@@ -70,7 +73,7 @@ def train(context: typer.Context) -> None:
 
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    help="Check this machine, and a recipe on it: gantrain doctor [recipe=NAME a.b.c=value]",
+    help="Check this machine, and a recipe on it: gantrain doctor \\[recipe=NAME a.b.c=value]",
 )
 @telling
 def doctor(

@@ -128,6 +128,8 @@ def evaluate_folders(
         first = min(reals.keys() ^ fakes.keys())
         found = f"{first} is in {real if first in reals else fake} alone"
         raise ValueError(f"--metrics: {', '.join(alone)} need pairs, files of one name in both folders; {found}")
+    if not paired and "metrics" not in options:
+        world.say(f"{', '.join(_PAIRED)} are left out: they need files of one name in both folders")
     paired = bool(alone)
     panel = world.first_on_nodes(lambda: Panel(asked.metrics, world.device, asked.weights, len(fakes), asked.border))
     content = hashlib.sha256()

@@ -166,5 +166,5 @@ def translate_files(
     for line in summarise(notes):
         say(line)
     say(sizes.line())
-    say(f"{len(done)} images in {out}")
+    say(f"{len(done)} images in {out}" + (f", {len(problems)} left out" if problems else ""))
     return done

@@ -18,6 +18,7 @@ _KEYED = ("1", "L", "RGB", "P")  # modes in which one value may stand for transp
 _WITH_ALPHA = {"1": "LA", "L": "LA", "RGB": "RGBA", "P": "RGBA"}
 _PLAIN = {"1": "L", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}  # others become RGB
 # TIFF's tags.
+_ORIENTATION = 274
 _BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 258, 262, 277, 339
 
 
@@ -36,6 +37,8 @@ def pixels(image: Image.Image, *, ids: bool, convert_profile: bool, notes: list[
     maximum = _stored_maximum(image)
     is_unsigned = _tag(image, _SAMPLE_FORMAT, 1) == 1
     upright = ImageOps.exif_transpose(image)
+    if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+        notes.append("{files} with an EXIF orientation: turned upright")
     if ids and upright.mode in ("1", "P"):
         return np.array(upright, np.uint8)
     if not ids:

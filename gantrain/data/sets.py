@@ -24,6 +24,7 @@ from gantrain.data.urls import check_url, is_url, where
 from gantrain.paths import check_not_special
 
 SYNTHETIC = "synthetic"
+_HELD_OUT_SPLITS = ("test", "val")  # of folders such as testA and testB; the first one that is there is taken
 # Samples, fewer where they are large.
 _DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_target": 48}
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
@@ -89,11 +90,13 @@ def _two(key: str, value: str | None, target: str | None) -> tuple[str | None, s
     """The sources and the targets; one folder may hold both in CycleGAN's layout, trainA and trainB."""
     if value == SYNTHETIC:
         return value, target or value
-    split = "train" if key == "train" else "test"
-    folder = Path(os.path.expanduser(value or ""))
-    inside = [str(folder / name) for name in sides_of_split(folder, split).values()] if value else []
-    if inside:
-        return inside[0], target or inside[1]
+    if value is None:
+        return None, target
+    folder = Path(os.path.expanduser(value))
+    for split in ("train",) if key == "train" else _HELD_OUT_SPLITS:
+        inside = [str(folder / name) for name in sides_of_split(folder, split).values()]
+        if inside:
+            return inside[0], target or inside[1]
     return value, target
 
 
@@ -190,11 +193,12 @@ def _split_inside(key: str, folder: Path) -> str:
     sides = sides_of_split(folder, "train")
     if not sides:
         return "train"
-    if not sides_of_split(folder, "test"):
-        missing = " and ".join(name.replace("train", "test", 1) for name in list(sides.values())[:2])
-        first = next(iter(sides.values()))
-        raise ValueError(f"{folder} holds {first} but no {missing}; make them, or data.validation=null")
-    return "test"
+    for split in _HELD_OUT_SPLITS:
+        if sides_of_split(folder, split):
+            return split
+    missing = " and ".join(name.replace("train", "test", 1) for name in list(sides.values())[:2])
+    first = next(iter(sides.values()))
+    raise ValueError(f"{folder} holds {first} but no {missing}; make them, or data.validation=null")
 
 
 def expand(pattern: str) -> list[str]:

@@ -1,7 +1,7 @@
 """How images lie in folders. A layout is a function (folder, split) -> the fields' `Part`s."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 from gantrain.data.decode import FORMATS, Colour, Kind
 from gantrain.data.index import NAME
-from gantrain.data.listing import holds_images, list_images
+from gantrain.data.listing import holds_images, list_images, without_extension
 
 _PROBED = 8  # images whose proportions tell side-by-side pairs
 _SPLITS = {"train", "val", "valid", "validation", "test"}
@@ -65,6 +65,9 @@ def folders(source: Path, split: str) -> Parts:
     sides = sides_of_split(source, split)
     if sides:
         return {field: Part(field, f"{name}/*") for field, name in sides.items()}
+    other_splits = [name for name in sorted(_SPLITS) if name != split and sides_of_split(source, name)]
+    if other_splits:
+        raise ValueError(f"{source}: found no split {split}, but {', '.join(other_splits)}; give one with --split")
     names = [folder.name for folder in sorted(source.iterdir()) if holds_images(folder)]
     found = ", ".join(names) or "none"
     if len(names) < 2:
@@ -90,6 +93,22 @@ def sides_of_split(source: Path, split: str) -> dict[str, str]:
         if set(endings[:2]) <= set(there):
             return {ending.removeprefix("_"): f"{split}{ending}" for ending in there}
     return {}
+
+
+def common_endings(names: Iterable[str]) -> list[str]:
+    """Return the endings by which one folder seems to hold several fields, such as `label` of `7_label.png`.
+
+    names: the files' sub-paths. Each ending follows an underscore, and all of them come with the same beginnings, of
+    which there are two or more. Without such endings the result is empty.
+    """
+    beginnings: dict[str, set[str]] = {}
+    for name in names:
+        beginning, _, ending = without_extension(name).rpartition("_")
+        if beginning:
+            beginnings.setdefault(ending, set()).add(beginning)
+    common = set.intersection(*beginnings.values()) if beginnings else set()
+    all_alike = all(found == common for found in beginnings.values())
+    return sorted(beginnings) if all_alike and len(beginnings) > 1 and len(common) > 1 else []
 
 
 def _refuse_splits(source: Path) -> None:
@@ -125,7 +144,8 @@ def recognise(source: Path) -> str:
     if is_cityscapes(source):
         return "cityscapes"
     inside = sorted(source.iterdir())
-    has_own_images = bool(list_images(source, recursive=False).images)
+    own_images = list_images(source, recursive=False).images
+    has_own_images = bool(own_images)
     # Those of the folders inside it, too, since all of them would be cut into halves.
     paired = has_own_images and _look_like_pairs(source)
     several = sum(holds_images(folder) for folder in inside) > 1
@@ -133,6 +153,10 @@ def recognise(source: Path) -> str:
         return "pairs" if paired else "folders"
     if has_own_images:  # halving single images wrongly would go unnoticed
         choice = "say which with --as pairs, --as folders or --as images"
+        endings = common_endings(own_images)
+        if endings:
+            patterns = " ".join(f"--pattern {ending}={{}}_{ending}" for ending in endings)
+            choice += f"; or, as the endings of names say, with {patterns}"
         raise ValueError(f"{source} could hold side-by-side pairs, folders or single images; {choice}")
     listed = ", ".join(f.name for f in inside[:8]) or "nothing"
     reason = f"holds neither images nor two or more folders of images (found: {listed})"
