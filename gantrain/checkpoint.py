@@ -102,6 +102,8 @@ def state(folder: Path) -> State:
     """The checked content of state.json. Raises ValueError, in one line that offers an older checkpoint."""
     try:
         return _read_state(folder)
+    except (formats.AnotherFormat, files.NoRegularFile) as e:  # nothing is damaged: each names its own remedy
+        raise ValueError(f"checkpoint: {folder}: {e}") from None
     except ValueError as e:
         raise refusal(folder, str(e)) from None
 
@@ -112,6 +114,8 @@ def saved_recipe(folder: Path) -> Any:
     try:
         text = _read(path, lambda: files.read_bytes(path, _RECIPE_BYTES).decode())
         return parse_yaml(text, "recipe.yaml")
+    except (formats.AnotherFormat, files.NoRegularFile) as e:  # nothing is damaged: each names its own remedy
+        raise ValueError(f"checkpoint: {folder}: {e}") from None
     except ValueError as e:
         raise refusal(folder, str(e)) from None
 
@@ -124,6 +128,8 @@ def tensors(folder: Path, name: str, expected: Mapping[str, Tensor] | None = Non
     """
     try:
         content = _read_tensors(folder, name, _read_state(folder))
+    except (formats.AnotherFormat, files.NoRegularFile) as e:  # nothing is damaged: each names its own remedy
+        raise ValueError(f"checkpoint: {folder}: {e}") from None
     except ValueError as e:
         raise refusal(folder, str(e)) from None
     problem = "" if expected is None else weights.misfit(content, expected)
@@ -194,6 +200,8 @@ def _read_tensors(folder: Path, name: str, content: State) -> Tensors:
 def _read(path: Path, reader: Callable[[], Any]) -> Any:
     try:
         return reader()
+    except files.NoRegularFile:
+        raise
     except Exception as e:  # of the disk, of JSON, of safetensors' headers
         raise ValueError(f"{path.name} is damaged ({weights.reason(e)})") from None
 

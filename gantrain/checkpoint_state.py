@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, Positiv
 
 import gantrain
 from gantrain.data.batch import facts
-from gantrain.data.index import Field
+from gantrain.data.index import Field, check_fields
 from gantrain.problems import check
 
 _MOST_IMAGES = 2**53  # JSON readers keep whole numbers up to there
@@ -103,6 +103,7 @@ def versions() -> dict[str, str]:
 def parse_state(content: Any) -> State:
     """The checked state. Raises ValueError with one line for each problem."""
     state = check(State, content)
+    check_fields(state.fields)
     expected = facts(state.fields)
     if state.facts != expected:
         raise ValueError(f"facts: found {state.facts}, allowed: {expected}, since that is what its fields say")

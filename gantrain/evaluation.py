@@ -61,7 +61,7 @@ def evaluate_checkpoint(
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
     changed = {**usual, **options, "weights": {**usual["weights"], **options.get("weights", {})}}
     recipe = from_dict({**model.recipe.dump(), "evaluate": _best_first(changed)})
-    wanted, fields = wanted_by(recipe), model.fields
+    wanted, fields = replace(wanted_by(recipe), is_for_evaluate=bool(data)), model.fields
     if data and wanted.apart:  # the recipe's own targets are no other set's
         wanted = replace(wanted, apart=wanted.apart._replace(validation=None))
 

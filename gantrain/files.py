@@ -17,6 +17,10 @@ _PARTIAL = ".{}.partial"  # hidden, and found by clean()
 _TOKEN = re.compile("[0-9a-f]{16}")  # in the place of {}
 
 
+class NoRegularFile(ValueError):
+    """A path at which something else is than a regular file, such as a FIFO or a dangling link."""
+
+
 @contextmanager
 def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
     """Give a hidden path beside `path` to write to; the file there takes the name `path` at the end.
@@ -76,7 +80,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
     A pipe or a device could be read without end.
     """
     if obstacle := describe_obstacle(path):
-        raise ValueError(f"{path} is {obstacle}")
+        raise NoRegularFile(f"{path} is {obstacle}")
     size = path.stat().st_size
     if size > limit:
         raise ValueError(f"{path} has {size:,} bytes, allowed: at most {limit:,}")
@@ -95,6 +99,6 @@ def read_json(path: Path, limit: int) -> Any:
 def sha256(path: Path) -> str:
     """The SHA-256 of a regular file, in hexadecimal. Raises OSError, or ValueError for another kind of file."""
     if obstacle := describe_obstacle(path):
-        raise ValueError(f"{path} is {obstacle}")
+        raise NoRegularFile(f"{path} is {obstacle}")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,10 @@ CHECKPOINT = 2  # state.json of a checkpoint
 RUN = 2  # recipe.yaml of a run's folder
 
 
+class AnotherFormat(ValueError):
+    """A file of another format, which is not damaged."""
+
+
 def check_format(path: Path | str, content: Any, expected: int, advice: str) -> None:
     """Refuse a file whose `format` is not the expected number.
 
@@ -21,4 +25,4 @@ def check_format(path: Path | str, content: Any, expected: int, advice: str) -> 
     """
     number = content.get("format", "none") if isinstance(content, dict) else "none"
     if number != expected or isinstance(number, bool):
-        raise ValueError(f"{path}: found format {number!r:.40}, this gantrain reads format {expected}; {advice}")
+        raise AnotherFormat(f"{path}: found format {number!r:.40}, this gantrain reads format {expected}; {advice}")

@@ -50,7 +50,7 @@ def instance_array(instances: Any, source: Array, notes: list[str]) -> Array:
 
 def image_array(path: Path, target: Field, notes: list[str]) -> Array:
     """An image file (HWC) in the channels of a model's target where `channels.fit` knows how."""
-    array = to_array(open_picture(path.read_bytes(), notes), notes=notes)
+    array = to_array(open_picture(path.read_bytes()), notes=notes)
     return _fit_channels(array, target, notes)
 
 
@@ -61,7 +61,7 @@ def _content(image: Any, name: str, kind: Kind, notes: list[str]) -> Image.Image
         try:
             data = Path(image).read_bytes()
             refuse_lossy(data, kind)
-            return open_picture(data, notes)
+            return open_picture(data)
         except (OSError, ValueError) as error:
             raise _with_name(error, image) from None
     is_array = isinstance(image, np.ndarray) and image.ndim in (2, 3)
@@ -117,9 +117,10 @@ def _check_classes(array: Array, source: Field) -> Array:
     if source.kind != "label" or not source.classes:
         return array
     highest = array[array != source.ignore].max(initial=0)
-    if highest >= source.classes:
+    own_classes = source.classes if source.ignore is None else source.classes - 1  # the last one has no other id
+    if highest >= own_classes:
         also = "" if source.ignore is None else f", and {source.ignore}"
-        known = f"this model knows ids 0 to {source.classes - 1}{also}"
+        known = f"this model knows ids 0 to {own_classes - 1}{also}"
         raise ValueError(f"found class id {highest}, {known}")
     return array
 

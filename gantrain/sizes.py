@@ -15,9 +15,9 @@ NATIVE_ARGUMENT = "size='native'"
 
 def check_choice(size: Choice | None, output_size: str) -> None:
     """Refuse values of `size` and `output_size` that mean nothing. Raises ValueError."""
-    if output_size not in ("input", "network"):
+    if not isinstance(output_size, str) or output_size not in ("input", "network"):
         raise ValueError(f"output_size: found {output_size!r}, allowed: 'input' or 'network'")
-    if size is None or size in ("native", "trained"):
+    if size is None or (isinstance(size, str) and size in ("native", "trained")):
         return
     is_pair = isinstance(size, tuple) and len(size) == 2
     if not is_pair or not all(type(length) is int and length > 0 for length in size):

@@ -61,7 +61,8 @@ class Trainer:
                 check_data(self.parts, state.fingerprint)
             if self.images_seen >= self.parts.total:
                 if self.is_last:
-                    self.world.say(f"already finished: {self.images_seen} images; a larger length goes on")
+                    progress = f"{self.images_seen} images, of a length of {self.parts.total - self.parts.began}"
+                    self.world.say(f"already finished: {progress}; a larger length goes on")
                 return self._end("finished")
             start = f"resuming at image {self.images_seen}" if latest else "starting a new run"
             self.world.say(start + self.stage)

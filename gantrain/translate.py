@@ -10,7 +10,7 @@ from rich.progress import track
 from gantrain import unfinished
 from gantrain.console import console, say
 from gantrain.data.decode import EXTENSIONS, encode, lossless
-from gantrain.data.listing import list_images, matching_name, note_first_frames, without_extension
+from gantrain.data.listing import list_images, matching_name, without_extension
 from gantrain.data.notes import summarise
 from gantrain.data.scale import Choice
 from gantrain.data.transforms import Sample
@@ -39,8 +39,6 @@ def find_inputs(inputs: list[Path], report: Callable[[str], None] = say, option:
                 files.setdefault(file, name)
         else:
             files.setdefault(path, path.stem)
-    for line in note_first_frames(files):
-        report(line)
     return files
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from gantrain.data.channels import fit
+from gantrain.data.headers import open_header
 from gantrain.data.lossy import lossy_format
 from gantrain.data.pictures import narrow, pixels
 from gantrain.data.shards import DamagedSample, Shards
@@ -46,28 +47,33 @@ def decode(data: bytes, kind: Kind = "image", *, convert_profile: bool = True, n
     line, if the bytes don't decode or can't be kept as they are; NotLabels if they can't be ids.
     """
     refuse_lossy(data, kind)
-    content = open_picture(data, notes)
+    content = open_picture(data)
     return to_array(content, kind, convert_profile=convert_profile, notes=notes)
 
 
-def open_picture(data: bytes, notes: list[str] | None = None) -> Image.Image | Array:
+def open_picture(data: bytes) -> Image.Image | Array:
     """A file's bytes as a Pillow image that is not loaded yet, or as the array of a `.npy`.
 
-    Raises ValueError, in one line, for bytes of other formats and for several images in one file;
-    only of a GIF's frames is the first one taken, with a note.
+    Raises ValueError, in one line, for bytes of other formats and for more than MOST_PIXELS.
     """
     with _one_line_errors():
         if data.startswith(b"\x93NUMPY"):
             array: Array = np.load(io.BytesIO(data), allow_pickle=False)
             return array
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        # A phone's JPEG ("MPO") carries a preview or depth map besides the photograph.
-        if image.format != "MPO" and getattr(image, "is_animated", False):
-            if image.format != "GIF":
-                raise ValueError("several images in one file, expected one")
-            if notes is not None:
-                notes.append(_FIRST_FRAME)
-        return image
+        return open_header(io.BytesIO(data), FORMATS)
+
+
+def _check_frames(image: Image.Image, notes: list[str] | None) -> None:
+    """Refuse several images in one file; only of a GIF's frames is the first one taken, with a note."""
+    # A phone's JPEG ("MPO") carries a preview or depth map besides the photograph.
+    if image.format == "MPO" or not getattr(image, "is_animated", False):
+        return
+    if image.tell() > 0:  # the caller has chosen this frame
+        return
+    if image.format != "GIF":
+        raise ValueError("several images in one file, expected one")
+    if notes is not None:
+        notes.append(_FIRST_FRAME)
 
 
 def to_array(
@@ -84,6 +90,7 @@ def to_array(
     if kind != "image" and content.format in ("JPEG", "MPO"):
         raise _lossy("JPEG", kind)
     with _one_line_errors():
+        _check_frames(content, notes)
         array = pixels(
             content, ids=kind != "image", convert_profile=convert_profile, notes=[] if notes is None else notes
         )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pydantic
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel
 
 from gantrain import files, formats
 from gantrain.data.index_arrays import MOST_KEY_BYTES, Arrays, read_arrays
@@ -27,8 +27,9 @@ MOST_SIDE = 65536
 MOST_CHANNELS = 1024
 MOST_IDS = 65536  # 16 bits
 
-Size = tuple[PositiveInt, PositiveInt]  # height, width
-Count = Annotated[int, pydantic.Field(gt=0, le=2**40)]
+Positive = Annotated[int, pydantic.Field(gt=0, strict=True)]  # true is no number
+Size = tuple[Positive, Positive]  # height, width
+Count = Annotated[int, pydantic.Field(gt=0, le=2**40, strict=True)]
 Id = Annotated[int, pydantic.Field(ge=0, lt=MOST_IDS)]
 Pixels = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 Dtype = Literal["uint8", "uint16", "float32"]
@@ -54,9 +55,9 @@ class Field(BaseModel, extra="forbid", frozen=True):
     member: Name
     half: Literal[0, 1] | None = None
     kind: Literal["image", "label", "instances"] = "image"
-    channels: PositiveInt
+    channels: Positive
     dtype: Dtype = "uint8"
-    classes: PositiveInt | None = None
+    classes: Positive | None = None
     label_counts: dict[Id, Pixels] | None = None
     # Left out where there is none, so that older data sets keep their fingerprints.
     ignore: int | None = pydantic.Field(None, ge=0, le=65535, exclude_if=lambda ignore: ignore is None)
@@ -127,7 +128,7 @@ def save(
     arrays["keys"] = np.array([key.encode(errors="surrogateescape") for key in keys])
     if (key_bytes := arrays["keys"].dtype.itemsize) > MOST_KEY_BYTES:
         raise ValueError(f"{folder}: a sample's name has {key_bytes} bytes, allowed: {MOST_KEY_BYTES}; rename it")
-    _check_fields(fields)
+    check_fields(fields)
     digest = fingerprint(fields, shards, arrays)
     about = {"samples": len(arrays["keys"]), "fingerprint": digest, "base": base}
     index = Index.model_validate({"format": formats.INDEX, "shards": shards, "fields": dict(fields), **about})
@@ -201,7 +202,7 @@ def _check_index(content: dict[str, Any]) -> Index:
         raise ValueError("a shard is named twice")
     if sum(shard.samples for shard in index.shards) != index.samples or not index.fields:
         raise ValueError(f"the samples do not add up to {index.samples} or no fields")
-    _check_fields(index.fields)
+    check_fields(index.fields)
     return index
 
 
@@ -217,7 +218,7 @@ def _check_base(base: object) -> str | None:
     return base
 
 
-def _check_fields(fields: Mapping[str, Field]) -> None:
+def check_fields(fields: Mapping[str, Field]) -> None:
     """Raises ValueError for the first field that no network could be built for."""
     for name, field in fields.items():
         bounds = {

@@ -3,7 +3,6 @@
 import errno
 import os
 import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,12 +65,6 @@ def without_extension(name: str) -> str:
 def matching_name(name: str) -> str:
     """A name in the one form (NFC) of those in which systems write the same accented letters."""
     return unicodedata.normalize("NFC", name)
-
-
-def note_first_frames(files: Iterable[Path]) -> list[str]:
-    """A line that says how GIF files are read, if there are any."""
-    count = sum(file.suffix.lower() == ".gif" for file in files)
-    return [f"{count} GIF files: the first frame of each is read"] if count else []
 
 
 class _Scan:

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 
-from PIL import Image
+from gantrain.data.headers import open_header
 
 _TIFF = (b"II*\0", b"MM\0*")
 _COMPRESSION = 259  # TIFF's tag
@@ -32,7 +32,7 @@ def _chunks(data: bytes) -> Iterator[bytes]:
 
 def _lossy_tiff(data: bytes) -> str | None:
     try:
-        with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
+        with open_header(io.BytesIO(data), ("TIFF",)) as image:
             compression = getattr(image, "tag_v2", {}).get(_COMPRESSION, 0)
     except Exception:  # decoding it says what is wrong
         return None

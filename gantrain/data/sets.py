@@ -59,6 +59,7 @@ class Wanted:
     apart: Apart | None = None
     instances: str | None = None
     max_left_out: float = 0.5
+    is_for_evaluate: bool = False  # errors then name what `gantrain evaluate` takes, and no key of a recipe
 
     @property
     def names(self) -> dict[str, str]:
@@ -115,11 +116,15 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
 
 
 def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
-    instead = "data=synthetic tries the recipe" if key.startswith("train") else "data.validation=null trains without"
+    instead = (
+        "; data=synthetic tries the recipe" if key.startswith("train") else "; data.validation=null trains without"
+    )
+    if wanted.is_for_evaluate:
+        instead = ""
     if value is None:
         split = "train" if key.startswith("train") else "test"
         both = f", or data.{key.partition('_')[0]} a folder that holds {split}A and {split}B" if "_" in key else ""
-        raise ValueError(f"not set; give a folder of shards or images{both}; {instead}")
+        raise ValueError(f"not set; give a folder of shards or images{both}{instead}")
     if value == SYNTHETIC:
         return Shards.open(_draw(key, wanted))
     place, pattern = os.path.split(value) if value.endswith(".tar") else (value, "")
@@ -141,7 +146,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
     if not folder.is_dir():
         advice = HOW_TO.get(wanted.recipe.split("_")[0], "check the path (relative to where you start)")
         advice = advice.format(out=folder, split="train" if key.startswith("train") else "val")
-        raise ValueError(f"no folder {folder}; {advice}; {instead}")
+        raise ValueError(f"no folder {folder}; {advice}{instead}")
     if any(not is_ignored(tar.name) for tar in folder.glob("*.tar")):
         raise ValueError(
             f"{folder} holds tars but no index.json; copy the whole data set again, or `gantrain index` others' tars"
@@ -159,12 +164,15 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
 def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
     labels = {name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)}
     classes = max(labels.values(), default=None)
-    split = _split_inside(key, folder)
+    split = _split_inside(key, folder, wanted.is_for_evaluate)
     try:
         options: Any = {"labels": sorted(labels), "classes": classes, "instances": wanted.instances}
         options |= {"layout": _layout(folder, wanted), "split": split, "max_left_out": wanted.max_left_out}
         return pack_once(folder, cache() / "packed", **options)
     except ValueError as e:
+        if wanted.is_for_evaluate:
+            advice = f"; give such options to `gantrain prepare {folder} --out OUT`, and OUT here"
+            raise ValueError(f"{e}{advice if '--' in str(e) else ''}") from None
         options = f"; its options are those of `gantrain prepare {folder} --out OUT`, whose OUT you give here"
         options += "; or set data.instances=null" if wanted.instances and "--instances" in str(e) else ""
         text = f"{e}{options if '--' in str(e) else ''}"
@@ -184,7 +192,7 @@ def _layout(folder: Path, wanted: Wanted) -> str | None:
     return "images"
 
 
-def _split_inside(key: str, folder: Path) -> str:
+def _split_inside(key: str, folder: Path, is_for_evaluate: bool) -> str:
     """The split that a key of `data` takes of a layout with its splits inside, each under its own names."""
     if key.startswith("train"):
         return "train"
@@ -198,7 +206,8 @@ def _split_inside(key: str, folder: Path) -> str:
             return split
     missing = " and ".join(name.replace("train", "test", 1) for name in list(sides.values())[:2])
     first = next(iter(sides.values()))
-    raise ValueError(f"{folder} holds {first} but no {missing}; make them, or data.validation=null")
+    instead = "" if is_for_evaluate else ", or data.validation=null"
+    raise ValueError(f"{folder} holds {first} but no {missing}; make them{instead}")
 
 
 def expand(pattern: str) -> list[str]:

@@ -12,7 +12,6 @@ from rich.progress import track
 
 from gantrain.console import say
 from gantrain.data.decode import Colour, Kind, encode, lossless
-from gantrain.data.listing import note_first_frames
 from gantrain.data.notes import summarise
 from gantrain.data.prepare.check import SMALLEST, agree, conversions, in_order, load, look
 from gantrain.data.prepare.colours import read_table
@@ -139,7 +138,8 @@ def prepare(
     parts = asked(parts, labels, classes, ignore, resize, instances, table)
     matched = match(source, parts)
     samples, unmatched = matched.samples, matched.lines
-    names_remedy = suggest_names(list(parts), layout, bool(patterns))
+    names_by_field = {name: matched.names[part.member] for name, part in parts.items()}
+    names_remedy = suggest_names(names_by_field, layout, bool(patterns))
     if not samples:
         wanted = " that match ".join(dict.fromkeys(part.files for part in parts.values()))
         first = f" ({unmatched[0]})" if unmatched else ""
@@ -166,8 +166,7 @@ def prepare(
     )
     packed_samples = [samples[key] for key in good]
     converted = summarise([*conversions(looks_by_key, good, fields), *sorted(notes)])
-    converted += note_first_frames(file for sample in packed_samples for file in sample.values())
-    all_notes = [PREFIX + line for line in converted]
+    all_notes = [PREFIX + line for line in [*matched.renamed, *converted]]
     all_notes += note_gaps(fields) + note_ids_as_images(fields, packed_samples, parts)
     report = Report(out, layout, len(good), fields, unmatched, bad, all_notes)
     whole = "\n".join([*report.lines(None), ""]).encode(errors="surrogateescape")

@@ -4,9 +4,9 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 
 from gantrain.data.decode import FORMATS, Array, decode
+from gantrain.data.headers import open_header
 from gantrain.data.prepare.layouts import File, Parts
 from gantrain.data.shards import Field
 
@@ -41,7 +41,7 @@ def note_ids_as_images(fields: Mapping[str, Field], samples: Sequence[Mapping[st
     notes = []
     for name, part in parts.items():
         field = fields[name]
-        if field.kind != "image" or part.half is not None or field.dtype != "uint8":
+        if field.kind != "image" or part.half is not None or field.dtype not in ("uint8", "uint16"):
             continue
         files = [sample[part.member] for sample in samples[:: max(1, len(samples) // _LOOKED_AT)]]
         found = ""
@@ -65,7 +65,7 @@ def _are_id_maps(files: Sequence[File]) -> bool:
         if len(here) > _MOST_IDS:
             return False
         values.update(here.tolist())
-    ids = values - {255}
+    ids = values - set(_VOID)
     if len(ids) < 2:
         return False
     return max(ids) < _LOW or max(ids) < _SPREAD * len(ids)
@@ -77,7 +77,7 @@ def _decoded(file: File) -> Array:
 
 def _is_palette_map(file: File) -> bool:
     """Return whether a file is a PNG with a palette of which it uses few colours."""
-    with Image.open(io.BytesIO(file.read_bytes()), formats=FORMATS) as image:
+    with open_header(io.BytesIO(file.read_bytes()), FORMATS) as image:
         return image.format == "PNG" and image.mode == "P" and len(np.unique(np.asarray(image))) <= _MOST_IDS
 
 

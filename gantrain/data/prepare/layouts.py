@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
-from PIL import Image
-
 from gantrain.data.decode import FORMATS, Colour, Kind
+from gantrain.data.headers import open_header
 from gantrain.data.index import NAME
 from gantrain.data.listing import holds_images, list_images, without_extension
 
@@ -177,7 +176,7 @@ def _look_like_pairs(source: Path) -> bool:
 
 def _twice_as_wide(file: Path) -> bool:
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with open_header(file, FORMATS) as image:
             return image.width == 2 * image.height
-    except OSError:  # found and listed when every file is checked
+    except (OSError, ValueError):  # found and listed when every file is checked
         return True

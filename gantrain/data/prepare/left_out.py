@@ -69,21 +69,31 @@ def suggest_remedy(reason: str, looks: Iterable[object]) -> str:
     return remedies.get(reason, "mend the files or remove them")
 
 
-def suggest_names(fields: Sequence[str], layout: str, has_patterns: bool) -> str:
-    """Describe what the user can do about names without a partner."""
-    if layout != "folders" or has_patterns:
+def suggest_names(names: Mapping[str, Sequence[str]], layout: str, has_patterns: bool) -> str:
+    """Describe what the user can do about names without a partner.
+
+    names: the sub-paths of each field's files, without their extensions.
+    """
+    endings = {field: _common_ending(own) for field, own in names.items()}
+    if layout != "folders" or has_patterns or not any(endings.values()):
         return "compare the files' names, and add what is missing"
-    patterns = " ".join(f"--pattern {field}={{}}_{field}" for field in fields)
-    return f"where only the endings of names differ, such as `{patterns}` matches them"
+    patterns = " ".join(f"--pattern {field}={{}}{ending}" for field, ending in endings.items())
+    return f"where only the endings of names differ, `{patterns}` matches them"
+
+
+def _common_ending(names: Sequence[str]) -> str:
+    """Return what all names have from their last underscore on, such as `_label`; "" where they differ."""
+    endings = {"_" + name.rpartition("_")[2] for name in names if "_" in name}
+    return endings.pop() if len(endings) == 1 and all("_" in name for name in names) else ""
 
 
 def advise_unequal(looks: Iterable[object]) -> str:
-    """The remedy, after "; ", where the fields' sizes differ in the first unusable sample; else ""."""
+    """The remedy, after "; ", where the size of the first unusable sample is what is wrong; else ""."""
     looks = list(looks)
     problems = [look for look in looks if isinstance(look, ValueError)]
-    if not problems or _reason(problems[0]) != _SIZES:
+    if not problems or _reason(problems[0]) not in (_SIZES, _SMALL):
         return ""
-    return f"; {suggest_remedy(_SIZES, looks)}"
+    return f"; {suggest_remedy(_reason(problems[0]), looks)}"
 
 
 def _reason(look: object) -> str:

@@ -1,7 +1,7 @@
 """Which files make a sample: those that have one name in the folder of each field."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,36 +22,52 @@ class Matched:
 
     samples: files by member and by key, in the order of the keys. lines: one for each sample that lacks a file, each
     second file of a name, and each file that is no image. left_out: how many samples there could be besides, if the
-    images of the field with most of them had all they need.
+    images of the field with most of them had all they need. renamed: a line for each sample whose key was taken.
+    names: those of each member's images, by which they match.
     """
 
     samples: dict[str, dict[str, Path]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     left_out: int = 0
+    renamed: list[str] = field(default_factory=list)
+    names: dict[str, list[str]] = field(default_factory=dict)
 
 
 def match(source: Path, parts: Parts) -> Matched:
     """The samples in the folder `source`. Raises ValueError for a loop of links."""
     members = {part.member: part for part in parts.values()}
     matched = Matched()
-    counts = dict.fromkeys(members, 0)  # images of a member
-    files_by_key: dict[str, dict[str, Path]] = {}
+    matched.names = {member: [] for member in members}
+    files_by_name: dict[str, dict[str, Path]] = {}
     for member, name, file in _named_files(source, members, matched.lines):
-        counts[member] += 1
-        sample = files_by_key.setdefault(sample_key(name), {})
+        matched.names[member].append(name)
+        sample = files_by_name.setdefault(matching_name(name), {})
         other = sample.setdefault(member, file)
         if other != file:
             matched.lines.append(f"{file}: has the same name as {other.name}")
-    for key in sorted(files_by_key):
-        sample = files_by_key[key]
+    for name in sorted(files_by_name, key=lambda name: (sample_key(name), name)):
+        sample = files_by_name[name]
         missing = [f"no {member}" for member in members if member not in sample]
         if missing:
             found = ", ".join(str(file) for file in sample.values())
             matched.lines.append(f"{found}: {' and '.join(missing)}")
-        else:
-            matched.samples[key] = sample
-    matched.left_out = max(counts.values()) - len(matched.samples)
+            continue
+        key = _free_key(sample_key(name), matched.samples)
+        if key != sample_key(name):
+            matched.renamed.append(f"{name} has the key {key}, since another name has the key {sample_key(name)}")
+        matched.samples[key] = sample
+    matched.left_out = max(len(names) for names in matched.names.values()) - len(matched.samples)
     return matched
+
+
+def _free_key(key: str, taken: Container[str]) -> str:
+    """Return the key, with a number behind it where another sample has it."""
+    number = 2
+    free = key
+    while free in taken:
+        free = f"{key}_{number}"
+        number += 1
+    return free
 
 
 def sample_key(name: str) -> str:
