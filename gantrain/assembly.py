@@ -15,6 +15,7 @@ from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch, check_cache
 from gantrain.data.scale import held_out_notice
 from gantrain.data.shards import Shards
+from gantrain.data.splits import SYNTHETIC
 from gantrain.data.unpaired import DataSet, targets_seed
 from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
@@ -107,7 +108,7 @@ class Assembly:
 
         train = opened("train", data.train)
         # Where the training images cannot be drawn, the same is wrong with held-out ones, and has been said.
-        draws_neither = train is None and data.train == data.validation == sets.SYNTHETIC
+        draws_neither = train is None and data.train == data.validation == SYNTHETIC
         self.held_out = opened("validation", data.validation) if data.validation and not draws_neither else None
         self.world.agree(problems)
         assert train is not None

@@ -172,6 +172,8 @@ def _read_state(folder: Path) -> State:
     """Raises ValueError with what is wrong, without advice."""
     path = folder / "state.json"
     content = _read(path, lambda: files.read_json(path, _STATE_BYTES))
+    if not isinstance(content, dict):
+        raise ValueError("state.json: found no mapping")
     advice = "train anew with run=OTHER, or import the weights again"
     formats.check_format("state.json", content, formats.CHECKPOINT, advice)
     try:

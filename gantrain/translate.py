@@ -67,6 +67,18 @@ def _without_results(files: dict[Path, str], inputs: list[Path], out: Path) -> d
     return kept
 
 
+def _note_targets(model: Translator, files: dict[Path, str]) -> None:
+    """Report images that lie in a folder named as the model's target, beside one named as its source."""
+    data = model.recipe.data
+    folders = [name.partition("/")[0] for name in files.values() if "/" in name]
+    if data.source in folders and data.target in folders:
+        count = folders.count(data.target)
+        say(
+            f"input: {count} of {len(files)} images lie in {data.target}/, which is this model's target, and are "
+            f"translated too; give the folder {data.source} alone to leave them out"
+        )
+
+
 def _write(path: Path, content: bytes, done: int, total: int) -> None:
     """Write a result whole. Raises ValueError that says how far the command got."""
     try:
@@ -113,6 +125,7 @@ def translate_files(
     """
     check_choice(size, output_size)
     files = _without_results(find_inputs(inputs), inputs, out)
+    _note_targets(model, files)
     model.check_instances(instances is not None)
     maps = by_stem("--instances", instances) if instances else {}
     if alone := [file for file in files if instances and matching_name(files[file]) not in maps]:

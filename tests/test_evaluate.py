@@ -326,3 +326,18 @@ def test_metrics_leave_the_training_as_it_is_and_choose_the_best() -> None:
 def test_best_by_is_one_of_the_metrics() -> None:
     with pytest.raises(ValueError, match=r"evaluate.best_by: found 'swd', allowed: l1 \(evaluate.metrics\)"):
         run_here(*SMALL, "evaluate.metrics=[l1]", "evaluate.best_by=swd")
+
+
+def test_advice_is_the_commands_own(trained: Path) -> None:
+    """An error about a test set names no key of a recipe, and what it advises can be given as it stands."""
+    for name in range(10):
+        for field, width in (("label", 16), ("photo", 16 if name == 0 else 17)):
+            path = Path("uneven", field, f"{name}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode(np.zeros((16, width, 1 if field == "label" else 3), np.uint8), "png"))
+    status, output = run(trained, "--data", "uneven", "--metrics", "l1")
+    assert status == 2
+    assert "9 of 10 pairs left out" in output
+    assert "`gantrain prepare" in output
+    assert "data.max_left_out" not in output
+    assert "=null" not in run(trained, "--data", "nowhere", "--metrics", "l1")[1]

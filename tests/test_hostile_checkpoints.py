@@ -313,6 +313,31 @@ def test_states_that_are_none(content: bytes) -> None:
         checkpoint.state(LAST)
 
 
+def test_only_damage_asks_to_remove_a_checkpoint(tmp_path: Path) -> None:
+    """Another format and a link whose content was not fetched are no damage: each has its own remedy."""
+    content = state_of(LAST)
+    write_state(LAST, {**content, "format": 99})
+    with pytest.raises(ValueError, match="found format 99, this gantrain reads format 2") as caught:
+        checkpoint.state(LAST)
+    assert "remove its folder" not in str(caught.value)
+    write_state(LAST, content)
+    weights = LAST / "networks" / "generator.safetensors"
+    weights.unlink()
+    weights.symlink_to(tmp_path / "annex" / "generator")
+    with pytest.raises(ValueError, match=r"a dangling link to .*git annex get") as caught:
+        checkpoint.tensors(LAST, "networks/generator")
+    assert "remove its folder" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "says"), [(True, "fields.source.channels"), (99_999, "at most 1024")])
+def test_fields_have_an_indexs_bounds(value: object, says: str) -> None:
+    content = state_of(LAST)
+    content["fields"]["source"]["channels"] = value
+    write_state(LAST, content)
+    with pytest.raises(ValueError, match=says):
+        checkpoint.state(LAST)
+
+
 @pytest.mark.slow
 def test_prune_survives_a_damaged_sibling(capsys: pytest.CaptureFixture[str]) -> None:
     (BEFORE / "state.json").write_text("{")

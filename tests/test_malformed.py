@@ -255,6 +255,7 @@ RECIPES = {
     "option": quick("--batch-size", "8", says=("found --batch-size", "a.b.c=value")),
     "two recipes": quick("recipe=facades", says=("recipe: name one",)),
     "no recipe": Case(("batch_size=8",), ("recipe: name one", "recipe=quickstart")),
+    "a word without its key": Case(("pix2pix",), ("found 'pix2pix'", "did you mean recipe=pix2pix?")),
     "missing recipe": Case(("recipe=nope",), ("recipe: found 'nope'", "cityscapes, ", "a path")),
     "missing file": Case(("recipe=a/nope.yaml",), ("recipe: no file a/nope.yaml", "give a .yaml")),
     "import of nothing": quick("--import", says=("--import: cannot import ''", "give a module")),

@@ -1,6 +1,7 @@
 """Folders inside folders, and accented names, from a user's files through a model and back to files."""
 
 import unicodedata
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 import gantrain
 from gantrain.cli import app
 from gantrain.data.decode import decode, encode
-from gantrain.translate import by_stem, find_inputs
+from gantrain.translate import _note_targets, by_stem, find_inputs
 
 NAMES = ["0", "1", "cam.1/0", "cam2/deep/0"]
 NFC, NFD = (unicodedata.normalize(form, "café/Zoë") for form in ("NFC", "NFD"))
@@ -93,3 +94,13 @@ def test_long_lists_of_other_files_are_shortened(capsys: pytest.CaptureFixture[s
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 11
     assert lines[-1] == "left out: 5 more files in in"
+
+
+def test_images_of_the_target_among_the_inputs_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder as training takes it holds the targets too, and translating these is rarely wanted."""
+    model = Namespace(recipe=Namespace(data=Namespace(source="sketch", target="photo")))
+    files = {Path(name): name for name in ("sketch/0", "sketch/1", "photo/0", "2")}
+    _note_targets(model, files)  # type: ignore[arg-type]
+    assert "1 of 4 images lie in photo/, which is this model's target" in capsys.readouterr().out
+    _note_targets(model, {Path(name): name for name in ("photo/0", "2")})  # type: ignore[arg-type]
+    assert capsys.readouterr().out == ""

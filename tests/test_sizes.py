@@ -262,6 +262,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "one number": ({"size": 16}, r"^size: found 16, allowed"),
     "zero": ({"size": (0, 16)}, r"^size: found \(0, 16\), allowed"),
     "a float": ({"size": (16.0, 16)}, r"^size: found \(16\.0, 16\), allowed"),
+    "an array": ({"size": np.array([16, 16])}, r"^size: found array\(\[16, 16\]\), allowed"),
     "past reason": ({"size": (10**6, 16)}, r"^size: 64x64 would become 1000000x16, an image may be enlarged to"),
     "output": ({"output_size": "same"}, r"^output_size: found 'same', allowed: 'input' or 'network'"),
 }

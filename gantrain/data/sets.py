@@ -16,15 +16,14 @@ from gantrain.data.drawing import write_synthetic
 from gantrain.data.listing import is_ignored
 from gantrain.data.prepare import HOW_TO, pack_once
 from gantrain.data.prepare.hints import PREFIX
-from gantrain.data.prepare.layouts import is_cityscapes, sides_of_split
+from gantrain.data.prepare.layouts import is_cityscapes
 from gantrain.data.remote import index_folder
 from gantrain.data.shards import Field, Shards
+from gantrain.data.splits import SYNTHETIC, find_split, find_two_sets
 from gantrain.data.unpaired import DataSet
 from gantrain.data.urls import check_url, is_url, where
 from gantrain.paths import check_not_special
 
-SYNTHETIC = "synthetic"
-_HELD_OUT_SPLITS = ("test", "val")  # of folders such as testA and testB; the first one that is there is taken
 # Samples, fewer where they are large.
 _DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_target": 48}
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
@@ -75,7 +74,7 @@ def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
     """
     asked = [(key, value, wanted)]
     if apart := wanted.apart:
-        values = _two(key, value, getattr(apart, key))
+        values = find_two_sets(key, value, getattr(apart, key))
         fields = [(apart.source, ""), ("", apart.target)]
         asked = [
             (name, one, replace(wanted, source=source, target=target))
@@ -85,20 +84,6 @@ def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
     for shards, (name, _, of_set) in zip(opened, asked, strict=True):
         check(name, shards, of_set)
     return opened
-
-
-def _two(key: str, value: str | None, target: str | None) -> tuple[str | None, str | None]:
-    """The sources and the targets; one folder may hold both in CycleGAN's layout, trainA and trainB."""
-    if value == SYNTHETIC:
-        return value, target or value
-    if value is None:
-        return None, target
-    folder = Path(os.path.expanduser(value))
-    for split in ("train",) if key == "train" else _HELD_OUT_SPLITS:
-        inside = [str(folder / name) for name in sides_of_split(folder, split).values()]
-        if inside:
-            return inside[0], target or inside[1]
-    return value, target
 
 
 def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
@@ -164,7 +149,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
 def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
     labels = {name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)}
     classes = max(labels.values(), default=None)
-    split = _split_inside(key, folder, wanted.is_for_evaluate)
+    split = find_split(key, folder, wanted.is_for_evaluate)
     try:
         options: Any = {"labels": sorted(labels), "classes": classes, "instances": wanted.instances}
         options |= {"layout": _layout(folder, wanted), "split": split, "max_left_out": wanted.max_left_out}
@@ -190,24 +175,6 @@ def _layout(folder: Path, wanted: Wanted) -> str | None:
     if not is_one_of_two_sets or fields[0] in ("left", "right") or has_fields_inside or is_cityscapes(folder):
         return None
     return "images"
-
-
-def _split_inside(key: str, folder: Path, is_for_evaluate: bool) -> str:
-    """The split that a key of `data` takes of a layout with its splits inside, each under its own names."""
-    if key.startswith("train"):
-        return "train"
-    if (folder / "gtFine").is_dir():
-        return "val"
-    sides = sides_of_split(folder, "train")
-    if not sides:
-        return "train"
-    for split in _HELD_OUT_SPLITS:
-        if sides_of_split(folder, split):
-            return split
-    missing = " and ".join(name.replace("train", "test", 1) for name in list(sides.values())[:2])
-    first = next(iter(sides.values()))
-    instead = "" if is_for_evaluate else ", or data.validation=null"
-    raise ValueError(f"{folder} holds {first} but no {missing}; make them{instead}")
 
 
 def expand(pattern: str) -> list[str]:

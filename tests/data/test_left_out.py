@@ -197,6 +197,7 @@ ID_LIKE = {
     "ids and void": ([grey(0, 1, 255), grey(2, 255)], True),
     "many ids": ([grey(*range(i, i + 40)) for i in range(0, 150, 30)], True),
     "palette": ([palette(0, 1, 2), palette(3)], True),
+    "ids and void of 16 bits": ([encode(np.tile(np.array([0, 1, 3, 65535], np.uint16), (32, 8)), "png")] * 2, True),
     "a photograph": ([photograph(0), photograph(1)], False),
     "one photograph among ids": ([grey(0, 1), photograph(1)], False),
     "a mask of 0 and 255": ([grey(0, 255), grey(0)], False),

@@ -82,9 +82,12 @@ def suggest_names(names: Mapping[str, Sequence[str]], layout: str, has_patterns:
 
 
 def _common_ending(names: Sequence[str]) -> str:
-    """Return what all names have from their last underscore on, such as `_label`; "" where they differ."""
-    endings = {"_" + name.rpartition("_")[2] for name in names if "_" in name}
-    return endings.pop() if len(endings) == 1 and all("_" in name for name in names) else ""
+    """Return what most names have from their last underscore on, such as `_label`; "" where most have nothing alike."""
+    endings = Counter("_" + name.rpartition("_")[2] for name in names if "_" in name)
+    if not endings:
+        return ""
+    ((ending, count),) = endings.most_common(1)
+    return ending if 2 * count > len(names) else ""
 
 
 def advise_unequal(looks: Iterable[object]) -> str:
