@@ -6,6 +6,7 @@ No network is needed: `Recorder` is a `Translator` that keeps what its network w
 import io
 import pickle
 import tarfile
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ class Recorder(Translator):
         self.said, self.one_by_one, self.seen = set(), False, []
         self.scale = TrainedScale((), "native")
         self.identity = "black pictures"
+        self.recipe = Namespace(data=Namespace(source="source", target="target"))
 
     def translate_arrays(self, samples):
         self.seen += samples
