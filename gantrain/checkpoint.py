@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,24 +101,16 @@ def find_checkpoint(path: str | Path) -> Path:
 
 def state(folder: Path) -> State:
     """The checked content of state.json. Raises ValueError, in one line that offers an older checkpoint."""
-    try:
+    with _naming(folder):
         return _read_state(folder)
-    except (formats.AnotherFormat, files.NoRegularFile) as e:  # nothing is damaged: each names its own remedy
-        raise ValueError(f"checkpoint: {folder}: {e}") from None
-    except ValueError as e:
-        raise refusal(folder, str(e)) from None
 
 
 def saved_recipe(folder: Path) -> Any:
     """The content of its recipe.yaml. Raises ValueError, in one line, where that can't be read."""
     path = folder / "recipe.yaml"
-    try:
+    with _naming(folder):
         text = _read(path, lambda: files.read_bytes(path, _RECIPE_BYTES).decode())
         return parse_yaml(text, "recipe.yaml")
-    except (formats.AnotherFormat, files.NoRegularFile) as e:  # nothing is damaged: each names its own remedy
-        raise ValueError(f"checkpoint: {folder}: {e}") from None
-    except ValueError as e:
-        raise refusal(folder, str(e)) from None
 
 
 def tensors(folder: Path, name: str, expected: Mapping[str, Tensor] | None = None) -> Tensors:
@@ -126,17 +119,24 @@ def tensors(folder: Path, name: str, expected: Mapping[str, Tensor] | None = Non
     expected: tensors whose names, shapes and kinds of numbers it has to have; None takes any. Raises ValueError, in
     one line that offers an older checkpoint, for a damaged file, for another network's, and for NaN.
     """
-    try:
+    with _naming(folder):
         content = _read_tensors(folder, name, _read_state(folder))
-    except (formats.AnotherFormat, files.NoRegularFile) as e:  # nothing is damaged: each names its own remedy
-        raise ValueError(f"checkpoint: {folder}: {e}") from None
-    except ValueError as e:
-        raise refusal(folder, str(e)) from None
     problem = "" if expected is None else weights.misfit(content, expected)
     if problem:
         what = f"checkpoint: the {name.rpartition('/')[2]} in {folder}/{name}.safetensors"
         raise ValueError(f"{what} is not the one of its recipe.yaml ({problem}); {_advice(folder)}")
     return content
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Raise what is wrong with a checkpoint as one ValueError that names its folder and a remedy."""
+    try:
+        yield
+    except (formats.AnotherFormat, files.NoRegularFile) as e:  # nothing is damaged: each names its own remedy
+        raise ValueError(f"checkpoint: {folder}: {e}") from None
+    except ValueError as e:
+        raise refusal(folder, str(e)) from None
 
 
 def refusal(folder: Path, reason: str) -> ValueError:

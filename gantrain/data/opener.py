@@ -38,14 +38,8 @@ def guarded(url: str, stall_seconds: float) -> OpenerDirector:
             with _limited(self.sock, 2 * stall_seconds):
                 return super().getresponse()
 
-    class SecureConnection(http.client.HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            _judge(self, guard)
-
-        def getresponse(self) -> http.client.HTTPResponse:
-            with _limited(self.sock, 2 * stall_seconds):
-                return super().getresponse()
+    class SecureConnection(Connection, http.client.HTTPSConnection):
+        """The same over TLS: its `connect` and `getresponse` are those above, around HTTPSConnection's."""
 
     class Plain(HTTPHandler):
         def http_open(self, request: Request) -> http.client.HTTPResponse:
