@@ -98,7 +98,9 @@ class Run:
         try:
             files.write_text(self.recipe, f"format: {formats.RUN}\n{recipe.yaml()}", sync=True)
             # A start that was cut short may have left rows that this one writes again.
-            made_again = "init_from" if init_from else "val_" if left_marks else ""
+            made_again = "val_" if left_marks else ""
+            if init_from:
+                made_again = "init_from"
             self._forget_after(images_seen or -1, made_again)
             if init_from:
                 self.log({"images_seen": images_seen, "init_from": init_from})

@@ -143,7 +143,7 @@ def agree(
     good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}
     if not good:
         raise ValueError(f"none of {len(bad)} samples is usable; the first: {bad[0]}{advise_unequal(looks.values())}")
-    whole_set: dict[str, dict[str, Any]] = {}
+    usual_kinds: dict[str, tuple[int, str]] = {}
     for name, part in parts.items():
         kinds = {key: (fields[name].channels, fields[name].dtype) for key, fields in good.items()}
         usual = _usual(kinds.values(), part.kind)
@@ -152,11 +152,12 @@ def agree(
                 file = samples[key][part.member]
                 bad.append(f"{file}: {name} has {_named(kind)}, most have {_named(usual)}")
                 del good[key]
-        whole_set[name] = {"channels": usual[0], "dtype": usual[1]}
-    merged = {
-        name: _merge([fields[name] for fields in good.values()], part).model_copy(update=whole_set[name])
-        for name, part in parts.items()
-    }
+        usual_kinds[name] = usual
+    merged = {}
+    for name, part in parts.items():  # only now it is known which samples all fields leave
+        field = _merge([fields[name] for fields in good.values()], part)
+        count, dtype = usual_kinds[name]
+        merged[name] = field.model_copy(update={"channels": count, "dtype": dtype})
     return list(good), bad, merged
 
 
