@@ -169,3 +169,33 @@ def quality(runs: Sequence[Row], metric: str) -> Callable[[Sequence[Row], Path],
         figure.savefig(path)
 
     return draw
+
+
+def variants(marks: Sequence[Row]) -> Callable[[Sequence[Row], Path], None]:
+    """Draws each metric over images: a line for each run, a colour for each variant."""
+    names = list(dict.fromkeys(row["variant"] for row in marks))
+    settings = ("variant", "seed", "images")
+    metrics = [name for name in marks[0] if name not in settings and not name.endswith("_null")]
+
+    def draw(_: Sequence[Row], path: Path) -> None:
+        figure, axes = _figure(1, len(metrics), 1 + 4.2 * len(metrics), 4)
+        for panel, metric in zip(axes[0], metrics, strict=True):
+            for rank, name in enumerate(names):
+                _draw_runs(panel, [row for row in marks if row["variant"] == name], metric, f"C{rank % 10}")
+            panel.set_xlabel("images seen; a line for each seed")
+            panel.set_ylabel(metric)
+            panel.spines[["top", "right"]].set_visible(False)
+        axes[0, -1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.savefig(path)
+
+    return draw
+
+
+def _draw_runs(panel: Any, marks: Sequence[Row], metric: str, colour: str) -> None:
+    """Draws the runs of one variant into a panel."""
+    for rank, seed in enumerate(sorted({row["seed"] for row in marks})):
+        run = [row for row in marks if row["seed"] == seed and metric in row]
+        images = [row["images"] for row in run]
+        values = [row[metric] for row in run]
+        label = marks[0]["variant"] if rank == 0 else None
+        panel.plot(images, values, color=colour, marker="o", label=label)

@@ -315,6 +315,41 @@ def test_fid_compares_devices_over_images_and_time(tmp_path):
 
 
 @pytest.mark.exhaustive
+@pytest.mark.slow
+def test_variants_train_and_compare(tmp_path):
+    keys = ("length=4 images", "evaluate.every=2", "evaluate.metrics=[l1]", "evaluate.best_by=l1", "trackers=[]")
+    variants = ("--variant=few", "--variant=more method.generator.width=6")
+    content = plainly("variants", tmp_path, *TINY, *keys, *variants)
+    assert [row["variant"] for row in content["rows"]] == ["few", "more"]
+    assert content["recipes"]["more"]["method"]["generator"]["width"] == 6
+    assert [row["images"] for row in content["marks"]] == [2, 4, 2, 4]
+    assert content["rows"][1]["l1"] == content["marks"][-1]["l1"]
+
+
+def test_variants_are_averaged_over_seeds_at_the_last_mark(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from variants import average
+
+    marks = []
+    for seed, first, last in ((0, 5.0, 1.0), (1, 7.0, 2.0)):
+        marks.append({"variant": "few", "seed": seed, "images": 2, "l1": first})
+        marks.append({"variant": "few", "seed": seed, "images": 4, "l1": last})
+    assert average(marks) == [{"variant": "few", "images": 4, "seeds": 2, "l1": 1.5}]
+
+
+def test_variants_need_a_name_and_valid_keys(tmp_path):
+    script = str(ROOT / "benchmarks" / "variants.py")
+    for arguments, reason in (
+        (["--variant=method.l1=1"], "the name first"),
+        (["--variant=few", "--variant=more method.l7=1"], "method.l7"),
+    ):
+        command = [sys.executable, script, *TINY, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert reason in done.stderr + done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
 def test_fid_refuses_what_it_cannot_compare(tmp_path):
     script = str(ROOT / "benchmarks" / "fid.py")
     for words, says in [
