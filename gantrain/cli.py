@@ -267,32 +267,42 @@ def translate(
 def import_(
     files: Annotated[list[Path], typer.Argument(help="state_dicts, such as latest_net_G.pth, or .safetensors")],
     out: Annotated[Path, typer.Option(help="checkpoint folder to make")],
-    norm: Annotated[str | None, typer.Option(help="instance or none; default: the file's keys tell")] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="instance or none; default: instance norm, if the file has biases for one")
+    ] = None,
     dropout: Annotated[
-        bool, typer.Option("--dropout", help="dropout and batch statistics stay on, as in pix2pix's own test")
+        bool, typer.Option("--dropout", help="dropout stays on, as in pix2pix's test.py without --eval")
+    ] = False,
+    batch_statistics: Annotated[
+        bool,
+        typer.Option(
+            "--batch-statistics",
+            help="batch norm takes each image's own statistics, as in pix2pix's test.py without --eval",
+        ),
     ] = False,
     unpaired: Annotated[bool, typer.Option("--unpaired", help="trained on two sets, as CycleGAN and CUT")] = False,
     labels: Annotated[bool, typer.Option("--labels", help="the source is a map of class ids")] = False,
     instances: Annotated[bool, typer.Option("--instances", help="its last channel is edges of instances")] = False,
     doublings: Annotated[
-        str | None, typer.Option(help="of SPADE: normal, or more, as for Cityscapes, which the file doesn't tell")
+        str | None,
+        typer.Option(help="normal or more, the --num_upsampling_layers of SPADE; required where the file fits both"),
     ] = None,
     resize: Annotated[
         str | None, typer.Option(help="HEIGHTxWIDTH, pixels, that images are resized to in use; default: they are not")
     ] = None,
 ) -> None:
+    from gantrain.importers.options import ImportOptions
     from gantrain.importing import import_files
 
-    found = import_files(
-        files,
-        out,
+    options = ImportOptions(
         norm=norm,
         dropout=dropout,
+        batch_statistics=batch_statistics,
         unpaired=unpaired,
         labels=labels,
         instances=instances,
         doublings=doublings,
         resize=parse_size(resize),
     )
-    for line in found:
+    for line in import_files(files, out, options):
         say(line)
