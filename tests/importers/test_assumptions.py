@@ -130,12 +130,10 @@ def test_a_file_that_is_used_as_it_is(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_doublings_are_required_where_images_depend_on_them() -> None:
-    """`most` shows itself, and a run that starts at the weights names its own network."""
+    """`most` shows itself (above), and a run that starts at the weights names its own network."""
     saved(peers.SPADE(hidden=8, size="more"))
     assert list(read_networks([Path("latest_net_G.pth")])) == ["generator"]
     Image.fromarray(np.zeros((64, 64), np.uint8)).save("ids.png")
     said = run("translate", "latest_net_G.pth", "ids.png", "--out", "out", status=2)
     assert "allowed: normal or more" in said
     assert not Path("out").exists()
-    saved(peers.SPADE(hidden=8, size="most"), name="most.pth")
-    run("translate", "most.pth", "ids.png", "--out", "out")

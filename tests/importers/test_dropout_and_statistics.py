@@ -50,6 +50,12 @@ def set_modes(peer: nn.Module, options: tuple[str, ...]) -> None:
             module.train(STATISTICS in options)
 
 
+def running_statistics(network: nn.Module) -> torch.Tensor:
+    """All of them in the order of their values, since the modules of two networks come in different orders."""
+    kept = [tensor.flatten() for name, tensor in network.state_dict().items() if "running_" in name]
+    return torch.cat(kept).sort().values if kept else torch.empty(0)
+
+
 @torch.no_grad()
 def check_same_draws(ours: nn.Module, peer: nn.Module) -> None:
     """The same images from the same random numbers, and others from other numbers where dropout is on."""
@@ -62,6 +68,8 @@ def check_same_draws(ours: nn.Module, peer: nn.Module) -> None:
             outputs.append(network.to(dtype)(images.to(dtype)))
         assert outputs[1].std() > 1e-3
         torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=tolerance)
+    # Norms that took an image's own statistics moved the running ones by as much.
+    torch.testing.assert_close(running_statistics(ours), running_statistics(peer), rtol=0, atol=1e-6)
     is_random = any(isinstance(m, nn.Dropout) and m.training for m in peer.modules())
     torch.manual_seed(4)
     assert torch.equal(ours(images.double()), outputs[0]) != is_random
