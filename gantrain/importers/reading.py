@@ -76,8 +76,8 @@ def check_doublings(network: Network, doublings: str | None) -> None:
     """Refuse a SPADE generator whose file fits two networks while no option chooses one. Raises ValueError."""
     if doublings is None and network.found.component.get("doublings") in _OPEN_DOUBLINGS:
         raise ValueError(
-            f"import: {network.file} fits two SPADE generators, of --num_upsampling_layers normal and more, which give "
-            "different images; found no --doublings, allowed: normal or more, as in its opt.txt; run "
+            f"import: {network.file} fits SPADE's --num_upsampling_layers normal and more, which give "
+            "different images; found no --doublings, allowed: normal or more, as in the opt.txt of its training; run "
             f"gantrain import {network.file} --out FOLDER --doublings more (or normal)"
         )
 

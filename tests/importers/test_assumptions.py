@@ -15,16 +15,16 @@ import gantrain
 from gantrain.cli import app
 from gantrain.importing import read_networks
 
-NORM = "generator with instance norm, which leaves no tensors in a file; --norm none if"
-STATISTICS = "batch norm takes the running statistics of the file; --batch-statistics for those of each image, as"
-DROPOUT = "dropout is off; --dropout keeps it on, as test.py without --eval does"
-PAIRS = "evaluate takes pairs, left to right; --unpaired for two sets of images, and data.source and"
+NORM = "instance norm in generator, which leaves no tensors in a file; --norm none if"
+STATISTICS = "batch norm takes the running statistics of the file; --batch-statistics for those of each image, which"
+DROPOUT = "dropout is off; --dropout keeps it on, as test.py does without --eval"
+PAIRS = "evaluate takes pairs, with left as the source and right as the target; --unpaired for two sets of images, or"
 EDGES = "--instances if the last of its channels are edges of instances, as without --no_instance"
-UNLABELLED = "where --contain_dontcare_label was on, it is that of unlabelled pixels"
+UNLABELLED = "with --contain_dontcare_label it is that of unlabelled pixels"
 
 # A network's file, the options given, and the beginnings of all that is assumed, in order.
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], tuple[str, ...]]] = {
-    "pix2pix": (lambda: peers.UNet(levels=6), (), (f"{STATISTICS} test.py without --eval", DROPOUT, PAIRS)),
+    "pix2pix": (lambda: peers.UNet(levels=6), (), (f"{STATISTICS} test.py takes without --eval", DROPOUT, PAIRS)),
     "pix2pix as test.py": (
         lambda: peers.UNet(levels=6), ("--dropout", "--batch-statistics"),
         ("dropout begins behind the decoder's second layer, as in the PyTorch code; method.generator.", PAIRS),
@@ -37,7 +37,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], tuple[str, ...]
     "cyclegan with its norm": (peers.ResNet, ("--unpaired", "--norm", "instance"), ()),
     "cyclegan with dropout": (lambda: peers.ResNet(drop=True), ("--unpaired",), (NORM, DROPOUT)),
     "without norm": (
-        lambda: peers.ResNet(norm="none"), ("--unpaired",), ("generator without a norm; --norm instance if",),
+        lambda: peers.ResNet(norm="none"), ("--unpaired",), ("no norm in generator; --norm instance if",),
     ),
     "colorization": (
         lambda: peers.ResNet(1, 2), (),
@@ -53,7 +53,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], tuple[str, ...]
     ),
     "pix2pixhd of labels and edges": (
         lambda: peers.ResNet(6, 3, halvings=3, norm="batch", biased=True), ("--labels", "--instances"),
-        (f"{STATISTICS} test.py takes", PAIRS),
+        (f"{STATISTICS} pix2pixHD's test.py takes", PAIRS),
     ),
     "spade": (
         peers.SPADE, (),
@@ -93,8 +93,8 @@ def test_what_is_assumed_of_other_networks() -> None:
     saved(peers.Projection([3, 8, 16, 16, 16]), name="latest_net_F.pth")
     lines = lines_of("latest_net_G.pth", "latest_net_D.pth", "latest_net_F.pth", "--out", "imported")
     beginnings = (
-        NORM, "discriminator without a norm; --norm instance if",
-        "the loss of discriminator (--gan_mode, --no_lsgan) is the method's own; method.adversarial in a run",
+        NORM, "no norm in discriminator; --norm instance if",
+        "discriminator had the method's own loss; --gan_mode or --no_lsgan may have chosen another, which",
         "--nce_layers 0,4,8,12,16; method.layers in recipe.yaml for others",
     )  # fmt: skip
     assert [line.startswith(b) for line, b in zip(lines, beginnings, strict=True)] == [True] * 4

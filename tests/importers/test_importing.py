@@ -101,8 +101,8 @@ def test_what_spades_keys_do_not_tell() -> None:
     said = run("import", "latest_net_G.pth", "--out", "other", "--doublings", "most", status=2)
     assert "--doublings: found most, allowed: normal or more, of a SPADE file without up_4" in said
     said = refused("latest_net_G.pth")
-    assert "latest_net_G.pth fits two SPADE generators, of --num_upsampling_layers normal and more, which" in said
-    assert "allowed: normal or more, as in its opt.txt; run gantrain import latest_net_G.pth --out FOLDER" in said
+    assert "latest_net_G.pth fits SPADE's --num_upsampling_layers normal and more, which" in said
+    assert "allowed: normal or more, as in the opt.txt of its training; run gantrain import " in said
     run("import", "latest_net_G.pth", "--out", "imported", "--doublings", "more")
     check_same(peer)
 
