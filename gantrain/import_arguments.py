@@ -8,7 +8,11 @@ Norm = Annotated[
     str | None, typer.Option(help="instance or none; default: instance norm if the file has biases before it")
 ]
 Dropout = Annotated[
-    bool, typer.Option("--dropout", help="dropout stays on, as in pix2pix's test.py without --eval; default: off")
+    bool,
+    typer.Option(
+        "--dropout",
+        help="dropout stays on, as in pix2pix's test.py without --eval, and where its PyTorch code has it; default: off",
+    ),
 ]
 BatchStatistics = Annotated[
     bool,

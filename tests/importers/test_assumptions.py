@@ -137,3 +137,15 @@ def test_doublings_are_required_where_images_depend_on_them() -> None:
     said = run("translate", "latest_net_G.pth", "ids.png", "--out", "out", status=2)
     assert "allowed: normal or more" in said
     assert not Path("out").exists()
+
+
+def test_the_sizes_of_training_are_not_made_up() -> None:
+    saved(peers.drawn(peers.UNet(levels=3)))
+    Image.fromarray(np.zeros((40, 56, 3), np.uint8)).save("a.png")
+    said = run("translate", "latest_net_G.pth", "a.png", "--out", "a")
+    assert "original size: 40x56; the sizes of training are not known, --size trained takes 256x256" in said
+    said = run("translate", "latest_net_G.pth", "a.png", "--out", "b", "--size", "trained")
+    assert "1 image at an assumed size of training: 40x56 -> 256x256 and back" in said
+    run("import", "latest_net_G.pth", "--out", "imported", "--resize", "64")
+    said = run("translate", "imported", "a.png", "--out", "c")
+    assert "1 image at the trained scale: 40x56 -> 64x64 and back" in said
