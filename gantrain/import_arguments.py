@@ -11,7 +11,7 @@ Dropout = Annotated[
     bool,
     typer.Option(
         "--dropout",
-        help="dropout stays on, as in pix2pix's test.py without --eval, and where its PyTorch code has it; default: off",
+        help="dropout stays on, where pix2pix's PyTorch code has it, as in test.py without --eval; default: off",
     ),
 ]
 BatchStatistics = Annotated[
