@@ -297,6 +297,8 @@ def test_no_code_in_a_file_runs() -> None:
 def test_files_of_no_network_known_here() -> None:
     saved(nn.Linear(2, 2), "module.", "linear.pth")
     assert "holds no network known here (its keys: module.weight, module.bias ...)" in refused("linear.pth")
+    saved(peers.ResNet(3, 3, halvings=4, blocks=0), name="latest_net_E.pth")  # pix2pixHD's encoder of features
+    assert "holds no network known here (its keys: model.1.weight, model.1.bias" in refused("latest_net_E.pth")
     torch.save({"state_dict": {}, "epoch": 3}, "whole.pth")
     assert "'state_dict' is no tensor" in refused("whole.pth")
     torch.save([torch.zeros(2)], "list.pth")
