@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gantrain import import_arguments
 from gantrain.console import cell, console, say
 from gantrain.options import LeftOut, Patterns, named, parse_output_size, parse_seen_size, parse_size, patterns
 from gantrain.reporting import reporting, telling
@@ -267,32 +268,27 @@ def translate(
 def import_(
     files: Annotated[list[Path], typer.Argument(help="state_dicts, such as latest_net_G.pth, or .safetensors")],
     out: Annotated[Path, typer.Option(help="checkpoint folder to make")],
-    norm: Annotated[str | None, typer.Option(help="instance or none; default: the file's keys tell")] = None,
-    dropout: Annotated[
-        bool, typer.Option("--dropout", help="dropout and batch statistics stay on, as in pix2pix's own test")
-    ] = False,
-    unpaired: Annotated[bool, typer.Option("--unpaired", help="trained on two sets, as CycleGAN and CUT")] = False,
-    labels: Annotated[bool, typer.Option("--labels", help="the source is a map of class ids")] = False,
-    instances: Annotated[bool, typer.Option("--instances", help="its last channel is edges of instances")] = False,
-    doublings: Annotated[
-        str | None, typer.Option(help="of SPADE: normal, or more, as for Cityscapes, which the file doesn't tell")
-    ] = None,
-    resize: Annotated[
-        str | None, typer.Option(help="HEIGHTxWIDTH, pixels, that images are resized to in use; default: they are not")
-    ] = None,
+    norm: import_arguments.Norm = None,
+    dropout: import_arguments.Dropout = False,
+    batch_statistics: import_arguments.BatchStatistics = False,
+    unpaired: import_arguments.Unpaired = False,
+    labels: import_arguments.Labels = False,
+    instances: import_arguments.Instances = False,
+    doublings: import_arguments.Doublings = None,
+    resize: import_arguments.Resize = None,
 ) -> None:
+    from gantrain.importers.options import ImportOptions
     from gantrain.importing import import_files
 
-    found = import_files(
-        files,
-        out,
+    options = ImportOptions(
         norm=norm,
         dropout=dropout,
+        batch_statistics=batch_statistics,
         unpaired=unpaired,
         labels=labels,
         instances=instances,
         doublings=doublings,
         resize=parse_size(resize),
     )
-    for line in found:
+    for line in import_files(files, out, options):
         say(line)

@@ -82,20 +82,22 @@ class SizeReport:
         if self.resized:
             parts.append(f"{self.native} keeps the original size")
         elif self._is_surprisingly_native:
-            trained = self.native.replace("native", "trained")
-            parts.append(f"{self._training()}, as {trained} does")
+            parts.append(self._training(self.native.replace("native", "trained")))
         return "; ".join(parts)
 
     def _scale(self) -> str:
         if self.choice == "native":
             return "the original size"
         if self.choice == "trained":
-            return "the trained scale"
+            return "the trained scale" if self.scale.is_known else "an assumed size of training"
         return described_choice(self.choice)
 
-    def _training(self) -> str:
+    def _training(self, option: str) -> str:
+        """What the networks saw in training, and the option that shows them the same."""
         trained = text_of(self.scale.steps[-1].after)
-        return f"in training the networks saw the source's files resized to {trained}"
+        if not self.scale.is_known:
+            return f"the sizes of training are not known, {option} takes {trained}"
+        return f"in training the networks saw the source's files resized to {trained}, as {option} does"
 
     def _listed(self) -> str:
         several = len(self.counts) > 1

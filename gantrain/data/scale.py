@@ -100,11 +100,13 @@ class TrainedScale:
 
     steps: its resizes, in order: that of `prepare --resize`, then that of the recipe. Each one is
     applied by itself, so that a training file gives the very pixels that `evaluate` sees. default:
-    the choice for files that come without one.
+    the choice for files that come without one. is_known: False where the scale is assumed, since
+    neither an imported file nor its user states it.
     """
 
     steps: tuple[Step, ...]
     default: Literal["native", "trained"]
+    is_known: bool = True
 
     def sizes(self, size: Size, choice: Choice | None = None) -> list[Size]:
         """The sizes that an image of `size` is resized to, in order; empty where it stays.
@@ -152,7 +154,7 @@ def trained_scale(source: Field, target: Field, *, paired: bool, size: Size, res
     held_out = held_out_resize(size, resize)
     if source.max_size == UNKNOWN:
         if held_out is None:
-            return TrainedScale((Step(None, size),), "native")
+            return TrainedScale((Step(None, size),), "native", is_known=False)
         return TrainedScale((Step(None, held_out),), "trained")
     steps = _steps(source, held_out)
     # Pairs of different sizes are those of a model that changes the size, which no resize may hide.

@@ -19,6 +19,8 @@ def unet(state: State) -> Found | None:
         names |= {f"{block}.1": f"{down}.1", f"{block}.2": f"{down}.2"}
         names |= {f"{block}.{at}": f"{up}.1", f"{block}.{at + 1}": f"{up}.2"}
     component = {"name": "unet", "width": first.shape[0], "levels": len(blocks) + 1, "norm": norm(state, 1)}
+    # A file does not show dropout. The published PyTorch code leaves it out of the innermost block.
+    component["dropout_from"] = "second"
     return Found(component, {"in_channels": first.shape[1], "out_channels": last.shape[1]}, names)
 
 
@@ -26,6 +28,8 @@ def resnet(state: State) -> Found | None:
     """The ResNet with any number of blocks, anti-aliased or not, with dropout or not."""
     first, at = state["model.1.weight"], residual_blocks(state)
     if not at or downs_before(state, at[0]) != 3 or "model1_1.1.weight" in state:
+        return None
+    if norm(state) == "batch" and "model.1.bias" in state:  # pix2pixHD's has biases beside batch norm
         return None
     # A blur keeps its kernel in the file: 3x3 on the way down, 4x4 on the way up.
     blurs = {tensor.shape[-1] for key, tensor in state.items() if key.endswith(".filt")}

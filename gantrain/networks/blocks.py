@@ -39,8 +39,8 @@ class Layers:
     def __init__(
         self, norm: Norm, spectral_norm: bool = False, upsample: Upsample = "transpose", bias: bool | None = None
     ) -> None:
-        _check_choice("norm", norm, Norm)
-        _check_choice("upsample", upsample, Upsample)
+        check_choice("norm", norm, Norm)
+        check_choice("upsample", upsample, Upsample)
         self.norm, self.spectral_norm, self.upsample = norm, spectral_norm, upsample
         self.bias = norm in ("instance", "none") if bias is None else bias
 
@@ -135,7 +135,7 @@ class SelfAttention(nn.Module):
         return y
 
 
-def _check_choice(option: str, value: str, choices: Any) -> None:
+def check_choice(option: str, value: str, choices: Any) -> None:
     """A recipe is checked before this; here it is for networks made from Python."""
     if value not in get_args(choices):
         raise ValueError(f"{option}: found {value!r}, allowed are {', '.join(get_args(choices))}")
@@ -154,7 +154,7 @@ def initialise(network: nn.Module, init: Init, *, zero_bias: bool = True) -> Non
     normal: N(0, 0.02), pix2pix's; xavier: with gain 0.02, SPADE's; kaiming: fan-in, for ReLU;
     default: PyTorch's. Biases become 0 unless `zero_bias` is off; batch norm weights N(1, 0.02).
     """
-    _check_choice("init", init, Init)
+    check_choice("init", init, Init)
     for module in network.modules() if init != "default" else ():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             _DRAW[init](module.weight)

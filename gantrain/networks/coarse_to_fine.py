@@ -15,8 +15,8 @@ class CoarseToFine(nn.Module):
 
     Takes images (N, in_channels, H, W) of any size and gives (N, out_channels, H, W) in [-1, 1]. With `enhancer` these
     layers see the image at half its size, and thinner ones, of half the width, add the details: pix2pixHD's local
-    enhancer, for 1024x2048. `multiple` is 2**halvings, and twice that with it. zero_bias: biases start at 0; pix2pixHD
-    leaves them PyTorch's.
+    enhancer, for 1024x2048. `multiple` is 2**halvings, and twice that with it. As in pix2pixHD, every convolution has
+    a bias, whatever the norm. zero_bias: biases start at 0; pix2pixHD leaves them PyTorch's.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class CoarseToFine(nn.Module):
     ) -> None:
         super().__init__()
         self.multiple = 2 ** (halvings + enhancer)
-        make = Layers(norm, spectral_norm, upsample)
+        make = Layers(norm, spectral_norm, upsample, bias=True)
 
         def down(width: int, halvings: int) -> Iterator[nn.Module]:
             yield make.relu(make.conv(in_channels, width, 7, padding=3, padding_mode="reflect"), width)

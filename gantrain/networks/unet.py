@@ -1,7 +1,7 @@
 """The U-Net generator of pix2pix."""
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 import torch
 from pydantic import Field
@@ -16,9 +16,12 @@ from gantrain.networks.blocks import (
     Share,
     Upsample,
     Width,
+    check_choice,
     initialise,
     padded,
 )
+
+DropoutFrom = Literal["innermost", "second"]
 
 
 class UNet(nn.Module):
@@ -26,8 +29,9 @@ class UNet(nn.Module):
 
     Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
     [-1, 1]. Every level halves the size: 8 levels see 256 pixels as one, `multiple` is 2**levels.
-    Dropout is in the decoder's `levels - 5` innermost levels. `attention` adds SAGAN's to the encoder's map of that
-    level, from 0. Raises ValueError for a level that isn't there.
+    `levels - 5` layers of the decoder end with dropout. `dropout_from` is the first of them: `innermost` is the
+    decoder's first layer, as in the authors' Torch code, and `second` is the layer after it, as in their PyTorch code.
+    `attention` adds SAGAN's to the encoder's map of that level, from 0. Raises ValueError for a level that isn't there.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class UNet(nn.Module):
         levels: Annotated[int, Field(ge=2, le=12)] = 8,
         norm: Norm = "batch",
         dropout: Share = 0.5,
+        dropout_from: DropoutFrom = "innermost",
         spectral_norm: bool = False,
         upsample: Upsample = "transpose",
         attention: Level | None = None,
@@ -47,6 +52,7 @@ class UNet(nn.Module):
         super().__init__()
         if attention is not None and attention >= levels:
             raise ValueError(f"unet.attention: found {attention}, allowed: a level, 0 to {levels - 1}")
+        check_choice("dropout_from", dropout_from, DropoutFrom)
         self.multiple = 2**levels
         widths = [width * min(2**level, 8) for level in range(levels)]
         innermost = levels - 1
@@ -61,11 +67,13 @@ class UNet(nn.Module):
             attentions = [SelfAttention(make, after)] if level == attention else []
             self.downs.append(nn.Sequential(*activation, conv, *norms, *attentions))
 
+        first_dropout = get_args(DropoutFrom).index(dropout_from)
+        layers_with_dropout = range(first_dropout, first_dropout + levels - 5)
         self.ups = nn.ModuleList()  # innermost first
         for level in reversed(range(1, levels)):
             before, after = widths[level] * (1 if level == innermost else 2), widths[level - 1]
             layers = [nn.ReLU(), make.up_conv(before, after, 4), *make.norms(after)]
-            if dropout and innermost - level < levels - 5:
+            if dropout and len(self.ups) in layers_with_dropout:
                 layers.append(nn.Dropout(dropout))
             self.ups.append(nn.Sequential(*layers))
         self.ups.append(nn.Sequential(nn.ReLU(), make.up_conv(2 * width, out_channels, 4, bias=True)))

@@ -44,12 +44,18 @@ class Outermost(nn.Module):
 
 
 class UNet(nn.Module):
-    def __init__(self, before: int = 3, after: int = 3, width: int = 4, levels: int = 5, norm: str = "batch") -> None:
+    """pix2pix's; `place` is that of its dropout: the PyTorch code's, the Torch code's, or nowhere (--no_dropout)."""
+
+    def __init__(
+        self, before: int = 3, after: int = 3, width: int = 4, levels: int = 5, norm: str = "batch",
+        place: str = "pytorch",
+    ) -> None:  # fmt: skip
         super().__init__()
+        dropped = {"pytorch": range(4, levels - 1), "torch": range(5, levels), "nowhere": range(0)}[place]
         inside = None
         for level in reversed(range(1, levels)):
             outer, inner = (width * min(2**n, 8) for n in (level - 1, level))
-            inside = Level(outer, inner, inside, norm, drop=3 < level < levels - 1)
+            inside = Level(outer, inner, inside, norm, drop=level in dropped)
         self.model = Outermost(before, after, width, inside, norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,10 +104,10 @@ class Block(nn.Module):
 
 def resnet_layers(
     before: int, after: int, width: int, halvings: int, blocks: int, norm: str = "instance", drop: bool = False,
-    blur_down: bool = False, blur_up: bool = False, padding: str = "reflect",
+    blur_down: bool = False, blur_up: bool = False, padding: str = "reflect", biased: bool = False,
 ) -> list[nn.Module]:  # fmt: skip
-    """Of CycleGAN's, CUT's and pix2pixHD's generators."""
-    bias = norm in ("instance", "old")
+    """Of CycleGAN's, CUT's and pix2pixHD's generators; pix2pixHD's are `biased` with any norm."""
+    bias = biased or norm in ("instance", "old")
 
     def act(c: int) -> list[nn.Module]:
         return [NORMS[norm](c), nn.ReLU(True)]
@@ -135,11 +141,13 @@ class Enhancer(nn.Module):
     """pix2pixHD's local enhancer."""
 
     def __init__(
-        self, before: int = 3, after: int = 3, width: int = 4, halvings: int = 2, blocks: int = 2, fine: int = 3
-    ) -> None:
+        self, before: int = 3, after: int = 3, width: int = 4, halvings: int = 2, blocks: int = 2, fine: int = 3,
+        norm: str = "instance",
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.model = nn.Sequential(*resnet_layers(before, after, 2 * width, halvings, blocks)[:-3])
-        layers = resnet_layers(before, after, width, 1, fine)
+        options = {"norm": norm, "biased": True}
+        self.model = nn.Sequential(*resnet_layers(before, after, 2 * width, halvings, blocks, **options)[:-3])
+        layers = resnet_layers(before, after, width, 1, fine, **options)
         self.model1_1, self.model1_2 = nn.Sequential(*layers[:7]), nn.Sequential(*layers[7:])
 
     def forward(self, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import gantrain
 from gantrain.cli import app
 from gantrain.importers import RECOGNISERS
 from gantrain.importers.layout import Found
-from gantrain.importing import _cleaned
+from gantrain.importers.reading import cleaned
 from gantrain.networks import CoarseToFine, SPADEGenerator, UNet
 from gantrain.networks import ResNet as OurResNet
 
@@ -41,6 +41,9 @@ PEERS = {
     "pix2pixhd": lambda: peers.ResNet(6, 3, halvings=4),
     "pix2pixhd of 3 halvings": lambda: peers.ResNet(halvings=3, drop=True),
     "pix2pixhd's enhancer": lambda: peers.Enhancer(5, 3, fine=2),
+    "pix2pixhd with batch norm": lambda: peers.ResNet(6, 3, halvings=4, norm="batch", biased=True),
+    "pix2pixhd of 2 halvings with batch norm": lambda: peers.ResNet(6, 3, norm="batch", biased=True, drop=True),
+    "pix2pixhd's enhancer with batch norm": lambda: peers.Enhancer(5, 3, fine=2, norm="batch"),
     "spade": lambda: peers.SPADE(hidden=16),
     "spade with instance norm": lambda: peers.SPADE(7, width=2, hidden=8, norm="instance"),
     "spade most": lambda: peers.SPADE(hidden=8, size="most"),
@@ -57,6 +60,11 @@ def saved(network: nn.Module, prefix: str = "", name: str = "latest_net_G.pth") 
     state = {prefix + key: tensor for key, tensor in network.state_dict().items()}
     torch.save(state, name)
     return state
+
+
+def needed(peer: nn.Module) -> tuple[str, ...]:
+    """The options that a network's file must have beside it."""
+    return ("--doublings", peer.size) if isinstance(peer, peers.SPADE) and peer.size != "most" else ()
 
 
 def check_same(peer: nn.Module, *, old: bool = False) -> None:
@@ -82,7 +90,7 @@ def check_same(peer: nn.Module, *, old: bool = False) -> None:
 def test_a_peers_generator_gives_the_same(name: str) -> None:
     peer = peers.drawn(PEERS[name]())
     saved(peer)
-    run("import", "latest_net_G.pth", "--out", "imported")
+    run("import", "latest_net_G.pth", "--out", "imported", *needed(peer))
     check_same(peer, old="old" in name)
 
 
@@ -92,6 +100,9 @@ def test_what_spades_keys_do_not_tell() -> None:
     saved(peer)
     said = run("import", "latest_net_G.pth", "--out", "other", "--doublings", "most", status=2)
     assert "--doublings: found most, allowed: normal or more, of a SPADE file without up_4" in said
+    said = refused("latest_net_G.pth")
+    assert "latest_net_G.pth fits SPADE's --num_upsampling_layers normal and more, which" in said
+    assert "allowed: normal or more, as in the opt.txt of its training; run gantrain import " in said
     run("import", "latest_net_G.pth", "--out", "imported", "--doublings", "more")
     check_same(peer)
 
@@ -128,7 +139,7 @@ def test_a_norm_that_the_keys_leave_open() -> None:
 def test_pix2pix_own_test_mode() -> None:
     peer = peers.drawn(peers.UNet(levels=5))
     saved(peer)
-    run("import", "latest_net_G.pth", "--out", "imported", "--dropout")
+    run("import", "latest_net_G.pth", "--out", "imported", "--batch-statistics")
     model = gantrain.load("imported", device="cpu")
     modes = {type(m).__name__: m.training for m in model.method.networks["generator"].modules()}
     assert modes["BatchNorm2d"]
@@ -137,7 +148,7 @@ def test_pix2pix_own_test_mode() -> None:
     with torch.no_grad():
         torch.testing.assert_close(model.translate(images), peer.train()(images), rtol=0, atol=1e-5)
     saved(peers.UNet(levels=6))
-    run("import", "latest_net_G.pth", "--out", "deeper", "--dropout")
+    run("import", "latest_net_G.pth", "--out", "deeper", "--dropout", "--batch-statistics")
     modules = gantrain.load("deeper", device="cpu").method.networks["generator"].modules()
     assert [m.training for m in modules if isinstance(m, nn.Dropout)] == [True]
 
@@ -218,7 +229,7 @@ def test_full_sizes(name: str) -> None:
     with META:
         peer = make()
     assert sum(p.numel() for p in peer.parameters()) == count
-    state = _cleaned(peer.state_dict())
+    state = cleaned(peer.state_dict())
     found = recognised(state)
     options = {key: value for key, value in found.component.items() if key != "name"}
     assert options["norm"] == ("batch" if "batch" in name else "instance")
@@ -286,6 +297,8 @@ def test_no_code_in_a_file_runs() -> None:
 def test_files_of_no_network_known_here() -> None:
     saved(nn.Linear(2, 2), "module.", "linear.pth")
     assert "holds no network known here (its keys: module.weight, module.bias ...)" in refused("linear.pth")
+    saved(peers.ResNet(3, 3, halvings=4, blocks=0), name="latest_net_E.pth")  # pix2pixHD's encoder of features
+    assert "holds no network known here (its keys: model.1.weight, model.1.bias" in refused("latest_net_E.pth")
     torch.save({"state_dict": {}, "epoch": 3}, "whole.pth")
     assert "'state_dict' is no tensor" in refused("whole.pth")
     torch.save([torch.zeros(2)], "list.pth")
@@ -343,7 +356,7 @@ def test_training_starts_from_a_file() -> None:
 def test_a_last_channel_of_edges(name: str) -> None:
     """Class ids and ids of instances give what the peer makes of one-hot labels and edges."""
     saved(peer := peers.drawn(PEERS[name]()))
-    run("import", "latest_net_G.pth", "--out", "imported", "--labels", "--instances")
+    run("import", "latest_net_G.pth", "--out", "imported", "--labels", "--instances", *needed(peer))
     model = gantrain.load("imported", device="cpu")
     classes = model.source.classes
     random = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import yaml
 from conftest import SMALL
 from PIL import Image
 from safetensors.torch import load_file
-from test_importing import refused, run, saved
+from test_importing import needed, refused, run, saved
 from torch import nn
 
 import gantrain
@@ -62,10 +62,10 @@ JUDGES = {  # a generator, its discriminator, and the method that has both
 def test_a_peers_discriminator_gives_the_same(name: str) -> None:
     """Beside its generator, in a method whose recipe has both; at every scale."""
     make, make_judge, method = JUDGES[name]
-    judge = peers.drawn(make_judge())
-    for module, file in zip((peers.drawn(make()), judge), PAIR, strict=True):
+    judge, generator = peers.drawn(make_judge()), peers.drawn(make())
+    for module, file in zip((generator, judge), PAIR, strict=True):
         saved(module, "module." if "3 scales" in name else "", file)
-    run("import", *PAIR, "--out", "imported")
+    run("import", *PAIR, "--out", "imported", *needed(generator))
     ours = gantrain.load("imported", device="cpu")
     assert ours.recipe.method["name"] == method
     assert ours.recipe.data.unpaired == (method == "cut")
@@ -125,9 +125,8 @@ def test_spade_with_styles(size: str) -> None:
     saved(generator)
     saved(encoder, name="latest_net_E.pth")
     saved(peers.SPADEScales(), name="latest_net_D.pth")
-    more = ("--doublings", "more") if size == "more" else ()
     assert "beside latest_net_G.pth there is no encoder; give its file too" in refused("latest_net_G.pth")
-    run("import", *PAIR, "latest_net_E.pth", "--out", "imported", *more)
+    run("import", *PAIR, "latest_net_E.pth", "--out", "imported", *needed(generator))
     model = gantrain.load("imported", device="cpu")
     random = torch.Generator().manual_seed(1)
     height, width = (256, 256) if size == "normal" else (256, 512)
@@ -217,7 +216,8 @@ def test_files_that_do_not_belong_together() -> None:
         "latest_net_G resnet": "latest_net_G.pth and resnet.pth are both a generator, allowed: one of each network",
         "latest_net_D latest_net_G single": "latest_net_D.pth and single.pth are both a discriminator",
         "latest_net_G single": "single.pth, a patchgan (width 4, layers 3, antialias False, norm batch, in_channels 3"
-        "), doesn't fit latest_net_G.pth, a unet (width 4, levels 3, norm batch, in_channels 3, out_channels 3); give",
+        "), doesn't fit latest_net_G.pth, a unet (width 4, levels 3, norm batch, dropout_from second, in_channels 3, "
+        "out_channels 3); give",
         "resnet latest_net_G_B": "latest_net_G_B.pth, a resnet",
         "resnet latest_net_D_B": "beside resnet.pth there is no generator_back; give its file too, such as",
         "resnet latest_net_F": "latest_net_F.pth, a projection",

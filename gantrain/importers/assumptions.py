@@ -1,0 +1,133 @@
+"""Sentences on what the importer assumes where a file does not show it. Each names the option."""
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from gantrain.data.shards import Field
+from gantrain.importers.options import ImportOptions
+from gantrain.importers.reading import ALLOWED_NORMS, Network
+from gantrain.method import Method
+
+_USUAL_IMAGE = (1, 3)  # channels: grey, RGB
+_LAB = (1, 2)  # channels of a colorization model: L to a and b
+
+
+def of_norms(networks: Mapping[str, Network], options: ImportOptions) -> list[str]:
+    """Return sentences on the norms that have neither weights nor statistics in a file."""
+    if options.norm is not None:
+        return []
+    roles: dict[str, list[str]] = {}
+    for role, network in networks.items():
+        norm = network.found.component.get("norm", "batch")
+        if len(ALLOWED_NORMS[norm]) > 1:
+            roles.setdefault(norm, []).append(role)
+    sentences: list[str] = []
+    if "instance" in roles:
+        names = " and ".join(roles["instance"])
+        sentences.append(
+            f"assumed: instance norm in {names}, which leaves no tensors in a file; --norm none if there was no norm"
+        )
+    if "none" in roles:
+        names = " and ".join(roles["none"])
+        sentences.append(
+            f"assumed: no norm in {names}; --norm instance if there was instance norm, "
+            "which leaves no tensors in a file"
+        )
+    return sentences
+
+
+def of_test_time(networks: Mapping[str, Network], method: Method, options: ImportOptions) -> list[str]:
+    """Return sentences on dropout and on the statistics of batch norm in use.
+
+    method: the networks as built. Raises ValueError where an option has nothing to act on.
+    """
+    made = networks["generator"]
+    modules = [module for name in method.inference for module in method.networks[name].modules()]
+    has_dropout = any(isinstance(module, nn.Dropout) for module in modules)
+    has_batch_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
+    generator = f"the generator of {made.file}"
+    if options.dropout and not has_dropout:
+        other = ", or give --batch-statistics for batch norm" if has_batch_norm else ""
+        raise ValueError(f"--dropout: found no dropout in {generator}; leave the option out{other}")
+    if options.batch_statistics and not has_batch_norm:
+        raise ValueError(f"--batch-statistics: found no batch norm in {generator}; leave the option out")
+    kind = made.found.component["name"]
+    sentences: list[str] = []
+    # The test.py of SPADE takes the running statistics too.
+    if has_batch_norm and not options.batch_statistics and kind != "spade":
+        is_pix2pixhd = kind == "coarse_to_fine"
+        published = "pix2pixHD's test.py takes" if is_pix2pixhd else "test.py takes without --eval"
+        sentences.append(
+            "assumed: batch norm takes the running statistics of the file; "
+            f"--batch-statistics for those of each image, which {published}"
+        )
+    if has_dropout and not options.dropout:
+        sentences.append("assumed: dropout is off; --dropout keeps it on, as test.py does without --eval")
+    if has_dropout and options.dropout and kind == "unet":
+        sentences.append(
+            "assumed: dropout begins behind the decoder's second layer, as in the PyTorch code; "
+            "method.generator.dropout_from=innermost in recipe.yaml for that of the Torch code"
+        )
+    return sentences
+
+
+def of_sides(made: Network, fields: Mapping[str, Field]) -> list[str]:
+    """Return sentences on what the channels of the generator's source and target are."""
+    source = fields["source"]
+    sentences = _of_classes(made, fields) if source.kind == "label" else []
+    if source.kind == "image" and source.channels not in _USUAL_IMAGE:
+        sentences.append(
+            f"assumed: the source is an image of {source.channels} channels; --labels if they are "
+            "classes, and --instances too if the last of them are edges of instances"
+        )
+    if source.kind == "image" and (source.channels, fields["target"].channels) == _LAB:
+        sentences.append(
+            "assumed: the values 0 to 255 stand for -1 to 1 in source and target; no colours are "
+            "converted, if this is a colorization model from L to a and b of Lab"
+        )
+    component = made.found.component
+    if "style_channels" in made.found.facts and "head" in component:
+        height, width = component["head"]
+        sentences.append(
+            f"assumed: the coarsest map, of {height * width} pixels, is {height}x{width} "
+            "(height x width); method.generator.head in recipe.yaml for another shape"
+        )
+    return sentences
+
+
+def _of_classes(made: Network, fields: Mapping[str, Field]) -> list[str]:
+    highest = (fields["source"].classes or 1) - 1
+    sentences: list[str] = []
+    if "instances" not in fields:
+        sentences.append(
+            f"assumed: the source has the class ids 0 to {highest}; --instances if the last of its "
+            "channels are edges of instances, as without --no_instance"
+        )
+    if made.found.component["name"] == "spade":
+        sentences.append(
+            f"assumed: class {highest} is a class like the others; with --contain_dontcare_label "
+            "it is that of unlabelled pixels, which SPADE's own files hold as 255"
+        )
+    return sentences
+
+
+def of_training(networks: Mapping[str, Network], *, unpaired: bool) -> list[str]:
+    """Return sentences on what only evaluation, or a run that starts at the networks, depends on."""
+    sentences: list[str] = []
+    if not unpaired:
+        sentences.append(
+            "assumed: evaluate takes pairs, with left as the source and right as the target; "
+            "--unpaired for two sets of images, or data.source and data.target in recipe.yaml for "
+            "other fields"
+        )
+    judges = [role for role, net in networks.items() if net.found.role == "discriminator"]
+    if judges:
+        sentences.append(
+            f"assumed: {' and '.join(judges)} had the method's own loss; --gan_mode or --no_lsgan "
+            "may have chosen another, which a run that starts at these weights takes as "
+            "method.adversarial"
+        )
+    if "projection" in networks:
+        sentences.append("assumed: --nce_layers 0,4,8,12,16; method.layers in recipe.yaml for others")
+    return sentences
