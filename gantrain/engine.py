@@ -50,9 +50,9 @@ class Turn:
         networks = method.networks
         self.phase, self.settings = phase, settings
         self.others = [n for name, n in networks.items() if name not in phase.networks] + [*method.auxiliary.values()]
-        # Buffers of what other phases train: a network's running statistics move in its own turn only.
-        elsewhere = [networks[name] for other in method.phases if other is not phase for name in other.networks]
-        self.still = [buffer for network in elsewhere for buffer in network.buffers()]
+        # What other phases train: a network's running statistics move in its own turn only. Networks rather than
+        # their buffers, since a wrapper may replace these.
+        self.still = [networks[name] for other in method.phases if other is not phase for name in other.networks]
         # Modules with state of their own for each step (spectral norm).
         advancing = (m for n in phase.networks for m in networks[n].modules() if hasattr(m, "advance"))
         self.advancing: list[Any] = list(advancing)

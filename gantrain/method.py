@@ -132,9 +132,9 @@ def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 @contextmanager
-def unchanged(buffers: Iterable[Tensor]) -> Iterator[None]:
-    """Restores the buffers' values after the block, such as the running statistics of batch norm."""
-    buffers = list(buffers)
+def unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Restores the modules' buffers after the block, such as the running statistics of batch norm."""
+    buffers = [buffer for module in modules for buffer in module.buffers()]
     before = [buffer.clone() for buffer in buffers]
     try:
         yield
