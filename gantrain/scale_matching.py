@@ -1,8 +1,9 @@
-"""The scales of a network that sees each image at several resolutions, matched between two runs by resolution.
+"""Matches the scales of a network that sees images at several resolutions between two runs.
 
-Such a network declares its scales by a static method, `scale_factors`. Given the names of the network's tensors, it
-returns for the prefix of each scale (`scales.1`) the factor by which that scale sees an image down-sampled (2). The
-scales of one network are alike, so that one can take the weights of another.
+Such a network declares its scales by a static method, `scale_factors`. Given the names of the
+network's tensors, it returns for the prefix of each scale (`scales.1`) the factor by which that
+scale sees an image down-sampled (2). The scales of one network are alike, so that one can take the
+weights of another.
 """
 
 from collections.abc import Mapping
@@ -17,10 +18,11 @@ Tensors = dict[str, Tensor]
 
 
 def picture_size(size: Size, resize: Size | None, field: Field) -> Size | None:
-    """The size of a whole picture as training shows it, or None for an imported network of unknown training data.
+    """The size of a whole picture as training shows it; None where the training data are unknown.
 
-    size, resize: the recipe's `data.size` and `data.resize`. Where a recipe resizes its files, this is the size of
-    held-out samples. Else it is the size of the files, of which the largest stands for all.
+    size, resize: the recipe's `data.size` and `data.resize`. Where a recipe resizes its files, this
+    is the size of held-out samples. Else it is the size of the files, of which the largest stands
+    for all. It is unknown for another project's network that was imported without a size.
     """
     if resize is not None:
         return held_out_resize(size, resize)
@@ -30,26 +32,30 @@ def picture_size(size: Size, resize: Size | None, field: Field) -> Size | None:
 def match_by_resolution(
     network: nn.Module, size: Size | None, tensors: Tensors, other_size: Size | None
 ) -> tuple[Tensors, str]:
-    """Return the other run's tensors under the names of the scales of equal resolution, and what was done.
+    """Return the other run's tensors, renamed by the scales' resolution, and what was done.
 
-    size, other_size: of a whole picture in this run and in the other one, or None. Every scale keeps its name where a
-    size is unknown, where no two scales have the same resolution, and where neither network has several scales. The
-    text is empty where every scale keeps its name as expected.
+    size, other_size: of a whole picture in this run and in the other one, or None. Every scale
+    keeps its name where a size is unknown, where no two scales have the same resolution, and where
+    neither network has several scales. The text is empty where every scale keeps its name as
+    expected.
     """
     declared: Any = getattr(network, "scale_factors", None)
     if declared is None:
         return tensors, ""
     own = declared(network.state_dict())
     others = declared(tensors)
-    if len(own) < 2 and len(others) < 2:
+    has_several = len(own) > 1 or len(others) > 1
+    if not own or not others or not has_several:
         return tensors, ""
     if size is None or other_size is None:
         remedy = "gantrain import --resize HEIGHTxWIDTH records it"
-        return tensors, f"scales by name, since the size of the other pictures is unknown ({remedy})"
+        reason = "the size of the other pictures is unknown"
+        return tensors, f"scales by name, since {reason} ({remedy})"
     taken = _taken_scales(own, size, others, other_size)
     if not taken:
         sizes = f"{text_of(size)} here, {text_of(other_size)} there"
-        return tensors, f"scales by name, since no two have the same resolution (pictures of {sizes})"
+        reason = "no two have the same resolution"
+        return tensors, f"scales by name, since {reason} (pictures of {sizes})"
     text = f"scales by resolution: {_described(own, size, taken)}" if size != other_size else ""
     return _renamed(tensors, own, others, taken), text
 
@@ -68,7 +74,7 @@ def _taken_scales(own: Mapping[str, int], size: Size, others: Mapping[str, int],
 
 
 def _renamed(tensors: Tensors, own: Mapping[str, int], others: Mapping[str, int], taken: Mapping[str, str]) -> Tensors:
-    """The tensors outside all scales, and those of each taken scale under the name of the scale that takes it."""
+    """The tensors outside all scales, and those of each taken scale under its new name."""
     renamed = {}
     for name, tensor in tensors.items():
         if not any(name.startswith(f"{prefix}.") for prefix in [*own, *others]):

@@ -108,6 +108,10 @@ def test_tensors_outside_the_scales_keep_their_names() -> None:
     assert not any(name.startswith("scales.0.") for name in found)
 
 
+def test_a_network_that_the_other_run_lacks_is_no_matter_of_scales() -> None:
+    assert match_by_resolution(discriminator(2), (64, 64), {}, None) == ({}, "")
+
+
 def test_networks_without_scales_are_left_alone() -> None:
     former = {"scales.0.weight": torch.zeros(1)}
     assert match_by_resolution(nn.Linear(1, 1), (64, 64), former, (32, 32)) == (former, "")
