@@ -24,6 +24,7 @@ from gantrain.method import Batch, Context, Method
 from gantrain.metrics.flattery import flattery
 from gantrain.recipe import Recipe
 from gantrain.recipe_data import open_on_nodes, view, wanted_by
+from gantrain.scale_matching import picture_size
 from gantrain.schedule import rate
 from gantrain.values import images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
@@ -73,7 +74,7 @@ class Assembly:
         if not self.init_from and not fetches:
             return []
         method = make_method(self.recipe, self.facts)
-        lines = transfer.place(method, self.init_from) if self.init_from else []
+        lines = self._place(method) if self.init_from else []
         if fetches:
             load_pretrained(method, self.started)
         return lines
@@ -166,8 +167,15 @@ class Assembly:
         load_pretrained(method, self.started)
         method = method.to(self.world.device, self.dtype)
         if self.init_from:
-            transfer.place(method, self.init_from)
+            self._place(method)
         return method
+
+    def _place(self, method: Method) -> list[str]:
+        """Copy the weights that `init_from` names into a method; returns the lines about them."""
+        assert self.init_from
+        data = self.recipe.data
+        size = picture_size(data.size, data.resize, self.fields["target"])
+        return transfer.place(method, self.init_from, size)
 
     def engine(self, distributed: bool = True) -> Engine:
         method = self.method()

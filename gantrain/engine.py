@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from gantrain.ddp import Replicated
 from gantrain.ema import EMA
 from gantrain.meters import Meters
-from gantrain.method import Batch, Context, Method, Phase, float_buffers, frozen, starts_with
+from gantrain.method import Batch, Context, Method, Phase, float_buffers, frozen, starts_with, unchanged
 from gantrain.recipe import Optimizer
 from gantrain.zero import Sharded
 
@@ -50,6 +50,9 @@ class Turn:
         networks = method.networks
         self.phase, self.settings = phase, settings
         self.others = [n for name, n in networks.items() if name not in phase.networks] + [*method.auxiliary.values()]
+        # What other phases train: a network's running statistics move in its own turn only. Networks rather than
+        # their buffers, since a wrapper may replace these.
+        self.still = [networks[name] for other in method.phases if other is not phase for name in other.networks]
         # Modules with state of their own for each step (spectral norm).
         advancing = (m for n in phase.networks for m in networks[n].modules() if hasattr(m, "advance"))
         self.advancing: list[Any] = list(advancing)
@@ -150,7 +153,8 @@ class Engine:
             with frozen(turn.others):
                 for module in turn.advancing:
                     module.advance()
-                self.accumulate(turn, batches, contexts, carried)
+                with unchanged(turn.still):
+                    self.accumulate(turn, batches, contexts, carried)
                 self.update(turn, rates[turn.phase.name])
             bad = torch.maximum(bad, turn.bad)
         for buffer, before in zip(self.buffers, buffers, strict=True):

@@ -131,6 +131,18 @@ def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
             p.requires_grad_(flag)
 
 
+@contextmanager
+def unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Restores the modules' buffers after the block, such as the running statistics of batch norm."""
+    buffers = [buffer for module in modules for buffer in module.buffers()]
+    before = [buffer.clone() for buffer in buffers]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(buffers, before, strict=True):
+            buffer.copy_(value)
+
+
 def starts_with(name: str, prefix: str) -> bool:
     """Whether a parameter of that name is one of `generator` or `generator.downs`."""
     return f"{name}.".startswith(f"{prefix}.")

@@ -63,6 +63,11 @@ VARIANTS = {
         "generator: {name: spade, width: 2, hidden: 4}, "
         "discriminator: {name: multiscale_patchgan, width: 4, layers: 1, spectral_norm: true}}",
     ),
+    "new_fakes": (
+        "method={name: spade, style: vae, perceptual: 0, order: generator_first_new_fakes, "
+        "generator: {name: spade, width: 2, hidden: 4}, "
+        "discriminator: {name: multiscale_patchgan, width: 4, layers: 1, spectral_norm: true}}",
+    ),
     "pix2pixhd": (
         "method={name: pix2pixhd, perceptual: 0, discriminator: {name: multiscale_patchgan, width: 4, layers: 1}, "
         "generator: {name: coarse_to_fine, width: 4, halvings: 2, blocks: 1, enhancer: true}}",
@@ -191,7 +196,8 @@ def test_ranks_and_micro_batches_give_the_same_weights_with_method(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "variant", but([*VARIANTS, *OTHERS], "spectral", "wgan", "paper_order", "multiscale", "survey", "fastcut")
+    "variant",
+    but([*VARIANTS, *OTHERS], "spectral", "wgan", "paper_order", "multiscale", "new_fakes", "survey", "fastcut"),
 )
 def test_stopped_and_resumed_is_bit_identical(variant: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A shorter length stops the run at a checkpoint, as a kill just after it would."""

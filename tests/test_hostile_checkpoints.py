@@ -225,6 +225,17 @@ def test_nan_and_infinity_are_found_in_every_kind_of_number(dtype: torch.dtype) 
         assert weights.first_nonfinite({"a": tensor}) == "a"
 
 
+@pytest.mark.parametrize("text", ["3", "name: x", "data: 3", "data: {size: [0, 8]}", "data: {size: 8}", "- a\n- b"])
+def test_first_weights_need_a_recipe_that_states_the_size(text: str) -> None:
+    """The scales of networks are matched by it."""
+    method = load(BEFORE, "cpu").method
+    Path(LAST / "recipe.yaml").write_text(f"{text}\n")
+    line = line_of(lambda: place(method, "runs/x"))
+    assert line.startswith(f"init_from: checkpoint: {LAST} can't be used: ")
+    assert "recipe.yaml" in line
+    assert f"then {BEFORE} is used, which is whole" in line
+
+
 def test_recipe_of_a_checkpoint_is_named() -> None:
     path = LAST / "recipe.yaml"
     path.write_text(path.read_text() + "more: 1\nless: 2\n")

@@ -1,5 +1,6 @@
 """`data.instances`: edges of instances from drawn data, through training, to translated files."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import run_here
+from conftest import ROOT, run_here
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -149,3 +150,26 @@ def test_weights_without_edges_are_a_start() -> None:
 def test_a_recipe_that_cannot_have_instances(words: tuple[str, ...], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         recipe.load("quickstart", words)
+
+
+def test_the_keys_in_the_recipe_of_coco_add_ones_own_instances() -> None:
+    """COCO-stuff's archive has no maps of instances; the recipe states where a user's own belong, and the keys."""
+    text = (ROOT / "recipes" / "coco_spade.yaml").read_text(encoding="utf-8")
+    keys = re.findall(r"^ *# +(data\.\S+=\S+)$", text, re.MULTILINE)
+    assert keys
+    folders = {"images": "{}.jpg", "annotations": "{}.png", "instances": "{}.png"}
+    for split in ("train2017", "val2017"):
+        assert f"FOLDER/instances/{split}" in text
+        for i in range(3):
+            ids, photograph, shapes = draw(i, 40, 56, seed=9)
+            for (folder, name), array in zip(folders.items(), (photograph, ids, shapes), strict=True):
+                file = Path("coco", folder, split, name.format(i))
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(array).save(file)
+    command("prepare", "coco", "--out", "data/coco/train", "--as", "coco", "--resize", "36x48")
+    command("prepare", "coco", "--out", "data/coco/val", "--as", "coco", "--resize", "36x48", "--split", "val")
+    small = ("data.size=[32,32]", "data.resize=[36,48]", "method.perceptual=0", "dry_run=true", "trackers=[]")
+    small = (*small, "method.generator={width: 2, hidden: 4}", "method.discriminator.width=4")
+    for own, channels in (((), 183), (tuple(keys), 184)):
+        loaded = recipe.load("coco_spade", [*small, *own])
+        assert Assembly(loaded, World("cpu", [], ".")).facts["source_channels"] == channels

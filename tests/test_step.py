@@ -70,6 +70,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "spade": {**SPADE, "generator": {**SPADE["generator"], "norm": "instance"}},
     "styles": {**SPADE, "style": "vae"},
+    "new_fakes": {**SPADE, "style": "vae", "order": "generator_first_new_fakes"},
 }
 # All of them, the slower part in the longer runs.
 QUICK = [n if n in ("pix2pix", "cyclegan") else pytest.param(n, marks=pytest.mark.slow) for n in OPTIONS]

@@ -32,9 +32,15 @@ class CUT(Method):
     for the generator alone, so that what it makes must be like the mirrored source's features. `layers` of the
     generator are compared, each at `patches` places, as vectors of `projection_width`; `augment` is pix2pix's.
 
-    Three things differ from the paper's code. Places and mirroring are drawn for each image, not for the whole batch,
+    Four things differ from the paper's code. Places and mirroring are drawn for each image, not for the whole batch,
     so that they don't depend on ranks and micro-batches. One Adam trains generator and projection, which is the same
     mathematics as two with equal settings. The generator's turn is the first: `discriminator_first` is the paper's.
+    Random crops go on while the learning rate decays: the paper's code stops them then, because it loads images at the
+    size of the crop from the first epoch of the decay on.
+
+    With `identity`, one forward of the generator makes the fakes and the images of the identity term, as in the
+    paper's code. Batch norm then mixes the statistics of both. Its running statistics move three times a step in the
+    layers that are compared, since the features of the made and of the original images are forwards too.
     Raises ValueError where source and target differ in channels, or the generator has no such features.
     """
 

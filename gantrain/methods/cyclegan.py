@@ -36,6 +36,9 @@ class CycleGAN(Method):
     of its loss, on images of which half come from a history. Defaults are the paper's (`identity` that of its code,
     and of its paintings); `augment` is pix2pix's. Raises ValueError for `identity` where source and target differ in
     channels.
+
+    The order is that of the paper's code: the generators' turn is first, and the discriminators see the fakes of that
+    turn. With batch norm, a generator's running statistics move once for each of its forwards in that turn.
     """
 
     inference = ("generator", "generator_back")

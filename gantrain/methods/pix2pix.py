@@ -21,7 +21,8 @@ class Pix2Pix(Method):
     Minimises gan * adversarial + l1 * |G(x) - y| (+ l2 * (G(x) - y)^2 + feature_matching as in pix2pixHD); the
     discriminator minimises half of its loss, plus a penalty if one is named, and sees images augmented by DiffAugment
     where `augment` names kinds. Defaults are the paper's, but for the order: `discriminator_first` is the paper's, and
-    costs one more forward of the generator. The pool and the penalty are the first discriminator's.
+    costs one more forward of the generator, which leaves batch norm's running statistics alone. The pool and the
+    penalty are the first discriminator's.
     """
 
     paired = True

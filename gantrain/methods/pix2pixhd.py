@@ -19,6 +19,9 @@ class Pix2PixHD(Method):
     Minimises gan * adversarial, a sum over the scales, + feature_matching * distance of the discriminators' features +
     perceptual * distance of VGG-19's; the discriminators minimise half of the sum of their losses. With `perceptual` 0
     no weights of VGG-19 are needed. `generator.enhancer` adds the paper's local enhancer, all trained together.
+
+    The order is that of the paper's code: the generator's turn is first, and the discriminators see the fakes of that
+    turn, made before the generator's update.
     """
 
     paired = True

@@ -27,6 +27,13 @@ class SPADE(Method):
     is their sum). The discriminators minimise the mean of their losses. With `perceptual` 0 no weights of VGG-19 are
     needed. The distance of features is pix2pixHD's; with four layers a scale, as here, it is the paper's sum.
 
+    Two things differ from the paper's code. There the discriminators see fakes that the updated generator makes anew;
+    here they see the fakes of the generator's own turn, made before its update, which saves a forward. The paper's
+    order is `order: generator_first_new_fakes`. Its new fakes come from the same random draw as the first ones, where
+    the paper's code draws another style, and they leave the generator's running statistics alone, which the paper's
+    code moves twice a step. In either order spectral norm iterates once a step, at the start of a network's turn; the
+    paper's code iterates it in every forward, which is twice a step for each network.
+
     style: with `vae`, an encoder learns styles, which a label map alone does not tell. translate uses the mean style,
     the one drawn with the seed `test_style`, or the one that it is given. `augment` is pix2pix's.
     """
@@ -50,6 +57,7 @@ class SPADE(Method):
         kld: Weight = 0.05,
         augment: tuple[Kind, ...] = (),
         more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
+        order: Literal["generator_first", "generator_first_new_fakes"] = "generator_first",
     ) -> None:
         super().__init__()
         self.networks, self.auxiliary, self.pools = nn.ModuleDict(), nn.ModuleDict(), {}
@@ -72,6 +80,7 @@ class SPADE(Method):
         if perceptual:
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
         self.test_style, self.kld = test_style, kld
+        self.makes_new_fakes = order == "generator_first_new_fakes"
         self.feature_matching, self.perceptual = feature_matching, perceptual
         trained = ("generator", "encoder") if styles else ("generator",)
         generator_phase = Phase("generator", trained, self.generator_terms)
@@ -117,8 +126,11 @@ class SPADE(Method):
 
     def discriminator_terms(self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source = batch["source"]
-        with torch.no_grad():
-            fake = carried["fake"] if carried else self._imitate(batch)[0]
+        if carried and not self.makes_new_fakes:
+            fake = carried["fake"]
+        else:
+            with torch.no_grad():
+                fake = self._imitate(batch)[0]
         return adversary.tell_apart(pair(source, batch["target"]), pair(source, fake), context)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@ Every discriminator gives a list of scales, full resolution first; a scale is th
 feature maps after their activations, with the map of logits last.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -38,6 +39,16 @@ class Discriminator(nn.Module):
         # Halving rounds up, so the last scale has its size from 1 pixel past the one before.
         self.minimum_size = (_smallest_input(scales[0]) - 1) * 2 ** (len(scales) - 1) + 1
         initialise(self, init, zero_bias=zero_bias)
+
+    @staticmethod
+    def scale_factors(names: Iterable[str]) -> dict[str, int]:
+        """For the prefix of each scale among the tensors' names, the factor by which it sees images down-sampled."""
+        factors = {}
+        for name in names:
+            matched = re.match(r"scales\.(\d{1,2})\.", name)
+            if matched:
+                factors[f"scales.{matched[1]}"] = 2 ** int(matched[1])
+        return factors
 
     def forward(self, images: Tensor) -> Outputs:  # NCHW
         height, width, least = *images.shape[-2:], self.minimum_size

@@ -41,7 +41,14 @@ LAYOUTS: dict[str, Layout] = {
     "camvid": published("{split}/*", "{split}annot/*", classes=12),  # the last one is void
     # 0 is what is none of the 150.
     "ade20k": published("images/{split}/*", "annotations/{split}/*", classes=151, train="training", val="validation"),
-    "coco": published("images/{split}2017/*", "annotations/{split}2017/*", classes=183, ignore=255),
+    # COCO-stuff's archive has no ids of instances: they are a user's own.
+    "coco": published(
+        "images/{split}2017/*",
+        "annotations/{split}2017/*",
+        classes=183,
+        ignore=255,
+        instances="instances/{split}2017/*",
+    ),
 }
 _UNPACKED = {  # where to get a data set, and how to unpack it
     "cityscapes": "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (registration and licence: "

@@ -1,0 +1,134 @@
+"""Batch norm's running statistics move in a network's own turn only, in every order of the turns."""
+
+from typing import Any
+
+import pytest
+import torch
+from test_step import CUT, SMALL_DISCRIMINATOR, SMALL_GENERATOR, SPADE
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gantrain.component import build
+from gantrain.ddp import Replicated
+from gantrain.engine import Engine
+from gantrain.method import Context
+from gantrain.methods import METHODS
+from gantrain.recipe import Optimizer
+
+B, STEPS = 4, 4
+JUDGE = {**SMALL_DISCRIMINATOR, "norm": "batch"}
+PIX2PIX = {"name": "pix2pix", "generator": {**SMALL_GENERATOR, "norm": "batch"}, "discriminator": JUDGE}
+SYNCED = {"generator": {**SMALL_GENERATOR, "norm": "sync_batch"}, "discriminator": {**JUDGE, "norm": "sync_batch"}}
+BATCH_CUT = {**CUT, "generator": {**CUT["generator"], "norm": "batch"}, "discriminator": {**JUDGE, "antialias": True}}
+BATCH_SPADE = {**SPADE, "generator": {**SPADE["generator"], "norm": "batch"}, "style": "vae"}
+BATCH_SPADE["discriminator"] = {**SPADE["discriminator"], "norm": "batch"}
+RESIDUAL = {"name": "resnet", "width": 4, "blocks": 1, "norm": "batch"}
+MORE = [{"network": {**JUDGE, "width": 4}}]
+# The method, its generator's interval, and the forwards of the generator's first batch norm in its own turn.
+CASES: dict[str, tuple[dict[str, Any], int, int]] = {
+    "pix2pix": (PIX2PIX, 1, 1),
+    "pix2pix, discriminator first": ({**PIX2PIX, "order": "discriminator_first"}, 1, 1),
+    "pix2pix, seldom": ({**PIX2PIX, "order": "discriminator_first"}, 2, 1),
+    "pix2pix, synced": ({**PIX2PIX, **SYNCED, "order": "discriminator_first"}, 1, 1),
+    "pix2pix, two discriminators": (
+        {**PIX2PIX, "order": "discriminator_first", "more_discriminators": MORE, "feature_matching": 1.0},
+        1,
+        1,
+    ),
+    "pix2pix, penalised": ({**PIX2PIX, "order": "discriminator_first", "penalty": {"name": "r1", "every": 1}}, 1, 1),
+    "cut": (BATCH_CUT, 1, 3),  # the images, and the features of what was made and of the originals
+    "cut, discriminator first": ({**BATCH_CUT, "order": "discriminator_first"}, 1, 3),
+    "spade": (BATCH_SPADE, 1, 1),
+    "spade, new fakes": ({**BATCH_SPADE, "order": "generator_first_new_fakes"}, 1, 1),
+    "spade, seldom": ({**BATCH_SPADE, "order": "generator_first_new_fakes"}, 2, 1),
+    "pix2pixhd, seldom": ({"name": "pix2pixhd", "generator": RESIDUAL, "discriminator": JUDGE, "perceptual": 0}, 2, 1),
+    "cyclegan, seldom": ({"name": "cyclegan", "generator": RESIDUAL, "discriminator": JUDGE}, 2, 3),
+}
+
+
+class Watched:
+    """An engine that notes every input of each batch norm together with the phase whose turn it is."""
+
+    def __init__(self, options: dict[str, Any], every: int) -> None:
+        torch.manual_seed(0)
+        method = build(METHODS, options, source_channels=3, target_channels=3).double()
+        self.phases = {name: phase.name for phase in method.phases for name in phase.networks}
+        settings = {phase.name: Optimizer(lr=1e-3) for phase in method.phases}
+        made = self.phases["generator"]
+        settings[made] = Optimizer(lr=1e-3, every=every)
+        self.engine = Engine(method, torch.device("cpu"), settings, wrap=Replicated, seed=0)
+        self.turn = ""
+        self.inputs: dict[str, list[tuple[str, Tensor]]] = {}
+        self.norms: dict[str, _BatchNorm] = {}
+        for name, module in method.networks.named_modules():
+            if isinstance(module, _BatchNorm):
+                self.norms[name] = module
+                self.inputs[name] = []
+                module.register_forward_pre_hook(self._note(name))
+        accumulate = self.engine.accumulate
+
+        def noted(turn: Any, *arguments: Any) -> None:
+            self.turn = turn.phase.name
+            accumulate(turn, *arguments)
+
+        self.engine.accumulate = noted  # type: ignore[method-assign]
+
+    def _note(self, name: str) -> Any:
+        def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            self.inputs[name].append((self.turn, inputs[0].detach().clone()))
+
+        return note
+
+    def step(self, number: int) -> None:
+        torch.manual_seed(number)
+        batch = {k: torch.rand(B, 3, 32, 32, dtype=torch.float64) * 2 - 1 for k in ("source", "target")}
+        positions = tuple(range(number * B, (number + 1) * B))
+        rates = {turn.phase.name: 1e-3 for turn in self.engine.turns}
+        self.engine.step([batch], [Context(0, number * B, B, positions)], rates)
+
+    def own_inputs(self, name: str) -> list[Tensor]:
+        own = self.phases[name.split(".")[0]]
+        return [x for turn, x in self.inputs[name] if turn == own]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_running_statistics_are_those_of_the_networks_own_turns(case: str) -> None:
+    options, every, forwards = CASES[case]
+    watched = Watched(options, every)
+    assert {name.split(".")[0] for name in watched.norms} >= {"generator", "discriminator"}
+    for number in range(STEPS):
+        watched.step(number)
+    for name, norm in watched.norms.items():
+        mean, variance = torch.zeros(norm.num_features).double(), torch.ones(norm.num_features).double()
+        own = watched.own_inputs(name)
+        for x in own:
+            values = x.transpose(0, 1).flatten(1)
+            mean = 0.9 * mean + 0.1 * values.mean(1)
+            variance = 0.9 * variance + 0.1 * values.var(1, correction=1)
+        assert norm.num_batches_tracked == len(own), name
+        torch.testing.assert_close(norm.running_mean, mean, rtol=1e-9, atol=1e-12, msg=name)
+        torch.testing.assert_close(norm.running_var, variance, rtol=1e-9, atol=1e-12, msg=name)
+    first = next(name for name in watched.norms if name.startswith("generator."))
+    assert len(watched.own_inputs(first)) == forwards * STEPS // every
+    made_again = options.get("order", "generator_first") != "generator_first" or every > 1
+    assert (len(watched.inputs[first]) > forwards * STEPS // every) == made_again
+
+
+def test_what_no_phase_trains_may_keep_a_state_of_its_own() -> None:
+    """A helper such as a memory of features may change in any turn."""
+    torch.manual_seed(0)
+    method = build(METHODS, PIX2PIX, source_channels=3, target_channels=3)
+    method.auxiliary["memory"] = nn.BatchNorm2d(3)
+    terms = method.phases[0].terms
+
+    def remembering(batch: Any, carried: Any, context: Context) -> Any:
+        method.auxiliary["memory"](batch["source"])
+        return terms(batch, carried, context)
+
+    object.__setattr__(method.phases[0], "terms", remembering)
+    settings = {phase.name: Optimizer() for phase in method.phases}
+    engine = Engine(method, torch.device("cpu"), settings, wrap=Replicated, seed=0)
+    batch = {k: torch.rand(B, 3, 32, 32) for k in ("source", "target")}
+    rates = {turn.phase.name: 1e-3 for turn in engine.turns}
+    engine.step([batch], [Context(0, 0, B, tuple(range(B)))], rates)
+    assert method.auxiliary["memory"].num_batches_tracked == 1
