@@ -73,6 +73,9 @@ class SPADE(Method):
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
         self.test_style, self.kld = test_style, kld
         self.feature_matching, self.perceptual = feature_matching, perceptual
+        self.loss_weights = self.adversaries.loss_weights(
+            feature_matching=feature_matching, perceptual=perceptual, kld=kld if styles else 0.0
+        )
         trained = ("generator", "encoder") if styles else ("generator",)
         generator_phase = Phase("generator", trained, self.generator_terms)
         self.phases = (generator_phase, *self.adversaries.phases(self.discriminator_terms))
