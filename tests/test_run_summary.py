@@ -53,9 +53,7 @@ def test_a_run_ends_with_its_results_and_the_next_commands(capsys: pytest.Captur
     assert again[-1] == "  train longer: a larger length goes on, such as length=64"
 
 
-def test_a_stopped_run_says_how_it_goes_on(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_says_how_it_goes_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     step = Engine.step
 
     def and_stop(engine: Engine, *arguments: object) -> None:
@@ -98,7 +96,8 @@ def test_the_own_command_is_what_was_typed(
 
 
 @pytest.mark.parametrize(
-    ("length", "longer"), [("35 epochs", "length=70 epochs"), ("0.5 epochs", "length=1 epochs"), ("1000", "length=2000")]
+    ("length", "longer"),
+    [("35 epochs", "length=70 epochs"), ("0.5 epochs", "length=1 epochs"), ("1000", "length=2000")],
 )
 def test_going_on_doubles_the_length(length: str, longer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["gantrain", "train", "recipe=quickstart", f"length={length}"])
