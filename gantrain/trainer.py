@@ -10,7 +10,7 @@ from gantrain import checkpoint, plan, run_summary, tracking
 from gantrain.amounts import count_text
 from gantrain.assembly import Assembly
 from gantrain.checkpoint_state import State
-from gantrain.console import Display, say_whole
+from gantrain.console import Display
 from gantrain.data.loader import Raw
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
@@ -151,10 +151,9 @@ class Trainer:
 
     def _say_results(self, more: list[str]) -> None:
         """Print where the results are and what the user can do next. more: lines that follow."""
-        if self.world.is_main:
-            results = run_summary.describe_results(self.whole, self.parts.held_out is not None)
-            for line in [*results, *more]:
-                say_whole(f"  {line}")
+        results = run_summary.describe_results(self.whole, self.parts.held_out is not None)
+        for line in [*results, *more]:
+            self.world.say_whole(f"  {line}")
 
     def _failed(self, reason: str, alone: bool = False) -> RunStopped:
         if self.run:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gantrain.amounts import count_text
 from gantrain.console import say
 from gantrain.data.batch import channels
 from gantrain.data.cache import cache
@@ -287,14 +288,12 @@ def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field], optio
         ours = _described(train[name])
         theirs = _described(held_out[name])
         if ours != theirs:
-            advice = "give data of one kind"
-            if option == VALIDATION:
-                advice += f", or {VALIDATION}=null"
-            raise ValueError(f"{option}: {name} has {theirs}, in data.train {ours}; {advice}")
+            instead = f", or {VALIDATION}=null" if option == VALIDATION else ""
+            raise ValueError(f"{option}: {name} has {theirs}, in data.train {ours}; give data of one kind{instead}")
 
 
 def _described(field: Field) -> str:
     """Describe what a network sees of a field; ids are the same in 8 and 16 bits."""
     if field.kind == "label":
-        return f"{channels(field)} classes"
-    return f"{channels(field)} channels of {field.dtype}"
+        return count_text(channels(field), "class", "classes")
+    return f"{count_text(channels(field), 'channel')} of {field.dtype}"
