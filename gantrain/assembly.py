@@ -270,7 +270,7 @@ class Assembly:
             f"data: {run_summary.describe_data(self.train)}",
             f"length: {length}",
             f"parameters: {', '.join(counts)}{f'; frozen {still:,}' if still else ''}",
-            *run_summary.describe_losses(self.sketch),
+            f"losses: {run_summary.describe_losses(self.sketch)}",
             f"memory: {self.memory}",
             *self.unused,
             *([notice] if notice else []),

@@ -1,6 +1,7 @@
 """What a run prints: lines, on a terminal over a bar. Rank 0 only."""
 
 import sys
+import textwrap
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,13 +14,29 @@ from gantrain.progress_rows import EVALUATION, Progress, TerminalRows, evaluatio
 console = Console(highlight=False, soft_wrap=True)
 
 
-def say(text: str, style: str | None = None) -> None:
+def say(text: str, style: str | None = None, indent: int = 2) -> None:
     """Print a text of one or several lines; control characters in it are escaped.
 
-    A terminal gets long lines broken between words, a log gets them whole.
+    A terminal gets long lines broken between words, a log gets them whole. indent: spaces before the rest of a line
+    that is broken.
     """
-    whole = not console.is_terminal
-    console.print(printable(text, kept="\n\t"), style=style, markup=False, soft_wrap=whole)
+    safe = printable(text, kept="\n\t")
+    if console.is_terminal:
+        safe = "\n".join(_break(line, console.width, indent) for line in safe.split("\n"))
+    console.print(safe, style=style, markup=False, soft_wrap=True)
+
+
+def _break(line: str, width: int, indent: int) -> str:
+    """A line in as many as the width needs; a word that is longer stays whole."""
+    return textwrap.fill(
+        line,
+        width,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        expand_tabs=False,
+    )
 
 
 def say_whole(text: str, style: str | None = None) -> None:

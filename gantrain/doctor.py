@@ -41,7 +41,8 @@ class Findings:
     def add(self, name: str, text: str, state: str = "ok") -> None:
         self.failed |= state == "fails"
         if os.environ.get("RANK", "0") == "0":
-            say(f"{name:>12}  {state:<5}  {text}", _STYLES[state])
+            start = f"{name:>12}  {state:<5}  "
+            say(start + text, _STYLES[state], indent=len(start))
 
     @contextmanager
     def catching(self, name: str) -> Iterator[None]:

@@ -35,13 +35,11 @@ def describe_length(images: int, epoch: int, batch_size: int) -> str:
     return f"{count_text(images, 'image')} ({of_epochs}) in {steps} of {count_text(batch_size, 'image')}"
 
 
-def describe_losses(method: Method) -> list[str]:
-    """A line with the weights of the losses, where the method states them."""
+def describe_losses(method: Method) -> str:
+    """The weights of the losses, where the method states them, and what the rows of the run show."""
     weights = [f"{name} {value_text(weight)}" for name, weight in method.loss_weights.items()]
-    if not weights:
-        return []
-    shown = "a row shows each loss times its weight; metrics.jsonl has all values"
-    return [f"losses: {', '.join(weights)} ({shown})"]
+    stated = ", ".join(weights) or "the method does not state their weights"
+    return f"{stated} (a row shows each loss times its weight; metrics.jsonl has all values)"
 
 
 def best_checkpoint(root: Path, metric: str) -> tuple[Path, float] | None:

@@ -151,9 +151,9 @@ class Trainer:
 
     def _say_results(self, more: list[str]) -> None:
         """Print where the results are and what the user can do next. more: lines that follow."""
-        results = run_summary.describe_results(self.whole, self.parts.held_out is not None)
-        for line in [*results, *more]:
-            self.world.say_whole(f"  {line}")
+        if self.world.is_main:
+            results = run_summary.describe_results(self.whole, self.parts.held_out is not None)
+            self.world.say_whole("\n".join(f"  {line}" for line in [*results, *more]))
 
     def _failed(self, reason: str, alone: bool = False) -> RunStopped:
         if self.run:

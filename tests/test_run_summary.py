@@ -4,6 +4,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from conftest import SMALL, run_here
@@ -112,6 +113,13 @@ def test_lengths_are_plain() -> None:
         "14,000 images (40 epochs of 350 images each) in 1,750 steps of 8 images"
     )
     assert run_summary.describe_length(1, 1, 1) == "1 image (1 epoch of 1 image) in 1 step of 1 image"
+
+
+def test_a_method_without_weights_is_said_to_have_none() -> None:
+    method = Mock(loss_weights={})
+    assert run_summary.describe_losses(method).startswith("the method does not state their weights (a row shows")
+    method = Mock(loss_weights={"gan": 1.0, "l1": 100.0})
+    assert run_summary.describe_losses(method).startswith("gan 1, l1 100 (")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
