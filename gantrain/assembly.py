@@ -267,7 +267,7 @@ class Assembly:
         notice = held_out_notice(self.recipe.data.size, self.recipe.data.resize) if self.held_out else None
         length = run_summary.describe_length(self.total - self.began, self.epoch, self.recipe.batch_size)
         return [
-            f"data: {run_summary.describe_data(self.train)}",
+            f"data: {run_summary.describe_data(self.train, self.recipe.data.train)}",
             f"length: {length}",
             f"parameters: {', '.join(counts)}{f'; frozen {still:,}' if still else ''}",
             f"losses: {run_summary.describe_losses(self.sketch)}",

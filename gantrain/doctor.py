@@ -82,7 +82,7 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
             with found.catching("data"):
                 check_ranks(world, recipe)
                 parts = Assembly(recipe, world)
-                found.add("data", run_summary.describe_data(parts.train))
+                found.add("data", run_summary.describe_data(parts.train, recipe.data.train))
                 found.add("batch", f"{parts.split}, {parts.precision}")
                 for key, data in (("train", parts.train), ("validation", parts.held_out)):
                     for shards in data.sides if verify and data else ():

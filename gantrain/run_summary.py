@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gantrain import checkpoint
 from gantrain.amounts import count_text, value_text
+from gantrain.data.splits import SYNTHETIC
 from gantrain.data.unpaired import DataSet
 from gantrain.method import Method
 from gantrain.metrics import larger_is_better
@@ -15,14 +16,22 @@ from gantrain.recipe import Recipe
 _PACKAGE = Path(__file__).resolve().parent
 
 
-def describe_data(train: DataSet) -> str:
-    """The number of images and their place: of pairs, or of sources and of targets."""
-    if len(train.sides) == 1:
-        return f"{count_text(len(train), 'image')} in {train.place}"
-    parts = []
-    for noun, side in zip(("source", "target"), train.sides, strict=True):
-        parts.append(f"{count_text(len(side), noun)} in {side.place}")
-    return ", ".join(parts)
+def describe_data(train: DataSet, given: str | None) -> str:
+    """The number of images and their place: of pairs, or of sources and of targets.
+
+    given: the recipe's `data.train`, such as a folder of images, which a run packs into the cache.
+    """
+    if len(train.sides) > 1:
+        parts = []
+        for noun, side in zip(("source", "target"), train.sides, strict=True):
+            parts.append(f"{count_text(len(side), noun)} in {side.place}")
+        return ", ".join(parts)
+    images = count_text(len(train), "image")
+    if given == SYNTHETIC:
+        return f"{images}, drawn into {train.place}"
+    if given is None or train.place == given.rstrip("/"):
+        return f"{images} in {train.place}"
+    return f"{images} from {given} (shards in {train.place})"
 
 
 def describe_length(images: int, epoch: int, batch_size: int) -> str:

@@ -73,7 +73,7 @@ def test_a_dry_run_says_what_it_would_cost(capsys: pytest.CaptureFixture[str]) -
     assert run_here(*SMALL, *words, "run=x", "dry_run=true") == "dry run"
     text = capsys.readouterr().out
     for line in (
-        r"data: 400 images in ",
+        r"data: 400 images, drawn into ",
         r"length: 800 images \(2 epochs of 400 images each\) in 100 steps of 8 images",
         r"losses: gan 1, l1 30, d 0.5 \(",
         r"parameters: generator [\d,]+, discriminator [\d,]+",

@@ -4,7 +4,7 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import pytest
 from conftest import SMALL, run_here
@@ -120,6 +120,21 @@ def test_a_method_without_weights_is_said_to_have_none() -> None:
     assert run_summary.describe_losses(method).startswith("the method does not state their weights (a row shows")
     method = Mock(loss_weights={"gan": 1.0, "l1": 100.0})
     assert run_summary.describe_losses(method).startswith("gan 1, l1 100 (")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("data/mine", "1 image in data/mine"),
+        ("data/mine/", "1 image in data/mine"),
+        ("photos", "1 image from photos (shards in data/mine)"),
+        ("synthetic", "1 image, drawn into data/mine"),
+    ],
+)
+def test_the_data_are_named_as_the_user_gave_them(given: str, expected: str) -> None:
+    train = MagicMock(place="data/mine", sides=[None])
+    train.__len__.return_value = 1
+    assert run_summary.describe_data(train, given) == expected
 
 
 @pytest.mark.parametrize("width", WIDTHS)
