@@ -81,6 +81,7 @@ def test_long_names_are_numbered() -> None:
     assert lines[5].startswith("run 1 ")
 
 
+@pytest.mark.slow
 def test_runs_are_compared(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     run_here(*SHORT, "run=a")
@@ -115,6 +116,7 @@ def test_runs_are_compared(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert single["value"] == content[0]["value"], "alone and compared it is the same value"
 
 
+@pytest.mark.slow
 def test_differing_test_sets_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     run_here(*SHORT, "run=a", "length=8")
     run_here(*SHORT, "run=b", "length=8", "data.size=[64,64]")
@@ -125,6 +127,7 @@ def test_differing_test_sets_are_refused(capsys: pytest.CaptureFixture[str]) -> 
     assert "--data IMAGES" in output
 
 
+@pytest.mark.slow
 def test_an_unpaired_model_is_tested_on_two_folders(capsys: pytest.CaptureFixture[str]) -> None:
     run_here(*UNPAIRED, *CYCLEGAN, "run=x", "length=8", "evaluate.metrics=[swd]", "evaluate.best_by=swd")
     folder("by day", range(4))
