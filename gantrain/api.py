@@ -47,7 +47,7 @@ def _check(several: list[Recipe], world: World) -> None:
 def _train(recipe: Recipe, world: World) -> str:
     check_ranks(world, recipe)
     if recipe.dry_run:
-        world.say(recipe.yaml())
+        world.say_whole(recipe.yaml())
     several = stages(recipe)
     if recipe.dry_run or len(several) > 1:
         _check(several, world)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gantrain import checkpoint, costs, evaluate_settings, plan, transfer, zero
+from gantrain import checkpoint, costs, evaluate_settings, plan, run_summary, transfer, zero
+from gantrain.amounts import count_text
 from gantrain.data import sets
 from gantrain.data.batch import as_batch, facts
 from gantrain.data.loader import Raw, together, training_loader
@@ -272,16 +273,19 @@ class Assembly:
         counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in networks.items()]
         still = sum(p.numel() for p in networks.parameters() if not p.requires_grad)
         notice = held_out_notice(self.recipe.data.size, self.recipe.data.resize) if self.held_out else None
+        length = run_summary.describe_length(self.total - self.began, self.epoch, self.recipe.batch_size)
         return [
-            f"data: {self.epoch:,} images an epoch, {self.total:,} in all, from {self.train.place}",
+            f"data: {run_summary.describe_data(self.train, self.recipe.data.train)}",
+            f"length: {length}",
             f"parameters: {', '.join(counts)}{f'; frozen {still:,}' if still else ''}",
+            f"losses: {run_summary.describe_losses(self.sketch)}",
             f"memory: {self.memory}",
             *self.unused,
             *([notice] if notice else []),
             *([] if self.held_out else ["data.validation is null: this run makes no previews and measures nothing"]),
             *(f"init_from: {line}" for line in self.placed),
             *self._doubts(self.sketch),
-            f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
+            f"{self.split}, {self.precision} on {self.world.device.type}, {count_text(self.threads, 'thread')}",
         ]
 
     def describe_costs(self) -> list[str]:

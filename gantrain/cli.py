@@ -3,7 +3,6 @@
 import importlib
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -190,11 +189,16 @@ def index(
         say(line)
 
 
-@app.command(help="Measure a trained model on test sets, or a folder of images against another.")
+@app.command(help="Measure a trained model on test sets, compare several, or a folder of images with another.")
 @telling
 def evaluate(
-    checkpoint: Annotated[Path | None, typer.Argument(help="runs/NAME, or one of its checkpoints")] = None,
+    checkpoints: Annotated[
+        list[Path] | None, typer.Argument(help="runs/NAME, or one of its checkpoints; several are compared")
+    ] = None,
     data: Annotated[list[str] | None, typer.Option(help="[NAME=]SHARDS to test on; may be repeated")] = None,
+    data_target: Annotated[
+        list[str] | None, typer.Option(help="[NAME=]SHARDS of the targets, for unpaired models; --data has the sources")
+    ] = None,
     real: Annotated[Path | None, typer.Option(help="folder of real images, with --fake")] = None,
     fake: Annotated[Path | None, typer.Option(help="folder of images to compare with --real")] = None,
     metrics: Annotated[
@@ -205,33 +209,21 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
-    from gantrain import evaluation
-    from gantrain.launcher import die_with_launcher
-    from gantrain.world import World
+    from gantrain.evaluate_command import run_evaluate
 
-    if (checkpoint is None) == (real is None) or (real is None) != (fake is None) or (real and data):
-        raise ValueError("give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER")
-    options: dict[str, Any] = {} if border is None else {"border": border}
-    if weights:
-        options["weights"] = named("--weights", weights)
-    if metrics is not None:
-        options["metrics"] = evaluation.names(metrics)
-    evaluation.check_out(out)
-    die_with_launcher()
-    with World(device, [], ".") as world:
-        if checkpoint:
-            tested: Mapping[str, str | None] = named(
-                "--data", [text if "=" in text else f"{Path(text).absolute().name}={text}" for text in data or []]
-            )
-            results, about = evaluation.evaluate_checkpoint(world, checkpoint, tested, options)
-        else:
-            assert real
-            assert fake
-            results, about = evaluation.evaluate_folders(world, real, fake, options)
-        if world.is_main:
-            console.print(evaluation.table(results))
-            if out:
-                evaluation.write_json(out, results, about)
+    status = run_evaluate(
+        checkpoints or [],
+        data=data,
+        data_target=data_target,
+        real=real,
+        fake=fake,
+        metrics=metrics,
+        weights=weights,
+        border=border,
+        out=out,
+        device=device,
+    )
+    raise typer.Exit(status)
 
 
 @app.command(help="Translate images with a trained model.")

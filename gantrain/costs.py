@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from gantrain.amounts import bytes_text
 from gantrain.method import Method
 from gantrain.recipe import Recipe
 from gantrain.values import images_in
@@ -35,16 +36,12 @@ class Memory:
     def __str__(self) -> str:
         parts = {
             "weights": self.weights,
-            "their averaged copy": self.average,
+            "averaged weights": self.average,
             "gradients": self.gradients,
             "optimisers": self.optimizers,
         }
-        named = [f"{name} {gibibytes(count)}" for name, count in parts.items() if count]
-        return f"{gibibytes(self.total)} a rank ({', '.join(named)}), beside what the images take"
-
-
-def gibibytes(count: float) -> str:
-    return f"{count / GIB:,.3g} GiB" if count < 1000 * GIB else f"{count / GIB:,.0f} GiB"
+        named = [f"{name} {bytes_text(count)}" for name, count in parts.items() if count]
+        return f"{bytes_text(self.total)} per rank ({', '.join(named)}), not counting the images"
 
 
 def count_memory(method: Method, item_bytes: int, sharded_over: int = 1) -> Memory:
@@ -71,14 +68,12 @@ def checkpoint_bytes(method: Method, recipe: Recipe, item_bytes: int) -> int:
 
 def describe_run(recipe: Recipe, epoch: int, images: int, checkpoint: int) -> list[str]:
     """Lines for a dry run. epoch: images in one. images: of the run. checkpoint: bytes of one."""
-    steps = -(-images // recipe.batch_size)
     interval = images_in(recipe.checkpoint.every, epoch)
     written = max(1, -(-images // max(interval, recipe.batch_size)))
     kept = min(written, recipe.checkpoint.keep + recipe.checkpoint.best)
     return [
-        f"length: {recipe.length}, which is {images:,} images in {steps:,} steps of {recipe.batch_size}",
-        f"checkpoints: about {written:,} of {gibibytes(checkpoint)} each, of which {kept:,} stay: "
-        f"{gibibytes(kept * checkpoint)} on the disk",
+        f"checkpoints: about {written:,} of {bytes_text(checkpoint)} each, of which {kept:,} stay: "
+        f"{bytes_text(kept * checkpoint)} on the disk"
     ]
 
 
@@ -87,9 +82,9 @@ def check_memory(memory: Memory, device: torch.device) -> None:
     here, where = _memory_of(device)
     ranks = local_ranks() if device.type == "cpu" else 1
     if memory.total * ranks > here:
-        several = f" for each of {ranks} ranks" if ranks > 1 else ""
+        several = f", on each of {ranks} ranks" if ranks > 1 else ""
         raise ValueError(
-            f"method: the networks need {memory}{several}, and {where} has {gibibytes(here)}; choose smaller ones "
+            f"method: the networks need {memory}{several}, and {where} has {bytes_text(here)}; choose smaller ones "
             "(a lower width, fewer levels, layers or blocks)"
         )
 

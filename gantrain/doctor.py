@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 
 from gantrain import recipe as recipes
+from gantrain import run_summary
+from gantrain.amounts import count_text
 from gantrain.assembly import Assembly
 from gantrain.console import say
 from gantrain.data.cache import cache
@@ -39,7 +41,8 @@ class Findings:
     def add(self, name: str, text: str, state: str = "ok") -> None:
         self.failed |= state == "fails"
         if os.environ.get("RANK", "0") == "0":
-            say(f"{name:>12}  {state:<5}  {text}", _STYLES[state])
+            start = f"{name:>12}  {state:<5}  "
+            say(start + text, _STYLES[state], indent=len(start))
 
     @contextmanager
     def catching(self, name: str) -> Iterator[None]:
@@ -79,7 +82,7 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
             with found.catching("data"):
                 check_ranks(world, recipe)
                 parts = Assembly(recipe, world)
-                found.add("data", f"{parts.epoch:,} samples in {parts.train.place}")
+                found.add("data", run_summary.describe_data(parts.train, recipe.data.train))
                 found.add("batch", f"{parts.split}, {parts.precision}")
                 for key, data in (("train", parts.train), ("validation", parts.held_out)):
                     for shards in data.sides if verify and data else ():
@@ -98,8 +101,8 @@ def _machine(found: Findings, world: World) -> None:
         gpu = torch.cuda.get_device_properties(world.device)
         found.add("device", f"{gpu.name}, {gpu.total_memory / _GIB:.0f} GiB")
     else:
-        found.add("device", f"CPU, {cores()} cores; torch sees no GPU, or was told not to use it")
-    found.add("bf16", "computed by the hardware" if has_bf16(world.device) else "not here: fp32")
+        found.add("device", f"CPU, {count_text(cores(), 'core')}; PyTorch sees no GPU, or the recipe asks for the CPU")
+    found.add("bf16", "the hardware computes it" if has_bf16(world.device) else "not in this hardware: fp32")
     with found.catching("ranks"):
         found.add("ranks", "1" if world.size == 1 else _communication(world))
     for what, folder in (("runs", Path("runs")), ("cache", cache())):
@@ -128,14 +131,14 @@ def _speeds(found: Findings, parts: Assembly) -> None:
     endless = parts.recipe.batch_size * 10**6
     loader = _speed(parts, parts.loader(0, endless, parts.workers()).__next__)
     step = _step_speed(parts)
-    found.add("loader alone", f"{loader:,.1f} images/s with {parts.workers()} workers a rank")
+    found.add("loader alone", f"{loader:,.1f} images/s with {count_text(parts.workers(), 'worker')} per rank")
     found.add("step alone", f"{step:,.1f} images/s")
     ratio = loader / step
     if ratio < 1:
         advice = "more data.workers, or `gantrain prepare --resize`"
-        found.add("limit", f"the loader, {ratio:.2f}x of what the step takes; {advice}", "note")
+        found.add("limit", f"the loader: it delivers {ratio:.2f} times the images of the step; {advice}", "note")
     else:
-        found.add("limit", f"the step; the loader has {ratio:.1f}x of what it takes")
+        found.add("limit", f"the step: the loader delivers {ratio:.1f} times as many images")
 
 
 def _verify(parts: Assembly, shards: Shards) -> str:

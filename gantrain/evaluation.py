@@ -5,7 +5,7 @@ import importlib.metadata
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,25 @@ from rich.table import Table
 from torch import Tensor
 
 from gantrain import metrics
-from gantrain.checkpoint import find_checkpoint
 from gantrain.console import cell
-from gantrain.data import channels, sets
+from gantrain.data import channels
 from gantrain.data.batch import as_batch, normalise
 from gantrain.data.decode import decode
 from gantrain.data.notes import summarise
 from gantrain.data.scale import describe_held_out, held_out_notice
 from gantrain.data.shards import Field
-from gantrain.data.unpaired import DataSet
+from gantrain.evaluation_inputs import STANDARD, Opened, best_first, open_checkpoint
 from gantrain.files import write_text
-from gantrain.inference import Translator
 from gantrain.metrics import SEGMENTATION, of_set
 from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
 from gantrain.paths import check_not_special
 from gantrain.problems import check
-from gantrain.recipe import Evaluate, from_dict
-from gantrain.recipe_data import open_on_nodes, wanted_by
+from gantrain.recipe import Evaluate
+from gantrain.recipe_data import wanted_by
 from gantrain.translate import by_stem
 from gantrain.validation import HeldOut
 from gantrain.world import World
 
-# Together they see blur, noise, tint, wrong contrast and collapse, and need no weights.
-STANDARD = ("fd_random0", "recall_random0", "swd", "spectrum", "histogram", "diversity")
 _PAIRED = ("l1", "psnr", "ssim")
 _PACKAGES = ("gantrain", "torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "pillow")
 
@@ -44,70 +40,41 @@ Results = dict[str, list[Record]]  # by test set
 
 
 def evaluate_checkpoint(
-    world: World, path: Path, data: Mapping[str, str | None], options: Mapping[str, Any]
+    world: World,
+    path: Path,
+    data: Mapping[str, str | None],
+    options: Mapping[str, Any],
+    targets: Mapping[str, str] | None = None,
 ) -> tuple[Results, dict[str, Any]]:
     """A model's metrics on each of the test sets, and how it was run. Every rank calls it.
 
-    path: a run (its latest checkpoint) or one checkpoint. data: test sets by name; none takes the
-    recipe's `data.validation`. options: what differs from the recipe's `evaluate`; without metrics,
-    the recipe's and STANDARD. Raises ValueError.
+    Takes the arguments of `open_checkpoint`. Raises ValueError.
     """
-    folder = find_checkpoint(path)
-    model = Translator(folder, world.device)
-    usual_set = model.recipe.data.validation
-    if not data and usual_set is None:
-        raise ValueError("--data: the model's recipe has no held-out data; give --data SHARDS")
-    usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
-    usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
-    changed = {**usual, **options, "weights": {**usual["weights"], **options.get("weights", {})}}
-    recipe = from_dict({**model.recipe.dump(), "evaluate": _best_first(changed)})
-    wanted, fields = replace(wanted_by(recipe), is_for_evaluate=bool(data)), model.fields
-    if data and wanted.apart:  # the recipe's own targets are no other set's
-        wanted = replace(wanted, apart=wanted.apart._replace(validation=None))
+    return measure(world, open_checkpoint(world, path, data, options, targets))
+
+
+def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:
+    """A model's metrics on each of its opened test sets, and how it was run. Every rank calls it."""
+    recipe, model = opened.recipe, opened.model
+    names, fields = wanted_by(recipe).names, model.fields
 
     def batch(raw: dict[str, Tensor]) -> dict[str, Tensor]:
-        return as_batch({role: raw[name] for role, name in wanted.names.items()}, fields, torch.float32, world.device)
+        return as_batch({role: raw[name] for role, name in names.items()}, fields, torch.float32, world.device)
 
-    try:
-        training = open_on_nodes(world, "train", recipe.data.train, wanted)
-    except ValueError:  # it may be on another machine: null values come from halves of the test set
-        training = None
-    opened, problems = {}, list[str]()
-    for name, value in (data or {"validation": usual_set}).items():  # all, before any is measured
-        try:
-            learnt = {field: fields[role] for role, field in wanted.names.items()}
-            opened[name] = _open_as_learnt(
-                world, value, wanted, learnt=learnt, option=f"--data {name}" if data else "data.validation"
-            )
-        except ValueError as e:
-            problems += str(e).replace("data.validation", f"--data {name}" if data else "data.validation").splitlines()
-    if problems:
-        raise ValueError("\n".join(problems))
     notice = held_out_notice(recipe.data.size, recipe.data.resize)
     if notice is not None:
         world.say(notice)
-    results, contents = {}, {}
-    for name, shards in opened.items():
-        held_out = HeldOut(recipe, world, shards, fields, batch, training, diagnose=False)
-        results[name], contents[name] = held_out.metrics(model.method), shards.fingerprint
+    results: Results = {}
+    for name, shards in opened.sets.items():
+        held_out = HeldOut(recipe, world, shards, fields, batch, opened.training, diagnose=False)
+        results[name] = held_out.metrics(model.method)
         for text in sorted({text for texts in world.gather(held_out.damaged) for text in texts}):
             world.say(f"left out: {text}")
     averaged = recipe.ema.half_life is not None
-    about = {"checkpoint": str(folder), "ema": averaged, "test_time": recipe.test_time.model_dump()}
+    about = {"checkpoint": str(opened.folder), "ema": averaged, "test_time": recipe.test_time.model_dump()}
     about |= {"size": recipe.data.size, "resized": recipe.data.resize, "border": recipe.evaluate.border}
     about["scale"] = describe_held_out(recipe.data.size, recipe.data.resize)
-    return results, {**about, "content": contents}
-
-
-def _open_as_learnt(
-    world: World, value: str | None, wanted: sets.Wanted, *, learnt: Mapping[str, Field], option: str
-) -> DataSet:
-    """A test set in the channels that a model has learnt; says what is converted. Raises ValueError."""
-    opened, lines = sets.with_channels_of(learnt, open_on_nodes(world, "validation", value, wanted))
-    for line in lines:
-        world.say(line.replace("data.validation", option))
-    sets.check_alike(learnt, opened.fields)
-    return opened
+    return results, {**about, "content": opened.contents}
 
 
 def evaluate_folders(
@@ -120,7 +87,7 @@ def evaluate_folders(
     """
     reals, fakes = by_stem("--real", real, world.say), by_stem("--fake", fake, world.say)
     paired = reals.keys() == fakes.keys()
-    asked = check(Evaluate, _best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
+    asked = check(Evaluate, best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
     if needy := [name for name in asked.metrics if name in (*SEGMENTATION, "copy_index", "cycle_error")]:
         raise ValueError(f"--metrics: {', '.join(needy)} need a model and its sources; give a checkpoint")
     alone = [name for name in asked.metrics if not of_set(name)]
@@ -172,11 +139,6 @@ def check_out(path: Path | None) -> None:
         raise ValueError(f"--out: no folder {path.parent}; make it first")
     if path and (path.is_dir() or not os.access(path.absolute().parent, os.W_OK)):
         raise ValueError(f"--out: {path} cannot be written; give another file")
-
-
-def _best_first(options: dict[str, Any]) -> dict[str, Any]:
-    """`best_by`, of which nothing depends here, has to be one of the metrics."""
-    return {**options, "best_by": options["metrics"][0]}
 
 
 def _share(world: World, problems: list[str], notes: list[str], *folders: Mapping[str, Path]) -> Iterator[list[Tensor]]:
@@ -231,6 +193,11 @@ def table(results: Results) -> Table:
 
 def write_json(path: Path, results: Results, about: Mapping[str, Any]) -> None:
     """A list of records, each by itself complete."""
+    write_records(path, records(results, about))
+
+
+def records(results: Results, about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A record for each test set and metric, each by itself complete."""
     installed = {package.name: package.version for package in importlib.metadata.distributions()}
     common = {
         **about,
@@ -239,12 +206,16 @@ def write_json(path: Path, results: Results, about: Mapping[str, Any]) -> None:
         "versions": {name: installed[name] for name in _PACKAGES if name in installed},
     }
     contents = about["content"]
-    records = [
+    return [
         {"set": name, **asdict(record), **common, "content": contents[name]}
         for name, several in results.items()
         for record in several
     ]
+
+
+def write_records(path: Path, content: list[dict[str, Any]]) -> None:
+    """Write records as JSON. Raises ValueError."""
     try:
-        write_text(path, json.dumps(records, indent=1) + "\n")
+        write_text(path, json.dumps(content, indent=1) + "\n")
     except OSError as e:
         raise ValueError(f"--out: cannot write {path} ({e.strerror}); make space, or give another file") from None

@@ -5,6 +5,7 @@ import gc
 import torch
 
 from gantrain import plan
+from gantrain.amounts import count_text
 from gantrain.assembly import Assembly
 from gantrain.method import Context
 
@@ -51,4 +52,4 @@ def describe_out_of_memory(split: plan.Split) -> str:
     """Say that a step did not fit, and what would take less memory."""
     smaller = [size for size in plan.divisors(split.local) if size < split.micro_batch_size]
     advice = f"micro_batch_size={smaller[0]}, or auto" if smaller else "a smaller data.size"
-    return f"out of memory with {split.micro_batch_size} images a backward; try {advice}"
+    return f"out of memory with {count_text(split.micro_batch_size, 'image')} per backward pass; try {advice}"

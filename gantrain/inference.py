@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain import checkpoint, costs, recipe
+from gantrain.amounts import count_text
 from gantrain.console import say
 from gantrain.data.batch import as_batch, facts, normalise, to_files
 from gantrain.data.decode import resize
@@ -175,7 +176,7 @@ class Translator:
             array = image_array(Path(text), target, notes)
             self._say_once(notes)
             if (array.shape[2], array.dtype.name) != (target.channels, target.dtype):
-                what = f"{array.dtype} with {array.shape[2]} channels"
+                what = f"{array.dtype} with {count_text(array.shape[2], 'channel')}"
                 raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
         except (OSError, ValueError) as e:
             raise ValueError(f"--style: found {text} ({e}), allowed: a seed, or an image such as it makes") from None

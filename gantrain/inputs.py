@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gantrain.amounts import count_text
 from gantrain.data import channels
 from gantrain.data.decode import Array, Kind, NotLabels, open_picture, refuse_lossy, to_array
 from gantrain.data.prepare.colours import class_ids
@@ -126,7 +127,7 @@ def _check_classes(array: Array, source: Field) -> Array:
 
 
 def _found(array: Array) -> str:
-    return f"found {array.dtype} with {array.shape[2]} channels"
+    return f"found {array.dtype} with {count_text(array.shape[2], 'channel')}"
 
 
 def _wanted(source: Field) -> str:

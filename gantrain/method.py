@@ -1,9 +1,10 @@
 """The contract between the trainer and the methods: Method, Phase, Terms, Context."""
 
 import abc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, cast
 
 import numpy as np
@@ -75,6 +76,7 @@ class Method(abc.ABC, nn.Module):
     pools: gantrain.pool's histories of images, saved with the run.
     inference: the networks that `translate` needs (the ones averaged by EMA).
     paired: it learns from pairs only; data without any are refused.
+    loss_weights: the factor of each loss that its terms contain, by the loss's name; the console prints them.
     """
 
     networks: nn.ModuleDict
@@ -83,6 +85,7 @@ class Method(abc.ABC, nn.Module):
     pools: dict[str, Any]
     inference: tuple[str, ...] = ("generator",)
     paired: bool = False
+    loss_weights: Mapping[str, float] = MappingProxyType({})
 
     @abc.abstractmethod
     def translate(self, batch: Batch) -> Tensor:

@@ -1,5 +1,6 @@
 """Options that several commands share, and their values from what a user writes. Imports nothing heavy."""
 
+from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
@@ -57,6 +58,28 @@ def named(option: str, texts: list[str] | None) -> dict[str, str]:
             raise ValueError(f"{option}: found one name twice in {listed}, allowed: a NAME=VALUE for each")
         values[name] = value
     return values
+
+
+def name_test_sets(texts: list[str] | None) -> dict[str, str]:
+    """The test sets of `--data [NAME=]PLACE` by name, which is the folder's where none is given. Raises ValueError."""
+    return named("--data", [text if "=" in text else f"{Path(text).absolute().name}={text}" for text in texts or []])
+
+
+def name_targets(texts: list[str] | None, sets: list[str]) -> dict[str, str]:
+    """The targets of `--data-target [NAME=]PLACE` by the name of their test set.
+
+    sets: the names of the test sets; a name can be left out where there is one. Raises ValueError.
+    """
+    if texts and not sets:
+        raise ValueError("--data-target: found it without --data; give the sources as --data, and the targets here")
+    if texts and len(texts) == len(sets) == 1 and "=" not in texts[0]:
+        return {sets[0]: texts[0]}
+    targets = named("--data-target", texts)
+    for name in targets:
+        if name not in sets:
+            allowed = f"a NAME of --data: {', '.join(sets)}"
+            raise ValueError(f"--data-target: found {name!r}, allowed: {allowed}")
+    return targets
 
 
 def patterns(texts: list[str] | None, more: list[str]) -> dict[str, str]:

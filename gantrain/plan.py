@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gantrain.amounts import count_text
+
 
 @dataclass(frozen=True)
 class Split:
@@ -39,8 +41,8 @@ class Split:
         return range(rank * share, (rank + 1) * share)
 
     def __str__(self) -> str:
-        ranks = f"{self.ranks} rank" + "s" * (self.ranks > 1)
-        images = f"{self.micro_batch_size} image" + "s" * (self.micro_batch_size > 1)
+        ranks = count_text(self.ranks, "rank")
+        images = count_text(self.micro_batch_size, "image")
         return f"batch {self.batch_size} = {ranks} x {images} x {self.accumulation} accumulation"
 
 

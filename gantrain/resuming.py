@@ -1,5 +1,6 @@
 """What a resumed run checks, and what it reports of the differences from its checkpoint."""
 
+from gantrain.amounts import count_text
 from gantrain.assembly import Assembly
 from gantrain.checkpoint_state import State, versions
 
@@ -29,7 +30,8 @@ def describe_changes(state: State, parts: Assembly) -> list[str]:
     length = parts.total - parts.began
     if state.length is not None and state.length != length:
         after = parts.rates(state.images_seen)
-        lines.append(f"length is now {length} images (was {state.length}): {_rates_line(state.rates, after)}")
+        now_and_before = f"{count_text(length, 'image')} (was {state.length:,})"
+        lines.append(f"length is now {now_and_before}: {_rates_line(state.rates, after)}")
     return lines
 
 

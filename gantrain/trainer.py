@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from gantrain import checkpoint, plan, tracking
+from gantrain import checkpoint, plan, run_summary, tracking
+from gantrain.amounts import count_text
 from gantrain.assembly import Assembly
 from gantrain.checkpoint_state import State
 from gantrain.console import Display
@@ -61,14 +62,25 @@ class Trainer:
                 check_data(self.parts, state.fingerprint)
             if self.images_seen >= self.parts.total:
                 if self.is_last:
-                    progress = f"{self.images_seen} images, of a length of {self.parts.total - self.parts.began}"
-                    self.world.say(f"already finished: {progress}; a larger length goes on")
-                return self._end("finished")
+                    progress = count_text(self.images_seen, "image")
+                    length = f"{self.parts.total - self.parts.began:,}"
+                    self.world.say(f"already finished: trained on {progress}, of a length of {length}")
+                ended = self._end("finished")
+                if self.is_last:
+                    self._say_results(run_summary.describe_going_on(self.whole))
+                return ended
             start = f"resuming at image {self.images_seen}" if latest else "starting a new run"
             self.world.say(start + self.stage)
+            self.world.say(f"run: {self.whole.folder}")
             if self.recipe.micro_batch_size == "auto":
                 self._choose_micro_batch(state)
-            return self._run(latest, state)
+            ended = self._run(latest, state)
+            if ended == "unfinished":
+                self._say_results(run_summary.describe_resuming())
+            elif self.is_last:
+                self.world.say(f"finished: trained on {count_text(self.images_seen, 'image')}")
+                self._say_results([])
+            return ended
         finally:
             if self.run:
                 self.run.close()
@@ -137,6 +149,12 @@ class Trainer:
             tracker.finish()
         return state
 
+    def _say_results(self, more: list[str]) -> None:
+        """Print where the results are and what the user can do next. more: lines that follow."""
+        if self.world.is_main:
+            results = run_summary.describe_results(self.whole, self.parts.held_out is not None)
+            self.world.say_whole("\n".join(f"  {line}" for line in [*results, *more]))
+
     def _failed(self, reason: str, alone: bool = False) -> RunStopped:
         if self.run:
             with contextlib.suppress(OSError):  # a full disk may be the reason
@@ -146,7 +164,7 @@ class Trainer:
     def _loop(self) -> bool:
         """Train to the end, or until a signal; returns whether the end was reached."""
         parts, recipe = self.parts, self.recipe
-        display = Display(self.images_seen, parts.total, not self.world.is_main)
+        display = Display(self.images_seen, parts.total, parts.epoch, not self.world.is_main)
         with StopFlag(recipe.stop_signal) as stop, display:
             self.journal = Journal(self.world, self.run, display, parts.epoch, self.images_seen)
             batches = parts.loader(self.images_seen, parts.total, parts.workers())
@@ -167,7 +185,7 @@ class Trainer:
                     stream.close()
                 del batches  # ends its processes, which an exception would keep
         if stop.agreed:
-            self.world.say(f"stopped by a signal at image {self.images_seen}; the same command goes on")
+            self.world.say(f"stopped by a signal at image {self.images_seen:,} of {parts.total:,}, and saved")
         return self.images_seen >= parts.total
 
     def _step(self, raw: Raw) -> None:

@@ -15,7 +15,7 @@ from accelerate import Accelerator, PartialState
 from accelerate.utils import patch_environment
 from torch.distributed.rendezvous import rendezvous
 
-from gantrain.console import say
+from gantrain.console import say, say_whole
 
 T = TypeVar("T")
 
@@ -72,6 +72,11 @@ class World:
         """On rank 0 only."""
         if self.is_main:
             say(text)
+
+    def say_whole(self, text: str) -> None:
+        """On rank 0 only, in lines that are not broken."""
+        if self.is_main:
+            say_whole(text)
 
     def on_main(self, work: Callable[[], T]) -> T:
         """Rank 0's result on every rank; its ValueError is raised on every rank too."""

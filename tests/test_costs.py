@@ -73,13 +73,14 @@ def test_a_dry_run_says_what_it_would_cost(capsys: pytest.CaptureFixture[str]) -
     assert run_here(*SMALL, *words, "run=x", "dry_run=true") == "dry run"
     text = capsys.readouterr().out
     for line in (
-        r"data: 400 images an epoch, 800 in all",
+        r"data: 400 images, drawn into ",
+        r"length: 800 images \(2 epochs of 400 images each\) in 100 steps of 8 images",
+        r"losses: gan 1, l1 30, d 0.5 \(",
         r"parameters: generator [\d,]+, discriminator [\d,]+",
-        r"memory: [\d.]+ GiB a rank \(weights [\d.]+ GiB, .*gradients .*optimisers [\d.]+ GiB\)",
+        r"memory: [\d.]+ KiB per rank \(weights [\d.]+ KiB, .*gradients .*optimisers [\d.]+ KiB\), not counting",
         r"evaluate.weights: unet has no effect, since no metric in evaluate.metrics uses it",
         r"batch 8 = 1 rank x 8 images x 1 accumulation",
-        r"length: 2.0 epochs, which is 800 images in 100 steps of 8|length: 2 epochs, which is 800 images in 100 steps",
-        r"checkpoints: about 2 of [\d.]+ GiB each, of which 2 stay: [\d.]+ GiB on the disk",
+        r"checkpoints: about 2 of [\d.]+ KiB each, of which 2 stay: [\d.]+ (K|M)iB on the disk",
     ):
         assert re.search(line, text), line
     assert not Path("runs").exists()
@@ -102,7 +103,7 @@ def test_networks_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -
     costs.check_memory(memory, device)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(
-        ValueError, match=r"method: the networks need 5 GiB a rank .* 2 ranks, and this machine has 5 GiB"
+        ValueError, match=r"method: the networks need 5 GiB per rank .* 2 ranks, and this machine has 5 GiB"
     ):
         costs.check_memory(memory, device)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
@@ -119,7 +120,7 @@ def test_a_checkpoint_that_asks_for_too_much_is_refused() -> None:
     larger = saved.replace("width: 8, levels: 3", "width: 4096, levels: 12")
     assert larger != saved
     (folder / "recipe.yaml").write_text(larger)
-    with pytest.raises(ValueError, match=r"method: the networks need [\d,]+ GiB a rank \(weights [\d,]+ GiB\)"):
+    with pytest.raises(ValueError, match=r"method: the networks need [\d.]+ TiB per rank \(weights [\d.]+ TiB\)"):
         load(folder, "cpu")
     bomb = "\n".join(f"a{i}: &a{i} [{'*a' + str(i - 1) + ', *a' + str(i - 1) if i else 'x'}]" for i in range(60))
     (folder / "recipe.yaml").write_text(bomb)

@@ -96,7 +96,7 @@ def test_styles_are_drawn_or_an_images() -> None:
     image = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         torch.testing.assert_close(model.style["style"], model.method.networks["encoder"](image)[0])
-    for style, says in (("no.png", "--style: found no.png"), ("deep.png", "with 1 channels, this model makes uint8")):
+    for style, says in (("no.png", "--style: found no.png"), ("deep.png", "with 1 channel, this model makes uint8")):
         Path("deep.png").write_bytes(encode(photo[..., :1].astype(np.uint16), "png"))
         with pytest.raises(ValueError, match=says):
             gantrain.load("runs/x", "cpu", style=style)

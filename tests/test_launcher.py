@@ -123,7 +123,7 @@ def test_out_of_memory_is_one_line_with_a_way_out(monkeypatch: pytest.MonkeyPatc
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Engine, "step", step)
-    with pytest.raises(RunStopped, match="with 8 images a backward; try micro_batch_size=4"):
+    with pytest.raises(RunStopped, match="with 8 images per backward pass; try micro_batch_size=4"):
         run_here(*RUN, "run=x")
     status = json.loads(Path("runs/x/status.json").read_text())
     assert status["state"] == "failed"

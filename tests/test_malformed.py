@@ -476,7 +476,7 @@ DATA = {
     ),
     "validation of other channels": Case(
         (*TRAIN, "data.validation=grey"),
-        ("data.validation: left has 1 channels of uint16", "3 channels", "one kind"),
+        ("data.validation: left has 1 channel of uint16", "3 channels", "one kind"),
         both(
             folder_of("images", *pairs()),
             folder_of("grey", *[deep_image(32, 64) for _ in range(4)]),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from gantrain.amounts import count_text
 from gantrain.data.channels import fit
 from gantrain.data.headers import open_header
 from gantrain.data.lossy import lossy_format
@@ -137,7 +138,7 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
             array = cut(decoded(field.member, field.kind), field.half)
             found[name] = array = fit(array, field.channels, field.dtype, field.kind)
             if (array.shape[2], array.dtype.name) != (field.channels, field.dtype):
-                what = f"{array.shape[2]} channels of {array.dtype}"
+                what = f"{count_text(array.shape[2], 'channel')} of {array.dtype}"
                 raise ValueError(f"{what}, the index says {field.channels} of {field.dtype}")
         except ValueError as error:
             raise DamagedSample(f"{shards.where(i)}: {name}: {error}") from None

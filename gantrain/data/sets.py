@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gantrain.amounts import count_text
 from gantrain.console import say
 from gantrain.data.batch import channels
 from gantrain.data.cache import cache
@@ -29,6 +30,7 @@ _DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_targe
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
 _MOST_NAMES = 1_000_000  # that a pattern of shards may stand for
 _MOST_DIGITS = 20  # of a number in one
+VALIDATION = "data.validation"  # the recipe's key of the held-out data
 _DRAWING = 5  # raised when the drawing changes, so that no old pictures are used
 
 
@@ -46,6 +48,8 @@ class Wanted:
     """What a recipe asks of its data.
 
     source, target: the samples' fields; of one of two unpaired sets, the other's is "". instances: that of their ids.
+    test_set: the name of a test set that `gantrain evaluate` was given. Errors then name that command's options, and
+    no key of a recipe.
     """
 
     recipe: str
@@ -58,7 +62,17 @@ class Wanted:
     apart: Apart | None = None
     instances: str | None = None
     max_left_out: float = 0.5
-    is_for_evaluate: bool = False  # errors then name what `gantrain evaluate` takes, and no key of a recipe
+    test_set: str | None = None
+
+    @property
+    def is_for_evaluate(self) -> bool:
+        return self.test_set is not None
+
+    def option(self, key: str) -> str:
+        """What the user wrote to give the data of a key such as `train`: a recipe's key, or a command's option."""
+        if self.test_set is None:
+            return f"data.{key}"
+        return f"--data-target {self.test_set}" if key.endswith("_target") else f"--data {self.test_set}"
 
     @property
     def names(self) -> dict[str, str]:
@@ -94,10 +108,10 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
     try:
         return _open(key, value, wanted)
     except ValueError as e:
-        raise ValueError(f"data.{key}: {e}") from None
+        raise ValueError(f"{wanted.option(key)}: {e}") from None
     except OSError as e:
         advice = f"data sets are kept in {cache()}, and the environment's GANTRAIN_CACHE names another folder"
-        raise ValueError(f"data.{key}: cannot use {e.filename or value} ({e.strerror}); {advice}") from None
+        raise ValueError(f"{wanted.option(key)}: cannot use {e.filename or value} ({e.strerror}); {advice}") from None
 
 
 def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
@@ -108,7 +122,10 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         instead = ""
     if value is None:
         split = "train" if key.startswith("train") else "test"
-        both = f", or data.{key.partition('_')[0]} a folder that holds {split}A and {split}B" if "_" in key else ""
+        both = ""
+        if key.endswith("_target"):
+            sources = wanted.option(key.removesuffix("_target"))
+            both = f", or as {sources} a folder that holds {split}A and {split}B"
         raise ValueError(f"not set; give a folder of shards or images{both}{instead}")
     if value == SYNTHETIC:
         return Shards.open(_draw(key, wanted))
@@ -126,7 +143,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
             lists = f"{shards.place}/index.json lists {len(listed)} ({listed[0]} ... {listed[-1]})"
             raise ValueError(f"{pattern} names {len(names)} shards, {lists}; give the folder instead")
         if shards.index.is_remote and not is_url(value):  # the index of a folder may come from anybody
-            say(f"data.{key}: the shards lie {where(shards.place)}")
+            say(f"{wanted.option(key)}: the shards lie {where(shards.place)}")
         return shards
     if not folder.is_dir():
         advice = HOW_TO.get(wanted.recipe.split("_")[0], "check the path (relative to where you start)")
@@ -139,10 +156,10 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
     packed = _pack(key, folder, wanted)
     lines = (report := packed / "report.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:
-        say(f"data.{key}: {' and '.join(missing)} of the files in {folder}; see {report}")
+        say(f"{wanted.option(key)}: {' and '.join(missing)} of the files in {folder}; see {report}")
     for line in lines:
         if line.startswith(PREFIX):
-            say(f"data.{key}: {line.removeprefix(PREFIX)}")
+            say(f"{wanted.option(key)}: {line.removeprefix(PREFIX)}")
     return Shards.open(packed)
 
 
@@ -204,10 +221,13 @@ def _draw(key: str, wanted: Wanted) -> Path:
 def check(key: str, shards: Shards, wanted: Wanted) -> None:
     """Raises ValueError, one line for each thing that the data and the recipe don't agree on."""
     problems: list[str] = []
+    place = wanted.option(key)
     for role, name in wanted.names.items():
         if name not in shards.fields:
-            allowed = f"{', '.join(shards.fields)} (the fields of data.{key})"
-            allowed += "; prepare the data with it, or data.instances=null" if role == "instances" else ""
+            allowed = f"{', '.join(shards.fields)} (the fields of {place})"
+            if role == "instances":
+                instead = "" if wanted.is_for_evaluate else ", or data.instances=null"
+                allowed += f"; prepare the data with it{instead}"
             problems.append(f"data.{role}: found {name!r}, allowed: {allowed}")
             continue
         field, expected = shards.fields[name], wanted.labels.get(name)
@@ -216,13 +236,13 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
         )
         if (role == "instances") != (field.kind == "instances"):
             advice = f"prepare it with --instances {name}" if role == "instances" else "that is for data.instances"
-            problems.append(f"data.{role}: {name} holds {held} in data.{key}; {advice}")
+            problems.append(f"data.{role}: {name} holds {held} in {place}; {advice}")
         elif expected and field.kind != "label":
-            found = f"data.{key} holds {held} there"
+            found = f"{place} holds {held} there"
             advice = f"prepare it with --labels {name}"
             problems.append(f"data.labels.{name}: the recipe expects class ids, {found}; {advice}")
         elif expected and expected != channels(field):
-            found = f"the recipe says {expected} classes, data.{key} has {channels(field)}"
+            found = f"the recipe says {expected} classes, {place} has {channels(field)}"
             advice = f"change the recipe, or prepare it with --classes {expected}"
             problems.append(f"data.labels.{name}: {found}; {advice}")
         if role == "target" and field.kind == "label":
@@ -230,17 +250,20 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
         # Held-out samples that are too small to crop are resized.
         too_small = any(found < asked for found, asked in zip(field.min_size, wanted.size, strict=True))
         if key.startswith("train") and wanted.resize is None and too_small:
-            smallest = f"the smallest sample of data.{key} has {list(field.min_size)}"
+            smallest = f"the smallest sample of {place} has {list(field.min_size)}"
             advice = "set data.resize, or a smaller data.size"
             problems.append(f"data.size: found {list(wanted.size)}, {smallest}; {advice}")
     if problems:
         raise ValueError("\n".join(dict.fromkeys(problems)))
 
 
-def with_channels_of(train: Mapping[str, Field], held_out: DataSet) -> tuple[DataSet, list[str]]:
+def with_channels_of(
+    train: Mapping[str, Field], held_out: DataSet, option: str = VALIDATION
+) -> tuple[DataSet, list[str]]:
     """The held-out set with the channels of the training set, and a line for each field that is converted.
 
-    A field that cannot be converted is left for `check_alike` to refuse.
+    option: what the user wrote to give the held-out set. A field that cannot be converted is left for `check_alike` to
+    refuse.
     """
     changes: dict[str, int] = {}
     lines = []
@@ -252,22 +275,25 @@ def with_channels_of(train: Mapping[str, Field], held_out: DataSet) -> tuple[Dat
         if kinds_match and found != wanted and can_fit(found, wanted, "image"):
             changes[name] = field.channels
             conversion = note(theirs.channels, field.channels).format(files="files")
-            lines.append(f"data.validation: {name}: {conversion}, as in data.train")
+            lines.append(f"{option}: {name}: {conversion}, as in data.train")
     return (held_out.converted(changes) if changes else held_out), lines
 
 
-def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field]) -> None:
-    """Raises ValueError where a model of the one's fields could not be shown the other's."""
+def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field], option: str = VALIDATION) -> None:
+    """Raises ValueError where a model of the one's fields could not be shown the other's.
+
+    option: what the user wrote to give the held-out set.
+    """
     for name in train:
         ours = _described(train[name])
         theirs = _described(held_out[name])
         if ours != theirs:
-            advice = "give data of one kind, or data.validation=null"
-            raise ValueError(f"data.validation: {name} has {theirs}, in data.train {ours}; {advice}")
+            instead = f", or {VALIDATION}=null" if option == VALIDATION else ""
+            raise ValueError(f"{option}: {name} has {theirs}, in data.train {ours}; give data of one kind{instead}")
 
 
 def _described(field: Field) -> str:
     """Describe what a network sees of a field; ids are the same in 8 and 16 bits."""
     if field.kind == "label":
-        return f"{channels(field)} classes"
-    return f"{channels(field)} channels of {field.dtype}"
+        return count_text(channels(field), "class", "classes")
+    return f"{count_text(channels(field), 'channel')} of {field.dtype}"

@@ -135,6 +135,15 @@ class Adversaries:
         """A turn for each."""
         return [Phase(f"discriminator{a.side}", (f"discriminator{a.side}",), partial(terms, a)) for a in self.all]
 
+    def loss_weights(self, **others: float) -> dict[str, float]:
+        """The weights of both players' terms, by the terms' names.
+
+        others: the generator's further ones, of which those of weight 0 are not computed.
+        """
+        weights = {f"gan{one.side}": one.gan for one in self.all}
+        weights |= {name: weight for name, weight in others.items() if weight}
+        return weights | {f"d{one.side}": one.d for one in self.all}
+
     def fool(self, images: Tensor, context: Context) -> tuple[dict[str, Tensor], Outputs]:
         """The generator's terms, and how the first discriminator judged its images."""
         judged = [one.judge(images, context) for one in self.all]

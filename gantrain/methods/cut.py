@@ -86,6 +86,8 @@ class CUT(Method):
         self.auxiliary = nn.ModuleDict()
         self.pools = {}
         self.nce, self.identity, self.flip_equivariance = nce, identity, flip_equivariance
+        patch_weights = {"nce": nce / 2, "identity": nce / 2} if identity else {"nce": nce}
+        self.loss_weights = self.adversaries.loss_weights(**patch_weights)
         self.layers, self.patches, self.temperature = layers, patches, temperature
         made = Phase("generator", ("generator", "projection"), self.generator_terms)
         judged = self.adversaries.phases(self.discriminator_terms)

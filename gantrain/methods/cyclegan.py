@@ -73,6 +73,8 @@ class CycleGAN(Method):
             for side, channels in (("", target_channels), ("_source", source_channels))
         }
         self.cycle, self.identity = cycle, identity
+        to_target = self.adversaries[""].loss_weights(cycle=cycle, identity=identity)
+        self.loss_weights = to_target | self.adversaries["_source"].loss_weights()
         self.pools = {"fakes": ImagePool(pool), "fakes_source": ImagePool(pool, Purpose.POOL_BACK)}
         generators = Phase("generators", ("generator", "generator_back"), self.generators_terms)
         self.phases = (generators, *map(self._discriminators, range(1 + len(more_discriminators))))

@@ -59,6 +59,7 @@ class Pix2PixHD(Method):
         if perceptual:
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
         self.feature_matching, self.perceptual = feature_matching, perceptual
+        self.loss_weights = self.adversaries.loss_weights(feature_matching=feature_matching, perceptual=perceptual)
         generator_phase = Phase("generator", ("generator",), self.generator_terms)
         self.phases = (generator_phase, *self.adversaries.phases(self.discriminator_terms))
 

@@ -82,6 +82,9 @@ class SPADE(Method):
         self.test_style, self.kld = test_style, kld
         self.makes_new_fakes = order == "generator_first_new_fakes"
         self.feature_matching, self.perceptual = feature_matching, perceptual
+        self.loss_weights = self.adversaries.loss_weights(
+            feature_matching=feature_matching, perceptual=perceptual, kld=kld if styles else 0.0
+        )
         trained = ("generator", "encoder") if styles else ("generator",)
         generator_phase = Phase("generator", trained, self.generator_terms)
         self.phases = (generator_phase, *self.adversaries.phases(self.discriminator_terms))

@@ -233,7 +233,7 @@ def test_a_sample_that_is_not_as_indexed_is_damaged(tmp_path):
     assert list(decode_sample(sizes, 0, ["a"])) == ["a"]
     grey = encode(_random(1, "uint16"), "png")
     kinds = _write(tmp_path / "kinds", {"a": ("png", image), "b": ("png", grey)}, fields)
-    with pytest.raises(DamagedSample, match=r"sample 0 \(one\): b: 1 channels of uint16"):
+    with pytest.raises(DamagedSample, match=r"sample 0 \(one\): b: 1 channel of uint16"):
         decode_sample(kinds, 0, ["a", "b"])
     junk = _write(tmp_path / "junk", {"a": ("png", b"junk")}, {"a": _field("a")})
     with pytest.raises(DamagedSample, match=r"s-000000\.tar, sample 0 \(one\): a: does not decode"):

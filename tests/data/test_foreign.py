@@ -130,7 +130,7 @@ def test_samples_of_another_kind_are_left_out_and_named(tmp_path: Path) -> None:
     assert "7 samples" in out
     assert "target: 1 file in grey: converted to RGB" in out
     assert "2 left out:" in out
-    assert "a.tar: deep.jpg: target has 1 channels of uint16, most have 3" in out
+    assert "a.tar: deep.jpg: target has 1 channel of uint16, most have 3" in out
     assert "a.tar: text.jpg: does not decode" in out
     shards = Shards.open("set")
     assert [shards.key(i) for i in range(7)] == ["x000", "x001", "x002", "x003", "x004", "grey", "x007"]
@@ -142,7 +142,7 @@ def test_samples_of_another_kind_are_left_out_and_named(tmp_path: Path) -> None:
 def test_ids_beyond_the_classes_are_refused_by_name(tmp_path: Path) -> None:
     tar(tmp_path / "a.tar", *sample(0))
     line = refused("a.tar", "--out", "set", *FIELDS, "--labels", "source", "--classes", "4")
-    assert "1 files are no label maps" in line
+    assert "1 file is no label map" in line
     assert "a.tar: x000.seg.png: source holds ids beyond 4 classes: 4, 5" in line
 
 

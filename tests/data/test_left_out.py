@@ -127,14 +127,14 @@ def test_an_index_of_tars_stops_as_well(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "2 of 3 images left out: damaged or not usable" in result.output
     assert not (tmp_path / "set").exists()
-    assert "1 samples" in CliRunner().invoke(app, [*command, "--max-left-out", "0.7"]).output
+    assert "1 sample " in CliRunner().invoke(app, [*command, "--max-left-out", "0.7"]).output
 
 
 def test_the_option_of_prepare(tmp_path: Path) -> None:
     damaged(tmp_path / "in")
     command = ["prepare", "in", "--out", "out"]
     assert CliRunner().invoke(app, command).exit_code == 2
-    assert "1 samples" in CliRunner().invoke(app, [*command, "--max-left-out", "0.75"]).output
+    assert "1 sample " in CliRunner().invoke(app, [*command, "--max-left-out", "0.75"]).output
 
 
 def test_a_published_layout_is_not_advised_about_patterns(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_the_option_on_the_command_line(tmp_path: Path, words: list[str]) -> Non
         put(tmp_path / "in" / f"0_{field}.png")
     result = CliRunner().invoke(app, ["prepare", "in", "--out", "out", *words])
     assert result.exit_code == 0, result.output
-    assert "1 samples (folders)" in result.output
+    assert "1 sample (folders)" in result.output
 
 
 @pytest.mark.parametrize("words", [["in2"], ["photo={}_photo"], ["--pattern", "a={}_a", "in2"]])

@@ -133,7 +133,7 @@ def test_bad_files_are_named_and_left_out(pairs, tmp_path):
     assert set(reasons) == {"20.jpg", "21.png", "22.png", "23.png", "24.png"}
     assert "does not decode" in reasons["20.jpg"]
     assert "width 41 is odd" in reasons["22.png"]
-    assert "left has 1 channels of uint16, most have 3 channels of uint8" in reasons["23.png"]
+    assert "left has 1 channel of uint16, most have 3 channels of uint8" in reasons["23.png"]
     assert "10x10, the smallest is 16x16" in reasons["24.png"]
     assert all(line in (tmp_path / "out" / "report.txt").read_text() for line in report.unreadable)
 
@@ -246,7 +246,7 @@ def test_cityscapes_brings_its_instances_where_they_are(cityscapes, tmp_path):
         ids = np.random.default_rng(len(stem)).choice(np.array([7, 26000, 26001], np.uint16), (32, 64, 1))
         _put(cityscapes / "gtFine" / city.parent.name / city.name / f"{stem}_gtFine_instanceIds.png", ids)
     report = _run(cityscapes, tmp_path / "out", resize=(16, 32))
-    assert "  instance: instances, 1 channels, uint16, height x width 16x32" in report.lines()
+    assert "  instance: instances, 1 channel, uint16, height x width 16x32" in report.lines()
     found = decode_sample(Shards.open(tmp_path / "out"), 0, ["instance"])["instance"]
     assert set(np.unique(found)) == {7, 26000, 26001}
     next(cityscapes.glob("gtFine/val/*/*_instanceIds.png")).unlink()
@@ -360,7 +360,7 @@ def test_ids_beyond_the_classes_are_refused_by_name(labelled, tmp_path):
     ids[0, :2, 0] = 9, 255
     _put(labelled / "label" / "f3.png", ids)
     with pytest.raises(
-        ValueError, match=r"1 files are no label maps: .*f3\.png: label holds ids beyond 4 classes: 9, 255;"
+        ValueError, match=r"1 file is no label map: .*f3\.png: label holds ids beyond 4 classes: 9, 255;"
     ):
         _run(labelled, tmp_path / "out", labels=["label"], classes=4)
     assert _left_behind(tmp_path, "set") == []
@@ -448,7 +448,7 @@ def test_wrong_colours_are_refused_by_name(coloured, tmp_path):
     wrong[0, :7], wrong[1, :2] = (1, 2, 3), (255, 0, 255)
     cases = {
         r"f3\.png: colours of no class: 1 2 3 \(7 pixels\), 255 0 255 \(2 pixels\);": wrong,
-        r"f3\.png: uint8 with 1 channels, the colours of --colors are RGB": wrong[..., :1],
+        r"f3\.png: uint8 with 1 channel, the colours of --colors are RGB": wrong[..., :1],
     }
     for says, array in cases.items():
         _put(source / "label" / "f3.png", array)
@@ -507,8 +507,8 @@ MISTAKES = {
         {},
         "could hold side-by-side pairs, folders or single images; say which with --as pairs, --as fol",
     ),
-    "all broken": ({"in/a.png": b"x"}, "in", {}, "none of 1 samples is usable; the first: .*a.png"),
-    "odd widths": ({"in/a.png": b""}, "in", {"layout": "pairs"}, "none of 1 samples"),
+    "all broken": ({"in/a.png": b"x"}, "in", {}, "none of 1 sample is usable; the first: .*a.png"),
+    "odd widths": ({"in/a.png": b""}, "in", {"layout": "pairs"}, "none of 1 sample"),
     "layout": ({"in/a.png": None}, "in", {"layout": "zip"}, "'zip' is not known; choose one of"),
     "small": ({"in/a.png": None}, "in", {"resize": (8, 99)}, r"8x99 \(height x width\) is too sma"),
     "classes": ({"in/a.png": None}, "in", {"classes": 4}, "name one with --labels"),

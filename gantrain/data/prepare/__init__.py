@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from gantrain.amounts import count_text
 from gantrain.console import say
 from gantrain.data.decode import Colour, Kind, encode, lossless
 from gantrain.data.notes import summarise
@@ -85,10 +86,12 @@ class Report:
 
     def lines(self, most: int | None = 10) -> list[str]:
         """For people; names so many left-over files of each sort, or all (None)."""
-        lines = [f"{self.samples} samples ({self.layout}) in {self.folder}"]
+        lines = [f"{count_text(self.samples, 'sample')} ({self.layout}) in {self.folder}"]
         for name, one in self.fields.items():
             size = " to ".join(dict.fromkeys(f"{height}x{width}" for height, width in (one.min_size, one.max_size)))
-            what = f"{one.classes} classes" if one.classes else f"{one.channels} channels"
+            what = count_text(one.channels, "channel")
+            if one.classes:
+                what = count_text(one.classes, "class", "classes")
             what += "" if one.ignore is None else f", the last of them id {one.ignore}"
             lines.append(f"  {name}: {one.kind}, {what}, {one.dtype}, height x width {size}")
         lines += self.notes

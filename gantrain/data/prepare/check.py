@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from gantrain.amounts import count_text
 from gantrain.data import channels
 from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
@@ -138,11 +139,13 @@ def agree(
         more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         advice = "mend them, or give other --labels or --instances, more --classes, the id of no class to --ignore, "
         advice += "or the table of colours to --colors"
-        raise ValueError(f"{len(wrong)} files are no label maps: {'; '.join(wrong[:_NAMED])}{more}; {advice}")
+        files = "1 file is no label map" if len(wrong) == 1 else f"{len(wrong):,} files are no label maps"
+        raise ValueError(f"{files}: {'; '.join(wrong[:_NAMED])}{more}; {advice}")
     bad = [str(found) for found in looks.values() if isinstance(found, ValueError)]
     good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}
     if not good:
-        raise ValueError(f"none of {len(bad)} samples is usable; the first: {bad[0]}{advise_unequal(looks.values())}")
+        tried = count_text(len(bad), "sample")
+        raise ValueError(f"none of {tried} is usable; the first: {bad[0]}{advise_unequal(looks.values())}")
     usual_kinds: dict[str, tuple[int, str]] = {}
     for name, part in parts.items():
         kinds = {key: (fields[name].channels, fields[name].dtype) for key, fields in good.items()}
@@ -187,7 +190,7 @@ def _usual(kinds: Iterable[tuple[int, str]], part_kind: Kind) -> tuple[int, str]
 
 
 def _named(kind: tuple[int, str]) -> str:
-    return f"{kind[0]} channels of {kind[1]}"
+    return f"{count_text(kind[0], 'channel')} of {kind[1]}"
 
 
 def _merge(fields: list[Field], part: Part) -> Field:

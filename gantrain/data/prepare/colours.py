@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gantrain.amounts import count_text
 from gantrain.data.decode import Array, Colour, NotLabels, decode, refuse_lossy
 from gantrain.paths import check_not_special
 
@@ -50,7 +51,8 @@ def decode_colours(data: bytes, table: Sequence[Colour], notes: list[str] | None
 def class_ids(array: Array, table: Sequence[Colour]) -> Array:
     """The ids (HW1) that colours (HWC) have in the table; alpha says nothing. Raises NotLabels for other colours."""
     if array.shape[2] not in (3, 4) or array.dtype != np.uint8:
-        raise NotLabels(f"{array.dtype} with {array.shape[2]} channels, the colours of --colors are RGB of 8 bits")
+        found = f"{array.dtype} with {count_text(array.shape[2], 'channel')}"
+        raise NotLabels(f"{found}, the colours of --colors are RGB of 8 bits")
     known, pixels = (np.asarray(rgb, np.int32)[..., :3] @ (1 << 16, 1 << 8, 1) for rgb in (table, array))
     order = known.argsort()
     places = np.searchsorted(known, pixels, sorter=order).clip(max=len(known) - 1)

@@ -1,0 +1,159 @@
+"""What a run prints first and last: its data, its results, and the commands that come next."""
+
+import shlex
+import signal
+import sys
+from pathlib import Path
+from unittest.mock import MagicMock, Mock
+
+import pytest
+from conftest import SMALL, run_here
+from test_progress_rows import WIDTHS
+
+import gantrain
+from gantrain import checkpoint, recipe, run_summary
+from gantrain.engine import Engine
+
+RUN = (
+    *SMALL,
+    "batch_size=8",
+    "checkpoint.every=8",
+    "checkpoint.keep=9",
+    "evaluate.every=16",
+    "evaluate.max_samples=4",
+    "previews.every=16",
+    "run=x",
+)
+
+
+def last_lines(text: str, first: str) -> list[str]:
+    lines = text.splitlines()
+    (start,) = [i for i, line in enumerate(lines) if line.startswith(first)]
+    return lines[start:]
+
+
+def test_a_run_ends_with_its_results_and_the_next_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_here(*RUN, "length=32") == "finished"
+    text = capsys.readouterr().out
+    assert text.splitlines()[:2] == ["starting a new run", "run: runs/x"]
+    assert "length: 32 images (0.08 epochs of 400 images each) in 4 steps of 8 images" in text
+    assert "fp32 on cpu, 1 thread\n" in text
+    found = last_lines(text, "finished")
+    value = checkpoint.state(Path("runs/x/checkpoints/000000032")).metrics["l1"]
+    assert found == [
+        "finished: trained on 32 images",
+        "  previews: runs/x/previews",
+        "  last checkpoint: runs/x/checkpoints/000000032",
+        f"  best checkpoint: runs/x/checkpoints/000000032 (l1 {value:.3g}; lower is better)",
+        "  next: gantrain translate runs/x IMAGES --out results",
+        "        gantrain evaluate runs/x",
+    ]
+    assert run_here(*RUN, "length=32") == "finished"
+    again = last_lines(capsys.readouterr().out, "already finished: trained on 32 images, of a length of 32")
+    assert again[1:-1] == found[1:]
+    assert again[-1] == "  train longer: a larger length goes on, such as length=64"
+
+
+def test_a_stopped_run_says_how_it_goes_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Engine.step
+
+    def and_stop(engine: Engine, *arguments: object) -> None:
+        step(engine, *arguments)  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(Engine, "step", and_stop)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/gantrain", "train", "recipe=quickstart", "data.size=[32,32]"])
+    assert run_here(*RUN, "length=32") == "unfinished"
+    lines = last_lines(capsys.readouterr().out, "stopped by a signal")
+    assert lines == [
+        "stopped by a signal at image 8 of 32, and saved",
+        "  last checkpoint: runs/x/checkpoints/000000008",
+        "  best checkpoint: not known, since no checkpoint has a value of l1",
+        "  next: gantrain translate runs/x IMAGES --out results",
+        "        gantrain evaluate runs/x",
+        "  resume with the same command:",
+        "        gantrain train recipe=quickstart 'data.size=[32,32]'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "environment", "expected"),
+    [
+        ("/bin/gantrain", {}, "gantrain train 'length=2 epochs'"),
+        (f"{Path(gantrain.__file__).parent}/__main__.py", {}, "python -m gantrain train 'length=2 epochs'"),
+        (f"{Path(gantrain.__file__).parent}/train.py", {}, "python -m gantrain.train train 'length=2 epochs'"),
+        (f"{Path(gantrain.__file__).parent}/train.py", {"RANK": "0"}, None),
+        ("/bin/ipykernel_launcher.py", {}, None),
+        ("", {}, None),
+    ],
+)
+def test_the_own_command_is_what_was_typed(
+    program: str, environment: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "train", "length=2 epochs"])
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert run_summary.own_command() == expected
+
+
+@pytest.mark.parametrize(
+    ("length", "longer"),
+    [("35 epochs", "length=70 epochs"), ("0.5 epochs", "length=1 epochs"), ("1000", "length=2000")],
+)
+def test_going_on_doubles_the_length(length: str, longer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["gantrain", "train", "recipe=quickstart", f"length={length}"])
+    loaded = recipe.load("quickstart", [f"length={length}"])
+    (_, command) = run_summary.describe_going_on(loaded)
+    assert shlex.split(command) == ["gantrain", "train", "recipe=quickstart", longer]
+    recipe.load("quickstart", [longer])
+
+
+def test_lengths_are_plain() -> None:
+    assert run_summary.describe_length(14000, 350, 8) == (
+        "14,000 images (40 epochs of 350 images each) in 1,750 steps of 8 images"
+    )
+    assert run_summary.describe_length(1, 1, 1) == "1 image (1 epoch of 1 image) in 1 step of 1 image"
+
+
+def test_a_method_without_weights_is_said_to_have_none() -> None:
+    method = Mock(loss_weights={})
+    assert run_summary.describe_losses(method).startswith("the method does not state their weights (a row shows")
+    method = Mock(loss_weights={"gan": 1.0, "l1": 100.0})
+    assert run_summary.describe_losses(method).startswith("gan 1, l1 100 (")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("data/mine", "1 image in data/mine"),
+        ("data/mine/", "1 image in data/mine"),
+        ("photos", "1 image from photos (shards in data/mine)"),
+        ("synthetic", "1 image, drawn into data/mine"),
+    ],
+)
+def test_the_data_are_named_as_the_user_gave_them(given: str, expected: str) -> None:
+    train = MagicMock(place="data/mine", sides=[None])
+    train.__len__.return_value = 1
+    assert run_summary.describe_data(train, given) == expected
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_lines_fit(width: int) -> None:
+    loaded = recipe.load("facades_paper")
+    lines = run_summary.describe_results(loaded, has_held_out=True)
+    assert lines == ["best checkpoint: not known, since no checkpoint has a value of l1"]
+    assert all(len(line) + 2 <= width for line in lines)
+
+
+def test_the_best_of_equals_is_the_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {"000000008": 0.4, "000000016": 0.3, "000000024": 0.3, "000000032": 0.5}
+
+    class State:
+        def __init__(self, value: float) -> None:
+            self.metrics = {"l1": value, "ssim": value}
+
+    monkeypatch.setattr(checkpoint, "found", lambda root: [root / name for name in values])
+    monkeypatch.setattr(checkpoint, "state", lambda folder: State(values[folder.name]))
+    assert run_summary.best_checkpoint(Path("x"), "l1") == (Path("x/000000024"), 0.3)
+    assert run_summary.best_checkpoint(Path("x"), "ssim") == (Path("x/000000032"), 0.5)
+    assert run_summary.best_checkpoint(Path("x"), "swd") is None
