@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gantrain.command_words import check_words
 from gantrain.console import cell, console, say
 from gantrain.options import LeftOut, Patterns, named, parse_output_size, parse_seen_size, parse_size, patterns
 from gantrain.reporting import reporting, telling
@@ -38,12 +39,7 @@ def _words(arguments: list[str]) -> tuple[list[str], list[str]]:
         at = words.index("--import")
         _import(words[at + 1] if at + 1 < len(words) else "")
         del words[at : at + 2]
-    options = [w for w in words if w.startswith("-")]
-    if options:
-        raise ValueError(f"found {options[0]}, allowed: recipe=NAME a.b.c=value [--import MODULE]")
-    for word in words:
-        if "=" not in word:
-            raise ValueError(f"found {word!r}, allowed: recipe=NAME a.b.c=value; did you mean recipe={word}?")
+    check_words(words)
     names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
     return names, [w for w in words if not w.startswith("recipe=")]
 

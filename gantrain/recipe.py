@@ -16,25 +16,21 @@ from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
 from gantrain.problems import check
+from gantrain.recipe_optimizer import EMA, Optimizer, OptimizerChange, Schedule
+from gantrain.suggestions import Suggestions, check_method_is_named
 from gantrain.values import (
     Auto,
     BatchSize,
-    Betas,
     Classes,
-    Decay,
-    Eps,
-    Factors,
     FieldName,
     FolderName,
     Length,
     Metric,
     Metrics,
     Natural,
-    Norm,
     Place,
     Positive,
     Precision,
-    Rate,
     Shown,
     Signal,
     Size,
@@ -99,40 +95,6 @@ class Data(Part):
         raise ValueError(f"allowed: {rule}")
 
 
-class Optimizer(Part):
-    name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
-    lr: Rate = Field(2e-4, description="learning rate")
-    lr_factors: Factors = Field({}, description="share of lr by network, or start of its parameters' dotted names")
-    betas: Betas = (0.5, 0.999)
-    eps: Eps = 1e-8
-    weight_decay: Decay = 0.0
-    clip: Norm | None = Field(None, description="largest gradient norm")
-    every: Positive = Field(1, description="update in every n-th step")
-
-
-class OptimizerChange(Part):
-    """What one phase does differently; None keeps the value of `optimizer`."""
-
-    lr: Rate | None = None
-    betas: Betas | None = None
-    eps: Eps | None = None
-    weight_decay: Decay | None = None
-    clip: Norm | None = None
-    every: Positive | None = None
-
-
-class Schedule(Part):
-    name: Literal["constant", "linear", "cosine"] = Field(
-        "constant", description="the rate by images seen and length: a run that is made longer goes on at a higher rate"
-    )
-    decay: float = Field(0.5, gt=0, le=1, description="last share of the run in which the rate falls to 0")
-    warmup: Length | None = Field(None, description="images over which the rate rises from 0")
-
-
-class EMA(Part):
-    half_life: Length | None = Field(None, description="images in which a weight's share halves; null: no average")
-
-
 class TestTime(Part):
     dropout: bool = Field(False, description="dropout stays on in evaluation and translate (pix2pix)")
     batch_statistics: bool = Field(False, description="batch norm uses the image's own statistics there (pix2pix)")
@@ -159,7 +121,10 @@ class Evaluate(Part):
     @classmethod
     def _is_measured(cls, value: str, info: ValidationInfo) -> str:
         if value not in (measured := info.data.get("metrics", [value])):
-            raise ValueError(f"allowed: {', '.join(measured) or 'none'} (evaluate.metrics)")
+            allowed = f"allowed: {', '.join(measured) or 'none'} (evaluate.metrics)"
+            names = measured or [value]
+            both = f"'evaluate.metrics=[{','.join(names)}]' evaluate.best_by={names[0]}"
+            raise ValueError(f"{allowed}; set both keys, as in {both}")
         return value
 
 
@@ -255,9 +220,15 @@ def schema() -> dict[str, Any]:
     return _typed().model_json_schema()
 
 
+def suggestions(content: dict[str, Any]) -> Suggestions:
+    """What to suggest for unknown keys of a recipe of that content."""
+    return Suggestions(_typed(), content)
+
+
 def from_dict(content: dict[str, Any]) -> Recipe:
     """Validate; raises ValueError with one line for each problem."""
-    typed = check(_typed(), content)
+    check_method_is_named(content)
+    typed = check(_typed(), content, advise=suggestions(content).advise)
     recipe = Recipe.model_validate(typed.model_dump())
     check_pairs(recipe.evaluate.metrics, recipe.data.unpaired)
     stages(recipe)
