@@ -181,6 +181,12 @@ class Recipe(Part):
     threads: Threads | Auto = Field("auto", description="CPU threads per rank")
     log_every: Length = Field(200, description="console, metrics.jsonl and trackers")
     trackers: list[str] = Field(["tensorboard"], description="Accelerate's trackers, by name")
+    tracker_failure: Literal["stop", "continue"] = Field(
+        "stop", description="a tracker that fails: save and stop, or train on without it"
+    )
+    tracker_project: FolderName | None = Field(
+        None, description="the project in W&B and its like; null: $WANDB_PROJECT, else gantrain"
+    )
     stop_signal: Signal = Field("SIGUSR1", description="besides SIGTERM and SIGINT: save and leave")
     max_nonfinite: Positive = Field(20, description="non-finite updates in a row that stop the run")
     dry_run: bool = Field(False, description="print what would be trained, and stop")
@@ -200,7 +206,10 @@ class Recipe(Part):
 # All tables whose entries a recipe may name.
 _TABLES = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL)
 # Keys that no stage may change.
-_OF_THE_RUN = ("name", "run", "seed", "init_from", "stages", "device", "trackers", "zero_stage", "dry_run")
+_OF_THE_RUN = (
+    "name", "run", "seed", "init_from", "stages", "device", "trackers", "tracker_failure", "tracker_project",
+    "zero_stage", "dry_run",
+)  # fmt: skip
 
 
 def _typed() -> type[Recipe]:
