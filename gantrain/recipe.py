@@ -101,7 +101,7 @@ class TestTime(Part):
 
 
 class Evaluate(Part):
-    every: Length = "5 epochs"
+    every: Length = Field("5 epochs", description="how often held-out samples are measured")
     metrics: Metrics = Field(["l1", "psnr", "ssim"], description="what is measured, such as fid, kid, lpips")
     best_by: Metric = Field("l1", description="the one of the metrics that chooses the best checkpoints")
     weights: dict[str, Place] = Field({}, description="weight files by network, such as inception: FILE")
@@ -129,12 +129,12 @@ class Evaluate(Part):
 
 
 class Previews(Part):
-    every: Length = "5 epochs"
+    every: Length = Field("5 epochs", description="how often a sheet of pictures is made")
     samples: Shown = Field(4, description="held-out samples shown, always the same")
 
 
 class Checkpoint(Part):
-    every: Length = "5 epochs"
+    every: Length = Field("5 epochs", description="how often the run is saved")
     keep: Positive = Field(2, description="the last n are kept")
     best: Natural = Field(1, description="the n best by evaluate.best_by are kept too")
 
@@ -154,7 +154,7 @@ class Recipe(Part):
     )
     method: dict[str, Any] = Field(description="the GAN and its networks and losses")
     data: Data = Data()
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="of weights, order and augmentation")
     length: Length = Field(
         "200 epochs", description="how long to train; a larger one continues a run, at the longer run's learning rate"
     )
@@ -177,7 +177,7 @@ class Recipe(Part):
     zero_stage: ZeroStage = Field(0, description="0: DDP; 1, 2: DeepSpeed's ZeRO, optimisers sharded over the ranks")
     compile: bool = Field(False, description="torch.compile each network")
     gradient_checkpointing: bool = Field(False, description="less memory: generators are computed twice")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
     threads: Threads | Auto = Field("auto", description="CPU threads per rank")
     log_every: Length = Field(200, description="console, metrics.jsonl and trackers")
     trackers: list[str] = Field(["tensorboard"], description="Accelerate's trackers, by name")
@@ -225,8 +225,11 @@ def _build_typed(tables: tuple[Any, ...]) -> type[Recipe]:
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema of a recipe file."""
-    return _typed().model_json_schema()
+    """JSON Schema of a recipe file, which may extend another and has its name from its file."""
+    content = _typed().model_json_schema()
+    del content["required"], content["properties"]["name"]
+    content["properties"]["extends"] = {"type": "string", "description": "the recipe that this one changes"}
+    return content
 
 
 def suggestions(content: dict[str, Any]) -> Suggestions:

@@ -17,23 +17,13 @@ from gantrain.fitting import describe_out_of_memory, largest_micro_batch
 from gantrain.journal import Journal, memory_gib
 from gantrain.recipe import Recipe
 from gantrain.resuming import check_data, describe_changes
+from gantrain.run_stopped import RunStopped
 from gantrain.runs import Run
 from gantrain.saving import Mark, restore, save
 from gantrain.stop import StopFlag
 from gantrain.tracking import Trackers
 from gantrain.validation import HeldOut
 from gantrain.world import describe_lost_rank
-
-
-class RunStopped(Exception):
-    """The run can't go on; the message says why and what to do.
-
-    alone: only this rank knows, and has to tell.
-    """
-
-    def __init__(self, reason: str, alone: bool = False) -> None:
-        super().__init__(reason)
-        self.alone = alone
 
 
 class Trainer:
