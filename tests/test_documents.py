@@ -21,8 +21,8 @@ def check(words: list[str]) -> None:
     names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
     known = {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
     assert len(names) <= 1, words
-    assert set(names) <= known | {"NAME"}, words
-    name = names[0] if names and names[0] != "NAME" else "pix2pix"
+    assert set(names) <= known | {"NAME", "runs/NAME/recipe.yaml"}, words
+    name = names[0] if names and names[0] in known else "pix2pix"
     recipe.load(name, [w for w in words if not w.startswith("recipe=")])
 
 
