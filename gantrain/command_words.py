@@ -70,6 +70,8 @@ def _is_option(word: str) -> bool:
 
 def _advice_on_option(option: _Option, words: list[str]) -> str:
     """What to write instead of an option; empty where nothing is known."""
+    if option.name in ("h", "help"):
+        return "; `gantrain train --help` describes them"
     if option.name == "recipe":
         return f"; did you mean {shlex.quote(f'recipe={option.value}')}?"
     if difflib.get_close_matches(option.name, ["import"], 1, 0.8):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,9 +54,11 @@ class Trackers:
         self.problem = ""
         self._names = list(dict.fromkeys(recipe.trackers)) if is_main else []
         self._active: dict[str, GeneralTracker] = {}
+        self._hook = threading.excepthook
 
     def start(self, images_seen: int) -> None:
         """Open the trackers. Raises ValueError, in one line, for one that can't start, where the recipe says `stop`."""
+        threading.excepthook = self._handle_thread_error
         for name in self._names:
             try:
                 self._active[name] = self._open(name, images_seen)
@@ -89,6 +92,13 @@ class Trackers:
             except Exception as error:
                 say(f"trackers: {name} could not be closed ({_in_one_line(error)})")
         self._active = {}
+        if threading.excepthook == self._handle_thread_error:
+            threading.excepthook = self._hook
+
+    def _handle_thread_error(self, arguments: threading.ExceptHookArgs) -> None:
+        """Leave out the traceback of TensorBoard's writer, whose error the next value raises once more."""
+        if not type(arguments.thread).__module__.startswith("tensorboard."):
+            self._hook(arguments)
 
     def _each(self, work: Callable[[GeneralTracker], None]) -> None:
         """Do something with each tracker; one that fails is dropped, and reported once."""

@@ -49,7 +49,7 @@ def test_every_command_is_valid() -> None:
     checked = 0
     for name, arguments in map(arguments_of, commands):
         # A bare `gantrain translate` is a name in a sentence; test_contributing runs --import.
-        if not arguments or "--import" in arguments:
+        if not arguments or {"--import", "--help"} & set(arguments):
             continue
         if name == "train":
             check(arguments)

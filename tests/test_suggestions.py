@@ -166,6 +166,7 @@ def _is_valid(words: list[str]) -> bool:
         (["evaluate.metrics=[fid]"], "set both keys, as in 'evaluate.metrics=[fid]' evaluate.best_by=fid"),
         (["method.generator.blocks=6"], "unet has no blocks, but resnet and coarse_to_fine have"),
         (["--import_", "mine"], "did you mean --import mine?"),
+        (["--help"], "`gantrain train --help` describes them"),
     ],
 )
 def test_a_mistake_without_a_counterpart_is_explained(

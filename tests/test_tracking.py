@@ -2,7 +2,9 @@
 
 import json
 import os
+import resource
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +15,7 @@ from accelerate.utils import LoggerType
 from conftest import SMALL, run_here
 
 from gantrain.cli import train_main
-from gantrain.tracking import group
+from gantrain.tracking import Trackers, group
 
 QUICK = (*(word for word in SMALL if not word.startswith("trackers")), "run=tracked", "batch_size=8")
 QUICK = (*QUICK, "log_every=8", "evaluate.max_samples=4", "evaluate.every=16", "previews.every=16")
@@ -182,6 +184,31 @@ def test_a_tracker_that_fails_while_training_decides_by_the_recipe(
     assert captured.out.count("wandb failed (ConnectionError: the server is gone); training goes on without it") == 1
     assert state() == "finished"
     assert wandb.finished == 0  # a tracker that failed is left alone
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_tensorboard_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """TensorBoard writes in a thread of its own, whose traceback is left out."""
+    log = Trackers.log
+    hook = threading.excepthook
+
+    def log_on_a_full_disk(self: Trackers, values: dict[str, float], images_seen: int) -> None:
+        if images_seen < 16:
+            return log(self, values, images_seen)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3000, limits[1]))
+        log(self, values, images_seen)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(Trackers, "log", log_on_a_full_disk)
+    words = ["recipe=quickstart", *QUICK, "trackers=[tensorboard]", "length=64", "evaluate.every=64"]
+    assert train_main([*words, "previews.every=64"]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(errors) == 1, errors
+    assert "trackers: tensorboard failed (OSError: " in errors[0]
+    assert threading.excepthook is hook
 
 
 def test_a_failure_at_the_end_does_not_fail_the_run(wandb: FakeWandb, capsys: pytest.CaptureFixture[str]) -> None:
