@@ -166,6 +166,10 @@ def _is_valid(words: list[str]) -> bool:
         (["evaluate.metrics=[fid]"], "set both keys, as in 'evaluate.metrics=[fid]' evaluate.best_by=fid"),
         (["method.generator.blocks=6"], "unet has no blocks, but resnet and coarse_to_fine have"),
         (["--import_", "mine"], "did you mean --import mine?"),
+        (["method=cycelgan"], "did you mean cyclegan?"),
+        (["method.generator=unett"], "did you mean unet?"),
+        (["method.adversarial=lsgna"], "did you mean lsgan?"),
+        (["--n_epochs_decay", "100"], "such as 'length=200 epochs' schedule.decay=0.5"),
         (["--help"], "`gantrain train --help` describes them"),
     ],
 )
