@@ -1,4 +1,4 @@
-"""The words `recipe=NAME a.b.c=value` of a command line: what is wrong with them, and what was probably meant."""
+"""The check of the words `recipe=NAME a.b.c=value` of a command line, with advice on wrong ones."""
 
 import difflib
 import re
@@ -23,7 +23,7 @@ class _Option:
 
 
 def check_words(words: list[str]) -> None:
-    """Raise ValueError, with one line for each word that is neither `recipe=NAME` nor `a.b.c=value`."""
+    """Raise ValueError, one line for each word that is neither `recipe=NAME` nor `a.b.c=value`."""
     problems = []
     rest = list(words)
     for option in _take_options(rest):

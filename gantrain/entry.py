@@ -1,4 +1,4 @@
-"""The `gantrain` command as a process: mistakes in its options as one line, a closed pipe as a quiet end."""
+"""The `gantrain` command as a process: one line for a mistake in options, quiet on a closed pipe."""
 
 import difflib
 import os
@@ -10,7 +10,7 @@ import typer
 from gantrain.cli import app
 from gantrain.console import complain
 
-# click's error in a command line. Newer typer has a copy of click, so that the class has no one place.
+# click's error in a command line. Newer versions of typer have a copy of click of their own.
 _UsageError: Any = typer.BadParameter.__mro__[1]
 
 
@@ -25,7 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         complain(f"gantrain: {_describe(error)}")
         return 2
     except BrokenPipeError:  # as of `gantrain recipes | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        # Python flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return status if isinstance(status, int) else 0
 

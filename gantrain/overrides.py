@@ -17,7 +17,8 @@ from gantrain.yaml12 import MAX_DEPTH, parse_yaml, read_mapping
 PACKAGE = Path(__file__).resolve().parent
 MAX_EXTENDS = 20  # files that extend one another
 _LONGEST = 500  # characters of a key, or of a path in an error
-_PARENT_WORDS = ("extend", "inherit", "inherits", "base", "_base_", "parent", "defaults")  # for `extends`, elsewhere
+# What other tools call `extends`.
+_PARENT_WORDS = ("extend", "inherit", "inherits", "base", "_base_", "parent", "defaults")
 
 # What `data=synthetic` sets: all that the recipe says of where its data lie.
 _SYNTHETIC = {"train": "synthetic", "train_target": None, "validation": "synthetic", "validation_target": None}
@@ -62,7 +63,7 @@ def _similar(path: Path, key: str, near: list[Path]) -> str:
 
 
 def _did_you_mean(key: str, names: list[str]) -> str:
-    """`did you mean recipe=facades? ` for a command line, `did you mean extends: facades? ` for a file."""
+    """A suggestion of recipes, as `recipe=NAME` for a command line or `extends: NAME` for a file."""
     assignment = "recipe=" if key == "recipe" else "extends: "
     shown = " or ".join(f"{assignment}{one_line(name, _LONGEST)}" for name in names)
     return f"did you mean {shown}? " if names else ""
@@ -71,8 +72,8 @@ def _did_you_mean(key: str, names: list[str]) -> str:
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """The recipe `over` laid on the recipe `base`.
 
-    Only `method` holds components. A mapping elsewhere that has a `name`, such as `optimizer`, keeps its other keys
-    when its name changes, and so does the recipe itself.
+    Only `method` holds components. A mapping elsewhere that has a `name`, such as `optimizer`,
+    keeps its other keys when its name changes, and so does the recipe itself.
     """
     merged = dict(base)
     for key, value in over.items():
@@ -143,7 +144,7 @@ def _means_extends(key: str) -> bool:
 
 
 def _of_run(path: Path, content: dict[str, Any], is_parent: bool) -> dict[str, Any]:
-    """The recipe that a run saved. It goes on with that run, also where the run's folder was renamed.
+    """The recipe that a run saved; it goes on with that run, also where the folder was renamed.
 
     is_parent: another recipe extends it, and has a run of its own.
     """
@@ -201,10 +202,10 @@ def _assignment(override: str, texts: Container[str]) -> tuple[str, Any]:
         raise ValueError(f"name: found {text!r:.100}, a recipe's name is that of its file; did you mean {run:.100}?")
     is_key = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key) and key.count(".") < MAX_DEPTH and len(key) <= _LONGEST
     if not equals or not is_key:
-        words = shlex.quote(f"{key.replace('-', '_')}={text}")
-        hint = (
-            f"; did you mean {words:.100}?" if equals and re.fullmatch(r"[A-Za-z][\w.-]*", key) and "-" in key else ""
-        )
+        hint = ""
+        if equals and "-" in key and re.fullmatch(r"[A-Za-z][\w.-]*", key):
+            words = shlex.quote(f"{key.replace('-', '_')}={text}")
+            hint = f"; did you mean {words:.100}?"
         raise ValueError(f"found {override!r:.100}, allowed: key=value or a.b.c=value{hint}")
     value = parse_yaml(text, key)
     check_blanks(value, key, text)

@@ -1,6 +1,6 @@
 """What other projects call a setting, and the words of a gantrain command line in its place.
 
-`peer_options.yaml` beside this file is the only source, for suggestions and for the tables in README.md.
+`peer_options.yaml` beside this file is the only source, of suggestions and of README's tables.
 """
 
 import functools
@@ -20,12 +20,12 @@ def _sections() -> dict[str, Any]:
 
 
 def normalise(name: str) -> str:
-    """A name in the form in which names are compared: `batchSize`, `batch-size` and `batch_size` are one."""
+    """A name as names are compared: `batchSize`, `batch-size` and `batch_size` are one."""
     return name.lower().replace("_", "").replace("-", "")
 
 
 def readme_rows() -> dict[str, list[tuple[str, str]]]:
-    """The rows of README's tables by project: the cells for the other project's options and for gantrain's."""
+    """The rows of README's tables by project: a cell for its options and one for gantrain's."""
     tables: dict[str, list[tuple[str, str]]] = {}
     for project, rows in _sections().items():
         if project != _NEWCOMERS:
@@ -34,7 +34,7 @@ def readme_rows() -> dict[str, list[tuple[str, str]]]:
 
 
 def words_for(option: str, value: str) -> list[str]:
-    """The words that set in gantrain what `option` sets elsewhere; empty where no words are known."""
+    """The words that set in gantrain what `option` sets elsewhere; empty where none are known."""
     for name, template in _entries("give"):
         if normalise(name) != normalise(option):
             continue
@@ -46,7 +46,7 @@ def words_for(option: str, value: str) -> list[str]:
 
 
 def explanation_for(option: str) -> str:
-    """What a user needs to know instead of an option without a counterpart; empty where nothing is known."""
+    """What a user needs to know of an option without a counterpart; empty where nothing is known."""
     for name, text in _entries("none"):
         if normalise(name) == normalise(option):
             return str(text)

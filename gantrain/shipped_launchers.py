@@ -1,4 +1,4 @@
-"""The launchers that come with gantrain: accelerate's configurations and scripts for SLURM, listed and copied."""
+"""The launchers that come with gantrain, for accelerate and SLURM: a list, and copies."""
 
 import difflib
 import shutil
@@ -31,7 +31,7 @@ def launchers() -> dict[str, str]:
 
 
 def copy_launchers(name: str, out: Path, overwrite: bool) -> list[Path]:
-    """Copy a launcher, a folder of them or `all` to `out`, with the files that they need; returns the copies.
+    """Copy a launcher, a folder of them or `all`, with the files that they need; returns the copies.
 
     Raises ValueError for an unknown name, and for files that are there, where `overwrite` is false.
     """

@@ -1,4 +1,4 @@
-"""A recipe with all its settings as YAML with comments, and the table of the settings that most runs change."""
+"""A recipe with all its settings as YAML with comments, and a table of the everyday settings."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ EVERYDAY = (
 
 
 def annotated(recipe: Recipe) -> str:
-    """The whole recipe as YAML, from which `gantrain train` makes the same run; a comment describes each key."""
+    """The whole recipe as YAML that trains the same; a comment describes each key."""
     content = recipe.dump()
     del content["name"]  # which is the file's
     return "\n".join(_lines(content, type(recipe), "")) + "\n"

@@ -1,4 +1,4 @@
-"""Slips in the YAML that a user writes, which are valid YAML of another meaning. Found before validation."""
+"""Slips in a user's YAML that are valid YAML of another meaning, found before validation."""
 
 import re
 import shlex
@@ -8,7 +8,7 @@ _JOINED = re.compile(r"([A-Za-z_][\w.-]*):(?=[^\s:/])")  # a key, its colon, and
 
 
 def check_blanks(content: Any, where: str, typed: str = "") -> None:
-    """Raise ValueError, in one line, where a mapping has a key such as `label:12`, which YAML gives no value.
+    """Raise ValueError, in one line, where a mapping has a key such as `label:12` without a value.
 
     where: the file, or the key of an override. typed: the override's value as the user typed it.
     """

@@ -1,4 +1,4 @@
-"""What a user probably meant by an unknown key: a key of the recipe, another component's, or other projects' word."""
+"""What a user probably meant by an unknown key, from the recipe, its tables and other projects."""
 
 import difflib
 import json
@@ -27,7 +27,7 @@ class Suggestions:
         self.keys = list(_keys(model, content))
 
     def advise(self, key: str, value: Any, beside: type[BaseModel]) -> str:
-        """What to report of an unknown key, given the model in which it stands: a suggestion, and what is allowed."""
+        """What to report of an unknown key in the model `beside`: a suggestion, and what is allowed."""
         names = self._settable(beside)
         allowed = f"allowed: {', '.join(names) or 'none'}"
         parent = key.rpartition(".")[0]
@@ -37,7 +37,7 @@ class Suggestions:
         return f"{hint} {allowed}" if hint.endswith("?") else f"{hint}; {allowed}"
 
     def for_option(self, name: str, value: str) -> str:
-        """What was probably meant by `--name value`, with the value; empty where nothing is similar."""
+        """What was probably meant by `--name value`; empty where nothing is similar."""
         return self._suggest(name, value, self._settable(self.model), is_option=True)
 
     def _suggest(self, key: str, value: str, beside: list[str], is_option: bool = False) -> str:
@@ -76,7 +76,7 @@ class Suggestions:
         return f"did you mean {_pasted(keys if keys and has_all else words)}?"
 
     def _elsewhere(self, key: str, value: str) -> str:
-        """A sentence on the components beside the chosen one that have the key, or on methods that have it."""
+        """A sentence on other components, or on other methods, that have the key."""
         parent, _, last = key.rpartition(".")
         models, chosen = _models_at(self.model, self.content, parent)
         others = [m.__name__ for m in models if m is not chosen and last in _names(m)]
@@ -128,12 +128,12 @@ def _text(value: Any) -> str:
 
 
 def _names(model: type[BaseModel]) -> list[str]:
-    """What a recipe may set of a model: all but the facts that the data give, such as `in_channels`."""
+    """What a recipe may set of a model: all but facts of the data, such as `in_channels`."""
     return [name for name, field in model.model_fields.items() if field.exclude_if is None]
 
 
 def _inner_models(field: FieldInfo) -> list[type[BaseModel]]:
-    """The models of a field that is a mapping of fixed keys; a list or a mapping of free names has none."""
+    """The models of a field with fixed keys; a list or a mapping of free names has none."""
     if get_origin(field.annotation) in (dict, list, tuple):
         return []
     return models_in(field.annotation)
@@ -172,7 +172,7 @@ def _keys(model: type[BaseModel], content: Any, prefix: str = "") -> Iterator[st
 
 
 def _models_at(model: type[BaseModel], content: Any, key: str) -> tuple[list[type[BaseModel]], type[BaseModel] | None]:
-    """All models that the mapping at a dotted key may have, and the one that the content chooses."""
+    """All models that the mapping at a dotted key may have, and the one that is chosen."""
     models = [model]
     chosen: type[BaseModel] | None = model
     for part in key.split("."):
@@ -186,7 +186,7 @@ def _models_at(model: type[BaseModel], content: Any, key: str) -> tuple[list[typ
 
 
 def _recipe_of(method: str) -> str:
-    """The shipped recipe that is best known to train a method: the one of its name, else the first one."""
+    """A shipped recipe that trains a method: the one of its name, else the first one."""
     names = overrides.available()
     if method in names:
         return method
@@ -198,7 +198,7 @@ def _recipe_of(method: str) -> str:
 
 
 def check_method_is_named(content: dict[str, Any]) -> None:
-    """Raise ValueError, in one line, where a recipe has neither a method nor a recipe that it extends."""
+    """Raise ValueError, in one line, where a recipe neither has a method nor extends a recipe."""
     if "method" not in content:
         advice = "such as pix2pix, or extend a recipe by `extends: pix2pix`"
         raise ValueError(f"method: missing; give it a value, {advice}")

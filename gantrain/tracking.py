@@ -17,7 +17,7 @@ from gantrain.console import say
 from gantrain.printable import printable
 from gantrain.recipe import Recipe
 
-_PROJECT = "gantrain"  # where neither the recipe nor WANDB_PROJECT names one; TensorBoard's folder in a run
+_PROJECT = "gantrain"  # the default, and TensorBoard's folder in a run
 _WANDB_FILE = "wandb.json"  # in a run's folder: the id by which a resumed run goes on in W&B
 _WANDB_FILE_BYTES = 1000
 _LONGEST = 300  # characters of an error of a tracker
@@ -35,7 +35,7 @@ def check_trackers(names: list[str]) -> None:
 
 
 def group(name: str) -> str:
-    """The name of a value of metrics.jsonl with its group: `val/l1` of `val_l1`, `train/gan` of `gan`."""
+    """A name of metrics.jsonl with its group: `val/l1` for `val_l1`, `train/gan` for `gan`."""
     if name.startswith("val_"):
         return f"val/{name.removeprefix('val_')}"
     if name.endswith("_gradient"):  # the norm of a phase's gradient
@@ -46,7 +46,7 @@ def group(name: str) -> str:
 class Trackers:
     """The trackers of a run, on rank 0; the other ranks have none.
 
-    problem: that a tracker has failed, so that the run has to stop, where `tracker_failure` is `stop`; else empty.
+    problem: that a tracker has failed, where `tracker_failure` is `stop`; else empty.
     """
 
     def __init__(self, recipe: Recipe, is_main: bool) -> None:
@@ -57,7 +57,7 @@ class Trackers:
         self._hook = threading.excepthook
 
     def start(self, images_seen: int) -> None:
-        """Open the trackers. Raises ValueError, in one line, for one that can't start, where the recipe says `stop`."""
+        """Open the trackers. Raises ValueError for one that can't start, where the recipe says `stop`."""
         threading.excepthook = self._handle_thread_error
         for name in self._names:
             try:
@@ -96,7 +96,7 @@ class Trackers:
             threading.excepthook = self._hook
 
     def _handle_thread_error(self, arguments: threading.ExceptHookArgs) -> None:
-        """Leave out the traceback of TensorBoard's writer, whose error the next value raises once more."""
+        """Leave out the traceback of TensorBoard's writer, whose error the next value raises again."""
         if not type(arguments.thread).__module__.startswith("tensorboard."):
             self._hook(arguments)
 
@@ -127,7 +127,8 @@ class Trackers:
         else:
             tracker = make(self._project())
         tracker.start()
-        if name == "tensorboard":  # its own way makes a run of the settings, beside the run of the values
+        # TensorBoard's own way makes a second run, of the settings alone.
+        if name == "tensorboard":
             indented = "".join(f"    {line}\n" for line in self.recipe.yaml().splitlines())
             tracker.log({"recipe": indented}, step=images_seen)
         else:

@@ -51,6 +51,7 @@ def test_a_recipe_that_extends_a_saved_one_has_a_run_of_its_own() -> None:
     assert loaded.data == recipe.load("facades").data
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_is_repeated_by_its_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here(*QUICK, "run=first", "length=8") == "finished"
     assert train("runs/first/recipe.yaml", "length=16") == "finished"
@@ -65,6 +66,7 @@ def test_a_run_goes_on_and_is_repeated_by_its_recipe(capsys: pytest.CaptureFixtu
     assert digests[0] == digests[1]  # a repetition has the same weights
 
 
+@pytest.mark.slow
 def test_the_refusal_of_a_change_names_ways_that_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here(*QUICK, "run=first", "length=8") == "finished"
     words = ["recipe=quickstart", *QUICK, "run=first", "optimizer.lr=1e-3"]

@@ -113,6 +113,7 @@ def test_tensorboard_has_groups_and_one_run() -> None:
     assert {group(name) for name in names} == set(tags["scalars"])
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_wandb(wandb: FakeWandb, monkeypatch: pytest.MonkeyPatch) -> None:
     words = (*QUICK, "trackers=[wandb]")
     assert run_here(*words, "length=16") == "finished"
