@@ -1,6 +1,8 @@
 """`python -m gantrain`: the same as the `gantrain` command."""
 
-from gantrain.cli import app
+import sys
+
+from gantrain.entry import main
 
 if __name__ == "__main__":
-    app()
+    sys.exit(main())

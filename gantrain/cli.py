@@ -9,13 +9,32 @@ from typing import Annotated, Any
 import typer
 
 from gantrain import import_arguments
-from gantrain.console import cell, console, say
+from gantrain.command_words import check_words
+from gantrain.console import say
 from gantrain.options import LeftOut, Patterns, named, parse_output_size, parse_seen_size, parse_size, patterns
 from gantrain.reporting import reporting, telling
+from gantrain.shipped_commands import complete_words, launchers, recipes_app, show_train_help, show_version
 
 app = typer.Typer(
-    help="Train image-to-image GANs.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    help="Train image-to-image GANs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+# The words `recipe=NAME a.b.c=value` of a command.
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="recipe=NAME a.b.c=value", autocompletion=complete_words, show_default=False),
+]
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", help="print gantrain's version", is_eager=True, callback=show_version)
+    ] = False,
+) -> None:
+    """Options before a command."""
 
 
 def train_main(arguments: list[str]) -> int:
@@ -38,12 +57,7 @@ def _words(arguments: list[str]) -> tuple[list[str], list[str]]:
         at = words.index("--import")
         _import(words[at + 1] if at + 1 < len(words) else "")
         del words[at : at + 2]
-    options = [w for w in words if w.startswith("-")]
-    if options:
-        raise ValueError(f"found {options[0]}, allowed: recipe=NAME a.b.c=value [--import MODULE]")
-    for word in words:
-        if "=" not in word:
-            raise ValueError(f"found {word!r}, allowed: recipe=NAME a.b.c=value; did you mean recipe={word}?")
+    check_words(words)
     names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
     return names, [w for w in words if not w.startswith("recipe=")]
 
@@ -57,56 +71,43 @@ def _import(module: str) -> None:
 
 
 @app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    context_settings={"ignore_unknown_options": True},
+    add_help_option=False,
     help="Train a recipe: gantrain train recipe=NAME a.b.c=value \\[--import MODULE]",
 )
-def train(context: typer.Context) -> None:
+def train(
+    words: Words = None,
+    wanted_help: Annotated[
+        bool, typer.Option("--help", "-h", help="show this message", is_eager=True, callback=show_train_help)
+    ] = False,
+) -> None:
     import torch
 
     if torch.cuda.device_count() > 1 and "RANK" not in os.environ:
         say(
             f"{torch.cuda.device_count()} GPUs are visible, this command uses one; all of them: "
-            f"accelerate launch -m gantrain.train {' '.join(context.args)}"
+            f"accelerate launch -m gantrain.train {' '.join(words or [])}"
         )
-    raise typer.Exit(train_main(context.args))
+    raise typer.Exit(train_main(words or []))
 
 
 @app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    context_settings={"ignore_unknown_options": True},
     help="Check this machine, and a recipe on it: gantrain doctor \\[recipe=NAME a.b.c=value]",
 )
 @telling
 def doctor(
-    context: typer.Context, verify: Annotated[bool, typer.Option("--verify", help="read every sample")] = False
+    words: Words = None, verify: Annotated[bool, typer.Option("--verify", help="read every sample")] = False
 ) -> None:
     from gantrain.doctor import doctor as examine
 
-    names, overrides = _words(context.args)
+    names, overrides = _words(words or [])
     if not examine(names[0] if names else None, tuple(overrides), verify):
         raise typer.Exit(1)
 
 
-@app.command(help="List the recipes, or print the JSON Schema of one.")
-@telling
-def recipes(schema: Annotated[bool, typer.Option("--schema", help="print JSON Schema")] = False) -> None:
-    import json
-
-    from rich.table import Table
-
-    from gantrain import overrides
-    from gantrain.recipe import schema as recipe_schema
-
-    if schema:
-        print(json.dumps(recipe_schema(), indent=2))
-        return
-    table = Table(box=None, show_header=False)
-    for name in overrides.available():
-        try:
-            description = str(overrides.read(name).get("description", ""))
-        except ValueError as e:
-            description = str(e)  # a file of another kind must not hide the recipes
-        table.add_row(f"[bold]{cell(name)}[/bold]", cell(description))
-    console.print(table)
+app.add_typer(recipes_app, name="recipes")
+app.command(help="List the launchers for GPUs and clusters, or copy some.")(launchers)
 
 
 @app.command(help="Pack a data set into shards.", context_settings={"allow_extra_args": True})

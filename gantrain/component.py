@@ -4,6 +4,7 @@ Keyword-only parameters are the recipe's to set, and their defaults are the pape
 (channels, sizes) are facts that the data know: a recipe may repeat one, and a contradiction is refused.
 """
 
+import difflib
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,12 +113,19 @@ def union(table: Table, default: Component | None = None) -> Any:
         if usual and isinstance(options, dict) and "name" not in options:
             options = {**usual, **options}
         if not isinstance(options, dict) or options.get("name") not in list(table):
-            raise ValueError(f"allowed: {', '.join(table)}, as a name or as {{name: ...}}")
+            raise ValueError(f"allowed: {', '.join(table)}, as a name or as {{name: ...}}{_similar(options, table)}")
         return options
 
     models = tuple(_options(cls, name) for name, cls in table.items())
     tagged = Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]  # noqa: UP007
     return Annotated[tagged, BeforeValidator(named)]
+
+
+def _similar(options: Any, table: Table) -> str:
+    """A suggestion for a name that is none of the table's; empty where none is similar."""
+    name = options.get("name") if isinstance(options, dict) else None
+    close = difflib.get_close_matches(name, table, 1) if isinstance(name, str) else []
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def build(table: Table, config: Component, **facts: Any) -> Any:

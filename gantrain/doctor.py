@@ -22,9 +22,9 @@ from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
+from gantrain.run_stopped import RunStopped
 from gantrain.runs import Run
 from gantrain.tracking import check_trackers
-from gantrain.trainer import RunStopped
 from gantrain.world import World, cores, has_bf16
 
 _PACKAGES = ("torch", "accelerate", "webdataset", "torchmetrics", "deepspeed")

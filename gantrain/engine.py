@@ -15,7 +15,7 @@ from gantrain.ddp import Replicated
 from gantrain.ema import EMA
 from gantrain.meters import Meters
 from gantrain.method import Batch, Context, Method, Phase, float_buffers, frozen, starts_with, unchanged
-from gantrain.recipe import Optimizer
+from gantrain.recipe_optimizer import Optimizer
 from gantrain.zero import Sharded
 
 _PIECE = 2**16  # gradients whose squares are added up at once

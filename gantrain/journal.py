@@ -10,18 +10,17 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from gantrain import tracking
 from gantrain.console import Display, say
 from gantrain.images import save_png
 from gantrain.runs import Run
-from gantrain.world import World
+from gantrain.tracking import Trackers
 
 
 class Journal:
     """One on every rank; only rank 0, which has the `run`, writes."""
 
-    def __init__(self, world: World, run: Run | None, display: Display, epoch: int, images_seen: int) -> None:
-        self.world, self.run, self.display, self.epoch = world, run, display, epoch
+    def __init__(self, trackers: Trackers, run: Run | None, display: Display, epoch: int, images_seen: int) -> None:
+        self.trackers, self.run, self.display, self.epoch = trackers, run, display, epoch
         self._reset(images_seen)
 
     def _reset(self, images_seen: int) -> None:
@@ -55,14 +54,14 @@ class Journal:
                 now = datetime.datetime.now().isoformat(timespec="seconds")
                 epoch = round(images_seen / self.epoch, 4)
                 self.run.log({"images_seen": images_seen, "epoch": epoch, "time": now, **values})
-            self.world.accelerator.log(values, step=images_seen)
+        self.trackers.log(values, images_seen)
 
     def preview(self, images_seen: int, picture: np.ndarray) -> None:
         """An HW3 uint8 sheet."""
         assert self.run
         with _despite_full_disk("preview"):
             save_png(picture, self.run.folder / "previews" / f"{images_seen:09d}.png")
-            tracking.log_preview(self.world.accelerator, picture, images_seen)
+        self.trackers.log_preview(picture, images_seen)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """Reading recipe files and applying `a.b.c=value` overrides; nothing here executes code."""
 
+import difflib
 import os
 import re
+import shlex
 from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,14 @@ from typing import Any
 from gantrain.formats import RUN, check_format
 from gantrain.paths import check_not_special, check_regular_file
 from gantrain.problems import one_line
+from gantrain.slips import check_blanks
 from gantrain.yaml12 import MAX_DEPTH, parse_yaml, read_mapping
 
 PACKAGE = Path(__file__).resolve().parent
 MAX_EXTENDS = 20  # files that extend one another
 _LONGEST = 500  # characters of a key, or of a path in an error
+# What other tools call `extends`.
+_PARENT_WORDS = ("extend", "inherit", "inherits", "base", "_base_", "parent", "defaults")
 
 # What `data=synthetic` sets: all that the recipe says of where its data lie.
 _SYNTHETIC = {"train": "synthetic", "train_target": None, "validation": "synthetic", "validation_target": None}
@@ -34,15 +39,66 @@ def find(name: str, beside: Path | None = None) -> Path:
         check_not_special(path, key)
         if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that is too long
             missing = one_line(str(path), _LONGEST)
-            raise ValueError(f"{key}: no file {missing}; give a .yaml file or a name from `gantrain recipes`")
+            hint = _similar(path, key, near)
+            raise ValueError(f"{key}: no file {missing}; {hint}give a .yaml file or a name from `gantrain recipes`")
         return path
     known = available(*near)
     if name not in known:
-        raise ValueError(f"{key}: found '{one_line(name)}', allowed: {', '.join(known)}, or a path to a .yaml file")
+        close = difflib.get_close_matches(name, known, 3)
+        hint = f"{_did_you_mean(key, close)}allowed: {', '.join(known)}, or a path to a .yaml file"
+        raise ValueError(f"{key}: found '{one_line(name)}', {hint}")
     return known[name]
 
 
-def merge(base: Any, over: Any) -> Any:
+def _similar(path: Path, key: str, near: list[Path]) -> str:
+    """A suggestion for a recipe's file that is not there; empty where nothing is similar."""
+    if os.path.isfile(path / "recipe.yaml"):  # a run's folder
+        return _did_you_mean(key, [str(path / "recipe.yaml")])
+    if not os.path.isdir(path.parent):
+        return ""
+    beside = [file.name for file in path.parent.iterdir() if file.suffix in (".yaml", ".yml")]
+    files = [str(path.parent / name) for name in difflib.get_close_matches(path.name, beside, 3)]
+    shipped = [path.stem] if path.stem in available(*near) else []
+    return _did_you_mean(key, shipped + files)
+
+
+def _did_you_mean(key: str, names: list[str]) -> str:
+    """A suggestion of recipes, as `recipe=NAME` for a command line or `extends: NAME` for a file."""
+    assignment = "recipe=" if key == "recipe" else "extends: "
+    shown = " or ".join(f"{assignment}{one_line(name, _LONGEST)}" for name in names)
+    return f"did you mean {shown}? " if names else ""
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """The recipe `over` laid on the recipe `base`.
+
+    Only `method` holds components. A mapping elsewhere that has a `name`, such as `optimizer`,
+    keeps its other keys when its name changes, and so does the recipe itself.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        if key not in base:
+            merged[key] = value
+        elif key == "method":
+            merged[key] = _merge_component(base[key], value)
+        else:
+            merged[key] = _merge_values(base[key], value)
+    return merged
+
+
+def _merge_values(base: Any, over: Any) -> Any:
+    """`over` laid on `base`; an empty mapping replaces."""
+    if isinstance(base, dict) and isinstance(over, str) and "name" in base:
+        over = {"name": over}
+    if not (isinstance(base, dict) and isinstance(over, dict)) or not over:
+        return over
+    merged = dict(base)
+    for key, value in over.items():
+        merged[key] = _merge_values(base[key], value) if key in base else value
+    return merged
+
+
+def _merge_component(base: Any, over: Any) -> Any:
     """`over` laid on `base`; a component whose name changes loses the old one's options.
 
     A bare name and `{name: ...}` say the same; an empty mapping replaces.
@@ -55,7 +111,7 @@ def merge(base: Any, over: Any) -> Any:
         return over
     if "name" in over and "name" in base and over["name"] != base["name"]:
         return over
-    return {**base, **{k: merge(base[k], v) if k in base else v for k, v in over.items()}}
+    return {**base, **{k: _merge_component(base[k], v) if k in base else v for k, v in over.items()}}
 
 
 def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -66,16 +122,39 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
     if len(seen) >= MAX_EXTENDS:
         raise ValueError(f"{path}: extends: found more than {MAX_EXTENDS} files that extend one another; join some")
     content = read_mapping(path)
+    check_blanks(content, str(path))
     if "format" in content:  # a run's recipe.yaml, which is a recipe as well
         check_format(path, content, RUN, "remove the line `format`, and check its keys")
-        del content["format"]
+        content = _of_run(path, content, is_parent=beside is not None)
+    for key in content:
+        if key != "extends" and _means_extends(str(key)):
+            raise ValueError(f"{path}: {one_line(str(key))}: unknown key; did you mean extends?")
+    own_name = content.get("name", path.stem)  # a saved recipe states its name
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
         raise ValueError(f"{path}: extends: found {one_line(repr(parent))}, allowed: one recipe's name or path")
     if parent is not None:
         inherited = read(parent, path, (*seen, path.resolve())) | {"description": ""}
         content = merge(inherited, content)
-    return {**content, "name": path.stem}
+    return {**content, "name": own_name}
+
+
+def _means_extends(key: str) -> bool:
+    return key in _PARENT_WORDS or bool(difflib.get_close_matches(key, ["extends"], 1, 0.8))
+
+
+def _of_run(path: Path, content: dict[str, Any], is_parent: bool) -> dict[str, Any]:
+    """The recipe that a run saved; it goes on with that run, also where the folder was renamed.
+
+    is_parent: another recipe extends it, and has a run of its own.
+    """
+    recipe = {key: value for key, value in content.items() if key != "format"}
+    folder = path.resolve().parent
+    if is_parent:
+        recipe.pop("run", None)
+    elif folder.parent == Path("runs").resolve():
+        recipe["run"] = folder.name
+    return recipe
 
 
 def _has(content: Any, key: str) -> bool:
@@ -118,10 +197,18 @@ def apply(content: dict[str, Any], overrides: Iterable[str], texts: Container[st
 def _assignment(override: str, texts: Container[str]) -> tuple[str, Any]:
     """The key and the value of `a.b.c=value`. Raises ValueError, in one line."""
     key, equals, text = override.partition("=")
+    if key == "name" and equals:
+        run = shlex.quote(f"run={text}")
+        raise ValueError(f"name: found {text!r:.100}, a recipe's name is that of its file; did you mean {run:.100}?")
     is_key = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key) and key.count(".") < MAX_DEPTH and len(key) <= _LONGEST
     if not equals or not is_key:
-        raise ValueError(f"found {override!r:.100}, allowed: key=value or a.b.c=value")
+        hint = ""
+        if equals and "-" in key and re.fullmatch(r"[A-Za-z][\w.-]*", key):
+            words = shlex.quote(f"{key.replace('-', '_')}={text}")
+            hint = f"; did you mean {words:.100}?"
+        raise ValueError(f"found {override!r:.100}, allowed: key=value or a.b.c=value{hint}")
     value = parse_yaml(text, key)
+    check_blanks(value, key, text)
     if key == "data" and isinstance(value, str | bool | int | float):
         key = "data.train"
     if key in texts and isinstance(value, bool | int | float):

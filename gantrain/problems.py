@@ -2,6 +2,7 @@
 
 import difflib
 import json
+from collections.abc import Callable
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -23,26 +24,37 @@ _SHOWN = 100  # characters of a wrong value or key
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# What to report of an unknown key: from its dotted name, its value and the model that lacks it.
+Advise = Callable[[str, Any, type[BaseModel]], str]
 
-def check(model: type[Model], content: Any, prefix: str = "", most: int | None = None) -> Model:
+
+def _advise(key: str, value: Any, model: type[BaseModel]) -> str:
+    """Suggest the closest of the keys that are allowed in the unknown one's place."""
+    keys = [name for name in model.model_fields if name != "name"]
+    close = difflib.get_close_matches(key.rpartition(".")[2], keys, 1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}allowed: {', '.join(keys) or 'none'}"
+
+
+def check(
+    model: type[Model], content: Any, prefix: str = "", most: int | None = None, advise: Advise = _advise
+) -> Model:
     """Validate; raises ValueError with one line for each wrong key (`prefix` before it), all problems at once.
 
-    most: how many problems to report of a file that may hold millions.
+    most: how many problems to report of a file that may hold millions. advise: words it where a key is unknown.
     """
     try:
         return model.model_validate(content)
     except ValidationError as e:
         lines: dict[str, str] = {}
         for problem in e.errors(include_url=False)[:most]:
-            key, keys = _locate(problem["loc"], content, model)
+            key, beside = _locate(problem["loc"], content, model)
             rule = _rule(problem)
             text = f"found {_shown(problem['input'])}, {rule}"
             if problem["type"] == "missing":
                 text = "missing; give it a value"
             elif problem["type"] in ("extra_forbidden", "invalid_key"):
-                close = difflib.get_close_matches(key.rpartition(".")[2], keys, 1)
-                hint = f"did you mean {close[0]}? " if close else ""
-                text = f"unknown key; {hint}allowed: {', '.join(keys) or 'none'}"
+                text = f"unknown key; {advise(key, problem['input'], beside)}"
             # A union's members each have their rule.
             lines[key] = (
                 f"{lines[key]} or {rule.removeprefix('allowed: ')}" if key in lines else f"{prefix}{key}: {text}"
@@ -74,8 +86,8 @@ def _shortened(text: str, most: int = _SHOWN) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def _locate(loc: tuple[int | str, ...], content: Any, model: type[BaseModel]) -> tuple[str, list[str]]:
-    """The key as the user wrote it, and the keys allowed in its place.
+def _locate(loc: tuple[int | str, ...], content: Any, model: type[BaseModel]) -> tuple[str, type[BaseModel]]:
+    """The key as the user wrote it, and the model whose keys are allowed in its place.
 
     Pydantic's own names, of a component's class or a union's member, are neither fields nor in the content.
     """
@@ -86,14 +98,15 @@ def _locate(loc: tuple[int | str, ...], content: Any, model: type[BaseModel]) ->
         inside = [m.model_fields[str(part)].annotation for m in models if part in m.model_fields]
         if inside or in_list or (isinstance(content, dict) and part in content):
             path, beside = [*path, one_line(str(part))], models
-            models = [m for annotation in inside for m in _models(annotation)] or models
+            models = [m for annotation in inside for m in models_in(annotation)] or models
             content = content.get(part) if isinstance(content, dict) else None
         else:
             models = [m for m in models if m.__name__ == part] or models
-    return ".".join(path) or "recipe", [key for key in beside[0].model_fields if key != "name"]
+    return ".".join(path) or "recipe", beside[0]
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a field's annotation names, in its order."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [m for part in get_args(annotation) for m in _models(part)]
+    return [m for part in get_args(annotation) for m in models_in(part)]

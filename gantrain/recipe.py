@@ -16,25 +16,21 @@ from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
 from gantrain.problems import check
+from gantrain.recipe_optimizer import EMA, Optimizer, OptimizerChange, Schedule
+from gantrain.suggestions import Suggestions, check_method_is_named
 from gantrain.values import (
     Auto,
     BatchSize,
-    Betas,
     Classes,
-    Decay,
-    Eps,
-    Factors,
     FieldName,
     FolderName,
     Length,
     Metric,
     Metrics,
     Natural,
-    Norm,
     Place,
     Positive,
     Precision,
-    Rate,
     Shown,
     Signal,
     Size,
@@ -99,47 +95,13 @@ class Data(Part):
         raise ValueError(f"allowed: {rule}")
 
 
-class Optimizer(Part):
-    name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
-    lr: Rate = Field(2e-4, description="learning rate")
-    lr_factors: Factors = Field({}, description="share of lr by network, or start of its parameters' dotted names")
-    betas: Betas = (0.5, 0.999)
-    eps: Eps = 1e-8
-    weight_decay: Decay = 0.0
-    clip: Norm | None = Field(None, description="largest gradient norm")
-    every: Positive = Field(1, description="update in every n-th step")
-
-
-class OptimizerChange(Part):
-    """What one phase does differently; None keeps the value of `optimizer`."""
-
-    lr: Rate | None = None
-    betas: Betas | None = None
-    eps: Eps | None = None
-    weight_decay: Decay | None = None
-    clip: Norm | None = None
-    every: Positive | None = None
-
-
-class Schedule(Part):
-    name: Literal["constant", "linear", "cosine"] = Field(
-        "constant", description="the rate by images seen and length: a run that is made longer goes on at a higher rate"
-    )
-    decay: float = Field(0.5, gt=0, le=1, description="last share of the run in which the rate falls to 0")
-    warmup: Length | None = Field(None, description="images over which the rate rises from 0")
-
-
-class EMA(Part):
-    half_life: Length | None = Field(None, description="images in which a weight's share halves; null: no average")
-
-
 class TestTime(Part):
     dropout: bool = Field(False, description="dropout stays on in evaluation and translate (pix2pix)")
     batch_statistics: bool = Field(False, description="batch norm uses the image's own statistics there (pix2pix)")
 
 
 class Evaluate(Part):
-    every: Length = "5 epochs"
+    every: Length = Field("5 epochs", description="how often held-out samples are measured")
     metrics: Metrics = Field(["l1", "psnr", "ssim"], description="what is measured, such as fid, kid, lpips")
     best_by: Metric = Field("l1", description="the one of the metrics that chooses the best checkpoints")
     weights: dict[str, Place] = Field({}, description="weight files by network, such as inception: FILE")
@@ -159,17 +121,20 @@ class Evaluate(Part):
     @classmethod
     def _is_measured(cls, value: str, info: ValidationInfo) -> str:
         if value not in (measured := info.data.get("metrics", [value])):
-            raise ValueError(f"allowed: {', '.join(measured) or 'none'} (evaluate.metrics)")
+            allowed = f"allowed: {', '.join(measured) or 'none'} (evaluate.metrics)"
+            names = measured or [value]
+            both = f"'evaluate.metrics=[{','.join(names)}]' evaluate.best_by={names[0]}"
+            raise ValueError(f"{allowed}; set both keys, as in {both}")
         return value
 
 
 class Previews(Part):
-    every: Length = "5 epochs"
+    every: Length = Field("5 epochs", description="how often a sheet of pictures is made")
     samples: Shown = Field(4, description="held-out samples shown, always the same")
 
 
 class Checkpoint(Part):
-    every: Length = "5 epochs"
+    every: Length = Field("5 epochs", description="how often the run is saved")
     keep: Positive = Field(2, description="the last n are kept")
     best: Natural = Field(1, description="the n best by evaluate.best_by are kept too")
 
@@ -189,7 +154,7 @@ class Recipe(Part):
     )
     method: dict[str, Any] = Field(description="the GAN and its networks and losses")
     data: Data = Data()
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="of weights, order and augmentation")
     length: Length = Field(
         "200 epochs", description="how long to train; a larger one continues a run, at the longer run's learning rate"
     )
@@ -212,10 +177,16 @@ class Recipe(Part):
     zero_stage: ZeroStage = Field(0, description="0: DDP; 1, 2: DeepSpeed's ZeRO, optimisers sharded over the ranks")
     compile: bool = Field(False, description="torch.compile each network")
     gradient_checkpointing: bool = Field(False, description="less memory: generators are computed twice")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: a GPU where there is one")
     threads: Threads | Auto = Field("auto", description="CPU threads per rank")
     log_every: Length = Field(200, description="console, metrics.jsonl and trackers")
     trackers: list[str] = Field(["tensorboard"], description="Accelerate's trackers, by name")
+    tracker_failure: Literal["stop", "continue"] = Field(
+        "stop", description="a tracker that fails: save and stop, or train on without it"
+    )
+    tracker_project: FolderName | None = Field(
+        None, description="the project in W&B and its like; null: $WANDB_PROJECT, else gantrain"
+    )
     stop_signal: Signal = Field("SIGUSR1", description="besides SIGTERM and SIGINT: save and leave")
     max_nonfinite: Positive = Field(20, description="non-finite updates in a row that stop the run")
     dry_run: bool = Field(False, description="print what would be trained, and stop")
@@ -235,7 +206,10 @@ class Recipe(Part):
 # All tables whose entries a recipe may name.
 _TABLES = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL)
 # Keys that no stage may change.
-_OF_THE_RUN = ("name", "run", "seed", "init_from", "stages", "device", "trackers", "zero_stage", "dry_run")
+_OF_THE_RUN = (
+    "name", "run", "seed", "init_from", "stages", "device", "trackers", "tracker_failure", "tracker_project",
+    "zero_stage", "dry_run",
+)  # fmt: skip
 
 
 def _typed() -> type[Recipe]:
@@ -251,13 +225,22 @@ def _build_typed(tables: tuple[Any, ...]) -> type[Recipe]:
 
 
 def schema() -> dict[str, Any]:
-    """JSON Schema of a recipe file."""
-    return _typed().model_json_schema()
+    """JSON Schema of a recipe file, which may extend another and has its name from its file."""
+    content = _typed().model_json_schema()
+    del content["required"], content["properties"]["name"]
+    content["properties"]["extends"] = {"type": "string", "description": "the recipe that this one changes"}
+    return content
+
+
+def suggestions(content: dict[str, Any]) -> Suggestions:
+    """What to suggest for unknown keys of a recipe of that content."""
+    return Suggestions(_typed(), content)
 
 
 def from_dict(content: dict[str, Any]) -> Recipe:
     """Validate; raises ValueError with one line for each problem."""
-    typed = check(_typed(), content)
+    check_method_is_named(content)
+    typed = check(_typed(), content, advise=suggestions(content).advise)
     recipe = Recipe.model_validate(typed.model_dump())
     check_pairs(recipe.evaluate.metrics, recipe.data.unpaired)
     stages(recipe)

@@ -7,8 +7,8 @@ from typing import Any
 # compared apart, so a data set may move.
 RESUMABLE = (
     "name", "description", "run", "length", "micro_batch_size", "zero_stage", "device", "threads", "log_every",
-    "trackers", "stop_signal", "max_nonfinite", "dry_run", "evaluate", "previews", "checkpoint",
-    "gradient_checkpointing",
+    "trackers", "tracker_failure", "tracker_project", "stop_signal", "max_nonfinite", "dry_run",
+    "evaluate", "previews", "checkpoint", "gradient_checkpointing",
     "data.train", "data.train_target", "data.validation", "data.validation_target",
     "data.workers", "data.max_bad_fraction", "data.max_left_out", "data.cache_gib",
 )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from gantrain.console import complain
+from gantrain.run_stopped import RunStopped
 
 _PACKAGE = Path(__file__).resolve().parent
 _PATIENCE_SECONDS = 10
@@ -17,9 +18,6 @@ _PATIENCE_SECONDS = 10
 
 def reporting(work: Callable[[], None]) -> int:
     """Run a command; a user's mistake is told in lines without a traceback. Returns the status."""
-    from gantrain.launcher import give_up
-    from gantrain.trainer import RunStopped
-
     try:
         work()
     except (ValueError, RunStopped) as e:
@@ -31,6 +29,8 @@ def reporting(work: Callable[[], None]) -> int:
             time.sleep(_PATIENCE_SECONDS)
         _tell_torchelastic(e)
         if isinstance(e, ValueError):
+            from gantrain.launcher import give_up
+
             give_up()
         return 2 if isinstance(e, ValueError) else 1
     return 0

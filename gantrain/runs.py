@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import shlex
 import socket
 import time
 from pathlib import Path
@@ -78,8 +79,10 @@ class Run:
         if not (checkpoint.found(self.checkpoints) and self.recipe.is_file()):
             return
         if changed := differences(self._saved_recipe(), recipe.dump()):
+            same = f"recipe={shlex.quote(str(self.recipe))} goes on as it was started, also with another length"
+            other = f"run=OTHER starts afresh, and with init_from={shlex.quote(str(self.folder))} from its weights"
             raise ValueError(
-                f"run: {self.folder} was started with another recipe; undo the changes or choose run=OTHER\n"
+                f"run: {self.folder} was started with another recipe; undo the changes: {same}; or {other}\n"
                 + "\n".join(f"  {c}" for c in changed)
             )
 

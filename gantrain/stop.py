@@ -62,6 +62,11 @@ class StopFlag:
             else:
                 os._exit(128 + number)
 
+    def request(self) -> None:
+        """Have all ranks leave as a signal does; a signal that follows is the first one."""
+        if not self.wanted:
+            self.wanted, self._since = True, time.monotonic()
+
     def poll(self) -> None:
         """Set `agreed` where any rank wanted to stop when all had ended the previous step."""
         if self._group is None:

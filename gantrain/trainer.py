@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gantrain import checkpoint, plan, run_summary, tracking
+from gantrain import checkpoint, plan, run_summary
 from gantrain.amounts import count_text
 from gantrain.assembly import Assembly
 from gantrain.checkpoint_state import State
@@ -18,22 +18,13 @@ from gantrain.fitting import describe_out_of_memory, largest_micro_batch
 from gantrain.journal import Journal, memory_gib
 from gantrain.recipe import Recipe
 from gantrain.resuming import check_data, describe_changes
+from gantrain.run_stopped import RunStopped
 from gantrain.runs import Run
 from gantrain.saving import Mark, restore, save
 from gantrain.stop import StopFlag
+from gantrain.tracking import Trackers
 from gantrain.validation import HeldOut
 from gantrain.world import describe_lost_rank
-
-
-class RunStopped(Exception):
-    """The run can't go on; the message says why and what to do.
-
-    alone: only this rank knows, and has to tell.
-    """
-
-    def __init__(self, reason: str, alone: bool = False) -> None:
-        super().__init__(reason)
-        self.alone = alone
 
 
 class Trainer:
@@ -47,6 +38,7 @@ class Trainer:
         self.damaged: set[str] = set()
         self.held_out: HeldOut | None = None
         self.run: Run | None = None  # rank 0's
+        self.trackers = Trackers(parts.recipe, parts.world.is_main)
         self.left_marks: Path | None = None  # a checkpoint at which a signal put an evaluation off
 
     def train(self) -> str:
@@ -82,6 +74,7 @@ class Trainer:
                 self._say_results([])
             return ended
         finally:
+            self.trackers.finish()
             if self.run:
                 self.run.close()
 
@@ -117,7 +110,7 @@ class Trainer:
             raise
 
     def _set_up(self, latest: Path | None, state: State | None) -> None:
-        parts, recipe = self.parts, self.recipe
+        parts = self.parts
         for line in parts.describe():
             self.world.say(line)
         self.engine = parts.engine()
@@ -129,7 +122,7 @@ class Trainer:
             for line in describe_changes(state, parts):
                 self.world.say(line)
         self.world.on_main(self._begin)
-        tracking.start(self.world.accelerator, recipe.dump(), self.images_seen)
+        self.world.on_main(lambda: self.trackers.start(self.images_seen))
 
     def _begin(self) -> None:
         if self.run:
@@ -145,8 +138,6 @@ class Trainer:
                 self.world.say(f"damaged samples that were {what}: {len(damaged)}")
             for text in sorted(damaged):
                 self.world.say(f"  {text}")
-        for tracker in self.world.accelerator.trackers:  # end_training would end the ranks' group too
-            tracker.finish()
         return state
 
     def _say_results(self, more: list[str]) -> None:
@@ -166,7 +157,7 @@ class Trainer:
         parts, recipe = self.parts, self.recipe
         display = Display(self.images_seen, parts.total, parts.epoch, not self.world.is_main)
         with StopFlag(recipe.stop_signal) as stop, display:
-            self.journal = Journal(self.world, self.run, display, parts.epoch, self.images_seen)
+            self.journal = Journal(self.trackers, self.run, display, parts.epoch, self.images_seen)
             batches = parts.loader(self.images_seen, parts.total, parts.workers())
             ahead = parts.prefetch(self.images_seen)
             try:
@@ -180,13 +171,25 @@ class Trainer:
                     stop.poll()
                     display.advance(self.images_seen)
                     self._marks(stop.agreed and self.images_seen < parts.total)
+                    if self.trackers.problem:
+                        stop.request()
             finally:
                 for stream in ahead:
                     stream.close()
                 del batches  # ends its processes, which an exception would keep
+        self._check_trackers()
         if stop.agreed:
             self.world.say(f"stopped by a signal at image {self.images_seen:,} of {parts.total:,}, and saved")
         return self.images_seen >= parts.total
+
+    def _check_trackers(self) -> None:
+        """Raise RunStopped, on all ranks, where a tracker's failure stops the run before its end."""
+        problem = self.world.gather(self.trackers.problem)[0]
+        if problem and self.images_seen < self.parts.total:
+            saved = f"the run is saved at image {self.images_seen}, and the same command goes on"
+            raise RunStopped(f"{problem}; {saved}; tracker_failure=continue trains without a tracker that fails")
+        if problem:
+            self.world.say(problem)
 
     def _step(self, raw: Raw) -> None:
         self.damaged.update(raw.damaged)

@@ -106,9 +106,9 @@ def quick(*words: str, says: tuple[str, ...], lines: int = 1) -> Case:
 
 
 RECIPES = {
-    "unknown key": quick("colour=red", says=("colour: unknown key", "allowed: description, run")),
+    "unknown key": quick("colour=red", says=("colour: unknown key", "allowed: run, init_from")),
     "misspelt key": quick("batchsize=8", says=("batchsize: unknown key", "did you mean batch_size")),
-    "misspelt inner key": quick("optimizer.betass=1", says=("optimizer.betass", "mean betas?")),
+    "misspelt inner key": quick("optimizer.betass=1", says=("optimizer.betass", "mean optimizer.betas?")),
     "extends as override": quick("extends=pix2pix", says=("extends: unknown key",)),
     "text for a number": quick("batch_size=eight", says=("batch_size: found 'eight'", "allowed: a valid integer")),
     "quoted number": quick('optimizer.lr="1e-4"', says=("optimizer.lr: found '1e-4'", "allowed: a valid number")),
@@ -132,7 +132,8 @@ RECIPES = {
     ),
     "text for one of several": quick("data.labels.a=x", says=("data.labels.a: found 'x', allowed: a valid integer",)),
     "misspelt key of a phase": quick(
-        "phases.generator.weightdecay=0", says=("phases.generator.weightdecay: unknown key", "mean weight_decay?")
+        "phases.generator.weightdecay=0",
+        says=("phases.generator.weightdecay: unknown key", "mean phases.generator.weight_decay?"),
     ),
     "seed": quick("seed=-1", says=("seed: found -1", "allowed: greater than or equal to 0")),
     "size": quick("data.size=256", says=("data.size: found 256", "allowed: values in brackets")),
@@ -174,7 +175,7 @@ RECIPES = {
         "method.discriminator=unet", says=("method.discriminator: found {'name': 'unet'}", "whole_image")
     ),
     "component's option": quick(
-        "method.generator.widht=8", says=("method.generator.widht: unknown key", "mean width?")
+        "method.generator.widht=8", says=("method.generator.widht: unknown key", "mean method.generator.width?")
     ),
     "component's range": quick(
         "method.generator.levels=1", says=("method.generator.levels: found 1", "greater than or equal to 2")
@@ -272,7 +273,7 @@ FILES = {
     "a list": ("- method", ("mine.yaml: found a list", "a mapping `key: value`")),
     "a text": ("pix2pix", ("mine.yaml: found 'pix2pix'", "a mapping")),
     "empty": ("", ("mine.yaml: found nothing", "a mapping")),
-    "number as key": ("extends: quickstart\n1: 2", ("1: unknown key", "allowed: description")),
+    "number as key": ("extends: quickstart\n1: 2", ("1: unknown key", "allowed: run")),
     "no method": ("data: {train: synthetic}", ("method: missing; give it a value",)),
     "method without a name": (
         "method: {l1: 3}",

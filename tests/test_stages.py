@@ -94,7 +94,7 @@ def test_turns_are_counted_from_the_stages_start() -> None:
 
 MISTAKES = {
     "stages=[{run: other}]": "stages.0: found run, which is the whole run's; set it outside of stages",
-    "stages=[{length: 8}, {data: {sise: 3}}]": "stages.1.data.sise: unknown key; did you mean size?",
+    "stages=[{length: 8}, {data: {sise: 3}}]": "stages.1.data.sise: unknown key; did you mean data.size?",
     "stages=[{stages: []}]": "stages.0: found stages, which is",
     "stages=[3]": "stages.0: found 3, allowed: a mapping",
     "stages=[{freeze: [nothing]}]": "freeze: found 'nothing'",

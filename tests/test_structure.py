@@ -132,7 +132,10 @@ def test_the_package_holds_what_it_needs(tmp_path: Path) -> None:
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,), (archive,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
     modules = {path.relative_to(ROOT).as_posix() for path in MODULES.values()}
-    installed = {f"gantrain/_recipes/{path.name}" for path in RECIPES}
+    installed = {f"gantrain/_recipes/{path.name}" for path in RECIPES} | {"gantrain/peer_options.yaml"}
+    launchers = [path for path in (ROOT / "launchers").rglob("*") if path.is_file()]
+    installed |= {f"gantrain/_launchers/{path.relative_to(ROOT / 'launchers').as_posix()}" for path in launchers}
+    assert len(launchers) > 8
     names = set(zipfile.ZipFile(wheel).namelist())
     assert names >= modules | installed | {"gantrain/py.typed"}
     assert {n.split("/")[0].split("-")[0] for n in names} == {"gantrain"}

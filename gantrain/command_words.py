@@ -1,0 +1,113 @@
+"""The check of the words `recipe=NAME a.b.c=value` of a command line, with advice on wrong ones."""
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gantrain import overrides
+from gantrain.problems import one_line
+
+_ALLOWED = "allowed: recipe=NAME a.b.c=value [--import MODULE]"
+_OPENING = "[{"
+
+
+@dataclass(frozen=True)
+class _Option:
+    """An option in the style of other projects, `--name value` or `--name=value`."""
+
+    typed: str
+    name: str
+    value: str
+
+
+def check_words(words: list[str]) -> None:
+    """Raise ValueError, one line for each word that is neither `recipe=NAME` nor `a.b.c=value`."""
+    problems = []
+    rest = list(words)
+    for option in _take_options(rest):
+        problems.append(f"found {one_line(option.typed)}, {_ALLOWED}{_advice_on_option(option, words)}")
+    for option in _take_spaced(rest):
+        advice = _suggestions(words, option) or f"did you mean {shlex.quote(f'{option.name}={option.value}')}?"
+        problems.append(f"found {one_line(option.typed)}, allowed: key=value without blanks around =; {advice}")
+    for position, word in enumerate(rest):
+        if "=" not in word:
+            problems.append(f"found {word!r:.100}, {_advice_on_word(words, rest, position)}")
+    if problems:
+        raise ValueError("\n".join(_joined_once(problems)))
+
+
+def _take_options(words: list[str]) -> Iterator[_Option]:
+    """The options among the words, which it removes together with their values."""
+    position = 0
+    while position < len(words):
+        if not words[position].startswith("-"):
+            position += 1
+            continue
+        typed = words.pop(position)
+        name, equals, value = typed.lstrip("-").partition("=")
+        is_value = position < len(words) and "=" not in words[position] and not _is_option(words[position])
+        if not equals and is_value:
+            value = words.pop(position)
+            typed = f"{typed} {value}"
+        yield _Option(typed, name, value)
+
+
+def _take_spaced(words: list[str]) -> Iterator[_Option]:
+    """The `key = value` among the words, which it removes."""
+    while "=" in words[1:-1]:
+        position = words.index("=", 1)
+        name, _, value = words[position - 1 : position + 2]
+        del words[position - 1 : position + 2]
+        yield _Option(f"{name} = {value}", name, value)
+
+
+def _is_option(word: str) -> bool:
+    """Whether a word is an option and no negative number."""
+    return word.startswith("-") and not re.fullmatch(r"-[\d.,]+", word)
+
+
+def _advice_on_option(option: _Option, words: list[str]) -> str:
+    """What to write instead of an option; empty where nothing is known."""
+    if option.name in ("h", "help"):
+        return "; `gantrain train --help` describes them"
+    if option.name == "recipe":
+        return f"; did you mean {shlex.quote(f'recipe={option.value}')}?"
+    if difflib.get_close_matches(option.name, ["import"], 1, 0.8):
+        return f"; did you mean --import {shlex.quote(option.value)}?"
+    hint = _suggestions(words, option)
+    return f"; {hint}" if hint else ""
+
+
+def _suggestions(words: list[str], option: _Option) -> str:
+    """What the recipe on the command line, or else pix2pix, has for an option."""
+    from gantrain.recipe import suggestions
+
+    named = [word.removeprefix("recipe=") for word in words if word.startswith("recipe=")]
+    try:
+        content = overrides.read(named[0] if named else "pix2pix")
+    except ValueError:  # which is reported once the words are right
+        content = overrides.read("pix2pix")
+    return suggestions(content).for_option(option.name, option.value or "true")
+
+
+def _advice_on_word(words: list[str], rest: list[str], position: int) -> str:
+    """What is allowed instead of the word at a position of `rest`, which has no `=`."""
+    word = rest[position]
+    before = rest[position - 1] if position else ""
+    is_cut = any(before.count(mark) > before.count(end) for mark, end in zip(_OPENING, "]}", strict=True))
+    if is_cut or word in ("epoch", "epochs", "image", "images"):
+        whole = shlex.quote(f"{before} {word}")
+        return f"which a blank cuts off from {before!r:.100}; put both into quotes: {whole:.200}"
+    colon = re.fullmatch(r"([A-Za-z_][\w.]*):(\S+)", word)
+    if colon:
+        meant = _Option(word, colon[1], colon[2])
+        return f"allowed: key=value; {_suggestions(words, meant) or f'did you mean {colon[1]}=...?'}"
+    close = difflib.get_close_matches(word, overrides.available(), 1)
+    return f"allowed: recipe=NAME a.b.c=value; did you mean recipe={one_line(close[0] if close else word)}?"
+
+
+def _joined_once(problems: list[str]) -> list[str]:
+    """The problems without repetitions, in their order."""
+    return list(dict.fromkeys(problems))
