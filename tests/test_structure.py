@@ -109,7 +109,7 @@ def test_a_network_alone_needs_no_trainer() -> None:
 
 def test_files_are_small() -> None:
     assert lines(PACKAGE / "train.py") < 60
-    assert all(lines(path) <= 300 for path in MODULES.values())
+    assert [str(path) for path in MODULES.values() if lines(path) > 300] == []
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
