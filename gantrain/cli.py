@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gantrain.console import cell, console, say
-from gantrain.options import LeftOut, Patterns, named, parse_output_size, parse_seen_size, parse_size, patterns
+from gantrain.options import Best, LeftOut, Patterns, named, parse_output_size, parse_seen_size, parse_size, patterns
 from gantrain.reporting import reporting, telling
 
 app = typer.Typer(
@@ -200,6 +200,7 @@ def evaluate(
         str | None, typer.Option(help="such as fid,kid,lpips; default: those that need no weights")
     ] = None,
     weights: Annotated[list[str] | None, typer.Option(help="NETWORK=FILE, such as inception=FILE")] = None,
+    best: Best = False,
     border: Annotated[int | None, typer.Option(help="pixels at each edge left out of pairs' distances", min=0)] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -208,7 +209,7 @@ def evaluate(
     from gantrain.launcher import die_with_launcher
     from gantrain.world import World
 
-    if (checkpoint is None) == (real is None) or (real is None) != (fake is None) or (real and data):
+    if (checkpoint is None) == (real is None) or (real is None) != (fake is None) or (real and (data or best)):
         raise ValueError("give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER")
     options: dict[str, Any] = {} if border is None else {"border": border}
     if weights:
@@ -222,7 +223,7 @@ def evaluate(
             tested: Mapping[str, str | None] = named(
                 "--data", [text if "=" in text else f"{Path(text).absolute().name}={text}" for text in data or []]
             )
-            results, about = evaluation.evaluate_checkpoint(world, checkpoint, tested, options)
+            results, about = evaluation.evaluate_checkpoint(world, checkpoint, tested, options, best)
         else:
             assert real
             assert fake
@@ -240,6 +241,7 @@ def translate(
     inputs: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
     out: Annotated[Path, typer.Option(help="folder for the results")],
     batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
+    best: Best = False,
     back: Annotated[bool, typer.Option("--back", help="target to source, by a model of cyclegan")] = False,
     style: Annotated[str | None, typer.Option(help="seed or image of the style, for spade's with styles")] = None,
     instances: Annotated[
@@ -258,7 +260,7 @@ def translate(
 
     seen_size = parse_seen_size(size)
     result_size = parse_output_size(output_size)
-    model = load(checkpoint, device, back=back, style=style)
+    model = load(checkpoint, device, back=back, style=style, best=best)
     translate_files(model, inputs, out, batch_size, instances, seen_size, result_size)
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from torch import Tensor
 
 from gantrain import metrics
+from gantrain.best import find_best_checkpoint
 from gantrain.checkpoint import find_checkpoint
 from gantrain.console import cell
 from gantrain.data import channels, sets
@@ -44,15 +45,15 @@ Results = dict[str, list[Record]]  # by test set
 
 
 def evaluate_checkpoint(
-    world: World, path: Path, data: Mapping[str, str | None], options: Mapping[str, Any]
+    world: World, path: Path, data: Mapping[str, str | None], options: Mapping[str, Any], best: bool = False
 ) -> tuple[Results, dict[str, Any]]:
     """A model's metrics on each of the test sets, and how it was run. Every rank calls it.
 
-    path: a run (its latest checkpoint) or one checkpoint. data: test sets by name; none takes the
+    path: a run (its latest checkpoint, or its `best` one) or one checkpoint. data: test sets by name; none takes the
     recipe's `data.validation`. options: what differs from the recipe's `evaluate`; without metrics,
     the recipe's and STANDARD. Raises ValueError.
     """
-    folder = find_checkpoint(path)
+    folder = _chosen(world, path, best)
     model = Translator(folder, world.device)
     usual_set = model.recipe.data.validation
     if not data and usual_set is None:
@@ -97,6 +98,15 @@ def evaluate_checkpoint(
     about |= {"size": recipe.data.size, "resized": recipe.data.resize, "border": recipe.evaluate.border}
     about["scale"] = describe_held_out(recipe.data.size, recipe.data.resize)
     return results, {**about, "content": contents}
+
+
+def _chosen(world: World, path: Path, best: bool) -> Path:
+    """The checkpoint that is measured; a line names the best one. Raises ValueError."""
+    if not best:
+        return find_checkpoint(path)
+    chosen = find_best_checkpoint(path)
+    world.say(chosen.line())
+    return chosen.folder
 
 
 def _open_as_learnt(

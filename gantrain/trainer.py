@@ -18,7 +18,7 @@ from gantrain.journal import Journal, memory_gib
 from gantrain.recipe import Recipe
 from gantrain.resuming import check_data, describe_changes
 from gantrain.runs import Run
-from gantrain.saving import Mark, restore, save
+from gantrain.saving import Mark, link_best, restore, save
 from gantrain.stop import StopFlag
 from gantrain.validation import HeldOut
 from gantrain.world import describe_lost_rank
@@ -63,6 +63,7 @@ class Trainer:
                 if self.is_last:
                     progress = f"{self.images_seen} images, of a length of {self.parts.total - self.parts.began}"
                     self.world.say(f"already finished: {progress}; a larger length goes on")
+                    self._link_best()
                 return self._end("finished")
             start = f"resuming at image {self.images_seen}" if latest else "starting a new run"
             self.world.say(start + self.stage)
@@ -122,6 +123,12 @@ class Trainer:
     def _begin(self) -> None:
         if self.run:
             self.run.begin(self.whole, self.images_seen, self.parts.placed, bool(self.left_marks))
+        self._link_best()
+
+    def _link_best(self) -> None:
+        """A killed run may have left the link behind its checkpoints."""
+        if self.run:
+            link_best(self.run, self.parts)
 
     def _end(self, state: str) -> str:
         if self.run:
@@ -212,6 +219,7 @@ class Trainer:
                 metrics = self._evaluate()
             if self.run:
                 self.run.add_metrics(self.left_marks, metrics)
+            self._link_best()
 
     def _save(self, metrics: dict[str, float], leaving: bool) -> None:
         due = self._due(self.recipe.evaluate.every) or self._due(self.recipe.previews.every)
