@@ -23,8 +23,10 @@ from gantrain.data.decode import decode
 from gantrain.data.notes import summarise
 from gantrain.data.scale import describe_held_out, held_out_notice
 from gantrain.data.shards import Field
+from gantrain.data.splits import describe_other_split
 from gantrain.data.unpaired import DataSet
 from gantrain.files import write_text
+from gantrain.held_out_choice import known_sets
 from gantrain.inference import Translator
 from gantrain.metrics import SEGMENTATION, of_set
 from gantrain.metrics.panel import EXTRACTOR_BATCH, Panel, Record
@@ -50,19 +52,21 @@ def evaluate_checkpoint(
     """A model's metrics on each of the test sets, and how it was run. Every rank calls it.
 
     path: a run (its latest checkpoint, or its `best` one) or one checkpoint. data: test sets by name; none takes the
-    recipe's `data.validation`. options: what differs from the recipe's `evaluate`; without metrics,
-    the recipe's and STANDARD. Raises ValueError.
+    recipe's `data.validation` and `data.test`. options: what differs from the recipe's `evaluate`; without
+    metrics, the recipe's and STANDARD. Raises ValueError.
     """
     folder = _chosen(world, path, best)
     model = Translator(folder, world.device)
-    usual_set = model.recipe.data.validation
-    if not data and usual_set is None:
+    usual_sets = known_sets(model.recipe.data)
+    if not data and not usual_sets:
         raise ValueError("--data: the model's recipe has no held-out data; give --data SHARDS")
     usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
     changed = {**usual, **options, "weights": {**usual["weights"], **options.get("weights", {})}}
     recipe = from_dict({**model.recipe.dump(), "evaluate": _best_first(changed)})
     wanted, fields = replace(wanted_by(recipe), is_for_evaluate=bool(data)), model.fields
+    if not data and "validation" not in usual_sets:
+        world.say(f"data.test: {usual_sets['test']} is measured, since the recipe names no held-out data")
     if data and wanted.apart:  # the recipe's own targets are no other set's
         wanted = replace(wanted, apart=wanted.apart._replace(validation=None))
 
@@ -74,14 +78,14 @@ def evaluate_checkpoint(
     except ValueError:  # it may be on another machine: null values come from halves of the test set
         training = None
     opened, problems = {}, list[str]()
-    for name, value in (data or {"validation": usual_set}).items():  # all, before any is measured
+    for name, value in (data or usual_sets).items():  # all, before any is measured
+        key = "validation" if data else name
+        option = f"--data {name}" if data else f"data.{name}"
         try:
             learnt = {field: fields[role] for role, field in wanted.names.items()}
-            opened[name] = _open_as_learnt(
-                world, value, wanted, learnt=learnt, option=f"--data {name}" if data else "data.validation"
-            )
+            opened[name] = _open_as_learnt(world, key, value, wanted, learnt=learnt, option=option)
         except ValueError as e:
-            problems += str(e).replace("data.validation", f"--data {name}" if data else "data.validation").splitlines()
+            problems += str(e).replace(f"data.{key}", option).splitlines()
     if problems:
         raise ValueError("\n".join(problems))
     notice = held_out_notice(recipe.data.size, recipe.data.resize)
@@ -110,13 +114,15 @@ def _chosen(world: World, path: Path, best: bool) -> Path:
 
 
 def _open_as_learnt(
-    world: World, value: str | None, wanted: sets.Wanted, *, learnt: Mapping[str, Field], option: str
+    world: World, key: str, value: str | None, wanted: sets.Wanted, *, learnt: Mapping[str, Field], option: str
 ) -> DataSet:
     """A test set in the channels that a model has learnt; says what is converted. Raises ValueError."""
-    opened, lines = sets.with_channels_of(learnt, open_on_nodes(world, "validation", value, wanted))
+    opened, lines = sets.with_channels_of(learnt, open_on_nodes(world, key, value, wanted), key)
+    if wanted.is_for_evaluate and value is not None:
+        lines += describe_other_split(value)
     for line in lines:
-        world.say(line.replace("data.validation", option))
-    sets.check_alike(learnt, opened.fields)
+        world.say(line.replace(f"data.{key}", option))
+    sets.check_alike(learnt, opened.fields, key)
     return opened
 
 

@@ -16,7 +16,14 @@ MAX_EXTENDS = 20  # files that extend one another
 _LONGEST = 500  # characters of a key, or of a path in an error
 
 # What `data=synthetic` sets: all that the recipe says of where its data lie.
-_SYNTHETIC = {"train": "synthetic", "train_target": None, "validation": "synthetic", "validation_target": None}
+_SYNTHETIC = {
+    "train": "synthetic",
+    "train_target": None,
+    "validation": "synthetic",
+    "validation_target": None,
+    "test": None,
+    "test_target": None,
+}
 
 
 def available(*first: Path) -> dict[str, Path]:

@@ -33,9 +33,10 @@ def start(accelerator: Accelerator, recipe: dict[str, Any], images_seen: int) ->
     accelerator.init_trackers("gantrain", config=dict(_flat(recipe)), init_kwargs=settings)
 
 
-def log_preview(accelerator: Accelerator, picture: np.ndarray, images_seen: int) -> None:
-    """An HW3 uint8 picture to each tracker that takes images."""
+def log_preview(accelerator: Accelerator, picture: np.ndarray, images_seen: int, label: str) -> None:
+    """An HW3 uint8 picture to each tracker that takes images. label: as a `Journal`'s, a part of the tag."""
+    tag = f"preview_{label}" if label else "preview"
     for tracker in accelerator.trackers:
         if hasattr(tracker, "log_images"):
             layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-            tracker.log_images({"preview": picture[None]}, step=images_seen, **layout)
+            tracker.log_images({tag: picture[None]}, step=images_seen, **layout)

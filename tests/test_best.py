@@ -142,7 +142,7 @@ def test_the_link_is_no_checkpoint_of_the_run(run: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["dangling", "of another checkpoint", "missing", "not wanted"])
-@pytest.mark.parametrize("length", [24, 32])
+@pytest.mark.parametrize("length", [24, pytest.param(32, marks=pytest.mark.slow)])
 def test_a_resumed_run_has_a_whole_link(run: Path, state: str, length: int) -> None:
     """Also one that has nothing left to train."""
     set_metrics(run, {8: {"l1": 0.001}, 16: {"l1": 0.3}, 24: {"l1": 0.002}})

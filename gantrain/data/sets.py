@@ -25,7 +25,7 @@ from gantrain.data.urls import check_url, is_url, where
 from gantrain.paths import check_not_special
 
 # Samples, fewer where they are large.
-_DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_target": 48}
+_DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_target": 48, "test": 64, "test_target": 48}
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
 _MOST_NAMES = 1_000_000  # that a pattern of shards may stand for
 _MOST_DIGITS = 20  # of a number in one
@@ -39,6 +39,7 @@ class Apart(NamedTuple):
     target: str
     train: str | None
     validation: str | None
+    test: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,11 @@ class Wanted:
 def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
     """The set of pairs, or the set of sources and that of targets; opened, and checked against the recipe.
 
-    key: `train` or `validation`. Raises ValueError, one line for each problem. Call it on one process.
+    key: `train`, `validation` or `test`. Raises ValueError, one line for each problem. Call it on one process.
     """
     asked = [(key, value, wanted)]
     if apart := wanted.apart:
-        values = find_two_sets(key, value, getattr(apart, key))
+        values = find_two_sets(key, value, getattr(apart, key), wanted.is_for_evaluate)
         fields = [(apart.source, ""), ("", apart.target)]
         asked = [
             (name, one, replace(wanted, source=source, target=target))
@@ -87,7 +88,7 @@ def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
 
 
 def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
-    """Open (first make, where needed) the data set that `data.train` or `data.validation` names.
+    """Open (first make, where needed) the data set that `data.train`, `data.validation` or `data.test` names.
 
     key: of `data`, such as `train`. Raises ValueError in one line. Call it on one process.
     """
@@ -101,9 +102,9 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
 
 
 def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
-    instead = (
-        "; data=synthetic tries the recipe" if key.startswith("train") else "; data.validation=null trains without"
-    )
+    instead = f"; data.{key.partition('_')[0]}=null trains without"
+    if key.startswith("train"):
+        instead = "; data=synthetic tries the recipe"
     if wanted.is_for_evaluate:
         instead = ""
     if value is None:
@@ -237,10 +238,12 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
         raise ValueError("\n".join(dict.fromkeys(problems)))
 
 
-def with_channels_of(train: Mapping[str, Field], held_out: DataSet) -> tuple[DataSet, list[str]]:
+def with_channels_of(
+    train: Mapping[str, Field], held_out: DataSet, key: str = "validation"
+) -> tuple[DataSet, list[str]]:
     """The held-out set with the channels of the training set, and a line for each field that is converted.
 
-    A field that cannot be converted is left for `check_alike` to refuse.
+    key: of `data`, which names the held-out set. A field that cannot be converted is left for `check_alike` to refuse.
     """
     changes: dict[str, int] = {}
     lines = []
@@ -252,18 +255,18 @@ def with_channels_of(train: Mapping[str, Field], held_out: DataSet) -> tuple[Dat
         if kinds_match and found != wanted and can_fit(found, wanted, "image"):
             changes[name] = field.channels
             conversion = note(theirs.channels, field.channels).format(files="files")
-            lines.append(f"data.validation: {name}: {conversion}, as in data.train")
+            lines.append(f"data.{key}: {name}: {conversion}, as in data.train")
     return (held_out.converted(changes) if changes else held_out), lines
 
 
-def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field]) -> None:
+def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field], key: str = "validation") -> None:
     """Raises ValueError where a model of the one's fields could not be shown the other's."""
     for name in train:
         ours = _described(train[name])
         theirs = _described(held_out[name])
         if ours != theirs:
-            advice = "give data of one kind, or data.validation=null"
-            raise ValueError(f"data.validation: {name} has {theirs}, in data.train {ours}; {advice}")
+            advice = f"give data of one kind, or data.{key}=null"
+            raise ValueError(f"data.{key}: {name} has {theirs}, in data.train {ours}; {advice}")
 
 
 def _described(field: Field) -> str:
