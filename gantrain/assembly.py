@@ -24,6 +24,7 @@ from gantrain.metrics.flattery import flattery
 from gantrain.recipe import Recipe
 from gantrain.recipe_data import open_data, view, wanted_by
 from gantrain.schedule import rate
+from gantrain.size_advice import describe_sizes
 from gantrain.values import images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 
@@ -50,6 +51,7 @@ class Assembly:
         self.facts = facts(self.fields)
         self.sketch = sketch_method(recipe, self.facts)
         check_method(recipe, self.sketch)
+        self.size_warnings = describe_sizes(recipe, self.sketch, self.facts)
         self.memory = self._count_memory()
         costs.check_memory(self.memory, world.device)
         self.unused = self._check_evaluation()
@@ -261,6 +263,7 @@ class Assembly:
             *([notice] if notice else []),
             *self.held_out_lines,
             *(f"init_from: {line}" for line in self.placed),
+            *self.size_warnings,
             *self._doubts(self.sketch),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
         ]

@@ -83,6 +83,8 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
                 found.add("batch", f"{parts.split}, {parts.precision}")
                 for line in parts.held_out_lines:
                     found.add("held out", line, "note")
+                for line in parts.size_warnings:
+                    found.add("size", line.removeprefix("warning: "), "note")
                 sets = {"train": parts.train, "validation": parts.held_out, "test": parts.test}
                 for key, data in sets.items():
                     for shards in data.sides if verify and data else ():
