@@ -153,7 +153,7 @@ def test_a_dry_run_doctor_and_the_start_warn(
 def test_a_discriminator_that_is_too_deep_is_refused_with_the_key(name: str) -> None:
     key = "method.discriminator.layers=2"
     loaded = recipe.load(name, ["data.size=[16,16]", "data.resize=null", NARROW])
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(ValueError, match="the discriminator") as raised:
         check_method(loaded, sketch_method(loaded, FACTS))
     for line in str(raised.value).splitlines():
         assert line.endswith(f" or fewer of its layers, as in {key}")
