@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL, run_here
+from conftest import SMALL, launch, run_here
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -257,6 +257,31 @@ def test_a_test_set_is_shown_and_never_measured() -> None:
     result = CliRunner().invoke(app, ["evaluate", "runs/x", "--best", "--device", "cpu"])
     assert result.exit_code == 2
     assert "no checkpoint of runs/x has a value of l1" in " ".join(result.output.split())
+
+
+def test_evaluate_takes_the_test_split_of_a_folder_with_both_and_says_so() -> None:
+    for split, count in {"train": 4, "val": 4, "test": 2}.items():
+        draw(Path(f"set/{split}A"), count)
+        draw(Path(f"set/{split}B"), count)
+    run_here(*RUN, "data.train=set", "data.validation=auto", "data.source=A", "data.target=B", "run=x")
+    assert saved("x")["validation"] == "set"
+    words = ["evaluate", "runs/x", "--metrics", "l1", "--device", "cpu", "--out", "found.json"]
+    counts = []
+    for more in ([], ["--data", "set"]):
+        result = CliRunner().invoke(app, [*words, *more])
+        assert result.exit_code == 0, result.output
+        counts.append(json.loads(Path("found.json").read_text())[0]["n"])
+        line = "--data set: testA and testB are measured; valA and valB are there, too"
+        assert (line in result.output) == bool(more)
+    assert counts == [4, 2]
+
+
+@pytest.mark.slow
+def test_two_ranks_agree_on_the_choice() -> None:
+    draw_pairs(Path("set/train"))
+    output = launch(2, *RUN, "data.train=set/train", "data.validation=auto", "run=x")
+    assert output.count("previews show training samples") == 1
+    assert [path.name for path in Path("runs/x/previews").iterdir()] == ["000000008.training.png"]
 
 
 def test_tags_say_what_a_preview_shows(monkeypatch: pytest.MonkeyPatch) -> None:
