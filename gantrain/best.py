@@ -15,23 +15,28 @@ LINK = "best"
 
 
 class BestCheckpoint(NamedTuple):
-    """A checkpoint that is the best of its run, and the metric that says so."""
+    """A checkpoint that is the best of its run, and the metric that says so. damaged: those that are not compared."""
 
     folder: Path
     metric: str
     value: float
+    damaged: list[Path]
 
     def line(self) -> str:
-        return f"checkpoint: {self.folder} is the best by {self.metric} ({self.value:.4g})"
+        text = f"checkpoint: {self.folder} is the best by {self.metric} ({self.value:.4g})"
+        if self.damaged:
+            names = ", ".join(folder.name for folder in self.damaged)
+            text += f"; damaged, and not compared: {names}"
+        return text
 
 
 def best_of(checkpoints: Path, metric: str) -> BestCheckpoint | None:
     """The checkpoint with the best value of the metric, the later one of equals; None where none has a value."""
-    scores, _ = checkpoint.read_scores(checkpoints, metric)
+    scores, damaged = checkpoint.read_scores(checkpoints, metric)
     for folder in checkpoint.rank(scores, larger_is_better(metric)):
         value = scores[folder]
         assert value is not None
-        return BestCheckpoint(folder, metric, value)
+        return BestCheckpoint(folder, metric, value, damaged)
     return None
 
 

@@ -74,7 +74,8 @@ def describe_run(recipe: Recipe, epoch: int, images: int, checkpoint: int) -> li
     steps = -(-images // recipe.batch_size)
     interval = images_in(recipe.checkpoint.every, epoch)
     written = max(1, -(-images // max(interval, recipe.batch_size)))
-    kept = min(written, recipe.checkpoint.keep + recipe.checkpoint.best)
+    best = recipe.checkpoint.best if recipe.data.validation is not None else 0  # nothing is measured without
+    kept = min(written, recipe.checkpoint.keep + best)
     return [
         f"length: {recipe.length}, which is {images:,} images in {steps:,} steps of {recipe.batch_size}",
         f"checkpoints: about {written:,} of {gibibytes(checkpoint)} each, of which {kept:,} stay: "

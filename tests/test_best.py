@@ -199,6 +199,15 @@ def test_a_file_system_without_links_has_none(
     assert find_best_checkpoint("runs/x").folder.is_dir()
 
 
+def test_a_damaged_checkpoint_is_named_and_not_compared(run: Path) -> None:
+    set_metrics(run, {8: {"l1": 0.2}, 16: {"l1": 0.1}, 24: {"l1": 0.3}})
+    (run / "checkpoints/000000016/state.json").write_text("{")
+    best = find_best_checkpoint(run)
+    assert best.line() == (
+        "checkpoint: runs/x/checkpoints/000000008 is the best by l1 (0.2); damaged, and not compared: 000000016"
+    )
+
+
 @pytest.mark.slow
 def test_stages_share_a_link() -> None:
     stages = "stages=[{length: 16}, {length: 16, evaluate: {best_by: psnr}}]"

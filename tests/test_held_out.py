@@ -10,7 +10,7 @@ from conftest import SMALL, launch, run_here
 from PIL import Image
 from typer.testing import CliRunner
 
-from gantrain import recipe, train
+from gantrain import costs, recipe, train
 from gantrain.assembly import Assembly
 from gantrain.cli import app
 from gantrain.data.neighbours import Neighbour, find_neighbour
@@ -349,6 +349,13 @@ def test_a_dry_run_and_doctor_state_the_choice(
     assert "\ndata.validation: set/val, which was found beside data.train" in output
     result = CliRunner().invoke(app, ["doctor", "recipe=quickstart", *words])
     assert "data.validation: set/val, which was found beside data.train" in result.output
+
+
+@pytest.mark.parametrize(("validation", "stay"), [("set/val", 3), ("null", 2)])
+def test_a_dry_run_counts_a_best_checkpoint_only_where_one_is_chosen(validation: str, stay: int) -> None:
+    loaded = recipe.load("pix2pix", [f"data.validation={validation}"])
+    lines = costs.describe_run(loaded, epoch=8, images=800, checkpoint=1)
+    assert f"of which {stay} stay" in lines[1]
 
 
 def test_a_folder_of_splits_is_refused_with_the_one_to_give() -> None:
