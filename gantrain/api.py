@@ -4,6 +4,7 @@ from gantrain import overrides as changes
 from gantrain import recipe as recipes
 from gantrain.assembly import Assembly
 from gantrain.component import text_keys
+from gantrain.held_out_choice import HeldOutChoice, choose_held_out
 from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
 from gantrain.recipe import Recipe, stages
 from gantrain.tracking import check_trackers
@@ -29,12 +30,12 @@ def train(recipe: str | Recipe, *overrides: str) -> str:
         return _train(recipe, world)  # in a frame of its own: its networks hold DDP, and that the ranks' group
 
 
-def _check(several: list[Recipe], world: World) -> None:
+def _check(several: list[Recipe], world: World, choice: HeldOutChoice) -> None:
     """A mistake in the last stage is told before the first one trains; a dry run is described."""
     began = 0
     for number, stage in enumerate(several):
         try:
-            parts = Assembly(stage, world, began)
+            parts = Assembly(stage, world, began, choice)
         except ValueError as e:
             if len(several) > 1:  # in the error itself, whose traceback says who raised it
                 e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)
@@ -46,16 +47,18 @@ def _check(several: list[Recipe], world: World) -> None:
 
 def _train(recipe: Recipe, world: World) -> str:
     check_ranks(world, recipe)
+    choice = choose_held_out(recipe, world)
+    recipe = choice.recipe
     if recipe.dry_run:
         world.say_whole(recipe.yaml())
     several = stages(recipe)
     if recipe.dry_run or len(several) > 1:
-        _check(several, world)
+        _check(several, world, choice)
     if recipe.dry_run:
         return "dry run"
     began = 0
     for number, stage in enumerate(several, 1):
-        parts = Assembly(stage, world, began)
+        parts = Assembly(stage, world, began, choice)
         if (state := Trainer(parts, recipe, number).train()) != "finished":
             return state
         began = parts.end

@@ -9,24 +9,24 @@ from torch import Tensor, nn
 
 from gantrain import checkpoint, costs, evaluate_settings, plan, run_summary, transfer, zero
 from gantrain.amounts import count_text
-from gantrain.data import sets
 from gantrain.data.batch import as_batch, facts
 from gantrain.data.loader import Raw, together, training_loader
 from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch, check_cache
 from gantrain.data.scale import held_out_notice
 from gantrain.data.shards import Shards
-from gantrain.data.splits import SYNTHETIC
-from gantrain.data.unpaired import DataSet, targets_seed
+from gantrain.data.unpaired import targets_seed
 from gantrain.ddp import Replicated
 from gantrain.engine import Engine, Ranks
+from gantrain.held_out_choice import HeldOutChoice, choose_held_out
 from gantrain.instantiate import check_method, load_pretrained, make_method, needs_weights, sketch_method
 from gantrain.method import Batch, Context, Method
 from gantrain.metrics.flattery import flattery
 from gantrain.recipe import Recipe
-from gantrain.recipe_data import open_on_nodes, view, wanted_by
+from gantrain.recipe_data import open_data, view, wanted_by
 from gantrain.scale_matching import picture_size
 from gantrain.schedule import rate
+from gantrain.size_advice import describe_sizes
 from gantrain.values import images_in
 from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
 
@@ -35,11 +35,16 @@ class Assembly:
     """The parts of a run on this rank: its data, opened, and what the recipe says, checked against them.
 
     fields: the data's, by role (source, target, instances); names: the samples' field of each role. facts: what they
-    decide of the networks. began: images seen when this stage of the run began. Made on all ranks alike. Raises
-    ValueError, one line for each problem.
+    decide of the networks. began: images seen when this stage of the run began. choice: of the whole run, which settled
+    the recipe's `data.validation`. held_out: the set that is measured; test: the set that previews alone show, where
+    there is no other. Made on all ranks alike. Raises ValueError, one line for each problem.
     """
 
-    def __init__(self, recipe: Recipe, world: World, began: int = 0) -> None:
+    def __init__(self, recipe: Recipe, world: World, began: int = 0, choice: HeldOutChoice | None = None) -> None:
+        if choice is None or not choice.is_of(recipe.data):
+            choice = choose_held_out(recipe, world)
+            recipe = choice.recipe
+        self.choice = choice
         self.recipe, self.world, self.began = recipe, world, began
         self.threads = set_threads(recipe.threads, world.device)
         micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
@@ -48,6 +53,7 @@ class Assembly:
         self.facts = facts(self.fields)
         self.sketch = sketch_method(recipe, self.facts)
         check_method(recipe, self.sketch)
+        self.size_warnings = describe_sizes(recipe, self.sketch, self.facts)
         self.memory = self._count_memory()
         costs.check_memory(self.memory, world.device)
         self.unused = self._check_evaluation()
@@ -98,31 +104,15 @@ class Assembly:
 
     def _open(self) -> None:
         """The data sets, made where they have to be; all their problems at once."""
-        data, wanted, problems = self.recipe.data, wanted_by(self.recipe), list[str]()
-        self.names = wanted.names
-
-        def opened(key: str, value: str | None) -> DataSet | None:
-            try:
-                return open_on_nodes(self.world, key, value, wanted)
-            except ValueError as e:
-                problems.extend(str(e).splitlines())
-                return None
-
-        train = opened("train", data.train)
-        # Where the training images cannot be drawn, the same is wrong with held-out ones, and has been said.
-        draws_neither = train is None and data.train == data.validation == SYNTHETIC
-        self.held_out = opened("validation", data.validation) if data.validation and not draws_neither else None
-        self.world.agree(problems)
-        assert train is not None
-        self.train = train
-        self.fields = {role: train.fields[name] for role, name in self.names.items()}
-        if self.held_out is not None:
-            learnt = {name: train.fields[name] for name in self.names.values()}
-            self.held_out, lines = sets.with_channels_of(learnt, self.held_out)
-            for line in lines:
-                self.world.say(line)
-            sets.check_alike(learnt, self.held_out.fields)
-        if data.partitions > (shards := min(len(side.index.shards) for side in train.sides)):
+        data = self.recipe.data
+        opened = open_data(self.recipe, self.world, is_automatic=self.choice.origin != "given")
+        self.train = opened.train
+        self.held_out = opened.held_out
+        self.test = opened.test
+        self.held_out_lines = self.choice.describe(opened.unusable_test)
+        self.names = wanted_by(self.recipe).names
+        self.fields = {role: self.train.fields[name] for role, name in self.names.items()}
+        if data.partitions > (shards := min(len(side.index.shards) for side in self.train.sides)):
             allowed = f"at most {shards}, the number of shards of data.train"
             raise ValueError(f"data.partitions: found {data.partitions}, allowed: {allowed}")
 
@@ -272,7 +262,8 @@ class Assembly:
         networks = self.sketch.networks
         counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in networks.items()]
         still = sum(p.numel() for p in networks.parameters() if not p.requires_grad)
-        notice = held_out_notice(self.recipe.data.size, self.recipe.data.resize) if self.held_out else None
+        shows_others = self.held_out is not None or self.test is not None
+        notice = held_out_notice(self.recipe.data.size, self.recipe.data.resize) if shows_others else None
         length = run_summary.describe_length(self.total - self.began, self.epoch, self.recipe.batch_size)
         return [
             f"data: {run_summary.describe_data(self.train, self.recipe.data.train)}",
@@ -282,8 +273,9 @@ class Assembly:
             f"memory: {self.memory}",
             *self.unused,
             *([notice] if notice else []),
-            *([] if self.held_out else ["data.validation is null: this run makes no previews and measures nothing"]),
+            *self.held_out_lines,
             *(f"init_from: {line}" for line in self.placed),
+            *self.size_warnings,
             *self._doubts(self.sketch),
             f"{self.split}, {self.precision} on {self.world.device.type}, {count_text(self.threads, 'thread')}",
         ]

@@ -1,6 +1,7 @@
 """Checkpoints on disk: written whole or not at all, checked when they are read, never unpickled."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -90,7 +91,8 @@ def find_checkpoint(path: str | Path) -> Path:
     check_not_special(path, "checkpoint")
     check_not_special(path / "state.json", "checkpoint")
     if (path / "state.json").is_file():
-        return path
+        # A run's link `best` may change at any time: what it leads to now is used, and named.
+        return path.parent / os.readlink(path) if path.is_symlink() else path
     folder = latest(path / "checkpoints")
     if folder is None:
         raise ValueError(
@@ -208,11 +210,8 @@ def _read(path: Path, reader: Callable[[], Any]) -> Any:
         raise ValueError(f"{path.name} is damaged ({weights.reason(e)})") from None
 
 
-def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> list[Path]:
-    """Delete all but the last `keep` checkpoints and the `best` ones by a metric of their state.
-
-    Returns those whose state can't be read. They don't count, and stay, since they may be of use to somebody.
-    """
+def read_scores(root: Path, metric: str) -> tuple[dict[Path, float | None], list[Path]]:
+    """Each whole checkpoint's value of a metric, the oldest first; and those whose state can't be read."""
     scores: dict[Path, float | None] = {}
     damaged: list[Path] = []
     for folder in found(root):
@@ -220,9 +219,27 @@ def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> list[
             scores[folder] = _read_state(folder).metrics.get(metric)
         except ValueError:
             damaged.append(folder)
+    return scores, damaged
+
+
+def rank(scores: Mapping[Path, float | None], largest: bool) -> list[Path]:
+    """The checkpoints that have a score, the best first; of equal ones the later first.
+
+    scores: the oldest first. largest: the largest score is the best, else the smallest.
+    """
     scored = [(score, folder) for folder, score in scores.items() if score is not None]
-    scored.sort(key=lambda pair: pair[0], reverse=largest)
-    kept = {*list(scores)[-keep:], *(folder for _, folder in scored[:best])}
+    scored.reverse()
+    scored.sort(key=lambda pair: pair[0], reverse=largest)  # stable
+    return [folder for _, folder in scored]
+
+
+def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> list[Path]:
+    """Delete all but the last `keep` checkpoints and the `best` ones by a metric of their state.
+
+    Returns those whose state can't be read. They don't count, and stay, since they may be of use to somebody.
+    """
+    scores, damaged = read_scores(root, metric)
+    kept = {*list(scores)[-keep:], *rank(scores, largest)[:best]}
     for folder in scores:
         if folder not in kept:
             # Without state.json it is no checkpoint, even if the deletion is cut short.

@@ -11,7 +11,7 @@ import typer
 from gantrain import import_arguments
 from gantrain.command_words import check_words
 from gantrain.console import say
-from gantrain.options import LeftOut, Patterns, named, parse_output_size, parse_seen_size, parse_size, patterns
+from gantrain.options import Best, LeftOut, Patterns, named, parse_output_size, parse_seen_size, parse_size, patterns
 from gantrain.reporting import reporting, telling
 from gantrain.shipped_commands import complete_words, launchers, recipes_app, show_train_help, show_version
 
@@ -206,6 +206,7 @@ def evaluate(
         str | None, typer.Option(help="such as fid,kid,lpips; default: those that need no weights")
     ] = None,
     weights: Annotated[list[str] | None, typer.Option(help="NETWORK=FILE, such as inception=FILE")] = None,
+    best: Best = False,
     border: Annotated[int | None, typer.Option(help="pixels at each edge left out of pairs' distances", min=0)] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -216,6 +217,7 @@ def evaluate(
         checkpoints or [],
         data=data,
         data_target=data_target,
+        best=best,
         real=real,
         fake=fake,
         metrics=metrics,
@@ -234,6 +236,7 @@ def translate(
     inputs: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
     out: Annotated[Path, typer.Option(help="folder for the results")],
     batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
+    best: Best = False,
     back: Annotated[bool, typer.Option("--back", help="target to source, by a model of cyclegan")] = False,
     style: Annotated[str | None, typer.Option(help="seed or image of the style, for spade's with styles")] = None,
     instances: Annotated[
@@ -252,7 +255,7 @@ def translate(
 
     seen_size = parse_seen_size(size)
     result_size = parse_output_size(output_size)
-    model = load(checkpoint, device, back=back, style=style)
+    model = load(checkpoint, device, back=back, style=style, best=best)
     translate_files(model, inputs, out, batch_size, instances, seen_size, result_size)
 
 

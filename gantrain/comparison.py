@@ -55,6 +55,7 @@ def compare(
     data: Mapping[str, str | None],
     options: Mapping[str, Any],
     targets: Mapping[str, str] | None = None,
+    best: bool = False,
 ) -> Comparison:
     """Measure several models on the same test sets. Every rank calls it.
 
@@ -66,13 +67,13 @@ def compare(
     contents: dict[str, dict[str, str]] = {}
     for run in runs:  # all are tried before the first one is measured, which may take long
         try:
-            contents[run] = open_checkpoint(world, Path(run), data, options, targets).contents
+            contents[run] = open_checkpoint(world, Path(run), data, options, targets, best).contents
         except ValueError as e:
             comparison.problems[run] = _one_line(e)
     _check_same_content(contents)
     for run in contents:
         try:
-            opened = open_checkpoint(world, Path(run), data, options, targets)
+            opened = open_checkpoint(world, Path(run), data, options, targets, best)
             results, about = measure(world, opened)
         except ValueError as e:
             comparison.problems[run] = _one_line(e)
@@ -89,12 +90,13 @@ def compare_runs(
     options: Mapping[str, Any],
     targets: Mapping[str, str],
     out: Path | None,
+    best: bool,
 ) -> int:
     """Compare runs, print the tables and write them to `out`. Every rank calls it.
 
     Returns the command's exit status: 1 where some of the runs could not be measured, and 2 where none could be.
     """
-    comparison = compare(world, paths, data, options, targets)
+    comparison = compare(world, paths, data, options, targets, best)
     if world.is_main:
         for line in describe(comparison, console.width):
             say_whole(line)

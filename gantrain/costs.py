@@ -70,7 +70,8 @@ def describe_run(recipe: Recipe, epoch: int, images: int, checkpoint: int) -> li
     """Lines for a dry run. epoch: images in one. images: of the run. checkpoint: bytes of one."""
     interval = images_in(recipe.checkpoint.every, epoch)
     written = max(1, -(-images // max(interval, recipe.batch_size)))
-    kept = min(written, recipe.checkpoint.keep + recipe.checkpoint.best)
+    best = recipe.checkpoint.best if recipe.data.validation is not None else 0  # nothing is measured without
+    kept = min(written, recipe.checkpoint.keep + best)
     return [
         f"checkpoints: about {written:,} of {bytes_text(checkpoint)} each, of which {kept:,} stay: "
         f"{bytes_text(kept * checkpoint)} on the disk"

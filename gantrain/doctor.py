@@ -84,7 +84,12 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
                 parts = Assembly(recipe, world)
                 found.add("data", run_summary.describe_data(parts.train, recipe.data.train))
                 found.add("batch", f"{parts.split}, {parts.precision}")
-                for key, data in (("train", parts.train), ("validation", parts.held_out)):
+                for line in parts.held_out_lines:
+                    found.add("held out", line, "note")
+                for line in parts.size_warnings:
+                    found.add("size", line.removeprefix("warning: "), "note")
+                sets = {"train": parts.train, "validation": parts.held_out, "test": parts.test}
+                for key, data in sets.items():
                     for shards in data.sides if verify and data else ():
                         with found.catching("samples"):
                             found.add("samples", f"data.{key}: {_verify(parts, shards)}")

@@ -16,6 +16,7 @@ def run_evaluate(
     *,
     data: list[str] | None,
     data_target: list[str] | None,
+    best: bool,
     real: Path | None,
     fake: Path | None,
     metrics: str | None,
@@ -27,7 +28,7 @@ def run_evaluate(
     """Measure and print; returns the exit status. The arguments are the command's. Raises ValueError."""
     are_folders = real is not None and fake is not None
     is_one_folder = (real is None) != (fake is None)
-    if bool(checkpoints) == are_folders or is_one_folder or (are_folders and (data or data_target)):
+    if bool(checkpoints) == are_folders or is_one_folder or (are_folders and (data or data_target or best)):
         raise ValueError("give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER")
     options: dict[str, Any] = {} if border is None else {"border": border}
     if weights:
@@ -40,9 +41,9 @@ def run_evaluate(
     die_with_launcher()
     with World(device, [], ".") as world:
         if len(checkpoints) > 1:
-            return comparison.compare_runs(world, checkpoints, tested, options, targets, out)
+            return comparison.compare_runs(world, checkpoints, tested, options, targets, out, best)
         if checkpoints:
-            results, about = evaluation.evaluate_checkpoint(world, checkpoints[0], tested, options, targets)
+            results, about = evaluation.evaluate_checkpoint(world, checkpoints[0], tested, options, targets, best)
         else:
             assert real
             assert fake

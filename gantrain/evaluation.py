@@ -45,12 +45,13 @@ def evaluate_checkpoint(
     data: Mapping[str, str | None],
     options: Mapping[str, Any],
     targets: Mapping[str, str] | None = None,
+    best: bool = False,
 ) -> tuple[Results, dict[str, Any]]:
     """A model's metrics on each of the test sets, and how it was run. Every rank calls it.
 
     Takes the arguments of `open_checkpoint`. Raises ValueError.
     """
-    return measure(world, open_checkpoint(world, path, data, options, targets))
+    return measure(world, open_checkpoint(world, path, data, options, targets, best))
 
 
 def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:

@@ -5,10 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gantrain.best import find_best_checkpoint
 from gantrain.checkpoint import find_checkpoint
 from gantrain.data import sets
 from gantrain.data.shards import Field
+from gantrain.data.splits import describe_other_split
 from gantrain.data.unpaired import DataSet
+from gantrain.held_out_choice import known_sets
 from gantrain.inference import Translator
 from gantrain.recipe import Recipe, from_dict
 from gantrain.recipe_data import open_on_nodes, wanted_by
@@ -44,16 +47,17 @@ def open_checkpoint(
     data: Mapping[str, str | None],
     options: Mapping[str, Any],
     targets: Mapping[str, str] | None = None,
+    best: bool = False,
 ) -> Opened:
     """Load a model and open its test sets. Every rank calls it, and a ValueError is raised on every rank.
 
-    path: a run (its latest checkpoint) or one checkpoint. data: test sets by name; none takes the
-    recipe's `data.validation`. targets: the targets of unpaired test sets, by the sets' names.
+    path: a run (its latest checkpoint, or its `best` one) or one checkpoint. data: test sets by name; none takes the
+    recipe's `data.validation` and `data.test`. targets: the targets of unpaired test sets, by the sets' names.
     options: what differs from the recipe's `evaluate`; without metrics, the recipe's and STANDARD.
     """
-    folder, model = _load(world, path)
-    usual_set = model.recipe.data.validation
-    if not data and usual_set is None:
+    folder, model = _load(world, path, best)
+    usual_sets = known_sets(model.recipe.data)
+    if not data and not usual_sets:
         raise ValueError("--data: the model's recipe has no held-out data; give --data SHARDS")
     usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
@@ -67,14 +71,17 @@ def open_checkpoint(
     except ValueError:  # it may be on another machine: null values come from halves of the test set
         training = None
     learnt = {field: model.fields[role] for role, field in wanted.names.items()}
+    if not data and "validation" not in usual_sets:
+        world.say(f"data.test: {usual_sets['test']} is measured, since the recipe names no held-out data")
     opened: dict[str, DataSet] = {}
     problems: list[str] = []
-    for name, value in (data or {"validation": usual_set}).items():  # all, before any is measured
+    for name, value in (data or usual_sets).items():  # all, before any is measured
         of_set = wanted
         if data:
             of_set = _wanted_of(wanted, name, value, (targets or {}).get(name))
         try:
-            opened[name] = _open_as_learnt(world, value, of_set, learnt)
+            key = "validation" if data else name
+            opened[name] = _open_as_learnt(world, key, value, of_set, learnt)
         except ValueError as e:
             problems += str(e).splitlines()
     if problems:
@@ -82,17 +89,24 @@ def open_checkpoint(
     return Opened(folder, model, recipe, opened, training)
 
 
-def _load(world: World, path: Path) -> tuple[Path, Translator]:
+def _load(world: World, path: Path, best: bool) -> tuple[Path, Translator]:
     """The checkpoint's folder and its model. Raises ValueError on every rank."""
     problems: list[str] = []
     loaded: list[tuple[Path, Translator]] = []
     try:
-        folder = find_checkpoint(path)
+        folder = _choose(world, path) if best else find_checkpoint(path)
         loaded.append((folder, Translator(folder, world.device)))
     except ValueError as e:
         problems.append(str(e))
     world.agree(problems)
     return loaded[0]
+
+
+def _choose(world: World, run: Path) -> Path:
+    """The best checkpoint of a run, which a line names. Raises ValueError."""
+    chosen = find_best_checkpoint(run)
+    world.say(chosen.line())
+    return chosen.folder
 
 
 def _wanted_of(wanted: sets.Wanted, name: str, source: str | None, target: str | None) -> sets.Wanted:
@@ -119,10 +133,14 @@ def _field_in(place: str | None, field: str, labels: Mapping[str, int]) -> str:
     return "image"
 
 
-def _open_as_learnt(world: World, value: str | None, wanted: sets.Wanted, learnt: Mapping[str, Field]) -> DataSet:
+def _open_as_learnt(
+    world: World, key: str, value: str | None, wanted: sets.Wanted, learnt: Mapping[str, Field]
+) -> DataSet:
     """A test set in the channels that a model has learnt; says what is converted. Raises ValueError."""
-    option = wanted.option("validation")
-    opened, lines = sets.with_channels_of(learnt, open_on_nodes(world, "validation", value, wanted), option)
+    option = wanted.option(key)
+    opened, lines = sets.with_channels_of(learnt, open_on_nodes(world, key, value, wanted), option)
+    if wanted.is_for_evaluate and value is not None:
+        lines += describe_other_split(value, option)
     for line in lines:
         world.say(line)
     sets.check_alike(learnt, opened.fields, option)

@@ -62,7 +62,7 @@ def flush(path: Path) -> None:
 
 
 def clean(folder: Path, idle_seconds: float = 0) -> None:
-    """Remove the files that killed writers left, if nobody has touched them for so long.
+    """Remove the files and links that killed writers left, if nobody has touched them for so long.
 
     With 0 seconds nobody else may be writing to the folder.
     """
@@ -70,7 +70,8 @@ def clean(folder: Path, idle_seconds: float = 0) -> None:
     for partial in folder.glob(_PARTIAL.format("*")):
         is_ours = _TOKEN.fullmatch(partial.name.removeprefix(".").removesuffix(".partial"))
         with suppress(FileNotFoundError):
-            if is_ours and partial.is_file() and partial.stat().st_mtime <= latest:
+            is_file = partial.is_file() or partial.is_symlink()
+            if is_ours and is_file and partial.lstat().st_mtime <= latest:
                 partial.unlink()
 
 

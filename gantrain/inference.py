@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gantrain import checkpoint, costs, recipe
 from gantrain.amounts import count_text
+from gantrain.best import find_best_checkpoint
 from gantrain.console import say
 from gantrain.data.batch import as_batch, facts, normalise, to_files
 from gantrain.data.decode import resize
@@ -227,14 +228,21 @@ def _to_pil(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
-def load(path: str | Path, device: str | None = None, *, back: bool = False, style: str | None = None) -> Translator:
+def load(
+    path: str | Path, device: str | None = None, *, back: bool = False, style: str | None = None, best: bool = False
+) -> Translator:
     """The model of a run (its latest checkpoint), of one checkpoint, or of a file that `gantrain import` knows.
 
-    back, style: as a Translator's. No code in it is run. Raises ValueError where there is none.
+    back, style: as a Translator's. best: the run's best checkpoint by its `evaluate.best_by`. No code
+    in it is run. Raises ValueError where there is none.
     """
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if chosen not in here and not (chosen == "cuda" and len(here) > 1):
         raise ValueError(f"device: found {chosen!r}, allowed here: {', '.join(here)}")
+    if best:
+        chosen_checkpoint = find_best_checkpoint(path)
+        say(chosen_checkpoint.line())
+        path = chosen_checkpoint.folder
     with opened(path) as folder:
         return Translator(folder, torch.device(chosen), back, style)

@@ -8,6 +8,7 @@ from gantrain.component import MAX_CHANNELS, build
 from gantrain.method import Method, starts_with
 from gantrain.methods import METHODS
 from gantrain.methods.adversaries import mixes_samples
+from gantrain.networks import NETWORKS
 from gantrain.recipe import Recipe
 from gantrain.recompute import recompute
 
@@ -90,7 +91,21 @@ def check_method(recipe: Recipe, method: Method) -> None:
         if min(size) < smallest:
             problems.append(
                 f"data.size: found {list(size)}, the {name} needs [{smallest}, {smallest}] or "
-                "more; raise data.size, or choose another one or fewer of its layers"
+                f"more; raise data.size, or choose another one or fewer of its layers{_fewer_layers(recipe, name)}"
             )
     if problems:
         raise ValueError("\n".join(problems))
+
+
+def _fewer_layers(recipe: Recipe, name: str) -> str:
+    """The key with the most layers of a discriminator that fit `data.size`, as the end of an advice, or nothing."""
+    key = "discriminator" if name in ("discriminator_source", "discriminator_target") else name
+    component = recipe.method.get(key)
+    if not isinstance(component, dict) or "layers" not in component:
+        return ""
+    for layers in range(component["layers"] - 1, 0, -1):
+        with torch.device("meta"):
+            network = build(NETWORKS, {**component, "layers": layers}, in_channels=3)
+        if network.minimum_size <= min(recipe.data.size):
+            return f", as in method.{key}.layers={layers}"
+    return ""

@@ -56,12 +56,13 @@ class Journal:
                 self.run.log({"images_seen": images_seen, "epoch": epoch, "time": now, **values})
         self.trackers.log(values, images_seen)
 
-    def preview(self, images_seen: int, picture: np.ndarray) -> None:
-        """An HW3 uint8 sheet."""
+    def preview(self, images_seen: int, picture: np.ndarray, label: str) -> None:
+        """Write an HW3 uint8 sheet. label: `test` or `training` samples; empty for held-out ones."""
         assert self.run
+        name = f"{images_seen:09d}.{label}.png" if label else f"{images_seen:09d}.png"
         with _despite_full_disk("preview"):
-            save_png(picture, self.run.folder / "previews" / f"{images_seen:09d}.png")
-        self.trackers.log_preview(picture, images_seen)
+            save_png(picture, self.run.folder / "previews" / name)
+        self.trackers.log_preview(picture, images_seen, label)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,9 @@ import typer
 
 Size = tuple[int, int]  # height, width
 MAX_DIGITS = 9  # of a number of pixels
+Best = Annotated[
+    bool, typer.Option("--best", help="take a run's best checkpoint by evaluate.best_by, not its latest one")
+]
 LeftOut = Annotated[float, typer.Option(help="largest fraction of samples that may be left out", min=0, max=1)]
 Patterns = Annotated[
     list[str] | None,

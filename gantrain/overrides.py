@@ -21,7 +21,14 @@ _LONGEST = 500  # characters of a key, or of a path in an error
 _PARENT_WORDS = ("extend", "inherit", "inherits", "base", "_base_", "parent", "defaults")
 
 # What `data=synthetic` sets: all that the recipe says of where its data lie.
-_SYNTHETIC = {"train": "synthetic", "train_target": None, "validation": "synthetic", "validation_target": None}
+_SYNTHETIC = {
+    "train": "synthetic",
+    "train_target": None,
+    "validation": "synthetic",
+    "validation_target": None,
+    "test": None,
+    "test_target": None,
+}
 
 
 def available(*first: Path) -> dict[str, Path]:

@@ -45,8 +45,14 @@ class Data(Part):
     unpaired: bool = Field(False, description="`train` holds sources alone, `train_target` targets alone")
     train: Place | None = Field(None, description="shards (folder, pattern or URL), a folder of images, or `synthetic`")
     train_target: Place | None = Field(None, description="unpaired targets; null: of trainA and trainB in `train`")
-    validation: Place | None = Field(None, description="held-out images, in any form that `train` takes")
-    validation_target: Place | None = Field(None, description="unpaired targets; null: of testA and testB")
+    validation: Place | None = Field(
+        "auto", description="held-out images, in any form that `train` takes; auto: beside `train`; null: none"
+    )
+    validation_target: Place | None = Field(None, description="unpaired targets; null: of valA and valB")
+    test: Place | None = Field(
+        None, description="test images, which previews show where nothing is held out; never measured in training"
+    )
+    test_target: Place | None = Field(None, description="unpaired targets; null: of testA and testB")
     source: FieldName = Field("left", description="the field that the generator sees")
     target: FieldName = Field("right", description="the field that it should produce")
     labels: dict[str, Classes] = Field({}, description="fields that hold class ids, and how many classes")
@@ -75,7 +81,7 @@ class Data(Part):
         unpaired = isinstance(content, dict) and content.get("unpaired") is True
         return {"source": "image", "target": "image", **content} if unpaired else content
 
-    @field_validator("train_target", "validation_target", "target", "labels", "instances", "resize")
+    @field_validator("train_target", "validation_target", "test_target", "target", "labels", "instances", "resize")
     @classmethod
     def _fits(cls, value: Any, info: ValidationInfo) -> Any:
         """Against the fields before it, of which those that are wrong themselves are absent."""
@@ -130,7 +136,7 @@ class Evaluate(Part):
 
 class Previews(Part):
     every: Length = Field("5 epochs", description="how often a sheet of pictures is made")
-    samples: Shown = Field(4, description="held-out samples shown, always the same")
+    samples: Shown = Field(4, description="samples shown, always the same; held-out ones if there are any")
 
 
 class Checkpoint(Part):

@@ -10,6 +10,7 @@ RESUMABLE = (
     "trackers", "tracker_failure", "tracker_project", "stop_signal", "max_nonfinite", "dry_run",
     "evaluate", "previews", "checkpoint", "gradient_checkpointing",
     "data.train", "data.train_target", "data.validation", "data.validation_target",
+    "data.test", "data.test_target",
     "data.workers", "data.max_bad_fraction", "data.max_left_out", "data.cache_gib",
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gantrain import checkpoint
 from gantrain.amounts import count_text, value_text
+from gantrain.best import best_of
 from gantrain.data.splits import SYNTHETIC
 from gantrain.data.unpaired import DataSet
 from gantrain.method import Method
@@ -51,21 +52,6 @@ def describe_losses(method: Method) -> str:
     return f"{stated} (a row shows each loss times its weight; metrics.jsonl has all values)"
 
 
-def best_checkpoint(root: Path, metric: str) -> tuple[Path, float] | None:
-    """The best of a run's checkpoints by a metric in their state.json, and its value; of equal ones the later one."""
-    best: tuple[Path, float] | None = None
-    for folder in checkpoint.found(root):
-        try:
-            value = checkpoint.state(folder).metrics.get(metric)
-        except ValueError:  # a damaged one, which is reported elsewhere
-            continue
-        if value is None:
-            continue
-        if best is None or value == best[1] or (value > best[1]) == larger_is_better(metric):
-            best = (folder, value)
-    return best
-
-
 def describe_results(recipe: Recipe, has_held_out: bool) -> list[str]:
     """Lines on what a run has written, and on the commands that use it.
 
@@ -91,12 +77,11 @@ def _describe_best(recipe: Recipe) -> list[str]:
     metric = recipe.evaluate.best_by
     if recipe.checkpoint.best == 0:
         return ["best checkpoint: none is kept, since checkpoint.best is 0"]
-    best = best_checkpoint(recipe.folder / "checkpoints", metric)
+    best = best_of(recipe.folder / "checkpoints", metric)
     if best is None:
         return [f"best checkpoint: not known, since no checkpoint has a value of {metric}"]
-    folder, value = best
     direction = "higher" if larger_is_better(metric) else "lower"
-    return [f"best checkpoint: {folder} ({metric} {value_text(value)}; {direction} is better)"]
+    return [f"best checkpoint: {best.folder} ({metric} {value_text(best.value)}; {direction} is better)"]
 
 
 def describe_resuming() -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gantrain import checkpoint, files, formats
+from gantrain.best import link_best
 from gantrain.console import say
 from gantrain.paths import check_not_special
 from gantrain.recipe import Recipe
@@ -38,6 +39,7 @@ class Run:
         for name in ("", ".lock", "recipe.yaml", "status.json", "metrics.jsonl", "checkpoints"):
             check_not_special(self.folder / name, "run")
         self._reported: set[Path] = set()  # damaged checkpoints
+        self._reported_link = False
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("a")
@@ -120,6 +122,13 @@ class Run:
             checkpoint.add_metrics(folder, metrics)
         except OSError as e:
             say(f"checkpoint: the metrics could not be added to {folder} ({e}); training goes on")
+
+    def link_best(self, metric: str, count: int) -> None:
+        """Renew the link to the best checkpoint; report once why there is none."""
+        problem = link_best(self.folder, metric, count)
+        if problem and not self._reported_link:
+            self._reported_link = True
+            say(f"checkpoint: {problem}; `--best` finds the best checkpoint without it")
 
     def report_damaged(self, folders: list[Path]) -> None:
         """Name damaged checkpoints beside the run's whole ones, once."""

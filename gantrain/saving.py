@@ -76,6 +76,7 @@ def save(run: Run | None, parts: Assembly, engine: Engine, mark: Mark) -> str:
             run.flush_metrics()
             _prune(run, parts)  # fewer than before may be wanted, for want of space
             checkpoint.save(run.checkpoints, parts.recipe.yaml(), tensors, state)
+            link_best(run, parts)  # before the checkpoint that it leads to now is deleted
             _prune(run, parts)
         except OSError as e:
             return f"{place} ({e}); make space there, until then {_goes_on(run)}"
@@ -87,6 +88,11 @@ def save(run: Run | None, parts: Assembly, engine: Engine, mark: Mark) -> str:
 def _goes_on(run: Run) -> str:
     latest = run.latest()
     return f"the run can go on from {latest.name if latest else 'image 0'}"
+
+
+def link_best(run: Run, parts: Assembly) -> None:
+    """Renew the run's link to its best checkpoint, by the rule of its recipe or of its present stage."""
+    run.link_best(parts.recipe.evaluate.best_by, parts.recipe.checkpoint.best)
 
 
 def _prune(run: Run, parts: Assembly) -> None:

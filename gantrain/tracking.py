@@ -74,13 +74,14 @@ class Trackers:
         grouped = {group(name): value for name, value in values.items()}
         self._each(lambda tracker: tracker.log(grouped, step=images_seen))
 
-    def log_preview(self, picture: np.ndarray, images_seen: int) -> None:
-        """Send an HW3 uint8 picture to each tracker that takes images."""
+    def log_preview(self, picture: np.ndarray, images_seen: int, label: str) -> None:
+        """Send an HW3 uint8 picture to each tracker that takes images. label: that of `Journal.preview`."""
+        tag = f"previews/{label or 'held_out'}"
 
         def send(tracker: GeneralTracker) -> None:
             if hasattr(tracker, "log_images"):
                 layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-                tracker.log_images({"previews/sheet": picture[None]}, step=images_seen, **layout)
+                tracker.log_images({tag: picture[None]}, step=images_seen, **layout)
 
         self._each(send)
 

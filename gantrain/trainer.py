@@ -16,11 +16,12 @@ from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
 from gantrain.fitting import describe_out_of_memory, largest_micro_batch
 from gantrain.journal import Journal, memory_gib
+from gantrain.previews import Previews
 from gantrain.recipe import Recipe
 from gantrain.resuming import check_data, describe_changes
 from gantrain.run_stopped import RunStopped
 from gantrain.runs import Run
-from gantrain.saving import Mark, restore, save
+from gantrain.saving import Mark, link_best, restore, save
 from gantrain.stop import StopFlag
 from gantrain.tracking import Trackers
 from gantrain.validation import HeldOut
@@ -37,6 +38,7 @@ class Trainer:
         self.images_seen = 0
         self.damaged: set[str] = set()
         self.held_out: HeldOut | None = None
+        self.previews: Previews | None = None
         self.run: Run | None = None  # rank 0's
         self.trackers = Trackers(parts.recipe, parts.world.is_main)
         self.left_marks: Path | None = None  # a checkpoint at which a signal put an evaluation off
@@ -57,6 +59,7 @@ class Trainer:
                     progress = count_text(self.images_seen, "image")
                     length = f"{self.parts.total - self.parts.began:,}"
                     self.world.say(f"already finished: trained on {progress}, of a length of {length}")
+                    self._link_best()
                 ended = self._end("finished")
                 if self.is_last:
                     self._say_results(run_summary.describe_going_on(self.whole))
@@ -113,6 +116,7 @@ class Trainer:
         parts = self.parts
         for line in parts.describe():
             self.world.say(line)
+        self.previews = Previews(parts)
         self.engine = parts.engine()
         self.world.say(f"engine: {self.engine.turns[0].ranks}")
         if latest and state and self.images_seen > parts.began:  # a stage begins with optimisers of its own
@@ -127,11 +131,17 @@ class Trainer:
     def _begin(self) -> None:
         if self.run:
             self.run.begin(self.whole, self.images_seen, self.parts.placed, bool(self.left_marks))
+        self._link_best()
+
+    def _link_best(self) -> None:
+        """A killed run may have left the link behind its checkpoints."""
+        if self.run:
+            link_best(self.run, self.parts)
 
     def _end(self, state: str) -> str:
         if self.run:
             self.run.set_status(state if self.is_last or state != "finished" else "running", self.images_seen)
-        ranks = self.world.gather((self.damaged, self.held_out.damaged if self.held_out else set()))
+        ranks = self.world.gather((self.damaged, self._left_out()))
         self.damaged, held_out = (set().union(*texts) for texts in zip(*ranks, strict=True))
         for what, damaged in [("replaced by others", self.damaged), ("left out", held_out)]:
             if damaged:
@@ -145,6 +155,13 @@ class Trainer:
         if self.world.is_main:
             results = run_summary.describe_results(self.whole, self.parts.held_out is not None)
             self.world.say_whole("\n".join(f"  {line}" for line in [*results, *more]))
+
+    def _left_out(self) -> set[str]:
+        """A text for each damaged sample that this rank left out of evaluations and previews."""
+        texts = set(self.held_out.damaged) if self.held_out else set()
+        if self.previews and self.previews.label != "training":  # training counts its own
+            texts |= self.previews.damaged
+        return texts
 
     def _failed(self, reason: str, alone: bool = False) -> RunStopped:
         if self.run:
@@ -222,8 +239,10 @@ class Trainer:
             metrics = {r.name: r.value for r in records if r.value is not None}
             nulls = {f"{r.name}_null": r.null for r in records if r.null is not None}
             journal.record(self.images_seen, {f"val_{k}": v for k, v in {**metrics, **nulls}.items()})
-        if held_out and self._due(recipe.previews.every) and self.world.is_main:
-            journal.preview(self.images_seen, held_out.preview(self.engine.ema.refresh(), recipe.previews.samples))
+        if self.previews and self._due(recipe.previews.every) and self.world.is_main:
+            picture = self.previews.draw(self.engine.ema.refresh())
+            if picture is not None:
+                journal.preview(self.images_seen, picture, self.previews.label)
         return metrics
 
     def _catch_up(self) -> None:
@@ -233,10 +252,11 @@ class Trainer:
                 metrics = self._evaluate()
             if self.run:
                 self.run.add_metrics(self.left_marks, metrics)
+            self._link_best()
 
     def _save(self, metrics: dict[str, float], leaving: bool) -> None:
-        due = self._due(self.recipe.evaluate.every) or self._due(self.recipe.previews.every)
-        left_marks = leaving and due and self.held_out is not None
+        is_evaluation_due = self.held_out is not None and self._due(self.recipe.evaluate.every)
+        left_marks = leaving and (is_evaluation_due or self._due(self.recipe.previews.every))
         mark = Mark(self.images_seen, metrics, self.rates, self.damaged, left_marks)
         problem = save(self.run, self.parts, self.engine, mark)
         if problem and (leaving or self.images_seen >= self.parts.total):

@@ -1,4 +1,4 @@
-"""Held-out samples through a method: its metrics, and the preview sheet."""
+"""Held-out samples through a method: its metrics."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +15,6 @@ from gantrain.data.shards import Field
 from gantrain.data.unpaired import DataSet
 from gantrain.engine import seed_all
 from gantrain.evaluate_settings import check_pairs
-from gantrain.images import sheet, viewable
 from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set_inference
 from gantrain.metrics import SEGMENTATION, kept
 from gantrain.metrics.panel import Panel, Record, exact
@@ -183,14 +182,3 @@ class HeldOut:
     def _remember(self, which: str, shards: DataSet, most: int) -> None:
         if not any(self.world.gather(bool(self.damaged))):  # a better copy of the data has the same fingerprint
             self.panel.remember(which, f"{self._key(shards, most)} {which}")
-
-    @torch.no_grad()
-    def preview(self, method: Method, samples: int) -> np.ndarray:
-        """A sheet, source | fake | target, of the first samples."""
-        set_inference(method, **self.test_time)
-        source, target, rows = self.fields["source"], self.fields["target"], []
-        for batch in self._batches(range(min(samples, len(self.shards)))):
-            fake = method.translate(batch)
-            shown = ((self._source(batch), source), (fake, target), (batch["target"], target))
-            rows.append([viewable(*one) for one in shown])
-        return sheet([np.concatenate(column) for column in zip(*rows, strict=True)])

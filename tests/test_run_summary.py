@@ -143,17 +143,3 @@ def test_the_lines_fit(width: int) -> None:
     lines = run_summary.describe_results(loaded, has_held_out=True)
     assert lines == ["best checkpoint: not known, since no checkpoint has a value of l1"]
     assert all(len(line) + 2 <= width for line in lines)
-
-
-def test_the_best_of_equals_is_the_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = {"000000008": 0.4, "000000016": 0.3, "000000024": 0.3, "000000032": 0.5}
-
-    class State:
-        def __init__(self, value: float) -> None:
-            self.metrics = {"l1": value, "ssim": value}
-
-    monkeypatch.setattr(checkpoint, "found", lambda root: [root / name for name in values])
-    monkeypatch.setattr(checkpoint, "state", lambda folder: State(values[folder.name]))
-    assert run_summary.best_checkpoint(Path("x"), "l1") == (Path("x/000000024"), 0.3)
-    assert run_summary.best_checkpoint(Path("x"), "ssim") == (Path("x/000000032"), 0.5)
-    assert run_summary.best_checkpoint(Path("x"), "swd") is None

@@ -106,7 +106,7 @@ def test_tensorboard_has_groups_and_one_run() -> None:
     tags = events.Tags()
     assert {name.partition("/")[0] for name in tags["scalars"]} == {"train", "val", "phase"}
     assert {"train/l1", "val/l1", "phase/generator_gradient"} <= set(tags["scalars"])
-    assert tags["images"] == ["previews/sheet"]
+    assert tags["images"] == ["previews/held_out"]
     assert tags["tensors"] == ["recipe/text_summary"]
     rows = [json.loads(line) for line in Path("runs/tracked/metrics.jsonl").read_text().splitlines()]
     names = {name for row in rows for name in row} - {"images_seen", "epoch", "time"}
@@ -127,7 +127,7 @@ def test_a_resumed_run_goes_on_in_wandb(wandb: FakeWandb, monkeypatch: pytest.Mo
     assert wandb.settings["optimizer.lr"] == 5e-4
     assert wandb.finished == 2
     assert [step for step, row in wandb.rows if "train/l1" in row] == [8, 16, 24]
-    assert any("previews/sheet" in row for _, row in wandb.rows)
+    assert any("previews/held_out" in row for _, row in wandb.rows)
     monkeypatch.setenv("WANDB_PROJECT", "from_environment")
     assert run_here(*words, "length=8", "run=other") == "finished"
     assert wandb.inits[-1]["project"] == "from_environment"

@@ -26,7 +26,7 @@ from gantrain.data.urls import check_url, is_url, where
 from gantrain.paths import check_not_special
 
 # Samples, fewer where they are large.
-_DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_target": 48}
+_DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_target": 48, "test": 64, "test_target": 48}
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
 _MOST_NAMES = 1_000_000  # that a pattern of shards may stand for
 _MOST_DIGITS = 20  # of a number in one
@@ -41,6 +41,7 @@ class Apart(NamedTuple):
     target: str
     train: str | None
     validation: str | None
+    test: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,11 @@ class Wanted:
 def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
     """The set of pairs, or the set of sources and that of targets; opened, and checked against the recipe.
 
-    key: `train` or `validation`. Raises ValueError, one line for each problem. Call it on one process.
+    key: `train`, `validation` or `test`. Raises ValueError, one line for each problem. Call it on one process.
     """
     asked = [(key, value, wanted)]
     if apart := wanted.apart:
-        values = find_two_sets(key, value, getattr(apart, key))
+        values = find_two_sets(key, value, getattr(apart, key), wanted.is_for_evaluate)
         fields = [(apart.source, ""), ("", apart.target)]
         asked = [
             (name, one, replace(wanted, source=source, target=target))
@@ -101,7 +102,7 @@ def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
 
 
 def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
-    """Open (first make, where needed) the data set that `data.train` or `data.validation` names.
+    """Open (first make, where needed) the data set that `data.train`, `data.validation` or `data.test` names.
 
     key: of `data`, such as `train`. Raises ValueError in one line. Call it on one process.
     """
@@ -115,9 +116,9 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
 
 
 def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
-    instead = (
-        "; data=synthetic tries the recipe" if key.startswith("train") else "; data.validation=null trains without"
-    )
+    instead = f"; data.{key.partition('_')[0]}=null trains without"
+    if key.startswith("train"):
+        instead = "; data=synthetic tries the recipe"
     if wanted.is_for_evaluate:
         instead = ""
     if value is None:
@@ -288,7 +289,7 @@ def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field], optio
         ours = _described(train[name])
         theirs = _described(held_out[name])
         if ours != theirs:
-            instead = f", or {VALIDATION}=null" if option == VALIDATION else ""
+            instead = f", or {option}=null" if option.startswith("data.") else ""
             raise ValueError(f"{option}: {name} has {theirs}, in data.train {ours}; give data of one kind{instead}")
 
 

@@ -1,22 +1,28 @@
 """The part of a folder that a key of `data` takes, where the folder holds several splits or both of two sets."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from gantrain.data.prepare.layouts import sides_of_split
+from gantrain.data.urls import is_url
 
 SYNTHETIC = "synthetic"
-_HELD_OUT_SPLITS = ("test", "val")  # of folders such as testA and testB; the first one that is there is taken
+# The names of held-out splits and of test splits, as in val, valA and val_label; the first one that is there is taken.
+HELD_OUT_SPLITS = ("val", "valid", "validation")
+TEST_SPLITS = ("test",)
 
 
-def find_two_sets(key: str, value: str | None, target: str | None) -> tuple[str | None, str | None]:
+def find_two_sets(
+    key: str, value: str | None, target: str | None, is_for_evaluate: bool = False
+) -> tuple[str | None, str | None]:
     """The sources and the targets; one folder may hold both in CycleGAN's layout, trainA and trainB."""
     if value == SYNTHETIC:
         return value, target or value
     if value is None:
         return None, target
     folder = Path(os.path.expanduser(value))
-    for split in ("train",) if key == "train" else _HELD_OUT_SPLITS:
+    for split in _splits_of(key, is_for_evaluate):
         inside = [str(folder / name) for name in sides_of_split(folder, split).values()]
         if inside:
             return inside[0], target or inside[1]
@@ -32,10 +38,56 @@ def find_split(key: str, folder: Path, is_for_evaluate: bool) -> str:
     sides = sides_of_split(folder, "train")
     if not sides:
         return "train"
-    for split in _HELD_OUT_SPLITS:
+    for split in _splits_of(key, is_for_evaluate):
         if sides_of_split(folder, split):
             return split
     missing = " and ".join(name.replace("train", "test", 1) for name in list(sides.values())[:2])
     first = next(iter(sides.values()))
-    instead = "" if is_for_evaluate else ", or data.validation=null"
+    instead = "" if is_for_evaluate else f", or data.{key.partition('_')[0]}=null"
     raise ValueError(f"{folder} holds {first} but no {missing}; make them{instead}")
+
+
+def describe_test_split(value: str) -> str | None:
+    """The folders of the test split that `data.validation` takes where a folder holds no other held-out one.
+
+    value: `data.validation`. Returns the names of the folders, or None.
+    """
+    if _find_sides(value, HELD_OUT_SPLITS):
+        return None
+    return _find_sides(value, TEST_SPLITS)
+
+
+def describe_other_split(value: str, option: str) -> list[str]:
+    """A line where `gantrain evaluate --data` takes the test split of a folder that holds a held-out one, too.
+
+    option: what the user wrote to give the folder.
+    """
+    test = _find_sides(value, TEST_SPLITS)
+    other = _find_sides(value, HELD_OUT_SPLITS)
+    if test is None or other is None:
+        return []
+    return [f"{option}: {test} are measured; {other} are there, too"]
+
+
+def _find_sides(value: str, splits: Sequence[str]) -> str | None:
+    """The names of a split's two folders inside the folder that a key of `data` names, or None."""
+    if value == SYNTHETIC or is_url(value):
+        return None
+    for split in splits:
+        sides = list(sides_of_split(Path(os.path.expanduser(value)), split).values())
+        if sides:
+            return " and ".join(sides[:2])
+    return None
+
+
+def _splits_of(key: str, is_for_evaluate: bool) -> tuple[str, ...]:
+    """The splits that a key takes, the first choice first.
+
+    A test set is for a trained model: checkpoints that are chosen on it look better than they are. So
+    `data.validation` takes it last, and `data.test` and `gantrain evaluate --data` take it first.
+    """
+    if key.startswith("train"):
+        return ("train",)
+    if key.startswith("test") or is_for_evaluate:
+        return (*TEST_SPLITS, *HELD_OUT_SPLITS)
+    return (*HELD_OUT_SPLITS, *TEST_SPLITS)

@@ -175,8 +175,9 @@ def padded(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, m
     Padded sides are `minimum` or longer; sizes that fit already are left as they are.
     """
     height, width = images.shape[-2:]
-    vertical = max(-(-height // multiple) * multiple, minimum) - height
-    horizontal = max(-(-width // multiple) * multiple, minimum) - width
+    padded_height, padded_width = padded_size((height, width), multiple, minimum)
+    vertical = padded_height - height
+    horizontal = padded_width - width
     if vertical == 0 and horizontal == 0:
         return network(images)
     top, left = vertical // 2, horizontal // 2
@@ -184,3 +185,10 @@ def padded(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, m
     mode = "reflect" if bottom < height and right < width else "replicate"
     larger = F.pad(images, (left, right, top, bottom), mode=mode)
     return network(larger)[..., top : top + height, left : left + width]
+
+
+def padded_size(size: tuple[int, int], multiple: int, minimum: int = 1) -> tuple[int, int]:
+    """The height and width to which `padded` pads images of `size`."""
+    height = max(-(-size[0] // multiple) * multiple, minimum)
+    width = max(-(-size[1] // multiple) * multiple, minimum)
+    return height, width

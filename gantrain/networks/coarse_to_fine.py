@@ -38,6 +38,7 @@ class CoarseToFine(nn.Module):
     ) -> None:
         super().__init__()
         self.multiple = 2 ** (halvings + enhancer)
+        self.padded_minimum = 2 * self.multiple
         make = Layers(norm, spectral_norm, upsample, bias=True)
 
         def down(width: int, halvings: int) -> Iterator[nn.Module]:
@@ -59,7 +60,7 @@ class CoarseToFine(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
         # The smallest map that a block can reflect by one pixel has two a side.
-        return padded(self._translate, images, self.multiple, minimum=2 * self.multiple)
+        return padded(self._translate, images, self.multiple, minimum=self.padded_minimum)
 
     def _translate(self, x: Tensor) -> Tensor:
         if self.before is None or self.after is None:

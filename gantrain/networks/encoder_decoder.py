@@ -41,6 +41,7 @@ class EncoderDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.multiple = 2 ** len(widths)
+        self.padded_minimum = 2 * self.multiple
         make = Layers(norm, spectral_norm, upsample)
         self.downs = nn.ModuleList(_halvings(make, in_channels, widths))
         self.ups = nn.ModuleList(
@@ -51,7 +52,7 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
         # The innermost map is normalised, and a norm would erase a single pixel.
-        return padded(self._translate, images, self.multiple, minimum=2 * self.multiple)
+        return padded(self._translate, images, self.multiple, minimum=self.padded_minimum)
 
     def _translate(self, x: Tensor) -> Tensor:
         for layer in [*self.downs, *self.ups]:

@@ -67,6 +67,8 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.multiple = 4
+        # A quarter of 8 is the smallest map that a block can reflect by one pixel.
+        self.padded_minimum = 8
         self.feature_channels = {"image": in_channels, "down0": 2 * width, "down1": 4 * width}
         self.feature_channels |= {f"block{i}": 4 * width for i in range(blocks)}
         make = Layers(norm, spectral_norm, upsample)
@@ -84,8 +86,7 @@ class ResNet(nn.Module):
         initialise(self, init)
 
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
-        # A quarter of 8 is the smallest map that a block can reflect by one pixel.
-        return padded(self._translate, images, self.multiple, minimum=8)
+        return padded(self._translate, images, self.multiple, minimum=self.padded_minimum)
 
     def features(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
         """Feature maps (N, C, h, w) of images (N, in_channels, H, W), one for each of `layers`; runs no more blocks.

@@ -80,6 +80,7 @@ class SPADEGenerator(nn.Module):
         super().__init__()
         extra = ("normal", "more", "most").index(doublings)
         self.multiple = 2 ** (5 + extra)
+        self.padded_minimum = 2 * self.multiple
         self.width, self.head, self.style_channels = width, head, style_channels
         make, plain = Layers(norm, spectral_norm), Layers("none")
         widths = [16 * width] * 4 + [8 * width, 4 * width, 2 * width, width] + [width // 2] * (extra == 2)
@@ -96,7 +97,7 @@ class SPADEGenerator(nn.Module):
 
     def forward(self, labels: Tensor, style: Tensor | None = None) -> Tensor:  # NCHW, NC -> NCHW
         # Two pixels are the least coarsest map that a norm can work on.
-        return padded(partial(self._translate, style=style), labels, self.multiple, minimum=2 * self.multiple)
+        return padded(partial(self._translate, style=style), labels, self.multiple, minimum=self.padded_minimum)
 
     def _translate(self, labels: Tensor, style: Tensor | None = None) -> Tensor:
         size = [side // self.multiple for side in labels.shape[-2:]]

@@ -13,7 +13,7 @@ from gantrain.data.listing import holds_images, list_images, without_extension
 _PROBED = 8  # images whose proportions tell side-by-side pairs
 _SPLITS = {"train", "val", "valid", "validation", "test"}
 # What stands behind the split in the names of two folders that belong together, and a third one that may be there.
-_SIDES = (("A", "B"), ("_A", "_B", "_inst"), ("_label", "_img", "_inst"))
+SIDES = (("A", "B"), ("_A", "_B", "_inst"), ("_label", "_img", "_inst"))
 
 
 class Part(NamedTuple):
@@ -72,7 +72,8 @@ def folders(source: Path, split: str) -> Parts:
     if len(names) < 2:
         raise ValueError(f"{source}: two or more folders of images are needed, found {found}")
     if set(names) <= _SPLITS:
-        raise ValueError(f"{source}: {found} are splits, not fields; prepare each by itself")
+        example = "train" if "train" in names else names[0]
+        raise ValueError(f"{source}: {found} are splits, not fields; give one of them, such as {source / example}")
     if odd := [name for name in names if not re.fullmatch(NAME, name)]:
         reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
         raise ValueError(f"{source / odd[0]}: {reason}")
@@ -87,7 +88,7 @@ def sides_of_split(source: Path, split: str) -> dict[str, str]:
     Also train_label, train_img and train_inst. The fields are called A and B, or label, img and inst. Of folders with
     other names the result is empty.
     """
-    for endings in _SIDES:
+    for endings in SIDES:
         there = [ending for ending in endings if (source / f"{split}{ending}").is_dir()]
         if set(endings[:2]) <= set(there):
             return {ending.removeprefix("_"): f"{split}{ending}" for ending in there}
