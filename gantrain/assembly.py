@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gantrain import checkpoint, costs, evaluate_settings, plan, transfer, zero
+from gantrain import checkpoint, conv_timing, costs, evaluate_settings, plan, precision, transfer, zero
 from gantrain.data import sets
 from gantrain.data.batch import as_batch, facts
 from gantrain.data.loader import Raw, together, training_loader
@@ -26,7 +26,7 @@ from gantrain.recipe import Recipe
 from gantrain.recipe_data import open_on_nodes, view, wanted_by
 from gantrain.schedule import rate
 from gantrain.values import images_in
-from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
+from gantrain.world import World, cores, local_ranks, set_threads
 
 
 class Assembly:
@@ -56,9 +56,8 @@ class Assembly:
         self.started = bool(latest) and not self.init_from  # networks that a stage brings begin with their own
         self.seen = int(latest.name) if latest else 0  # images, by the run's latest checkpoint
         self.placed = world.on_nodes(self._place_weights)
-        self.precision: str = recipe.precision
-        if self.precision == "auto":
-            self.precision = "bf16" if has_bf16(world.device) else "fp32"
+        self.choice = precision.choose_precision(recipe, world, self.compared_convolutions, began)
+        self.precision = self.choice.precision
         zero.check(recipe.zero_stage, self.precision, recipe.optimizer.lr_factors)
         # Each phase's optimiser: the common one with the phase's changes.
         changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
@@ -85,6 +84,11 @@ class Assembly:
     @property
     def _item_bytes(self) -> int:
         return 8 if self.recipe.precision == "fp64" else 4
+
+    def compared_convolutions(self) -> tuple[conv_timing.Convolution, ...]:
+        """Return the convolutions of this recipe that show which precision is faster."""
+        listed = conv_timing.list_convolutions(self.sketch, self.facts["source_channels"], self.recipe.data.size)
+        return conv_timing.choose_convolutions(listed, self.split.micro_batch_size, self.threads)
 
     def _check_evaluation(self) -> list[str]:
         """Returns a line for each setting of `evaluate` that has no effect. Raises ValueError."""
@@ -273,6 +277,7 @@ class Assembly:
             *([] if self.held_out else ["data.validation is null: this run makes no previews and measures nothing"]),
             *(f"init_from: {line}" for line in self.placed),
             *self._doubts(self.sketch),
+            *([self.choice.line] if self.choice.line else []),
             f"{self.split}, {self.precision} on {self.world.device.type}, {self.threads} threads",
         ]
 

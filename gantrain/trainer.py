@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gantrain import checkpoint, plan, tracking
+from gantrain import checkpoint, plan, precision, tracking
 from gantrain.assembly import Assembly
 from gantrain.checkpoint_state import State
 from gantrain.console import Display
@@ -122,6 +122,7 @@ class Trainer:
     def _begin(self) -> None:
         if self.run:
             self.run.begin(self.whole, self.images_seen, self.parts.placed, bool(self.left_marks))
+            precision.record_choice(self.run.folder, self.parts.choice)
 
     def _end(self, state: str) -> str:
         if self.run:
