@@ -12,6 +12,7 @@ PACK = 4  # pack.json of a data set in the cache, raised when a folder would be 
 CHECKPOINT = 3  # state.json of a checkpoint
 RUN = 2  # recipe.yaml of a run's folder
 PRECISION = 1  # precision.json of a run's folder and of the cache
+RESULTS = 1  # .translated.json in a folder of results
 
 
 class AnotherFormat(ValueError):

@@ -18,6 +18,7 @@ _PATIENCE_SECONDS = 10
 def reporting(work: Callable[[], None]) -> int:
     """Run a command; a user's mistake is told in lines without a traceback. Returns the status."""
     from gantrain.launcher import give_up
+    from gantrain.out_of_memory import describe_request, is_out_of_memory
     from gantrain.trainer import RunStopped
 
     try:
@@ -33,6 +34,11 @@ def reporting(work: Callable[[], None]) -> int:
         if isinstance(e, ValueError):
             give_up()
         return 2 if isinstance(e, ValueError) else 1
+    except (MemoryError, RuntimeError) as e:
+        if not is_out_of_memory(e):
+            raise
+        complain(f"gantrain: out of memory{describe_request(e)}; give smaller images, or another device")
+        return 1
     return 0
 
 

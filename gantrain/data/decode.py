@@ -21,6 +21,7 @@ from gantrain.data.headers import open_header
 from gantrain.data.lossy import lossy_format
 from gantrain.data.pictures import narrow, pixels
 from gantrain.data.shards import DamagedSample, Shards
+from gantrain.out_of_memory import OutOfMemory, describe_request
 
 Array = NDArray[Any]  # HWC
 Colour = tuple[int, int, int]
@@ -102,6 +103,8 @@ def _one_line_errors() -> Iterator[None]:
     """Pillow's plugins raise nearly anything on a damaged file; it leaves as ValueError."""
     try:
         yield
+    except MemoryError as error:  # the file may be sound
+        raise OutOfMemory(f"out of memory while it is decoded{describe_request(error)}") from None
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # its message names an address in memory
@@ -127,7 +130,8 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
 
     Each member is read and decoded once, also where two fields are its halves. Channels are
     converted to those of the index where `channels.fit` knows how. Raises DamagedSample if any of it
-    can't be read, isn't what the index says, or differs in size from the others.
+    can't be read, isn't what the index says, or differs in size from the others; OutOfMemory, which
+    says nothing about the file.
     """
     decoded = cache(lambda member, kind: decode(shards.read(i, member), kind))
     found: dict[str, Array] = {}
@@ -139,6 +143,8 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
             if (array.shape[2], array.dtype.name) != (field.channels, field.dtype):
                 what = f"{array.shape[2]} channels of {array.dtype}"
                 raise ValueError(f"{what}, the index says {field.channels} of {field.dtype}")
+        except OutOfMemory as error:
+            raise OutOfMemory(f"{shards.where(i)}: {name}: {error}") from None
         except ValueError as error:
             raise DamagedSample(f"{shards.where(i)}: {name}: {error}") from None
     if listed := unequal(found):
