@@ -61,7 +61,7 @@ class FileTranslation:
             return  # an empty progress bar leaves an empty line
         for result, file in track(pending.items(), "translating", len(pending), console=console, transient=True):
             try:
-                advice = "give a smaller file"
+                advice = "give a smaller copy, or free memory"
                 with naming_too_large(f"{file} ({file.stat().st_size:,} bytes)", model.device, advice):
                     sample = model.read(file, maps.get(file), self.notes)
                     seen = _at_size(model, file, sample, self.size)

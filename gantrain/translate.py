@@ -168,7 +168,8 @@ def translate_files(
     if overwrite:
         _check_not_inputs(results, [*files, *maps.values()])
 
-    command = hashlib.sha256(f"{model.identity} {size} {output_size}".encode()).hexdigest()[:32]
+    scale = model.scale.default if size is None else size
+    command = hashlib.sha256(f"{model.identity} {scale} {output_size}".encode()).hexdigest()[:32]
     described: dict[Path, str] = {}
     for result, file in results.items():
         described[result] = result_record.describe_input([file, maps[file]] if file in maps else [file])

@@ -284,7 +284,7 @@ def test_a_sample_that_is_too_large_to_decode_is_not_damaged(monkeypatch: pytest
     for workers in (0, 1):
         with monkeypatch.context() as patch:
             patch.setattr("gantrain.data.decode.pixels", fail)
-            with pytest.raises(RunStopped, match=r"out of memory while it is decoded \(1\.5 GiB") as caught:
+            with pytest.raises(RunStopped, match=r"out of memory to decode its 32x32 pixels \(1\.5 GiB") as caught:
                 run_here(*TRAINING, f"run=z{workers}", "data.validation=null", f"data.workers={workers}")
         assert "\n" not in str(caught.value)
 

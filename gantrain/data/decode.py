@@ -90,7 +90,7 @@ def to_array(
         return _checked(content, kind)
     if kind != "image" and content.format in ("JPEG", "MPO"):
         raise _lossy("JPEG", kind)
-    with _one_line_errors():
+    with _one_line_errors(f" its {content.height}x{content.width} pixels"):
         _check_frames(content, notes)
         array = pixels(
             content, ids=kind != "image", convert_profile=convert_profile, notes=[] if notes is None else notes
@@ -99,12 +99,16 @@ def to_array(
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Pillow's plugins raise nearly anything on a damaged file; it leaves as ValueError."""
+def _one_line_errors(what: str = " it") -> Iterator[None]:
+    """Pillow's plugins raise nearly anything on a damaged file; it leaves as ValueError.
+
+    what: is decoded, for a lack of memory, which leaves as OutOfMemory.
+    """
     try:
         yield
     except MemoryError as error:  # the file may be sound
-        raise OutOfMemory(f"out of memory while it is decoded{describe_request(error)}") from None
+        request = describe_request(error)
+        raise OutOfMemory(f"out of memory to decode{what}{request}; give a smaller copy, or free memory") from None
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # its message names an address in memory
