@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gantrain import checkpoint, costs, evaluate_settings, plan, run_summary, transfer, zero
+from gantrain import checkpoint, conv_timing, costs, evaluate_settings, plan, precision, run_summary, transfer, zero
 from gantrain.amounts import count_text
 from gantrain.data.batch import as_batch, facts
 from gantrain.data.loader import Raw, together, training_loader
@@ -28,23 +28,25 @@ from gantrain.scale_matching import picture_size
 from gantrain.schedule import rate
 from gantrain.size_advice import describe_sizes
 from gantrain.values import images_in
-from gantrain.world import World, cores, has_bf16, local_ranks, set_threads
+from gantrain.world import World, cores, local_ranks, set_threads
 
 
 class Assembly:
     """The parts of a run on this rank: its data, opened, and what the recipe says, checked against them.
 
     fields: the data's, by role (source, target, instances); names: the samples' field of each role. facts: what they
-    decide of the networks. began: images seen when this stage of the run began. choice: of the whole run, which settled
-    the recipe's `data.validation`. held_out: the set that is measured; test: the set that previews alone show, where
-    there is no other. Made on all ranks alike. Raises ValueError, one line for each problem.
+    decide of the networks. began: images seen when this stage of the run began. held_out_choice: of the whole run,
+    which settled the recipe's `data.validation`. held_out: the set that is measured; test: the set that previews alone
+    show, where there is no other. Made on all ranks alike. Raises ValueError, one line for each problem.
     """
 
-    def __init__(self, recipe: Recipe, world: World, began: int = 0, choice: HeldOutChoice | None = None) -> None:
-        if choice is None or not choice.is_of(recipe.data):
-            choice = choose_held_out(recipe, world)
-            recipe = choice.recipe
-        self.choice = choice
+    def __init__(
+        self, recipe: Recipe, world: World, began: int = 0, held_out_choice: HeldOutChoice | None = None
+    ) -> None:
+        if held_out_choice is None or not held_out_choice.is_of(recipe.data):
+            held_out_choice = choose_held_out(recipe, world)
+            recipe = held_out_choice.recipe
+        self.held_out_choice = held_out_choice
         self.recipe, self.world, self.began = recipe, world, began
         self.threads = set_threads(recipe.threads, world.device)
         micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
@@ -64,9 +66,8 @@ class Assembly:
         self.started = bool(latest) and not self.init_from  # networks that a stage brings begin with their own
         self.seen = int(latest.name) if latest else 0  # images, by the run's latest checkpoint
         self.placed = world.on_nodes(self._place_weights)
-        self.precision: str = recipe.precision
-        if self.precision == "auto":
-            self.precision = "bf16" if has_bf16(world.device) else "fp32"
+        self.precision_choice = precision.choose_precision(recipe, world, self.compared_convolutions, began)
+        self.precision = self.precision_choice.precision
         zero.check(recipe.zero_stage, self.precision, recipe.optimizer.lr_factors)
         # Each phase's optimiser: the common one with the phase's changes.
         changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
@@ -94,6 +95,11 @@ class Assembly:
     def _item_bytes(self) -> int:
         return 8 if self.recipe.precision == "fp64" else 4
 
+    def compared_convolutions(self) -> tuple[conv_timing.Convolution, ...]:
+        """Return the convolutions of this recipe that show which precision is faster."""
+        listed = conv_timing.list_convolutions(self.sketch, self.facts["source_channels"], self.recipe.data.size)
+        return conv_timing.choose_convolutions(listed, self.split.micro_batch_size, self.threads)
+
     def _check_evaluation(self) -> list[str]:
         """Returns a line for each setting of `evaluate` that has no effect. Raises ValueError."""
         if self.held_out is None:
@@ -105,11 +111,11 @@ class Assembly:
     def _open(self) -> None:
         """The data sets, made where they have to be; all their problems at once."""
         data = self.recipe.data
-        opened = open_data(self.recipe, self.world, is_automatic=self.choice.origin != "given")
+        opened = open_data(self.recipe, self.world, is_automatic=self.held_out_choice.origin != "given")
         self.train = opened.train
         self.held_out = opened.held_out
         self.test = opened.test
-        self.held_out_lines = self.choice.describe(opened.unusable_test)
+        self.held_out_lines = self.held_out_choice.describe(opened.unusable_test)
         self.names = wanted_by(self.recipe).names
         self.fields = {role: self.train.fields[name] for role, name in self.names.items()}
         if data.partitions > (shards := min(len(side.index.shards) for side in self.train.sides)):
@@ -277,6 +283,7 @@ class Assembly:
             *(f"init_from: {line}" for line in self.placed),
             *self.size_warnings,
             *self._doubts(self.sketch),
+            *([self.precision_choice.line] if self.precision_choice.line else []),
             f"{self.split}, {self.precision} on {self.world.device.type}, {count_text(self.threads, 'thread')}",
         ]
 

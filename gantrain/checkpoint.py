@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gantrain import files, formats, weights
 from gantrain.checkpoint_state import State, parse_state
+from gantrain.out_of_memory import is_out_of_memory
 from gantrain.paths import check_not_special
 from gantrain.yaml12 import parse_yaml
 
@@ -207,6 +208,8 @@ def _read(path: Path, reader: Callable[[], Any]) -> Any:
     except files.NoRegularFile:
         raise
     except Exception as e:  # of the disk, of JSON, of safetensors' headers
+        if is_out_of_memory(e):
+            raise
         raise ValueError(f"{path.name} is damaged ({weights.reason(e)})") from None
 
 

@@ -1,7 +1,7 @@
 """The content of a checkpoint's state.json, and the check of one that was read."""
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 import torch
@@ -60,9 +60,10 @@ class State(_Part):
 
     images_seen: by the whole run. length: images that the stage was to train on, at that time. rates: the last
     learning rate of each phase. fingerprint: of the training data, of unpaired data two of them. ranks,
-    micro_batch_size: how the batch was split. metrics: those of the held-out set, measured at this checkpoint.
-    left_marks: a signal came when an evaluation was due, which the resumed run makes first. facts: what the data
-    decide of the networks. fields: the data's, by role. sha256: of each tensor file, by name without its suffix.
+    micro_batch_size: how the batch was split. precision: that of the steps, also where the recipe says `auto`; None
+    where networks were imported. metrics: those of the held-out set, measured at this checkpoint. left_marks: a
+    signal came when an evaluation was due, which the resumed run makes first. facts: what the data decide of the
+    networks. fields: the data's, by role. sha256: of each tensor file, by name without its suffix.
     """
 
     format: int
@@ -72,6 +73,7 @@ class State(_Part):
     fingerprint: str
     ranks: PositiveInt
     micro_batch_size: PositiveInt
+    precision: Literal["bf16", "fp32", "fp64"] | None = None
     metrics: dict[str, float]
     left_marks: bool = False
     facts: dict[str, Fact]

@@ -248,6 +248,7 @@ def translate(
         typer.Option(help="for the networks: native, trained or HEIGHTxWIDTH; default: trained if training resized"),
     ] = None,
     output_size: Annotated[str, typer.Option(help="of the results: input (the files' size) or network")] = "input",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace results in --out")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")] = None,
 ) -> None:
     from gantrain.inference import load
@@ -256,7 +257,7 @@ def translate(
     seen_size = parse_seen_size(size)
     result_size = parse_output_size(output_size)
     model = load(checkpoint, device, back=back, style=style, best=best)
-    translate_files(model, inputs, out, batch_size, instances, seen_size, result_size)
+    translate_files(model, inputs, out, batch_size, instances, seen_size, result_size, overwrite=overwrite)
 
 
 @app.command("import", help="Make a checkpoint of another project's networks.")

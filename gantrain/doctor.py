@@ -5,18 +5,19 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
+from gantrain import conv_timing, precision, run_summary
 from gantrain import recipe as recipes
-from gantrain import run_summary
 from gantrain.amounts import count_text
 from gantrain.assembly import Assembly
 from gantrain.console import say
+from gantrain.conv_timing import Convolution
 from gantrain.data.cache import cache
 from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed
@@ -25,7 +26,7 @@ from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launche
 from gantrain.run_stopped import RunStopped
 from gantrain.runs import Run
 from gantrain.tracking import check_trackers
-from gantrain.world import World, cores, has_bf16
+from gantrain.world import World, cores, has_bf16, set_threads
 
 _PACKAGES = ("torch", "accelerate", "webdataset", "torchmetrics", "deepspeed")
 _SECONDS = 5.0  # that the loader and the step are measured for
@@ -84,6 +85,7 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
                 parts = Assembly(recipe, world)
                 found.add("data", run_summary.describe_data(parts.train, recipe.data.train))
                 found.add("batch", f"{parts.split}, {parts.precision}")
+                found.add("precision", _describe_precision(parts))
                 for line in parts.held_out_lines:
                     found.add("held out", line, "note")
                 for line in parts.size_warnings:
@@ -107,12 +109,32 @@ def _machine(found: Findings, world: World) -> None:
         found.add("device", f"{gpu.name}, {gpu.total_memory / _GIB:.0f} GiB")
     else:
         found.add("device", f"CPU, {count_text(cores(), 'core')}; PyTorch sees no GPU, or the recipe asks for the CPU")
-    found.add("bf16", "the hardware computes it" if has_bf16(world.device) else "not in this hardware: fp32")
+    threads = set_threads("auto", world.device)
+    usual = conv_timing.choose_convolutions(conv_timing.STANDARD, 1, threads)
+    found.add("bf16", _compare_precisions(world, usual))
     with found.catching("ranks"):
         found.add("ranks", "1" if world.size == 1 else _communication(world))
     for what, folder in (("runs", Path("runs")), ("cache", cache())):
         free = _free(folder) / _GIB
         found.add("disk", f"{free:.1f} GiB free for {what}", "ok" if free > 1 else "fails")
+
+
+def _compare_precisions(world: World, convolutions: Sequence[Convolution]) -> str:
+    """Describe how fast bf16 is on this machine, and what `precision: auto` means for these convolutions."""
+    verdict = precision.judge_machine(world, convolutions)
+    if world.device.type != "cuda" or not has_bf16(world.device):
+        return f"precision=auto is {verdict.precision}{verdict.reason}"
+    times = world.on_main(lambda: conv_timing.measure(convolutions, world.device))
+    measured = precision.describe_times(times, len(convolutions))
+    return f"precision=auto is {verdict.precision}{verdict.reason}; {measured}"
+
+
+def _describe_precision(parts: Assembly) -> str:
+    """Describe the choice of the recipe, and both precisions on its own convolutions."""
+    compared = _compare_precisions(parts.world, parts.compared_convolutions())
+    if parts.recipe.precision == "auto":
+        return f"{parts.precision}; for a new run {compared}"
+    return f"{parts.precision}, as the recipe states; {compared}"
 
 
 def _communication(world: World) -> str:

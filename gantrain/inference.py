@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gantrain import checkpoint, costs, recipe
+from gantrain import checkpoint, costs, files, recipe
 from gantrain.amounts import count_text
 from gantrain.best import find_best_checkpoint
 from gantrain.console import say
@@ -25,6 +25,7 @@ from gantrain.importing import opened
 from gantrain.inputs import image_array, instance_array, source_array
 from gantrain.instantiate import make_method, sketch_method
 from gantrain.method import is_random_at_test, set_inference
+from gantrain.out_of_memory import naming_argument, naming_too_large
 from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
 
@@ -56,7 +57,8 @@ class Translator:
             network = self.method.networks[name]
             network.load_state_dict(checkpoint.tensors(folder, f"{kind}/{name}", network.state_dict()))
         # Of all that its translations depend on.
-        settings = json.dumps([state.sha256, self.recipe.dump(), back, style], sort_keys=True)
+        style_content = files.sha256(Path(style)) if style is not None and Path(style).is_file() else ""
+        settings = json.dumps([state.sha256, self.recipe.dump(), back, style, style_content], sort_keys=True)
         self.identity = hashlib.sha256(settings.encode()).hexdigest()
         if back:
             if "generator_back" not in self.method.networks or self.source.kind == "label" or self.instances:
@@ -97,7 +99,8 @@ class Translator:
         (see README). output_size: `input`, the result is resized to the image's size (times the factor
         of networks that change the size); `network`, it stays as the networks give it. A tensor is in
         the networks' space and is never resized.
-        Raises ValueError where the channels don't fit, and for ids that are missing or not wanted.
+        Raises ValueError where the channels don't fit, and for ids that are missing or not wanted; OutOfMemory, which
+        is a ValueError too, for an image that needs more memory than there is.
         """
         check_choice(size, output_size)
         if isinstance(image, Tensor):
@@ -108,17 +111,20 @@ class Translator:
                 raise ValueError(
                     "instances: found ids beside a tensor, allowed: none; its last channel are their edges"
                 )
-            return self._translate_tensor(image)
+            with naming_argument(image.shape[-2:], self.device):
+                return self._translate_tensor(image)
         self.check_instances(instances is not None)
         notes: list[str] = []
-        sample = {"source": source_array(image, self.source, notes)}
-        if instances is not None:
-            sample["instances"] = instance_array(instances, sample["source"], notes)
+        with naming_argument(None, self.device):
+            sample = {"source": source_array(image, self.source, notes)}
+            if instances is not None:
+                sample["instances"] = instance_array(instances, sample["source"], notes)
         self._say_once(notes)
-        seen = self.at_size(sample, size)
-        self._say_size(sample, seen, size, output_size)
-        (fake,) = self.translate_arrays([seen])
-        result = at_output_size(fake, sample, seen, output_size)
+        with naming_argument(sample["source"].shape[:2], self.device):
+            seen = self.at_size(sample, size)
+            self._say_size(sample, seen, size, output_size)
+            (fake,) = self.translate_arrays([seen])
+            result = at_output_size(fake, sample, seen, output_size)
         if isinstance(image, np.ndarray):
             return result
         if result.shape[2] > (4 if result.dtype == np.uint8 else 1):
@@ -239,10 +245,12 @@ def load(
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if chosen not in here and not (chosen == "cuda" and len(here) > 1):
-        raise ValueError(f"device: found {chosen!r}, allowed here: {', '.join(here)}")
+        lack = "" if len(here) > 1 else ", but PyTorch sees no GPU"
+        raise ValueError(f"device: found {chosen!r}{lack}; allowed here: {', '.join(here)}")
     if best:
         chosen_checkpoint = find_best_checkpoint(path)
         say(chosen_checkpoint.line())
         path = chosen_checkpoint.folder
-    with opened(path) as folder:
+    advice = "free memory there, or choose another device"
+    with opened(path) as folder, naming_too_large(f"checkpoint: {path}", torch.device(chosen), advice):
         return Translator(folder, torch.device(chosen), back, style)

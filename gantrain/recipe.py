@@ -176,7 +176,9 @@ class Recipe(Part):
     evaluate: Evaluate = Evaluate()
     previews: Previews = Previews()
     checkpoint: Checkpoint = Checkpoint()
-    precision: Precision = Field("auto", description="auto: bf16 where the hardware computes it, else fp32")
+    precision: Precision = Field(
+        "auto", description="auto: bf16 on GPUs that compute it, and on CPUs where it is faster; else fp32"
+    )
     channels_last: bool | Auto = Field(
         "auto", description="NHWC memory format; auto: on a GPU (a CPU is slower with it)"
     )

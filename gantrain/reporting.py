@@ -33,6 +33,13 @@ def reporting(work: Callable[[], None]) -> int:
 
             give_up()
         return 2 if isinstance(e, ValueError) else 1
+    except (MemoryError, RuntimeError) as e:
+        from gantrain.out_of_memory import describe_request, is_out_of_memory
+
+        if not is_out_of_memory(e):
+            raise
+        complain(f"gantrain: out of memory{describe_request(e)}; give smaller images, or another device")
+        return 1
     return 0
 
 

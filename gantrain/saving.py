@@ -110,6 +110,7 @@ def _state(parts: Assembly, mark: Mark) -> dict[str, Any]:
         "fingerprint": parts.train.fingerprint,
         "ranks": parts.world.size,
         "micro_batch_size": parts.split.micro_batch_size,
+        "precision": parts.precision,
         "metrics": mark.metrics,
         "left_marks": mark.left_marks,
         "facts": parts.facts,

@@ -4,9 +4,7 @@ import contextlib
 import traceback
 from pathlib import Path
 
-import torch
-
-from gantrain import checkpoint, plan, run_summary
+from gantrain import checkpoint, plan, precision, run_summary
 from gantrain.amounts import count_text
 from gantrain.assembly import Assembly
 from gantrain.checkpoint_state import State
@@ -16,6 +14,7 @@ from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
 from gantrain.fitting import describe_out_of_memory, largest_micro_batch
 from gantrain.journal import Journal, memory_gib
+from gantrain.out_of_memory import OutOfMemory, is_out_of_memory
 from gantrain.previews import Previews
 from gantrain.recipe import Recipe
 from gantrain.resuming import check_data, describe_changes
@@ -97,8 +96,10 @@ class Trainer:
         try:
             self._set_up(latest, state)
             return self._end("finished" if self._loop() else "unfinished")
-        except torch.OutOfMemoryError:
-            raise self._failed(describe_out_of_memory(self.parts.split), alone=True) from None
+        except OutOfMemory as e:  # of the evaluation, which names the sample
+            # From a loader's process it comes with a traceback, of which the last line is ours.
+            text = str(e).splitlines()[-1].rpartition(f"{type(e).__name__}: ")[2]
+            raise self._failed(text, alone=True) from None
         except (DamagedSample, FetchFailed) as e:
             # The frames hold the loader. Freed later, as a part of a cycle, it would wait for its processes in vain.
             traceback.clear_frames(e.__traceback__)
@@ -109,6 +110,8 @@ class Trainer:
         except RunStopped as e:
             raise self._failed(str(e)) from None
         except BaseException as e:
+            if is_out_of_memory(e):
+                raise self._failed(describe_out_of_memory(self.parts.split), alone=True) from None
             self._failed(f"{describe_lost_rank(e)}{type(e).__name__}: {e}")
             raise
 
@@ -131,6 +134,7 @@ class Trainer:
     def _begin(self) -> None:
         if self.run:
             self.run.begin(self.whole, self.images_seen, self.parts.placed, bool(self.left_marks))
+            precision.record_choice(self.run.folder, self.parts.precision_choice)
         self._link_best()
 
     def _link_best(self) -> None:

@@ -1,21 +1,20 @@
 """Files through a trained model."""
 
-from collections.abc import Callable, Generator
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 
-from rich.progress import track
-
-from gantrain import unfinished
-from gantrain.console import console, say
-from gantrain.data.decode import EXTENSIONS, encode, lossless
+from gantrain import result_record
+from gantrain.console import say
+from gantrain.data.decode import EXTENSIONS, lossless
 from gantrain.data.listing import list_images, matching_name, without_extension
 from gantrain.data.notes import summarise
 from gantrain.data.scale import Choice
-from gantrain.data.transforms import Sample
+from gantrain.file_translation import FileTranslation
 from gantrain.files import write_bytes
-from gantrain.inference import Translator, at_output_size
+from gantrain.inference import Translator
 from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_OPTION, OutputSize, SizeReport, check_choice
 
@@ -85,7 +84,7 @@ def _write(path: Path, content: bytes, done: int, total: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, content)
     except OSError as e:
-        advice = unfinished.advice(e)
+        advice = result_record.advice(e)
         raise ValueError(f"--out: cannot write {path} ({e.strerror}); {done} of {total} are done; {advice}") from None
 
 
@@ -98,11 +97,44 @@ def by_stem(option: str, folder: Path, report: Callable[[str], None] = say) -> d
     return found
 
 
-def _at_size(model: Translator, file: Path, sample: Sample, size: Choice | None) -> Sample:
-    try:
-        return model.at_size(sample, size)
-    except ValueError as e:
-        raise ValueError(f"{file}: {e}") from None
+def _check_not_inputs(results: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to overwrite what is translated. Raises ValueError."""
+    real = {path.resolve() for path in inputs}
+    for result in results:
+        if result.resolve() in real:
+            raise ValueError(f"--overwrite: {result} is an input, too; choose another folder for --out")
+
+
+def _instance_maps(files: Mapping[Path, str], instances: Path | None) -> dict[Path, Path]:
+    """The map of ids of each input, from the folder of maps. Raises ValueError where one is missing."""
+    if instances is None:
+        return {}
+    by_name = by_stem("--instances", instances)
+    maps: dict[Path, Path] = {}
+    alone: list[Path] = []
+    for file, name in files.items():
+        key = matching_name(name)
+        if key in by_name:
+            maps[file] = by_name[key]
+        else:
+            alone.append(file)
+    if alone:
+        named = ", ".join(map(str, alone[:8])) + (" ..." if len(alone) > 8 else "")
+        raise ValueError(
+            f"--instances: {instances} lacks a map of ids of {len(alone)} inputs: {named}; give NAME.* each"
+        )
+    return maps
+
+
+def _name_results(files: Mapping[Path, str], out: Path, kind: str) -> dict[Path, Path]:
+    """From result to input. Raises ValueError for two inputs of one name."""
+    results: dict[Path, Path] = {}
+    for file in files:
+        name = f"{files[file]}.{kind}"
+        other = results.setdefault(out / name, file)
+        if other != file:
+            raise ValueError(f"input: {other} and {file} would both become {name}; translate them apart")
+    return results
 
 
 def translate_files(
@@ -113,69 +145,61 @@ def translate_files(
     instances: Path | None = None,
     size: Choice | None = None,
     output_size: OutputSize = "input",
+    *,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Write `out/NAME.png` (`.npy` where PNG can't hold it) for each input.
 
     size, output_size: as in `Translator.translate`; one line at the end describes all images' sizes.
 
     NAME is a file's name, and below a folder its sub-path, such as `cam1/0`. instances: the folder of maps of instance
-    ids, NAME.* for each input, for a model of their edges. Unreadable inputs are listed at the end. The results of the
-    same command, where it was cut short, are kept. Raises ValueError where nothing can be done, or where another
-    result exists already.
+    ids, NAME.* for each input, for a model of their edges. Inputs that can't be read, or for which memory is short,
+    are listed at the end. Results that the same model has made with the same options from the same files are skipped.
+    overwrite: replace all results that exist. Raises ValueError where nothing can be done, and where other results
+    exist.
     """
     check_choice(size, output_size)
     files = _without_results(find_inputs(inputs), inputs, out)
     _note_targets(model, files)
     model.check_instances(instances is not None)
-    maps = by_stem("--instances", instances) if instances else {}
-    if alone := [file for file in files if instances and matching_name(files[file]) not in maps]:
-        named = ", ".join(map(str, alone[:8])) + " ..." * (len(alone) > 8)
-        raise ValueError(
-            f"--instances: {instances} lacks a map of ids of {len(alone)} inputs: {named}; give NAME.* each"
-        )
+    maps = _instance_maps(files, instances)
     kind = lossless(model.target.channels, model.target.dtype)
-    results: dict[Path, Path] = {}  # from result to input
-    for file in files:
-        name = f"{files[file]}.{kind}"
-        other = results.setdefault(out / name, file)
-        if other != file:
-            raise ValueError(f"input: {other} and {file} would both become {name}; translate them apart")
-    command = f"{model.identity} {size} {output_size}"
-    record = unfinished.describe(command, [*files, *maps.values()])
-    done = unfinished.begin(out, record, list(results))
-    kept = set(done)
-    problems: list[str] = []
-    notes: list[str] = []
+    results = _name_results(files, out, kind)
+    if overwrite:
+        _check_not_inputs(results, [*files, *maps.values()])
+
+    scale = model.scale.default if size is None else size
+    command = hashlib.sha256(f"{model.identity} {scale} {output_size}".encode()).hexdigest()[:32]
+    described: dict[Path, str] = {}
+    for result, file in results.items():
+        described[result] = result_record.describe_input([file, maps[file]] if file in maps else [file])
+    skipped = result_record.begin(out, command, described, overwrite)
+    done = list(skipped)
+    pending = {result: file for result, file in results.items() if result not in set(skipped)}
 
     sizes = SizeReport(model.scale, size, output_size, NATIVE_OPTION)
-
-    def readable() -> Generator[tuple[Path, Sample, Sample], None, None]:
-        """Each result with its input as the file holds it, and as the networks see it."""
-        for result, file in track(results.items(), "translating", len(results), console=console, transient=True):
-            if result in kept:
-                continue
-            try:
-                sample = model.read(file, maps.get(matching_name(files[file])), notes)
-                yield result, sample, _at_size(model, file, sample, size)
-            except ValueError as e:
-                problems.append(str(e))
-
-    with closing(readable()) as samples:  # an error ends the progress bar, whose thread would go on
-        for _, same_size in groupby(samples, key=lambda item: item[2]["source"].shape):
-            while batch := list(islice(same_size, 1 if model.one_by_one else batch_size)):
-                fakes = model.translate_arrays([seen for _, _, seen in batch])
-                for (result, sample, seen), fake in zip(batch, fakes, strict=True):
-                    content = encode(at_output_size(fake, sample, seen, output_size), kind)
-                    _write(result, content, len(done), len(results))
-                    sizes.add(sample["source"].shape[:2], seen["source"].shape[:2])
-                    done.append(result)
-    unfinished.end(out, record)
+    work = FileTranslation(model, batch_size, size)
+    with closing(work.read(pending, maps)) as items:  # an error ends the progress bar, whose thread would go on
+        for _, same_size in groupby(items, key=lambda item: item.seen_size):
+            for item, fake in work.translated(same_size):
+                content = work.encoded(item, fake, kind, output_size)
+                if content is not None:
+                    _write(item.result, content, len(done), len(results))
+                    sizes.add(item.size, item.seen_size)
+                    done.append(item.result)
     if not done:
-        raise ValueError(f"input: none of {len(files)} files could be translated; the first: {problems[0]}")
-    for problem in problems:
-        say(f"left out: {problem}")
-    for line in summarise(notes):
-        say(line)
-    say(sizes.line())
-    say(f"{len(done)} images in {out}" + (f", {len(problems)} left out" if problems else ""))
+        result_record.forget(out, results)
+        raise ValueError(f"input: none of {len(files)} files could be translated; the first: {work.problems[0]}")
+    _report(work, None if len(done) == len(skipped) else sizes)
+    say(f"{len(done)} images in {out}" + (f", {len(work.problems)} left out" if work.problems else ""))
     return done
+
+
+def _report(work: FileTranslation, sizes: SizeReport | None) -> None:
+    """Print what was left out, converted and resized. sizes: None where nothing was translated."""
+    for problem in work.problems:
+        say(f"left out: {problem}")
+    for line in summarise(work.notes):
+        say(line)
+    if sizes is not None:
+        say(sizes.line())

@@ -1,5 +1,6 @@
 """Held-out samples through a method: its metrics."""
 
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from gantrain.method import Batch, Method, float_buffers, is_random_at_test, set
 from gantrain.metrics import SEGMENTATION, kept
 from gantrain.metrics.panel import Panel, Record, exact
 from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, told, trained
+from gantrain.out_of_memory import is_out_of_memory, naming_too_large, release
 from gantrain.recipe import Recipe
 from gantrain.recipe_data import view, wanted_by
 from gantrain.world import World
@@ -51,6 +53,7 @@ class HeldOut:
         # Where an output depends on its batch or on chance, a batch of one makes it its own.
         self.batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
         self.damaged: set[str] = set()  # of those that this rank read
+        self.positions: tuple[int, ...] = ()  # of the samples of the batch that was read last
         self.warned = False
         options = recipe.evaluate
         self.most = options.max_samples or len(shards)
@@ -106,6 +109,7 @@ class HeldOut:
     def _batches(self, indices: range) -> Iterator[Batch]:
         for raw in held_out_batches(self.shards, self.view, indices, self.batch_size):
             self.damaged.update(raw.damaged)
+            self.positions = raw.positions
             seed_all(self.recipe.seed, raw.positions[0])
             yield self.batch(raw.fields)
 
@@ -120,7 +124,8 @@ class HeldOut:
         if self.world.size > 1:  # batch norm's running statistics are each rank's own; rank 0's are saved
             for buffer in float_buffers(method):
                 dist.broadcast(buffer, 0)
-        with exact():
+        advice = "fewer or other evaluate.metrics need less"
+        with exact(), naming_too_large("evaluate", self.world.device, advice):
             return self._metrics(method)
 
     def _metrics(self, method: Method) -> list[Record]:
@@ -135,7 +140,7 @@ class HeldOut:
             self._targets("real", self.shards, self.most)
         known = self._recall("real", self.shards, self.most)
         for batch in self._batches(range(self.world.rank, self.total, self.world.size)):
-            fake = method.translate(batch)
+            fake = self._translate(method, batch)
             written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
             written = written.masked_fill(fake.isnan(), torch.nan)  # integers would hide it
             target = batch["target"][:0] if apart else batch["target"]
@@ -155,6 +160,26 @@ class HeldOut:
                 if record.problem:
                     self.world.say(f"evaluate.metrics: {record.name} has no value ({record.problem})")
         return records
+
+    def _translate(self, method: Method, batch: Batch) -> Tensor:
+        """Translate a batch, one image at a time where memory is short. Raises OutOfMemory, which names the sample."""
+        try:
+            return method.translate(batch)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            traceback.clear_frames(error.__traceback__)  # they hold tensors
+        device = self.world.device
+        release(device)
+        advice = "a smaller data.size needs less"
+        if device.type == "cuda":
+            advice += ", and `gantrain evaluate` takes --device cpu"
+        fakes: list[Tensor] = []
+        for number, position in enumerate(self.positions):
+            height, width = batch["source"].shape[2:]
+            with naming_too_large(f"sample {self.shards.sides[0].key(position)} ({height}x{width})", device, advice):
+                fakes.append(method.translate({role: images[number : number + 1] for role, images in batch.items()}))
+        return torch.cat(fakes)
 
     def _targets(self, which: str, data: DataSet, most: int) -> None:
         """Alone: what is wrong with a source costs no target."""

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gantrain.out_of_memory import is_out_of_memory
 from gantrain.paths import check_not_special
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # those that weights are kept in
@@ -19,6 +20,8 @@ def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
     try:
         content = load_file(path) if Path(path).suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as e:  # of the disk, of zip files, of pickles that hold more than tensors
+        if is_out_of_memory(e):
+            raise
         raise ValueError(f"{setting}: {path} can't be read as tensors by name ({reason(e)}); {advice}") from None
     named = content if isinstance(content, Mapping) else {}
     odd = [key for key, value in named.items() if not isinstance(value, Tensor)]

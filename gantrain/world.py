@@ -2,6 +2,7 @@
 
 import gc
 import os
+import platform
 import re
 import sys
 from collections.abc import Callable
@@ -63,6 +64,7 @@ class World:
         self.local_rank = self.accelerator.local_process_index
         self.size = self.accelerator.num_processes
         self.device = self.accelerator.device
+        self.auto_precisions: dict[Path, str] = {}  # what `precision: auto` means in the runs of this process
 
     @property
     def is_main(self) -> bool:
@@ -170,7 +172,21 @@ def has_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
 
 
+def cpu_model() -> str:
+    """Return the CPU's name with its family, model and stepping, since virtual machines shorten the name."""
+    parts = [_cpu_line("model name") or platform.processor() or platform.machine()]
+    for name in ("cpu family", "model", "stepping"):
+        parts.append(f"{name} {_cpu_line(name) or 'unknown'}")
+    return ", ".join(parts)
+
+
 def _cpu_flags() -> set[str]:
+    return set(_cpu_line("flags").split())
+
+
+def _cpu_line(name: str) -> str:
+    """Return the first value of that name in Linux's description of the CPUs; empty where there is none."""
     cpus = Path("/proc/cpuinfo")
     text = cpus.read_text(encoding="utf-8") if cpus.is_file() else ""
-    return set(text.partition("\nflags")[2].partition("\n")[0].split())
+    match = re.search(rf"^{name}\s*:(.*)$", text, re.MULTILINE)
+    return match[1].strip() if match else ""

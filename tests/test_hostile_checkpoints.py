@@ -15,7 +15,7 @@ from damaging_checkpoints import DAMAGES, seal, state_of, write_state
 from fuzzing import limited
 from safetensors.torch import load_file, save_file
 
-from gantrain import checkpoint, load, recipe, weights
+from gantrain import checkpoint, formats, load, recipe, weights
 from gantrain.assembly import Assembly
 from gantrain.importing import import_files
 from gantrain.method import Context
@@ -328,7 +328,7 @@ def test_only_damage_asks_to_remove_a_checkpoint(tmp_path: Path) -> None:
     """Another format and a link whose content was not fetched are no damage: each has its own remedy."""
     content = state_of(LAST)
     write_state(LAST, {**content, "format": 99})
-    with pytest.raises(ValueError, match="found format 99, this gantrain reads format 2") as caught:
+    with pytest.raises(ValueError, match=f"found format 99, this gantrain reads format {formats.CHECKPOINT}") as caught:
         checkpoint.state(LAST)
     assert "remove its folder" not in str(caught.value)
     write_state(LAST, content)

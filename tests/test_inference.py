@@ -93,6 +93,8 @@ def test_styles_are_drawn_or_an_images() -> None:
     assert torch.equal(drawn, again)
     assert not any(torch.equal(usual, x) or torch.equal(other, x) for x in (drawn, shown))
     model = gantrain.load("runs/x", "cpu", style="style.png")
+    Path("style.png").write_bytes(encode(photo[::-1], "png"))
+    assert gantrain.load("runs/x", "cpu", style="style.png").identity != model.identity
     image = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         torch.testing.assert_close(model.style["style"], model.method.networks["encoder"](image)[0])

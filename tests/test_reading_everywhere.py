@@ -43,6 +43,7 @@ class Recorder(Translator):
         self.source, self.target, self.instances = source, field(), instances
         self.said, self.one_by_one, self.seen = set(), False, []
         self.scale = TrainedScale((), "native")
+        self.device = torch.device("cpu")
         self.identity = "black pictures"
         self.recipe = Namespace(data=Namespace(source="source", target="target"))
 

@@ -22,6 +22,7 @@ from gantrain.data.headers import open_header
 from gantrain.data.lossy import lossy_format
 from gantrain.data.pictures import narrow, pixels
 from gantrain.data.shards import DamagedSample, Shards
+from gantrain.out_of_memory import OutOfMemory, describe_request
 
 Array = NDArray[Any]  # HWC
 Colour = tuple[int, int, int]
@@ -90,7 +91,7 @@ def to_array(
         return _checked(content, kind)
     if kind != "image" and content.format in ("JPEG", "MPO"):
         raise _lossy("JPEG", kind)
-    with _one_line_errors():
+    with _one_line_errors(f" its {content.height}x{content.width} pixels"):
         _check_frames(content, notes)
         array = pixels(
             content, ids=kind != "image", convert_profile=convert_profile, notes=[] if notes is None else notes
@@ -99,10 +100,16 @@ def to_array(
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Pillow's plugins raise nearly anything on a damaged file; it leaves as ValueError."""
+def _one_line_errors(what: str = " it") -> Iterator[None]:
+    """Pillow's plugins raise nearly anything on a damaged file; it leaves as ValueError.
+
+    what: is decoded, for a lack of memory, which leaves as OutOfMemory.
+    """
     try:
         yield
+    except MemoryError as error:  # the file may be sound
+        request = describe_request(error)
+        raise OutOfMemory(f"out of memory to decode{what}{request}; give a smaller copy, or free memory") from None
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # its message names an address in memory
@@ -128,7 +135,8 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
 
     Each member is read and decoded once, also where two fields are its halves. Channels are
     converted to those of the index where `channels.fit` knows how. Raises DamagedSample if any of it
-    can't be read, isn't what the index says, or differs in size from the others.
+    can't be read, isn't what the index says, or differs in size from the others; OutOfMemory, which
+    says nothing about the file.
     """
     decoded = cache(lambda member, kind: decode(shards.read(i, member), kind))
     found: dict[str, Array] = {}
@@ -140,6 +148,8 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
             if (array.shape[2], array.dtype.name) != (field.channels, field.dtype):
                 what = f"{count_text(array.shape[2], 'channel')} of {array.dtype}"
                 raise ValueError(f"{what}, the index says {field.channels} of {field.dtype}")
+        except OutOfMemory as error:
+            raise OutOfMemory(f"{shards.where(i)}: {name}: {error}") from None
         except ValueError as error:
             raise DamagedSample(f"{shards.where(i)}: {name}: {error}") from None
     if listed := unequal(found):
