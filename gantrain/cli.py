@@ -1,8 +1,6 @@
 """The `gantrain` command."""
 
-import importlib
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gantrain.console import cell, console, say
+from gantrain.extensions import import_modules, split_imports
 from gantrain.options import LeftOut, Patterns, named, parse_output_size, parse_seen_size, parse_size, patterns
 from gantrain.reporting import reporting, telling
 
@@ -33,11 +32,8 @@ def train_main(arguments: list[str]) -> int:
 
 def _words(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Recipes and overrides on a command line, after importing what it names."""
-    words = list(arguments)
-    while "--import" in words:
-        at = words.index("--import")
-        _import(words[at + 1] if at + 1 < len(words) else "")
-        del words[at : at + 2]
+    modules, words = split_imports(arguments)
+    import_modules(modules)
     options = [w for w in words if w.startswith("-")]
     if options:
         raise ValueError(f"found {options[0]}, allowed: recipe=NAME a.b.c=value [--import MODULE]")
@@ -46,14 +42,6 @@ def _words(arguments: list[str]) -> tuple[list[str], list[str]]:
             raise ValueError(f"found {word!r}, allowed: recipe=NAME a.b.c=value; did you mean recipe={word}?")
     names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
     return names, [w for w in words if not w.startswith("recipe=")]
-
-
-def _import(module: str) -> None:
-    sys.path.insert(0, os.getcwd())
-    try:
-        importlib.import_module(module)
-    except (ImportError, ValueError, TypeError) as e:
-        raise ValueError(f"--import: cannot import {module!r} ({e}); give a module that Python finds") from None
 
 
 @app.command(

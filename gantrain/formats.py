@@ -9,7 +9,7 @@ from typing import Any
 
 INDEX = 2  # index.json beside the shards of a data set
 PACK = 4  # pack.json of a data set in the cache, raised when a folder would be packed differently than before
-CHECKPOINT = 2  # state.json of a checkpoint
+CHECKPOINT = 3  # state.json of a checkpoint
 RUN = 2  # recipe.yaml of a run's folder
 
 

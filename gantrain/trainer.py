@@ -13,6 +13,7 @@ from gantrain.console import Display
 from gantrain.data.loader import Raw
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
+from gantrain.extensions import check_imported
 from gantrain.fitting import describe_out_of_memory, largest_micro_batch
 from gantrain.journal import Journal, memory_gib
 from gantrain.recipe import Recipe
@@ -20,6 +21,7 @@ from gantrain.resuming import check_data, describe_changes
 from gantrain.runs import Run
 from gantrain.saving import Mark, restore, save
 from gantrain.stop import StopFlag
+from gantrain.trial import try_method
 from gantrain.validation import HeldOut
 from gantrain.world import describe_lost_rank
 
@@ -51,12 +53,16 @@ class Trainer:
     def train(self) -> str:
         """Returns `finished` or `unfinished`. Raises ValueError for a user's mistake, RunStopped if it can't go on."""
         parts = self.parts
+        if parts.seen < parts.total:
+            try_method(parts)
         if parts.held_out and parts.seen < parts.total:  # its weights may be lacking: before a folder is made
             self.held_out = HeldOut(parts.recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
         try:
             latest = self.world.on_main(self._open_run)
             state = checkpoint.state(latest) if latest else None
             self.images_seen = state.images_seen if state else 0
+            if state and latest:
+                check_imported(state.modules, latest)
             if state and self.parts.began < self.images_seen <= self.parts.end:  # other stages may have other data
                 check_data(self.parts, state.fingerprint)
             if self.images_seen >= self.parts.total:

@@ -41,7 +41,7 @@ def _found(method: Method, paths: list[str]) -> dict[str, tuple[str, checkpoint.
     """Tensors by network, and where each is from."""
     check_not_special(paths[0], "found")
     if len(paths) > 1 or Path(paths[0]).is_file():
-        networks = read_networks([Path(path) for path in paths], both="generator_back" in method.networks)
+        networks = read_networks([Path(path) for path in paths], both=method.has_back)
         return {name: (str(network.file), network.tensors) for name, network in networks.items()}
     folder = checkpoint.find_checkpoint(paths[0])
     names = sorted(file.stem for file in folder.glob("networks/*.safetensors"))

@@ -39,6 +39,7 @@ class CycleGAN(Method):
     """
 
     inference = ("generator", "generator_back")
+    has_back = True
 
     def __init__(
         self,
@@ -83,6 +84,10 @@ class CycleGAN(Method):
     def translate(self, batch: Batch) -> Tensor:
         fake: Tensor = self.networks["generator"](batch["source"])
         return fake
+
+    def translate_back(self, batch: Batch) -> Tensor:
+        back: Tensor = self.networks["generator_back"](batch["source"])
+        return back
 
     def generators_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         networks, source, target = self.networks, batch["source"], batch["target"]

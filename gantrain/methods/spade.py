@@ -69,6 +69,7 @@ class SPADE(Method):
         if styles:
             self.networks["encoder"] = StyleEncoder(target_channels, styles, width=made.width)
             self.inference = ("generator", "encoder")
+            self.has_style = True
         if perceptual:
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
         self.test_style, self.kld = test_style, kld
