@@ -24,7 +24,7 @@ from gantrain.extensions import check_imported, interactive_advice
 from gantrain.importing import opened
 from gantrain.inputs import Given, describe_values, image_array, instance_array, source_array
 from gantrain.instantiate import make_method, sketch_method
-from gantrain.method import is_random_at_test, set_inference
+from gantrain.method import Batch, is_random_at_test, set_inference
 from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
 
@@ -62,13 +62,12 @@ class Translator:
         self.identity = hashlib.sha256(settings.encode()).hexdigest()
         self.checkpoint = folder
         self.images_seen = state.images_seen
-        self._apply = self.method.translate
+        self.back = back
         if back:
             if not self.method.has_back or self.source.kind == "label" or self.instances:
                 found = f"found a {self.recipe.method['name']} model from {self.source.kind}s"
                 raise ValueError(f"--back: {found}, allowed: one of cyclegan between images")
             self.source, self.target = self.target, self.source
-            self._apply = self.method.translate_back
         data = self.recipe.data
         self.scale = trained_scale(
             self.source, self.target, paired=not data.unpaired, size=data.size, resize=data.resize
@@ -170,6 +169,9 @@ class Translator:
         source = batch.to(self.device, torch.float32)
         fakes = self._apply({"source": source, **self.style}).to(image.device, image.dtype)
         return fakes if image.ndim == 4 else fakes[0]
+
+    def _apply(self, batch: Batch) -> Tensor:
+        return self.method.translate_back(batch) if self.back else self.method.translate(batch)
 
     @torch.no_grad()
     def translate_arrays(self, samples: list[Sample]) -> list[np.ndarray]:

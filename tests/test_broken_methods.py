@@ -152,7 +152,7 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
         "method: Bad, phase 'generator': found a float32 tensor of shape (), allowed: gantrain.Terms({NAME: LOSS})",
     ),
     "nothing for Terms": (function("generator_terms", L1), "Bad, phase 'generator': found None, allowed: gantrain.Ter"),
-    "no loss": (function("critic_terms", "return Terms({})"), "phase 'critic': losses: found {}, allowed: a dictionary"),
+    "no loss": (function("critic_terms", "return Terms({})"), "phase 'critic': losses: found {}, allowed: a dict"),
     "a loss of several numbers": (
         function("generator_terms", L1.replace(".mean()", ""), "return Terms({'l1': loss})"),
         "losses['l1']: found a float32 tensor of shape (2, 3, 32, 32), allowed: a float tensor without dimensions",

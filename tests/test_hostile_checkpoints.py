@@ -15,12 +15,12 @@ from damaging_checkpoints import DAMAGES, seal, state_of, write_state
 from fuzzing import limited
 from safetensors.torch import load_file, save_file
 
-from gantrain import checkpoint, load, recipe, weights
+from gantrain import checkpoint, formats, load, recipe, weights
 from gantrain.assembly import Assembly
 from gantrain.importing import import_files
 from gantrain.method import Context
+from gantrain.own_code import is_raised_by_gantrain
 from gantrain.pool import ImagePool
-from gantrain.reporting import _is_ours
 from gantrain.resuming import _rates_line
 from gantrain.saving import restore
 from gantrain.trainer import RunStopped, Trainer
@@ -97,7 +97,7 @@ def line_of(read: Callable[[], object]) -> str:
     if problem is None:
         return ""
     text = str(problem)
-    assert _is_ours(problem), f"raised outside of gantrain: {problem!r}"
+    assert is_raised_by_gantrain(problem), f"raised outside of gantrain: {problem!r}"
     assert text.strip()
     assert all(character.isprintable() for line in text.splitlines() for character in line), repr(text)
     return text
@@ -267,6 +267,9 @@ STATES: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "meters": (("progress", "meters"), {"l1": {"total": float("nan"), "steps": 1}}, "progress.meters.l1.total"),
     "a version that colours the terminal": (("versions", "torch"), "\x1b[31m", "versions.torch: found"),
     "another format": (("format",), 1, "state.json: found format 1, this gantrain reads format"),
+    "modules as text": (("modules",), "mine", "modules: found 'mine'"),
+    "a module that is none": (("modules",), ["../mine"], "modules: found ['../mine'], allowed: names of modules"),
+    "a module that colours the terminal": (("modules",), ["\x1b[31m"], "allowed: names of modules"),
     "a format that is true": (("format",), True, "found format True"),
 }  # fmt: skip
 
@@ -317,7 +320,7 @@ def test_only_damage_asks_to_remove_a_checkpoint(tmp_path: Path) -> None:
     """Another format and a link whose content was not fetched are no damage: each has its own remedy."""
     content = state_of(LAST)
     write_state(LAST, {**content, "format": 99})
-    with pytest.raises(ValueError, match="found format 99, this gantrain reads format 2") as caught:
+    with pytest.raises(ValueError, match=f"found format 99, this gantrain reads format {formats.CHECKPOINT}") as caught:
         checkpoint.state(LAST)
     assert "remove its folder" not in str(caught.value)
     write_state(LAST, content)
