@@ -58,8 +58,7 @@ def _check(several: list[Recipe], world: World) -> None:
     for number, stage in enumerate(several):
         try:
             parts = Assembly(stage, world, began)
-            if stage.dry_run:
-                try_method(parts)
+            try_method(parts)
         except ValueError as e:
             if len(several) > 1:  # in the error itself, whose traceback says who raised it
                 e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)

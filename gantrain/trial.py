@@ -43,10 +43,12 @@ def _try(parts: Assembly) -> None:
     _try_translation(copied, batch, facts(parts.fields)["target_channels"], parts)
     context = Context(parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(size)), began=0)
     method.train()
-    carried: Batch = {}
+    carried: Batch | None = None
     for phase in method.phases:
         with torch.autocast(parts.world.device.type, torch.bfloat16, enabled=parts.precision == "bf16"):
-            carried |= _try_phase(method, phase, batch, carried, context)
+            handed_on = _try_phase(method, phase, batch, carried, context)
+        carried = {**(carried or {}), **handed_on}
+    _check_states(method)
 
 
 def _draw_batch(parts: Assembly, size: int) -> Batch:
@@ -98,12 +100,21 @@ def _check_scalars(place: str, values: Any) -> None:
         raise BadComponent(f"method: {place} gives {values!r:.80}, allowed: a dictionary of tensors of one number")
 
 
-def _try_phase(method: Method, phase: Phase, batch: Batch, carried: Batch, context: Context) -> Batch:
+def _check_states(method: Method) -> None:
+    """A checkpoint holds tensors alone."""
+    for name, network in method.networks.items():
+        for key, value in network.state_dict().items():
+            if not isinstance(value, Tensor):
+                found = f"found {key}, an object of {type(value).__name__}, in the state_dict of {name}"
+                raise BadComponent(f"method: {found}, allowed: tensors, as parameters and buffers")
+
+
+def _try_phase(method: Method, phase: Phase, batch: Batch, carried: Batch | None, context: Context) -> Batch:
     """The tensors that a phase hands on, after its gradients were computed and thrown away."""
     trained = [method.networks[name] for name in phase.networks]
     others = [network for name, network in method.networks.items() if name not in phase.networks]
     with frozen([*others, *method.auxiliary.values()]):
-        terms: Any = phase.terms(batch, carried or None, context)
+        terms: Any = phase.terms(batch, carried, context)
         check_terms(terms, phase.name, type(method).__name__)
         total: Tensor = sum(terms.losses.values(), torch.zeros((), device=batch["source"].device))
         torch.autograd.backward(total)

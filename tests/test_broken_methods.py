@@ -8,6 +8,7 @@ import pytest
 from conftest import SMALL
 from own_code import PRELUDE, forgotten, write
 
+from gantrain import checkpoint
 from gantrain.cli import train_main
 
 QUICK = ("recipe=quickstart", *SMALL, "batch_size=4", "length=4", "method=mine", "evaluate.metrics=[l1]", "run=x")
@@ -205,6 +206,12 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
         function("translate", "return batch['target']", arguments="self, batch"),
         "method: a first step with Bad raised KeyError: 'target' (mine",
     ),
+    "a state that is no tensor": (
+        "class Layer(nn.Conv2d):\n    def get_extra_state(self):\n        return {'a': 1}\n"
+        "    def set_extra_state(self, state):\n        pass\n"
+        + init("self.networks['critic'] = Layer(target_channels, 1, 1)"),
+        "method: found _extra_state, an object of dict, in the state_dict of critic, allowed: tensors",
+    ),
     "a diagnosis without tensors": (
         function("diagnose", "return {'share': 0.5}", arguments="self, batch"),
         "method: Bad.diagnose gives {'share': 0.5}, allowed: a dictionary of tensors of one number",
@@ -349,6 +356,25 @@ def test_all_problems_come_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(" Bad." in line for line in lines)
 
 
-def test_the_small_method_itself_trains() -> None:
-    write("mine_good", PRELUDE)
-    assert train_main([*QUICK, "--import", "mine_good"]) == 0
+TIED = """
+class Tied(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 1)
+        self.second = nn.Conv2d(channels, channels, 1)
+        self.second.weight = self.first.weight
+
+    def forward(self, x):
+        return self.second(self.first(x))
+"""
+
+
+@pytest.mark.parametrize("critic", ["nn.Conv2d(target_channels, 1, 1)", "Tied(target_channels)"])
+def test_the_small_method_itself_trains_and_resumes(critic: str) -> None:
+    """Also with weights that two layers share."""
+    name = f"mine_good_{len(critic)}"
+    write(name, PRELUDE + TIED + init(f"self.networks['critic'] = {critic}"))
+    assert train_main([*QUICK, "--import", name]) == 0
+    assert train_main([*QUICK, "length=8", "--import", name]) == 0
+    state = checkpoint.state(Path("runs/x/checkpoints/000000008"))
+    assert state.modules == [name]
