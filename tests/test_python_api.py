@@ -11,6 +11,8 @@ import documents
 import numpy as np
 import pytest
 import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
 from conftest import ROOT, SMALL
 from own_code import PRELUDE, forgotten, write
 from PIL import Image
@@ -18,6 +20,7 @@ from PIL import Image
 import gantrain
 from gantrain import extensions
 from gantrain.data.drawing import draw
+from gantrain.world import World
 
 NESTED = {
     "data": {"size": (32, 32), "workers": 0},
@@ -95,11 +98,14 @@ BROKEN = (
     + """
 class Failing(Base):
     failing = True
+    interrupts = False
     error = RuntimeError
 
     def generator_terms(self, batch, carried, context):
         if type(self).failing and context.images_seen:
             raise type(self).error("later")
+        if type(self).interrupts and context.images_seen:
+            signal.raise_signal(signal.SIGINT)
         return super().generator_terms(batch, carried, context)
 
 
@@ -125,6 +131,30 @@ def test_train_works_after_an_error(error: type[BaseException]) -> None:
     assert gantrain.train("quickstart", *words, "method=failing").state == "finished"
     assert gantrain.train("quickstart", *WORDS, "run=y").state == "finished"
     assert gantrain.evaluate("runs/y", metrics=["l1"]).values["l1"] > 0
+
+
+def test_train_works_after_an_interrupt() -> None:
+    write("failing", BROKEN)
+    extensions.import_modules(["failing"])
+    cls = sys.modules["failing"].Failing
+    words = [word for word in WORDS if not word.startswith("method.")]
+    cls.failing = False
+    cls.interrupts = True
+    result = gantrain.train("quickstart", *words, "method=failing", "length=64")
+    assert result.state == "unfinished"
+    assert 0 < result.images_seen < 64
+    cls.interrupts = False
+    assert gantrain.train("quickstart", *words, "method=failing", "length=64").state == "finished"
+
+
+def test_another_device_can_be_used_in_the_same_process() -> None:
+    with World("cpu", [], ".") as world:
+        assert world.device.type == "cpu"
+    assert PartialState._shared_state
+    PartialState._shared_state["device"] = torch.device("cuda")  # as after a run on a GPU
+    AcceleratorState._shared_state["device"] = torch.device("cuda")
+    with World("cpu", [], ".") as world:
+        assert world.device.type == "cpu"
 
 
 @pytest.fixture(scope="module")
