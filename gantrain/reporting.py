@@ -25,7 +25,7 @@ def reporting(work: Callable[[], None]) -> int:
     try:
         work()
     except (ValueError, RunStopped) as e:
-        if not is_raised_by_gantrain(e):  # a library's ValueError is a defect, and shows its traceback
+        if not _is_ours(e):
             raise
         if os.environ.get("RANK", "0") == "0" or getattr(e, "alone", False):
             complain(f"gantrain: {e}")
@@ -51,6 +51,11 @@ def telling(command: Callable[..., None]) -> Callable[..., None]:
 
     _add_import_option(command, told)
     return told
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether gantrain raised it; a library's ValueError is a defect, and shows its traceback."""
+    return is_raised_by_gantrain(error)
 
 
 def _add_import_option(command: Callable[..., None], told: Callable[..., None]) -> None:

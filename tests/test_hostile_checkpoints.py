@@ -19,8 +19,8 @@ from gantrain import checkpoint, formats, load, recipe, weights
 from gantrain.assembly import Assembly
 from gantrain.importing import import_files
 from gantrain.method import Context
-from gantrain.own_code import is_raised_by_gantrain
 from gantrain.pool import ImagePool
+from gantrain.reporting import _is_ours
 from gantrain.resuming import _rates_line
 from gantrain.saving import restore
 from gantrain.trainer import RunStopped, Trainer
@@ -97,7 +97,7 @@ def line_of(read: Callable[[], object]) -> str:
     if problem is None:
         return ""
     text = str(problem)
-    assert is_raised_by_gantrain(problem), f"raised outside of gantrain: {problem!r}"
+    assert _is_ours(problem), f"raised outside of gantrain: {problem!r}"
     assert text.strip()
     assert all(character.isprintable() for line in text.splitlines() for character in line), repr(text)
     return text

@@ -96,6 +96,9 @@ def test_what_is_no_recipe_is_refused(name: str) -> None:
 BROKEN = (
     PRELUDE
     + """
+import signal
+
+
 class Failing(Base):
     failing = True
     interrupts = False
