@@ -61,10 +61,8 @@ class CycleGAN(Method):
             raise ValueError(f"method.identity: {found}; allowed: images of equally many, or method.identity=0")
         there = {"in_channels": source_channels, "out_channels": target_channels}
         back = {"in_channels": target_channels, "out_channels": source_channels}
-        self.networks = nn.ModuleDict()
         self.networks["generator"] = build(NETWORKS, generator, **there)
         self.networks["generator_back"] = build(NETWORKS, generator, **back)
-        self.auxiliary = nn.ModuleDict()
         of_side = partial(Adversaries, self.networks, discriminator, adversarial, more_discriminators, augment=augment)
         self.adversaries = {
             side: of_side(channels=[channels], side=side)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from gantrain.component import Component, Each, OneOf, build
 from gantrain.diffaugment import Kind
@@ -52,7 +52,6 @@ class SPADE(Method):
         more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
     ) -> None:
         super().__init__()
-        self.networks, self.auxiliary, self.pools = nn.ModuleDict(), nn.ModuleDict(), {}
         facts = {"in_channels": source_channels, "out_channels": target_channels}
         styles = _STYLE_CHANNELS if style == "vae" else 0
         made = self.networks["generator"] = build(NETWORKS, generator, **facts, style_channels=styles)
