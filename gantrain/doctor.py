@@ -86,9 +86,10 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
                     for shards in data.sides if verify and data else ():
                         with found.catching("samples"):
                             found.add("samples", f"data.{key}: {_verify(parts, shards)}")
-                try_method(parts)
-                with found.catching("speed"):
-                    _speeds(found, parts)
+                with found.catching("method"):
+                    try_method(parts)
+                    with found.catching("speed"):
+                        _speeds(found, parts)
         return not any(world.gather(found.failed))
 
 

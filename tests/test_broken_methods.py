@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 from own_code import PRELUDE, forgotten, write
+from typer.testing import CliRunner
 
 from gantrain import checkpoint
-from gantrain.cli import train_main
+from gantrain.cli import app, train_main
 
 QUICK = ("recipe=quickstart", *SMALL, "batch_size=4", "length=4", "method=mine", "evaluate.metrics=[l1]", "run=x")
 QUICK = tuple(word for word in QUICK if not word.startswith("method."))
@@ -354,6 +355,14 @@ def test_all_problems_come_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert len(lines) == 3
     assert all(" Bad." in line for line in lines)
+
+
+def test_the_doctor_finds_them_too() -> None:
+    write("mine_ill", PRELUDE + METHOD_CASES["nothing for Terms"][0])
+    result = CliRunner().invoke(app, ["doctor", *QUICK, "--import", "mine_ill"])
+    assert result.exit_code == 1
+    assert "method  fails  method: Bad, phase 'generator': found None, allowed: gantrain.Terms" in result.output
+    assert "Traceback" not in result.output
 
 
 TIED = """

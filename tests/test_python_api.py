@@ -117,7 +117,9 @@ METHODS["failing"] = Failing
 )
 
 
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize(
+    "error", [RuntimeError, *(pytest.param(e, marks=pytest.mark.slow) for e in (KeyboardInterrupt, ValueError))]
+)
 def test_train_works_after_an_error(error: type[BaseException]) -> None:
     """In a notebook the process lives on: the run's lock and the ranks' group are given back."""
     write("failing", BROKEN)
