@@ -1,33 +1,56 @@
 """Training from Python."""
 
-from gantrain import overrides as changes
-from gantrain import recipe as recipes
+from dataclasses import dataclass
+from pathlib import Path
+
 from gantrain.assembly import Assembly
-from gantrain.component import text_keys
+from gantrain.component import used_classes
+from gantrain.extensions import INTERACTIVE, check_not_importing, modules_to_record
 from gantrain.held_out_choice import HeldOutChoice, choose_held_out
 from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
+from gantrain.methods import METHODS
 from gantrain.recipe import Recipe, stages
+from gantrain.recipe_request import Change, Source, request_recipe
+from gantrain.run_log import last_metrics
 from gantrain.tracking import check_trackers
 from gantrain.trainer import Trainer
+from gantrain.trial import try_method
 from gantrain.world import World
 
 
-def train(recipe: str | Recipe, *overrides: str) -> str:
-    """Start the run of a recipe (a name, a path or a Recipe), or go on with it.
+@dataclass(frozen=True)
+class TrainResult:
+    """What became of a run.
 
-    overrides: `a.b.c=value`. Works in one process and in each process of a launcher. Returns
-    `finished`, `unfinished` (stopped by a signal) or `dry run`. Raises ValueError, one line for
-    each problem, and RunStopped where training can't go on.
+    folder: runs/NAME, from the working folder. state: `finished`, `unfinished` (stopped by a signal) or
+    `dry run`. images_seen: by the whole run so far. metrics: the run's last ones by name, empty where it
+    has measured nothing.
     """
-    if isinstance(recipe, Recipe):
-        recipe = recipes.from_dict(changes.apply(recipe.dump(), overrides, set(text_keys(Recipe))))
-    else:
-        recipe = recipes.load(recipe, overrides)
-    recipe = agree_with_launcher(recipe)
-    check_trackers(recipe.trackers)
+
+    folder: Path
+    state: str
+    images_seen: int
+    metrics: dict[str, float]
+
+    def __repr__(self) -> str:
+        metrics = "".join(f", {name} {value:.4g}" for name, value in self.metrics.items())
+        return f"TrainResult({self.folder}: {self.state}, {self.images_seen:,} images seen{metrics})"
+
+
+def train(recipe: Source, *overrides: Change) -> TrainResult:
+    """Start the run of a recipe, or go on with it.
+
+    recipe: a name, a path, a Recipe, or a recipe's content as a dictionary, which may have `extends`.
+    overrides: what differs, as texts `a.b.c=value` or as dictionaries, whose keys may be nested or dotted.
+    Works in one process, also several times and after an error, and in each process of a launcher. Raises
+    ValueError, one line for each problem, and RunStopped where training can't go on.
+    """
+    check_not_importing()
+    asked = agree_with_launcher(request_recipe(recipe, overrides))
+    check_trackers(asked.trackers)
     die_with_launcher()
-    with World(recipe.device, [] if recipe.dry_run else recipe.trackers, str(recipe.folder)) as world:
-        return _train(recipe, world)  # in a frame of its own: its networks hold DDP, and that the ranks' group
+    with World(asked.device, [] if asked.dry_run else asked.trackers, str(asked.folder)) as world:
+        return _train(asked, world)  # in a frame of its own: its networks hold DDP, and that the ranks' group
 
 
 def _check(several: list[Recipe], world: World, choice: HeldOutChoice) -> None:
@@ -36,6 +59,7 @@ def _check(several: list[Recipe], world: World, choice: HeldOutChoice) -> None:
     for number, stage in enumerate(several):
         try:
             parts = Assembly(stage, world, began, choice)
+            try_method(parts)
         except ValueError as e:
             if len(several) > 1:  # in the error itself, whose traceback says who raised it
                 e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)
@@ -45,7 +69,7 @@ def _check(several: list[Recipe], world: World, choice: HeldOutChoice) -> None:
         began = parts.end
 
 
-def _train(recipe: Recipe, world: World) -> str:
+def _train(recipe: Recipe, world: World) -> TrainResult:
     check_ranks(world, recipe)
     choice = choose_held_out(recipe, world)
     recipe = choice.recipe
@@ -55,12 +79,35 @@ def _train(recipe: Recipe, world: World) -> str:
     if recipe.dry_run or len(several) > 1:
         _check(several, world, choice)
     if recipe.dry_run:
-        return "dry run"
+        return TrainResult(recipe.folder, "dry run", 0, {})
+    _warn_of_interactive_classes(several, world)
     began = 0
+    state = "finished"
+    images_seen = 0
     for number, stage in enumerate(several, 1):
         parts = Assembly(stage, world, began, choice)
-        if (state := Trainer(parts, recipe, number).train()) != "finished":
-            return state
+        state, images_seen = _train_stage(parts, recipe, number)
+        if state != "finished":
+            break
         began = parts.end
         world.accelerator.free_memory()  # which keeps DDP's modules
-    return "finished"
+    metrics = world.on_main(lambda: last_metrics(recipe.folder / "metrics.jsonl"))
+    return TrainResult(recipe.folder, state, images_seen, metrics)
+
+
+def _train_stage(parts: Assembly, recipe: Recipe, number: int) -> tuple[str, int]:
+    """The state and the images seen; the trainer and its networks are gone when it returns."""
+    trainer = Trainer(parts, recipe, number)
+    return trainer.train(), trainer.images_seen
+
+
+def _warn_of_interactive_classes(several: list[Recipe], world: World) -> None:
+    """Say that later processes can't import the classes of a notebook."""
+    for stage in several:
+        if INTERACTIVE in modules_to_record(used_classes(METHODS, stage.method)):
+            world.say(
+                "warning: the recipe uses classes that were defined in a notebook or an interactive session; "
+                "put them into a file, such as mine.py, and `import mine`: other processes, such as "
+                "`gantrain translate --import mine`, can import only a file"
+            )
+            return

@@ -49,14 +49,28 @@ def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[s
     for name, content in tensors.items():
         file = folder / f"{name}.safetensors"
         file.parent.mkdir(parents=True, exist_ok=True)
-        # safetensors knows no strides: channels_last weights are stored in their logical order.
-        save_file({k: t.detach().cpu().contiguous() for k, t in content.items()}, file)
+        save_file(_plain(content), file)
         digests[name] = files.sha256(file)  # read from the system's cache: no second copy in memory
     (folder / "recipe.yaml").write_text(recipe, encoding="utf-8")
     described = {"format": formats.CHECKPOINT, **state, "sha256": digests}
     (folder / "state.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
     for path in (folder, *folder.rglob("*")):
         files.flush(path)
+
+
+def _plain(content: Tensors) -> Tensors:
+    """The tensors as safetensors takes them: contiguous, and none sharing memory with another, as tied weights do.
+
+    safetensors knows no strides: channels_last weights are stored in their logical order.
+    """
+    plain: Tensors = {}
+    places: set[int] = set()
+    for name, tensor in content.items():
+        copied = tensor.detach().cpu().contiguous()
+        place = copied.untyped_storage().data_ptr()
+        plain[name] = copied.clone() if place in places else copied
+        places.add(place)
+    return plain
 
 
 def add_metrics(folder: Path, metrics: dict[str, float]) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, Positiv
 import gantrain
 from gantrain.data.batch import facts
 from gantrain.data.index import Field, check_fields
+from gantrain.extensions import is_module_name
 from gantrain.problems import check
 
 _MOST_IMAGES = 2**53  # JSON readers keep whole numbers up to there
@@ -63,7 +64,9 @@ class State(_Part):
     micro_batch_size: how the batch was split. precision: that of the steps, also where the recipe says `auto`; None
     where networks were imported. metrics: those of the held-out set, measured at this checkpoint. left_marks: a
     signal came when an evaluation was due, which the resumed run makes first. facts: what the data decide of the
-    networks. fields: the data's, by role. sha256: of each tensor file, by name without its suffix.
+    networks. fields: the data's, by role. modules: the names of the user's own modules that the run had imported, which
+    are compared with those that a command imports, and never imported by themselves. sha256: of each tensor file, by
+    name without its suffix.
     """
 
     format: int
@@ -79,6 +82,7 @@ class State(_Part):
     facts: dict[str, Fact]
     fields: dict[str, Field]
     versions: dict[str, Version]
+    modules: list[str] = []
     progress: Progress = Progress()
     sha256: dict[str, Digest]
 
@@ -88,6 +92,13 @@ class State(_Part):
         if any(value != value for value in metrics.values()):
             raise ValueError("allowed: numbers")
         return metrics
+
+    @field_validator("modules")
+    @classmethod
+    def _are_modules(cls, names: list[str]) -> list[str]:
+        if not all(is_module_name(name) for name in names):
+            raise ValueError("allowed: names of modules")
+        return names
 
     @field_validator("fields")
     @classmethod

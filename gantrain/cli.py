@@ -1,8 +1,6 @@
 """The `gantrain` command."""
 
-import importlib
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +9,7 @@ import typer
 from gantrain import import_arguments
 from gantrain.command_words import check_words
 from gantrain.console import say
+from gantrain.extensions import import_modules, split_imports
 from gantrain.options import Best, LeftOut, Patterns, named, parse_output_size, parse_seen_size, parse_size, patterns
 from gantrain.reporting import reporting, telling
 from gantrain.shipped_commands import complete_words, launchers, recipes_app, show_train_help, show_version
@@ -52,22 +51,11 @@ def train_main(arguments: list[str]) -> int:
 
 def _words(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Recipes and overrides on a command line, after importing what it names."""
-    words = list(arguments)
-    while "--import" in words:
-        at = words.index("--import")
-        _import(words[at + 1] if at + 1 < len(words) else "")
-        del words[at : at + 2]
+    modules, words = split_imports(arguments)
+    import_modules(modules)
     check_words(words)
     names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
     return names, [w for w in words if not w.startswith("recipe=")]
-
-
-def _import(module: str) -> None:
-    sys.path.insert(0, os.getcwd())
-    try:
-        importlib.import_module(module)
-    except (ImportError, ValueError, TypeError) as e:
-        raise ValueError(f"--import: cannot import {module!r} ({e}); give a module that Python finds") from None
 
 
 @app.command(

@@ -13,12 +13,18 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model
 
+from gantrain.own_code import is_own
+
 Component = str | dict[str, Any]  # a name, or a name with options
 Table = dict[str, Any]  # name -> class
 
 _MOST = 16  # components of one list
 MAX_CHANNELS = 2**17  # class ids have one each
 _Fact = Annotated[int, Field(ge=0, le=MAX_CHANNELS)]
+
+
+class BadComponent(ValueError):
+    """A class from outside gantrain that is not what its table asks for, or that returns something else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +40,13 @@ class OneOf:
     def allowed(self) -> Table:
         """Read when a recipe is, since a table may have grown after import."""
         return {n: c for n, c in self.table.items() if self.facts is None or tuple(facts_of(c)) in self.facts}
+
+    def describe_unfit(self, name: Any) -> str:
+        """Say why an entry of the table is not allowed here; empty for a name that the table does not have."""
+        if not isinstance(name, str) or name not in self.table or self.facts is None:
+            return ""
+        wanted = " or ".join(f"({', '.join(facts)})" for facts in self.facts)
+        return f"{name} is built from ({', '.join(facts_of(self.table[name]))}), here from {wanted}; "
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +83,8 @@ def _bare(hint: Any) -> Any:
 
 def facts_of(cls: Any) -> list[str]:
     """Names of the constructor's parameters that the data decide."""
+    if not isinstance(cls, type):
+        return []
     parameters = inspect.signature(cls).parameters
     return [n for n, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
 
@@ -79,7 +94,7 @@ def _resolve(hint: Any, default: Any) -> Any:
     bare, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     for extra in extras:
         if isinstance(extra, OneOf):
-            component = union(extra.allowed(), default if isinstance(default, str | dict) else None)
+            component = union(extra.allowed(), default if isinstance(default, str | dict) else None, extra)
             return component | None if type(None) in get_args(bare) else component
         if isinstance(extra, Each):
             return Annotated[tuple[_options(extra.of), ...], Strict(False), Field(max_length=_MOST)]  # type: ignore[misc]
@@ -88,8 +103,25 @@ def _resolve(hint: Any, default: Any) -> Any:
 
 
 def _options(cls: Any, name: str = "") -> type[BaseModel]:
-    """A pydantic model of the class's constructor, and of the component's name where it has one."""
-    hints = get_type_hints(cls.__init__, include_extras=True)
+    """A pydantic model of the class's constructor, and of the component's name where it has one.
+
+    Raises ValueError, in one line, for a constructor that gives no such model.
+    """
+    try:
+        return _model(cls, name)
+    except BadComponent:  # of a component inside this one
+        raise
+    except Exception as error:  # of annotations that mean nothing, and of types that pydantic does not know
+        if not is_own(cls):
+            raise
+        reason = " ".join(str(error).partition("For further information")[0].split())
+        allowed = "a class whose parameters have types that a recipe can hold, such as `*, width: int = 64`"
+        described = f"{name}: {getattr(cls, '__qualname__', cls)} can't be a part of a recipe"
+        raise BadComponent(f"{described} ({reason:.300}), allowed: {allowed}") from None
+
+
+def _model(cls: Any, name: str) -> type[BaseModel]:
+    hints = _hints(cls)
     fields: dict[str, Any] = {"name": (Literal[name], ...)} if name else {}
     for p in inspect.signature(cls).parameters.values():
         if p.kind is p.KEYWORD_ONLY:
@@ -101,10 +133,24 @@ def _options(cls: Any, name: str = "") -> type[BaseModel]:
     return create_model(name or cls.__name__, __base__=Part, __doc__=inspect.getdoc(cls), **fields)
 
 
-def union(table: Table, default: Component | None = None) -> Any:
+def _hints(cls: Any) -> dict[str, Any]:
+    """The annotations of a constructor's parameters. Raises ValueError where one has none."""
+    if not inspect.isclass(cls):
+        raise ValueError(f"found {type(cls).__name__}, which is no class")
+    hints = get_type_hints(cls.__init__, include_extras=True)
+    for p in inspect.signature(cls).parameters.values():
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise ValueError(f"{p} stands for any parameters, and a recipe has to know their names")
+        if p.name not in hints:
+            raise ValueError(f"{p.name} has no annotation")
+    return hints
+
+
+def union(table: Table, default: Component | None = None, place: OneOf | None = None) -> Any:
     """The pydantic type of a component from `table`.
 
-    A bare name stands for `{name: ...}`; options without a name are laid on `default`.
+    A bare name stands for `{name: ...}`; options without a name are laid on `default`. place: explains
+    why an entry of a larger table is not allowed.
     """
     usual = {"name": default} if isinstance(default, str) else default
 
@@ -113,7 +159,10 @@ def union(table: Table, default: Component | None = None) -> Any:
         if usual and isinstance(options, dict) and "name" not in options:
             options = {**usual, **options}
         if not isinstance(options, dict) or options.get("name") not in list(table):
-            raise ValueError(f"allowed: {', '.join(table)}, as a name or as {{name: ...}}{_similar(options, table)}")
+            name = options.get("name") if isinstance(options, dict) else value
+            unfit = place.describe_unfit(name) if place else ""
+            advice = _similar(name, table) or _outside(name)
+            raise ValueError(f"{unfit}allowed: {', '.join(table)}, as a name or as {{name: ...}}{advice}")
         return options
 
     models = tuple(_options(cls, name) for name, cls in table.items())
@@ -121,11 +170,36 @@ def union(table: Table, default: Component | None = None) -> Any:
     return Annotated[tagged, BeforeValidator(named)]
 
 
-def _similar(options: Any, table: Table) -> str:
+def _similar(name: Any, table: Table) -> str:
     """A suggestion for a name that is none of the table's; empty where none is similar."""
-    name = options.get("name") if isinstance(options, dict) else None
     close = difflib.get_close_matches(name, table, 1) if isinstance(name, str) else []
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def _outside(name: Any) -> str:
+    """What to add where a name is none of the table's, but might be one of a user's own module."""
+    is_name = isinstance(name, str) and name.isidentifier()
+    return "; an own one needs --import MODULE" if is_name else ""
+
+
+def used_classes(table: Table, config: Component) -> Iterator[Any]:
+    """The classes that a component of a whole recipe names: its own, and those of the components inside it."""
+    options = {"name": config} if isinstance(config, str) else config
+    cls = table[options["name"]]
+    yield cls
+    yield from _inside(cls, options)
+
+
+def _inside(cls: Any, options: dict[str, Any]) -> Iterator[Any]:
+    for name, hint in get_type_hints(cls.__init__, include_extras=True).items():
+        value = options.get(name)
+        extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+        for extra in extras:
+            if isinstance(extra, OneOf) and value is not None:
+                yield from used_classes(extra.table, value)
+            elif isinstance(extra, Each):
+                for one in value or ():
+                    yield from _inside(extra.of, one)
 
 
 def build(table: Table, config: Component, **facts: Any) -> Any:

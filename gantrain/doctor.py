@@ -13,7 +13,6 @@ import torch
 import torch.distributed as dist
 
 from gantrain import conv_timing, precision, run_summary
-from gantrain import recipe as recipes
 from gantrain.amounts import count_text
 from gantrain.assembly import Assembly
 from gantrain.console import say
@@ -23,9 +22,11 @@ from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.launcher import agree_with_launcher, check_ranks, die_with_launcher
+from gantrain.recipe_request import request_recipe
 from gantrain.run_stopped import RunStopped
 from gantrain.runs import Run
 from gantrain.tracking import check_trackers
+from gantrain.trial import try_method
 from gantrain.world import World, cores, has_bf16, set_threads
 
 _PACKAGES = ("torch", "accelerate", "webdataset", "torchmetrics", "deepspeed")
@@ -68,7 +69,7 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
     found, recipe = Findings(), None
     if name:
         with found.catching("recipe"):
-            recipe = agree_with_launcher(recipes.load(name, overrides))
+            recipe = agree_with_launcher(request_recipe(name, overrides))
             check_trackers(recipe.trackers)
             found.add("recipe", f"{recipe.name}, {recipe.method['name']}")
     die_with_launcher()
@@ -95,8 +96,10 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
                     for shards in data.sides if verify and data else ():
                         with found.catching("samples"):
                             found.add("samples", f"data.{key}: {_verify(parts, shards)}")
-                with found.catching("speed"):
-                    _speeds(found, parts)
+                with found.catching("method"):
+                    try_method(parts)
+                    with found.catching("speed"):
+                        _speeds(found, parts)
         return not any(world.gather(found.failed))
 
 

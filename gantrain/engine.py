@@ -16,6 +16,7 @@ from gantrain.ema import EMA
 from gantrain.meters import Meters
 from gantrain.method import Batch, Context, Method, Phase, float_buffers, frozen, starts_with, unchanged
 from gantrain.recipe_optimizer import Optimizer
+from gantrain.terms_check import check_terms
 from gantrain.zero import Sharded
 
 _PIECE = 2**16  # gradients whose squares are added up at once
@@ -28,10 +29,12 @@ class PhaseModule(nn.Module):
         super().__init__()
         self.trained = nn.ModuleDict({n: method.networks[n] for n in phase.networks})
         self.terms, self.bf16, self.device = phase.terms, bf16, device
+        self.names = (phase.name, type(method).__name__)  # for errors
 
     def forward(self, batch: Batch, carried: Batch | None, context: Context) -> tuple[Tensor, Batch, dict[str, Tensor]]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             terms = self.terms(batch, carried, context)
+        check_terms(terms, *self.names)
         total = torch.stack([loss.float() if self.bf16 else loss for loss in terms.losses.values()])
         stats = {name: loss.detach() for name, loss in terms.losses.items()}
         return total.sum(), terms.carried, {**stats, **terms.stats}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ from gantrain.console import say
 from gantrain.data.batch import as_batch, facts, normalise, to_files
 from gantrain.data.decode import resize
 from gantrain.data.notes import of_one_image
-from gantrain.data.scale import Choice, trained_scale
+from gantrain.data.scale import Choice, text_of, trained_scale
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample, resize_sample
 from gantrain.engine import seed_all
+from gantrain.extensions import check_imported, interactive_advice
 from gantrain.importing import opened
-from gantrain.inputs import image_array, instance_array, source_array
+from gantrain.inputs import Given, describe_values, image_array, instance_array, source_array
 from gantrain.instantiate import make_method, sketch_method
-from gantrain.method import is_random_at_test, set_inference
+from gantrain.method import Batch, is_random_at_test, set_inference
 from gantrain.out_of_memory import naming_argument, naming_too_large
 from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
@@ -40,6 +42,7 @@ class Translator:
     def __init__(self, folder: Path, device: torch.device, back: bool = False, style: str | None = None) -> None:
         state = checkpoint.state(folder)
         check_not_special(folder / "recipe.yaml", "checkpoint")
+        check_imported(state.modules, folder)
         fields = state.fields
         self.source, self.target, self.instances = fields["source"], fields["target"], fields.get("instances")
         try:
@@ -47,7 +50,8 @@ class Translator:
         except ValueError as e:
             lines = str(e).splitlines()
             place = f"{folder}/recipe.yaml: "
-            raise ValueError("\n".join(f"{'' if str(folder) in line else place}{line}" for line in lines)) from None
+            text = "\n".join(f"{'' if str(folder) in line else place}{line}" for line in lines)
+            raise ValueError(text + interactive_advice(state.modules)) from None
         self.said: set[str] = set()  # conversions that were reported
         self.device = device
         costs.check_memory(costs.count_weights(sketch_method(self.recipe, state.facts)), device)
@@ -60,12 +64,14 @@ class Translator:
         style_content = files.sha256(Path(style)) if style is not None and Path(style).is_file() else ""
         settings = json.dumps([state.sha256, self.recipe.dump(), back, style, style_content], sort_keys=True)
         self.identity = hashlib.sha256(settings.encode()).hexdigest()
+        self.checkpoint = folder
+        self.images_seen = state.images_seen
+        self.back = back
         if back:
-            if "generator_back" not in self.method.networks or self.source.kind == "label" or self.instances:
+            if not self.method.has_back or self.source.kind == "label" or self.instances:
                 found = f"found a {self.recipe.method['name']} model from {self.source.kind}s"
                 raise ValueError(f"--back: {found}, allowed: one of cyclegan between images")
             self.source, self.target = self.target, self.source
-            self.method.networks["generator"] = self.method.networks["generator_back"]
         data = self.recipe.data
         self.scale = trained_scale(
             self.source, self.target, paired=not data.unpaired, size=data.size, resize=data.resize
@@ -83,17 +89,27 @@ class Translator:
         fields = {"source": self.source, "target": self.target}
         return fields | {"instances": self.instances} if self.instances else fields
 
+    def __repr__(self) -> str:
+        trained = f"{self.images_seen:,} images seen, {text_of(self.recipe.data.size)}"
+        kinds = f"{describe_values(self.source)} -> {describe_values(self.target)}"
+        return f"Translator({self.recipe.method['name']} from {self.checkpoint}: {trained}, {kinds}, on {self.device})"
+
     def translate(
-        self, image: Any, instances: Any = None, *, size: Choice | None = None, output_size: OutputSize = "input"
+        self,
+        image: Given | Sequence[Given],
+        instances: Any = None,
+        *,
+        size: Choice | None = None,
+        output_size: OutputSize = "input",
     ) -> Any:
-        """The translation of an image, in its own type; of a file, as a PIL image.
+        """The translation of an image, in its own type; of a file, as a PIL image; of a list, as a list.
 
         image: a file's path; a PIL image; a numpy array, HWC or HW (a label map: class ids), in the
         dtype of the training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map:
         one-hot), whose last channel are the edges of instances (0 or 1), where the model has learnt
         with them. Paths, PIL images and arrays are read and converted as `gantrain translate` reads
-        files; what was converted is reported once.
-        instances: the ids of such a model's instances: a path, PIL or numpy, (H, W).
+        files; what was converted is reported once. A list or tuple may mix types and sizes.
+        instances: the ids of such a model's instances: a path, PIL or numpy, (H, W); of a list, a list.
         size: what the networks see of the image: `native`, its own size; `trained`, the scale of
         training; or (height, width). None: `trained` where training resized its files, else `native`
         (see README). output_size: `input`, the result is resized to the image's size (times the factor
@@ -103,6 +119,8 @@ class Translator:
         is a ValueError too, for an image that needs more memory than there is.
         """
         check_choice(size, output_size)
+        if isinstance(image, list | tuple):
+            return self._translate_several(image, instances, size, output_size)
         if isinstance(image, Tensor):
             if size is not None:
                 found = f"found {size!r} beside a tensor"
@@ -131,6 +149,22 @@ class Translator:
             raise ValueError(f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy")
         return _to_pil(result)
 
+    def _translate_several(
+        self, images: Sequence[Given], instances: Any, size: Choice | None, output_size: OutputSize
+    ) -> list[Any]:
+        """Each by itself, since their sizes may differ."""
+        maps = [None] * len(images) if instances is None else instances
+        if not isinstance(maps, list | tuple) or len(maps) != len(images):
+            found = f"{len(maps)} maps" if isinstance(maps, list | tuple) else type(maps).__name__
+            raise ValueError(f"instances: found {found}, allowed: a list of {len(images)} maps, one for each image")
+        results: list[Any] = []
+        for number, (image, ids) in enumerate(zip(images, maps, strict=True), 1):
+            try:
+                results.append(self.translate(image, ids, size=size, output_size=output_size))
+            except ValueError as error:
+                raise ValueError(f"image {number} of {len(images)}: {error}") from None
+        return results
+
     @torch.no_grad()
     def _translate_tensor(self, image: Tensor) -> Tensor:
         wanted, batch = facts(self.fields)["source_channels"], image if image.ndim == 4 else image[None]
@@ -141,8 +175,11 @@ class Translator:
             )
         seed_all(self.recipe.seed)
         source = batch.to(self.device, torch.float32)
-        fakes = self.method.translate({"source": source, **self.style}).to(image.device, image.dtype)
+        fakes = self._apply({"source": source, **self.style}).to(image.device, image.dtype)
         return fakes if image.ndim == 4 else fakes[0]
+
+    def _apply(self, batch: Batch) -> Tensor:
+        return self.method.translate_back(batch) if self.back else self.method.translate(batch)
 
     @torch.no_grad()
     def translate_arrays(self, samples: list[Sample]) -> list[np.ndarray]:
@@ -150,7 +187,7 @@ class Translator:
         seed_all(self.recipe.seed)
         raw = {role: torch.from_numpy(np.stack([sample[role] for sample in samples])) for role in samples[0]}
         batch = as_batch(raw, {role: self.fields[role] for role in raw}, torch.float32, self.device)
-        fakes = self.method.translate(batch | self.style)
+        fakes = self._apply(batch | self.style)
         return list(to_files(fakes, self.target.dtype).cpu().numpy())
 
     def at_size(self, sample: Sample, size: Choice | None) -> Sample:
@@ -171,12 +208,12 @@ class Translator:
 
     @torch.no_grad()
     def _style(self, text: str) -> Tensor:
-        method: Any = self.method
-        if "encoder" not in method.networks:
+        method = self.method
+        if not method.has_style:
             found = f"a {self.recipe.method['name']} model that has learnt none"
             raise ValueError(f"--style: found {found}, allowed: one of spade with method.style=vae")
         if text.isdecimal() and int(text) < 2**63:
-            return method.style(int(text))  # type: ignore[no-any-return]
+            return method.style(int(text))
         check_not_special(text, "--style")
         try:
             target, notes = self.target, list[str]()
@@ -193,7 +230,7 @@ class Translator:
         for after in scale.sizes(array.shape[:2]):
             array = resize(array, *after)
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
-        return method.style(image)  # type: ignore[no-any-return]
+        return method.style(image)
 
     def read(self, path: Path, instances: Path | None = None, notes: list[str] | None = None) -> Sample:
         """A file as the model's source, and its map of instances; HWC by role.
@@ -253,4 +290,7 @@ def load(
         path = chosen_checkpoint.folder
     advice = "free memory there, or choose another device"
     with opened(path) as folder, naming_too_large(f"checkpoint: {path}", torch.device(chosen), advice):
-        return Translator(folder, torch.device(chosen), back, style)
+        model = Translator(folder, torch.device(chosen), back, style)
+    if Path(path).is_file():  # whose folder was a temporary one
+        model.checkpoint = Path(path)
+    return model

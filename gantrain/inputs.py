@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from gantrain.amounts import count_text
 from gantrain.data import channels
@@ -14,6 +15,7 @@ from gantrain.data.prepare.colours import class_ids
 from gantrain.data.shards import Field
 from gantrain.paths import check_not_special
 
+Given = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor  # an image, as `Translator.translate` takes it
 _COLOURS = ("P", "RGB", "RGBA")  # modes in which a label map may hold colours instead of ids
 
 
@@ -32,6 +34,13 @@ def source_array(image: Any, source: Field, notes: list[str]) -> Array:
         return _fit(to_array(content, kind, notes=notes), source, notes)
     except ValueError as error:
         raise _with_name(error, image) from None
+
+
+def describe_values(field: Field) -> str:
+    """The values of a field that a model takes or makes, in a few words."""
+    if field.kind == "label":
+        return f"ids of {field.classes} classes"
+    return f"{field.dtype} images of {field.channels} channel{'' if field.channels == 1 else 's'}"
 
 
 def instance_array(instances: Any, source: Array, notes: list[str]) -> Array:
@@ -59,6 +68,9 @@ def _content(image: Any, name: str, kind: Kind, notes: list[str]) -> Image.Image
     """Return what the caller gave, with a path's file opened."""
     if _is_path(image):
         check_not_special(Path(image), name)
+        if os.path.isdir(image):
+            advice = "give a list of its files, or use `gantrain translate`"
+            raise ValueError(f"{name}: found the folder {image}, allowed: the path of a file; {advice}")
         try:
             data = Path(image).read_bytes()
             refuse_lossy(data, kind)

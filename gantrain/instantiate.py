@@ -1,22 +1,61 @@
 """From a recipe to its method, checked."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
+from torch import nn
 
-from gantrain.component import MAX_CHANNELS, build
-from gantrain.method import Method, starts_with
+from gantrain.component import MAX_CHANNELS, BadComponent, build, facts_of, used_classes
+from gantrain.method import Method, Phase, starts_with
+from gantrain.method_contract import check_contract
 from gantrain.methods import METHODS
 from gantrain.methods.adversaries import mixes_samples
 from gantrain.networks import NETWORKS
+from gantrain.own_code import describe_error, is_own, is_raised_by_gantrain
 from gantrain.recipe import Recipe
 from gantrain.recompute import recompute
 
 
+def own_classes(recipe: Recipe) -> list[Any]:
+    """The classes from outside gantrain that the recipe names."""
+    return [cls for cls in used_classes(METHODS, recipe.method) if is_own(cls)]
+
+
+@contextmanager
+def telling_own_errors(recipe: Recipe, doing: str) -> Iterator[None]:
+    """Raise what own code raises as one line that names its classes, the exception, its file and its line.
+
+    doing: what was tried, such as "a first step".
+    """
+    try:
+        yield
+    except (BadComponent, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        own = own_classes(recipe)
+        if not own or (isinstance(error, ValueError) and is_raised_by_gantrain(error)):
+            raise
+        names = ", ".join(dict.fromkeys(cls.__name__ for cls in own))
+        raise BadComponent(f"method: {doing} with {names} raised {describe_error(error)}") from None
+
+
 def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
     """With what `freeze` names frozen. Raises ValueError where the recipe contradicts the data."""
+    with telling_own_errors(recipe, "building it"):
+        return _make_method(recipe, facts)
+
+
+def _make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
     torch.manual_seed(recipe.seed)
+    name = recipe.method["name"]
+    unknown = [fact for fact in facts_of(METHODS[name]) if fact not in facts]
+    if unknown:
+        found = f"found {', '.join(unknown)} as parameters of {METHODS[name].__name__}"
+        raise BadComponent(f"method: {found}, allowed: {', '.join(facts)}, and others behind a `*`")
     method: Method = build(METHODS, recipe.method, **facts)
+    check_contract(method)
     for name, parameter in method.networks.named_parameters():
         if any(starts_with(name, prefix) for prefix in recipe.freeze):
             parameter.requires_grad_(False)
@@ -34,11 +73,12 @@ def sketch_method(recipe: Recipe, facts: dict[str, int]) -> Method:
     for name, value in facts.items():
         if type(value) is not int or not 1 <= value <= MAX_CHANNELS:
             raise ValueError(f"{name}: found {value!r:.100}, allowed: a whole number, 1 to {MAX_CHANNELS:,}")
-    try:
-        with torch.device("meta"):
-            return make_method(recipe, facts)
-    except (NotImplementedError, RuntimeError):  # a network from outside that reads what it has drawn
-        return make_method(recipe, facts)
+    with telling_own_errors(recipe, "building it"):
+        try:
+            with torch.device("meta"):
+                return _make_method(recipe, facts)
+        except (NotImplementedError, RuntimeError):  # a network from outside that reads what it has drawn
+            return _make_method(recipe, facts)
 
 
 def needs_weights(method: Method) -> bool:
@@ -53,7 +93,25 @@ def load_pretrained(method: Method, started: bool = False) -> None:
     """
     for part in [*([] if started else method.networks.values()), *method.auxiliary.values()]:
         if hasattr(part, "load"):
-            cast(Any, part).load()
+            _load(part)
+
+
+def _load(part: nn.Module) -> None:
+    try:
+        cast(Any, part).load()
+    except Exception as error:
+        if not is_own(type(part)) or is_raised_by_gantrain(error):
+            raise
+        raise BadComponent(f"method: {type(part).__name__}.load raised {describe_error(error)}") from None
+
+
+def _describe_nothing_to_train(recipe: Recipe, phase: Phase) -> str:
+    networks = ", ".join(phase.networks)
+    if not recipe.freeze:
+        found = f"found a phase {phase.name!r} all of whose parameters have requires_grad=False"
+        return f"method: {found}, allowed: something to train in {networks}"
+    found = f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"
+    return f"freeze: {found}; allowed: a part of {networks}"
 
 
 def check_method(recipe: Recipe, method: Method) -> None:
@@ -76,8 +134,7 @@ def check_method(recipe: Recipe, method: Method) -> None:
                 problems.append(f"{key}: found {prefix!r}, which stays as it is; allowed: what is trained")
     for phase in method.phases:
         if not any(p.requires_grad for n in phase.networks for p in method.networks[n].parameters()):
-            found = f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"
-            problems.append(f"freeze: {found}; allowed: a part of {', '.join(phase.networks)}")
+            problems.append(_describe_nothing_to_train(recipe, phase))
     if recipe.gradient_checkpointing:
         mixing = [name for name in method.inference if mixes_samples(method.networks[name])]
         problems += [

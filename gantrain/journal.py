@@ -80,3 +80,13 @@ def memory_gib(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**30
     unit = 2**10 if sys.platform == "linux" else 1  # ru_maxrss is in KiB there, bytes on macOS
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def describe_damaged(replaced: set[str], left_out: set[str]) -> list[str]:
+    """Lines that count and name the damaged samples: those of training, and those of held-out data."""
+    lines: list[str] = []
+    for what, damaged in (("replaced by others", replaced), ("left out", left_out)):
+        if damaged:
+            lines.append(f"damaged samples that were {what}: {len(damaged)}")
+        lines += [f"  {text}" for text in sorted(damaged)]
+    return lines

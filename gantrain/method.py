@@ -1,7 +1,7 @@
 """The contract between the trainer and the methods: Method, Phase, Terms, Context."""
 
 import abc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -70,6 +70,8 @@ class Phase:
 class Method(abc.ABC, nn.Module):
     """Networks and losses of one paper.
 
+    A constructor calls `super().__init__()`, fills `networks` and sets `phases`; all else may be left out.
+
     networks: trained, by their names in checkpoints.
     auxiliary: frozen helpers, which `load()` their weights before training; inference has none.
     phases: in the order of the update; their networks are disjoint.
@@ -77,19 +79,38 @@ class Method(abc.ABC, nn.Module):
     inference: the networks that `translate` needs (the ones averaged by EMA).
     paired: it learns from pairs only; data without any are refused.
     loss_weights: the factor of each loss that its terms contain, by the loss's name; the console prints them.
+    has_back: `translate_back` translates targets to sources, for `translate --back`.
+    has_style: `style` makes what `translate` takes as the batch's `style`, for `translate --style`.
     """
 
     networks: nn.ModuleDict
     auxiliary: nn.ModuleDict
-    phases: tuple[Phase, ...]
+    phases: Sequence[Phase]
     pools: dict[str, Any]
-    inference: tuple[str, ...] = ("generator",)
+    inference: Sequence[str] = ("generator",)
     paired: bool = False
     loss_weights: Mapping[str, float] = MappingProxyType({})
+    has_back: bool = False
+    has_style: bool = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict()
+        self.auxiliary = nn.ModuleDict()
+        self.phases = ()
+        self.pools = {}
 
     @abc.abstractmethod
     def translate(self, batch: Batch) -> Tensor:
         """Images in [-1, 1], (N, C, H, W), from a batch's source."""
+
+    def translate_back(self, batch: Batch) -> Tensor:
+        """Images of the sources' kind in [-1, 1], (N, C, H, W), from a batch whose `source` is a target."""
+        raise NotImplementedError
+
+    def style(self, given: int | Tensor) -> Tensor:
+        """The style, (1, channels), drawn with a seed, or of an image (1, C, H, W) in [-1, 1]."""
+        raise NotImplementedError
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         """Scalars worth watching on held-out samples while training, such as the discriminator's accuracy."""

@@ -11,6 +11,10 @@ Best = Annotated[
     bool, typer.Option("--best", help="take a run's best checkpoint by evaluate.best_by, not its latest one")
 ]
 LeftOut = Annotated[float, typer.Option(help="largest fraction of samples that may be left out", min=0, max=1)]
+Imports = Annotated[
+    list[str] | None,
+    typer.Option("--import", metavar="MODULE", help="module of own methods, networks or losses; may be repeated"),
+]
 Patterns = Annotated[
     list[str] | None,
     typer.Option(help="FIELD=PATTERN of files' names, {} for what fields share: label={}_label; may be repeated"),

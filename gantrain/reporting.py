@@ -1,18 +1,20 @@
 """Users' mistakes as lines without a traceback, and exit statuses."""
 
 import functools
+import inspect
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from gantrain.console import complain
+from gantrain.extensions import import_modules
+from gantrain.options import Imports
+from gantrain.own_code import is_raised_by_gantrain
 from gantrain.run_stopped import RunStopped
 
-_PACKAGE = Path(__file__).resolve().parent
 _PATIENCE_SECONDS = 10
 
 
@@ -44,21 +46,32 @@ def reporting(work: Callable[[], None]) -> int:
 
 
 def telling(command: Callable[..., None]) -> Callable[..., None]:
-    """Have a command's mistakes told in lines."""
+    """Have a command's mistakes told in lines, and give the command the option `--import`."""
 
     @functools.wraps(command)
-    def told(*arguments: Any, **options: Any) -> None:
-        raise typer.Exit(reporting(lambda: command(*arguments, **options)))
+    def told(*arguments: Any, own_modules: list[str] | None = None, **options: Any) -> None:
+        def work() -> None:
+            import_modules(own_modules or ())
+            command(*arguments, **options)
 
+        raise typer.Exit(reporting(work))
+
+    _add_import_option(command, told)
     return told
 
 
 def _is_ours(error: Exception) -> bool:
     """Whether gantrain raised it; a library's ValueError is a defect, and shows its traceback."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
+    return is_raised_by_gantrain(error)
+
+
+def _add_import_option(command: Callable[..., None], told: Callable[..., None]) -> None:
+    """State the further parameter where typer looks for a command's options."""
+    option = inspect.Parameter("own_modules", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Imports)
+    signature = inspect.signature(command)
+    parameters = [*signature.parameters.values(), option]
+    told.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    told.__annotations__ = {**command.__annotations__, "own_modules": Imports}
 
 
 def _tell_torchelastic(error: Exception) -> None:

@@ -48,3 +48,15 @@ def rows_before(rows: Iterable[Row], images_seen: int, made_again: str = "") -> 
         if at < images_seen or (at == images_seen and not is_made_again):
             kept.append(row)
     return kept
+
+
+def last_metrics(path: Path) -> dict[str, float]:
+    """The metrics of the last evaluation in the file by name; empty where there is none."""
+    if not path.is_file():
+        return {}
+    rows, _ = read_rows(path)
+    for row in reversed(rows):
+        metrics = {key.removeprefix("val_"): value for key, value in row.values.items() if key.startswith("val_")}
+        if metrics:
+            return {name: value for name, value in metrics.items() if not name.endswith("_null")}
+    return {}

@@ -12,8 +12,11 @@ from gantrain import checkpoint, weights
 from gantrain.assembly import Assembly
 from gantrain.checkpoint import Tensors
 from gantrain.checkpoint_state import Progress, versions
+from gantrain.component import used_classes
 from gantrain.engine import Engine, Turn
+from gantrain.extensions import modules_to_record
 from gantrain.method import Method
+from gantrain.methods import METHODS
 from gantrain.metrics import larger_is_better
 from gantrain.pool import ImagePool
 from gantrain.runs import Run
@@ -116,6 +119,7 @@ def _state(parts: Assembly, mark: Mark) -> dict[str, Any]:
         "facts": parts.facts,
         "fields": {r: json.loads(f.model_dump_json()) for r, f in parts.fields.items()},
         "versions": versions(),
+        "modules": modules_to_record(used_classes(METHODS, parts.recipe.method)),
     }
 
 

@@ -12,8 +12,9 @@ from gantrain.console import Display
 from gantrain.data.loader import Raw
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
+from gantrain.extensions import check_imported
 from gantrain.fitting import describe_out_of_memory, largest_micro_batch
-from gantrain.journal import Journal, memory_gib
+from gantrain.journal import Journal, describe_damaged, memory_gib
 from gantrain.out_of_memory import OutOfMemory, is_out_of_memory
 from gantrain.previews import Previews
 from gantrain.recipe import Recipe
@@ -23,6 +24,7 @@ from gantrain.runs import Run
 from gantrain.saving import Mark, link_best, restore, save
 from gantrain.stop import StopFlag
 from gantrain.tracking import Trackers
+from gantrain.trial import try_method
 from gantrain.validation import HeldOut
 from gantrain.world import describe_lost_rank
 
@@ -45,12 +47,16 @@ class Trainer:
     def train(self) -> str:
         """Returns `finished` or `unfinished`. Raises ValueError for a user's mistake, RunStopped if it can't go on."""
         parts = self.parts
+        if parts.seen < parts.total:
+            try_method(parts)
         if parts.held_out and parts.seen < parts.total:  # its weights may be lacking: before a folder is made
             self.held_out = HeldOut(parts.recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
         try:
             latest = self.world.on_main(self._open_run)
             state = checkpoint.state(latest) if latest else None
             self.images_seen = state.images_seen if state else 0
+            if state and latest:
+                check_imported(state.modules, latest)
             if state and self.parts.began < self.images_seen <= self.parts.end:  # other stages may have other data
                 check_data(self.parts, state.fingerprint)
             if self.images_seen >= self.parts.total:
@@ -97,16 +103,12 @@ class Trainer:
             self._set_up(latest, state)
             return self._end("finished" if self._loop() else "unfinished")
         except OutOfMemory as e:  # of the evaluation, which names the sample
-            # From a loader's process it comes with a traceback, of which the last line is ours.
-            text = str(e).splitlines()[-1].rpartition(f"{type(e).__name__}: ")[2]
-            raise self._failed(text, alone=True) from None
+            raise self._failed(_own_line(e), alone=True) from None
         except (DamagedSample, FetchFailed) as e:
             # The frames hold the loader. Freed later, as a part of a cycle, it would wait for its processes in vain.
             traceback.clear_frames(e.__traceback__)
-            # From a loader's process it comes with a traceback, of which the last line is ours.
-            text = str(e).splitlines()[-1].rpartition(f"{type(e).__name__}: ")[2]
             advice = "; copy or prepare the data again" if isinstance(e, DamagedSample) else ""
-            raise self._failed(f"data: {text}{advice}", alone=True) from None
+            raise self._failed(f"data: {_own_line(e)}{advice}", alone=True) from None
         except RunStopped as e:
             raise self._failed(str(e)) from None
         except BaseException as e:
@@ -147,11 +149,8 @@ class Trainer:
             self.run.set_status(state if self.is_last or state != "finished" else "running", self.images_seen)
         ranks = self.world.gather((self.damaged, self._left_out()))
         self.damaged, held_out = (set().union(*texts) for texts in zip(*ranks, strict=True))
-        for what, damaged in [("replaced by others", self.damaged), ("left out", held_out)]:
-            if damaged:
-                self.world.say(f"damaged samples that were {what}: {len(damaged)}")
-            for text in sorted(damaged):
-                self.world.say(f"  {text}")
+        for line in describe_damaged(replaced=self.damaged, left_out=held_out):
+            self.world.say(line)
         return state
 
     def _say_results(self, more: list[str]) -> None:
@@ -297,3 +296,8 @@ class Trainer:
                 f"data.train: {len(self.damaged)} of {self.parts.epoch} samples are damaged, more "
                 f"than data.max_bad_fraction={limit} allows, such as: {min(self.damaged)}"
             )
+
+
+def _own_line(error: Exception) -> str:
+    """The line of gantrain's own error; from a loader's process it comes with a traceback, as the last line."""
+    return str(error).splitlines()[-1].rpartition(f"{type(error).__name__}: ")[2]

@@ -65,7 +65,7 @@ def _find_origins(method: Method, paths: list[str]) -> dict[str, Origin]:
     """Where the weights of each network come from."""
     check_not_special(paths[0], "found")
     if len(paths) > 1 or Path(paths[0]).is_file():
-        networks = read_networks([Path(path) for path in paths], both="generator_back" in method.networks)
+        networks = read_networks([Path(path) for path in paths], both=method.has_back)
         return {name: Origin(str(network.file), network.tensors) for name, network in networks.items()}
     folder = checkpoint.find_checkpoint(paths[0])
     names = sorted(file.stem for file in folder.glob("networks/*.safetensors"))

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional  # imported later, it would hold the ranks' group for ever
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import patch_environment
 from torch.distributed.rendezvous import rendezvous
 
@@ -46,10 +47,11 @@ class World:
         if device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device: found {device!r}, allowed: auto, cpu, cuda")
         if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device: found cuda, but torch sees no GPU; allowed here: auto, cpu")
+            raise ValueError("device: found cuda, but PyTorch sees no GPU; allowed here: auto, cpu")
         if PartialState._shared_state and local_ranks() > 1 and not dist.is_initialized():
             raise ValueError("launch: this process has left its ranks' group, allowed: a run in each launched process")
         cpu = device == "cpu" or not torch.cuda.is_available()
+        _forget_other_device(cpu)
         _meet_again("gloo" if cpu else "nccl")
         with patch_environment(accelerate_use_deepspeed="false"):  # each phase has its own engine
             self.accelerator = Accelerator(
@@ -150,6 +152,17 @@ def gathered(value: T) -> list[T]:
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def _forget_other_device(cpu: bool) -> None:
+    """Have accelerate choose the device anew in a process, such as a notebook's, that has used another one.
+
+    Its state outlives an Accelerator: a CPU would silently be used instead of the GPU, and a change from a
+    GPU to a CPU would be refused.
+    """
+    device = PartialState._shared_state.get("device")
+    if device is not None and not dist.is_initialized() and (device.type == "cpu") != cpu:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _meet_again(backend: str) -> None:

@@ -88,4 +88,4 @@ def run_here(*arguments: str) -> str:
     """The same run in this process, which saves the start of one; returns its state."""
     from gantrain import train
 
-    return train("quickstart", *arguments)
+    return train("quickstart", *arguments).state

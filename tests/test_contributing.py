@@ -1,5 +1,6 @@
 """CONTRIBUTING.md: the network from outside trains, and the map is the folder."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,8 +9,22 @@ from pathlib import Path
 import documents
 import pytest
 from conftest import ROOT
+from PIL import Image
+
+from gantrain.data.drawing import draw
 
 QUICK = ("data.workers=0", "trackers=[]", "evaluate.max_samples=8", "precision=fp32", "device=cpu")
+
+SMALL_RECIPE = """
+extends: ../small.yaml
+length: 16
+batch_size: 8
+device: cpu
+trackers: []
+data: {size: [32, 32], workers: 0}
+method: {generator: {width: 8, levels: 3}, discriminator: {width: 8}}
+evaluate: {max_samples: 8}
+"""
 
 
 def python(*arguments: str) -> None:
@@ -30,14 +45,33 @@ def test_a_network_from_outside_trains() -> None:
     assert "{name: mine, width: 8}" in Path("runs/mine/recipe.yaml").read_text()
 
 
-@pytest.mark.exhaustive
-def test_a_module_named_on_the_command_line_is_imported() -> None:
+@pytest.mark.slow
+def test_the_commands_of_an_own_network_work() -> None:
+    """Train, translate and evaluate, each in a process of its own, as the page prints them."""
     Path("mine.py").write_text(documents.block("CONTRIBUTING.md", "outside"))
-    command = [words for words in documents.commands("CONTRIBUTING.md") if "--import" in words]
-    assert len(command) == 1
-    arguments = (*command[0][1:], *QUICK, "run=imported", "length=16")
-    python("-m", "gantrain", *arguments)
+    Path("images").mkdir()
+    Image.fromarray(draw(0, 64, 64, seed=9)[0]).save("images/0.png")
+    commands = [line.split() for line in documents.block("CONTRIBUTING.md", "outside-commands").splitlines()]
+    assert [command[1] for command in commands] == ["train", "translate", "evaluate"]
+    for command in commands:
+        more = (*QUICK, "length=16") if command[1] == "train" else ()
+        python("-m", "gantrain", *command[1:], *more)
     assert "name: mine" in Path("runs/imported/recipe.yaml").read_text()
+    assert Path("results/0.png").is_file()
+
+
+@pytest.mark.slow
+def test_an_own_method_and_loss_train_from_python() -> None:
+    Path("regression.py").write_text(documents.block("CONTRIBUTING.md", "outside-method"))
+    Path("recipes").mkdir()
+    Path("small.yaml").write_text((ROOT / "recipes/quickstart.yaml").read_text())
+    Path("recipes/quickstart.yaml").write_text(SMALL_RECIPE)
+    code = documents.block("CONTRIBUTING.md", "outside-python").replace("length=3 epochs", "length=24")
+    Path("script.py").write_text(code)
+    python("script.py")
+    for run, modules in (("smoothed", ["regression"]), ("regression", ["regression"])):
+        folder = sorted(Path(f"runs/{run}/checkpoints").glob("0*"))[-1]
+        assert json.loads((folder / "state.json").read_text())["modules"] == modules
 
 
 def test_the_map_is_the_folder() -> None:

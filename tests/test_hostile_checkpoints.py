@@ -278,6 +278,9 @@ STATES: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "meters": (("progress", "meters"), {"l1": {"total": float("nan"), "steps": 1}}, "progress.meters.l1.total"),
     "a version that colours the terminal": (("versions", "torch"), "\x1b[31m", "versions.torch: found"),
     "another format": (("format",), 1, "state.json: found format 1, this gantrain reads format"),
+    "modules as text": (("modules",), "mine", "modules: found 'mine'"),
+    "a module that is none": (("modules",), ["../mine"], "modules: found ['../mine'], allowed: names of modules"),
+    "a module that colours the terminal": (("modules",), ["\x1b[31m"], "allowed: names of modules"),
     "a format that is true": (("format",), True, "found format True"),
 }  # fmt: skip
 

@@ -259,9 +259,9 @@ RECIPES = {
     "a word without its key": Case(("pix2pix",), ("found 'pix2pix'", "did you mean recipe=pix2pix?")),
     "missing recipe": Case(("recipe=nope",), ("recipe: found 'nope'", "cityscapes, ", "a path")),
     "missing file": Case(("recipe=a/nope.yaml",), ("recipe: no file a/nope.yaml", "give a .yaml")),
-    "import of nothing": quick("--import", says=("--import: cannot import ''", "give a module")),
-    "import of a missing module": quick("--import", "nope", says=("cannot import 'nope'", "finds")),
-    "relative import": quick("--import", ".nope", says=("cannot import '.nope'", "finds")),
+    "import of nothing": quick("--import", says=("--import: found no name", "a module's name")),
+    "import of a missing module": quick("--import", "nope", says=("there is no module 'nope'", "PYTHONPATH")),
+    "relative import": quick("--import", ".nope", says=("--import: found '.nope'", "a module's name")),
 }
 
 FILES = {

@@ -248,7 +248,7 @@ def test_evaluate_goes_on_with_single_images_and_names_the_sample(run: Path, mon
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("engine.Engine.step", "out of memory with 8 images a backward; try micro_batch_size=4"),
+        ("engine.Engine.step", "out of memory with 8 images per backward pass; try micro_batch_size=4"),
         ("validation.HeldOut._metrics", r"evaluate: out of memory on cpu .*; fewer or other evaluate\.metrics"),
     ],
 )

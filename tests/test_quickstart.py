@@ -32,7 +32,7 @@ def rows_of(run: str) -> list[dict[str, float]]:
 @pytest.mark.exhaustive
 def test_quickstart_agrees_with_its_labels() -> None:
     """A third of its length is enough for the promised 80 %."""
-    assert train("quickstart", "length=5 epochs", "device=cpu") == "finished"
+    assert train("quickstart", "length=5 epochs", "device=cpu").state == "finished"
     assert agreement("quickstart", 64) >= 0.8
     rows = rows_of("quickstart")
     assert rows[-1]["images_seen"] == 2000
@@ -47,12 +47,12 @@ def test_quickstart_agrees_with_its_labels() -> None:
 def test_facades_train_on_real_photographs(facades: Path) -> None:
     """From the folder of JPEG pairs; a few steps."""
     words = ("data.size=[64,64]", "data.resize=[72,72]", "method.generator.width=16")
-    state = train(
+    result = train(
         "facades", *words, *SMALL[1:2], *SMALL[5:], f"data.train={facades / 'train'}",
         f"data.validation={facades / 'test'}", "method.generator.levels=6", "length=64",
         "evaluate.max_samples=8", "batch_size=8",
     )  # fmt: skip
-    assert state == "finished"
+    assert result.state == "finished"
     rows = rows_of("facades")
     assert 0.2 < rows[-1]["val_l1"] < 0.7
     with Image.open(facades / "test" / "1.jpg") as pair:

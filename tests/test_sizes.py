@@ -75,17 +75,17 @@ def evaluated(model: Translator, data: DataSet, i: int) -> Tensor:
 def translated(model: Translator, image: Any, instances: Any = None, **options: Any) -> Tensor:
     """The network's input of an image as `translate` makes it."""
     seen: list[Tensor] = []
-    usual = model.method.translate
+    usual = model._apply
 
     def watch(batch: dict[str, Tensor]) -> Tensor:
         seen.append(batch["source"])
         return usual(batch)
 
-    model.method.translate = watch  # type: ignore[method-assign, assignment]
+    model._apply = watch  # type: ignore[method-assign, assignment]
     try:
         model.translate(image, instances, **options)
     finally:
-        model.method.translate = usual  # type: ignore[method-assign]
+        model._apply = usual  # type: ignore[method-assign]
     (source,) = seen
     return source
 

@@ -29,7 +29,7 @@ RUN = (
 
 
 def run_here(name: str) -> list[dict[str, Any]]:
-    assert train(*RUN, f"run={name}") == "finished"
+    assert train(*RUN, f"run={name}").state == "finished"
     return [json.loads(line) for line in Path(f"runs/{name}/metrics.jsonl").read_text().splitlines()]
 
 
@@ -68,7 +68,7 @@ def test_resumed_anywhere_the_bits_are_the_same(images: int) -> None:
             shutil.rmtree(folder)
     run_here("y")
     assert_identical(tensors("x", 56), tensors("y", 56))
-    assert train(*RUN, "run=y") == "finished"  # and then there is nothing to do
+    assert train(*RUN, "run=y").state == "finished"  # and then there is nothing to do
 
 
 @pytest.mark.slow
@@ -80,7 +80,7 @@ def test_a_network_that_a_stage_brings_begins_with_its_own_weights() -> None:
     torch.save(weights, "weights.pt")
     network = "{name: projected, backbone: test_resnet, weights: weights.pt, width: 4, size: 128}"
     second = f"{{length: 8, method: {{more_discriminators: [{{network: {network}}}]}}}}"
-    assert train(*RUN[:-1], "run=x", "precision=fp32", f"stages=[{{length: 8}}, {second}]") == "finished"
+    assert train(*RUN[:-1], "run=x", "precision=fp32", f"stages=[{{length: 8}}, {second}]").state == "finished"
     after = tensors("x", 16)
     key = "conv1.0.weight"
     seen = [value for name, value in after.items() if name.startswith("networks/discriminator_1") and key in name]

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gantrain.component import BadComponent
+
 Outputs = Sequence[Sequence[Tensor]]  # of a discriminator: scales of feature maps, logits last
 
 
@@ -74,10 +76,20 @@ class Hinge(Wasserstein):
 
 def discriminator_loss(loss: AdversarialLoss, real: Outputs, fake: Outputs) -> Tensor:
     """The discriminator's loss, a mean over its scales; takes its whole outputs."""
-    terms = [loss.discriminator(r[-1], f[-1]) for r, f in zip(real, fake, strict=True)]
+    terms = [_scalar(loss, loss.discriminator(r[-1], f[-1])) for r, f in zip(real, fake, strict=True)]
     return torch.stack(terms).mean()
 
 
 def generator_loss(loss: AdversarialLoss, fake: Outputs) -> Tensor:
     """The generator's loss, a mean over the discriminator's scales; takes its whole output."""
-    return torch.stack([loss.generator(scale[-1]) for scale in fake]).mean()
+    return torch.stack([_scalar(loss, loss.generator(scale[-1])) for scale in fake]).mean()
+
+
+def _scalar(loss: AdversarialLoss, value: Tensor) -> Tensor:
+    """The value, which a loss from outside might give with a dimension left, and a mean would hide that."""
+    if not isinstance(value, Tensor) or value.ndim:
+        found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.60}"
+        raise BadComponent(
+            f"adversarial: {type(loss).__name__} gives {found}, allowed: a tensor without dimensions, such as a mean"
+        )
+    return value

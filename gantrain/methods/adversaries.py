@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gantrain.component import Component, OneOf, build
+from gantrain.component import BadComponent, Component, OneOf, build
 from gantrain.diffaugment import DiffAugment
 from gantrain.losses import ADVERSARIAL, distances
 from gantrain.losses.adversarial import AdversarialLoss, Outputs, discriminator_loss, generator_loss
@@ -30,14 +30,35 @@ def mixes_samples(network: nn.Module) -> bool:
     return any(isinstance(m, _BatchNorm) and m.training for m in network.modules())
 
 
+def run_discriminator(discriminator: nn.Module, images: Tensor) -> Outputs:
+    """A discriminator's outputs. Raises BadComponent where one from outside gives something else."""
+    outputs: Outputs = discriminator(images)
+    if not _are_outputs(outputs, len(images)):
+        found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
+        allowed = f"a list of scales, each a list of features with {len(images)} images, the logits last: [[logits]]"
+        raise BadComponent(f"discriminator: {type(discriminator).__name__} gives {found}, allowed: {allowed}")
+    return outputs
+
+
+def _are_outputs(outputs: Any, images: int) -> bool:
+    if not isinstance(outputs, list | tuple) or not outputs:
+        return False
+    for scale in outputs:
+        if not isinstance(scale, list | tuple) or not scale:
+            return False
+        if not all(isinstance(x, Tensor) and x.ndim and len(x) == images for x in scale):
+            return False
+    return True
+
+
 def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Outputs, Outputs]:
     """Outputs for two batches, from one forward where that is the same mathematics.
 
     Batch norm would mix the two batches' statistics, so it gets a forward for each.
     """
     if mixes_samples(discriminator):
-        return discriminator(real), discriminator(fake)
-    both = discriminator(torch.cat([real, fake]))
+        return run_discriminator(discriminator, real), run_discriminator(discriminator, fake)
+    both = run_discriminator(discriminator, torch.cat([real, fake]))
     n = len(real)
     return [[x[:n] for x in scale] for scale in both], [[x[n:] for x in scale] for scale in both]
 
@@ -64,8 +85,7 @@ class Adversary:
     summed: bool = False
 
     def judge(self, images: Tensor, context: Context) -> Outputs:
-        outputs: Outputs = self.network(self.augment(images, context))
-        return outputs
+        return run_discriminator(self.network, self.augment(images, context))
 
     def tell_apart(self, real: Tensor, fake: Tensor, context: Context) -> Terms:
         """The discriminator's terms from what it is shown of both, (N, C, H, W)."""
@@ -128,6 +148,10 @@ class Adversaries:
             facts = {"in_channels": sum(channels), "image_channels": channels[-1]}
             network = networks[f"discriminator{end}"] = build(NETWORKS, one.network, **facts)
             loss = build(ADVERSARIAL, one.adversarial)
+            if not isinstance(loss, AdversarialLoss):
+                raise BadComponent(
+                    f"adversarial: {type(loss).__name__} is no gantrain.losses.AdversarialLoss; derive it from that"
+                )
             self.all.append(Adversary(end, network, loss, one.weight, d, changed, summed))
         self.first = self.all[0]
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from gantrain.chance import Purpose
 from gantrain.component import Component, Each, OneOf, build
@@ -70,7 +70,6 @@ class CUT(Method):
                 f"cut: found {source_channels} channels of the source and {target_channels} of the target, allowed: "
                 "as many, since both are seen by the generator; choose other data.source and data.target"
             )
-        self.networks = nn.ModuleDict()
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )
@@ -83,8 +82,6 @@ class CUT(Method):
         self.adversaries = Adversaries(
             self.networks, discriminator, adversarial, more_discriminators, channels=seen, gan=gan, augment=augment
         )
-        self.auxiliary = nn.ModuleDict()
-        self.pools = {}
         self.nce, self.identity, self.flip_equivariance = nce, identity, flip_equivariance
         patch_weights = {"nce": nce / 2, "identity": nce / 2} if identity else {"nce": nce}
         self.loss_weights = self.adversaries.loss_weights(**patch_weights)

@@ -42,6 +42,7 @@ class CycleGAN(Method):
     """
 
     inference = ("generator", "generator_back")
+    has_back = True
 
     def __init__(
         self,
@@ -63,10 +64,8 @@ class CycleGAN(Method):
             raise ValueError(f"method.identity: {found}; allowed: images of equally many, or method.identity=0")
         there = {"in_channels": source_channels, "out_channels": target_channels}
         back = {"in_channels": target_channels, "out_channels": source_channels}
-        self.networks = nn.ModuleDict()
         self.networks["generator"] = build(NETWORKS, generator, **there)
         self.networks["generator_back"] = build(NETWORKS, generator, **back)
-        self.auxiliary = nn.ModuleDict()
         of_side = partial(Adversaries, self.networks, discriminator, adversarial, more_discriminators, augment=augment)
         self.adversaries = {
             side: of_side(channels=[channels], side=side)
@@ -88,6 +87,10 @@ class CycleGAN(Method):
     def translate(self, batch: Batch) -> Tensor:
         fake: Tensor = self.networks["generator"](batch["source"])
         return fake
+
+    def translate_back(self, batch: Batch) -> Tensor:
+        back: Tensor = self.networks["generator_back"](batch["source"])
+        return back
 
     def generators_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         networks, source, target = self.networks, batch["source"], batch["target"]

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gantrain.chance import Purpose
 from gantrain.component import Component, Each, OneOf, build
@@ -46,7 +46,6 @@ class Pix2Pix(Method):
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
-        self.networks, self.auxiliary = nn.ModuleDict(), nn.ModuleDict()
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )

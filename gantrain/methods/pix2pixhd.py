@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gantrain.component import Component, Each, OneOf, build
 from gantrain.diffaugment import Kind
@@ -42,7 +42,6 @@ class Pix2PixHD(Method):
         more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
     ) -> None:
         super().__init__()
-        self.networks, self.auxiliary, self.pools = nn.ModuleDict(), nn.ModuleDict(), {}
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from gantrain.component import Component, Each, OneOf, build
 from gantrain.diffaugment import Kind
@@ -60,7 +60,6 @@ class SPADE(Method):
         order: Literal["generator_first", "generator_first_new_fakes"] = "generator_first",
     ) -> None:
         super().__init__()
-        self.networks, self.auxiliary, self.pools = nn.ModuleDict(), nn.ModuleDict(), {}
         facts = {"in_channels": source_channels, "out_channels": target_channels}
         styles = _STYLE_CHANNELS if style == "vae" else 0
         made = self.networks["generator"] = build(NETWORKS, generator, **facts, style_channels=styles)
@@ -77,6 +76,7 @@ class SPADE(Method):
         if styles:
             self.networks["encoder"] = StyleEncoder(target_channels, styles, width=made.width)
             self.inference = ("generator", "encoder")
+            self.has_style = True
         if perceptual:
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
         self.test_style, self.kld = test_style, kld

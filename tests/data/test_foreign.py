@@ -115,7 +115,7 @@ def test_it_trains(tmp_path: Path) -> None:
         method=load("quickstart").method,
         data={"train": "set", "source": "source", "target": "target", "labels": {"source": 10}},
     )
-    assert train(recipe, *SMALL, "length=16") == "finished"
+    assert train(recipe, *SMALL, "length=16").state == "finished"
 
 
 def test_samples_of_another_kind_are_left_out_and_named(tmp_path: Path) -> None:

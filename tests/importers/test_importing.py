@@ -345,7 +345,7 @@ def test_a_folder_that_exists_is_kept() -> None:
 def test_training_starts_from_a_file() -> None:
     state = saved(peers.UNet(10, 3, levels=3, width=8, norm="instance"))
     words = ("init_from=latest_net_G.pth", "optimizer.lr=1e-30", "length=8", "evaluate.max_samples=1", "run=begun")
-    assert gantrain.train("quickstart", *SMALL, *words) == "finished"
+    assert gantrain.train("quickstart", *SMALL, *words).state == "finished"
     for kind in ("networks", "ema"):
         placed = load_file(f"runs/begun/checkpoints/000000008/{kind}/generator.safetensors")
         assert torch.equal(placed["downs.0.0.weight"], state["model.model.0.weight"])

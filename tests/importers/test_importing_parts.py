@@ -282,12 +282,12 @@ def test_training_starts_from_several_files(capsys: pytest.CaptureFixture[str]) 
     }  # fmt: skip
     words = (*SMALL, *STILL, "method.discriminator.layers=2", "method.discriminator.norm=batch")
     start = "init_from=[latest_net_G.pth,latest_net_D.pth]"
-    assert gantrain.train("quickstart", *words, "run=both", start) == "finished"
+    assert gantrain.train("quickstart", *words, "run=both", start).state == "finished"
     placed = load_file("runs/both/checkpoints/000000008/networks/discriminator.safetensors")
     assert torch.equal(placed["scales.0.1.0.weight"], states["D"]["model.2.weight"])
     said = capsys.readouterr().out
     assert "init_from: discriminator: 16 of 16 tensors from latest_net_D.pth\n" in said
-    assert gantrain.train("quickstart", *words, "run=alone", "init_from=latest_net_D.pth") == "finished"
+    assert gantrain.train("quickstart", *words, "run=alone", "init_from=latest_net_D.pth").state == "finished"
     said = capsys.readouterr().out
     assert "generator: 0 of 12 tensors from latest_net_D.pth; not there" in said
     assert "discriminator: 16 of 16 tensors from latest_net_D.pth\n" in said

@@ -168,7 +168,10 @@ def test_recipe_trains_on_drawn_data(recipe, weights):
     sizes = ("data.size=[32,64]", "data.resize=[32,64]", "method.discriminator={name: multiscale_patchgan, width: 4}")
     quick = ("data=synthetic", "data.workers=0", "batch_size=2", "length=4", "evaluate.max_samples=2", "trackers=[]")
     vgg = ("method.perceptual=10", f"method.vgg.weights={weights}")
-    assert train(recipe, *quick, *sizes, *SMALL[recipe], *vgg, "precision=fp32", "log_every=4", "run=x") == "finished"
+    assert (
+        train(recipe, *quick, *sizes, *SMALL[recipe], *vgg, "precision=fp32", "log_every=4", "run=x").state
+        == "finished"
+    )
     rows = [json.loads(line) for line in Path("runs/x/metrics.jsonl").read_text().splitlines()]
     assert any(np.isfinite(row.get("perceptual", np.nan)) for row in rows)
     Path(weights).unlink()  # what is trained needs it no more
