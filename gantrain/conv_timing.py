@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from gantrain.method import Method
 
 _MOST = 3  # convolutions that are timed
-_WORK = 1e8  # multiplications and additions of a timed forward pass, for each thread
+_WORK = 4e8  # multiplications and additions of a timed forward pass, for each thread
 _SMALLEST_SIDE = 16  # pixels, to which an image is cut
 _FEWEST_CHANNELS = 64  # to which channels are cut; the matrix units want 32 or more
-_SECONDS = 0.3  # after which no further round begins
+_SECONDS = 0.25  # after which no further round begins
 _ROUNDS = 12  # that are timed at most
 
 

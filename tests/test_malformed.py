@@ -763,7 +763,8 @@ TRANSLATE = {
         ("five.npy: found uint8 with 5", "uint8 with 3"),
     ),
     "existing results": Case(
-        ("runs/pix2pix", "in.png", "--out", "done"), ("done/in.png exists (1 in all)", "another")
+        ("runs/pix2pix", "in.png", "--out", "done"),
+        ("done/in.png exists, and no record says what made it", "choose another folder, or --overwrite"),
     ),
     "one name twice": Case(
         ("runs/pix2pix", "in.png", "images/in.png", "--out", "new"), ("would both become in.png",)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from gantrain import load
 from gantrain.cli import app
 from gantrain.data.decode import encode
+from gantrain.file_translation import FileTranslation
 from gantrain.inference import Translator
 from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.out_of_memory import OutOfMemory, describe_request, is_out_of_memory, naming_too_large
@@ -298,3 +300,14 @@ def test_a_checkpoint_that_is_too_large_is_not_damaged(run: Path, monkeypatch: p
         load(run, "cpu")
     says = f"checkpoint: {run}: out of memory on cpu (1.5 GiB were requested); free memory there"
     assert str(caught.value) == f"{says}, or choose another device"
+
+
+def test_a_gpu_gives_its_cache_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("emptied"))
+    says = r"0\.png: out of memory on cuda \(1\.5 GiB were requested\); give --device cpu, or translate it alone with"
+    device: Any = SimpleNamespace(device=torch.device("cuda"), one_by_one=False)
+    advice = FileTranslation(device, 8, None)._advice
+    with pytest.raises(OutOfMemory, match=says), naming_too_large("0.png", torch.device("cuda"), advice):
+        raise torch.OutOfMemoryError(CUDA_TEXT)
+    assert calls == ["emptied"]

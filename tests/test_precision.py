@@ -137,7 +137,7 @@ def test_every_recipe_is_measured_on_its_own_shapes(path: Path) -> None:
         chosen = choose_convolutions(listed, 8, threads)
         assert len(chosen) == 3
         for convolution in chosen:
-            assert convolution.work <= 2e8 * threads
+            assert convolution.work <= 4e8 * threads
 
 
 def test_networks_that_need_storage_are_measured_on_standard_shapes() -> None:
