@@ -161,7 +161,7 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
         if not isinstance(options, dict) or options.get("name") not in list(table):
             name = options.get("name") if isinstance(options, dict) else value
             unfit = place.describe_unfit(name) if place else ""
-            advice = _similar(name, table) or _outside(name)
+            advice = _outside(name) + _similar(name, table)
             raise ValueError(f"{unfit}allowed: {', '.join(table)}, as a name or as {{name: ...}}{advice}")
         return options
 

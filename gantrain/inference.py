@@ -160,9 +160,12 @@ class Translator:
         results: list[Any] = []
         for number, (image, ids) in enumerate(zip(images, maps, strict=True), 1):
             try:
+                if isinstance(image, list | tuple):
+                    raise ValueError("found a list inside a list, allowed: an image")
                 results.append(self.translate(image, ids, size=size, output_size=output_size))
             except ValueError as error:
-                raise ValueError(f"image {number} of {len(images)}: {error}") from None
+                error.args = (f"image {number} of {len(images)}: {error}",)
+                raise
         return results
 
     @torch.no_grad()

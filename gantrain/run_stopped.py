@@ -1,5 +1,7 @@
 """The end of a run that can't go on, in a module that needs no torch."""
 
+from pathlib import Path
+
 
 class RunStopped(Exception):
     """The run can't go on; the message says why and what to do.
@@ -10,3 +12,19 @@ class RunStopped(Exception):
     def __init__(self, reason: str, alone: bool = False) -> None:
         super().__init__(reason)
         self.alone = alone
+
+
+def because_of_nonfinite(in_a_row: int, latest: Path | None) -> RunStopped:
+    """The end of a run whose last updates were not finite. latest: its last checkpoint, which is good."""
+    return RunStopped(
+        f"{in_a_row} updates in a row were not finite; the last good checkpoint is {latest}. "
+        "Try a lower optimizer.lr, optimizer.clip=1, or precision=fp32"
+    )
+
+
+def because_of_damage(damaged: set[str], samples: int, limit: float) -> RunStopped:
+    """The end of a run with too many damaged samples. damaged: a text for each of them."""
+    return RunStopped(
+        f"data.train: {len(damaged)} of {samples} samples are damaged, more "
+        f"than data.max_bad_fraction={limit} allows, such as: {min(damaged)}"
+    )

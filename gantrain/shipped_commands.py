@@ -8,17 +8,25 @@ import typer
 
 import gantrain
 from gantrain.console import cell, console, say
-from gantrain.reporting import telling
+from gantrain.extensions import import_modules
+from gantrain.options import Imports
+from gantrain.reporting import reporting, telling
 
 recipes_app = typer.Typer(help="List the recipes, show one, or print the JSON Schema of one.")
 
 
 @recipes_app.callback(invoke_without_command=True)
 def recipes(
-    context: typer.Context, schema: Annotated[bool, typer.Option("--schema", help="print JSON Schema")] = False
+    context: typer.Context,
+    schema: Annotated[bool, typer.Option("--schema", help="print JSON Schema")] = False,
+    own_modules: Imports = None,
 ) -> None:
     if context.invoked_subcommand is None:
-        _list_recipes(schema)
+        _list_recipes(schema, own_modules=own_modules)
+        return
+    status = reporting(lambda: import_modules(own_modules or ()))
+    if status:
+        raise typer.Exit(status)
 
 
 @telling

@@ -4,6 +4,7 @@ import difflib
 import shutil
 from pathlib import Path
 
+from gantrain import files
 from gantrain.problems import one_line
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -54,7 +55,7 @@ def _copy(source: Path, copy: Path, out: Path) -> None:
     """Copy one file; the paths in it that begin with `launchers/` begin with `out` in the copy."""
     text = source.read_text(encoding="utf-8")
     copy.parent.mkdir(parents=True, exist_ok=True)
-    copy.write_text(text.replace("launchers/", f"{out.as_posix()}/"), encoding="utf-8")
+    files.write_text(copy, text.replace("launchers/", f"{out.as_posix()}/"))
     shutil.copymode(source, copy)
 
 

@@ -19,7 +19,7 @@ from gantrain.out_of_memory import OutOfMemory, is_out_of_memory
 from gantrain.previews import Previews
 from gantrain.recipe import Recipe
 from gantrain.resuming import check_data, describe_changes
-from gantrain.run_stopped import RunStopped
+from gantrain.run_stopped import RunStopped, because_of_damage, because_of_nonfinite
 from gantrain.runs import Run
 from gantrain.saving import Mark, link_best, restore, save
 from gantrain.stop import StopFlag
@@ -286,16 +286,10 @@ class Trainer:
         self.journal.record(self.images_seen, values)
         if in_a_row >= self.recipe.max_nonfinite:
             latest = self.world.on_main(lambda: self.run.latest() if self.run else None)
-            raise RunStopped(
-                f"{in_a_row} updates in a row were not finite; the last good checkpoint is "
-                f"{latest}. Try a lower optimizer.lr, optimizer.clip=1, or precision=fp32"
-            )
+            raise because_of_nonfinite(in_a_row, latest)
         limit = self.recipe.data.max_bad_fraction
         if len(self.damaged) > limit * self.parts.epoch:
-            raise RunStopped(
-                f"data.train: {len(self.damaged)} of {self.parts.epoch} samples are damaged, more "
-                f"than data.max_bad_fraction={limit} allows, such as: {min(self.damaged)}"
-            )
+            raise because_of_damage(self.damaged, self.parts.epoch, limit)
 
 
 def _own_line(error: Exception) -> str:

@@ -317,7 +317,8 @@ WRONG_ARRAYS = {
     "floats": ("RGB", RGB / 255, "array of float64, expected one of uint8, uint16, float32"),
     "NaN": ("RGB", np.full((*SIZE, 3), np.nan, np.float32), "NaN or infinite"),
     "more channels": ("RGB", np.zeros((*SIZE, 5), np.uint8), "found uint8 with 5 channels"),
-    "a list": ("RGB", [[1, 2]], r"image: found list .*allowed: PIL; numpy, \(H, W, C\) or \(H, W\); the path"),
+    "a number": ("RGB", [1], r"image 1 of 1: image: found int .*allowed: PIL; numpy, \(H, W, C\) or \(H, W\)"),
+    "a list in a list": ("RGB", [[1, 2]], "image 1 of 1: found a list inside a list"),
     "no file": ("RGB", "none.png", "none.png: .*No such file"),
     "another size": ("instances", IDS[1:], r"found uint16 of shape \(17, 22, 1\), allowed: whole numbers"),
 }

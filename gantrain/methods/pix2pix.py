@@ -56,8 +56,9 @@ class Pix2Pix(Method):
         self.penalty = None if penalty is None else build(PENALTIES, penalty)
         self.l1, self.l2, self.feature_matching = l1, l2, feature_matching
         self.loss_weights = self.adversaries.loss_weights(l1=l1, l2=l2, feature_matching=feature_matching)
-        if self.penalty is not None:
-            self.loss_weights["penalty"] = self.penalty.weight
+        weight = getattr(self.penalty, "weight", None)  # an own penalty may have none
+        if weight is not None:
+            self.loss_weights["penalty"] = weight
         self.pool = ImagePool(pool)
         self.pools = {"fakes": self.pool}
         made = Phase("generator", ("generator",), self.generator_terms)
