@@ -73,7 +73,8 @@ def evaluate(
     sets, where `data` holds the sources alone. best: the run's best checkpoint instead of its latest one.
     real, fake: two folders of images instead of a run; files of the same names are pairs. metrics: their
     names, such as `["l1", "fid"]`; None: the recipe's, and those that need no weights. weights: files by
-    network, such as `{"inception": FILE}`. border: pixels at each edge that distances of pairs leave out. device: `auto`, `cpu` or `cuda`.
+    network, such as `{"inception": FILE}`. border: pixels at each edge that distances of pairs leave out.
+    device: `auto`, `cpu` or `cuda`.
 
     Images are measured as their files hold them, in float64 sums; L1 and L2 are of values in [-1, 1], PSNR
     and the spectrum in dB. Works in one process and in each process of a launcher. Raises ValueError, one
