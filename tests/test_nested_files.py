@@ -54,7 +54,7 @@ def test_training_and_translation_take_folders_inside() -> None:
     # Results that lie inside the inputs' folder are not translated again.
     assert "4 images in" in invoke("translate", "runs/x", "in/trainA", "--out", "in/trainA/results")
     again = CliRunner().invoke(app, ["translate", "runs/x", "in/trainA", "--out", "in/trainA/results"])
-    assert "exists (4 in all)" in again.output
+    assert "skipped: 4 of 4 results are in in/trainA/results already" in again.output
     assert "left out: 4 images in in/trainA/results, which is the folder for results" in again.output
 
 

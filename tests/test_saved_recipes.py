@@ -54,10 +54,10 @@ def test_a_recipe_that_extends_a_saved_one_has_a_run_of_its_own() -> None:
 @pytest.mark.slow
 def test_a_run_goes_on_and_is_repeated_by_its_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here(*QUICK, "run=first", "length=8") == "finished"
-    assert train("runs/first/recipe.yaml", "length=16") == "finished"
+    assert train("runs/first/recipe.yaml", "length=16").state == "finished"
     assert "resuming at image 8" in capsys.readouterr().out
     assert json.loads(Path("runs/first/status.json").read_text())["images_seen"] == 16
-    assert train("runs/first/checkpoints/000000016/recipe.yaml", "run=second") == "finished"
+    assert train("runs/first/checkpoints/000000016/recipe.yaml", "run=second").state == "finished"
     assert "starting a new run" in capsys.readouterr().out
     digests = []
     for name in ("first", "second"):
