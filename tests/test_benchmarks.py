@@ -337,6 +337,7 @@ def test_variants_are_averaged_over_seeds_at_the_last_mark(monkeypatch):
     assert average(marks) == [{"variant": "few", "images": 4, "seeds": 2, "l1": 1.5}]
 
 
+@pytest.mark.slow
 def test_variants_need_a_name_and_valid_keys(tmp_path):
     script = str(ROOT / "benchmarks" / "variants.py")
     for arguments, reason in (
@@ -350,6 +351,7 @@ def test_variants_need_a_name_and_valid_keys(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_fid_refuses_what_it_cannot_compare(tmp_path):
     script = str(ROOT / "benchmarks" / "fid.py")
     for words, says in [

@@ -44,6 +44,7 @@ def test_every_key_is_valid() -> None:
         check(words)
 
 
+@pytest.mark.slow
 def test_every_command_is_valid() -> None:
     commands = [c for document in documents.DOCUMENTS for c in documents.commands(document)]
     checked = 0

@@ -233,6 +233,7 @@ def evaluate(run: Path) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
+@pytest.mark.slow
 def test_evaluate_goes_on_with_single_images_and_names_the_sample(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     status, expected = evaluate(run)
     assert status == 0, expected
@@ -291,6 +292,7 @@ def test_a_sample_that_is_too_large_to_decode_is_not_damaged(monkeypatch: pytest
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_is_too_large_is_not_damaged(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object) -> None:
         raise RuntimeError(CPU_TEXT)

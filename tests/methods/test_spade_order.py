@@ -109,8 +109,8 @@ def by_engine(method: Any) -> None:
         engine.step([batch(number)], [Context(0, number * B, B, positions)], RATES)
 
 
-@pytest.mark.parametrize("style", ["none", "vae"])
-@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize("style", [pytest.param("none", marks=pytest.mark.slow), "vae"])
+@pytest.mark.parametrize("norm", [pytest.param("instance", marks=pytest.mark.slow), "batch"])
 @pytest.mark.parametrize("order", ["generator_first", "generator_first_new_fakes"])
 def test_steps_are_those_of_the_plain_loop(order: str, norm: str, style: str) -> None:
     """All weights and buffers; among them the running statistics, which move once a step, and spectral norm's."""
@@ -125,6 +125,7 @@ def test_steps_are_those_of_the_plain_loop(order: str, norm: str, style: str) ->
         torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-9, msg=name)
 
 
+@pytest.mark.slow
 def test_the_orders_differ() -> None:
     first, second = made("generator_first", "instance", "none"), made("generator_first_new_fakes", "instance", "none")
     by_engine(first)
