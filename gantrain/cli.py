@@ -184,9 +184,11 @@ def evaluate(
     checkpoints: Annotated[
         list[Path] | None, typer.Argument(help="runs/NAME, or one of its checkpoints; several are compared")
     ] = None,
-    data: Annotated[list[str] | None, typer.Option(help="[NAME=]SHARDS to test on; may be repeated")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="[NAME=]FOLDER to test on, of images or prepared; may be repeated")
+    ] = None,
     data_target: Annotated[
-        list[str] | None, typer.Option(help="[NAME=]SHARDS of the targets, for unpaired models; --data has the sources")
+        list[str] | None, typer.Option(help="[NAME=]FOLDER of the targets, for unpaired models; --data has the sources")
     ] = None,
     real: Annotated[Path | None, typer.Option(help="folder of real images, with --fake")] = None,
     fake: Annotated[Path | None, typer.Option(help="folder of images to compare with --real")] = None,

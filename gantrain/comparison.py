@@ -124,7 +124,7 @@ def _check_same_content(contents: Mapping[str, Mapping[str, str]]) -> None:
         groups = " / ".join(", ".join(runs) for runs in sorted(different))
         raise ValueError(
             f"--data: the runs have different held-out data ({groups}), so that their values cannot be compared; "
-            "give the images to test all of them on: --data IMAGES"
+            "give the images to test all of them on: --data FOLDER"
         )
 
 

@@ -29,7 +29,7 @@ def run_evaluate(
     are_folders = real is not None and fake is not None
     is_one_folder = (real is None) != (fake is None)
     if bool(checkpoints) == are_folders or is_one_folder or (are_folders and (data or data_target or best)):
-        raise ValueError("give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER")
+        raise ValueError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
     options: dict[str, Any] = {} if border is None else {"border": border}
     if weights:
         options["weights"] = named("--weights", weights)

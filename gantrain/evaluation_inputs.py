@@ -58,7 +58,7 @@ def open_checkpoint(
     folder, model = _load(world, path, best)
     usual_sets = known_sets(model.recipe.data)
     if not data and not usual_sets:
-        raise ValueError("--data: the model's recipe has no held-out data; give --data SHARDS")
+        raise ValueError("--data: the model's recipe has no held-out data; give --data FOLDER")
     usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
     changed = {**usual, **options, "weights": {**usual["weights"], **options.get("weights", {})}}

@@ -87,15 +87,15 @@ def judge_machine(world: World, convolutions: Sequence[Convolution]) -> Verdict:
         return Verdict("bf16", ", which this GPU computes")
     times = measure_on_main(world, convolutions)
     precision = "bf16" if times.is_bf16_worthwhile else "fp32"
-    return Verdict(precision, f": {describe_times(times, len(convolutions))} (auto takes it from 1.2 times)")
+    return Verdict(precision, f": {describe_times(times, len(convolutions))}; auto takes bf16 from 1.2 times")
 
 
 def describe_times(times: Times, count: int) -> str:
     """Describe both times and their ratio. count: of the convolutions."""
     bf16 = _milliseconds(times.bf16_microseconds)
     fp32 = _milliseconds(times.fp32_microseconds)
-    ratio = f"bf16 is {times.ratio:.2f} times as fast"
-    return f"{count} convolutions take {bf16} in bf16 and {fp32} in fp32, {ratio}"
+    ratio = f"bf16 is {times.ratio:.2f} times as fast as fp32 here"
+    return f"{ratio} ({count} convolutions take {bf16} and {fp32})"
 
 
 def _milliseconds(microseconds: int) -> str:

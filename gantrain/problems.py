@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 _ALLOWED = {
     "model_type": "a mapping `key: value`",
     "dict_type": "a mapping `key: value`",
-    "list_type": "values in brackets",
-    "tuple_type": "values in brackets",
+    "list_type": "values in brackets, such as [64,64]",
+    "tuple_type": "values in brackets, such as [64,64]",
     "bool_type": "true, false",
     "string_type": "text; a number that is text stands in quotes",
     "too_long": "{max_length} items at most",

@@ -10,6 +10,7 @@ from gantrain.amounts import count_text, value_text
 from gantrain.best import best_of
 from gantrain.data.splits import SYNTHETIC
 from gantrain.data.unpaired import DataSet
+from gantrain.extensions import INTERACTIVE
 from gantrain.method import Method
 from gantrain.metrics import larger_is_better
 from gantrain.recipe import Recipe
@@ -59,27 +60,31 @@ def describe_results(recipe: Recipe, has_held_out: bool) -> list[str]:
     """
     run = shlex.quote(str(recipe.folder))
     instances = " --instances IDS" if recipe.data.instances else ""
-    data = "" if has_held_out else " --data IMAGES"
+    data = "" if has_held_out else " --data FOLDER"
     lines = []
     if any((recipe.folder / "previews").glob("*.png")):
         lines.append(f"previews: {recipe.folder}/previews")
     latest = checkpoint.latest(recipe.folder / "checkpoints")
     if latest:
         lines.append(f"last checkpoint: {latest}")
-    lines += _describe_best(recipe)
+    lines += _describe_best(recipe, has_held_out)
     if latest:
-        lines.append(f"next: gantrain translate {run} IMAGES --out results{instances}")
-        lines.append(f"      gantrain evaluate {run}{data}")
+        modules = checkpoint.state(latest).modules
+        imports = "".join(f" --import {name}" for name in modules if name != INTERACTIVE)
+        lines.append(f"next: gantrain translate {run} IMAGES --out results{instances}{imports}")
+        lines.append(f"      gantrain evaluate {run}{data}{imports}")
     return lines
 
 
-def _describe_best(recipe: Recipe) -> list[str]:
+def _describe_best(recipe: Recipe, has_held_out: bool) -> list[str]:
     metric = recipe.evaluate.best_by
     if recipe.checkpoint.best == 0:
         return ["best checkpoint: none is kept, since checkpoint.best is 0"]
     best = best_of(recipe.folder / "checkpoints", metric)
+    if best is None and not has_held_out:
+        return ["best checkpoint: none, since the run has no held-out data"]
     if best is None:
-        return [f"best checkpoint: not known, since no checkpoint has a value of {metric}"]
+        return [f"best checkpoint: none yet, since no checkpoint has a value of {metric}"]
     direction = "higher" if larger_is_better(metric) else "lower"
     return [f"best checkpoint: {best.folder} ({metric} {value_text(best.value)}; {direction} is better)"]
 

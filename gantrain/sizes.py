@@ -60,7 +60,7 @@ class SizeReport:
     @property
     def is_notable(self) -> bool:
         """Return whether a user should hear of the sizes even for a single image."""
-        return self.resized or self._is_surprisingly_native
+        return self.resized or self._is_surprisingly_native or self._look_like_pairs
 
     @property
     def _is_surprisingly_native(self) -> bool:
@@ -83,7 +83,20 @@ class SizeReport:
             parts.append(f"{self.native} keeps the original size")
         elif self._is_surprisingly_native:
             parts.append(self._training(self.native.replace("native", "trained")))
+        if self._look_like_pairs:
+            parts.append(
+                "all are twice as wide as the sources of training; if they are pairs side by side, "
+                "give their source halves alone"
+            )
         return "; ".join(parts)
+
+    @property
+    def _look_like_pairs(self) -> bool:
+        """Return whether all images have twice the width, relative to the height, that all files of training had."""
+        source = self.scale.steps[0].before if self.scale.steps and self.scale.is_known else None
+        if source is None:
+            return False
+        return all(before[1] * source[0] == 2 * source[1] * before[0] for before, _ in self.counts)
 
     def _scale(self) -> str:
         if self.choice == "native":

@@ -13,6 +13,10 @@ if __name__ == "__main__":
     sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != here]
     sys.path.insert(0, str(here.parent))
 
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        from gantrain.entry import main
+
+        sys.exit(main(["train", "--help"]))
     from gantrain.cli import train_main
 
     sys.exit(train_main(sys.argv[1:]))

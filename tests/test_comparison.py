@@ -124,7 +124,7 @@ def test_differing_test_sets_are_refused(capsys: pytest.CaptureFixture[str]) -> 
     output += capsys.readouterr().err
     assert status == 2
     assert "--data: the runs have different held-out data (runs/a / runs/b)" in output
-    assert "--data IMAGES" in output
+    assert "--data FOLDER" in output
 
 
 @pytest.mark.slow

@@ -27,9 +27,11 @@ evaluate: {max_samples: 8}
 """
 
 
-def python(*arguments: str) -> None:
+def python(*arguments: str) -> str:
+    """Run Python with the arguments, and return what it printed."""
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_the_code_is_short() -> None:
@@ -55,7 +57,9 @@ def test_the_commands_of_an_own_network_work() -> None:
     assert [command[1] for command in commands] == ["train", "translate", "evaluate"]
     for command in commands:
         more = (*QUICK, "length=16") if command[1] == "train" else ()
-        python("-m", "gantrain", *command[1:], *more)
+        printed = python("-m", "gantrain", *command[1:], *more)
+        if command[1] == "train":
+            assert "next: gantrain translate runs/imported IMAGES --out results --import mine" in printed
     assert "name: mine" in Path("runs/imported/recipe.yaml").read_text()
     assert Path("results/0.png").is_file()
 

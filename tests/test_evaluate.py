@@ -228,7 +228,7 @@ def test_what_is_known_of_a_folder_goes_with_its_content(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "give a checkpoint [--data SHARDS], or --real FOLDER and --fake FOLDER"),
+        ([], "give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER"),
         (["--real", "real"], "give a checkpoint"),
         (["nothing"], "checkpoint: found none at nothing"),
         (["--real", "real", "--fake", "none"], "--fake: no file or folder none"),
@@ -304,7 +304,7 @@ def test_a_run_without_held_out_data_needs_some(trained: Path, cache: Path, caps
     run_here(*SHORT, "run=bare", f"data.train={drawn}", "data.validation=null", "checkpoint.best=0")
     status, output = run("runs/bare", "--metrics", "l1")
     assert status == 2
-    assert "--data: the model's recipe has no held-out data; give --data SHARDS" in output + capsys.readouterr().err
+    assert "--data: the model's recipe has no held-out data; give --data FOLDER" in output + capsys.readouterr().err
     assert run("runs/bare", "--metrics", "l1", "--data", drawn)[0] == 0
 
 

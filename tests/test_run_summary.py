@@ -68,7 +68,7 @@ def test_a_stopped_run_says_how_it_goes_on(capsys: pytest.CaptureFixture[str], m
     assert lines == [
         "stopped by a signal at image 8 of 32, and saved",
         "  last checkpoint: runs/x/checkpoints/000000008",
-        "  best checkpoint: not known, since no checkpoint has a value of l1",
+        "  best checkpoint: none yet, since no checkpoint has a value of l1",
         "  next: gantrain translate runs/x IMAGES --out results",
         "        gantrain evaluate runs/x",
         "  resume with the same command:",
@@ -141,5 +141,5 @@ def test_the_data_are_named_as_the_user_gave_them(given: str, expected: str) -> 
 def test_the_lines_fit(width: int) -> None:
     loaded = recipe.load("facades_paper")
     lines = run_summary.describe_results(loaded, has_held_out=True)
-    assert lines == ["best checkpoint: not known, since no checkpoint has a value of l1"]
+    assert lines == ["best checkpoint: none yet, since no checkpoint has a value of l1"]
     assert all(len(line) + 2 <= width for line in lines)

@@ -20,12 +20,12 @@ from gantrain.data.batch import as_batch
 from gantrain.data.decode import encode, resize
 from gantrain.data.loader import held_out_batches
 from gantrain.data.prepare import prepare
-from gantrain.data.scale import Size
+from gantrain.data.scale import Size, Step, TrainedScale
 from gantrain.data.shards import Shards
 from gantrain.data.unpaired import DataSet, Unpaired
 from gantrain.inference import Translator
 from gantrain.recipe_data import view, wanted_by
-from gantrain.sizes import result_size
+from gantrain.sizes import NATIVE_OPTION, SizeReport, result_size
 
 TINY = (
     "data.workers=0", "batch_size=2", "length=2", "precision=fp32", "device=cpu", "threads=1", "trackers=[]",
@@ -444,3 +444,20 @@ def test_training_and_evaluate_say_at_which_scale_they_measure(capsys: pytest.Ca
     assert done.exit_code == 0, done.output
     assert line in done.output
     assert json.loads(Path("found.json").read_text())[0]["scale"] == shown
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_said"),
+    [
+        ([(64, 128)], True),
+        ([(64, 128), (128, 256)], True),
+        ([(64, 128), (64, 64)], False),
+        ([(64, 64)], False),
+    ],
+)
+def test_pairs_given_as_sources_are_noticed(sizes: list[tuple[int, int]], is_said: bool) -> None:
+    scale = TrainedScale((Step((64, 64), (32, 32)),), "trained")
+    report = SizeReport(scale, None, "input", NATIVE_OPTION)
+    for size in sizes:
+        report.add(size, (32, 32))
+    assert ("twice as wide as the sources of training" in report.line()) == is_said

@@ -229,6 +229,8 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
             if role == "instances":
                 instead = "" if wanted.is_for_evaluate else ", or data.instances=null"
                 allowed += f"; prepare the data with it{instead}"
+            if wanted.is_for_evaluate:
+                allowed += f"; the model was trained on fields of the names {', '.join(wanted.names.values())}"
             problems.append(f"data.{role}: found {name!r}, allowed: {allowed}")
             continue
         field, expected = shards.fields[name], wanted.labels.get(name)
@@ -239,13 +241,11 @@ def check(key: str, shards: Shards, wanted: Wanted) -> None:
             advice = f"prepare it with --instances {name}" if role == "instances" else "that is for data.instances"
             problems.append(f"data.{role}: {name} holds {held} in {place}; {advice}")
         elif expected and field.kind != "label":
-            found = f"{place} holds {held} there"
-            advice = f"prepare it with --labels {name}"
-            problems.append(f"data.labels.{name}: the recipe expects class ids, {found}; {advice}")
+            advice = f"{place} holds {held} there; prepare it with --labels {name}"
+            problems.append(f"data.labels.{name}: the recipe expects class ids, {advice}")
         elif expected and expected != channels(field):
             found = f"the recipe says {expected} classes, {place} has {channels(field)}"
-            advice = f"change the recipe, or prepare it with --classes {expected}"
-            problems.append(f"data.labels.{name}: {found}; {advice}")
+            problems.append(f"data.labels.{name}: {found}; change the recipe, or prepare it with --classes {expected}")
         if role == "target" and field.kind == "label":
             problems.append(f"data.target: {name} holds class ids, a generator produces images; swap source and target")
         # Held-out samples that are too small to crop are resized.

@@ -51,8 +51,8 @@ def note_ids_as_images(fields: Mapping[str, Field], samples: Sequence[Mapping[st
             found = "palette files, whose colours are packed instead of their numbers"
         if found:
             notes.append(
-                f"{PREFIX}{name}: its files look like class ids ({found}); if they are, give --labels {name}, "
-                f"and in a recipe data.labels={{{name}: CLASSES}}"
+                f"{PREFIX}{name}: its files look like class ids ({found}), and are packed as images; if they are ids, "
+                f"give `gantrain prepare --labels {name}`, and in a recipe 'data.labels={{{name}: CLASSES}}'"
             )
     return notes
 
