@@ -212,7 +212,7 @@ def test_ids_packed_as_images_get_a_line(tmp_path: Path, name: str, capsys: pyte
     fill(tmp_path / "in" / "label", files)
     fill(tmp_path / "in" / "photo", [image(32, 32, seed=i) for i in range(len(files))])
     report = prepare(tmp_path / "in", tmp_path / "out", progress=False)
-    assert [("give --labels label" in note) for note in report.notes] == [True] * expected
+    assert [("prepare --labels label" in note) for note in report.notes] == [True] * expected
     assert all(note in (tmp_path / "out" / "report.txt").read_text() for note in report.notes)
     assert all(note in report.lines() for note in report.notes)
     capsys.readouterr()
@@ -222,7 +222,7 @@ def test_ids_packed_as_images_get_a_line(tmp_path: Path, name: str, capsys: pyte
         assert f"data.train: {note.removeprefix('note: ')}" in printed
     assert ("--labels" in printed) == expected
     named = prepare(tmp_path / "in", tmp_path / "named", labels=["label"] * expected, progress=False)
-    assert [note for note in named.notes if "give --labels" in note] == []
+    assert [note for note in named.notes if "prepare --labels" in note] == []
 
 
 def test_the_note_on_a_gap_is_printed_by_a_first_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
