@@ -12,6 +12,7 @@ from gantrain.console import complain
 
 # click's error in a command line. Newer versions of typer have a copy of click of their own.
 _UsageError: Any = typer.BadParameter.__mro__[1]
+_INTERRUPTED = 130  # the status that the parser gives for Ctrl-C
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,6 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status = command.main(words or ["--help"], prog_name="gantrain", standalone_mode=False)
         sys.stdout.flush()
+        if status == _INTERRUPTED:
+            complain("gantrain: interrupted; what was written whole stays, and the same command goes on")
     except _UsageError as error:
         complain(f"gantrain: {_describe(error)}")
         return 2

@@ -175,3 +175,13 @@ def test_a_closed_pipe_ends_a_command_quietly(words: list[str]) -> None:
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 1
+
+
+def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> dict[str, str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gantrain.shipped_launchers.launchers", interrupted)
+    assert main(["launchers"]) == 130
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert line.startswith("gantrain: interrupted; ")
