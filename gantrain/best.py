@@ -56,7 +56,7 @@ def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
     evaluate, kept = _settings(run, latest)
     instead = "leave --best out for the latest checkpoint"
     if kept.best == 0:
-        advice = f"go on with checkpoint.best=1, or {instead}"
+        advice = f"go on with checkpoint.best=1 and a larger length, or {instead}"
         raise ValueError(f"--best: {run} keeps no best checkpoint (checkpoint.best is 0); {advice}")
     best = best_of(checkpoints, evaluate.best_by)
     if best is None:

@@ -210,6 +210,9 @@ def build(table: Table, config: Component, **facts: Any) -> Any:
     options = {"name": config} if isinstance(config, str) else dict(config)
     name = options.pop("name")
     cls = table[name]
+    lacking = sorted(getattr(cls, "__abstractmethods__", ()))
+    if lacking:
+        raise BadComponent(f"{name}: {cls.__name__} lacks {', '.join(lacking)}; define it in {cls.__module__}")
     for fact in facts_of(cls):
         if fact in facts and options.setdefault(fact, facts[fact]) != facts[fact]:
             raise ValueError(

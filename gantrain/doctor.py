@@ -70,7 +70,7 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
     if name:
         with found.catching("recipe"):
             recipe = agree_with_launcher(request_recipe(name, overrides))
-            check_trackers(recipe.trackers)
+            check_trackers(recipe)
             found.add("recipe", f"{recipe.name}, {recipe.method['name']}")
     die_with_launcher()
     with World(recipe.device if recipe else "auto", [], ".") as world:

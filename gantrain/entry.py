@@ -40,7 +40,7 @@ def _describe(error: Any) -> str:
     command = path.removeprefix("gantrain").strip()
     message = " ".join(error.format_message().split())
     option = getattr(error, "option_name", None)
-    if option:
+    if option and type(error).__name__ == "NoSuchOption":
         message = f"found {option}, which is no option{_similar(option, _options(error.ctx))}"
     message = message[0].lower() + message[1:].rstrip(".")
     return f"{command + ': ' if command else ''}{message}; see {path} --help"

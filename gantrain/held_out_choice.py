@@ -145,4 +145,6 @@ def _why_none(data: Data, origin: Origin) -> str:
         return "as in this run so far"
     if data.train is not None and is_url(data.train):
         return "auto does not look beside a URL"
-    return f"auto found no {', '.join(HELD_OUT_SPLITS)} or {', '.join(TEST_SPLITS)} beside data.train"
+    splits = f"{', '.join(HELD_OUT_SPLITS)} or {', '.join(TEST_SPLITS)}"
+    both = ", of both sets" if data.unpaired else ""
+    return f"auto found no {splits} with images{both} beside data.train"

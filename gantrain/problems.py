@@ -8,12 +8,14 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+_IN_BRACKETS = "values in brackets"
+
 # What is allowed, in YAML's words and not in Python's, by pydantic's kind of problem. {names} are of its context.
 _ALLOWED = {
     "model_type": "a mapping `key: value`",
     "dict_type": "a mapping `key: value`",
-    "list_type": "values in brackets, such as [64,64]",
-    "tuple_type": "values in brackets, such as [64,64]",
+    "list_type": _IN_BRACKETS,
+    "tuple_type": _IN_BRACKETS,
     "bool_type": "true, false",
     "string_type": "text; a number that is text stands in quotes",
     "too_long": "{max_length} items at most",
@@ -65,11 +67,20 @@ def check(
 def _rule(problem: ErrorDetails) -> str:
     """Describe what is allowed, in the words of a recipe."""
     allowed = _ALLOWED.get(problem["type"])
+    if allowed == _IN_BRACKETS:
+        return f"allowed: {allowed}{_bracketed(problem['input'])}"
     if allowed:
         return f"allowed: {allowed.format(**problem.get('ctx', {}))}"
     message = problem["msg"]
     rule = message[0].lower() + message[1:]
     return rule.replace("input should be", "allowed:").removeprefix("value error, ")
+
+
+def _bracketed(value: Any) -> str:
+    """An example of values in brackets: a number twice, as for a height and a width; a text once."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return f", such as [{value},{value}]"
+    return f", such as [{_shortened(value)}]" if isinstance(value, str) else ""
 
 
 def _shown(value: Any) -> str:

@@ -23,15 +23,20 @@ _WANDB_FILE_BYTES = 1000
 _LONGEST = 300  # characters of an error of a tracker
 
 
-def check_trackers(names: list[str]) -> None:
-    """Raises ValueError for a name that Accelerate doesn't know or whose package is missing."""
+def check_trackers(recipe: Recipe) -> None:
+    """Raises ValueError for a name that Accelerate doesn't know, or whose package is missing.
+
+    With `tracker_failure: continue`, a missing package is reported when the trackers start.
+    """
+    names = recipe.trackers
     allowed = [str(name) for name in LOGGER_TYPE_TO_CLASS]
     installed = [str(name) for name in get_available_trackers()]
     for name in names:
         if name not in allowed:
             raise ValueError(f"trackers: found {name!r}, allowed: {', '.join(allowed)}")
-        if name not in installed:
-            raise ValueError(f"trackers: {name} is not installed; pip install {name}, or drop it")
+        if name not in installed and recipe.tracker_failure == "stop":
+            advice = "or train without it by tracker_failure=continue"
+            raise ValueError(f"trackers: {name} is not installed; pip install {name}, drop it, {advice}")
 
 
 def group(name: str) -> str:

@@ -73,7 +73,7 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
         "    def __init__(self, source_channels: int, target_channels: int) -> None:\n"
         "        super().__init__()\n"
         "METHODS['mine'] = Bad\n",
-        "with Bad raised TypeError: Can't instantiate abstract class Bad",
+        "Bad lacks translate; define it in mine",
     ),
     "an exception": (init("1 / 0"), "method: building it with Bad raised ZeroDivisionError: division by zero (mine"),
     "a fact of its own": (
@@ -308,7 +308,7 @@ PART_CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     ),
     "a loss without its functions": (
         ADVERSARIAL, f"{BAD_LOSS}    pass\nADVERSARIAL['mine'] = Bad\n",
-        "with Bad raised TypeError: Can't instantiate abstract class Bad",
+        "Bad lacks discriminator, generator; define it in",
     ),
     "a loss of a map": (
         ADVERSARIAL,

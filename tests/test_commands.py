@@ -185,3 +185,11 @@ def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert main(["launchers"]) == 130
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
     assert line.startswith("gantrain: interrupted; ")
+
+
+@pytest.mark.parametrize("option", ["--out", "--data", "--import"])
+def test_an_option_without_its_value_is_one_line(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "runs/x", option]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert option in line
+    assert "no option" not in line

@@ -143,8 +143,8 @@ SAID: dict[str, tuple[tuple[str, ...], tuple[str, ...], list[str]]] = {
     ),
     "nothing": (
         (), (),
-        ["data.validation: no held-out data (auto found no val, valid, validation or test beside data.train): previews "
-         f"show training samples, {MISSING}; {REMEDY}"],
+        ["data.validation: no held-out data (auto found no val, valid, validation or test with images beside "
+         f"data.train): previews show training samples, {MISSING}; {REMEDY}"],
     ),
     "null": (
         ("val", "test"), ("data.validation=null",),

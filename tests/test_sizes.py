@@ -448,12 +448,7 @@ def test_training_and_evaluate_say_at_which_scale_they_measure(capsys: pytest.Ca
 
 @pytest.mark.parametrize(
     ("sizes", "is_said"),
-    [
-        ([(64, 128)], True),
-        ([(64, 128), (128, 256)], True),
-        ([(64, 128), (64, 64)], False),
-        ([(64, 64)], False),
-    ],
+    [([(64, 128)], True), ([(64, 128), (128, 256)], True), ([(64, 128), (64, 64)], False), ([(64, 64)], False)],
 )
 def test_pairs_given_as_sources_are_noticed(sizes: list[tuple[int, int]], is_said: bool) -> None:
     scale = TrainedScale((Step((64, 64), (32, 32)),), "trained")

@@ -14,8 +14,9 @@ import pytest
 from accelerate.utils import LoggerType
 from conftest import SMALL, run_here
 
+from gantrain import recipe
 from gantrain.cli import train_main
-from gantrain.tracking import Trackers, group
+from gantrain.tracking import Trackers, check_trackers, group
 
 QUICK = (*(word for word in SMALL if not word.startswith("trackers")), "run=tracked", "batch_size=8")
 QUICK = (*QUICK, "log_every=8", "evaluate.max_samples=4", "evaluate.every=16", "previews.every=16")
@@ -217,3 +218,11 @@ def test_a_failure_at_the_end_does_not_fail_the_run(wandb: FakeWandb, capsys: py
     assert train_main(["recipe=quickstart", *QUICK, "trackers=[wandb]", "length=16"]) == 0
     assert "trackers: wandb failed" in capsys.readouterr().out
     assert state() == "finished"
+
+
+def test_a_missing_package_stops_only_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gantrain.tracking.get_available_trackers", lambda: [LoggerType.TENSORBOARD])
+    words = ["trackers=[aim]"]
+    with pytest.raises(ValueError, match=r"aim is not installed; .*tracker_failure=continue"):
+        check_trackers(recipe.load("quickstart", words))
+    check_trackers(recipe.load("quickstart", [*words, "tracker_failure=continue"]))
