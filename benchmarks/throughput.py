@@ -35,7 +35,7 @@ Found = tuple[list[report.Row], dict[str, Any]]
 def measure(args: argparse.Namespace) -> Found:
     """In this process, one rank of however many there are."""
     die_with_launcher()
-    with World(load(args.settings, variants(args.vary)[0]).device, [], ".") as world:
+    with World(load(args.settings, variants(args.vary)[0]).device) as world:
         rows, resolved = measured(args, world)
         return within(rows), resolved
 

@@ -49,7 +49,7 @@ def train(recipe: Source, *overrides: Change) -> TrainResult:
     asked = agree_with_launcher(request_recipe(recipe, overrides))
     check_trackers(asked)
     die_with_launcher()
-    with World(asked.device, [] if asked.dry_run else asked.trackers, str(asked.folder)) as world:
+    with World(asked.device) as world:
         return _train(asked, world)  # in a frame of its own: its networks hold DDP, and that the ranks' group
 
 

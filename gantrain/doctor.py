@@ -73,7 +73,7 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
             check_trackers(recipe)
             found.add("recipe", f"{recipe.name}, {recipe.method['name']}")
     die_with_launcher()
-    with World(recipe.device if recipe else "auto", [], ".") as world:
+    with World(recipe.device if recipe else "auto") as world:
         _machine(found, world)
         if recipe:
             if world.is_main and recipe.folder.exists():

@@ -91,7 +91,7 @@ def evaluate(
         if metrics is not None:
             options["metrics"] = evaluation.names(_joined(metrics))
         tested = _named(data)
-        with World(device, [], ".") as world:
+        with World(device) as world:
             if run is not None:
                 targets = name_targets(_as_texts(data_target), list(tested))
                 results, about = evaluation.evaluate_checkpoint(world, Path(run), tested, options, targets, best)

@@ -39,7 +39,7 @@ def run_evaluate(
     tested = name_test_sets(data)
     targets = name_targets(data_target, list(tested))
     die_with_launcher()
-    with World(device, [], ".") as world:
+    with World(device) as world:
         if len(checkpoints) > 1:
             return comparison.compare_runs(world, checkpoints, tested, options, targets, out, best)
         if checkpoints:

@@ -77,10 +77,10 @@ def _rule(problem: ErrorDetails) -> str:
 
 
 def _bracketed(value: Any) -> str:
-    """An example of values in brackets: a number twice, as for a height and a width; a text once."""
+    """An example of values in brackets: a number twice, as for a height and a width; a word once."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f", such as [{value},{value}]"
-    return f", such as [{_shortened(value)}]" if isinstance(value, str) else ""
+    return f", such as [{value}]" if isinstance(value, str) and value.isidentifier() else ""
 
 
 def _shown(value: Any) -> str:

@@ -43,7 +43,7 @@ def local_ranks() -> int:
 class World:
     """The ranks of this run."""
 
-    def __init__(self, device: str, trackers: list[str], folder: str) -> None:
+    def __init__(self, device: str) -> None:
         if device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device: found {device!r}, allowed: auto, cpu, cuda")
         if device == "cuda" and not torch.cuda.is_available():
@@ -54,12 +54,8 @@ class World:
         _forget_other_device(cpu)
         _meet_again("gloo" if cpu else "nccl")
         with patch_environment(accelerate_use_deepspeed="false"):  # each phase has its own engine
-            self.accelerator = Accelerator(
-                cpu=cpu,
-                mixed_precision="no",  # the phases enter autocast themselves
-                log_with=trackers or None,
-                project_dir=folder,
-            )
+            # The phases enter autocast themselves.
+            self.accelerator = Accelerator(cpu=cpu, mixed_precision="no")
         if not cpu:
             torch.set_float32_matmul_precision("high")  # TF32, which convolutions have already
         self.rank = self.accelerator.process_index

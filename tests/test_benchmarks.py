@@ -128,7 +128,7 @@ def test_flops_are_those_of_the_formula(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     from measuring import cycle, flops_per_image
 
-    world = World("cpu", [], ".")
+    world = World("cpu")
     small = ["data.resize=[256,256]", "data=synthetic", "precision=fp32", "device=cpu"]
     parts = Assembly(recipes.load("pix2pix", small), world)
     networks = parts.method().networks
@@ -154,10 +154,10 @@ def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
     found = {}
     for every in (1, 4):
         settings = [*SMALL, f"method.penalty={{name: r1, every: {every}}}", "data=synthetic"]
-        parts = Assembly(recipes.load("quickstart", settings), World("cpu", [], "."))
+        parts = Assembly(recipes.load("quickstart", settings), World("cpu"))
         assert cycle(parts) == every
         found[every] = flops_per_image(parts)
-    bare = flops_per_image(Assembly(recipes.load("quickstart", [*SMALL, "data=synthetic"]), World("cpu", [], ".")))
+    bare = flops_per_image(Assembly(recipes.load("quickstart", [*SMALL, "data=synthetic"]), World("cpu")))
     assert found[1] - bare == pytest.approx(4 * (found[4] - bare), rel=1e-6)
 
 
@@ -271,7 +271,7 @@ def test_the_plain_loop_computes_the_same_losses(monkeypatch):
     from loops import Plain, Trained, float_batch
 
     settings = [*SMALL, "batch_size=2", "method.order=discriminator_first", "data=synthetic"]
-    parts = Assembly(recipes.load("quickstart", settings), World("cpu", [], "."))
+    parts = Assembly(recipes.load("quickstart", settings), World("cpu"))
     ours, plain, batch = Trained(parts), Plain(parts), float_batch(parts, 2)
     for _ in range(3):
         ours()

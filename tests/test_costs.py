@@ -53,7 +53,7 @@ def test_networks_of_timm_can_be_sketched(network: str) -> None:
 def test_memory_and_checkpoints_are_counted_right() -> None:
     """By the engine's own tensors and by the files of a checkpoint."""
     words = (*SMALL, "batch_size=8", "length=8", "ema.half_life=8", "checkpoint.every=8")
-    parts = Assembly(recipe.load("quickstart", words), World("cpu", [], "."))
+    parts = Assembly(recipe.load("quickstart", words), World("cpu"))
     engine = parts.engine()
     held = [*engine.method.parameters(), *engine.method.buffers()]
     copies = [*engine.ema.method.parameters(), *engine.ema.method.buffers()]
@@ -187,5 +187,5 @@ def test_other_settings_of_the_data_are_honoured_beside_drawn_ones(key: str, val
 
 def test_a_run_without_held_out_data_is_one() -> None:
     """`data.validation=null` trains without, also on drawn images."""
-    parts = Assembly(recipe.load("quickstart", [*SMALL, "data.validation=null"]), World("cpu", [], "."))
+    parts = Assembly(recipe.load("quickstart", [*SMALL, "data.validation=null"]), World("cpu"))
     assert parts.held_out is None

@@ -40,7 +40,7 @@ def draw_pairs(folder: Path, count: int = 4, first: int = 0) -> None:
 
 
 def assemble(*words: str) -> Assembly:
-    return Assembly(recipe.load("quickstart", [*RUN, "data.validation=auto", *words]), World("cpu", [], "."))
+    return Assembly(recipe.load("quickstart", [*RUN, "data.validation=auto", *words]), World("cpu"))
 
 
 # What lies in the folder `set`, data.train and data.train_target; the held-out data, the test data.
@@ -184,9 +184,7 @@ def test_a_test_split_that_chooses_checkpoints_is_named(splits: tuple[str, ...])
 
 
 def test_drawn_images_are_held_out_of_drawn_ones() -> None:
-    settled = choose_held_out(
-        recipe.load("quickstart", ["data.train=synthetic", "data.validation=auto"]), World("cpu", [], ".")
-    )
+    settled = choose_held_out(recipe.load("quickstart", ["data.train=synthetic", "data.validation=auto"]), World("cpu"))
     assert settled.recipe.data.validation == "synthetic"
 
 

@@ -63,7 +63,7 @@ def parts(trained: Path, cache: Path) -> Iterator[Assembly]:
         patch.chdir(trained.parent)
         patch.setenv("GANTRAIN_CACHE", str(cache))
         loaded = recipe.load("quickstart", LONGER)
-        with World("cpu", [], "runs/x") as world:
+        with World("cpu") as world:
             yield Assembly(loaded, world)
 
 

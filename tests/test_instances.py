@@ -124,7 +124,7 @@ def test_a_segmenter_does_not_take_edges_for_a_class(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("gantrain.validation.STEPS", 2)
     monkeypatch.setattr("gantrain.metrics.segmentation.STEPS", 2)
     words = [*WORDS, "evaluate.metrics=[miou_unet,copy_index]", "evaluate.best_by=miou_unet"]
-    parts = Assembly(recipe.load("quickstart", words), World("cpu", [], "."))
+    parts = Assembly(recipe.load("quickstart", words), World("cpu"))
     assert parts.facts == {"source_channels": 11, "target_channels": 3}
     assert parts.held_out is not None
     held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
@@ -172,4 +172,4 @@ def test_the_keys_in_the_recipe_of_coco_add_ones_own_instances() -> None:
     small = (*small, "method.generator={width: 2, hidden: 4}", "method.discriminator.width=4")
     for own, channels in (((), 183), (tuple(keys), 184)):
         loaded = recipe.load("coco_spade", [*small, *own])
-        assert Assembly(loaded, World("cpu", [], ".")).facts["source_channels"] == channels
+        assert Assembly(loaded, World("cpu")).facts["source_channels"] == channels

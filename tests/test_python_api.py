@@ -153,12 +153,12 @@ def test_train_works_after_an_interrupt() -> None:
 
 
 def test_another_device_can_be_used_in_the_same_process() -> None:
-    with World("cpu", [], ".") as world:
+    with World("cpu") as world:
         assert world.device.type == "cpu"
     assert PartialState._shared_state
     PartialState._shared_state["device"] = torch.device("cuda")  # as after a run on a GPU
     AcceleratorState._shared_state["device"] = torch.device("cuda")
-    with World("cpu", [], ".") as world:
+    with World("cpu") as world:
         assert world.device.type == "cpu"
 
 

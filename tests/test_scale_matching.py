@@ -196,7 +196,7 @@ def test_a_stage_at_twice_the_size_takes_the_former_scales_by_resolution(capsys:
 
 def placed(*words: str) -> str:
     """The line about the discriminator, of a run that would begin."""
-    with World("cpu", [], ".") as world:
+    with World("cpu") as world:
         parts = Assembly(recipe.load("quickstart", [*QUICK, *words]), world)
     (line,) = [line for line in parts.placed if line.startswith("discriminator: ")]
     return line

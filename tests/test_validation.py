@@ -56,7 +56,7 @@ def test_nulls_are_drawn_from_all_training_images(monkeypatch: pytest.MonkeyPatc
         "evaluate.metrics=[l1,fd_random0]",
         "evaluate.max_samples=13",
     ]  # as no other test: features are kept
-    parts = Assembly(load("quickstart", words), World("cpu", [], "."))
+    parts = Assembly(load("quickstart", words), World("cpu"))
     assert parts.held_out is not None
     asked: list[list[int]] = []
     read = validation.held_out_batches
@@ -71,7 +71,7 @@ def test_nulls_are_drawn_from_all_training_images(monkeypatch: pytest.MonkeyPatc
 
 def test_a_broken_generator_has_no_value() -> None:
     """As 8-bit files its images would look like any others."""
-    parts = Assembly(load("quickstart", [*SMALL, "evaluate.metrics=[l1,swd]"]), World("cpu", [], "."))
+    parts = Assembly(load("quickstart", [*SMALL, "evaluate.metrics=[l1,swd]"]), World("cpu"))
     assert parts.held_out is not None
     held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
     method = parts.method()

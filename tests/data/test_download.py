@@ -80,7 +80,7 @@ def test_what_is_fetched_is_where_the_recipe_looks(name: str, files: dict[str, b
     assert inside("data") == files
     assert os.listdir("data") == [name]
     small = ("data.size=[32,32]", "data.resize=null", "device=cpu")
-    assert len(Assembly(recipe.load(name, small), World("cpu", [], ".")).train) == (3 if name == "facades" else 2)
+    assert len(Assembly(recipe.load(name, small), World("cpu")).train) == (3 if name == "facades" else 2)
     assert "data/" + name + " exists and is never overwritten" in command(name, status=2)
     assert inside("data") == files
 

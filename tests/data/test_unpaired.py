@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def assembled(*words: str) -> Assembly:
-    return Assembly(recipe.load("quickstart", [*CYCLEGAN, "length=78", *words]), World("cpu", [], "."))
+    return Assembly(recipe.load("quickstart", [*CYCLEGAN, "length=78", *words]), World("cpu"))
 
 
 def stream(*words: str, ranks: int = 1, workers: int = 0, start: int = 0) -> list[dict[str, torch.Tensor]]:
@@ -294,7 +294,7 @@ def test_mistakes_are_told_in_a_line(case: str) -> None:
 
 def test_where_to_get_the_archives_is_told() -> None:
     with pytest.raises(ValueError, match=r"`gantrain download horse2zebra` makes data/horse2zebra"):
-        Assembly(recipe.load("horse2zebra"), World("cpu", [], "."))
+        Assembly(recipe.load("horse2zebra"), World("cpu"))
 
 
 def test_the_way_back_starts_from_what_a_file_holds(folder: Path) -> None:

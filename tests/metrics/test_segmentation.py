@@ -79,7 +79,7 @@ def test_it_learns_the_runs_pairs_once_and_leaves_training_as_it_is(
     words = (*WORDS, "batch_size=8", "length=16", "evaluate.every=8")
     run_here(*words, "run=x")
     assert capsys.readouterr().out.count("a segmenter learns") == 1
-    parts = Assembly(load("quickstart", words), World("cpu", [], "."))
+    parts = Assembly(load("quickstart", words), World("cpu"))
     assert parts.held_out is not None
     held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
     assert "a segmenter learns" not in capsys.readouterr().out
@@ -103,7 +103,7 @@ def test_refusals(words: tuple[str, ...], says: str) -> None:
     save_file(Segmenter(3, 3).state_dict(), "other.safetensors")
 
     def start() -> None:
-        parts = Assembly(load("quickstart", [*WORDS, *words]), World("cpu", [], "."))
+        parts = Assembly(load("quickstart", [*WORDS, *words]), World("cpu"))
         assert parts.held_out is not None
         HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
 
@@ -129,7 +129,7 @@ def test_an_ignored_class_costs_nothing() -> None:
 @pytest.mark.usefixtures("few_steps")
 def test_what_was_learnt_from_damaged_data_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
-    parts = Assembly(load("quickstart", WORDS), World("cpu", [], "."))
+    parts = Assembly(load("quickstart", WORDS), World("cpu"))
     assert parts.held_out is not None
     damaged, read = parts.train.where(3), parts.train.read  # type: ignore[union-attr]
 
