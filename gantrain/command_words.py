@@ -5,9 +5,13 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gantrain import overrides
 from gantrain.problems import one_line
+
+if TYPE_CHECKING:  # whose own import takes a second
+    from gantrain.suggestions import Suggestions
 
 _ALLOWED = "allowed: recipe=NAME a.b.c=value [--import MODULE]"
 _OPENING = "[{"
@@ -32,8 +36,9 @@ def check_words(words: list[str]) -> None:
         advice = _suggestions(words, option) or f"did you mean {shlex.quote(f'{option.name}={option.value}')}?"
         problems.append(f"found {one_line(option.typed)}, allowed: key=value without blanks around =; {advice}")
     for position, word in enumerate(rest):
-        if "=" not in word:
-            problems.append(f"found {word!r:.100}, {_advice_on_word(words, rest, position)}")
+        problem = _problem_of_word(words, rest, position)
+        if problem:
+            problems.append(f"found {word!r:.100}, {problem}")
     if problems:
         raise ValueError("\n".join(_joined_once(problems)))
 
@@ -55,12 +60,28 @@ def _take_options(words: list[str]) -> Iterator[_Option]:
 
 
 def _take_spaced(words: list[str]) -> Iterator[_Option]:
-    """The `key = value` among the words, which it removes."""
-    while "=" in words[1:-1]:
-        position = words.index("=", 1)
-        name, _, value = words[position - 1 : position + 2]
-        del words[position - 1 : position + 2]
-        yield _Option(f"{name} = {value}", name, value)
+    """The `key = value`, `key =value` and `key= value` among the words, which it removes."""
+    position = 0
+    while position < len(words):
+        typed = words[position : position + _spaced_words(words[position:])]
+        if len(typed) > 1:
+            del words[position : position + len(typed)]
+            name, _, value = "".join(typed).partition("=")
+            yield _Option(" ".join(typed), name, value)
+        else:
+            position += 1
+
+
+def _spaced_words(words: list[str]) -> int:
+    """How many of the first words are one assignment with blanks around its `=`; 0 where they are none."""
+    first, second, third = (*words[:3], "", "", "")[:3]
+    if "=" not in first and second == "=" and third:
+        return 3
+    if "=" not in first and second.startswith("=") and second != "=":
+        return 2
+    if "=" in first[:-1] or not first.endswith("=") or first == "=" or not second:
+        return 0
+    return 0 if "=" in second or _is_option(second) else 2
 
 
 def _is_option(word: str) -> bool:
@@ -72,16 +93,24 @@ def _advice_on_option(option: _Option, words: list[str]) -> str:
     """What to write instead of an option; empty where nothing is known."""
     if option.name in ("h", "help"):
         return "; `gantrain train --help` describes them"
+    if option.name in ("V", "version"):
+        return "; did you mean `gantrain --version`?"
     if option.name == "recipe":
-        return f"; did you mean {shlex.quote(f'recipe={option.value}')}?"
+        name = option.value or "NAME"
+        return f"; did you mean {shlex.quote(f'recipe={name}')}?"
     if difflib.get_close_matches(option.name, ["import"], 1, 0.8):
-        return f"; did you mean --import {shlex.quote(option.value)}?"
+        return f"; did you mean --import {shlex.quote(option.value or 'MODULE')}?"
     hint = _suggestions(words, option)
     return f"; {hint}" if hint else ""
 
 
 def _suggestions(words: list[str], option: _Option) -> str:
     """What the recipe on the command line, or else pix2pix, has for an option."""
+    return _suggestions_for(words).for_option(option.name, option.value)
+
+
+def _suggestions_for(words: list[str]) -> "Suggestions":
+    """The keys of the recipe on the command line, or else of pix2pix."""
     from gantrain.recipe import suggestions
 
     named = [word.removeprefix("recipe=") for word in words if word.startswith("recipe=")]
@@ -89,7 +118,23 @@ def _suggestions(words: list[str], option: _Option) -> str:
         content = overrides.read(named[0] if named else "pix2pix")
     except ValueError:  # which is reported once the words are right
         content = overrides.read("pix2pix")
-    return suggestions(content).for_option(option.name, option.value or "true")
+    return suggestions(content)
+
+
+def _problem_of_word(words: list[str], rest: list[str], position: int) -> str:
+    """What is wrong with the word at a position of `rest`, and what to write; empty where nothing is seen yet."""
+    word = rest[position]
+    key, equals, value = word.partition("=")
+    if not equals:
+        return _advice_on_word(words, rest, position)
+    if not key:
+        example = shlex.quote(f"length={value or 1000}")
+        return f"which has no key; write key=value without blanks around =, such as {example}"
+    if value or key == "recipe" or not key.isidentifier():
+        return ""
+    known = _suggestions_for(words)
+    hint = "" if key in known.keys else known.for_option(key, "")
+    return f"which has no value; {hint}" if hint else ""
 
 
 def _advice_on_word(words: list[str], rest: list[str], position: int) -> str:

@@ -12,6 +12,7 @@ from gantrain.console import complain
 
 # click's error in a command line. Newer versions of typer have a copy of click of their own.
 _UsageError: Any = typer.BadParameter.__mro__[1]
+_VERSION = "; did you mean `gantrain --version`?"
 _INTERRUPTED = 130  # the status that the parser gives for Ctrl-C
 
 
@@ -41,7 +42,8 @@ def _describe(error: Any) -> str:
     message = " ".join(error.format_message().split())
     option = getattr(error, "option_name", None)
     if option and type(error).__name__ == "NoSuchOption":
-        message = f"found {option}, which is no option{_similar(option, _options(error.ctx))}"
+        advice = _VERSION if option == "--version" else _similar(option, _options(error.ctx))
+        message = f"found {option}, which is no option{advice}"
     message = message[0].lower() + message[1:].rstrip(".")
     return f"{command + ': ' if command else ''}{message}; see {path} --help"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gantrain.formats import RUN, check_format
 from gantrain.paths import check_not_special, check_regular_file
-from gantrain.problems import one_line
+from gantrain.problems import one_line, with_allowed
 from gantrain.slips import check_blanks
 from gantrain.yaml12 import MAX_DEPTH, parse_yaml, read_mapping
 
@@ -52,8 +52,8 @@ def find(name: str, beside: Path | None = None) -> Path:
     known = available(*near)
     if name not in known:
         close = difflib.get_close_matches(name, known, 3)
-        hint = f"{_did_you_mean(key, close)}allowed: {', '.join(known)}, or a path to a .yaml file"
-        raise ValueError(f"{key}: found '{one_line(name)}', {hint}")
+        advice = with_allowed(_did_you_mean(key, close).strip(), list(known), ", or a path to a .yaml file")
+        raise ValueError(f"{key}: found '{one_line(name)}', {advice}")
     return known[name]
 
 

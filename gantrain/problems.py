@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -23,6 +23,7 @@ _ALLOWED = {
 }
 
 _SHOWN = 100  # characters of a wrong value or key
+_SHORT_LIST = 8  # allowed names that are listed beside a suggestion, too
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,8 +35,20 @@ def _advise(key: str, value: Any, model: type[BaseModel]) -> str:
     """Suggest the closest of the keys that are allowed in the unknown one's place."""
     keys = [name for name in model.model_fields if name != "name"]
     close = difflib.get_close_matches(key.rpartition(".")[2], keys, 1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}allowed: {', '.join(keys) or 'none'}"
+    return with_allowed(f"did you mean {close[0]}?" if close else "", keys)
+
+
+def with_allowed(suggestion: str, names: Sequence[str], more: str = "") -> str:
+    """A suggestion and what is allowed; beside a suggestion, a long list of names is left out.
+
+    suggestion: empty where nothing is similar. more: what is allowed besides the names.
+    """
+    allowed = f"allowed: {', '.join(names) or 'none'}{more}"
+    if not suggestion:
+        return allowed
+    if len(names) > _SHORT_LIST:
+        return suggestion
+    return f"{suggestion} {allowed}" if suggestion.endswith("?") else f"{suggestion}; {allowed}"
 
 
 def check(
@@ -53,19 +66,32 @@ def check(
             key, beside = _locate(problem["loc"], content, model)
             rule = _rule(problem)
             text = f"found {_shown(problem['input'])}, {rule}"
-            if problem["type"] == "missing":
+            if _is_short_list(problem):
+                key = key.rpartition(".")[0]
+                lines.pop(key, None)  # of an earlier place that has no value either
+            elif problem["type"] == "missing":
                 text = "missing; give it a value"
             elif problem["type"] in ("extra_forbidden", "invalid_key"):
                 text = f"unknown key; {advise(key, problem['input'], beside)}"
-            # A union's members each have their rule.
-            lines[key] = (
-                f"{lines[key]} or {rule.removeprefix('allowed: ')}" if key in lines else f"{prefix}{key}: {text}"
-            )
+            lines[key] = _with_rule(lines[key], rule) if key in lines else f"{prefix}{key}: {text}"
     raise ValueError("\n".join(lines.values()))
+
+
+def _with_rule(line: str, rule: str) -> str:
+    """The line of a key with one rule more, since each of a union's members has its own."""
+    further = rule.removeprefix("allowed: ")
+    return line if line.endswith(further) else f"{line} or {further}"
+
+
+def _is_short_list(problem: ErrorDetails) -> bool:
+    """Return whether the problem is a place of a list that has no value, since the list is too short."""
+    return problem["type"] == "missing" and isinstance(problem["loc"][-1], int)
 
 
 def _rule(problem: ErrorDetails) -> str:
     """Describe what is allowed, in the words of a recipe."""
+    if _is_short_list(problem):
+        return f"allowed: {int(problem['loc'][-1]) + 1} values"
     allowed = _ALLOWED.get(problem["type"])
     if allowed == _IN_BRACKETS:
         return f"allowed: {allowed}{_bracketed(problem['input'])}"

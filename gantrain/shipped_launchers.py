@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from gantrain import files
-from gantrain.problems import one_line
+from gantrain.problems import one_line, with_allowed
 
 _PACKAGE = Path(__file__).resolve().parent
 _PLACES = (_PACKAGE / "_launchers", _PACKAGE.parent / "launchers")  # of an installed wheel; of a clone
@@ -70,8 +70,9 @@ def _chosen(name: str) -> list[str]:
     if not chosen:
         names = [*known, *(Path(launcher).stem for launcher in known)]
         close = difflib.get_close_matches(wanted, names, 1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise ValueError(f"launchers: found {one_line(name)!r}, {hint}allowed: all, {', '.join(known)}, or a folder")
+        hint = f"did you mean {close[0]}?" if close else ""
+        advice = with_allowed(hint, ["all", *known], ", or a folder")
+        raise ValueError(f"launchers: found {one_line(name)!r}, {advice}")
     return chosen
 
 

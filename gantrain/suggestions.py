@@ -11,9 +11,10 @@ from pydantic.fields import FieldInfo
 
 from gantrain import overrides
 from gantrain.peer_options import explanation_for, normalise, words_for
-from gantrain.problems import models_in, one_line
+from gantrain.problems import models_in, one_line, with_allowed
 
 _INTERNAL = ("name", "description")  # of the whole recipe: its file gives them
+_PLACEHOLDER = "VALUE"
 _MOST = 3  # keys that a suggestion lists
 _CLOSE = 0.8  # of two names in the whole recipe; names side by side may differ more
 
@@ -29,16 +30,26 @@ class Suggestions:
     def advise(self, key: str, value: Any, beside: type[BaseModel]) -> str:
         """What to report of an unknown key in the model `beside`: a suggestion, and what is allowed."""
         names = self._settable(beside)
-        allowed = f"allowed: {', '.join(names) or 'none'}"
         parent = key.rpartition(".")[0]
         hint = self._suggest(key, _text(value), [f"{parent}.{name}".lstrip(".") for name in names])
-        if not hint:
-            return allowed
-        return f"{hint} {allowed}" if hint.endswith("?") else f"{hint}; {allowed}"
+        return with_allowed(hint, names)
 
     def for_option(self, name: str, value: str) -> str:
-        """What was probably meant by `--name value`; empty where nothing is similar."""
+        """What was probably meant by `--name value`; empty where nothing is similar.
+
+        value: empty where none was typed. The suggestion then says true for a key that is true or false, and else has
+        a placeholder.
+        """
+        value = value or ("true" if self._is_flag(name) else _PLACEHOLDER)
         return self._suggest(name, value, self._settable(self.model), is_option=True)
+
+    def _is_flag(self, name: str) -> bool:
+        """Return whether the first key of that name is true or false."""
+        for key in _same(self.keys, name):
+            parent, _, last = key.rpartition(".")
+            chosen = _models_at(self.model, self.content, parent)[1] if parent else self.model
+            return chosen is not None and chosen.model_fields[last].annotation is bool
+        return False
 
     def _suggest(self, key: str, value: str, beside: list[str], is_option: bool = False) -> str:
         """One sentence with what was probably meant; empty where nothing is similar.

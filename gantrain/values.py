@@ -43,6 +43,15 @@ def images_in(length: int | str, epoch: int) -> int:
     return length if isinstance(length, int) else max(1, round(float(length.split()[0]) * epoch))
 
 
+def _pair(value: Any) -> Any:
+    """A size as height and width; one number is both."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError("allowed: a size in pixels, which is one number, such as 64, or [height, width]")
+    return value
+
+
 def _area(size: tuple[int, int]) -> tuple[int, int]:
     if size[0] * size[1] > MAX_PIXELS:
         raise ValueError(f"allowed: {MAX_PIXELS:,} pixels at most, such as [8192, 8192]")
@@ -98,7 +107,8 @@ Decay = Annotated[float, Field(ge=0, le=100)]
 Norm = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 # A file's list is no tuple, which strict types would insist on.
-Size = Annotated[tuple[Side, Side], Strict(False), AfterValidator(_area)]
+_Sides = Annotated[tuple[Side, Side], Strict(False)]
+Size = Annotated[_Sides, AfterValidator(_area), BeforeValidator(_pair, json_schema_input_type=Side | _Sides)]
 Factors = dict[str, Annotated[float, Field(gt=0, le=1e6)]]
 Betas = Annotated[tuple[Share, Share], Strict(False)]
 FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER), AfterValidator(_folder)]

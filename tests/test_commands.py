@@ -58,6 +58,11 @@ MISTAKES = {
     "recipes shw": "recipes: no such command 'shw'",
     "download": "download: missing argument 'name'",
     "train --batch_size 4": "found --batch_size 4, allowed: recipe=NAME a.b.c=value [--import MODULE]; did you mean",
+    "train --version": "found --version, allowed: recipe=NAME a.b.c=value [--import MODULE]; did you mean `gantrain",
+    "translate --version": "translate: found --version, which is no option; did you mean `gantrain --version`?",
+    "doctor lr=3": "found lr=3, allowed: no words, or one recipe=NAME and its keys, as for gantrain train",
+    "doctor recipe=cut recipe=pix2pix": "found recipe=cut recipe=pix2pix, allowed: no words, or one recipe=NAME",
+    "doctor quick": "found 'quick', allowed: recipe=NAME a.b.c=value; did you mean recipe=quick",
     "launchers a b": "launchers: got unexpected extra argument",
 }
 

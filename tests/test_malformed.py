@@ -119,7 +119,7 @@ RECIPES = {
     "number for a mapping": quick("optimizer=5", says=("optimizer: found 5", "allowed: a mapping")),
     "out of range": quick("optimizer.lr=-1", says=("optimizer.lr: found -1", "allowed: greater than 0")),
     "infinite": quick("optimizer.lr=.inf", says=("optimizer.lr: found inf", "allowed: a finite number")),
-    "too few values": quick("optimizer.betas=[0.5]", says=("optimizer.betas.1: missing; give it",)),
+    "too few values": quick("optimizer.betas=[0.5]", says=("optimizer.betas: found [0.5], allowed: 2 values",)),
     "range of a phase": quick(
         "phases.generator.betas=[0,3]", says=("phases.generator.betas.1: found 3", "less than 1")
     ),
@@ -136,7 +136,11 @@ RECIPES = {
         says=("phases.generator.weightdecay: unknown key", "mean phases.generator.weight_decay?"),
     ),
     "seed": quick("seed=-1", says=("seed: found -1", "allowed: greater than or equal to 0")),
-    "size": quick("data.size=256", says=("data.size: found 256", "allowed: values in brackets")),
+    "size of one value": quick(
+        "data.size=[256]", says=("data.size: found [256], allowed: a size in pixels, which is one number, such as 64",)
+    ),
+    "size as text": quick("data.size=64x64", says=("data.size: found '64x64'", "or [height, width]")),
+    "size of no pixels": quick("data.size=0", says=("data.size: found 0, allowed: greater than or equal to 1",)),
     "flip": quick("data.flip=maybe", says=("data.flip: found 'maybe'", "allowed: true, false")),
     "crop larger than the image": quick(
         "data.resize=[16,64]", says=("data.resize: found [16, 64]", "[32, 32] or more")

@@ -67,6 +67,11 @@ def test_a_value_past_reason_is_refused_in_a_line(key: str) -> None:
         assert len(line) < 300
 
 
+def test_one_number_is_the_height_and_the_width() -> None:
+    data = recipe.load("facades", ["data.size=64", "data.resize=72"]).data
+    assert (data.size, data.resize) == ((64, 64), (72, 72))
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -83,6 +83,10 @@ MISTAKES = {
     "--recipe facades": "recipe=facades",
     "recipe=facades lr = 1e-4": "optimizer.lr=1e-4",
     "recipe=facades lr:1e-4": "optimizer.lr=1e-4",
+    "recipe=facades lr =1e-4": "optimizer.lr=1e-4",
+    "recipe=facades lr= 1e-4": "optimizer.lr=1e-4",
+    "recipe=facades --flip": "data.flip=true",
+    "--recipe=facades": "recipe=facades",
 }
 
 
@@ -177,6 +181,46 @@ def test_a_mistake_without_a_counterpart_is_explained(
     words: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert says in complaint(["recipe=facades", *words], capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--version"], "did you mean `gantrain --version`?"),
+        (["="], "found '=', which has no key; write key=value without blanks around =, such as length=1000"),
+        (["=5"], "found '=5', which has no key; write key=value without blanks around =, such as length=5"),
+        (["lr="], "found 'lr=', which has no value; did you mean optimizer.lr=VALUE?"),
+        (["recipe=cut", "lambda_NCE="], "found 'lambda_NCE=', which has no value; did you mean method.nce=VALUE?"),
+        (["--dataroot"], "did you mean data.train=VALUE/train data.validation=VALUE/val?"),
+        (["--lr"], "did you mean optimizer.lr=VALUE?"),
+        (["--best"], "did you mean checkpoint.best=VALUE?"),
+        (["--recipe"], "did you mean recipe=NAME?"),
+    ],
+)
+def test_a_word_without_a_key_or_a_value_gets_one_to_write(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert says in complaint(words, capsys)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["recipe=facades", "lenght=3"],
+        ["recipe=facades", "method.generator.lvels=5"],
+        ["recipe=facades", "data.siz=[8,8]"],
+        ["recipe=facade"],
+    ],
+)
+def test_a_long_list_is_not_printed_behind_a_suggestion(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    line = complaint(words, capsys)
+    assert line.endswith("?")
+    assert "allowed" not in line
+
+
+def test_a_short_list_stays_behind_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    line = complaint(["recipe=facades", "schedule.decai=0.5"], capsys)
+    assert "did you mean schedule.decay? allowed: name, decay, " in line
 
 
 def test_each_option_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
