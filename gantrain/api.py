@@ -53,9 +53,13 @@ def train(recipe: Source, *overrides: Change) -> TrainResult:
         return _train(asked, world)  # in a frame of its own: its networks hold DDP, and that the ranks' group
 
 
-def _check(several: list[Recipe], world: World, choice: HeldOutChoice) -> None:
-    """A mistake in the last stage is told before the first one trains; a dry run is described."""
+def _check(several: list[Recipe], world: World, choice: HeldOutChoice) -> list[str]:
+    """Check all stages, so that a mistake in the last one is reported before the first one trains.
+
+    Returns the lines that describe a dry run. Raises ValueError.
+    """
     began = 0
+    lines: list[str] = []
     for number, stage in enumerate(several):
         try:
             parts = Assembly(stage, world, began, choice)
@@ -64,21 +68,22 @@ def _check(several: list[Recipe], world: World, choice: HeldOutChoice) -> None:
             if len(several) > 1:  # in the error itself, whose traceback says who raised it
                 e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)
             raise
-        for line in [*parts.describe(), *parts.describe_costs()] if stage.dry_run else []:
-            world.say(line)
+        if stage.dry_run:
+            lines += [*parts.describe(), *parts.describe_costs()]
         began = parts.end
+    return lines
 
 
 def _train(recipe: Recipe, world: World) -> TrainResult:
     check_ranks(world, recipe)
     choice = choose_held_out(recipe, world)
     recipe = choice.recipe
-    if recipe.dry_run:
-        world.say_whole(recipe.yaml())
     several = stages(recipe)
-    if recipe.dry_run or len(several) > 1:
-        _check(several, world, choice)
-    if recipe.dry_run:
+    lines = _check(several, world, choice) if recipe.dry_run or len(several) > 1 else []
+    if recipe.dry_run:  # the settings come once nothing is wrong: a mistake below them would be overlooked
+        world.say_whole(recipe.yaml())
+        for line in lines:
+            world.say(line)
         return TrainResult(recipe.folder, "dry run", 0, {})
     _warn_of_interactive_classes(several, world)
     began = 0

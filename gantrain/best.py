@@ -47,6 +47,7 @@ def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
     (`checkpoint.best=0`), and where no checkpoint has a value of the metric.
     """
     run = Path(path)
+    checkpoint.check_link(run)
     check_not_special(run, "checkpoint")
     if run.is_file() or (run / "state.json").is_file():
         what = "a file" if run.is_file() else "a single checkpoint"

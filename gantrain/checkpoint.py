@@ -100,9 +100,22 @@ def latest(root: Path) -> Path | None:
     return folders[-1] if folders else None
 
 
+def check_link(path: str | Path, what: str = "checkpoint") -> None:
+    """Refuse a link to a run or a checkpoint that is gone. what: begins the message. Raises ValueError, in one line."""
+    if not os.path.islink(path) or os.path.exists(path):
+        return
+    target = os.readlink(path)
+    run = Path(path).parent
+    advice = "give runs/NAME, or one of its checkpoints"
+    if found(run / "checkpoints"):
+        advice = f"give {run}, with --best for its best checkpoint, or one of {run}/checkpoints"
+    raise ValueError(f"{what}: {path} is a link to {target}, which does not exist; {advice}")
+
+
 def find_checkpoint(path: str | Path) -> Path:
     """A checkpoint's folder, from it or from its run (then the latest one). Raises ValueError."""
     path = Path(path)
+    check_link(path)
     check_not_special(path, "checkpoint")
     check_not_special(path / "state.json", "checkpoint")
     if (path / "state.json").is_file():

@@ -92,9 +92,8 @@ def doctor(
     names, overrides = _words(words or [])
     if len(names) > 1 or (overrides and not names):
         found = f"recipe={' recipe='.join(names)}" if names else overrides[0]
-        raise ValueError(
-            f"found {found:.100}, allowed: no words, or one recipe=NAME and its keys, as for gantrain train"
-        )
+        allowed = "no words, or one recipe=NAME and its keys, as for gantrain train"
+        raise ValueError(f"found {found:.100}, allowed: {allowed}")
     if not examine(names[0] if names else None, tuple(overrides), verify):
         raise typer.Exit(1)
 

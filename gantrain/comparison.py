@@ -62,7 +62,11 @@ def compare(
     paths: runs or checkpoints. The others are those of `open_checkpoint`. A run that cannot be used is left out. Raises
     ValueError where `data` is empty and the runs' own held-out data differ.
     """
-    runs = list(dict.fromkeys(str(path) for path in paths))
+    given = [str(path) for path in paths]
+    runs = list(dict.fromkeys(given))
+    for run in runs:
+        if given.count(run) > 1:
+            world.say(f"{run}: given {given.count(run)} times, compared once")
     comparison = Comparison()
     contents: dict[str, dict[str, str]] = {}
     for run in runs:  # all are tried before the first one is measured, which may take long

@@ -139,6 +139,7 @@ def _about_sizes(resize: tuple[int, int] | None) -> str:
 @contextmanager
 def opened(path: str | Path) -> Iterator[Path]:
     """A checkpoint's folder: a run's latest, that one itself, or what a file imports to. Raises ValueError."""
+    checkpoint.check_link(path)
     check_not_special(path, "checkpoint")
     if not Path(path).is_file():
         yield checkpoint.find_checkpoint(path)

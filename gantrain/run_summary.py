@@ -61,6 +61,8 @@ def describe_results(recipe: Recipe, has_held_out: bool) -> list[str]:
     run = shlex.quote(str(recipe.folder))
     instances = " --instances IDS" if recipe.data.instances else ""
     data = "" if has_held_out else " --data FOLDER"
+    if data and recipe.data.unpaired:
+        data = " --data SOURCES --data-target TARGETS"
     lines = []
     if any((recipe.folder / "previews").glob("*.png")):
         lines.append(f"previews: {recipe.folder}/previews")

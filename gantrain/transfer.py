@@ -6,6 +6,7 @@ from typing import Any
 
 from gantrain import checkpoint
 from gantrain.data.scale import Size
+from gantrain.importers import assumptions
 from gantrain.importing import read_networks
 from gantrain.method import Method
 from gantrain.paths import check_not_special
@@ -33,7 +34,7 @@ def place(method: Method, start: str | list[str], size: Size | None = None) -> l
     paths = [start] if isinstance(start, str) else start
     path = ", ".join(paths)
     try:
-        origins = _find_origins(method, paths)
+        origins, assumed = _find_origins(method, paths)
     except ValueError as e:
         raise ValueError(f"init_from: {e}, or init_from=null") from None
     lines, placed = list[str](), 0
@@ -58,15 +59,18 @@ def place(method: Method, start: str | list[str], size: Size | None = None) -> l
             f"init_from: no weight in {path} fits, found {', '.join(origins)}, allowed: {', '.join(method.networks)} "
             "with tensors of the same names and shapes; choose another run, networks like its own, or init_from=null"
         )
-    return lines
+    return lines + assumed
 
 
-def _find_origins(method: Method, paths: list[str]) -> dict[str, Origin]:
-    """Where the weights of each network come from."""
+def _find_origins(method: Method, paths: list[str]) -> tuple[dict[str, Origin], list[str]]:
+    """Where the weights of each network come from, and sentences on what files leave open."""
+    checkpoint.check_link(paths[0], "found")
     check_not_special(paths[0], "found")
     if len(paths) > 1 or Path(paths[0]).is_file():
         networks = read_networks([Path(path) for path in paths], both=method.has_back)
-        return {name: Origin(str(network.file), network.tensors) for name, network in networks.items()}
+        of_files = {name: Origin(str(network.file), network.tensors) for name, network in networks.items()}
+        used = {name: network for name, network in networks.items() if name in method.networks}
+        return of_files, assumptions.of_start(used)
     folder = checkpoint.find_checkpoint(paths[0])
     names = sorted(file.stem for file in folder.glob("networks/*.safetensors"))
     size = _picture_size(folder)
@@ -74,7 +78,7 @@ def _find_origins(method: Method, paths: list[str]) -> dict[str, Origin]:
     for name in names:
         kind = "ema" if (folder / f"ema/{name}.safetensors").is_file() else "networks"
         origins[name] = Origin(paths[0], checkpoint.tensors(folder, f"{kind}/{name}"), size)
-    return origins
+    return origins, []
 
 
 def _picture_size(folder: Path) -> Size | None:

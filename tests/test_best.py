@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,25 @@ def test_the_link_is_relative_and_a_run_can_be_moved(run: Path) -> None:
     assert Path("moved", LINK).resolve() == Path("moved/checkpoints", expected).resolve()
     # Given by name it is used, and named by the checkpoint that it leads to.
     assert checkpoint.find_checkpoint(Path("moved", LINK)) == Path("moved/checkpoints", expected)
+
+
+def _load_best(path: Path) -> object:
+    return gantrain.load(path, "cpu", best=True)
+
+
+@pytest.mark.parametrize("use", [checkpoint.find_checkpoint, gantrain.load, _load_best, gantrain.evaluate])
+def test_a_link_to_a_checkpoint_that_is_gone_is_named(run: Path, use: Callable[[Path], object]) -> None:
+    LINKED.unlink()
+    LINKED.symlink_to("checkpoints/000000099")
+    with pytest.raises(ValueError, match="") as raised:
+        use(LINKED)
+    assert str(raised.value) == (
+        "checkpoint: runs/x/best is a link to checkpoints/000000099, which does not exist; give runs/x, with --best "
+        "for its best checkpoint, or one of runs/x/checkpoints"
+    )
+    shutil.rmtree("runs/x/checkpoints")
+    with pytest.raises(ValueError, match="which does not exist; give runs/NAME, or one of its checkpoints$"):
+        use(LINKED)
 
 
 def test_the_link_is_no_checkpoint_of_the_run(run: Path) -> None:

@@ -81,6 +81,15 @@ def test_long_names_are_numbered() -> None:
     assert lines[5].startswith("run 1 ")
 
 
+def test_a_run_that_is_given_twice_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    status, output = run("runs/none", "runs/none", "runs/other")
+    output += capsys.readouterr().err
+    assert status == 2
+    assert output.count("runs/none: given 2 times, compared once") == 1
+    assert output.count("gantrain: runs/none: ") == 1
+    assert "runs/other: given" not in output
+
+
 @pytest.mark.slow
 def test_runs_are_compared(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")

@@ -437,7 +437,8 @@ DATA = {
         folder_of("images", b"GIF99a", b""),
     ),
     "odd widths": Case(
-        TRAIN, ("data.train", "--as pairs"), folder_of("images", *pairs(height=32, width=65))
+        TRAIN, ("data.train", "`gantrain prepare images --out OUT --as pairs`, and give data.train=OUT"),
+        folder_of("images", *pairs(height=32, width=65)),
     ),
     "too small without resize": Case(
         TRAIN, ("data.size: found [32, 32]", "data.train has [16, 16]", "set data.resize"),
@@ -537,6 +538,18 @@ DATA = {
         both(folder_of("images", *pairs()), lambda folder: (folder / "runs").write_text("")),
     ),
 }  # fmt: skip
+
+
+def test_a_mistake_stands_alone_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The settings of the run come once nothing is wrong, and before what they cost."""
+    assert train_main([*QUICK, "evaluate.border=16", "dry_run=true"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [line for line in captured.err.splitlines() if line][0].startswith("gantrain: evaluate.border: found 16")
+    assert train_main([*QUICK, "dry_run=true"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    starts = [next(i for i, line in enumerate(lines) if line.startswith(word)) for word in ("name: ", "parameters: ")]
+    assert starts == sorted(starts)
 
 
 def test_images_left_out_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,3 +143,24 @@ def test_the_lines_fit(width: int) -> None:
     lines = run_summary.describe_results(loaded, has_held_out=True)
     assert lines == ["best checkpoint: none yet, since no checkpoint has a value of l1"]
     assert all(len(line) + 2 <= width for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "has_held_out", "options"),
+    [
+        ("cyclegan", False, " --data SOURCES --data-target TARGETS"),
+        ("cut", False, " --data SOURCES --data-target TARGETS"),
+        ("pix2pix", False, " --data FOLDER"),
+        ("cyclegan", True, ""),
+        ("pix2pix", True, ""),
+    ],
+)
+def test_the_next_command_has_the_data_that_it_needs(
+    name: str, has_held_out: bool, options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = recipe.load(name, ["checkpoint.best=0"])
+    latest = loaded.folder / "checkpoints" / "000000008"
+    monkeypatch.setattr(run_summary.checkpoint, "latest", lambda _: latest)
+    monkeypatch.setattr(run_summary.checkpoint, "state", lambda _: Mock(modules=[]))
+    lines = run_summary.describe_results(loaded, has_held_out)
+    assert lines[-1].strip() == f"gantrain evaluate runs/{name}{options}"

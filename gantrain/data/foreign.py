@@ -14,7 +14,7 @@ from gantrain.data.index import NAME, PARTS, SHARD_NAME, Shard, save
 from gantrain.data.notes import summarise
 from gantrain.data.prepare import Report, asked
 from gantrain.data.prepare.check import Look, agree, conversions, in_order, look
-from gantrain.data.prepare.hints import PREFIX, note_gaps
+from gantrain.data.prepare.hints import as_note, note_gaps
 from gantrain.data.prepare.layouts import Part
 from gantrain.data.prepare.left_out import check_left_out
 from gantrain.data.remote import FetchFailed, fetch
@@ -87,7 +87,7 @@ def index_tars(
             good, bad, described = agree(told, looks, parts)
             check_left_out(base, looks, good, list(fields), limit=max_left_out)
             converted = summarise([*conversions(looks, good, described), *sorted(notes)])
-            all_notes = [PREFIX + line for line in converted] + note_gaps(described)
+            all_notes = [as_note(line) for line in converted] + note_gaps(described)
             report = Report(out, "webdataset", len(good), described, [], bad, all_notes)
             lines = "\n".join([*report.lines(None), ""])
             write_bytes(partial / "report.txt", lines.encode(errors="surrogateescape"))

@@ -14,10 +14,11 @@ from gantrain.data.batch import channels
 from gantrain.data.cache import cache
 from gantrain.data.channels import can_fit, note
 from gantrain.data.drawing import write_synthetic
+from gantrain.data.layout_advice import advise_layout, choose_layout
 from gantrain.data.listing import is_ignored
 from gantrain.data.prepare import HOW_TO, pack_once
-from gantrain.data.prepare.hints import PREFIX
-from gantrain.data.prepare.layouts import is_cityscapes
+from gantrain.data.prepare.hints import read_note
+from gantrain.data.prepare.layouts import UnclearLayout
 from gantrain.data.remote import index_folder
 from gantrain.data.shards import Field, Shards
 from gantrain.data.splits import SYNTHETIC, find_split, find_two_sets
@@ -159,8 +160,8 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
     if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:
         say(f"{wanted.option(key)}: {' and '.join(missing)} of the files in {folder}; see {report}")
     for line in lines:
-        if line.startswith(PREFIX):
-            say(f"{wanted.option(key)}: {line.removeprefix(PREFIX)}")
+        if noted := read_note(line):
+            say(f"{wanted.option(key)}: {noted}")
     return Shards.open(packed)
 
 
@@ -168,10 +169,14 @@ def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
     labels = {name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)}
     classes = max(labels.values(), default=None)
     split = find_split(key, folder, wanted.is_for_evaluate)
+    fields = [name for name in (wanted.source, wanted.target) if name]
     try:
         options: Any = {"labels": sorted(labels), "classes": classes, "instances": wanted.instances}
-        options |= {"layout": _layout(folder, wanted), "split": split, "max_left_out": wanted.max_left_out}
+        options |= {"layout": choose_layout(folder, fields), "split": split, "max_left_out": wanted.max_left_out}
         return pack_once(folder, cache() / "packed", **options)
+    except UnclearLayout as e:
+        advice = advise_layout(key, wanted.is_for_evaluate, folder, fields, e.options)
+        raise ValueError(f"{e.reason}; {advice}") from None
     except ValueError as e:
         if wanted.is_for_evaluate:
             advice = f"; give such options to `gantrain prepare {folder} --out OUT`, and OUT here"
@@ -180,19 +185,6 @@ def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
         options += "; or set data.instances=null" if wanted.instances and "--instances" in str(e) else ""
         text = f"{e}{options if '--' in str(e) else ''}"
         raise ValueError(re.sub(r"--max-left-out ([\d.]+)", r"data.max_left_out=\1", text)) from None
-
-
-def _layout(folder: Path, wanted: Wanted) -> str | None:
-    """The layout of a folder of images, or None to recognise it.
-
-    Files alone do not say whether they are single images or pairs, but the field that the recipe asks for does.
-    """
-    fields = [name for name in (wanted.source, wanted.target) if name]
-    is_one_of_two_sets = len(fields) == 1
-    has_fields_inside = any((folder / name).is_dir() for name in fields)
-    if not is_one_of_two_sets or fields[0] in ("left", "right") or has_fields_inside or is_cityscapes(folder):
-        return None
-    return "images"
 
 
 def expand(pattern: str) -> list[str]:

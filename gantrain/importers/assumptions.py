@@ -112,6 +112,22 @@ def _of_classes(made: Network, fields: Mapping[str, Field]) -> list[str]:
     return sentences
 
 
+def of_start(networks: Mapping[str, Network]) -> list[str]:
+    """Return sentences on a run that starts at networks of files, and whose recipe states what these do not show."""
+    sentences = [note for network in networks.values() for note in network.notes]
+    roles = []
+    for network in networks.values():
+        norm = network.found.component.get("norm", "batch")
+        if len(ALLOWED_NORMS[norm]) > 1:
+            roles.append(network.found.role)
+    for role in dict.fromkeys(roles):
+        sentences.append(
+            f"assumed: {role} had the norm of this recipe, since instance norm and no norm leave no tensors in a file; "
+            f"method.{role}.norm for another"
+        )
+    return sentences + of_training(networks, unpaired=True)
+
+
 def of_training(networks: Mapping[str, Network], *, unpaired: bool) -> list[str]:
     """Return sentences on what only evaluation, or a run that starts at the networks, depends on."""
     sentences: list[str] = []

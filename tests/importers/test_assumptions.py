@@ -12,8 +12,12 @@ from torch import nn
 from typer.testing import CliRunner
 
 import gantrain
+from gantrain import transfer
 from gantrain.cli import app
+from gantrain.component import build
+from gantrain.importers import assumptions
 from gantrain.importing import read_networks
+from gantrain.methods import METHODS
 
 NORM = "instance norm in generator, which leaves no tensors in a file; --norm none if"
 STATISTICS = "batch norm takes the running statistics of the file; --batch-statistics for those of each image, which"
@@ -149,3 +153,22 @@ def test_the_sizes_of_training_are_not_made_up() -> None:
     run("import", "latest_net_G.pth", "--out", "imported", "--resize", "64")
     said = run("translate", "imported", "a.png", "--out", "c")
     assert "1 image at the trained scale: 40x56 -> 64x64 and back" in said
+
+
+def test_a_run_that_starts_at_files_states_what_it_assumes() -> None:
+    """The sentences name keys of the recipe, since `init_from` has no options."""
+    saved(peers.ResNet(blocks=9))
+    saved(peers.PatchGAN(norm="none"), name="latest_net_D.pth")
+    files = ["latest_net_G.pth", "latest_net_D.pth"]
+    networks = read_networks([Path(file) for file in files])
+    component = {"name": "pix2pix"} | {role: network.found.component for role, network in networks.items()}
+    facts = networks["generator"].found.facts
+    channels = {"source_channels": facts["in_channels"], "target_channels": facts["out_channels"]}
+    lines = transfer.place(build(METHODS, component, **channels), files)
+    norm = "had the norm of this recipe, since instance norm and no norm leave no tensors in a file"
+    assert assumed("\n".join(lines)) == [
+        f"generator {norm}; method.generator.norm for another",
+        f"discriminator {norm}; method.discriminator.norm for another",
+        assumed("\n".join(assumptions.of_training(networks, unpaired=True)))[0],
+    ]
+    assert not any(line.partition("assumed: ")[2].count("--norm") for line in lines)

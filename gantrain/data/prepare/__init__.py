@@ -16,7 +16,7 @@ from gantrain.data.decode import Colour, Kind, encode, lossless
 from gantrain.data.notes import summarise
 from gantrain.data.prepare.check import SMALLEST, agree, conversions, in_order, load, look
 from gantrain.data.prepare.colours import read_table
-from gantrain.data.prepare.hints import PREFIX, note_gaps, note_ids_as_images
+from gantrain.data.prepare.hints import as_note, note_gaps, note_ids_as_images
 from gantrain.data.prepare.layouts import Layout, Parts, folders, images, pairs, published, recognise
 from gantrain.data.prepare.left_out import check_left_out, suggest_names
 from gantrain.data.prepare.matching import match
@@ -176,7 +176,7 @@ def prepare(
     )
     packed_samples = [samples[key] for key in good]
     converted = summarise([*conversions(looks_by_key, good, fields), *sorted(notes)])
-    all_notes = [PREFIX + line for line in [*matched.renamed, *converted]]
+    all_notes = [as_note(line) for line in [*matched.renamed, *converted]]
     all_notes += note_gaps(fields) + note_ids_as_images(fields, packed_samples, parts)
     report = Report(out, layout, len(good), fields, unmatched, bad, all_notes)
     whole = "\n".join([*report.lines(None), ""]).encode(errors="surrogateescape")

@@ -10,13 +10,23 @@ from gantrain.data.headers import open_header
 from gantrain.data.prepare.layouts import File, Parts
 from gantrain.data.shards import Field
 
-PREFIX = "note: "  # of these lines in report.txt, which a run prints
+_PREFIX = "note: "  # of these lines in report.txt, which a run prints
 _LOOKED_AT = 100  # files of a field
 _VOID = (255, 65535)  # ids that data sets give to pixels of no class
 _SMALLEST_GAP = 10
 _MOST_IDS = 64  # class ids in one file
 _LOW = 64  # below it values are dark, and more likely ids
 _SPREAD = 2  # ids are dense: the highest is not far beyond their number
+
+
+def as_note(line: str) -> str:
+    """A line as report.txt holds it."""
+    return _PREFIX + line
+
+
+def read_note(line: str) -> str:
+    """What a line of report.txt notes; empty where the line is no note."""
+    return line.removeprefix(_PREFIX) if line.startswith(_PREFIX) else ""
 
 
 def note_gaps(fields: Mapping[str, Field]) -> list[str]:
@@ -29,10 +39,8 @@ def note_gaps(fields: Mapping[str, Field]) -> list[str]:
         highest, next_id = ids[-1], ids[-2]
         doubles = highest + 1 >= 2 * (next_id + 1)
         if highest - next_id > _SMALLEST_GAP and (doubles or highest in _VOID):
-            notes.append(
-                f"{PREFIX}{name}: the ids are {_ranges(ids[:-1])} and {highest}, which makes {field.classes} classes; "
-                f"if {highest} marks pixels of no class, give --ignore {highest}"
-            )
+            found = f"{name}: the ids are {_ranges(ids[:-1])} and {highest}, which makes {field.classes} classes"
+            notes.append(as_note(f"{found}; if {highest} marks pixels of no class, give --ignore {highest}"))
     return notes
 
 
@@ -50,10 +58,9 @@ def note_ids_as_images(fields: Mapping[str, Field], samples: Sequence[Mapping[st
         elif field.channels > 1 and all(_is_palette_map(file) for file in files):
             found = "palette files, whose colours are packed instead of their numbers"
         if found:
-            notes.append(
-                f"{PREFIX}{name}: its files look like class ids ({found}), and are packed as images; if they are ids, "
-                f"give `gantrain prepare --labels {name}`, and in a recipe 'data.labels={{{name}: CLASSES}}'"
-            )
+            option = f"`gantrain prepare --labels {name}`, and in a recipe 'data.labels={{{name}: CLASSES}}'"
+            looks = f"{name}: its files look like class ids ({found}), and are packed as images"
+            notes.append(as_note(f"{looks}; if they are ids, give {option}"))
     return notes
 
 

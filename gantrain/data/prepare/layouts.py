@@ -1,7 +1,7 @@
 """How images lie in folders. A layout is a function (folder, split) -> the fields' `Part`s."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -45,6 +45,18 @@ class File(Protocol):
 Parts = dict[str, Part]  # by field
 Files = Mapping[str, File]  # of one sample, by member
 Layout = Callable[[Path, str], Parts]
+
+
+class UnclearLayout(ValueError):
+    """A folder whose layout is not recognised.
+
+    reason: what is there. options: those of `prepare` that may fit, none where nothing fits. The message has both.
+    """
+
+    def __init__(self, reason: str, advice: str, options: Sequence[str] = ()) -> None:
+        super().__init__(f"{reason}; {advice}")
+        self.reason = reason
+        self.options = list(options)
 
 
 def pairs(source: Path, split: str) -> Parts:
@@ -152,15 +164,18 @@ def recognise(source: Path) -> str:
     if paired != several:
         return "pairs" if paired else "folders"
     if has_own_images:  # halving single images wrongly would go unnoticed
+        options = ["--as pairs", "--as folders", "--as images"]
         choice = "say which with --as pairs, --as folders or --as images"
         endings = common_endings(own_images)
         if endings:
             patterns = " ".join(f"--pattern {ending}={{}}_{ending}" for ending in endings)
             choice += f"; or, as the endings of names say, with {patterns}"
-        raise ValueError(f"{source} could hold side-by-side pairs, folders or single images; {choice}")
+            options.insert(0, patterns)
+        reason = f"{source} could hold side-by-side pairs, folders or single images"
+        raise UnclearLayout(reason, choice, options)
     listed = ", ".join(f.name for f in inside[:8]) or "nothing"
     reason = f"holds neither images nor two or more folders of images (found: {listed})"
-    raise ValueError(f"{source} {reason}; name the folder that does, or its layout with --as")
+    raise UnclearLayout(f"{source} {reason}", "name the folder that does, or its layout with --as")
 
 
 def is_cityscapes(source: Path) -> bool:
