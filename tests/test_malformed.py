@@ -545,7 +545,8 @@ def test_a_mistake_stands_alone_in_a_dry_run(capsys: pytest.CaptureFixture[str])
     assert train_main([*QUICK, "evaluate.border=16", "dry_run=true"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert [line for line in captured.err.splitlines() if line][0].startswith("gantrain: evaluate.border: found 16")
+    (line,) = [line for line in captured.err.splitlines() if line]
+    assert line.startswith("gantrain: evaluate.border: found 16")
     assert train_main([*QUICK, "dry_run=true"]) == 0
     lines = capsys.readouterr().out.splitlines()
     starts = [next(i for i, line in enumerate(lines) if line.startswith(word)) for word in ("name: ", "parameters: ")]
