@@ -13,6 +13,7 @@ from gantrain.recipe import Recipe, stages
 from gantrain.recipe_request import Change, Source, request_recipe
 from gantrain.run_log import last_metrics
 from gantrain.tracking import check_trackers
+from gantrain.train_arguments import check_call
 from gantrain.trainer import Trainer
 from gantrain.trial import try_method
 from gantrain.world import World
@@ -37,16 +38,18 @@ class TrainResult:
         return f"TrainResult({self.folder}: {self.state}, {self.images_seen:,} images seen{metrics})"
 
 
-def train(recipe: Source, *overrides: Change) -> TrainResult:
+def train(recipe: Source | None = None, *overrides: Change, **keywords: object) -> TrainResult:
     """Start the run of a recipe, or go on with it.
 
     recipe: a name, a path, a Recipe, or a recipe's content as a dictionary, which may have `extends`.
     overrides: what differs, as texts `a.b.c=value` or as dictionaries, whose keys may be nested or dotted.
+    Changes are no keyword arguments, and keywords raise an error that shows how to write them.
     Works in one process, also several times and after an error, and in each process of a launcher. Raises
     ValueError, one line for each problem, and RunStopped where training can't go on.
     """
     check_not_importing()
-    asked = agree_with_launcher(request_recipe(recipe, overrides))
+    source = check_call(recipe, overrides, keywords)
+    asked = agree_with_launcher(request_recipe(source, overrides))
     check_trackers(asked)
     die_with_launcher()
     with World(asked.device) as world:

@@ -9,6 +9,7 @@ from gantrain.metrics import larger_is_better
 from gantrain.paths import check_not_special
 from gantrain.problems import check
 from gantrain.recipe import Checkpoint, Evaluate
+from gantrain.wording import option, option_with
 from gantrain.yaml12 import read_mapping
 
 LINK = "best"
@@ -51,18 +52,19 @@ def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
     check_not_special(run, "checkpoint")
     if run.is_file() or (run / "state.json").is_file():
         what = "a file" if run.is_file() else "a single checkpoint"
-        raise ValueError(f"--best: {run} is {what}; give the folder of a run, runs/NAME, or leave --best out")
+        advice = f"give the folder of a run, runs/NAME, or leave {option_with('best')} out"
+        raise ValueError(f"{option('best')}: {run} is {what}; {advice}")
     checkpoints = run / "checkpoints"
     latest = checkpoint.find_checkpoint(run)
-    evaluate, kept = _settings(run, latest)
-    instead = "leave --best out for the latest checkpoint"
+    evaluate, kept = saved_settings(run, latest)
+    instead = f"leave {option_with('best')} out for the latest checkpoint"
     if kept.best == 0:
         advice = f"go on with checkpoint.best=1 and a larger length, or {instead}"
-        raise ValueError(f"--best: {run} keeps no best checkpoint (checkpoint.best is 0); {advice}")
+        raise ValueError(f"{option('best')}: {run} keeps no best checkpoint (checkpoint.best is 0); {advice}")
     best = best_of(checkpoints, evaluate.best_by)
     if best is None:
         found = f"no checkpoint of {run} has a value of {evaluate.best_by} (evaluate.best_by)"
-        raise ValueError(f"--best: {found}; give the run held-out data by data.validation, or {instead}")
+        raise ValueError(f"{option('best')}: {found}; give the run held-out data by data.validation, or {instead}")
     return best
 
 
@@ -90,18 +92,20 @@ def link_best(run: Path, metric: str, count: int) -> str:
     return ""
 
 
-def _settings(run: Path, latest: Path) -> tuple[Evaluate, Checkpoint]:
+def saved_settings(run: Path, latest: Path) -> tuple[Evaluate, Checkpoint]:
     """What the run's recipe says of the best checkpoint; of a run in stages, what that of its last stage says."""
     path = run / "recipe.yaml"
     content: Any = None
     if path.is_file():
         content = read_mapping(path)
-        formats.check_format(path, content, formats.RUN, "give one of the run's checkpoints, without --best")
+        formats.check_format(
+            path, content, formats.RUN, f"give one of the run's checkpoints, without {option_with('best')}"
+        )
     if content is None or content.get("stages"):
         content = checkpoint.saved_recipe(latest)
         path = latest / "recipe.yaml"
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: found no mapping; give one of the run's checkpoints, without --best")
+        raise ValueError(f"{path}: found no mapping; give one of the run's checkpoints, without {option_with('best')}")
     evaluate = check(Evaluate, content.get("evaluate", {}), f"{path}: evaluate.")
     kept = check(Checkpoint, content.get("checkpoint", {}), f"{path}: checkpoint.")
     return evaluate, kept

@@ -143,19 +143,20 @@ def saved_recipe(folder: Path) -> Any:
         return parse_yaml(text, "recipe.yaml")
 
 
-def tensors(folder: Path, name: str, expected: Mapping[str, Tensor] | None = None) -> Tensors:
+def tensors(folder: Path, name: str, content: State, expected: Mapping[str, Tensor] | None = None) -> Tensors:
     """The checked content of a tensor file, such as `networks/generator`.
 
-    expected: tensors whose names, shapes and kinds of numbers it has to have; None takes any. Raises ValueError, in
-    one line that offers an older checkpoint, for a damaged file, for another network's, and for NaN.
+    content: that of the checkpoint's `state.json`, which the caller reads once for all files. expected: tensors whose
+    names, shapes and kinds of numbers it has to have; None takes any. Raises ValueError, in one line that offers an
+    older checkpoint, for a damaged file, for another network's, and for NaN.
     """
     with _naming(folder):
-        content = _read_tensors(folder, name, _read_state(folder))
-    problem = "" if expected is None else weights.misfit(content, expected)
+        loaded = _read_tensors(folder, name, content)
+    problem = "" if expected is None else weights.misfit(loaded, expected)
     if problem:
         what = f"checkpoint: the {name.rpartition('/')[2]} in {folder}/{name}.safetensors"
         raise ValueError(f"{what} is not the one of its recipe.yaml ({problem}); {_advice(folder)}")
-    return content
+    return loaded
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from gantrain.evaluation_inputs import open_checkpoint
 from gantrain.metrics import larger_is_better
 from gantrain.metrics.panel import Record
 from gantrain.printable import printable
+from gantrain.wording import option, option_with
 from gantrain.world import World
 
 _LONGEST_NAME = 28  # characters of a run's name in a table
@@ -127,8 +128,8 @@ def _check_same_content(contents: Mapping[str, Mapping[str, str]]) -> None:
     if different:
         groups = " / ".join(", ".join(runs) for runs in sorted(different))
         raise ValueError(
-            f"--data: the runs have different held-out data ({groups}), so that their values cannot be compared; "
-            "give the images to test all of them on: --data FOLDER"
+            f"{option('data')}: the runs have different held-out data ({groups}), so that their values cannot be "
+            f"compared; give the images to test all of them on: {option_with('data', 'FOLDER')}"
         )
 
 

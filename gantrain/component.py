@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model
 
 from gantrain.own_code import is_own
+from gantrain.wording import import_advice
 
 Component = str | dict[str, Any]  # a name, or a name with options
 Table = dict[str, Any]  # name -> class
@@ -158,6 +159,8 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
         options = {"name": value} if isinstance(value, str) else value
         if usual and isinstance(options, dict) and "name" not in options:
             options = {**usual, **options}
+        if isinstance(options, dict) and options.get("name") in list(broken):
+            raise broken[options["name"]]
         if not isinstance(options, dict) or options.get("name") not in list(table):
             name = options.get("name") if isinstance(options, dict) else value
             unfit = place.describe_unfit(name) if place else ""
@@ -165,9 +168,26 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
             raise ValueError(f"{unfit}allowed: {', '.join(table)}, as a name or as {{name: ...}}{advice}")
         return options
 
-    models = tuple(_options(cls, name) for name, cls in table.items())
-    tagged = Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]  # noqa: UP007
+    models, broken = _sound_models(table)
+    tagged: Any = Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]  # noqa: UP007
     return Annotated[tagged, BeforeValidator(named)]
+
+
+def _sound_models(table: Table) -> tuple[tuple[type[BaseModel], ...], dict[str, BadComponent]]:
+    """The pydantic models of a table's entries, and by name what is wrong with entries that have none.
+
+    A broken entry from outside stops only the recipes that name it. Raises BadComponent where all are broken.
+    """
+    models: list[type[BaseModel]] = []
+    broken: dict[str, BadComponent] = {}
+    for name, cls in table.items():
+        try:
+            models.append(_options(cls, name))
+        except BadComponent as error:
+            broken[name] = error
+    if broken and not models:
+        raise next(iter(broken.values()))
+    return tuple(models), broken
 
 
 def _similar(name: Any, table: Table) -> str:
@@ -179,7 +199,7 @@ def _similar(name: Any, table: Table) -> str:
 def _outside(name: Any) -> str:
     """What to add where a name is none of the table's, but might be one of a user's own module."""
     is_name = isinstance(name, str) and name.isidentifier()
-    return "; an own one needs --import MODULE" if is_name else ""
+    return f"; an own one needs {import_advice()}" if is_name else ""
 
 
 def used_classes(table: Table, config: Component) -> Iterator[Any]:

@@ -1,7 +1,6 @@
 """Evaluation from Python."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from gantrain.options import name_targets
 from gantrain.world import World
 
 Place = str | os.PathLike[str]
-_OPTIONS = re.compile(r"--(?=(data-target|data|real|fake|metrics|weights|border)\b)")
 
 
 @dataclass(frozen=True)
@@ -80,6 +78,12 @@ def evaluate(
     and the spectrum in dB. Works in one process and in each process of a launcher. Raises ValueError, one
     line for each problem.
     """
+    for name, path in (("run", run), ("real", real), ("fake", fake)):
+        _check_one_path(name, path)
+    if data is not None and not isinstance(data, Mapping):
+        _check_one_path("data", data, "; several are a dictionary by name, as in data={'day': 'a', 'night': 'b'}")
+    if data_target is not None and not isinstance(data_target, Mapping):
+        _check_one_path("data_target", data_target, "; several are a dictionary by name, as in `data`")
     has_folder_pair = real is not None and fake is not None
     has_one_folder = (real is None) != (fake is None)
     if (run is not None) == has_folder_pair or has_one_folder or (has_folder_pair and (data or data_target or best)):
@@ -87,23 +91,25 @@ def evaluate(
     options: dict[str, Any] = {} if border is None else {"border": border}
     if weights is not None:
         options["weights"] = {name: os.fspath(file) for name, file in weights.items()}
-    try:
-        if metrics is not None:
-            options["metrics"] = evaluation.names(_joined(metrics))
-        tested = _named(data)
-        with World(device) as world:
-            if run is not None:
-                targets = name_targets(_as_texts(data_target), list(tested))
-                results, about = evaluation.evaluate_checkpoint(world, Path(run), tested, options, targets, best)
-            else:
-                assert real is not None
-                assert fake is not None
-                results, about = evaluation.evaluate_folders(world, Path(real), Path(fake), options)
-    except ValueError as error:
-        error.args = (_OPTIONS.sub("", str(error)),)  # in the words of Python's arguments
-        raise
+    if metrics is not None:
+        options["metrics"] = evaluation.names(_joined(metrics))
+    tested = _named(data)
+    with World(device) as world:
+        if run is not None:
+            targets = name_targets(_as_texts(data_target), list(tested))
+            results, about = evaluation.evaluate_checkpoint(world, Path(run), tested, options, targets, best)
+        else:
+            assert real is not None
+            assert fake is not None
+            results, about = evaluation.evaluate_folders(world, Path(real), Path(fake), options)
     sets = {name: {record.name: record for record in records} for name, records in results.items()}
     return Evaluation(sets, dict(about))
+
+
+def _check_one_path(name: str, value: object, advice: str = "; call evaluate() for each of several") -> None:
+    """Raises ValueError for what is no path, such as a list."""
+    if value is not None and not isinstance(value, str | os.PathLike):
+        raise ValueError(f"{name}: found {type(value).__name__}, allowed: one path{advice}")
 
 
 def _joined(metrics: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ from gantrain.recipe import Evaluate
 from gantrain.recipe_data import wanted_by
 from gantrain.translate import by_stem
 from gantrain.validation import HeldOut
+from gantrain.wording import option
 from gantrain.world import World
 
 _PAIRED = ("l1", "psnr", "ssim")
@@ -86,16 +87,18 @@ def evaluate_folders(
     Files of the same names are pairs; without them, only metrics of sets can be asked for. options:
     of a recipe's `evaluate`; without metrics, STANDARD. Raises ValueError.
     """
-    reals, fakes = by_stem("--real", real, world.say), by_stem("--fake", fake, world.say)
+    reals, fakes = by_stem(option("real"), real, world.say), by_stem(option("fake"), fake, world.say)
     paired = reals.keys() == fakes.keys()
     asked = check(Evaluate, best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
     if needy := [name for name in asked.metrics if name in (*SEGMENTATION, "copy_index", "cycle_error")]:
-        raise ValueError(f"--metrics: {', '.join(needy)} need a model and its sources; give a checkpoint")
+        raise ValueError(f"{option('metrics')}: {', '.join(needy)} need a model and its sources; give a checkpoint")
     alone = [name for name in asked.metrics if not of_set(name)]
     if alone and not paired:
         first = min(reals.keys() ^ fakes.keys())
         found = f"{first} is in {real if first in reals else fake} alone"
-        raise ValueError(f"--metrics: {', '.join(alone)} need pairs, files of one name in both folders; {found}")
+        raise ValueError(
+            f"{option('metrics')}: {', '.join(alone)} need pairs, files of one name in both folders; {found}"
+        )
     if not paired and "metrics" not in options:
         world.say(f"{', '.join(_PAIRED)} are left out: they need files of one name in both folders")
     paired = bool(alone)
@@ -128,7 +131,7 @@ def names(text: str) -> list[str]:
         try:
             metrics.check(name)
         except ValueError as e:
-            raise ValueError(f"--metrics: found {name!r}, {e}") from None
+            raise ValueError(f"{option('metrics')}: found {name!r}, {e}") from None
     return found
 
 
@@ -152,7 +155,7 @@ def _share(world: World, problems: list[str], notes: list[str], *folders: Mappin
             if len({x.shape for x in images}) > 1:
                 files = " and ".join(str(files[name]) for files in folders)
                 sizes = " and ".join("x".join(map(str, x.shape[2:])) for x in images)
-                raise ValueError(f"--fake: {files} have sizes {sizes}; give pairs of one size")
+                raise ValueError(f"{option('fake')}: {files} have sizes {sizes}; give pairs of one size")
         except ValueError as e:
             problems.append(str(e))
             return

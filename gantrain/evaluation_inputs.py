@@ -15,6 +15,7 @@ from gantrain.held_out_choice import known_sets
 from gantrain.inference import Translator
 from gantrain.recipe import Recipe, from_dict
 from gantrain.recipe_data import open_on_nodes, wanted_by
+from gantrain.wording import option, option_with
 from gantrain.world import World
 
 # Together they see blur, noise, tint, wrong contrast and collapse, and need no weights.
@@ -58,14 +59,17 @@ def open_checkpoint(
     folder, model = _load(world, path, best)
     usual_sets = known_sets(model.recipe.data)
     if not data and not usual_sets:
-        raise ValueError("--data: the model's recipe has no held-out data; give --data FOLDER")
+        raise ValueError(
+            f"{option('data')}: the model's recipe has no held-out data; give {option_with('data', 'FOLDER')}"
+        )
     usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
     changed = {**usual, **options, "weights": {**usual["weights"], **options.get("weights", {})}}
     recipe = from_dict({**model.recipe.dump(), "evaluate": best_first(changed)})
     wanted = wanted_by(recipe)
     if targets and not wanted.apart:
-        raise ValueError("--data-target: the model has learnt from pairs, whose targets lie in --data; leave it out")
+        found = f"the model has learnt from pairs, whose targets lie in {option('data')}"
+        raise ValueError(f"{option('data_target')}: {found}; leave it out")
     try:
         training = open_on_nodes(world, "train", recipe.data.train, wanted)
     except ValueError:  # it may be on another machine: null values come from halves of the test set

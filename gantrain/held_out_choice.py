@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gantrain import checkpoint
-from gantrain.data.neighbours import find_neighbour
+from gantrain.data.neighbours import describe_unused, find_neighbour
 from gantrain.data.splits import HELD_OUT_SPLITS, SYNTHETIC, TEST_SPLITS, describe_test_split
 from gantrain.data.urls import is_url
 from gantrain.recipe import Data, Recipe
@@ -76,7 +76,7 @@ def _choose(recipe: Recipe) -> tuple[Choice, Origin, list[str]]:
     kept: Choice = {key: saved[key] for key in _KEYS if key in saved}
     is_moved = any(saved.get(key) != getattr(recipe.data, key) for key in _TRAIN_KEYS)
     if not kept or is_moved or kept.get("validation") == AUTO:
-        return found, "beside", []
+        return found, "beside", _describe_unused(recipe.data, found)
     there = found.get("validation")
     if there is None or there == kept.get("validation"):
         return kept, "kept", []
@@ -84,6 +84,17 @@ def _choose(recipe: Recipe) -> tuple[Choice, Origin, list[str]]:
         f"data.validation: {there} is there now, and the run goes on as it was started; data.validation={there} uses it"
     )
     return kept, "kept", [line]
+
+
+def _describe_unused(data: Data, found: Choice) -> list[str]:
+    """A line on what looks like held-out data, or test data, beside the training data and can't be used."""
+    if found.get("validation") is not None or data.test is not None:
+        return []
+    splits = HELD_OUT_SPLITS if found.get("test") is not None else (*HELD_OUT_SPLITS, *TEST_SPLITS)
+    unused = describe_unused(splits, data.train, data.train_target)
+    if not unused:
+        return []
+    return [f"data.validation: not used as held-out or test data: {'; '.join(unused)}"]
 
 
 def _look_beside(data: Data) -> Choice:

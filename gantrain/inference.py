@@ -30,6 +30,7 @@ from gantrain.method import Batch, is_random_at_test, set_inference
 from gantrain.out_of_memory import naming_argument, naming_too_large
 from gantrain.paths import check_not_special
 from gantrain.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
+from gantrain.wording import option
 
 
 class Translator:
@@ -59,7 +60,7 @@ class Translator:
         kind = "networks" if self.recipe.ema.half_life is None else "ema"
         for name in self.method.inference:
             network = self.method.networks[name]
-            network.load_state_dict(checkpoint.tensors(folder, f"{kind}/{name}", network.state_dict()))
+            network.load_state_dict(checkpoint.tensors(folder, f"{kind}/{name}", state, network.state_dict()))
         # Of all that its translations depend on.
         style_content = files.sha256(Path(style)) if style is not None and Path(style).is_file() else ""
         settings = json.dumps([state.sha256, self.recipe.dump(), back, style, style_content], sort_keys=True)
@@ -69,8 +70,8 @@ class Translator:
         self.back = back
         if back:
             if not self.method.has_back or self.source.kind == "label" or self.instances:
-                found = f"found a {self.recipe.method['name']} model from {self.source.kind}s"
-                raise ValueError(f"--back: {found}, allowed: one of cyclegan between images")
+                found = f"{option('back')}: found a {self.recipe.method['name']} model from {self.source.kind}s"
+                raise ValueError(f"{found}, allowed: one of cyclegan between images")
             self.source, self.target = self.target, self.source
         data = self.recipe.data
         self.scale = trained_scale(
@@ -211,13 +212,13 @@ class Translator:
 
     @torch.no_grad()
     def _style(self, text: str) -> Tensor:
-        method = self.method
+        method, key = self.method, option("style")
         if not method.has_style:
             found = f"a {self.recipe.method['name']} model that has learnt none"
-            raise ValueError(f"--style: found {found}, allowed: one of spade with method.style=vae")
+            raise ValueError(f"{key}: found {found}, allowed: one of spade with method.style=vae")
         if text.isdecimal() and int(text) < 2**63:
             return method.style(int(text))
-        check_not_special(text, "--style")
+        check_not_special(text, key)
         try:
             target, notes = self.target, list[str]()
             array = image_array(Path(text), target, notes)
@@ -226,7 +227,7 @@ class Translator:
                 what = f"{array.dtype} with {count_text(array.shape[2], 'channel')}"
                 raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
         except (OSError, ValueError) as e:
-            raise ValueError(f"--style: found {text} ({e}), allowed: a seed, or an image such as it makes") from None
+            raise ValueError(f"{key}: found {text} ({e}), allowed: a seed, or an image such as it makes") from None
         # A style of training is one of its targets, so an image has their scale.
         data = self.recipe.data
         scale = trained_scale(target, target, paired=True, size=data.size, resize=data.resize)

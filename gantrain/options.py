@@ -5,6 +5,8 @@ from typing import Annotated, Literal, cast
 
 import typer
 
+from gantrain.wording import option
+
 Size = tuple[int, int]  # height, width
 MAX_DIGITS = 9  # of a number of pixels
 Best = Annotated[
@@ -53,16 +55,16 @@ def parse_output_size(text: str) -> Literal["input", "network"]:
     return cast(Literal["input", "network"], text)
 
 
-def named(option: str, texts: list[str] | None) -> dict[str, str]:
+def named(key: str, texts: list[str] | None) -> dict[str, str]:
     """The values by name, from texts NAME=VALUE. Raises ValueError."""
     values: dict[str, str] = {}
     for text in texts or []:
         name, _, value = text.partition("=")
         if not (name and value):
-            raise ValueError(f"{option}: found {text!r}, allowed: NAME=VALUE")
+            raise ValueError(f"{key}: found {text!r}, allowed: NAME=VALUE")
         if name in values:
             listed = ", ".join(texts or [])
-            raise ValueError(f"{option}: found one name twice in {listed}, allowed: a NAME=VALUE for each")
+            raise ValueError(f"{key}: found one name twice in {listed}, allowed: a NAME=VALUE for each")
         values[name] = value
     return values
 
@@ -77,15 +79,17 @@ def name_targets(texts: list[str] | None, sets: list[str]) -> dict[str, str]:
 
     sets: the names of the test sets; a name can be left out where there is one. Raises ValueError.
     """
+    key = option("data_target")
     if texts and not sets:
-        raise ValueError("--data-target: found it without --data; give the sources as --data, and the targets here")
+        found = f"found it without {option('data')}"
+        raise ValueError(f"{key}: {found}; give the sources as {option('data')}, and the targets here")
     if texts and len(texts) == len(sets) == 1 and "=" not in texts[0]:
         return {sets[0]: texts[0]}
-    targets = named("--data-target", texts)
+    targets = named(key, texts)
     for name in targets:
         if name not in sets:
-            allowed = f"a NAME of --data: {', '.join(sets)}"
-            raise ValueError(f"--data-target: found {name!r}, allowed: {allowed}")
+            allowed = f"a NAME of {option('data')}: {', '.join(sets)}"
+            raise ValueError(f"{key}: found {name!r}, allowed: {allowed}")
     return targets
 
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -12,6 +13,7 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # a Path has one slash of a URL's two
 _FETCH_FIRST = "fetch the file first, for example with `git annex get` or `dvc pull`"
 
 
@@ -32,7 +34,7 @@ def describe_obstacle(path: str | os.PathLike[str]) -> str:
 
 
 def check_not_special(path: str | os.PathLike[str], what: str) -> None:
-    """Refuse what can't be read: a FIFO, a device, a socket, a dangling link, a loop of links.
+    """Refuse what can't be read: a FIFO, a device, a socket, a dangling link, a loop of links, a URL.
 
     what: the setting or option that names the path, for the message. A path at which there is nothing passes, since
     its own reader knows what to advise. Raises ValueError, in one line.
@@ -59,6 +61,8 @@ def _describe_failure(path: str | os.PathLike[str], error: OSError) -> str:
         return "a loop of symbolic links"
     if error.errno not in (errno.ENOENT, errno.ENOTDIR):
         return f"out of reach ({error.strerror})"
+    if _URL.match(os.fspath(path)):
+        return "a URL, and only data sets may be remote"
     if os.path.islink(path):
         return f"a dangling link to {os.readlink(path)} ({_FETCH_FIRST})"
     return ""

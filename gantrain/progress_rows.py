@@ -45,7 +45,9 @@ class TerminalRows:
     """Lays a run's entries out in rows that are at most as wide as the terminal.
 
     An entry has one row, or two where its losses do not fit into one. Columns that do not fit are left out, the least
-    important ones first. A column never becomes narrower. The header comes again where a column has become wider.
+    important ones first. The first entry decides which columns are shown, for each width of the terminal: where a
+    column has become wider, those that no longer fit move to a second row. A column never becomes narrower. The header
+    comes again where a column has become wider.
     """
 
     def __init__(self) -> None:
@@ -53,6 +55,8 @@ class TerminalRows:
         self._widths: dict[str, int] = {}
         self._header: list[str] = []
         self._entries = 0  # since the last header
+        self._is_shown: dict[str, bool] = {}  # by secondary column, on a terminal of `_width` characters
+        self._width = 0
 
     def entry(self, progress: Progress, values: Mapping[str, float], width: int) -> tuple[list[str], list[str]]:
         """Return the lines of the header, if it is due, and those of the entry. width: of the terminal."""
@@ -93,12 +97,26 @@ class TerminalRows:
                 first.append(name)
             elif self._fits([*second, name], width - len(_GAP)):
                 second.append(name)
-        last = second or first
-        room = width - len(_GAP) if second else width
-        for name in others:
-            if self._fits([*last, name], room):
-                last.append(name)
+        self._place_others(others, first, second, width)
         return [first, second] if second else [first]
+
+    def _place_others(self, names: Sequence[str], first: list[str], second: list[str], width: int) -> None:
+        """Add the secondary columns to the rows: those that were shown before, and new ones that fit."""
+        if width != self._width:
+            self._is_shown = {}
+            self._width = width
+        for name in names:
+            was_shown = self._is_shown.get(name)
+            if was_shown is False:
+                continue
+            if not second and self._fits([*first, name], width):
+                first.append(name)
+            elif (second or was_shown) and self._fits([*second, name], width - len(_GAP)):
+                second.append(name)
+            else:
+                self._is_shown[name] = False
+                continue
+            self._is_shown[name] = True
 
     def _fits(self, names: Sequence[str], width: int) -> bool:
         gaps = len(_GAP) * (len(names) - 1)
@@ -138,6 +156,8 @@ def _text(name: str, value: float) -> str:
         return percent_text(value)
     if name == _MEMORY:
         return f"{value:.3g} GiB"
+    if _is_rate(name):
+        return f"{value:.2e}"  # its width does not change while the rate decays
     return value_text(value)
 
 

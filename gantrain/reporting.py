@@ -14,6 +14,7 @@ from gantrain.extensions import import_modules
 from gantrain.options import Imports
 from gantrain.own_code import is_raised_by_gantrain
 from gantrain.run_stopped import RunStopped
+from gantrain.wording import speaking_as_command
 
 _PATIENCE_SECONDS = 10
 
@@ -21,7 +22,8 @@ _PATIENCE_SECONDS = 10
 def reporting(work: Callable[[], None]) -> int:
     """Run a command; a user's mistake is told in lines without a traceback. Returns the status."""
     try:
-        work()
+        with speaking_as_command():
+            work()
     except (ValueError, RunStopped) as e:
         if not _is_ours(e):
             raise

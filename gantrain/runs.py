@@ -80,7 +80,7 @@ class Run:
     def _compare(self, recipe: Recipe) -> None:
         if not (checkpoint.found(self.checkpoints) and self.recipe.is_file()):
             return
-        if changed := differences(self._saved_recipe(), recipe.dump()):
+        if changed := differences(self.saved_recipe(), recipe.dump()):
             same = f"recipe={shlex.quote(str(self.recipe))} goes on as it was started, also with another length"
             other = f"run=OTHER starts afresh, and with init_from={shlex.quote(str(self.folder))} from its weights"
             raise ValueError(
@@ -88,7 +88,7 @@ class Run:
                 + "\n".join(f"  {c}" for c in changed)
             )
 
-    def _saved_recipe(self) -> dict[str, Any]:
+    def saved_recipe(self) -> dict[str, Any]:
         """The recipe that the run was started with. Raises ValueError, in one line."""
         advice = f"remove it, then the recipe of {self.checkpoints} is not compared, or choose run=OTHER"
         try:

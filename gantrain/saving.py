@@ -141,21 +141,22 @@ def restore(engine: Engine, folder: Path, parts: Assembly, progress: Progress) -
     Raises ValueError, in one line, where they are not this run's.
     """
     method, names = engine.method, _names(engine)
+    state = checkpoint.state(folder)
     for name, network in method.networks.items():
-        network.load_state_dict(checkpoint.tensors(folder, f"networks/{name}", network.state_dict()))
+        network.load_state_dict(checkpoint.tensors(folder, f"networks/{name}", state, network.state_dict()))
     if engine.ema.half_life is not None:
         for name in method.inference:
             network = engine.ema.method.networks[name]
-            network.load_state_dict(checkpoint.tensors(folder, f"ema/{name}", network.state_dict()))
+            network.load_state_dict(checkpoint.tensors(folder, f"ema/{name}", state, network.state_dict()))
     for turn in engine.turns:
         file = f"optimizers/{turn.phase.name}"
-        saved = checkpoint.tensors(folder, file)
+        saved = checkpoint.tensors(folder, file, state)
         if problem := _optimizer_problem(saved, method, turn):
             raise checkpoint.refusal(folder, f"{file}.safetensors is not this phase's optimiser state: {problem}")
         turn.ranks.load_state(saved, names)
     slots = parts.split.slots(parts.world.rank)  # the pools of other slots are other ranks'
     for name, pool in method.pools.items():
-        saved = checkpoint.tensors(folder, f"pools/{name}")
+        saved = checkpoint.tensors(folder, f"pools/{name}", state)
         if problem := _pool_problem(saved, pool, parts.recipe.batch_size):
             raise checkpoint.refusal(folder, f"pools/{name}.safetensors is not this run's pool: {problem}")
         own = {k: v.to(parts.world.device) for k, v in saved.items() if int(k) in slots}

@@ -13,6 +13,7 @@ from gantrain.data.loader import Raw
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
 from gantrain.extensions import check_imported
+from gantrain.finished import report_finished
 from gantrain.fitting import describe_out_of_memory, largest_micro_batch
 from gantrain.journal import Journal, describe_damaged, memory_gib
 from gantrain.out_of_memory import OutOfMemory, is_out_of_memory
@@ -64,7 +65,8 @@ class Trainer:
                     progress = count_text(self.images_seen, "image")
                     length = f"{self.parts.total - self.parts.began:,}"
                     self.world.say(f"already finished: trained on {progress}, of a length of {length}")
-                    self._link_best()
+                    if self.run and latest:
+                        self.whole = report_finished(self.run, self.whole, latest, self.world.say)
                 ended = self._end("finished")
                 if self.is_last:
                     self._say_results(run_summary.describe_going_on(self.whole))

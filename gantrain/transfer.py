@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gantrain import checkpoint
+from gantrain.checkpoint_state import State
 from gantrain.data.scale import Size
 from gantrain.importers import assumptions
 from gantrain.importing import read_networks
@@ -73,19 +74,20 @@ def _find_origins(method: Method, paths: list[str]) -> tuple[dict[str, Origin], 
         return of_files, assumptions.of_start(used)
     folder = checkpoint.find_checkpoint(paths[0])
     names = sorted(file.stem for file in folder.glob("networks/*.safetensors"))
-    size = _picture_size(folder)
+    state = checkpoint.state(folder)
+    size = _picture_size(folder, state)
     origins = {}
     for name in names:
         kind = "ema" if (folder / f"ema/{name}.safetensors").is_file() else "networks"
-        origins[name] = Origin(paths[0], checkpoint.tensors(folder, f"{kind}/{name}"), size)
+        origins[name] = Origin(paths[0], checkpoint.tensors(folder, f"{kind}/{name}", state), size)
     return origins, []
 
 
-def _picture_size(folder: Path) -> Size | None:
+def _picture_size(folder: Path, state: State) -> Size | None:
     """The size of whole pictures in the run of a checkpoint. Raises ValueError where its recipe states none."""
     content: Any = checkpoint.saved_recipe(folder)
     try:
         data = check(Data, content["data"] if isinstance(content, dict) else content)
     except (KeyError, ValueError) as e:
         raise checkpoint.refusal(folder, f"recipe.yaml: data: {e}") from None
-    return picture_size(data.size, data.resize, checkpoint.state(folder).fields["target"])
+    return picture_size(data.size, data.resize, state.fields["target"])

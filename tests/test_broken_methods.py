@@ -1,5 +1,6 @@
 """Mistakes in own methods, networks and losses: status 2, one line that names the class, and nothing made."""
 
+import json
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,10 @@ from conftest import SMALL
 from own_code import PRELUDE, forgotten, write
 from typer.testing import CliRunner
 
-from gantrain import checkpoint
+from gantrain import checkpoint, recipe
 from gantrain.cli import app, train_main
+from gantrain.methods import METHODS
+from gantrain.networks import NETWORKS
 
 QUICK = ("recipe=quickstart", *SMALL, "batch_size=4", "length=4", "method=mine", "evaluate.metrics=[l1]", "run=x")
 QUICK = tuple(word for word in QUICK if not word.startswith("method."))
@@ -387,3 +390,22 @@ def test_the_small_method_itself_trains_and_resumes(critic: str) -> None:
     assert train_main([*QUICK, "length=8", "--import", name]) == 0
     state = checkpoint.state(Path("runs/x/checkpoints/000000008"))
     assert state.modules == [name]
+
+
+def test_a_broken_entry_stops_only_the_recipes_that_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bad:
+        def __init__(self, **options: int) -> None:
+            pass
+
+    monkeypatch.setitem(METHODS, "bad_method", Bad)
+    monkeypatch.setitem(NETWORKS, "bad_network", NetworkWithoutTypes)
+    assert recipe.load("quickstart").method["name"] == "pix2pix"
+    assert "bad_method" not in json.dumps(recipe.schema())
+    with pytest.raises(ValueError, match="bad_method: .*Bad can't be a part of a recipe") as caught:
+        recipe.load("quickstart", ["method=bad_method"])
+    assert "\n" not in str(caught.value)
+
+
+class NetworkWithoutTypes:
+    def __init__(self, in_channels: int, out_channels: int, *, width=8) -> None:  # type: ignore[no-untyped-def]
+        pass

@@ -55,7 +55,7 @@ def test_training_goes_on_and_saves_after_space_is_made(small_disk: Path, tmp_pa
     assert "could not be saved in runs/x/checkpoints (" in output, output
     before = checkpoint.found(Path("runs/x/checkpoints"))
     for folder in before:
-        assert checkpoint.tensors(folder, "networks/generator")
+        assert checkpoint.tensors(folder, "networks/generator", checkpoint.state(folder))
     (small_disk / "filler").unlink()
     rest, _ = process.communicate(timeout=200)
     assert process.returncode == 0, rest

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from gantrain import costs, recipe, train
 from gantrain.assembly import Assembly
 from gantrain.cli import app
-from gantrain.data.neighbours import Neighbour, find_neighbour
+from gantrain.data.neighbours import Neighbour, describe_unused, find_neighbour
 from gantrain.data.prepare import prepare
 from gantrain.data.splits import HELD_OUT_SPLITS, TEST_SPLITS, find_two_sets
 from gantrain.held_out_choice import choose_held_out
@@ -101,6 +101,39 @@ def test_a_packed_neighbour_is_found_and_an_empty_one_is_not(train_place: str) -
     held_out = assemble(f"data.train={train_place}").held_out
     assert held_out is not None
     assert held_out.place.endswith("validation")
+
+
+# Folders with images, further paths (a folder ends in /), data.train, and what is named.
+UNUSED: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, str | None], list[str]]] = {
+    "one side": (("trainA", "trainB", "valA"), (), ("set", None), ["set/valA is there without a folder valB"]),
+    "an empty folder": (("train",), ("val/",), ("set/train", None), ["set/val holds no images"]),
+    "a file": (("train",), ("val",), ("set/train", None), ["set/val is no folder"]),
+    "a field's side": (
+        ("trainA", "trainB", "testB"), (), ("set/trainA", "set/trainB"), ["set/testB is there without a folder testA"],
+    ),
+    "nothing": (("train",), (), ("set/train", None), []),
+    "a usable one": (("train", "val"), (), ("set/train", None), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNUSED)
+def test_what_cannot_be_held_out_is_named(case: str) -> None:
+    folders, others, (place, target), expected = UNUSED[case]
+    for folder in folders:
+        draw(Path("set", folder), 1)
+    for other in others:
+        if other.endswith("/"):
+            Path("set", other).mkdir()
+        else:
+            Path("set", other).write_text("")
+    assert describe_unused((*HELD_OUT_SPLITS, *TEST_SPLITS), place, target) == expected
+
+
+def test_a_run_says_what_it_does_not_hold_out() -> None:
+    draw_pairs(Path("set/train"))
+    Path("set/val").mkdir()
+    lines = lines_of(assemble("data.train=set/train"))
+    assert lines[-1] == "data.validation: not used as held-out or test data: set/val holds no images"
 
 
 # The split that a key takes of a folder with all of them inside, by the splits that are there.

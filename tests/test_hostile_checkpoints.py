@@ -339,7 +339,7 @@ def test_only_damage_asks_to_remove_a_checkpoint(tmp_path: Path) -> None:
     weights.unlink()
     weights.symlink_to(tmp_path / "annex" / "generator")
     with pytest.raises(ValueError, match=r"a dangling link to .*git annex get") as caught:
-        checkpoint.tensors(LAST, "networks/generator")
+        checkpoint.tensors(LAST, "networks/generator", checkpoint.state(LAST))
     assert "remove its folder" not in str(caught.value)
 
 

@@ -15,6 +15,7 @@ from gantrain.amounts import bytes_text, count_text, duration_text, value_text
 from gantrain.console import Display, say, say_whole
 from gantrain.instantiate import sketch_method
 from gantrain.methods import METHODS as TABLE
+from gantrain.progress_rows import Progress, TerminalRows
 
 # Real entries of each method, as metrics.jsonl holds them.
 ENTRIES = json.loads((Path(__file__).parent / "golden.json").read_text())
@@ -229,3 +230,22 @@ def test_the_losses_have_weights(name: str) -> None:
 )
 def test_amounts_are_readable(text: str, expected: str) -> None:
     assert text == expected
+
+
+def test_the_columns_of_a_run_stay_while_values_become_wider() -> None:
+    rows = TerminalRows()
+    values = {"images_per_second": 77.1, "gan": 0.5, "d_loss": 0.6, "lr": 2e-4, "data_wait": 0.03}
+    shown = []
+    for number, (gan, rate) in enumerate(((0.5, 2e-4), (0.5, 1.987e-4), (-1.23e-05, 9.87e-7), (123456.0, 0.0)), 1):
+        header, lines = rows.entry(Progress(350 * number, 14000, 350), {**values, "gan": gan, "lr": rate}, 80)
+        assert all(len(line) <= 80 for line in [*header, *lines])
+        if header:
+            shown.append(set(" ".join(header).split()))
+    assert "data_wait" in shown[0]
+    assert all(names == shown[0] for names in shown)
+
+
+@pytest.mark.parametrize("rate", [2e-4, 1.9876e-4, 1.5e-5, 9.87e-7, 0.0])
+def test_a_rate_has_one_width(rate: float) -> None:
+    header, lines = TerminalRows().entry(Progress(1, 2, 1), {"lr": rate}, 120)
+    assert len(lines[0].split()[-1]) == len("2.00e-04")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from gantrain.amounts import count_text
-from gantrain.data.channels import fit
+from gantrain.data.channels import fit, has_alpha
 from gantrain.data.headers import open_header
 from gantrain.data.lossy import lossy_format
 from gantrain.data.pictures import narrow, pixels
@@ -198,15 +198,50 @@ def encode(array: Array, extension: str) -> bytes:
 
 
 def resize(array: Array, height: int, width: int, kind: Kind = "image") -> Array:
-    """An HWC array at another size: bicubic with antialiasing, nearest for ids."""
+    """An HWC array at another size: bicubic with antialiasing, nearest for ids.
+
+    Colours with alpha are weighted by it, so that the colours of transparent pixels do not show at edges.
+    """
+    if kind == "image" and has_alpha(array.shape[2]) and array[..., -1].min() < _opaque(array):
+        return _resize_with_alpha(array, height, width)
     method = Image.Resampling.BICUBIC if kind == "image" else Image.Resampling.NEAREST
     if array.dtype == np.uint8 and array.shape[2] in (1, 3):
         return np.array(_image(array).resize((width, height), method)).reshape(height, width, -1)
-    # Plane by plane as floats: Pillow would premultiply RGBA and clip uint16.
-    planes = map(Image.fromarray, np.moveaxis(array, 2, 0).astype(np.float32))
-    resized = np.stack([np.asarray(p.resize((width, height), method)) for p in planes], axis=2)
+    resized = _resize_planes(array, height, width, method)  # Pillow would premultiply RGBA and clip uint16
     resized = resized.clip(array.min(), array.max())  # bicubic overshoots at edges
-    return (resized if array.dtype == np.float32 else resized.round()).astype(array.dtype)
+    return _rounded(resized, array.dtype)
+
+
+def _resize_planes(array: Array, height: int, width: int, method: Image.Resampling) -> Array:
+    """An HWC array at another size, plane by plane as floats."""
+    planes = map(Image.fromarray, np.moveaxis(array, 2, 0).astype(np.float32))
+    return np.stack([np.asarray(p.resize((width, height), method)) for p in planes], axis=2)
+
+
+def _resize_with_alpha(array: Array, height: int, width: int) -> Array:
+    """An HWC image, whose last channel is alpha, at another size; a pixel that stays transparent has no weight.
+
+    Where a resized pixel is wholly transparent, its colour is the plain mean, which nobody sees.
+    """
+    opaque = _opaque(array)
+    plain = resize(array[..., :-1], height, width)
+    opacity = array[..., -1:].astype(np.float32) / opaque
+    weighted = np.concatenate([array[..., :-1] * opacity, opacity], axis=2)
+    resized = _resize_planes(weighted, height, width, Image.Resampling.BICUBIC)
+    alpha = _rounded(resized[..., -1:].clip(0, 1) * opaque, array.dtype)
+    divisor = np.maximum(resized[..., -1:], np.finfo(np.float32).eps)
+    colours = (resized[..., :-1] / divisor).clip(array[..., :-1].min(), array[..., :-1].max())
+    shown = np.where(alpha > 0, _rounded(colours, array.dtype), plain)
+    return np.concatenate([shown, alpha], axis=2)
+
+
+def _opaque(array: Array) -> int:
+    """The value of an opaque pixel's alpha."""
+    return 1 if array.dtype == np.float32 else int(np.iinfo(array.dtype).max)
+
+
+def _rounded(values: Array, dtype: np.dtype[Any]) -> Array:
+    return (values if dtype == np.float32 else values.round()).astype(dtype)
 
 
 def _image(array: Array) -> Image.Image:

@@ -44,6 +44,59 @@ def find_neighbour(splits: Sequence[str], train: str | None, train_target: str |
     return None
 
 
+def describe_unused(splits: Sequence[str], train: str | None, train_target: str | None) -> list[str]:
+    """What lies beside the training data under the name of a split, but can't be used, each with its reason."""
+    if train is None or train == SYNTHETIC or is_url(train):
+        return []
+    unused: list[str] = []
+    for split in splits:
+        with suppress(OSError):
+            if _find_split(split, train, train_target) is None:
+                unused += _describe_split(split, train, train_target)
+    return list(dict.fromkeys(unused))
+
+
+def _describe_split(split: str, train: str, train_target: str | None) -> list[str]:
+    """Why each part of an incomplete split can't be used."""
+    folder = Path(os.path.expanduser(train))
+    sides = sides_of_split(folder, _TRAIN)
+    if sides:
+        names = [split + name.removeprefix(_TRAIN) for name in list(sides.values())[:2]]
+        return _describe_half(folder / names[0], folder / names[1])
+    if is_cityscapes(folder):
+        return [] if split != "val" else _describe_half(folder / "leftImg8bit" / split, folder / "gtFine" / split)
+    place = _rename(train, split)
+    if place is None:
+        return []
+    if train_target is None:
+        return _describe_place(place)
+    target = _rename(train_target, split)
+    if target is None or target == place:
+        return _describe_place(place)
+    reasons = _describe_half(Path(place), Path(target))
+    return reasons or [*_describe_place(place), *_describe_place(target)]
+
+
+def _describe_half(first: Path, second: Path) -> list[str]:
+    """Name the one of two folders that is there without the other, and a file in the place of a folder."""
+    reasons = []
+    for here, other in ((first, second), (second, first)):
+        is_folder = os.path.isdir(os.path.expanduser(here))
+        if not is_folder and os.path.lexists(os.path.expanduser(here)):
+            reasons.append(f"{here} is no folder")
+        elif is_folder and not os.path.isdir(os.path.expanduser(other)):
+            reasons.append(f"{here} is there without a folder {other.name if here.parent == other.parent else other}")
+    return reasons
+
+
+def _describe_place(place: str) -> list[str]:
+    """Why a path is no data set; empty where nothing is there, or where it is one."""
+    folder = os.path.expanduser(place)
+    if os.path.isdir(folder):
+        return [] if _holds_data(place) else [f"{place} holds no images"]
+    return [f"{place} is no folder"] if os.path.lexists(folder) else []
+
+
 def _find_split(split: str, train: str, train_target: str | None) -> Neighbour | None:
     folder = Path(os.path.expanduser(train))
     if sides_of_split(folder, _TRAIN):

@@ -17,6 +17,7 @@ _NAMED = ("CMYK", "LAB", "YCbCr", "HSV")  # colour spaces whose conversion is re
 _KEYED = ("1", "L", "RGB", "P")  # modes in which one value may stand for transparent pixels
 _WITH_ALPHA = {"1": "LA", "L": "LA", "RGB": "RGBA", "P": "RGBA"}
 _PLAIN = {"1": "L", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}  # others become RGB
+_SHOWN = {"RGBA": "RGB with alpha"}  # for people
 # TIFF's tags.
 _ORIENTATION = 274
 _BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 258, 262, 277, 339
@@ -62,12 +63,15 @@ def narrow(array: Array) -> Array:
 
 def _in_colours(image: Image.Image, maximum: int | None, notes: list[str]) -> Image.Image:
     """The image in CMYK or in one of the modes that are kept."""
+    has_palette = image.mode in ("P", "PA")
     if image.mode in _KEYED and "transparency" in image.info:
         image = _with_alpha(image, maximum)
     if image.mode in _NAMED:
         notes.append(f"{{files}} in {image.mode}: converted to RGB")
     if image.mode not in (*_KEPT, "CMYK"):
         image = image.convert(_PLAIN.get(image.mode, "RGB"))
+    if has_palette:
+        notes.append(f"{{files}} with a palette: converted to {_SHOWN.get(image.mode, image.mode)}")
     return image
 
 

@@ -25,6 +25,7 @@ from gantrain.data.splits import SYNTHETIC, find_split, find_two_sets
 from gantrain.data.unpaired import DataSet
 from gantrain.data.urls import check_url, is_url, where
 from gantrain.paths import check_not_special
+from gantrain.wording import option_of_set
 
 # Samples, fewer where they are large.
 _DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_target": 48, "test": 64, "test_target": 48}
@@ -72,9 +73,7 @@ class Wanted:
 
     def option(self, key: str) -> str:
         """What the user wrote to give the data of a key such as `train`: a recipe's key, or a command's option."""
-        if self.test_set is None:
-            return f"data.{key}"
-        return f"--data-target {self.test_set}" if key.endswith("_target") else f"--data {self.test_set}"
+        return f"data.{key}" if self.test_set is None else option_of_set(key, self.test_set)
 
     @property
     def names(self) -> dict[str, str]:

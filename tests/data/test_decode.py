@@ -238,3 +238,37 @@ def test_a_sample_that_is_not_as_indexed_is_damaged(tmp_path):
     junk = _write(tmp_path / "junk", {"a": ("png", b"junk")}, {"a": _field("a")})
     with pytest.raises(DamagedSample, match=r"s-000000\.tar, sample 0 \(one\): a: does not decode"):
         decode_sample(junk, 0, ["a"])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_transparent_colours_do_not_show_in_a_resized_image(channels, dtype):
+    top = 1 if dtype == "float32" else np.iinfo(dtype).max
+    image = np.zeros((32, 32, channels), dtype)
+    image[:, :16, :-1] = top  # transparent pixels have a bright colour, opaque ones are black
+    image[:, 16:, -1] = top
+    for size in (11, 32, 50):
+        resized = resize(image, size, size)
+        shown = resized[..., -1] > 0
+        assert resized.dtype == image.dtype
+        assert shown.any()
+        assert not shown.all()
+        if size != 32:
+            assert resized[shown][:, :-1].max() <= top * 1e-5
+
+
+def test_an_opaque_image_is_resized_as_one_without_alpha():
+    opaque = np.concatenate([_random(3, "uint8"), np.full((12, 20, 1), 255, np.uint8)], axis=2)
+    resized = resize(opaque, 7, 9)
+    assert (resized[..., 3] == 255).all()
+    assert np.abs(resized[..., :3].astype(int) - resize(opaque[..., :3], 7, 9)).max() <= 1
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("label", []), ("image", ["{files} with a palette: converted to RGB"])])
+def test_a_palette_that_becomes_colours_is_noted(kind, expected):
+    image = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).convert("P")
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    notes = []
+    decode(stream.getvalue(), kind, notes=notes)
+    assert notes == expected

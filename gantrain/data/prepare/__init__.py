@@ -137,6 +137,7 @@ def prepare(
     Beside the shards lies `report.txt`. Raises ValueError, in one line, for anything a user can
     mend; then nothing is left behind.
     """
+    check_not_special(source, "prepare")  # a URL, of which an absolute path shows nothing
     source, out = Path(source).expanduser().absolute(), Path(out).expanduser().absolute()
     check_not_special(source, "prepare")
     if not source.is_dir():

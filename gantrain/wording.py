@@ -1,0 +1,42 @@
+"""How a message names an option: as the command line's, `--data FOLDER`, or as Python's, `data=FOLDER`.
+
+Each command says that it is one, and what is called from Python is not, so that its messages have Python's words.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_is_command = ContextVar("is_command", default=False)
+
+
+@contextmanager
+def speaking_as_command() -> Iterator[None]:
+    """Have messages name the options of the command line."""
+    token = _is_command.set(True)
+    try:
+        yield
+    finally:
+        _is_command.reset(token)
+
+
+def option(name: str) -> str:
+    """The name of an option, such as `--data-target` or `data_target`. name: Python's."""
+    return f"--{name.replace('_', '-')}" if _is_command.get() else name
+
+
+def option_with(name: str, value: str = "") -> str:
+    """An option as a user writes it, such as `--data FOLDER` or `data=FOLDER`; without a value, a switch."""
+    if _is_command.get():
+        return f"{option(name)} {value}".rstrip()
+    return f"{name}={value or True}"
+
+
+def option_of_set(key: str, name: str) -> str:
+    """The option that gives a test set of `evaluate` by name. key: ends in `_target` for the targets."""
+    return f"{option('data_target' if key.endswith('_target') else 'data')} {name}"
+
+
+def import_advice() -> str:
+    """How a user has a module imported."""
+    return "--import MODULE" if _is_command.get() else "`import MODULE` before the call"
