@@ -15,9 +15,9 @@ from loops import Plain, Trained, float_batch
 from measuring import PeakMemory, PhaseClock, checkpoint_seconds, cycle, data_wait, flops_per_image, matmul, settle
 from ratios import settings_of
 
-from gantrain import recipe as recipes
-from gantrain.assembly import Assembly
-from gantrain.world import World
+from gantrain.core.world import World
+from gantrain.recipe import schema as recipes
+from gantrain.training.setup import Assembly
 
 # A row's settings, in the table's order; other keys that --vary names follow.
 SETTINGS = ("recipe", "loop", "devices", "device", "threads", "batch", "accumulation", "precision", "channels_last",

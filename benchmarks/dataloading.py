@@ -27,7 +27,7 @@ import torch
 from loaders import View
 from packing import FORMATS, cached_share, drop, gather, pack, served
 
-from gantrain.console import complain
+from gantrain.core.console import complain
 
 SOURCES = ("shards", "webdataset", "files", "torchvision")
 Loop = Callable[[], Iterator[Any]]

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gantrain.metrics import FAMILIES
 from gantrain.metrics.features import Features
-from gantrain.metrics.panel import Panel
+from gantrain.metrics.metric_suite import Panel
+from gantrain.metrics.registry import FAMILIES
 
 
 class Images(Dataset[Tensor]):

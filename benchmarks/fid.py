@@ -22,9 +22,9 @@ import plots
 import report
 import torch
 
-from gantrain import recipe as recipes
-from gantrain.console import complain
-from gantrain.run_log import read_rows
+from gantrain.core.console import complain
+from gantrain.recipe import schema as recipes
+from gantrain.runs.metric_rows import read_rows
 
 
 def train(args: argparse.Namespace, settings: list[str], devices: int, seed: int, every: int) -> list[report.Row]:

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from gantrain.data import transforms
 from gantrain.data.batch import normalise
 from gantrain.data.loader import training_loader
-from gantrain.data.order import Order
 from gantrain.data.prefetch import Prefetch
 from gantrain.data.remote import index_folder
+from gantrain.data.sample_order import Order
 from gantrain.data.shards import Shards
 from gantrain.data.urls import is_url
 

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gantrain.assembly import Assembly
 from gantrain.data.batch import as_batch
 from gantrain.data.loader import Raw
-from gantrain.instantiate import make_method
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
-from gantrain.method import Batch
+from gantrain.methods.base import Batch
 from gantrain.methods.pix2pix import Pix2Pix
+from gantrain.recipe.build_method import make_method
+from gantrain.training.setup import Assembly
 
 _OTHERS = ("l2", "feature_matching", "penalty", "more_discriminators")  # of gantrain's terms, those not in pix2pix
 

@@ -15,12 +15,12 @@ from loops import Plain, Trained, float_batch
 from report import resident
 from torch.utils.flop_counter import FlopCounterMode
 
-from gantrain import checkpoint
-from gantrain.assembly import Assembly
-from gantrain.engine import Engine
-from gantrain.plan import Split
-from gantrain.saving import snapshot
-from gantrain.world import World
+from gantrain.core.world import World
+from gantrain.runs import checkpoint
+from gantrain.training.batch_split import Split
+from gantrain.training.setup import Assembly
+from gantrain.training.step import Engine
+from gantrain.training.train_state import snapshot
 
 PEAK_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
 

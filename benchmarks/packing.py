@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gantrain.data import drawing
+from gantrain.data import synthetic
 from gantrain.data.decode import decode, encode
-from gantrain.data.prepare import prepare
+from gantrain.data.prepare.pack import prepare
 from gantrain.data.shard_writer import Packed, write_shards
 from gantrain.data.shards import Shards
 
@@ -44,9 +44,9 @@ def gather(args: argparse.Namespace, folder: Path, form: str) -> None:
 
 
 def drawn(samples: int, size: int) -> Iterator[np.ndarray]:
-    colours = np.array(drawing.PALETTE, np.uint8)
+    colours = np.array(synthetic.PALETTE, np.uint8)
     for i in range(samples):
-        ids, photograph, _ = drawing.draw(i, size, size, seed=0)
+        ids, photograph, _ = synthetic.draw(i, size, size, seed=0)
         yield np.concatenate([photograph, colours[ids]], axis=1)
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from gantrain import files
-from gantrain.world import cores
+from gantrain.core import files
+from gantrain.core.world import cores
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"

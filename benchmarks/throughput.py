@@ -24,9 +24,9 @@ import torch
 from contenders import load, measured, variants
 from ratios import across, within
 
-from gantrain.console import complain
-from gantrain.launcher import die_with_launcher
-from gantrain.world import World
+from gantrain.core.console import complain
+from gantrain.core.world import World
+from gantrain.training.launcher import die_with_launcher
 
 GRID = ["precision=fp32,bf16", "channels_last=true,false"]
 Found = tuple[list[report.Row], dict[str, Any]]

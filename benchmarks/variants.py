@@ -18,9 +18,9 @@ from typing import NamedTuple
 import plots
 import report
 
-from gantrain import recipe as recipes
-from gantrain.console import complain
-from gantrain.run_log import read_rows
+from gantrain.core.console import complain
+from gantrain.recipe import schema as recipes
+from gantrain.runs.metric_rows import read_rows
 
 PREFIX = "val_"
 

@@ -14,14 +14,14 @@ if __name__ == "__main__":
     sys.path.insert(0, str(here.parent))
 
     if {"-h", "--help"} & set(sys.argv[1:]):
-        from gantrain.entry import main
+        from gantrain.cli.main import main
 
         sys.exit(main(["train", "--help"]))
-    from gantrain.cli import train_main
+    from gantrain.cli.app import train_main
 
     sys.exit(train_main(sys.argv[1:]))
 else:
     # `gantrain.train` is a function as well; importing this file must not hide it.
-    from gantrain.api import train
+    from gantrain.training.start import train
 
     sys.modules[__name__] = train  # type: ignore[assignment]

@@ -10,10 +10,10 @@ from typing import Any
 
 from conftest import ROOT
 
-from gantrain import recipe
+from gantrain.core.yaml12 import parse_yaml
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
-from gantrain.yaml12 import parse_yaml
+from gantrain.recipe import schema
 
 FILE = "case.yaml"
 SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -61,7 +61,7 @@ def make_case(number: int) -> Case:
 @functools.cache
 def resolved(name: str) -> dict[str, Any]:
     """A shipped recipe with all of its defaults."""
-    return recipe.load(name).dump()
+    return schema.load(name).dump()
 
 
 def paths(content: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

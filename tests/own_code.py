@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gantrain import extensions
+from gantrain.core import extensions
 from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS

@@ -4,8 +4,8 @@ import os
 import sys
 
 import gantrain
-from gantrain import conv_timing, precision
-from gantrain.conv_timing import Times
+from gantrain.training import conv_timing, precision
+from gantrain.training.conv_timing import Times
 
 lacking = [int(rank) for rank in sys.argv[1].split(",") if rank]
 rank = int(os.environ["RANK"])

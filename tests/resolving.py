@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gantrain.component import Component, Table, union
+from gantrain.core.component import Component, Table, union
 
 
 def resolve(table: Table, config: Component) -> dict[str, Any]:

@@ -11,12 +11,12 @@ import pytest
 import torch
 from conftest import ROOT, SMALL
 
-from gantrain import recipe as recipes
-from gantrain.assembly import Assembly
+from gantrain.core.world import World
 from gantrain.data.batch import normalise
 from gantrain.data.loader import held_out_batches
 from gantrain.data.transforms import View
-from gantrain.world import World
+from gantrain.recipe import schema as recipes
+from gantrain.training.setup import Assembly
 
 CPU = torch.device("cpu")
 TINY = ("recipe=quickstart", *SMALL, "batch_size=2")

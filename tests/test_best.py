@@ -13,11 +13,11 @@ from conftest import SMALL, run_here
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain import checkpoint
-from gantrain.best import LINK, find_best_checkpoint, link_best
-from gantrain.cli import app
-from gantrain.files import clean
-from gantrain.metrics import larger_is_better
+from gantrain.cli.app import app
+from gantrain.core.files import clean
+from gantrain.metrics.registry import larger_is_better
+from gantrain.runs import checkpoint
+from gantrain.runs.best_checkpoint import LINK, find_best_checkpoint, link_best
 
 RUN = (
     *SMALL, "batch_size=8", "length=24", "evaluate.every=8", "evaluate.max_samples=2", "previews.every=1000",

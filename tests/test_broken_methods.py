@@ -10,10 +10,11 @@ from conftest import SMALL
 from own_code import PRELUDE, forgotten, write
 from typer.testing import CliRunner
 
-from gantrain import checkpoint, recipe
-from gantrain.cli import app, train_main
+from gantrain.cli.app import app, train_main
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
+from gantrain.recipe import schema
+from gantrain.runs import checkpoint
 
 QUICK = ("recipe=quickstart", *SMALL, "batch_size=4", "length=4", "method=mine", "evaluate.metrics=[l1]", "run=x")
 QUICK = tuple(word for word in QUICK if not word.startswith("method."))
@@ -142,7 +143,7 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
         "method: Bad.inference: found 'genrator', allowed: generator, critic, the networks that translate needs",
     ),
     "a text of inference": (init("self.inference = 'generator'"), "Bad.inference: found 'generator', allowed: a tuple"),
-    "no pool": (init("self.pools = {'fakes': []}"), "Bad.pools['fakes']: found [], allowed: a gantrain.pool.ImagePool"),
+    "no pool": (init("self.pools = {'fakes': []}"), "Bad.pools['fakes']: found [], allowed: a gantrain.methods.image_pool.ImagePool"),
     "a way back without its function": (
         init("self.has_back = True"),
         "method: Bad.has_back: found True without a translate_back(); define it, or leave has_back out",
@@ -399,10 +400,10 @@ def test_a_broken_entry_stops_only_the_recipes_that_name_it(monkeypatch: pytest.
 
     monkeypatch.setitem(METHODS, "bad_method", Bad)
     monkeypatch.setitem(NETWORKS, "bad_network", NetworkWithoutTypes)
-    assert recipe.load("quickstart").method["name"] == "pix2pix"
-    assert "bad_method" not in json.dumps(recipe.schema())
+    assert schema.load("quickstart").method["name"] == "pix2pix"
+    assert "bad_method" not in json.dumps(schema.schema())
     with pytest.raises(ValueError, match="bad_method: .*Bad can't be a part of a recipe") as caught:
-        recipe.load("quickstart", ["method=bad_method"])
+        schema.load("quickstart", ["method=bad_method"])
     assert "\n" not in str(caught.value)
 
 

@@ -11,12 +11,12 @@ import yaml
 from conftest import ROOT
 
 import gantrain
-from gantrain import recipe
-from gantrain.cli import app
-from gantrain.entry import main
-from gantrain.shipped_commands import complete_words
-from gantrain.shipped_launchers import launchers
-from gantrain.shown_recipes import EVERYDAY, everyday_settings
+from gantrain.cli.app import app
+from gantrain.cli.main import main
+from gantrain.cli.shipped_commands import complete_words
+from gantrain.cli.shipped_launchers import launchers
+from gantrain.cli.shown_recipes import EVERYDAY, everyday_settings
+from gantrain.recipe import schema
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -83,7 +83,7 @@ def test_a_shown_recipe_is_the_recipe(name: str, capsys: pytest.CaptureFixture[s
     assert main(["recipes", "show", name]) == 0
     text = capsys.readouterr().out
     Path("shown.yaml").write_text(text)
-    assert recipe.load("shown.yaml").dump() == {**recipe.load(name).dump(), "name": "shown"}
+    assert schema.load("shown.yaml").dump() == {**schema.load(name).dump(), "name": "shown"}
     assert text.count("# ") > 40
     assert max(len(line) for line in text.splitlines()) <= 130
 
@@ -166,7 +166,7 @@ def test_names_of_recipes_are_completed(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["recipes"], ["launchers"], ["recpes"]])
 def test_quick_commands_import_no_torch(words: list[str]) -> None:
-    code = "import sys; from gantrain.entry import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
+    code = "import sys; from gantrain.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, timeout=60)
 
 
@@ -186,7 +186,7 @@ def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def interrupted(*_: object) -> dict[str, str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gantrain.shipped_launchers.launchers", interrupted)
+    monkeypatch.setattr("gantrain.cli.shipped_launchers.launchers", interrupted)
     assert main(["launchers"]) == 130
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
     assert line.startswith("gantrain: interrupted; ")

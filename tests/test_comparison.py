@@ -11,9 +11,9 @@ from conftest import run_here
 from test_equality import CYCLEGAN
 from test_evaluate import SHORT, folder, run
 
-from gantrain.comparison import Comparison, Measured, describe
-from gantrain.metrics.panel import Record
-from gantrain.options import name_targets, name_test_sets
+from gantrain.cli.options import name_targets, name_test_sets
+from gantrain.evaluation.comparison import Comparison, Measured, describe
+from gantrain.metrics.metric_suite import Record
 
 WIDTHS = (80, 120)
 MANY = ("l1", "psnr", "ssim", "fd_squeezenet", "recall_random0", "precision_vit_small_patch14_dinov2", "swd", "kid")

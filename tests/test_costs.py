@@ -10,14 +10,14 @@ import torch
 from conftest import ROOT, SMALL, run_here
 from safetensors.torch import save_file
 
-from gantrain import costs, recipe
-from gantrain.assembly import Assembly
-from gantrain.data.sets import expand
+from gantrain.core.world import World
+from gantrain.data.open_dataset import expand
 from gantrain.data.shards import Field
-from gantrain.evaluate_settings import check_settings
-from gantrain.inference import load
-from gantrain.instantiate import make_method, sketch_method
-from gantrain.world import World
+from gantrain.inference.translator import load
+from gantrain.recipe import costs, schema
+from gantrain.recipe.build_method import make_method, sketch_method
+from gantrain.recipe.evaluation_settings import check_settings
+from gantrain.training.setup import Assembly
 
 FACTS = {"source_channels": 3, "target_channels": 3}
 SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -25,7 +25,7 @@ SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_sketch_has_no_storage(name: str) -> None:
-    loaded = recipe.load(name)
+    loaded = schema.load(name)
     before = time.process_time()
     sketch = sketch_method(loaded, FACTS)
     assert time.process_time() - before < 20
@@ -34,7 +34,7 @@ def test_a_sketch_has_no_storage(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["pix2pix", "cut", "cyclegan", "cityscapes_spade", "cityscapes_pix2pixhd"])
 def test_a_sketch_has_the_methods_networks(name: str) -> None:
-    loaded = recipe.load(name, ["method.generator.width=4"])
+    loaded = schema.load(name, ["method.generator.width=4"])
     sketch, made = sketch_method(loaded, FACTS), make_method(loaded, FACTS)
     shapes = [{key: tensor.shape for key, tensor in method.state_dict().items()} for method in (sketch, made)]
     assert shapes[0] == shapes[1]
@@ -46,14 +46,14 @@ def test_networks_of_timm_can_be_sketched(network: str) -> None:
     words = ["method.generator=pretrained_unet"]
     if network == "projected":
         words = ["method.more_discriminators=[{network: projected}]"]
-    sketch = sketch_method(recipe.load("pix2pix", words), FACTS)
+    sketch = sketch_method(schema.load("pix2pix", words), FACTS)
     assert {p.device.type for p in sketch.parameters()} == {"meta"}
 
 
 def test_memory_and_checkpoints_are_counted_right() -> None:
     """By the engine's own tensors and by the files of a checkpoint."""
     words = (*SMALL, "batch_size=8", "length=8", "ema.half_life=8", "checkpoint.every=8")
-    parts = Assembly(recipe.load("quickstart", words), World("cpu"))
+    parts = Assembly(schema.load("quickstart", words), World("cpu"))
     engine = parts.engine()
     held = [*engine.method.parameters(), *engine.method.buffers()]
     copies = [*engine.ema.method.parameters(), *engine.ema.method.buffers()]
@@ -88,7 +88,7 @@ def test_a_dry_run_says_what_it_would_cost(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_large_dry_run_needs_no_memory_for_its_networks() -> None:
     """183 million parameters, which as float32 are 0.7 GiB, and four times that with Adam."""
-    loaded = recipe.load("cityscapes_pix2pixhd")
+    loaded = schema.load("cityscapes_pix2pixhd")
     before = time.process_time()
     sketch = sketch_method(loaded, {"source_channels": 36, "target_channels": 3})
     memory = costs.count_memory(sketch, 4)
@@ -132,11 +132,11 @@ def test_a_checkpoint_that_asks_for_too_much_is_refused() -> None:
 def test_channels_past_reason_are_refused(channels: object) -> None:
     facts: dict[str, Any] = {"source_channels": channels, "target_channels": 3}
     with pytest.raises(ValueError, match=r"source_channels: found .*, allowed: a whole number, 1 to 131,072"):
-        sketch_method(recipe.load("quickstart"), facts)
+        sketch_method(schema.load("quickstart"), facts)
 
 
 def test_optimisers_that_are_sharded_are_counted_once() -> None:
-    sketch = sketch_method(recipe.load("quickstart"), FACTS)
+    sketch = sketch_method(schema.load("quickstart"), FACTS)
     alone, shared = costs.count_memory(sketch, 4), costs.count_memory(sketch, 4, sharded_over=4)
     assert shared.optimizers == alone.optimizers // 4
     assert shared.weights == alone.weights
@@ -173,7 +173,7 @@ DRAWN = {"train": "synthetic", "train_target": None, "validation": "synthetic", 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_drawn_data_replace_all_of_a_recipes_data(name: str) -> None:
-    data = recipe.load(name, ["data=synthetic"]).data.model_dump()
+    data = schema.load(name, ["data=synthetic"]).data.model_dump()
     assert {key: data[key] for key in DRAWN} == DRAWN
 
 
@@ -181,11 +181,11 @@ def test_drawn_data_replace_all_of_a_recipes_data(name: str) -> None:
 @pytest.mark.parametrize(("key", "value"), [("validation", "data/mine"), ("validation", "null"), ("train", "data/x")])
 def test_other_settings_of_the_data_are_honoured_beside_drawn_ones(key: str, value: str, first: bool) -> None:
     words = [f"data.{key}={value}", "data=synthetic"]
-    data = recipe.load("facades", words if first else words[::-1]).data.model_dump()
+    data = schema.load("facades", words if first else words[::-1]).data.model_dump()
     assert data[key] == (None if value == "null" else value)
 
 
 def test_a_run_without_held_out_data_is_one() -> None:
     """`data.validation=null` trains without, also on drawn images."""
-    parts = Assembly(recipe.load("quickstart", [*SMALL, "data.validation=null"]), World("cpu"))
+    parts = Assembly(schema.load("quickstart", [*SMALL, "data.validation=null"]), World("cpu"))
     assert parts.held_out is None

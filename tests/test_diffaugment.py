@@ -8,11 +8,11 @@ import torch
 from comparing import assert_identical
 from torch import Tensor
 
-from gantrain.chance import Purpose
-from gantrain.component import build
-from gantrain.diffaugment import DiffAugment
-from gantrain.method import Context
+from gantrain.core.component import build
+from gantrain.core.rng import Purpose
 from gantrain.methods import METHODS
+from gantrain.methods.base import Context
+from gantrain.methods.diffaugment import DiffAugment
 
 KINDS = ("color", "translation", "cutout")
 N, H, W = 5, 16, 24

@@ -6,8 +6,8 @@ import pytest
 from conftest import SMALL, run_here
 from typer.testing import CliRunner
 
-from gantrain import doctor
-from gantrain.cli import app
+from gantrain.cli import doctor
+from gantrain.cli.app import app
 from gantrain.data import remote
 
 

@@ -9,8 +9,8 @@ import pytest
 import typer
 from conftest import ROOT
 
-from gantrain import recipe
-from gantrain.cli import app
+from gantrain.cli.app import app
+from gantrain.recipe import schema
 
 PARSERS = typer.main.get_command(app).commands
 RUNNER = "python3 -m venv .venv && .venv/bin/pip install -e "
@@ -23,7 +23,7 @@ def check(words: list[str]) -> None:
     assert len(names) <= 1, words
     assert set(names) <= known | {"NAME", "runs/NAME/recipe.yaml"}, words
     name = names[0] if names and names[0] in known else "pix2pix"
-    recipe.load(name, [w for w in words if not w.startswith("recipe=")])
+    schema.load(name, [w for w in words if not w.startswith("recipe=")])
 
 
 def arguments_of(command: list[str]) -> tuple[str, list[str]]:

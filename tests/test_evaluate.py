@@ -14,12 +14,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from gantrain import cli, evaluation
+from gantrain.cli import app
 from gantrain.data.decode import encode
-from gantrain.data.drawing import draw
-from gantrain.metrics import SEGMENTATION
+from gantrain.data.synthetic import draw
+from gantrain.evaluation import evaluate
+from gantrain.metrics.image_statistics import RandomNetwork
+from gantrain.metrics.registry import SEGMENTATION
 from gantrain.metrics.segmentation import Segmenter
-from gantrain.metrics.weightfree import RandomNetwork
 
 SHORT = (
     *SMALL,
@@ -32,7 +33,7 @@ SHORT = (
 
 
 def run(*words: object) -> tuple[int, str]:
-    result = CliRunner().invoke(cli.app, ["evaluate", *map(str, words), "--device", "cpu"])
+    result = CliRunner().invoke(app.app, ["evaluate", *map(str, words), "--device", "cpu"])
     return result.exit_code, result.output
 
 
@@ -89,7 +90,7 @@ def test_training_and_its_written_images_are_one() -> None:
         Image.fromarray(ids).save(f"source/{i:03d}.png")
         Image.fromarray(photograph).save(f"real/{i:03d}.png")
     words = ["translate", "runs/x", "source", "--out", "fake", "--device", "cpu"]
-    assert CliRunner().invoke(cli.app, words).exit_code == 0
+    assert CliRunner().invoke(app.app, words).exit_code == 0
     assert run("--real", "real", "--fake", "fake", "--metrics", metrics, "--out", "files.json")[0] == 0
     for (_, name), record in records(Path("files.json")).items():
         # Another batch may round a pixel to the other side.
@@ -271,7 +272,7 @@ def test_mistakes_are_one_line(words: list[str], says: str, capsys: pytest.Captu
 @pytest.mark.slow
 def test_ranks_find_what_one_process_finds(trained: Path) -> None:
     save_file(Segmenter(3, 10).state_dict(), "unet.safetensors")
-    metrics = [*evaluation.STANDARD, "l1", "psnr", "ssim", *SEGMENTATION]
+    metrics = [*evaluate.STANDARD, "l1", "psnr", "ssim", *SEGMENTATION]
     for ranks in (1, 3):
         words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         words += ["-m", "gantrain", "evaluate", str(trained), "--device", "cpu", "--out", f"{ranks}.json"]

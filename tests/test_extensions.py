@@ -15,9 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain import extensions
-from gantrain.cli import app, train_main
-from gantrain.data.drawing import draw
+from gantrain.cli.app import app, train_main
+from gantrain.core import extensions
+from gantrain.data.synthetic import draw
 
 SHORT = ("batch_size=4", "length=4", "evaluate.metrics=[l1]", "evaluate.max_samples=4", "run=x")
 RUN = ("recipe=quickstart", *SMALL[:2], *SMALL[5:], *SHORT)

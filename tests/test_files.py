@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from gantrain import files
+from gantrain.core import files
 from gantrain.data.decode import encode
-from gantrain.evaluation import write_json
-from gantrain.images import save_png
-from gantrain.metrics import kept
+from gantrain.data.pictures import save_png
+from gantrain.evaluation.evaluate import write_json
+from gantrain.metrics import feature_cache
 
 FULL = OSError(28, "No space left on device")
 WRITERS: dict[str, Callable[[Path], object]] = {
@@ -61,7 +61,7 @@ def test_features_that_cannot_be_kept_leave_nothing(tmp_path: Path, monkeypatch:
 
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
     monkeypatch.setattr(Path, "replace", refuse)
-    kept.keep("key", {})
+    feature_cache.keep("key", {})
     assert os.listdir(tmp_path / "metrics") == []
 
 

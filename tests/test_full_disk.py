@@ -11,8 +11,8 @@ from comparing import assert_identical, tensors
 from conftest import SMALL, command, run_here
 from test_signals import start
 
-from gantrain import checkpoint
-from gantrain.trainer import RunStopped
+from gantrain.runs import checkpoint
+from gantrain.training.trainer import RunStopped
 
 RUN = (*SMALL, "batch_size=8", "evaluate.every=8000", "previews.every=800", "checkpoint.keep=2",
        "data.validation=null", "log_every=80", "checkpoint.every=160")  # fmt: skip

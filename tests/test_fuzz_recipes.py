@@ -6,11 +6,11 @@ import fuzz_recipes
 import pytest
 from fuzzing import limited
 
-from gantrain import costs, recipe
-from gantrain.instantiate import check_method, sketch_method
-from gantrain.recipe import Recipe
-from gantrain.reporting import _is_ours
-from gantrain.yaml12 import parse_yaml
+from gantrain.cli.error_report import _is_ours
+from gantrain.core.yaml12 import parse_yaml
+from gantrain.recipe import costs, schema
+from gantrain.recipe.build_method import check_method, sketch_method
+from gantrain.recipe.schema import Recipe
 
 CASES = 1500
 QUICK = 60
@@ -18,8 +18,8 @@ QUICK = 60
 
 def make(loaded: Recipe) -> None:
     """What training would make of it, without storage."""
-    assert recipe.from_dict(parse_yaml(loaded.yaml(), "saved")) == loaded
-    for stage in recipe.stages(loaded):
+    assert schema.from_dict(parse_yaml(loaded.yaml(), "saved")) == loaded
+    for stage in schema.stages(loaded):
         labels = stage.data.labels
         channels = {"source": labels.get(stage.data.source, 3), "target": labels.get(stage.data.target, 3)}
         sketch = sketch_method(stage, {f"{role}_channels": count for role, count in channels.items()})
@@ -37,7 +37,7 @@ def check_case(case: fuzz_recipes.Case) -> bool:
     problem = ""
     with limited(name):
         try:
-            make(recipe.load(case.name, case.words))
+            make(schema.load(case.name, case.words))
         except Exception as e:
             if not (isinstance(e, ValueError) and _is_ours(e)):
                 pytest.fail(f"{name} ended in {e!r:.1000}")

@@ -10,14 +10,15 @@ from conftest import SMALL, launch, run_here
 from PIL import Image
 from typer.testing import CliRunner
 
-from gantrain import costs, recipe, train
-from gantrain.assembly import Assembly
-from gantrain.cli import app
+from gantrain import train
+from gantrain.cli.app import app
+from gantrain.core.world import World
 from gantrain.data.neighbours import Neighbour, describe_unused, find_neighbour
-from gantrain.data.prepare import prepare
+from gantrain.data.prepare.pack import prepare
 from gantrain.data.splits import HELD_OUT_SPLITS, TEST_SPLITS, find_two_sets
-from gantrain.held_out_choice import choose_held_out
-from gantrain.world import World
+from gantrain.evaluation.held_out_choice import choose_held_out
+from gantrain.recipe import costs, schema
+from gantrain.training.setup import Assembly
 
 # A run on two folders of pairs, label and photo, that this file draws.
 RUN = (
@@ -40,7 +41,7 @@ def draw_pairs(folder: Path, count: int = 4, first: int = 0) -> None:
 
 
 def assemble(*words: str) -> Assembly:
-    return Assembly(recipe.load("quickstart", [*RUN, "data.validation=auto", *words]), World("cpu"))
+    return Assembly(schema.load("quickstart", [*RUN, "data.validation=auto", *words]), World("cpu"))
 
 
 # What lies in the folder `set`, data.train and data.train_target; the held-out data, the test data.
@@ -217,7 +218,7 @@ def test_a_test_split_that_chooses_checkpoints_is_named(splits: tuple[str, ...])
 
 
 def test_drawn_images_are_held_out_of_drawn_ones() -> None:
-    settled = choose_held_out(recipe.load("quickstart", ["data.train=synthetic", "data.validation=auto"]), World("cpu"))
+    settled = choose_held_out(schema.load("quickstart", ["data.train=synthetic", "data.validation=auto"]), World("cpu"))
     assert settled.recipe.data.validation == "synthetic"
 
 
@@ -317,7 +318,7 @@ def test_two_ranks_agree_on_the_choice() -> None:
 
 def test_tags_say_what_a_preview_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     tags = []
-    monkeypatch.setattr("gantrain.tracking.Trackers.log_preview", lambda *arguments: tags.append(arguments[-1]))
+    monkeypatch.setattr("gantrain.runs.trackers.Trackers.log_preview", lambda *arguments: tags.append(arguments[-1]))
     draw_pairs(Path("set/train"))
     for words in ((), ("data.test=set/train",), ("data.validation=set/train",)):
         run_here(*RUN, "data.train=set/train", "data.validation=null", *words, f"run=run{len(tags)}")
@@ -325,7 +326,7 @@ def test_tags_say_what_a_preview_shows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def saved(run: str) -> dict[str, str | None]:
-    data = recipe.load(f"runs/{run}/recipe.yaml").data
+    data = schema.load(f"runs/{run}/recipe.yaml").data
     return {"validation": data.validation, "test": data.test}
 
 
@@ -370,7 +371,7 @@ def test_a_moved_data_set_brings_its_own_neighbour() -> None:
 def test_a_dry_run_and_doctor_state_the_choice(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gantrain.doctor._SECONDS", 0.01)
+    monkeypatch.setattr("gantrain.cli.doctor._SECONDS", 0.01)
     draw_pairs(Path("set/train"))
     draw_pairs(Path("set/val"))
     words = (*RUN, "data.train=set/train", "data.validation=auto")
@@ -384,7 +385,7 @@ def test_a_dry_run_and_doctor_state_the_choice(
 
 @pytest.mark.parametrize(("validation", "stay"), [("set/val", 3), ("null", 2)])
 def test_a_dry_run_counts_a_best_checkpoint_only_where_one_is_chosen(validation: str, stay: int) -> None:
-    loaded = recipe.load("pix2pix", [f"data.validation={validation}"])
+    loaded = schema.load("pix2pix", [f"data.validation={validation}"])
     lines = costs.describe_run(loaded, epoch=8, images=800, checkpoint=1)
     assert f"of which {stay} stay" in lines[0]
 
@@ -398,4 +399,4 @@ def test_a_folder_of_splits_is_refused_with_the_one_to_give() -> None:
 
 @pytest.mark.parametrize("recipe_name", ["pix2pix", "cyclegan"])
 def test_auto_is_the_default(recipe_name: str) -> None:
-    assert recipe.load(recipe_name).data.validation == "auto"
+    assert schema.load(recipe_name).data.validation == "auto"

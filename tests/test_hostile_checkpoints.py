@@ -15,17 +15,21 @@ from damaging_checkpoints import DAMAGES, seal, state_of, write_state
 from fuzzing import limited
 from safetensors.torch import load_file, save_file
 
-from gantrain import checkpoint, formats, load, recipe, weights
-from gantrain.assembly import Assembly
-from gantrain.importing import import_files
-from gantrain.method import Context
-from gantrain.pool import ImagePool
-from gantrain.reporting import _is_ours
-from gantrain.resuming import _rates_line
-from gantrain.saving import restore
-from gantrain.trainer import RunStopped, Trainer
-from gantrain.transfer import place
-from gantrain.world import World
+from gantrain import load
+from gantrain.cli.error_report import _is_ours
+from gantrain.core import formats
+from gantrain.core import weight_files as weights
+from gantrain.core.world import World
+from gantrain.importers.import_file import import_files
+from gantrain.methods.base import Context
+from gantrain.methods.image_pool import ImagePool
+from gantrain.recipe import schema
+from gantrain.runs import checkpoint
+from gantrain.training.init_from import place
+from gantrain.training.resuming import _rates_line
+from gantrain.training.setup import Assembly
+from gantrain.training.train_state import restore
+from gantrain.training.trainer import RunStopped, Trainer
 
 CASES = 120
 RUN = (
@@ -62,7 +66,7 @@ def parts(trained: Path, cache: Path) -> Iterator[Assembly]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(trained.parent)
         patch.setenv("GANTRAIN_CACHE", str(cache))
-        loaded = recipe.load("quickstart", LONGER)
+        loaded = schema.load("quickstart", LONGER)
         with World("cpu") as world:
             yield Assembly(loaded, world)
 
@@ -385,7 +389,7 @@ def test_broken_recipe_of_a_run_is_a_line(content: bytes) -> None:
 
 
 def test_a_runs_recipe_is_a_recipe_as_well() -> None:
-    content = recipe.load("runs/x/recipe.yaml")
+    content = schema.load("runs/x/recipe.yaml")
     assert content.run == "x"
     assert "format: 2\n" in Path("runs/x/recipe.yaml").read_text()
 

@@ -10,10 +10,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain.cli import app
+from gantrain.cli.app import app
 from gantrain.data.decode import encode
-from gantrain.data.drawing import PALETTE, draw
-from gantrain.inference import Translator
+from gantrain.data.synthetic import PALETTE, draw
+from gantrain.inference.translator import Translator
 
 SHORT = (*SMALL, "batch_size=8", "length=16", "previews.every=16", "evaluate.every=16")
 

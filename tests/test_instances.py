@@ -13,15 +13,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain import recipe
-from gantrain.assembly import Assembly
-from gantrain.cli import app
+from gantrain.cli.app import app
+from gantrain.core.world import World
 from gantrain.data.decode import encode
-from gantrain.data.drawing import draw
-from gantrain.inference import Translator
+from gantrain.data.synthetic import draw
+from gantrain.evaluation.held_out import HeldOut
+from gantrain.inference.translator import Translator
 from gantrain.metrics.segmentation import Segmenter
-from gantrain.validation import HeldOut
-from gantrain.world import World
+from gantrain.recipe import schema
+from gantrain.training.setup import Assembly
 
 METHOD = (
     "method={name: pix2pixhd, perceptual: 0, "
@@ -121,10 +121,10 @@ def test_wrong_ids_are_refused(model: Translator) -> None:
 
 
 def test_a_segmenter_does_not_take_edges_for_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gantrain.validation.STEPS", 2)
+    monkeypatch.setattr("gantrain.evaluation.held_out.STEPS", 2)
     monkeypatch.setattr("gantrain.metrics.segmentation.STEPS", 2)
     words = [*WORDS, "evaluate.metrics=[miou_unet,copy_index]", "evaluate.best_by=miou_unet"]
-    parts = Assembly(recipe.load("quickstart", words), World("cpu"))
+    parts = Assembly(schema.load("quickstart", words), World("cpu"))
     assert parts.facts == {"source_channels": 11, "target_channels": 3}
     assert parts.held_out is not None
     held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
@@ -149,7 +149,7 @@ def test_weights_without_edges_are_a_start() -> None:
 )
 def test_a_recipe_that_cannot_have_instances(words: tuple[str, ...], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        recipe.load("quickstart", words)
+        schema.load("quickstart", words)
 
 
 def test_the_keys_in_the_recipe_of_coco_add_ones_own_instances() -> None:
@@ -171,5 +171,5 @@ def test_the_keys_in_the_recipe_of_coco_add_ones_own_instances() -> None:
     small = ("data.size=[32,32]", "data.resize=[36,48]", "method.perceptual=0", "dry_run=true", "trackers=[]")
     small = (*small, "method.generator={width: 2, hidden: 4}", "method.discriminator.width=4")
     for own, channels in (((), 183), (tuple(keys), 184)):
-        loaded = recipe.load("coco_spade", [*small, *own])
+        loaded = schema.load("coco_spade", [*small, *own])
         assert Assembly(loaded, World("cpu")).facts["source_channels"] == channels

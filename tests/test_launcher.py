@@ -11,11 +11,13 @@ import pytest
 import torch
 from conftest import SMALL, command, run_here
 
-from gantrain import checkpoint, fitting, launcher, plan, recipe
-from gantrain.ddp import Replicated
-from gantrain.launcher import agree_with_launcher, check_ranks
-from gantrain.schedule import rate
-from gantrain.trainer import Trainer
+from gantrain.recipe import schema
+from gantrain.runs import checkpoint
+from gantrain.training import auto_micro_batch, batch_split, launcher
+from gantrain.training.ddp import Replicated
+from gantrain.training.launcher import agree_with_launcher, check_ranks
+from gantrain.training.lr_schedule import rate
+from gantrain.training.trainer import Trainer
 
 RUN = (*SMALL, "batch_size=8", "length=64", "evaluate.every=16", "previews.every=64")
 
@@ -28,13 +30,13 @@ def test_launcher_settings_are_taken_as_the_recipes() -> None:
         "ACCELERATE_DYNAMO_BACKEND": "INDUCTOR",
         "WORLD_SIZE": "2",
     }
-    agreed = agree_with_launcher(recipe.load("pix2pix", ["batch_size=16"]), said)
+    agreed = agree_with_launcher(schema.load("pix2pix", ["batch_size=16"]), said)
     assert (agreed.precision, agreed.micro_batch_size, agreed.compile) == ("bf16", 2, True)
     assert agreed.device == "cpu"
 
 
 def test_launcher_defaults_change_nothing() -> None:
-    plain = recipe.load("quickstart")
+    plain = schema.load("quickstart")
     said = {"ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_DYNAMO_BACKEND": "no"}
     assert agree_with_launcher(plain, said) == plain
 
@@ -66,12 +68,12 @@ def world(size: int, *others: object) -> Any:
 )
 def test_fewer_processes_than_asked_for_are_refused(env: dict[str, str], by: str) -> None:
     with pytest.raises(ValueError, match=f"launch: {by}.*launchers/accelerate"):
-        check_ranks(world(1), recipe.load("quickstart"), env)
-    check_ranks(world(1), recipe.load("quickstart"), {})
+        check_ranks(world(1), schema.load("quickstart"), env)
+    check_ranks(world(1), schema.load("quickstart"), {})
 
 
 def test_ranks_with_another_recipe_or_other_code_are_refused() -> None:
-    plain, longer = recipe.load("quickstart", ["length=1"]), recipe.load("quickstart", ["length=9"])
+    plain, longer = schema.load("quickstart", ["length=1"]), schema.load("quickstart", ["length=9"])
     code = launcher._code()
     check_ranks(world(2, {**plain.dump(), "code": code}), plain, {})
     with pytest.raises(ValueError, match=r"rank 1 was started with another recipe.*than rank 0: length: 9 -> 1; use"):
@@ -102,22 +104,22 @@ def test_ranks_are_told_apart_by_what_they_were_given() -> None:
 
 @pytest.mark.parametrize("most", [1, 3, 5, 12])
 def test_largest_micro_batch_divides_and_fits(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "_fits", lambda parts, micro: micro <= most)
+    monkeypatch.setattr(auto_micro_batch, "_fits", lambda parts, micro: micro <= most)
     world = SimpleNamespace(device=torch.device("cuda"), gather=lambda value: [True, value])
-    parts: Any = SimpleNamespace(split=plan.split(12, 1, None), world=world)
-    assert fitting.largest_micro_batch(parts) == {1: 1, 3: 3, 5: 4, 12: 12}[most]
+    parts: Any = SimpleNamespace(split=batch_split.split(12, 1, None), world=world)
+    assert auto_micro_batch.largest_micro_batch(parts) == {1: 1, 3: 3, 5: 4, 12: 12}[most]
     world.device = torch.device("cpu")
-    assert fitting.largest_micro_batch(parts) == 12
+    assert auto_micro_batch.largest_micro_batch(parts) == 12
 
 
 def test_batch_line() -> None:
-    assert str(plan.split(16, 8, None)) == "batch 16 = 8 ranks x 2 images x 1 accumulation"
-    assert str(plan.split(16, 2, 1)) == "batch 16 = 2 ranks x 1 image x 8 accumulation"
+    assert str(batch_split.split(16, 8, None)) == "batch 16 = 8 ranks x 2 images x 1 accumulation"
+    assert str(batch_split.split(16, 2, 1)) == "batch 16 = 2 ranks x 1 image x 8 accumulation"
 
 
 def test_out_of_memory_is_one_line_with_a_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gantrain.engine import Engine
-    from gantrain.trainer import RunStopped
+    from gantrain.training.step import Engine
+    from gantrain.training.trainer import RunStopped
 
     def step(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -131,7 +133,7 @@ def test_out_of_memory_is_one_line_with_a_way_out(monkeypatch: pytest.MonkeyPatc
 
 
 def test_run_that_is_never_finite_stops_and_names_the_last_good_checkpoint() -> None:
-    from gantrain.trainer import RunStopped
+    from gantrain.training.trainer import RunStopped
 
     run_here(*RUN, "run=x", "length=16", "checkpoint.every=16")
     broken = ("optimizer.lr=1e30", "max_nonfinite=2")

@@ -19,10 +19,10 @@ import torch
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from gantrain import plan
-from gantrain.cli import app, train_main
+from gantrain.cli.app import app, train_main
 from gantrain.data.decode import encode
-from gantrain.data.prepare import prepare
+from gantrain.data.prepare.pack import prepare
+from gantrain.training import batch_split
 
 Make = Callable[[Path], object]  # lays out files in the test's folder
 
@@ -637,7 +637,7 @@ def test_missing_gpu(cache: Path, capsys: pytest.CaptureFixture[str], monkeypatc
 )
 def test_batches_that_do_not_divide(batch: int, ranks: int, micro: int | None, says: tuple[str, ...]) -> None:
     with pytest.raises(ValueError) as refusal:  # noqa: PT011
-        plan.split(batch, ranks, micro)
+        batch_split.split(batch, ranks, micro)
     text = str(refusal.value)
     assert "\n" not in text
     assert [part for part in says if part not in text] == []
@@ -691,7 +691,7 @@ def test_resuming_with_other_data(run: Path, cache: Path, capsys: pytest.Capture
 def test_run_in_use(
     run: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gantrain.runs._PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("gantrain.runs.run_folder._PATIENCE_SECONDS", 0)
     with (run / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         says = ("run: runs/pix2pix is being written by another process", "run=OTHER")

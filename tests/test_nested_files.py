@@ -10,9 +10,9 @@ from conftest import SMALL, run_here
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain.cli import app
+from gantrain.cli.app import app
 from gantrain.data.decode import decode, encode
-from gantrain.translate import _note_targets, by_stem, find_inputs
+from gantrain.inference.translate_files import _note_targets, by_stem, find_inputs
 
 NAMES = ["0", "1", "cam.1/0", "cam2/deep/0"]
 NFC, NFD = (unicodedata.normalize(form, "café/Zoë") for form in ("NFC", "NFD"))

@@ -16,14 +16,14 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from gantrain import load
-from gantrain.cli import app
+from gantrain.cli.app import app
+from gantrain.core.out_of_memory import OutOfMemory, describe_request, is_out_of_memory, naming_too_large
 from gantrain.data.decode import encode
-from gantrain.file_translation import FileTranslation
-from gantrain.inference import Translator
+from gantrain.inference.file_translation import FileTranslation
+from gantrain.inference.translate_files import translate_files
+from gantrain.inference.translator import Translator
 from gantrain.methods.pix2pix import Pix2Pix
-from gantrain.out_of_memory import OutOfMemory, describe_request, is_out_of_memory, naming_too_large
-from gantrain.trainer import RunStopped
-from gantrain.translate import translate_files
+from gantrain.training.trainer import RunStopped
 
 CPU_TEXT = (
     "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
@@ -188,8 +188,8 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from gantrain import load
-from gantrain.trainer import RunStopped
-from gantrain.translate import translate_files
+from gantrain.training.trainer import RunStopped
+from gantrain.inference.translate_files import translate_files
 model = load(sys.argv[1], "cpu")
 model.translate(np.zeros((64, 64, 3), np.uint8))
 pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -297,7 +297,7 @@ def test_a_checkpoint_that_is_too_large_is_not_damaged(run: Path, monkeypatch: p
     def fail(*arguments: object) -> None:
         raise RuntimeError(CPU_TEXT)
 
-    monkeypatch.setattr("gantrain.checkpoint.load_file", fail)
+    monkeypatch.setattr("gantrain.runs.checkpoint.load_file", fail)
     with pytest.raises(OutOfMemory) as caught:
         load(run, "cpu")
     says = f"checkpoint: {run}: out of memory on cpu (1.5 GiB were requested); free memory there"

@@ -13,12 +13,12 @@ import pytest
 from conftest import SMALL, run_here
 from typer.testing import CliRunner
 
-from gantrain.cli import app, train_main
+from gantrain.cli.app import app, train_main
+from gantrain.core.paths import check_not_special, check_regular_file
 from gantrain.data.decode import encode
-from gantrain.data.prepare import prepare
-from gantrain.inference import Translator
-from gantrain.paths import check_not_special, check_regular_file
-from gantrain.translate import by_stem
+from gantrain.data.prepare.pack import prepare
+from gantrain.inference.translate_files import by_stem
+from gantrain.inference.translator import Translator
 
 _SECONDS = 20  # a command that opens a FIFO waits without end
 

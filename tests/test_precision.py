@@ -15,10 +15,13 @@ from conftest import ROOT, SMALL, run_here
 from test_structure import RECIPES
 from typer.testing import CliRunner
 
-from gantrain import checkpoint, conv_timing, doctor, precision, recipe
-from gantrain.cli import app
-from gantrain.conv_timing import STANDARD, Convolution, Times, choose_convolutions, list_convolutions, measure
-from gantrain.instantiate import sketch_method
+from gantrain.cli import doctor
+from gantrain.cli.app import app
+from gantrain.recipe import schema
+from gantrain.recipe.build_method import sketch_method
+from gantrain.runs import checkpoint
+from gantrain.training import conv_timing, precision
+from gantrain.training.conv_timing import STANDARD, Convolution, Times, choose_convolutions, list_convolutions, measure
 
 FASTER = Times(fp32_microseconds=1830, bf16_microseconds=1000)
 SLOWER = Times(fp32_microseconds=700, bf16_microseconds=1000)
@@ -125,7 +128,7 @@ def test_a_real_measurement_leaves_the_process_as_it_was() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_measured_on_its_own_shapes(path: Path) -> None:
-    loaded = recipe.load(str(path))
+    loaded = schema.load(str(path))
     facts = {"source_channels": 3, "target_channels": 3}
     sketch = sketch_method(loaded, facts)
     before = torch.get_rng_state()
@@ -141,7 +144,7 @@ def test_every_recipe_is_measured_on_its_own_shapes(path: Path) -> None:
 
 
 def test_networks_that_need_storage_are_measured_on_standard_shapes() -> None:
-    method = sketch_method(recipe.load("quickstart"), {"source_channels": 10, "target_channels": 3})
+    method = sketch_method(schema.load("quickstart"), {"source_channels": 10, "target_channels": 3})
     real = method.to_empty(device="cpu")
     assert list_convolutions(real, 10, (32, 32)) == []
     assert choose_convolutions([], 1, 1)
@@ -167,7 +170,7 @@ def start_and_kill(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("gantrain.engine.Engine.step", fail)
+        patch.setattr("gantrain.training.step.Engine.step", fail)
         with pytest.raises(KeyboardInterrupt):
             run_here(*RUN, "run=x")
 

@@ -11,15 +11,15 @@ import pytest
 from rich.table import Table
 from typer.testing import CliRunner
 
-from gantrain.cli import app
-from gantrain.console import cell, complain, console, say
+from gantrain.cli.app import app
+from gantrain.cli.error_report import reporting
+from gantrain.core.console import cell, complain, console, say
+from gantrain.core.printable import has_controls, printable
 from gantrain.data.decode import encode
 from gantrain.data.shard_writer import Packed, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards
-from gantrain.evaluation import table
-from gantrain.metrics.panel import Record
-from gantrain.printable import has_controls, printable
-from gantrain.reporting import reporting
+from gantrain.evaluation.evaluate import table
+from gantrain.metrics.metric_suite import Record
 
 TEXTS = {
     "plain": "plain",
@@ -68,7 +68,7 @@ OUTPUTS: dict[str, Callable[[], object]] = {
 
 
 def refuse() -> None:
-    from gantrain.problems import check
+    from gantrain.core.error_messages import check
 
     check(Field, {HOSTILE: 1})
 

@@ -10,12 +10,13 @@ import pytest
 from rich.console import Console
 from test_equality import EXACT, METHODS, OTHERS, SMALL, VARIANTS
 
-from gantrain import console, recipe
-from gantrain.amounts import bytes_text, count_text, duration_text, value_text
-from gantrain.console import Display, say, say_whole
-from gantrain.instantiate import sketch_method
+from gantrain.core import console
+from gantrain.core.amounts import bytes_text, count_text, duration_text, value_text
+from gantrain.core.console import Display, say, say_whole
+from gantrain.core.progress_rows import Progress, TerminalRows
 from gantrain.methods import METHODS as TABLE
-from gantrain.progress_rows import Progress, TerminalRows
+from gantrain.recipe import schema
+from gantrain.recipe.build_method import sketch_method
 
 # Real entries of each method, as metrics.jsonl holds them.
 ENTRIES = json.loads((Path(__file__).parent / "golden.json").read_text())
@@ -184,12 +185,12 @@ CASES = {
 
 
 def test_every_method_states_weights() -> None:
-    assert set(TABLE) <= {recipe.load("quickstart", words).method["name"] for words in CASES.values()}
+    assert set(TABLE) <= {schema.load("quickstart", words).method["name"] for words in CASES.values()}
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_the_losses_have_weights(name: str) -> None:
-    loaded = recipe.load("quickstart", CASES[name])
+    loaded = schema.load("quickstart", CASES[name])
     method = sketch_method(loaded, {"source_channels": 3, "target_channels": 3})
     first = ENTRIES.get(name, [{}])[0]
     is_loss = re.compile(r"(gan|l1|l2|feature_matching|perceptual|kld|cycle|identity|nce|penalty|d)(_source)?")

@@ -18,9 +18,9 @@ from own_code import PRELUDE, forgotten, write
 from PIL import Image
 
 import gantrain
-from gantrain import extensions
-from gantrain.data.drawing import draw
-from gantrain.world import World
+from gantrain.core import extensions
+from gantrain.core.world import World
+from gantrain.data.synthetic import draw
 
 NESTED = {
     "data": {"size": (32, 32), "workers": 0},

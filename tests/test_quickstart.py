@@ -10,7 +10,7 @@ from PIL import Image
 
 import gantrain
 from gantrain import train
-from gantrain.data.drawing import CLASS_COLOURS, draw
+from gantrain.data.synthetic import CLASS_COLOURS, draw
 
 
 def agreement(run: str, size: int, samples: int = 16) -> float:

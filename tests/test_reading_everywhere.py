@@ -14,19 +14,19 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from gantrain import evaluation
-from gantrain.data import sets
+from gantrain.data import open_dataset
 from gantrain.data.batch import normalise
 from gantrain.data.decode import decode_sample, encode
-from gantrain.data.foreign import index_tars
-from gantrain.data.prepare import pack_once, prepare
+from gantrain.data.index_tars import index_tars
+from gantrain.data.pictures import viewable
+from gantrain.data.prepare.pack import pack_once, prepare
 from gantrain.data.scale import TrainedScale
 from gantrain.data.shards import Field, Shards
 from gantrain.data.unpaired import Unpaired
-from gantrain.images import viewable
-from gantrain.inference import Translator
-from gantrain.inputs import image_array
-from gantrain.translate import translate_files
+from gantrain.evaluation import evaluate
+from gantrain.inference.input_images import image_array
+from gantrain.inference.translate_files import translate_files
+from gantrain.inference.translator import Translator
 
 SIZE = (18, 22)  # height, width
 REFUSED = None
@@ -211,8 +211,8 @@ def by_held_out_set(model: str, path: Path) -> np.ndarray:
     options = {"label": {"labels": ["image"], "classes": 10}, "instances": {"instances": "image"}}
     packed = pack_once(path.parent, "cache", layout="images", **options.get(model, {}))
     learnt = SOURCES.get(model, field(1, "uint16", kind="instances"))
-    shards, _ = sets.with_channels_of({"image": learnt}, Shards.open(packed))
-    sets.check_alike({"image": learnt}, shards.fields)
+    shards, _ = open_dataset.with_channels_of({"image": learnt}, Shards.open(packed))
+    open_dataset.check_alike({"image": learnt}, shards.fields)
     return decode_sample(shards, 0, ["image"])["image"]
 
 
@@ -278,7 +278,7 @@ def test_folders_are_compared_by_the_same_values(mode, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     key = {"transparency": image.info["transparency"]} if "transparency" in image.info else {}
     notes = []
-    found = evaluation._read(file_of(image, form, **key), torch.device("cpu"), notes)
+    found = evaluate._read(file_of(image, form, **key), torch.device("cpu"), notes)
     rgb = torch.from_numpy(expected["RGB"].copy())[None]
     wanted = normalise(rgb, field(3), torch.float64, torch.device("cpu"))
     assert torch.equal(found.expand(-1, 3, -1, -1), wanted)
@@ -346,7 +346,7 @@ def test_an_orientation_is_applied_by_every_entry(tmp_path, monkeypatch):
         np.testing.assert_array_equal(by_python("RGB", read), upright)
     np.testing.assert_array_equal(by_command("RGB", path), upright)
     np.testing.assert_array_equal(by_style("RGB", path), upright)
-    assert evaluation._read(path, torch.device("cpu"), []).shape == (1, 3, SIZE[1], SIZE[0])
+    assert evaluate._read(path, torch.device("cpu"), []).shape == (1, 3, SIZE[1], SIZE[0])
     answer = Recorder(SOURCES["RGB"]).translate(Image.open(path))
     assert answer.size == (SIZE[0], SIZE[1])
 
@@ -500,7 +500,7 @@ def test_foreign_tars_are_converted_too(tmp_path, monkeypatch):
 def test_the_first_run_reports_conversions(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = mixed_folder({"grey": 1, "RGB": 3})
-    sets.open_set("train", str(folder), sets.Wanted("x", "image", "", {}, SIZE, None))
+    open_dataset.open_set("train", str(folder), open_dataset.Wanted("x", "image", "", {}, SIZE, None))
     assert "data.train: image: 1 file in grey: converted to RGB" in capsys.readouterr().out
 
 
@@ -508,10 +508,10 @@ def test_held_out_sets_of_other_channels_have_a_fingerprint_of_their_own(tmp_pat
     monkeypatch.chdir(tmp_path)
     prepare(mixed_folder({"grey": 2}), "out", layout="images", progress=False)
     shards = Shards.open("out")
-    converted, lines = sets.with_channels_of({"image": SOURCES["RGB"]}, shards)
+    converted, lines = open_dataset.with_channels_of({"image": SOURCES["RGB"]}, shards)
     assert converted.fingerprint != shards.fingerprint
     assert lines == ["data.validation: image: files in grey: converted to RGB, as in data.train"]
-    same, lines = sets.with_channels_of({"image": SOURCES["grey"]}, shards)
+    same, lines = open_dataset.with_channels_of({"image": SOURCES["grey"]}, shards)
     assert same is shards
     assert lines == []
 
@@ -523,7 +523,7 @@ def test_unpaired_held_out_sets_are_converted_on_their_side(tmp_path, monkeypatc
     prepare(mixed_folder({"RGB": 3}), "colours", layout="images", progress=False)
     both = Unpaired([Shards.open("greys"), Shards.open("colours")], ["image", "image"])
     learnt = {"source": SOURCES["RGB"], "target": SOURCES["RGB"]}
-    converted, lines = sets.with_channels_of(learnt, both)
+    converted, lines = open_dataset.with_channels_of(learnt, both)
     assert len(lines) == 1
     assert [side.fields[name].channels for side, name in zip(converted.sides, learnt, strict=True)] == [3, 3]
     assert converted.fields["source"].channels == 3

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from gantrain import recipe
 from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
-from gantrain.values import MAX_EPOCHS, MAX_IMAGES
+from gantrain.recipe import schema as recipe
+from gantrain.recipe.field_types import MAX_EPOCHS, MAX_IMAGES
 
 Schema = dict[str, Any]
 

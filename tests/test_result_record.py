@@ -14,11 +14,12 @@ import pytest
 from conftest import ROOT, SMALL, run_here
 from typer.testing import CliRunner
 
-from gantrain import files, load
-from gantrain.cli import app
+from gantrain import load
+from gantrain.cli.app import app
+from gantrain.core import files
 from gantrain.data.decode import encode
-from gantrain.inference import Translator
-from gantrain.translate import translate_files
+from gantrain.inference.translate_files import translate_files
+from gantrain.inference.translator import Translator
 
 NUMBER = 5
 FULL = OSError(28, "No space left on device")

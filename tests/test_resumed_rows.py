@@ -12,11 +12,11 @@ import pytest
 import torch
 from conftest import SMALL, launch, run_here
 
-from gantrain import checkpoint
-from gantrain.assembly import Assembly
-from gantrain.meters import Meters
-from gantrain.run_log import Row, read_rows, rows_before
-from gantrain.trainer import Trainer
+from gantrain.runs import checkpoint
+from gantrain.runs.meters import Meters
+from gantrain.runs.metric_rows import Row, read_rows, rows_before
+from gantrain.training.setup import Assembly
+from gantrain.training.trainer import Trainer
 
 NOT_COMPARED = {"time", "images_per_second", "data_wait", "memory_gib"}
 RUN = (

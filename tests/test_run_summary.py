@@ -11,8 +11,9 @@ from conftest import SMALL, run_here
 from test_progress_rows import WIDTHS
 
 import gantrain
-from gantrain import checkpoint, recipe, run_summary
-from gantrain.engine import Engine
+from gantrain.recipe import schema
+from gantrain.runs import checkpoint, run_summary
+from gantrain.training.step import Engine
 
 RUN = (
     *SMALL,
@@ -102,10 +103,10 @@ def test_the_own_command_is_what_was_typed(
 )
 def test_going_on_doubles_the_length(length: str, longer: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["gantrain", "train", "recipe=quickstart", f"length={length}"])
-    loaded = recipe.load("quickstart", [f"length={length}"])
+    loaded = schema.load("quickstart", [f"length={length}"])
     (_, command) = run_summary.describe_going_on(loaded)
     assert shlex.split(command) == ["gantrain", "train", "recipe=quickstart", longer]
-    recipe.load("quickstart", [longer])
+    schema.load("quickstart", [longer])
 
 
 def test_lengths_are_plain() -> None:
@@ -139,7 +140,7 @@ def test_the_data_are_named_as_the_user_gave_them(given: str, expected: str) -> 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_lines_fit(width: int) -> None:
-    loaded = recipe.load("facades_paper")
+    loaded = schema.load("facades_paper")
     lines = run_summary.describe_results(loaded, has_held_out=True)
     assert lines == ["best checkpoint: none yet, since no checkpoint has a value of l1"]
     assert all(len(line) + 2 <= width for line in lines)
@@ -158,7 +159,7 @@ def test_the_lines_fit(width: int) -> None:
 def test_the_next_command_has_the_data_that_it_needs(
     name: str, has_held_out: bool, options: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = recipe.load(name, ["checkpoint.best=0"])
+    loaded = schema.load(name, ["checkpoint.best=0"])
     latest = loaded.folder / "checkpoints" / "000000008"
     monkeypatch.setattr(run_summary.checkpoint, "latest", lambda _: latest)
     monkeypatch.setattr(run_summary.checkpoint, "state", lambda _: Mock(modules=[]))

@@ -8,12 +8,12 @@ from test_step import CUT, SMALL_DISCRIMINATOR, SMALL_GENERATOR, SPADE
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gantrain.component import build
-from gantrain.ddp import Replicated
-from gantrain.engine import Engine
-from gantrain.method import Context
+from gantrain.core.component import build
 from gantrain.methods import METHODS
-from gantrain.recipe import Optimizer
+from gantrain.methods.base import Context
+from gantrain.recipe.schema import Optimizer
+from gantrain.training.ddp import Replicated
+from gantrain.training.step import Engine
 
 B, STEPS = 4, 4
 JUDGE = {**SMALL_DISCRIMINATOR, "norm": "batch"}

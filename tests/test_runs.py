@@ -6,15 +6,15 @@ import os
 
 import pytest
 
-from gantrain import recipe
-from gantrain.runs import Run
+from gantrain.recipe import schema
+from gantrain.runs.run_folder import Run
 
 
 def test_second_writer_waits_a_while_and_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gantrain.runs._PATIENCE_SECONDS", 1)
-    loaded = recipe.load("quickstart")
+    monkeypatch.setattr("gantrain.runs.run_folder._PATIENCE_SECONDS", 1)
+    loaded = schema.load("quickstart")
     first = Run(loaded)
     with pytest.raises(ValueError, match="is being written by another process"):
         Run(loaded)
@@ -29,4 +29,4 @@ def test_file_system_without_locks_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(fcntl, "flock", flock)
     with pytest.raises(ValueError, match=r"cannot lock runs/quickstart \(Function not implemented"):
-        Run(recipe.load("quickstart"))
+        Run(schema.load("quickstart"))

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SMALL, run_here
 
-from gantrain import formats, overrides, recipe, train
-from gantrain.cli import train_main
+from gantrain import train
+from gantrain.cli.app import train_main
+from gantrain.core import formats
+from gantrain.recipe import recipe_files, schema
 
 RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 QUICK = (*SMALL, "batch_size=8", "data.validation=null", "checkpoint.every=8")
 
 
-def save(name: str, loaded: recipe.Recipe) -> Path:
+def save(name: str, loaded: schema.Recipe) -> Path:
     """The recipe as a run's folder holds it."""
     path = Path("runs") / name / "recipe.yaml"
     path.parent.mkdir(parents=True)
@@ -26,29 +28,29 @@ def save(name: str, loaded: recipe.Recipe) -> Path:
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_saved_recipe_gives_the_same_run(name: str) -> None:
     """Every key, also in stages; and the run's folder, also where it was renamed."""
-    before = recipe.load(name)
-    after = recipe.load(str(save(name, before)))
+    before = schema.load(name)
+    after = schema.load(str(save(name, before)))
     assert after.folder == before.folder
     assert {**after.dump(), "run": None} == before.dump()
     Path("runs", name).rename(Path("runs", "renamed"))
-    assert recipe.load("runs/renamed/recipe.yaml").folder == Path("runs/renamed")
+    assert schema.load("runs/renamed/recipe.yaml").folder == Path("runs/renamed")
 
 
 def test_changes_of_a_saved_recipe_lose_nothing() -> None:
-    saved = str(save("mine", recipe.load("daynight")))
-    changed = recipe.load(saved, ["schedule.name=cosine", "optimizer.name=adamw", "optimizer.clip=1"])
+    saved = str(save("mine", schema.load("daynight")))
+    changed = schema.load(saved, ["schedule.name=cosine", "optimizer.name=adamw", "optimizer.clip=1"])
     assert changed.schedule.decay == 0.5
     assert changed.optimizer.name == "adamw"
-    assert changed.optimizer.lr == recipe.load("daynight").optimizer.lr
-    assert recipe.load(saved, ["run=again"]).folder == Path("runs/again")
+    assert changed.optimizer.lr == schema.load("daynight").optimizer.lr
+    assert schema.load(saved, ["run=again"]).folder == Path("runs/again")
 
 
 def test_a_recipe_that_extends_a_saved_one_has_a_run_of_its_own() -> None:
-    save("mine", recipe.load("facades", ["run=mine"]))
+    save("mine", schema.load("facades", ["run=mine"]))
     Path("next.yaml").write_text("extends: runs/mine/recipe.yaml\noptimizer: {lr: 1.0e-4}\n")
-    loaded = recipe.load("next.yaml")
+    loaded = schema.load("next.yaml")
     assert loaded.folder == Path("runs/next")
-    assert loaded.data == recipe.load("facades").data
+    assert loaded.data == schema.load("facades").data
 
 
 @pytest.mark.slow
@@ -83,6 +85,6 @@ def test_the_refusal_of_a_change_names_ways_that_work(capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("name", ["runs/mine", "runs/mine/"])
 def test_a_run_given_as_a_recipe_is_pointed_to_its_recipe(name: str) -> None:
-    saved = save("mine", recipe.load("facades"))
+    saved = save("mine", schema.load("facades"))
     with pytest.raises(ValueError, match=re.escape(f"did you mean recipe={shlex.quote(str(saved))}?")):
-        overrides.read(name)
+        recipe_files.read(name)

@@ -9,13 +9,13 @@ from comparing import tensors
 from conftest import SMALL, run_here
 from torch import nn
 
-from gantrain import recipe
-from gantrain.assembly import Assembly
+from gantrain.core.world import World
 from gantrain.data.index import Field
 from gantrain.data.scale import UNKNOWN
 from gantrain.networks import NETWORKS, MultiscalePatchGAN, PatchGAN
-from gantrain.scale_matching import match_by_resolution, picture_size
-from gantrain.world import World
+from gantrain.recipe import schema
+from gantrain.training.scale_matching import match_by_resolution, picture_size
+from gantrain.training.setup import Assembly
 
 
 def discriminator(scales: int) -> MultiscalePatchGAN:
@@ -197,7 +197,7 @@ def test_a_stage_at_twice_the_size_takes_the_former_scales_by_resolution(capsys:
 def placed(*words: str) -> str:
     """The line about the discriminator, of a run that would begin."""
     with World("cpu") as world:
-        parts = Assembly(recipe.load("quickstart", [*QUICK, *words]), world)
+        parts = Assembly(schema.load("quickstart", [*QUICK, *words]), world)
     (line,) = [line for line in parts.placed if line.startswith("discriminator: ")]
     return line
 

@@ -13,7 +13,7 @@ import pytest
 from comparing import assert_identical, tensors
 from conftest import ROOT, SMALL, command, launch, run_here
 
-from gantrain.stop import StopFlag
+from gantrain.training.stop_signal import StopFlag
 
 LONG = (*SMALL, "batch_size=8", "length=1000000", "checkpoint.every=1000000", "previews.every=900000")
 LONG = (*LONG, "evaluate.every=900000", "data.validation=null")
@@ -110,12 +110,12 @@ def test_only_a_later_second_signal_leaves_at_once(monkeypatch: pytest.MonkeyPat
         stop.poll()
         assert stop.agreed
         assert not left
-        monkeypatch.setattr("gantrain.stop._SAME_SECONDS", -1.0)
+        monkeypatch.setattr("gantrain.training.stop_signal._SAME_SECONDS", -1.0)
         signal.raise_signal(signal.SIGUSR1)
         assert left == [128 + signal.SIGUSR1]
-        monkeypatch.setattr("gantrain.stop._SAME_SECONDS", 5.0)
+        monkeypatch.setattr("gantrain.training.stop_signal._SAME_SECONDS", 5.0)
     signal.raise_signal(signal.SIGINT)  # a late copy does not cut the run's end short
-    monkeypatch.setattr("gantrain.stop._SAME_SECONDS", -1.0)
+    monkeypatch.setattr("gantrain.training.stop_signal._SAME_SECONDS", -1.0)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

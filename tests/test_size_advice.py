@@ -8,11 +8,12 @@ import yaml
 from conftest import ROOT, SMALL
 from typer.testing import CliRunner
 
-from gantrain import recipe, train
-from gantrain.cli import app
-from gantrain.instantiate import check_method, sketch_method
-from gantrain.recipe import Recipe, stages
-from gantrain.size_advice import describe_sizes
+from gantrain import train
+from gantrain.cli.app import app
+from gantrain.recipe import schema
+from gantrain.recipe.build_method import check_method, sketch_method
+from gantrain.recipe.schema import Recipe, stages
+from gantrain.recipe.size_advice import describe_sizes
 
 SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 FACTS = {"source_channels": 3, "target_channels": 3}
@@ -26,7 +27,7 @@ def warnings(loaded: Recipe) -> list[str]:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_recipes_fit(name: str) -> None:
     assert SHIPPED
-    for stage in stages(recipe.load(name)):
+    for stage in stages(schema.load(name)):
         assert warnings(stage) == []
 
 
@@ -109,8 +110,8 @@ CASES: dict[str, tuple[str, tuple[str, ...], str, str]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_keys_that_are_given_mend_it(case: str) -> None:
     name, words, reasons, keys = CASES[case]
-    assert warnings(recipe.load(name, words)) == [f"warning: {reasons}{GIVEN}{keys}"]
-    assert warnings(recipe.load(name, [*words, *shlex.split(keys)])) == []
+    assert warnings(schema.load(name, words)) == [f"warning: {reasons}{GIVEN}{keys}"]
+    assert warnings(schema.load(name, [*words, *shlex.split(keys)])) == []
 
 
 @pytest.mark.parametrize(
@@ -122,20 +123,20 @@ def test_the_keys_that_are_given_mend_it(case: str) -> None:
     ],
 )
 def test_sizes_in_use_pass(words: tuple[str, ...]) -> None:
-    assert warnings(recipe.load("pix2pix", [*words, NARROW, "method.generator.levels=6"])) == []
+    assert warnings(schema.load("pix2pix", [*words, NARROW, "method.generator.levels=6"])) == []
 
 
 def test_a_recipe_with_a_path_has_the_usual_proportion() -> None:
     content = {"extends": "pix2pix", "data": {"size": [64, 64]}, "method": {"generator": {"levels": 6, "width": 4}}}
     Path("mine.yaml").write_text(yaml.safe_dump(content))
-    (line,) = warnings(recipe.load("mine.yaml"))
+    (line,) = warnings(schema.load("mine.yaml"))
     assert line.endswith("'data.size=[64,64]' 'data.resize=[72,72]'")
 
 
 def test_a_dry_run_doctor_and_the_start_warn(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gantrain.doctor._SECONDS", 0.01)
+    monkeypatch.setattr("gantrain.cli.doctor._SECONDS", 0.01)
     words = (*SMALL, "method.generator.levels=6", "batch_size=2", "length=2", "data.validation=null")
     line = (
         "warning: the generator pads 32x32 to 64x64, 4 times the pixels; sizes that fit together: "
@@ -152,10 +153,10 @@ def test_a_dry_run_doctor_and_the_start_warn(
 @pytest.mark.parametrize("name", ["pix2pix", "cyclegan"])
 def test_a_discriminator_that_is_too_deep_is_refused_with_the_key(name: str) -> None:
     key = "method.discriminator.layers=2"
-    loaded = recipe.load(name, ["data.size=[16,16]", "data.resize=null", NARROW])
+    loaded = schema.load(name, ["data.size=[16,16]", "data.resize=null", NARROW])
     with pytest.raises(ValueError, match="the discriminator") as raised:
         check_method(loaded, sketch_method(loaded, FACTS))
     for line in str(raised.value).splitlines():
         assert line.endswith(f" or fewer of its layers, as in {key}")
-    mended = recipe.load(name, ["data.size=[16,16]", "data.resize=null", NARROW, key])
+    mended = schema.load(name, ["data.size=[16,16]", "data.resize=null", NARROW, key])
     check_method(mended, sketch_method(mended, FACTS))

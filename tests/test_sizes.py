@@ -15,17 +15,17 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain.cli import app
+from gantrain.cli.app import app
 from gantrain.data.batch import as_batch
 from gantrain.data.decode import encode, resize
 from gantrain.data.loader import held_out_batches
-from gantrain.data.prepare import prepare
+from gantrain.data.prepare.pack import prepare
 from gantrain.data.scale import Size, Step, TrainedScale
 from gantrain.data.shards import Shards
 from gantrain.data.unpaired import DataSet, Unpaired
-from gantrain.inference import Translator
-from gantrain.recipe_data import view, wanted_by
-from gantrain.sizes import NATIVE_OPTION, SizeReport, result_size
+from gantrain.inference.sizes import NATIVE_OPTION, SizeReport, result_size
+from gantrain.inference.translator import Translator
+from gantrain.recipe.data_request import view, wanted_by
 
 TINY = (
     "data.workers=0", "batch_size=2", "length=2", "precision=fp32", "device=cpu", "threads=1", "trackers=[]",

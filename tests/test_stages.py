@@ -11,9 +11,9 @@ import torch
 from comparing import assert_identical, tensors
 
 from gantrain import load, train
-from gantrain.method import Context
-from gantrain.recipe import load as load_recipe
-from gantrain.recipe import stages
+from gantrain.methods.base import Context
+from gantrain.recipe.schema import load as load_recipe
+from gantrain.recipe.schema import stages
 
 FIRST = "{length: 24, method: {generator: {enhancer: false}}, data: {size: [16, 16], resize: [16, 16]}}"
 SECOND = "{length: 16, freeze: [generator.coarse], schedule: {name: constant}, batch_size: 4}"

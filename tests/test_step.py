@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from gantrain import recipe
-from gantrain.component import build
-from gantrain.ddp import Replicated
-from gantrain.engine import Engine, Turn
-from gantrain.method import Batch, Context, Method, Phase, Terms, frozen
+from gantrain.core.component import build
 from gantrain.methods import METHODS
-from gantrain.recipe import Optimizer
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms, frozen
+from gantrain.recipe import schema
+from gantrain.recipe.schema import Optimizer
+from gantrain.training.ddp import Replicated
+from gantrain.training.step import Engine, Turn
 
 B = 4  # batch
 SMALL_GENERATOR = {"name": "unet", "width": 8, "levels": 3, "norm": "instance", "dropout": 0.0}
@@ -215,7 +215,7 @@ def test_rates_by_name() -> None:
 def test_rates_by_name_from_the_command_line() -> None:
     factors = {"generator": 0.5, "generator.downs.0": 0.1, "discriminator.scales.0.last": 2.0}
     words = [f"optimizer.lr_factors.{name}={factor}" for name, factor in factors.items()]
-    assert recipe.load("quickstart", words).optimizer.lr_factors == factors
+    assert schema.load("quickstart", words).optimizer.lr_factors == factors
 
 
 def test_optimizer_counts_only_the_steps_it_took() -> None:

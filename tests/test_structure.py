@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from gantrain import recipe
+from gantrain.recipe import schema
 
 PACKAGE = ROOT / "gantrain"
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -65,7 +65,10 @@ def test_networks_and_losses_stand_alone(folder: str) -> None:
     assert files
     for file in files:
         for name in imports(file):
-            ours = name.startswith(f"gantrain.{folder}") or name in ("gantrain.component", "gantrain.weights")
+            ours = name.startswith(f"gantrain.{folder}") or name in (
+                "gantrain.core.component",
+                "gantrain.core.weight_files",
+            )
             root = name.split(".")[0]
             others = root in {
                 "torch",
@@ -104,7 +107,7 @@ def test_a_network_alone_needs_no_trainer() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "gantrain.networks.unet" in loaded
-    assert loaded & {"accelerate", "webdataset", "yaml", "gantrain.recipe", "gantrain.method"} == set()
+    assert loaded & {"accelerate", "webdataset", "yaml", "gantrain.recipe.schema", "gantrain.methods.base"} == set()
 
 
 def test_files_are_small() -> None:
@@ -114,7 +117,7 @@ def test_files_are_small() -> None:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_whole(path: Path) -> None:
-    loaded = recipe.load(str(path))
+    loaded = schema.load(str(path))
     assert loaded.name == path.stem
     assert loaded.description
     assert "\n" not in loaded.description
@@ -132,7 +135,7 @@ def test_the_package_holds_what_it_needs(tmp_path: Path) -> None:
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,), (archive,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
     modules = {path.relative_to(ROOT).as_posix() for path in MODULES.values()}
-    installed = {f"gantrain/_recipes/{path.name}" for path in RECIPES} | {"gantrain/peer_options.yaml"}
+    installed = {f"gantrain/_recipes/{path.name}" for path in RECIPES} | {"gantrain/recipe/peer_options.yaml"}
     launchers = [path for path in (ROOT / "launchers").rglob("*") if path.is_file()]
     installed |= {f"gantrain/_launchers/{path.relative_to(ROOT / 'launchers').as_posix()}" for path in launchers}
     assert len(launchers) > 8

@@ -7,8 +7,8 @@ from pathlib import Path
 import documents
 import pytest
 
-from gantrain import peer_options, recipe
-from gantrain.cli import train_main
+from gantrain.cli.app import train_main
+from gantrain.recipe import peer_options, schema
 
 # The words behind `gantrain train`, and what the line suggests. A suggestion of a key alone gets the mistake's value.
 MISTAKES = {
@@ -113,7 +113,7 @@ def pasted(words: list[str], suggestion: str) -> list[str]:
 def loads(words: list[str]) -> None:
     names = [word.removeprefix("recipe=") for word in words if word.startswith("recipe=")]
     assert len(names) == 1, words
-    recipe.load(names[0], [word for word in words if not word.startswith("recipe=")])
+    schema.load(names[0], [word for word in words if not word.startswith("recipe=")])
 
 
 def test_the_table_is_long() -> None:
@@ -151,7 +151,7 @@ def _is_valid(words: list[str]) -> bool:
     named = [word.removeprefix("recipe=") for word in words if word.startswith("recipe=")]
     for name in named or ["pix2pix", "cityscapes_pix2pixhd", "cut"]:
         try:
-            recipe.load(name, [word for word in words if not word.startswith("recipe=")])
+            schema.load(name, [word for word in words if not word.startswith("recipe=")])
         except ValueError:
             continue
         return True
@@ -264,14 +264,14 @@ def test_lists_of_keys_name_what_a_user_may_set(capsys: pytest.CaptureFixture[st
 def test_a_recipe_may_state_its_name() -> None:
     """Only a component loses its options when its name changes: the recipe and its optimiser keep theirs."""
     Path("mine.yaml").write_text("extends: facades\nname: mine\noptimizer: {name: adamw}\n")
-    loaded = recipe.load("mine.yaml")
+    loaded = schema.load("mine.yaml")
     assert loaded.name == "mine"
-    assert loaded.optimizer.lr == recipe.load("facades").optimizer.lr == 4e-4
-    assert loaded.data == recipe.load("facades").data
+    assert loaded.optimizer.lr == schema.load("facades").optimizer.lr == 4e-4
+    assert loaded.data == schema.load("facades").data
 
 
 def test_the_tables_in_readme_are_those_of_the_package() -> None:
-    """`gantrain/peer_options.yaml` is the source; an installed package has no README."""
+    """`gantrain/recipe/peer_options.yaml` is the source; an installed package has no README."""
     text = documents.text("README.md")
     tables = peer_options.readme_rows()
     assert len(tables) == 2

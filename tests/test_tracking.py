@@ -14,9 +14,9 @@ import pytest
 from accelerate.utils import LoggerType
 from conftest import SMALL, run_here
 
-from gantrain import recipe
-from gantrain.cli import train_main
-from gantrain.tracking import Trackers, check_trackers, group
+from gantrain.cli.app import train_main
+from gantrain.recipe import schema
+from gantrain.runs.trackers import Trackers, check_trackers, group
 
 QUICK = (*(word for word in SMALL if not word.startswith("trackers")), "run=tracked", "batch_size=8")
 QUICK = (*QUICK, "log_every=8", "evaluate.max_samples=4", "evaluate.every=16", "previews.every=16")
@@ -137,7 +137,7 @@ def test_a_resumed_run_goes_on_in_wandb(wandb: FakeWandb, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"id": 3}'])
 def test_a_damaged_id_is_reported(text: str, wandb: FakeWandb, capsys: pytest.CaptureFixture[str]) -> None:
-    from gantrain.tracking import _wandb_id
+    from gantrain.runs.trackers import _wandb_id
 
     path = Path("wandb.json")
     path.write_text(text)
@@ -221,8 +221,8 @@ def test_a_failure_at_the_end_does_not_fail_the_run(wandb: FakeWandb, capsys: py
 
 
 def test_a_missing_package_stops_only_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gantrain.tracking.get_available_trackers", lambda: [LoggerType.TENSORBOARD])
+    monkeypatch.setattr("gantrain.runs.trackers.get_available_trackers", lambda: [LoggerType.TENSORBOARD])
     words = ["trackers=[aim]"]
     with pytest.raises(ValueError, match=r"aim is not installed; .*tracker_failure=continue"):
-        check_trackers(recipe.load("quickstart", words))
-    check_trackers(recipe.load("quickstart", [*words, "tracker_failure=continue"]))
+        check_trackers(schema.load("quickstart", words))
+    check_trackers(schema.load("quickstart", [*words, "tracker_failure=continue"]))

@@ -10,13 +10,13 @@ from conftest import SMALL, run_here
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 import gantrain
-from gantrain import validation
-from gantrain.assembly import Assembly
-from gantrain.data.drawing import draw
+from gantrain.core.world import World
+from gantrain.data.synthetic import draw
+from gantrain.evaluation import held_out as validation
+from gantrain.evaluation.held_out import HeldOut
 from gantrain.metrics.paired import ssim
-from gantrain.recipe import load
-from gantrain.validation import HeldOut
-from gantrain.world import World
+from gantrain.recipe.schema import load
+from gantrain.training.setup import Assembly
 
 
 @pytest.mark.parametrize("mean", [-0.8, 0.0, 0.6])

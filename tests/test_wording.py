@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain.cli import app
-from gantrain.wording import import_advice, option, option_of_set, option_with, speaking_as_command
+from gantrain.cli.app import app
+from gantrain.core.wording import import_advice, option, option_of_set, option_with, speaking_as_command
 
 
 def test_an_option_has_two_names() -> None:

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from gantrain import recipe
-from gantrain.yaml12 import MAX_BYTES, MAX_DEPTH, MAX_NODES, dump_yaml, parse_yaml, read_mapping
+from gantrain.core.yaml12 import MAX_BYTES, MAX_DEPTH, MAX_NODES, dump_yaml, parse_yaml, read_mapping
+from gantrain.recipe import schema
 
 VALUES: dict[str, Any] = {
     "010": 10,
@@ -148,14 +148,14 @@ def test_files_are_bounded_before_they_are_read() -> None:
 def test_a_recipe_that_comes_with_a_bomb_is_refused() -> None:
     Path("bomb.yaml").write_text(bomb(17, 9))
     with pytest.raises(ValueError, match=r"^bomb.yaml: line \d+, column \d+: found more than 10,000 values"):
-        recipe.load("./bomb.yaml")
+        schema.load("./bomb.yaml")
 
 
 def test_files_that_extend_one_another_are_bounded() -> None:
     for number in range(30):
         Path(f"r{number}.yaml").write_text(f"extends: ./r{number + 1}.yaml")
     with pytest.raises(ValueError, match="extends: found more than 20 files that extend one another"):
-        recipe.load("./r0.yaml")
+        schema.load("./r0.yaml")
 
 
 # Texts that a reader of YAML 1.1 or 1.2 would take for something else, were they not quoted.
@@ -210,7 +210,7 @@ SAVED = {
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_recipes_read_back_the_same(name: str) -> None:
-    loaded = recipe.load(name)
+    loaded = schema.load(name)
     for content in (parse_yaml(loaded.yaml(), "here"), yaml.safe_load(loaded.yaml())):
         assert equal_types(content, loaded.dump())
 
@@ -218,17 +218,17 @@ def test_shipped_recipes_read_back_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", SAVED)
 def test_saved_recipes_read_back_the_same(name: str) -> None:
     words = SAVED[name]
-    loaded = recipe.load("quickstart", words)
+    loaded = schema.load("quickstart", words)
     assert loaded.run == words[0].removeprefix("run=").strip("'")
     assert equal_types(parse_yaml(loaded.yaml(), "here"), loaded.dump())
     assert equal_types(yaml.safe_load(loaded.yaml()), loaded.dump())
-    assert recipe.from_dict(parse_yaml(loaded.yaml(), "here")) == loaded
+    assert schema.from_dict(parse_yaml(loaded.yaml(), "here")) == loaded
 
 
 def test_names_of_any_script_are_paths() -> None:
     """With the spaces and joiners that their scripts have."""
     words = ("run=写真\u3000一", "data.train=क्\u200dष/\u00a0b")
-    loaded = recipe.load("quickstart", words)
+    loaded = schema.load("quickstart", words)
     assert loaded.run == "写真\u3000一"
     assert loaded.data.train == "क्\u200dष/\u00a0b"
     assert equal_types(parse_yaml(loaded.yaml(), "here"), loaded.dump())
@@ -236,7 +236,7 @@ def test_names_of_any_script_are_paths() -> None:
 
 def test_overrides_are_read_by_the_core_schema() -> None:
     words = ("batch_size=010", "data.size=[064,064]", "run=010", "data.train=2026", "length=0x10")
-    loaded = recipe.load("quickstart", words)
+    loaded = schema.load("quickstart", words)
     assert loaded.batch_size == 10
     assert loaded.data.size == (64, 64)
     assert loaded.run == "010", "a key that takes text gets what was typed"
@@ -264,6 +264,6 @@ def test_overrides_are_read_by_the_core_schema() -> None:
 )
 def test_overrides_are_refused_in_a_line(word: str, says: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
-        recipe.load("quickstart", [word])
+        schema.load("quickstart", [word])
     assert says in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1

@@ -10,8 +10,9 @@ import torch
 from comparing import assert_close, tensors
 from conftest import SMALL, launch, run_here
 
-from gantrain import recipe, zero
-from gantrain.launcher import agree_with_launcher
+from gantrain.recipe import schema
+from gantrain.training import zero
+from gantrain.training.launcher import agree_with_launcher
 
 ENGINES = {0: "engine: DDP", 1: "engine: DeepSpeed's ZeRO-1", 2: "engine: DeepSpeed's ZeRO-2"}
 METHODS = {
@@ -144,12 +145,12 @@ def config(tmp_path: Path, **content: object) -> dict[str, str]:
 
 def test_stage_comes_from_accelerates_configuration(tmp_path: Path) -> None:
     said = config(tmp_path, zero_optimization={"stage": 1}, bf16={"enabled": True})
-    agreed = agree_with_launcher(recipe.load("pix2pix"), said)
+    agreed = agree_with_launcher(schema.load("pix2pix"), said)
     assert (agreed.zero_stage, agreed.precision) == (1, "bf16")
     said = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
-    assert agree_with_launcher(recipe.load("pix2pix"), said).zero_stage == 2
+    assert agree_with_launcher(schema.load("pix2pix"), said).zero_stage == 2
     with pytest.raises(ValueError, match="zero_stage: the recipe says 1"):
-        agree_with_launcher(recipe.load("pix2pix", ["zero_stage=1"]), said)
+        agree_with_launcher(schema.load("pix2pix", ["zero_stage=1"]), said)
 
 
 REFUSED = {
@@ -173,19 +174,19 @@ REFUSED = {
 def test_what_zero_is_not_given_is_refused(name: str, tmp_path: Path) -> None:
     content, reason = REFUSED[name]
     with pytest.raises(ValueError, match=reason):
-        agree_with_launcher(recipe.load("pix2pix"), config(tmp_path, **content))
+        agree_with_launcher(schema.load("pix2pix"), config(tmp_path, **content))
 
 
 def test_configuration_that_is_no_json_is_named(tmp_path: Path) -> None:
     said = config(tmp_path)
     Path(said["ACCELERATE_DEEPSPEED_CONFIG_FILE"]).write_text("{")
     with pytest.raises(ValueError, match="is no DeepSpeed configuration"):
-        agree_with_launcher(recipe.load("pix2pix"), said)
+        agree_with_launcher(schema.load("pix2pix"), said)
 
 
 def test_recipe_refuses_zero_3_and_zero_without_ranks() -> None:
     with pytest.raises(ValueError, match="zero_stage: found 3, which shards the weights too"):
-        recipe.load("pix2pix", ["zero_stage=3"])
+        schema.load("pix2pix", ["zero_stage=3"])
     with pytest.raises(ValueError, match=r"zero_stage: found 1.*(not installed|a launcher)"):
         zero.check(1, "fp32", {})
 

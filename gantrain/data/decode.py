@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from gantrain.amounts import count_text
+from gantrain.core.amounts import count_text
+from gantrain.core.out_of_memory import OutOfMemory, describe_request
 from gantrain.data.channels import fit, has_alpha
 from gantrain.data.headers import open_header
 from gantrain.data.lossy import lossy_format
-from gantrain.data.pictures import narrow, pixels
+from gantrain.data.pillow_pixels import narrow, pixels
 from gantrain.data.shards import DamagedSample, Shards
-from gantrain.out_of_memory import OutOfMemory, describe_request
 
 Array = NDArray[Any]  # HWC
 Colour = tuple[int, int, int]

@@ -18,14 +18,14 @@ from urllib.request import Request
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
-from gantrain.console import say
+from gantrain.core.console import say
+from gantrain.core.paths import check_not_special
+from gantrain.core.weight_files import reason
 from gantrain.data.opener import guarded
-from gantrain.data.prepare import HOW_TO
+from gantrain.data.prepare.where_to_get import HOW_TO
 from gantrain.data.remote import STALL_SECONDS, FetchFailed, patiently
 from gantrain.data.shard_writer import appearing
 from gantrain.data.web import BadStatus, Incomplete, paced
-from gantrain.paths import check_not_special
-from gantrain.weights import reason
 
 # URLs as datasets/download_pix2pix_dataset.sh and download_cyclegan_dataset.sh of pytorch-CycleGAN-and-pix2pix have
 # them. What is known of the terms is on this page, also where the images come from.

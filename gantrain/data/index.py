@@ -10,12 +10,12 @@ import numpy as np
 import pydantic
 from pydantic import BaseModel
 
-from gantrain import files, formats
+from gantrain.core import files, formats
+from gantrain.core.error_messages import check
+from gantrain.core.paths import check_not_special
+from gantrain.core.printable import has_controls, printable
 from gantrain.data.index_arrays import MOST_KEY_BYTES, Arrays, read_arrays
 from gantrain.data.urls import check_url, is_url
-from gantrain.paths import check_not_special
-from gantrain.printable import has_controls, printable
-from gantrain.problems import check
 
 PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a member
 

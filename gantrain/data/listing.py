@@ -6,8 +6,8 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
+from gantrain.core.paths import describe_obstacle
 from gantrain.data.decode import EXTENSIONS
-from gantrain.paths import describe_obstacle
 
 # Files and folders that systems leave beside images. Names that start with a dot are ignored as well.
 _SYSTEM_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "@eadir"})

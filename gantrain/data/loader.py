@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gantrain.chance import Purpose, random_numbers
+from gantrain.core.rng import Purpose, random_numbers
 from gantrain.data.decode import decode_sample
-from gantrain.data.order import Order
+from gantrain.data.sample_order import Order
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.data.transforms import Sample, View
 from gantrain.data.unpaired import DataSet

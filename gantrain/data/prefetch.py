@@ -4,8 +4,8 @@ import threading
 from collections.abc import Collection, Iterable
 
 from gantrain.data.cache import IDLE_SECONDS, ShardCache, gib
-from gantrain.data.order import Order
 from gantrain.data.remote import FetchFailed
+from gantrain.data.sample_order import Order
 from gantrain.data.shards import Shards
 
 _STREAMS = 4  # one connection seldom fills a cluster's network

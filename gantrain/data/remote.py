@@ -11,12 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
+from gantrain.core.files import write_text
+from gantrain.core.paths import check_not_special
 from gantrain.data.addresses import Refused
 from gantrain.data.index import MOST_INDEX_BYTES, largest_arrays, load, load_index
 from gantrain.data.urls import CREDENTIALS, EXTRAS
 from gantrain.data.web import Incomplete, answer, paced
-from gantrain.files import write_text
-from gantrain.paths import check_not_special
 
 TRIES = 6
 PAUSE_SECONDS = 0.5  # doubled with each try

@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from gantrain.core.files import write_bytes
 from gantrain.data.index import PARTS, Field, Index, Shard, save
-from gantrain.files import write_bytes
 
 # A key is a sub-path that stays inside, without control characters. WebDataset takes it up to the first dot behind the
 # last slash, so that only folders may have dots, though not in front.

@@ -15,11 +15,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
 
+from gantrain.core.printable import printable
 from gantrain.data.cache import Remote, ShardCache, cache
 from gantrain.data.holding import hold
 from gantrain.data.index import PARTS, Field, Index, Shard, load
 from gantrain.data.index_arrays import Arrays
-from gantrain.printable import printable
 
 __all__ = ["DamagedSample", "Field", "Index", "Shard", "Shards"]
 

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 
-from gantrain.chance import Purpose, random_numbers
+from gantrain.core.rng import Purpose, random_numbers
 from gantrain.data.shards import Shards
 
 

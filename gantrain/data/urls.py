@@ -2,8 +2,8 @@
 
 from urllib.parse import urlsplit
 
+from gantrain.core.printable import printable
 from gantrain.data.addresses import NOT_LINK_LOCAL, parse, sort_of
-from gantrain.printable import printable
 
 CREDENTIALS = "~/.netrc, AWS_ACCESS_KEY_ID or ~/.aws, GOOGLE_APPLICATION_CREDENTIALS, HF_TOKEN"
 

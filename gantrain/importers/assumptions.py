@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from torch import nn
 
 from gantrain.data.shards import Field
-from gantrain.importers.options import ImportOptions
+from gantrain.importers.import_options import ImportOptions
 from gantrain.importers.reading import ALLOWED_NORMS, Network
-from gantrain.method import Method
+from gantrain.methods.base import Method
 
 _USUAL_IMAGE = (1, 3)  # channels: grey, RGB
 _LAB = (1, 2)  # channels of a colorization model: L to a and b

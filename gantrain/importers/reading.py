@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from gantrain import weights
-from gantrain.component import build
+from gantrain.core import weight_files
+from gantrain.core.component import build
 from gantrain.importers import RECOGNISERS
 from gantrain.importers.layout import Found
 from gantrain.networks import NETWORKS
-from gantrain.networks.projection import Projection
+from gantrain.networks.cut_projection import Projection
 from gantrain.networks.spade import StyleEncoder
 
 _KNOWN = {**NETWORKS, "style_encoder": StyleEncoder, "projection": Projection}
@@ -51,7 +51,7 @@ class Network:
 
 def read(file: Path, norm: str | None, doublings: str | None) -> Network:
     """Read the network in a file. norm, doublings: as in ImportOptions. Raises ValueError, in one line."""
-    raw = weights.read(file, "import", _ADVICE)
+    raw = weight_files.read(file, "import", _ADVICE)
     state = cleaned(raw)
     found = _recognised(state)
     if found is None:
@@ -107,7 +107,7 @@ def _note_old_statistics(file: Path, left_out: int) -> list[str]:
 
 
 def _note_types(file: Path, tensors: Iterable[Tensor]) -> list[str]:
-    types = {tensor.dtype for tensor in tensors if tensor.dtype in weights.FLOATS} - {torch.float32}
+    types = {tensor.dtype for tensor in tensors if tensor.dtype in weight_files.FLOATS} - {torch.float32}
     names = sorted(str(dtype).removeprefix("torch.") for dtype in types)
     return [f"converted: the weights of {file} from {' and '.join(names)} to float32"] if names else []
 
@@ -139,7 +139,7 @@ def _placed(state: dict[str, Tensor], found: Found, file: Path, prefix: str) -> 
         with torch.device("meta"):
             expected: dict[str, Tensor] = build(_KNOWN, found.component, **found.facts).state_dict()
     except (ValueError, RuntimeError, ZeroDivisionError) as e:  # of sizes that nothing can have
-        raise ValueError(f"{not_quite} ({weights.reason(e)})") from None
+        raise ValueError(f"{not_quite} ({weight_files.reason(e)})") from None
     placed, unknown = dict[str, Tensor](), list[str]()
 
     def theirs(key: str) -> str:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gantrain.component import BadComponent
+from gantrain.core.component import BadComponent
 
 Outputs = Sequence[Sequence[Tensor]]  # of a discriminator: scales of feature maps, logits last
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantrain.core.weight_files import read, reason
 from gantrain.losses.distances import l1
-from gantrain.weights import read, reason
 
 _WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of relu1_1 .. relu5_1
 _TAPS = (0, 2, 4, 8, 12)  # the convolutions that these follow; all but the first stand after a pool

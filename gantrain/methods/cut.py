@@ -7,16 +7,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gantrain.chance import Purpose
-from gantrain.component import Component, Each, OneOf, build
-from gantrain.diffaugment import Kind
+from gantrain.core.component import Component, Each, OneOf, build
+from gantrain.core.rng import Purpose
 from gantrain.losses import ADVERSARIAL
 from gantrain.losses.patchnce import patch_nce
-from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, Weight
+from gantrain.methods.adversarial_game import Adversaries, Adversary, AnotherDiscriminator, Weight
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms
+from gantrain.methods.diffaugment import Kind
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 from gantrain.networks.blocks import Width
-from gantrain.networks.projection import Projection
+from gantrain.networks.cut_projection import Projection
 
 RESNET: Component = {"name": "resnet", "antialias": True, "upsample": "bilinear", "init": "xavier"}
 PATCHGAN: Component = {"name": "patchgan", "norm": "instance", "antialias": True, "init": "xavier"}

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from gantrain.chance import Purpose
-from gantrain.component import Component, Each, OneOf, build
-from gantrain.diffaugment import Kind
+from gantrain.core.component import Component, Each, OneOf, build
+from gantrain.core.rng import Purpose
 from gantrain.losses import ADVERSARIAL, distances
-from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, AnotherDiscriminator, PoolSize, Weight, mixes_samples
+from gantrain.methods.adversarial_game import Adversaries, AnotherDiscriminator, PoolSize, Weight, mixes_samples
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms
+from gantrain.methods.diffaugment import Kind
+from gantrain.methods.image_pool import ImagePool
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
-from gantrain.pool import ImagePool
 
 PATCHGAN: Component = {"name": "patchgan", "norm": "instance"}
 

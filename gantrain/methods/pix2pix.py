@@ -5,14 +5,14 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from gantrain.chance import Purpose
-from gantrain.component import Component, Each, OneOf, build
-from gantrain.diffaugment import Kind
+from gantrain.core.component import Component, Each, OneOf, build
+from gantrain.core.rng import Purpose
 from gantrain.losses import ADVERSARIAL, PENALTIES, distances
-from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, PoolSize, Weight, pair
+from gantrain.methods.adversarial_game import Adversaries, Adversary, AnotherDiscriminator, PoolSize, Weight, pair
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms
+from gantrain.methods.diffaugment import Kind
+from gantrain.methods.image_pool import ImagePool
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
-from gantrain.pool import ImagePool
 
 
 class Pix2Pix(Method):

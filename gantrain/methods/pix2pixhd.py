@@ -5,11 +5,11 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from gantrain.component import Component, Each, OneOf, build
-from gantrain.diffaugment import Kind
+from gantrain.core.component import Component, Each, OneOf, build
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL
-from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, Weight, pair
+from gantrain.methods.adversarial_game import Adversaries, Adversary, AnotherDiscriminator, Weight, pair
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms
+from gantrain.methods.diffaugment import Kind
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 
 

@@ -6,12 +6,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gantrain.component import Component, Each, OneOf, build
-from gantrain.diffaugment import Kind
+from gantrain.core.component import Component, Each, OneOf, build
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL, distances
 from gantrain.losses.adversarial import precise
-from gantrain.method import Batch, Context, Method, Phase, Terms
-from gantrain.methods.adversaries import Adversaries, Adversary, AnotherDiscriminator, Weight, pair
+from gantrain.methods.adversarial_game import Adversaries, Adversary, AnotherDiscriminator, Weight, pair
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms
+from gantrain.methods.diffaugment import Kind
 from gantrain.networks import DISCRIMINATOR, NETWORKS, STYLED_GENERATOR
 from gantrain.networks.spade import StyleEncoder
 

@@ -1,6 +1,6 @@
 """The example GAN of a survey of image-to-image translation, mended."""
 
-from gantrain.methods.adversaries import Weight
+from gantrain.methods.adversarial_game import Weight
 from gantrain.methods.pix2pix import Pix2Pix
 
 

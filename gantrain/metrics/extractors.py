@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from gantrain import weights
+from gantrain.core import weight_files
 
 _INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -59,7 +59,7 @@ def network(name: str, path: str | None, device: torch.device) -> Extractor:
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
     """A state_dict from a file. Raises ValueError."""
-    return weights.read(path, "evaluate.weights", "give a file of tensors")
+    return weight_files.read(path, "evaluate.weights", "give a file of tensors")
 
 
 def fetch(work: Callable[[], Any], name: str, what: str) -> Any:
@@ -68,7 +68,7 @@ def fetch(work: Callable[[], Any], name: str, what: str) -> Any:
         return work()
     except Exception as e:  # every library and its transport raise their own
         raise ValueError(
-            f"evaluate.metrics: the weights of {name} could not be fetched ({weights.reason(e)}); "
+            f"evaluate.metrics: the weights of {name} could not be fetched ({weight_files.reason(e)}); "
             f"get {what} elsewhere and give evaluate.weights={{{name}: FILE}}"
         ) from None
 
@@ -77,7 +77,9 @@ def _fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path, what:
     try:
         module.load_state_dict(state)
     except RuntimeError as e:
-        raise ValueError(f"evaluate.weights: {path} does not fit {what} ({weights.reason(e)}); give its file") from None
+        raise ValueError(
+            f"evaluate.weights: {path} does not fit {what} ({weight_files.reason(e)}); give its file"
+        ) from None
 
 
 class Inception(nn.Module):
@@ -103,7 +105,7 @@ class Inception(nn.Module):
             try:
                 self.network = FeatureExtractorInceptionV3("inception-v3-compat", [layer], safe.name)
             except RuntimeError as e:
-                found = f"{file} is not torch-fidelity's Inception ({weights.reason(e)})"
+                found = f"{file} is not torch-fidelity's Inception ({weight_files.reason(e)})"
                 raise ValueError(f"evaluate.weights: {found}; give its file") from None
 
     def forward(self, images: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from gantrain import metrics
 from gantrain.losses.perceptual import VGG19
+from gantrain.metrics import registry
 from gantrain.metrics.extractors import INCEPTION, is_network
 from gantrain.metrics.paired import LPIPS
 from gantrain.networks.backbone import Backbone
@@ -46,8 +46,8 @@ def family_of_metric(name: str) -> str | None:
     """Name what the network behind a metric was trained on; None where no trained network is behind it."""
     if name in LPIPS:
         return IMAGENET
-    of_set = metrics.of_set(name)
-    if of_set is None or of_set[1] in metrics.RANDOM or not is_network(of_set[1]):
+    of_set = registry.of_set(name)
+    if of_set is None or of_set[1] in registry.RANDOM or not is_network(of_set[1]):
         return None
     model = of_set[1]
     if model in (*INCEPTION, "squeezenet") or model.startswith("torchvision/"):

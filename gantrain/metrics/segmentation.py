@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.metrics import SEGMENTATION
 from gantrain.metrics.extractors import digest, load_weights
-from gantrain.metrics.panel import NAN, Record, exact
+from gantrain.metrics.metric_suite import NAN, Record, exact
+from gantrain.metrics.registry import SEGMENTATION
 
 _WIDTHS = (16, 32, 64, 128)
 STEPS, BATCH = 1000, 8  # of its training

@@ -8,13 +8,13 @@ image alone where it is shown a pair.
 from torch import nn
 
 from gantrain.networks.coarse_to_fine import CoarseToFine
-from gantrain.networks.encoder_decoder import EncoderDecoder, WholeImageDiscriminator
+from gantrain.networks.cut_projection import Projection
 from gantrain.networks.patchgan import MultiscalePatchGAN, PatchGAN, PixelDiscriminator
 from gantrain.networks.pretrained_unet import PretrainedUNet
-from gantrain.networks.projected import ProjectedDiscriminator
-from gantrain.networks.projection import Projection
+from gantrain.networks.projected_gan import ProjectedDiscriminator
 from gantrain.networks.resnet import ResNet
 from gantrain.networks.spade import SPADEGenerator
+from gantrain.networks.survey import EncoderDecoder, WholeImageDiscriminator
 from gantrain.networks.unet import UNet
 
 NETWORKS: dict[str, type[nn.Module]] = {

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gantrain.weights import read, reason
+from gantrain.core.weight_files import read, reason
 
 
 class Backbone(nn.Module):

@@ -15,12 +15,12 @@ import pytest
 from faulty_server import Server, cut, elsewhere, error_500, not_found, refuse, serving
 from typer.testing import CliRunner
 
-from gantrain import recipe
-from gantrain.assembly import Assembly
-from gantrain.cli import app
+from gantrain.cli.app import app
+from gantrain.core.world import World
 from gantrain.data import download, remote
 from gantrain.data.decode import encode
-from gantrain.world import World
+from gantrain.recipe import schema
+from gantrain.training.setup import Assembly
 
 NOISE = np.random.default_rng(0).integers(0, 255, (32, 64, 3), np.uint8)
 PAIR, SINGLE = encode(NOISE, "png"), encode(NOISE[:, :32], "png")
@@ -80,7 +80,7 @@ def test_what_is_fetched_is_where_the_recipe_looks(name: str, files: dict[str, b
     assert inside("data") == files
     assert os.listdir("data") == [name]
     small = ("data.size=[32,32]", "data.resize=null", "device=cpu")
-    assert len(Assembly(recipe.load(name, small), World("cpu")).train) == (3 if name == "facades" else 2)
+    assert len(Assembly(schema.load(name, small), World("cpu")).train) == (3 if name == "facades" else 2)
     assert "data/" + name + " exists and is never overwritten" in command(name, status=2)
     assert inside("data") == files
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gantrain.data.decode import decode_sample
-from gantrain.data.drawing import CLASS_COLOURS, CLASSES, PALETTE, draw, write_synthetic
 from gantrain.data.shards import Shards
+from gantrain.data.synthetic import CLASS_COLOURS, CLASSES, PALETTE, draw, write_synthetic
 
 PAIR = {"right": None, "left": None}
 

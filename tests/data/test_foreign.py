@@ -15,12 +15,12 @@ from faulty_server import serving
 from typer.testing import CliRunner
 
 from gantrain import Recipe, train
-from gantrain.cli import app
+from gantrain.cli.app import app
 from gantrain.data.decode import decode_sample, encode
-from gantrain.data.drawing import draw
-from gantrain.data.sets import Wanted, open_set
+from gantrain.data.open_dataset import Wanted, open_set
 from gantrain.data.shards import Shards
-from gantrain.recipe import load
+from gantrain.data.synthetic import draw
+from gantrain.recipe.schema import load
 
 Entry = tuple[str, bytes] | tarfile.TarInfo
 FIELDS = ("--field", "target=jpg,jpeg", "--field", "source=seg.png")

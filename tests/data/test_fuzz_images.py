@@ -14,7 +14,7 @@ from fuzzing import check_error, damage, limited
 from PIL import Image
 
 from gantrain.data.decode import Kind, decode
-from gantrain.data.prepare import prepare
+from gantrain.data.prepare.pack import prepare
 
 CASES = 400
 QUICK = 40

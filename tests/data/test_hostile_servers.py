@@ -11,8 +11,8 @@ import pytest
 from faulty_server import Handler, Server, serving
 
 from gantrain.data import addresses, download, remote, web
+from gantrain.data.open_dataset import Wanted, open_set
 from gantrain.data.remote import FetchFailed, fetch
-from gantrain.data.sets import Wanted, open_set
 
 WANTED = Wanted("quickstart", "label", "photo", {"label": 10}, (32, 32), None, 1)
 ENOUGH_SECONDS = 5

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from gantrain.cli import app
+from gantrain.cli.app import app
 from gantrain.data.decode import encode
-from gantrain.data.prepare import prepare
+from gantrain.data.open_dataset import Wanted, open_set
 from gantrain.data.prepare.hints import note_gaps
-from gantrain.data.sets import Wanted, open_set
+from gantrain.data.prepare.pack import prepare
 from gantrain.data.shards import Field, Shards
-from gantrain.recipe import load
-from gantrain.recipe_differences import RESUMABLE
+from gantrain.recipe.differences import RESUMABLE
+from gantrain.recipe.schema import load
 
 
 def image(height: int = 64, width: int = 64, seed: int = 0) -> bytes:

@@ -14,9 +14,9 @@ from PIL import Image
 from gantrain.data import listing
 from gantrain.data.decode import EXTENSIONS, decode, decode_sample, encode
 from gantrain.data.listing import list_images
-from gantrain.data.prepare import prepare
+from gantrain.data.open_dataset import Apart, Wanted, open_set, open_sides
 from gantrain.data.prepare.matching import sample_key
-from gantrain.data.sets import Apart, Wanted, open_set, open_sides
+from gantrain.data.prepare.pack import prepare
 from gantrain.data.shard_writer import Packed, write_shards
 from gantrain.data.shards import Field, Shards
 

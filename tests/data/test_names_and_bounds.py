@@ -8,9 +8,9 @@ from PIL import Image
 
 from gantrain.data import headers
 from gantrain.data.decode import decode, encode, open_picture, to_array
-from gantrain.data.prepare import prepare
+from gantrain.data.open_dataset import Wanted, open_set
 from gantrain.data.prepare.layouts import common_endings
-from gantrain.data.sets import Wanted, open_set
+from gantrain.data.prepare.pack import prepare
 from gantrain.data.shards import Shards
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gantrain import formats
+from gantrain.core import formats
 from gantrain.data.decode import encode
-from gantrain.data.prepare import pack_once
-from gantrain.data.prepare.packs import describe_files
+from gantrain.data.prepare.pack import pack_once
+from gantrain.data.prepare.pack_cache import describe_files
 from gantrain.data.shards import Shards
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from gantrain.cli import app
+from gantrain.cli.app import app
 from gantrain.data.decode import encode
-from gantrain.data.prepare import prepare
+from gantrain.data.open_dataset import Wanted, open_set
+from gantrain.data.prepare.pack import prepare
 from gantrain.data.prepare.patterns import choose, parse_patterns, split_name
-from gantrain.data.sets import Wanted, open_set
 from gantrain.data.shards import Shards
 
 PATTERNS = {"label": "{}_label", "photo": "{}_photo"}

@@ -18,10 +18,11 @@ from gantrain.data.batch import normalise
 from gantrain.data.decode import decode, decode_sample, encode
 from gantrain.data.decode import resize as resized
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
-from gantrain.data.prepare import HOW_TO, pack_once, prepare
-from gantrain.data.sets import Wanted, open_set, open_sides
+from gantrain.data.open_dataset import Wanted, open_set, open_sides
+from gantrain.data.pictures import viewable
+from gantrain.data.prepare.pack import pack_once, prepare
+from gantrain.data.prepare.where_to_get import HOW_TO
 from gantrain.data.shards import Shards
-from gantrain.images import viewable
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / "shared" / "data"
@@ -563,7 +564,7 @@ def test_an_unwritable_place_is_said(pairs, tmp_path):
 def test_a_killed_run_leaves_no_data_set_and_the_next_one_is_clean(pairs, tmp_path):
     # Packing is slowed down, so that the kill surely falls into it.
     program = (
-        "import sys, time; from pathlib import Path; import gantrain.data.prepare as p\n"
+        "import sys, time; from pathlib import Path; import gantrain.data.prepare.pack as p\n"
         "pack = p._pack\n"
         "p._pack = lambda *a: (time.sleep(0.2), pack(*a))[1]\n"
         "p.prepare(sys.argv[1], sys.argv[2], workers=1, progress=False)\n"

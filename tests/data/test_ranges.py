@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantrain.data.prepare import prepare
+from gantrain.data.prepare.pack import prepare
 
 
 @pytest.mark.xfail(strict=True, reason="fields have no value range yet: 12-bit values in uint16 files train as black")

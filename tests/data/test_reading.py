@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from gantrain.data import channels, icc
+from gantrain.data.conversion_notes import summarise
 from gantrain.data.decode import EXTENSIONS, FORMATS, NotLabels, decode, to_array
-from gantrain.data.notes import summarise
 from gantrain.data.transforms import View
 
 IDS = np.arange(12, dtype=np.uint8)  # class ids of one row

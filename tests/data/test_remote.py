@@ -24,15 +24,15 @@ from fsspec.registry import _registry
 from gantrain.data import cache as caching
 from gantrain.data import prefetch, remote
 from gantrain.data.decode import encode
-from gantrain.data.drawing import draw
-from gantrain.data.order import Order
+from gantrain.data.open_dataset import Wanted, open_set
 from gantrain.data.prefetch import Prefetch, check_cache
 from gantrain.data.remote import FetchFailed
-from gantrain.data.sets import Wanted, open_set
+from gantrain.data.sample_order import Order
 from gantrain.data.shard_writer import Packed, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards
+from gantrain.data.synthetic import draw
 from gantrain.data.urls import check_url
-from gantrain.trainer import RunStopped, Trainer
+from gantrain.training.trainer import RunStopped, Trainer
 
 SAMPLES, PER_SHARD = 48, 8
 WANTED = Wanted("quickstart", "label", "photo", {"label": 10}, (32, 32), None)
@@ -145,7 +145,7 @@ def test_a_missing_library_is_named(scheme: str, extra: str, monkeypatch: pytest
 )
 @pytest.mark.parametrize("key", ["data.train", "data.validation"])
 def test_credentials_are_refused_and_never_repeated(url: str, key: str, capfd: pytest.CaptureFixture[str]) -> None:
-    from gantrain.cli import train_main
+    from gantrain.cli.app import train_main
 
     others = "data.train=synthetic" if key == "data.validation" else "data.validation=null"
     if key == "data.validation":  # with drawn training data, others would not be looked at
@@ -426,8 +426,8 @@ def test_shards_are_there_before_they_are_asked_for(server: Server, folder: Path
 
 
 def test_only_what_two_windows_need_is_fetched_ahead(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gantrain.data.order.WINDOW", 2)
-    monkeypatch.setattr("gantrain.data.order.MIXED", 1)
+    monkeypatch.setattr("gantrain.data.sample_order.WINDOW", 2)
+    monkeypatch.setattr("gantrain.data.sample_order.MIXED", 1)
     monkeypatch.setattr(prefetch, "_TURN_SECONDS", 0.02)
     shards = opened(server.url)
     order = Order([PER_SHARD] * 6, 0)
@@ -468,7 +468,7 @@ def test_a_server_that_is_gone_delays_neither_the_run_nor_its_end(server: Server
     assert time.monotonic() - before < 1
     code = (
         "import sys, time; from gantrain.data.shards import Shards; "
-        "from gantrain.data.order import Order; from gantrain.data.prefetch import Prefetch; "
+        "from gantrain.data.sample_order import Order; from gantrain.data.prefetch import Prefetch; "
         f"s = Shards.open(sys.argv[1], 1); Prefetch(s, Order([{PER_SHARD}] * 6, 0), [0], 0, 99); "
         "time.sleep(1); print(time.time())"
     )
@@ -572,8 +572,8 @@ def test_a_stalled_server_does_not_delay_a_signal(
 ) -> None:
     """PyTorch gives a worker, which is ahead and waits for the server, five seconds to leave."""
     monkeypatch.setattr(remote, "TRIES", 1000)
-    monkeypatch.setattr("gantrain.data.order.WINDOW", 2)
-    monkeypatch.setattr("gantrain.data.order.MIXED", 1)
+    monkeypatch.setattr("gantrain.data.sample_order.WINDOW", 2)
+    monkeypatch.setattr("gantrain.data.sample_order.MIXED", 1)
     monkeypatch.setattr(prefetch, "_TURN_SECONDS", 0.01)
     later = Order([PER_SHARD] * 6, 0).window(4 * PER_SHARD)[0]
     server.faults = {f"s-00000{shard}.tar": [stall] * 999 for shard in later}

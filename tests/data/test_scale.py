@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from gantrain.data.index import Field
-from gantrain.data.prepare import prepare
+from gantrain.data.prepare.pack import prepare
 from gantrain.data.scale import (
     Choice,
     Size,

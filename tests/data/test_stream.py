@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from gantrain.data.loader import held_out_batches, training_loader
-from gantrain.data.order import MIXED, WINDOW, Order
-from gantrain.data.prepare import prepare
+from gantrain.data.prepare.pack import prepare
+from gantrain.data.sample_order import MIXED, WINDOW, Order
 from gantrain.data.shards import Shards
 from gantrain.data.transforms import View
-from gantrain.plan import split
+from gantrain.training.batch_split import split
 
 VIEW = View(("left", "right"), frozenset(), (16, 16), (20, 20), flip=True, jitter=0.3)
 

@@ -14,17 +14,18 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain import cli, recipe
-from gantrain.assembly import Assembly
+from gantrain.cli import app
+from gantrain.core.world import World
 from gantrain.data.loader import held_out_batches
-from gantrain.data.prepare import prepare
+from gantrain.data.prepare.pack import prepare
 from gantrain.data.shards import Shards
 from gantrain.data.transforms import View
 from gantrain.data.unpaired import Unpaired, targets_seed
-from gantrain.metrics.panel import Panel
-from gantrain.plan import split
-from gantrain.validation import HeldOut
-from gantrain.world import World
+from gantrain.evaluation.held_out import HeldOut
+from gantrain.metrics.metric_suite import Panel
+from gantrain.recipe import schema
+from gantrain.training.batch_split import split
+from gantrain.training.setup import Assembly
 
 SIZES = {"trainA": (13, 24, 30), "trainB": (7, 40, 20), "testA": (5, 24, 30), "testB": (3, 40, 20)}
 UNPAIRED = ("data.unpaired=true", "data.labels={}", "evaluate.metrics=[histogram]", "evaluate.best_by=histogram")
@@ -52,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def assembled(*words: str) -> Assembly:
-    return Assembly(recipe.load("quickstart", [*CYCLEGAN, "length=78", *words]), World("cpu"))
+    return Assembly(schema.load("quickstart", [*CYCLEGAN, "length=78", *words]), World("cpu"))
 
 
 def stream(*words: str, ranks: int = 1, workers: int = 0, start: int = 0) -> list[dict[str, torch.Tensor]]:
@@ -253,9 +254,9 @@ def test_sides_of_pairs_can_be_two_sets(tmp_path: Path) -> None:
 
 
 def test_single_images_are_the_default_field(folder: Path) -> None:
-    loaded = recipe.load("cyclegan", [f"data={folder}"])
+    loaded = schema.load("cyclegan", [f"data={folder}"])
     assert (loaded.data.source, loaded.data.target) == ("image", "image")
-    assert recipe.load("pix2pix").data.source == "left"
+    assert schema.load("pix2pix").data.source == "left"
 
 
 REFUSED = {
@@ -294,7 +295,7 @@ def test_mistakes_are_told_in_a_line(case: str) -> None:
 
 def test_where_to_get_the_archives_is_told() -> None:
     with pytest.raises(ValueError, match=r"`gantrain download horse2zebra` makes data/horse2zebra"):
-        Assembly(recipe.load("horse2zebra"), World("cpu"))
+        Assembly(schema.load("horse2zebra"), World("cpu"))
 
 
 def test_the_way_back_starts_from_what_a_file_holds(folder: Path) -> None:
@@ -334,7 +335,7 @@ def test_another_test_set_brings_its_own_targets(folder: Path) -> None:
         "--out",
         "found.json",
     ]
-    assert CliRunner().invoke(cli.app, words).exit_code == 0
+    assert CliRunner().invoke(app.app, words).exit_code == 0
     record, error = json.loads(Path("found.json").read_text())
     assert error["name"] == "cycle_error"
     assert (record["set"], record["n"]) == ("other", SIZES["testA"][0] - 1)

@@ -19,7 +19,7 @@ from fuzzing import check_error, limited
 from gantrain.data import index as indexing
 from gantrain.data import remote
 from gantrain.data.index import Field, load, load_index
-from gantrain.data.sets import Wanted, open_set
+from gantrain.data.open_dataset import Wanted, open_set
 from gantrain.data.shard_writer import Packed, write_shards
 from gantrain.data.shards import DamagedSample, Shards
 

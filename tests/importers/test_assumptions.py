@@ -12,12 +12,12 @@ from torch import nn
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain import transfer
-from gantrain.cli import app
-from gantrain.component import build
+from gantrain.cli.app import app
+from gantrain.core.component import build
 from gantrain.importers import assumptions
-from gantrain.importing import read_networks
+from gantrain.importers.import_file import read_networks
 from gantrain.methods import METHODS
+from gantrain.training import init_from
 
 NORM = "instance norm in generator, which leaves no tensors in a file; --norm none if"
 STATISTICS = "batch norm takes the running statistics of the file; --batch-statistics for those of each image, which"
@@ -164,7 +164,7 @@ def test_a_run_that_starts_at_files_states_what_it_assumes() -> None:
     component = {"name": "pix2pix"} | {role: network.found.component for role, network in networks.items()}
     facts = networks["generator"].found.facts
     channels = {"source_channels": facts["in_channels"], "target_channels": facts["out_channels"]}
-    lines = transfer.place(build(METHODS, component, **channels), files)
+    lines = init_from.place(build(METHODS, component, **channels), files)
     norm = "had the norm of this recipe, since instance norm and no norm leave no tensors in a file"
     assert assumed("\n".join(lines)) == [
         f"generator {norm}; method.generator.norm for another",

@@ -11,8 +11,8 @@ from test_importing import needed, refused, run, saved
 from torch import nn
 
 import gantrain
-from gantrain import recipe
 from gantrain.networks import UNet
+from gantrain.recipe import schema
 
 DROPOUT = "--dropout"
 STATISTICS = "--batch-statistics"
@@ -118,11 +118,11 @@ def test_the_default_and_the_papers_recipe() -> None:
     with torch.device("meta"):
         default = UNet(3, 3, width=2)
     assert isinstance(default.ups[0][-1], nn.Dropout)
-    assert recipe.load("facades_paper").method["generator"]["dropout_from"] == "second"
+    assert schema.load("facades_paper").method["generator"]["dropout_from"] == "second"
     with pytest.raises(ValueError, match=r"dropout_from: found 'third', allowed are innermost, second"):
         UNet(3, 3, dropout_from="third")
     with pytest.raises(ValueError, match=r"dropout_from"):
-        recipe.load("facades_paper", ["method.generator.dropout_from=third"])
+        schema.load("facades_paper", ["method.generator.dropout_from=third"])
 
 
 NOTHING_TO_KEEP_ON = {

@@ -16,7 +16,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain.cli import app
+from gantrain.cli.app import app
 from gantrain.importers import RECOGNISERS
 from gantrain.importers.layout import Found
 from gantrain.importers.reading import cleaned

@@ -5,7 +5,7 @@ import pytest
 import torch
 from resolving import resolve
 
-from gantrain.component import build
+from gantrain.core.component import build
 from gantrain.losses import ADVERSARIAL
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.losses.distances import feature_matching, l1, l2

@@ -8,7 +8,7 @@ import torch
 from conftest import run_here
 from resolving import resolve
 
-from gantrain.component import build
+from gantrain.core.component import build
 from gantrain.losses import PENALTIES, R1, GradientPenalty
 from gantrain.networks import MultiscalePatchGAN, PatchGAN
 

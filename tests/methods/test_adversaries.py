@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gantrain.cli import train_main
-from gantrain.component import build
+from gantrain.cli.app import train_main
+from gantrain.core.component import build
 from gantrain.losses import ADVERSARIAL
-from gantrain.method import Context
 from gantrain.methods import METHODS
+from gantrain.methods.base import Context
 
 CONTEXT = Context(0, 0, 2, (0, 1))
 RESNET = {"name": "resnet", "width": 4, "blocks": 1}

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from gantrain.method import Context
+from gantrain.methods.base import Context
 from gantrain.methods.cut import CUT
 
 N, P = 4, 12

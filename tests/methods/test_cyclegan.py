@@ -9,11 +9,11 @@ import torch
 from resolving import resolve
 from torch import Tensor, nn
 
-from gantrain.chance import Purpose
-from gantrain.component import build
-from gantrain.method import Batch, Context, Method
+from gantrain.core.component import build
+from gantrain.core.rng import Purpose
 from gantrain.methods import METHODS
-from gantrain.pool import ImagePool
+from gantrain.methods.base import Batch, Context, Method
+from gantrain.methods.image_pool import ImagePool
 
 B = 4
 SMALL = {

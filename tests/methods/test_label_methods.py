@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from gantrain import load, train
-from gantrain.cli import train_main
-from gantrain.component import build
-from gantrain.method import Context
+from gantrain.cli.app import train_main
+from gantrain.core.component import build
 from gantrain.methods import METHODS
-from gantrain.methods.adversaries import pair
+from gantrain.methods.adversarial_game import pair
+from gantrain.methods.base import Context
 from gantrain.networks.spectral import Spectral
-from gantrain.recipe import load as load_recipe
+from gantrain.recipe.schema import load as load_recipe
 
 CONTEXT = Context(0, 0, 2, (0, 1))
 DISCRIMINATOR = {"name": "multiscale_patchgan", "width": 4, "spectral_norm": True}

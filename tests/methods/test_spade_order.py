@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.component import build
-from gantrain.ddp import Replicated
-from gantrain.engine import Engine, seed_all
-from gantrain.method import Context
+from gantrain.core.component import build
+from gantrain.core.rng import seed_all
 from gantrain.methods import METHODS
-from gantrain.recipe import Optimizer
+from gantrain.methods.base import Context
+from gantrain.recipe.schema import Optimizer
+from gantrain.training.ddp import Replicated
+from gantrain.training.step import Engine
 
 B, STEPS, RATES = 2, 3, {"generator": 1e-3, "discriminator": 4e-3}
 BETAS = (0.0, 0.9)

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from gantrain.metrics import FAMILIES, distances
+from gantrain.metrics import FAMILIES, set_distances
 from gantrain.metrics.features import Features
-from gantrain.metrics.panel import Panel
+from gantrain.metrics.metric_suite import Panel
 
 N = 5  # fewer than a batch, and not a multiple of the ranks; the last of several has none
 
@@ -26,7 +26,7 @@ def main(kind: str, out: str) -> None:
             x, y = torch.randn(rows, width, generator=random), torch.randn(rows + 9, width, generator=random) + 0.3
             pair = Features(x[rank::world]), Features(y[rank::world])
             found |= {f"{name}{rows}": distance(*pair) for name, distance in FAMILIES.items()}
-            found[f"is{rows}"] = distances.inception_score(*pair)
+            found[f"is{rows}"] = set_distances.inception_score(*pair)
     else:
         panel = Panel(["l1", "ssim", "psnr_pooled", "fd_random0", "recall_random0", "swd", "spectrum", "histogram",
                        "diversity"], torch.device("cpu"), {}, N)  # fmt: skip

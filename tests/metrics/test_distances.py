@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gantrain.metrics import FAMILIES, distances
+from gantrain.metrics import FAMILIES, set_distances
 from gantrain.metrics.features import Features
 
 SIZES = [(40, 64), (200, 16), (64, 64), (65, 64)]  # samples, features: fewer, more, as many
@@ -33,7 +33,7 @@ def test_frechet_is_the_textbooks(n: int, d: int) -> None:
     root = np.sqrt(np.linalg.eigvals(s1 @ s2).astype(complex)).real.sum()
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(s1) + np.trace(s2) - 2 * root
     # Singular covariances cost the reference its digits, not ours.
-    assert distances.frechet(x, y) == pytest.approx(expected, rel=1e-9 if n > d + 1 else 1e-5)
+    assert set_distances.frechet(x, y) == pytest.approx(expected, rel=1e-9 if n > d + 1 else 1e-5)
 
 
 def test_frechet_is_exact_where_it_is_known() -> None:
@@ -42,13 +42,13 @@ def test_frechet_is_exact_where_it_is_known() -> None:
     base -= base.mean(0)
     variance = base.var(0).sum().item()
     for rows in (base, torch.cat([base, torch.zeros(30, 40, dtype=torch.float64)], dim=1)):
-        assert distances.frechet(Features(2 * rows), Features(rows)) == pytest.approx(variance, rel=1e-9)
-        assert distances.frechet(Features(rows), Features(rows)) == pytest.approx(0, abs=1e-9)
+        assert set_distances.frechet(Features(2 * rows), Features(rows)) == pytest.approx(variance, rel=1e-9)
+        assert set_distances.frechet(Features(rows), Features(rows)) == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize(("n", "d"), SIZES)
 def test_kernel_is_the_sum_over_all_pairs(n: int, d: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distances, "_BLOCK", 17)
+    monkeypatch.setattr(set_distances, "_BLOCK", 17)
     x, y = two_sets(n, d)
     a, b = arrays(x, y)
 
@@ -57,12 +57,12 @@ def test_kernel_is_the_sum_over_all_pairs(n: int, d: int, monkeypatch: pytest.Mo
         return float((k.sum() - np.trace(k)) / (len(p) * (len(p) - 1)) if own else k.mean())
 
     expected = mean(a, a, True) + mean(b, b, True) - 2 * mean(a, b, False)
-    assert distances.kernel(x, y) == pytest.approx(expected, rel=1e-9)
+    assert set_distances.kernel(x, y) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize(("n", "d"), SIZES)
 def test_neighbours_are_those_of_the_whole_matrix(n: int, d: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distances, "_BLOCK", 17)
+    monkeypatch.setattr(set_distances, "_BLOCK", 17)
     x, y = two_sets(n, d)
     a, b = arrays(x, y)
 
@@ -73,10 +73,10 @@ def test_neighbours_are_those_of_the_whole_matrix(n: int, d: int, monkeypatch: p
         return np.sort(matrix(p, p), axis=1)[:, k]
 
     between = matrix(a, b)
-    ours = [distance(x, y) for distance in (distances.precision, distances.recall)]
+    ours = [distance(x, y) for distance in (set_distances.precision, set_distances.recall)]
     covered = [(between <= radii(b, 3)).any(1), (radii(a, 3) >= between.T).any(1)]
     assert ours == pytest.approx([share.mean() for share in covered], abs=1e-12)
-    ours = [distance(x, y) for distance in (distances.density, distances.coverage)]
+    ours = [distance(x, y) for distance in (set_distances.density, set_distances.coverage)]
     within = [(between < radii(b, 5)).sum() / 5 / len(a), (between.min(0) < radii(b, 5)).mean()]
     assert ours == pytest.approx(within, abs=1e-12)
 
@@ -96,20 +96,20 @@ def test_torch_fidelity_gives_the_same_from_features() -> None:
     x, y = two_sets(200, 16)
     statistics = (fid_features_to_statistics(f.rows.double()) for f in (x, y))
     theirs = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
-    assert distances.frechet(x, y) == pytest.approx(theirs, rel=1e-5)
+    assert set_distances.frechet(x, y) == pytest.approx(theirs, rel=1e-5)
     for n in (200, 106, 11):  # splits of one length, and of two
         theirs = isc_features_to_metric(x.rows[:n], splits=10, shuffle=False)
-        assert distances.inception_score(Features(x.rows[:n]), y) == pytest.approx(
+        assert set_distances.inception_score(Features(x.rows[:n]), y) == pytest.approx(
             theirs["inception_score_mean"], rel=1e-5
         )
-        found = distances.inception_score_deviation(Features(x.rows[:n]), y)
+        found = set_distances.inception_score_deviation(Features(x.rows[:n]), y)
         assert found == pytest.approx(theirs["inception_score_std"], rel=1e-4)
     # One subset of all samples: its estimate is the same sum.
     whole = Features(y.rows[:200])
     options = {"kid_subsets": 1, "kid_subset_size": 200, "verbose": False, "rng_seed": 0}
     theirs = kid_features_to_metric(x.rows.double(), whole.rows.double(), **options)["kernel_inception_distance_mean"]
-    assert distances.kernel(x, whole) == pytest.approx(theirs, rel=1e-5)
-    ours = distances.precision(x, y), distances.recall(x, y)
+    assert set_distances.kernel(x, whole) == pytest.approx(theirs, rel=1e-5)
+    ours = set_distances.precision(x, y), set_distances.recall(x, y)
     theirs = prc_features_to_metric(x.rows.double(), y.rows.double(), prc_neighborhood=3, verbose=False)
     assert ours == pytest.approx((theirs["precision"], theirs["recall"]), abs=1e-6)
 
@@ -144,7 +144,7 @@ def noise(n: int, seed: int) -> Tensor:
 def test_torch_fidelity_gives_the_same_from_images(tmp_path: Path) -> None:
     from torch_fidelity import calculate_metrics
 
-    from gantrain.metrics.panel import Panel
+    from gantrain.metrics.metric_suite import Panel
 
     class Images(torch.utils.data.Dataset[Tensor]):
         def __init__(self, images: Tensor) -> None:

@@ -13,8 +13,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 from torchmetrics.functional.image import lpips
 
+from gantrain.metrics.metric_suite import Panel
 from gantrain.metrics.paired import PAIRED, Perceptual, ms_ssim
-from gantrain.metrics.panel import Panel
 
 CPU = torch.device("cpu")
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gantrain.metrics import RANDOM, check, of_set
-from gantrain.metrics.distances import inception_score
 from gantrain.metrics.extractors import Backbone, _torchvision, _without_classifier, load_weights
-from gantrain.metrics.panel import Panel, Record, _Set
-from gantrain.metrics.weightfree import Described
+from gantrain.metrics.image_statistics import Described
+from gantrain.metrics.metric_suite import Panel, Record, _Set
+from gantrain.metrics.registry import RANDOM, check, of_set
+from gantrain.metrics.set_distances import inception_score
 
 CPU = torch.device("cpu")
 NAMES = ("fd_random0", "recall_random1", "swd", "spectrum", "histogram", "diversity")

@@ -8,15 +8,15 @@ import torch
 from conftest import SMALL, run_here
 from safetensors.torch import save_file
 
-from gantrain import metrics
-from gantrain.assembly import Assembly
-from gantrain.metrics import segmentation
+from gantrain.core.world import World
+from gantrain.evaluation.held_out import HeldOut
+from gantrain.metrics import registry
+from gantrain.metrics.registry import segmentation
 from gantrain.metrics.segmentation import Segmentation, Segmenter
-from gantrain.recipe import load
-from gantrain.validation import HeldOut
-from gantrain.world import World
+from gantrain.recipe.schema import load
+from gantrain.training.setup import Assembly
 
-NAMES = list(metrics.SEGMENTATION)
+NAMES = list(registry.SEGMENTATION)
 WORDS = (*SMALL, f"evaluate.metrics=[{','.join(NAMES)}]", "evaluate.best_by=miou_unet")
 
 
@@ -66,7 +66,7 @@ def test_a_segmenter_takes_any_size() -> None:
 
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("gantrain.validation", "gantrain.metrics.segmentation"):
+    for module in ("gantrain.evaluation.held_out", "gantrain.metrics.segmentation"):
         monkeypatch.setattr(f"{module}.STEPS", 100)
 
 

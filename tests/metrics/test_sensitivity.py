@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gantrain.metrics.panel import Panel, Record
+from gantrain.metrics.metric_suite import Panel, Record
 
 NAMES = ("swd", "fd_random0", "kd_random0", "recall_random0", "spectrum", "histogram", "diversity")
 N, SIZE = 192, 64

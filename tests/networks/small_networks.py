@@ -5,7 +5,7 @@ import inspect
 import torch
 from torch import Tensor, nn
 
-from gantrain.component import facts_of
+from gantrain.core.component import facts_of
 from gantrain.networks import NETWORKS
 
 SMALL = {

@@ -14,7 +14,7 @@ from small_networks import GENERATORS, deterministic, flat, images, small, takes
 from torch import nn
 
 import gantrain.networks
-from gantrain.component import build, facts_of
+from gantrain.core.component import build, facts_of
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS, STYLED_GENERATOR
 from gantrain.networks.backbone import Backbone
 from gantrain.networks.blocks import Init, Norm, Upsample
@@ -42,7 +42,7 @@ def test_recipe_builds(name):
 def test_imports(folder):
     files = list(Path(gantrain.networks.__file__).parents[1].joinpath(folder).glob("*.py"))
     assert files
-    ours = {f"gantrain.{folder}", "gantrain.component", "gantrain.weights"}
+    ours = {f"gantrain.{folder}", "gantrain.core.component", "gantrain.core.weight_files"}
     allowed = {"torch", "torchvision", "timm", "pydantic", "safetensors", *sys.stdlib_module_names}
     for node in itertools.chain.from_iterable(ast.walk(ast.parse(f.read_text())) for f in files):
         if isinstance(node, ast.Import):

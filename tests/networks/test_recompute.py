@@ -7,7 +7,7 @@ from conftest import SMALL, run_here
 from small_networks import GENERATORS, small, takes
 from torch import Tensor, nn
 
-from gantrain.recompute import recompute
+from gantrain.networks.gradient_checkpointing import recompute
 
 
 def gradients(network: nn.Module, images: Tensor) -> tuple[list[Tensor], int]:

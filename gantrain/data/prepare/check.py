@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gantrain.amounts import count_text
+from gantrain.core.amounts import count_text
 from gantrain.data import channels
 from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
-from gantrain.data.prepare.colours import decode_colours
+from gantrain.data.prepare.color_table import decode_colours
 from gantrain.data.prepare.layouts import Files, Part, Parts
 from gantrain.data.prepare.left_out import TooSmall, UnequalSizes, advise_unequal
 from gantrain.data.shards import Field

@@ -5,11 +5,11 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gantrain.core.paths import describe_obstacle
 from gantrain.data.decode import EXTENSIONS
 from gantrain.data.listing import is_ignored, list_images, matching_name, without_extension
 from gantrain.data.prepare.layouts import Part, Parts
 from gantrain.data.prepare.patterns import choose
-from gantrain.paths import describe_obstacle
 
 # WebDataset takes a key up to the first dot of the last name in it. Dots in the folders' names do no harm there.
 _ODD_IN_FOLDER = re.compile(r"[\\\s\x00-\x1f\x7f-\x9f]")

@@ -1,0 +1,1 @@
+"""The `gantrain` command: its subcommands, options, errors and exit statuses."""

@@ -1,0 +1,158 @@
+"""The check of the words `recipe=NAME a.b.c=value` of a command line, with advice on wrong ones."""
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gantrain.core.error_messages import one_line
+from gantrain.recipe import recipe_files
+
+if TYPE_CHECKING:  # whose own import takes a second
+    from gantrain.recipe.suggestions import Suggestions
+
+_ALLOWED = "allowed: recipe=NAME a.b.c=value [--import MODULE]"
+_OPENING = "[{"
+
+
+@dataclass(frozen=True)
+class _Option:
+    """An option in the style of other projects, `--name value` or `--name=value`."""
+
+    typed: str
+    name: str
+    value: str
+
+
+def check_words(words: list[str]) -> None:
+    """Raise ValueError, one line for each word that is neither `recipe=NAME` nor `a.b.c=value`."""
+    problems = []
+    rest = list(words)
+    for option in _take_options(rest):
+        problems.append(f"found {one_line(option.typed)}, {_ALLOWED}{_advice_on_option(option, words)}")
+    for option in _take_spaced(rest):
+        advice = _suggestions(words, option) or f"did you mean {shlex.quote(f'{option.name}={option.value}')}?"
+        problems.append(f"found {one_line(option.typed)}, allowed: key=value without blanks around =; {advice}")
+    for position, word in enumerate(rest):
+        problem = _problem_of_word(words, rest, position)
+        if problem:
+            problems.append(f"found {word!r:.100}, {problem}")
+    if problems:
+        raise ValueError("\n".join(_joined_once(problems)))
+
+
+def _take_options(words: list[str]) -> Iterator[_Option]:
+    """The options among the words, which it removes together with their values."""
+    position = 0
+    while position < len(words):
+        if not words[position].startswith("-"):
+            position += 1
+            continue
+        typed = words.pop(position)
+        name, equals, value = typed.lstrip("-").partition("=")
+        is_value = position < len(words) and "=" not in words[position] and not _is_option(words[position])
+        if not equals and is_value:
+            value = words.pop(position)
+            typed = f"{typed} {value}"
+        yield _Option(typed, name, value)
+
+
+def _take_spaced(words: list[str]) -> Iterator[_Option]:
+    """The `key = value`, `key =value` and `key= value` among the words, which it removes."""
+    position = 0
+    while position < len(words):
+        typed = words[position : position + _spaced_words(words[position:])]
+        if len(typed) > 1:
+            del words[position : position + len(typed)]
+            name, _, value = "".join(typed).partition("=")
+            yield _Option(" ".join(typed), name, value)
+        else:
+            position += 1
+
+
+def _spaced_words(words: list[str]) -> int:
+    """How many of the first words are one assignment with blanks around its `=`; 0 where they are none."""
+    first, second, third = (*words[:3], "", "", "")[:3]
+    if "=" not in first and second == "=" and third:
+        return 3
+    if "=" not in first and second.startswith("=") and second != "=":
+        return 2
+    if "=" in first[:-1] or not first.endswith("=") or first == "=" or not second:
+        return 0
+    return 0 if "=" in second or _is_option(second) else 2
+
+
+def _is_option(word: str) -> bool:
+    """Whether a word is an option and no negative number."""
+    return word.startswith("-") and not re.fullmatch(r"-[\d.,]+", word)
+
+
+def _advice_on_option(option: _Option, words: list[str]) -> str:
+    """What to write instead of an option; empty where nothing is known."""
+    if option.name in ("h", "help"):
+        return "; `gantrain train --help` describes them"
+    if option.name in ("V", "version"):
+        return "; did you mean `gantrain --version`?"
+    if option.name == "recipe":
+        name = option.value or "NAME"
+        return f"; did you mean {shlex.quote(f'recipe={name}')}?"
+    if difflib.get_close_matches(option.name, ["import"], 1, 0.8):
+        return f"; did you mean --import {shlex.quote(option.value or 'MODULE')}?"
+    hint = _suggestions(words, option)
+    return f"; {hint}" if hint else ""
+
+
+def _suggestions(words: list[str], option: _Option) -> str:
+    """What the recipe on the command line, or else pix2pix, has for an option."""
+    return _suggestions_for(words).for_option(option.name, option.value)
+
+
+def _suggestions_for(words: list[str]) -> "Suggestions":
+    """The keys of the recipe on the command line, or else of pix2pix."""
+    from gantrain.recipe.schema import suggestions
+
+    named = [word.removeprefix("recipe=") for word in words if word.startswith("recipe=")]
+    try:
+        content = recipe_files.read(named[0] if named else "pix2pix")
+    except ValueError:  # which is reported once the words are right
+        content = recipe_files.read("pix2pix")
+    return suggestions(content)
+
+
+def _problem_of_word(words: list[str], rest: list[str], position: int) -> str:
+    """What is wrong with the word at a position of `rest`, and what to write; empty where nothing is seen yet."""
+    word = rest[position]
+    key, equals, value = word.partition("=")
+    if not equals:
+        return _advice_on_word(words, rest, position)
+    if not key:
+        example = shlex.quote(f"length={value or 1000}")
+        return f"which has no key; write key=value without blanks around =, such as {example}"
+    if value or key == "recipe" or not key.isidentifier():
+        return ""
+    known = _suggestions_for(words)
+    hint = "" if key in known.keys else known.for_option(key, "")
+    return f"which has no value; {hint}" if hint else ""
+
+
+def _advice_on_word(words: list[str], rest: list[str], position: int) -> str:
+    """What is allowed instead of the word at a position of `rest`, which has no `=`."""
+    word = rest[position]
+    before = rest[position - 1] if position else ""
+    is_cut = any(before.count(mark) > before.count(end) for mark, end in zip(_OPENING, "]}", strict=True))
+    if is_cut or word in ("epoch", "epochs", "image", "images"):
+        whole = shlex.quote(f"{before} {word}")
+        return f"which a blank cuts off from {before!r:.100}; put both into quotes: {whole:.200}"
+    colon = re.fullmatch(r"([A-Za-z_][\w.]*):(\S+)", word)
+    if colon:
+        meant = _Option(word, colon[1], colon[2])
+        return f"allowed: key=value; {_suggestions(words, meant) or f'did you mean {colon[1]}=...?'}"
+    close = difflib.get_close_matches(word, recipe_files.available(), 1)
+    return f"allowed: recipe=NAME a.b.c=value; did you mean recipe={one_line(close[0] if close else word)}?"
+
+
+def _joined_once(problems: list[str]) -> list[str]:
+    """The problems without repetitions, in their order."""
+    return list(dict.fromkeys(problems))

@@ -1,0 +1,84 @@
+"""Users' mistakes as lines without a traceback, and exit statuses."""
+
+import functools
+import inspect
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from gantrain.cli.options import Imports
+from gantrain.core.console import complain
+from gantrain.core.errors import RunStopped
+from gantrain.core.extensions import import_modules
+from gantrain.core.own_code import is_raised_by_gantrain
+from gantrain.core.wording import speaking_as_command
+
+_PATIENCE_SECONDS = 10
+
+
+def reporting(work: Callable[[], None]) -> int:
+    """Run a command; a user's mistake is told in lines without a traceback. Returns the status."""
+    try:
+        with speaking_as_command():
+            work()
+    except (ValueError, RunStopped) as e:
+        if not _is_ours(e):
+            raise
+        if os.environ.get("RANK", "0") == "0" or getattr(e, "alone", False):
+            complain(f"gantrain: {e}")
+        else:  # a launcher ends all ranks once one has left: rank 0 must have spoken by then
+            time.sleep(_PATIENCE_SECONDS)
+        _tell_torchelastic(e)
+        if isinstance(e, ValueError):
+            from gantrain.training.launcher import give_up
+
+            give_up()
+        return 2 if isinstance(e, ValueError) else 1
+    except (MemoryError, RuntimeError) as e:
+        from gantrain.core.out_of_memory import describe_request, is_out_of_memory
+
+        if not is_out_of_memory(e):
+            raise
+        complain(f"gantrain: out of memory{describe_request(e)}; give smaller images, or another device")
+        return 1
+    return 0
+
+
+def telling(command: Callable[..., None]) -> Callable[..., None]:
+    """Have a command's mistakes told in lines, and give the command the option `--import`."""
+
+    @functools.wraps(command)
+    def told(*arguments: Any, own_modules: list[str] | None = None, **options: Any) -> None:
+        def work() -> None:
+            import_modules(own_modules or ())
+            command(*arguments, **options)
+
+        raise typer.Exit(reporting(work))
+
+    _add_import_option(command, told)
+    return told
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether gantrain raised it; a library's ValueError is a defect, and shows its traceback."""
+    return is_raised_by_gantrain(error)
+
+
+def _add_import_option(command: Callable[..., None], told: Callable[..., None]) -> None:
+    """State the further parameter where typer looks for a command's options."""
+    option = inspect.Parameter("own_modules", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Imports)
+    signature = inspect.signature(command)
+    parameters = [*signature.parameters.values(), option]
+    told.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    told.__annotations__ = {**command.__annotations__, "own_modules": Imports}
+
+
+def _tell_torchelastic(error: Exception) -> None:
+    """Put the error where torchrun looks for the reason of a failure."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)

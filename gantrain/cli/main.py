@@ -1,0 +1,58 @@
+"""The `gantrain` command as a process: one line for a mistake in options, quiet on a closed pipe."""
+
+import difflib
+import os
+import sys
+from typing import Any
+
+import typer
+
+from gantrain.cli.app import app
+from gantrain.core.console import complain
+
+# click's error in a command line. Newer versions of typer have a copy of click of their own.
+_UsageError: Any = typer.BadParameter.__mro__[1]
+_VERSION = "; did you mean `gantrain --version`?"
+_INTERRUPTED = 130  # the status that the parser gives for Ctrl-C
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line, by default that of the process, and return its exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    command = typer.main.get_command(app)
+    try:
+        status = command.main(words or ["--help"], prog_name="gantrain", standalone_mode=False)
+        sys.stdout.flush()
+        if status == _INTERRUPTED:
+            complain("gantrain: interrupted; what was written whole stays, and the same command goes on")
+    except _UsageError as error:
+        complain(f"gantrain: {_describe(error)}")
+        return 2
+    except BrokenPipeError:  # as of `gantrain recipes | head -1`
+        # Python flushes once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _describe(error: Any) -> str:
+    """A mistake in a command line in one line: what is wrong, and what helps."""
+    path = error.ctx.command_path if error.ctx else "gantrain"
+    command = path.removeprefix("gantrain").strip()
+    message = " ".join(error.format_message().split())
+    option = getattr(error, "option_name", None)
+    if option and type(error).__name__ == "NoSuchOption":
+        advice = _VERSION if option == "--version" else _similar(option, _options(error.ctx))
+        message = f"found {option}, which is no option{advice}"
+    message = message[0].lower() + message[1:].rstrip(".")
+    return f"{command + ': ' if command else ''}{message}; see {path} --help"
+
+
+def _options(context: Any) -> list[str]:
+    return [name for parameter in context.command.params for name in parameter.opts if name.startswith("-")]
+
+
+def _similar(option: str, options: list[str]) -> str:
+    names = {name.strip("-"): name for name in options}
+    close = difflib.get_close_matches(option.strip("-"), names, 1)
+    return f"; did you mean {names[close[0]]}?" if close else f"; allowed: {', '.join(options) or 'none'}"

@@ -1,0 +1,91 @@
+"""The launchers that come with gantrain, for accelerate and SLURM: a list, and copies."""
+
+import difflib
+import shutil
+from pathlib import Path
+
+from gantrain.core import files
+from gantrain.core.error_messages import one_line, with_allowed
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_PLACES = (_PACKAGE / "_launchers", _PACKAGE.parent / "launchers")  # of an installed wheel; of a clone
+_IN_A_CLONE_ONLY = "slurm/benchmark.sbatch"  # it starts a script that a wheel doesn't have
+
+# Files that are of no use alone, by the files beside which they are copied.
+_NEEDED = {
+    "accelerate/deepspeed_zero1.yaml": "deepspeed/zero1.json",
+    "accelerate/deepspeed_zero2.yaml": "deepspeed/zero2.json",
+    "slurm/train.sbatch": "slurm/env.sh",
+    "slurm/evaluate.sbatch": "slurm/env.sh",
+}
+
+
+def launchers() -> dict[str, str]:
+    """What each launcher is for, by its name: its path below the folder `launchers`."""
+    folder = _folder()
+    purposes: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != _IN_A_CLONE_ONLY and name not in _NEEDED.values():
+            purposes[name] = _purpose(path)
+    return purposes
+
+
+def copy_launchers(name: str, out: Path, overwrite: bool) -> list[Path]:
+    """Copy a launcher, a folder of them or `all`, with the files that they need; returns the copies.
+
+    Raises ValueError for an unknown name, and for files that are there, where `overwrite` is false.
+    """
+    folder = _folder()
+    chosen = dict.fromkeys(_chosen(name))
+    chosen |= dict.fromkeys(_NEEDED[launcher] for launcher in list(chosen) if launcher in _NEEDED)
+    copies = [out / launcher for launcher in chosen]
+    there = [str(copy) for copy in copies if copy.exists()]
+    if there and not overwrite:
+        raise ValueError(f"launchers: {', '.join(there)} exist already; give another --out, or --overwrite")
+    for launcher, copy in zip(chosen, copies, strict=True):
+        try:
+            _copy(folder / launcher, copy, out)
+        except OSError as error:
+            raise ValueError(f"--out: cannot write {copy} ({error.strerror}); give another folder") from None
+    return copies
+
+
+def _copy(source: Path, copy: Path, out: Path) -> None:
+    """Copy one file; the paths in it that begin with `launchers/` begin with `out` in the copy."""
+    text = source.read_text(encoding="utf-8")
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(copy, text.replace("launchers/", f"{out.as_posix()}/"))
+    shutil.copymode(source, copy)
+
+
+def _chosen(name: str) -> list[str]:
+    """The launchers that a name stands for. Raises ValueError for an unknown one."""
+    known = list(launchers())
+    if name == "all":
+        return known
+    wanted = name.strip("/").removeprefix("launchers/")
+    chosen = [launcher for launcher in known if wanted in (launcher, Path(launcher).stem, Path(launcher).name)]
+    chosen = chosen or [launcher for launcher in known if launcher.startswith(f"{wanted}/")]
+    if not chosen:
+        names = [*known, *(Path(launcher).stem for launcher in known)]
+        close = difflib.get_close_matches(wanted, names, 1)
+        hint = f"did you mean {close[0]}?" if close else ""
+        advice = with_allowed(hint, ["all", *known], ", or a folder")
+        raise ValueError(f"launchers: found {one_line(name)!r}, {advice}")
+    return chosen
+
+
+def _folder() -> Path:
+    for place in _PLACES:
+        if place.is_dir():
+            return place
+    raise ValueError(f"launchers: found none in {_PACKAGE}; install gantrain again")
+
+
+def _purpose(path: Path) -> str:
+    """The first sentence of a launcher's comment."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#") and not line.startswith("#!"):
+            return line.lstrip("# ").rstrip(":.")
+    return ""

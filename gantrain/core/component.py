@@ -1,0 +1,242 @@
+"""Components of a recipe, `{name: unet, width: 64}`, checked against the class's constructor.
+
+Keyword-only parameters are the recipe's to set, and their defaults are the paper's values. The other parameters
+(channels, sizes) are facts that the data know: a recipe may repeat one, and a contradiction is refused.
+"""
+
+import difflib
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model
+
+from gantrain.core.own_code import is_own
+from gantrain.core.wording import import_advice
+
+Component = str | dict[str, Any]  # a name, or a name with options
+Table = dict[str, Any]  # name -> class
+
+_MOST = 16  # components of one list
+MAX_CHANNELS = 2**17  # class ids have one each
+_Fact = Annotated[int, Field(ge=0, le=MAX_CHANNELS)]
+
+
+class BadComponent(ValueError):
+    """A class from outside gantrain that is not what its table asks for, or that returns something else."""
+
+
+@dataclass(frozen=True, eq=False)
+class OneOf:
+    """Annotates a constructor parameter as a component chosen from `table`.
+
+    facts: only classes whose constructors take just one of these sets of facts are allowed; None allows all.
+    """
+
+    table: Table
+    facts: tuple[tuple[str, ...], ...] | None = None
+
+    def allowed(self) -> Table:
+        """Read when a recipe is, since a table may have grown after import."""
+        return {n: c for n, c in self.table.items() if self.facts is None or tuple(facts_of(c)) in self.facts}
+
+    def describe_unfit(self, name: Any) -> str:
+        """Say why an entry of the table is not allowed here; empty for a name that the table does not have."""
+        if not isinstance(name, str) or name not in self.table or self.facts is None:
+            return ""
+        wanted = " or ".join(f"({', '.join(facts)})" for facts in self.facts)
+        return f"{name} is built from ({', '.join(facts_of(self.table[name]))}), here from {wanted}; "
+
+
+@dataclass(frozen=True, eq=False)
+class Each:
+    """Annotates a tuple of options, each for the constructor of `of`."""
+
+    of: type
+
+
+class Part(BaseModel):
+    """Of a recipe. Strict: pydantic would take `batch_size: yes` for 1."""
+
+    model_config = ConfigDict(
+        extra="forbid", validate_default=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+def text_keys(part: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a recipe that take text and no number."""
+    for name, field in part.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from text_keys(field.annotation, f"{prefix}{name}.")
+            continue
+        is_union = get_origin(field.annotation) in (Union, UnionType)
+        members = get_args(field.annotation) if is_union else (field.annotation,)
+        kinds = {_bare(member) for member in members}
+        if str in kinds and kinds.isdisjoint({bool, int, float}):
+            yield prefix + name
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def facts_of(cls: Any) -> list[str]:
+    """Names of the constructor's parameters that the data decide."""
+    if not isinstance(cls, type):
+        return []
+    parameters = inspect.signature(cls).parameters
+    return [n for n, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
+def _resolve(hint: Any, default: Any) -> Any:
+    """The pydantic type of an annotation; a component becomes the union of its table's classes."""
+    bare, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    for extra in extras:
+        if isinstance(extra, OneOf):
+            component = union(extra.allowed(), default if isinstance(default, str | dict) else None, extra)
+            return component | None if type(None) in get_args(bare) else component
+        if isinstance(extra, Each):
+            return Annotated[tuple[_options(extra.of), ...], Strict(False), Field(max_length=_MOST)]  # type: ignore[misc]
+    # A file's list is no tuple, which strict types would insist on.
+    return Annotated[hint, Strict(False)] if get_origin(bare) is tuple else hint
+
+
+def _options(cls: Any, name: str = "") -> type[BaseModel]:
+    """A pydantic model of the class's constructor, and of the component's name where it has one.
+
+    Raises ValueError, in one line, for a constructor that gives no such model.
+    """
+    try:
+        return _model(cls, name)
+    except BadComponent:  # of a component inside this one
+        raise
+    except Exception as error:  # of annotations that mean nothing, and of types that pydantic does not know
+        if not is_own(cls):
+            raise
+        reason = " ".join(str(error).partition("For further information")[0].split())
+        allowed = "a class whose parameters have types that a recipe can hold, such as `*, width: int = 64`"
+        described = f"{name}: {getattr(cls, '__qualname__', cls)} can't be a part of a recipe"
+        raise BadComponent(f"{described} ({reason:.300}), allowed: {allowed}") from None
+
+
+def _model(cls: Any, name: str) -> type[BaseModel]:
+    hints = _hints(cls)
+    fields: dict[str, Any] = {"name": (Literal[name], ...)} if name else {}
+    for p in inspect.signature(cls).parameters.values():
+        if p.kind is p.KEYWORD_ONLY:
+            default = ... if p.default is p.empty else p.default
+            fields[p.name] = (_resolve(hints[p.name], default), default)
+        else:
+            hint = _Fact if hints[p.name] is int else hints[p.name]
+            fields[p.name] = (hint | None, Field(None, exclude_if=lambda v: v is None))
+    return create_model(name or cls.__name__, __base__=Part, __doc__=inspect.getdoc(cls), **fields)
+
+
+def _hints(cls: Any) -> dict[str, Any]:
+    """The annotations of a constructor's parameters. Raises ValueError where one has none."""
+    if not inspect.isclass(cls):
+        raise ValueError(f"found {type(cls).__name__}, which is no class")
+    hints = get_type_hints(cls.__init__, include_extras=True)
+    for p in inspect.signature(cls).parameters.values():
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise ValueError(f"{p} stands for any parameters, and a recipe has to know their names")
+        if p.name not in hints:
+            raise ValueError(f"{p.name} has no annotation")
+    return hints
+
+
+def union(table: Table, default: Component | None = None, place: OneOf | None = None) -> Any:
+    """The pydantic type of a component from `table`.
+
+    A bare name stands for `{name: ...}`; options without a name are laid on `default`. place: explains
+    why an entry of a larger table is not allowed.
+    """
+    usual = {"name": default} if isinstance(default, str) else default
+
+    def named(value: Any) -> Any:
+        options = {"name": value} if isinstance(value, str) else value
+        if usual and isinstance(options, dict) and "name" not in options:
+            options = {**usual, **options}
+        if isinstance(options, dict) and options.get("name") in list(broken):
+            raise broken[options["name"]]
+        if not isinstance(options, dict) or options.get("name") not in list(table):
+            name = options.get("name") if isinstance(options, dict) else value
+            unfit = place.describe_unfit(name) if place else ""
+            advice = _outside(name) + _similar(name, table)
+            raise ValueError(f"{unfit}allowed: {', '.join(table)}, as a name or as {{name: ...}}{advice}")
+        return options
+
+    models, broken = _sound_models(table)
+    tagged: Any = Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]  # noqa: UP007
+    return Annotated[tagged, BeforeValidator(named)]
+
+
+def _sound_models(table: Table) -> tuple[tuple[type[BaseModel], ...], dict[str, BadComponent]]:
+    """The pydantic models of a table's entries, and by name what is wrong with entries that have none.
+
+    A broken entry from outside stops only the recipes that name it. Raises BadComponent where all are broken.
+    """
+    models: list[type[BaseModel]] = []
+    broken: dict[str, BadComponent] = {}
+    for name, cls in table.items():
+        try:
+            models.append(_options(cls, name))
+        except BadComponent as error:
+            broken[name] = error
+    if broken and not models:
+        raise next(iter(broken.values()))
+    return tuple(models), broken
+
+
+def _similar(name: Any, table: Table) -> str:
+    """A suggestion for a name that is none of the table's; empty where none is similar."""
+    close = difflib.get_close_matches(name, table, 1) if isinstance(name, str) else []
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _outside(name: Any) -> str:
+    """What to add where a name is none of the table's, but might be one of a user's own module."""
+    is_name = isinstance(name, str) and name.isidentifier()
+    return f"; an own one needs {import_advice()}" if is_name else ""
+
+
+def used_classes(table: Table, config: Component) -> Iterator[Any]:
+    """The classes that a component of a whole recipe names: its own, and those of the components inside it."""
+    options = {"name": config} if isinstance(config, str) else config
+    cls = table[options["name"]]
+    yield cls
+    yield from _inside(cls, options)
+
+
+def _inside(cls: Any, options: dict[str, Any]) -> Iterator[Any]:
+    for name, hint in get_type_hints(cls.__init__, include_extras=True).items():
+        value = options.get(name)
+        extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+        for extra in extras:
+            if isinstance(extra, OneOf) and value is not None:
+                yield from used_classes(extra.table, value)
+            elif isinstance(extra, Each):
+                for one in value or ():
+                    yield from _inside(extra.of, one)
+
+
+def build(table: Table, config: Component, **facts: Any) -> Any:
+    """Instantiate a component, with those of `facts` that its constructor names.
+
+    Raises ValueError where the recipe contradicts a fact.
+    """
+    options = {"name": config} if isinstance(config, str) else dict(config)
+    name = options.pop("name")
+    cls = table[name]
+    lacking = sorted(getattr(cls, "__abstractmethods__", ()))
+    if lacking:
+        raise BadComponent(f"{name}: {cls.__name__} lacks {', '.join(lacking)}; define it in {cls.__module__}")
+    for fact in facts_of(cls):
+        if fact in facts and options.setdefault(fact, facts[fact]) != facts[fact]:
+            raise ValueError(
+                f"{name}.{fact}: the recipe says {options[fact]}, the data give {facts[fact]}; "
+                f"remove {fact} from the recipe or choose other data"
+            )
+    return cls(**options)

@@ -1,0 +1,1 @@
+"""Evaluation: held-out data while training, and `gantrain evaluate`."""

@@ -1,0 +1,1 @@
+"""Inference: translating images with a trained generator."""

@@ -1,0 +1,147 @@
+"""A user's image as a model's source: files, Pillow images and arrays go one way."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from gantrain.core.amounts import count_text
+from gantrain.core.paths import check_not_special
+from gantrain.data import channels
+from gantrain.data.decode import Array, Kind, NotLabels, open_picture, refuse_lossy, to_array
+from gantrain.data.prepare.color_table import class_ids
+from gantrain.data.shards import Field
+
+Given = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor  # an image, as `Translator.translate` takes it
+_COLOURS = ("P", "RGB", "RGBA")  # modes in which a label map may hold colours instead of ids
+
+
+def source_array(image: Any, source: Field, notes: list[str]) -> Array:
+    """An image (a path, a Pillow image, or an array HWC or HW) as HWC in the source's dtype.
+
+    notes: takes sentences on what was converted (see `notes.py`). Raises ValueError, which names
+    the file, for what the model was not trained on.
+    """
+    kind: Kind = "label" if source.kind == "label" else "image"
+    content = _content(image, "image", kind, notes)
+    try:
+        if source.palette and _holds_colours(content):
+            array = to_array(content, convert_profile=False, notes=notes)
+            return _check_classes(_ids_of_colours(array, source), source)
+        return _fit(to_array(content, kind, notes=notes), source, notes)
+    except ValueError as error:
+        raise _with_name(error, image) from None
+
+
+def describe_values(field: Field) -> str:
+    """The values of a field that a model takes or makes, in a few words."""
+    if field.kind == "label":
+        return f"ids of {field.classes} classes"
+    return f"{field.dtype} images of {field.channels} channel{'' if field.channels == 1 else 's'}"
+
+
+def instance_array(instances: Any, source: Array, notes: list[str]) -> Array:
+    """The ids (HW1) of the instances in that source, from what `source_array` takes."""
+    content = _content(instances, "instances", "instances", notes)
+    try:
+        array = to_array(content, "instances", notes=notes)
+        wanted = (*source.shape[:2], 1)
+        if array.shape != wanted:
+            found = f"{array.dtype} of shape {array.shape}"
+            allowed = f"whole numbers of shape {wanted}, the image's"
+            raise ValueError(f"instances: found {found}, allowed: {allowed}")
+    except ValueError as error:
+        raise _with_name(error, instances) from None
+    return array
+
+
+def image_array(path: Path, target: Field, notes: list[str]) -> Array:
+    """An image file (HWC) in the channels of a model's target where `channels.fit` knows how."""
+    array = to_array(open_picture(path.read_bytes()), notes=notes)
+    return _fit_channels(array, target, notes)
+
+
+def _content(image: Any, name: str, kind: Kind, notes: list[str]) -> Image.Image | Array:
+    """Return what the caller gave, with a path's file opened."""
+    if _is_path(image):
+        check_not_special(Path(image), name)
+        if os.path.isdir(image):
+            advice = "give a list of its files, or use `gantrain translate`"
+            raise ValueError(f"{name}: found the folder {image}, allowed: the path of a file; {advice}")
+        try:
+            data = Path(image).read_bytes()
+            refuse_lossy(data, kind)
+            return open_picture(data)
+        except (OSError, ValueError) as error:
+            raise _with_name(error, image) from None
+    is_array = isinstance(image, np.ndarray) and image.ndim in (2, 3)
+    if not is_array and not isinstance(image, Image.Image):
+        found = f"{type(image).__name__} of shape {getattr(image, 'shape', None)}"
+        allowed = "PIL; numpy, (H, W, C) or (H, W); the path of a file"
+        tensor = "; tensor" if name == "image" else ""
+        raise ValueError(f"{name}: found {found}, allowed: {allowed}{tensor}")
+    content: Image.Image | Array = image
+    return content
+
+
+def _is_path(image: Any) -> bool:
+    return isinstance(image, (str, os.PathLike))
+
+
+def _with_name(error: Exception, image: Any) -> ValueError:
+    return ValueError(f"{image}: {error}" if _is_path(image) else str(error))
+
+
+def _holds_colours(content: Image.Image | Array) -> bool:
+    if isinstance(content, Image.Image):
+        return content.mode in _COLOURS
+    return content.ndim == 3 and content.shape[2] in (3, 4) and content.dtype == np.uint8
+
+
+def _ids_of_colours(array: Array, source: Field) -> Array:
+    assert source.palette is not None
+    try:
+        return class_ids(array, source.palette)
+    except NotLabels as error:
+        raise ValueError(f"{_found(array)} ({error}), {_wanted(source)}") from None
+
+
+def _fit(array: Array, source: Field, notes: list[str]) -> Array:
+    if source.kind == "label":
+        array = channels.fit(array, source.channels, source.dtype, source.kind)
+    else:
+        array = _fit_channels(array, source, notes)
+    if (array.shape[2], array.dtype.name) != (source.channels, source.dtype):
+        raise ValueError(f"{_found(array)}, {_wanted(source)}")
+    return _check_classes(array, source)
+
+
+def _fit_channels(array: Array, field: Field, notes: list[str]) -> Array:
+    fitted = channels.fit(array, field.channels, field.dtype, "image")
+    if fitted is not array:
+        notes.append(channels.note(array.shape[2], field.channels))
+    return fitted
+
+
+def _check_classes(array: Array, source: Field) -> Array:
+    if source.kind != "label" or not source.classes:
+        return array
+    highest = array[array != source.ignore].max(initial=0)
+    own_classes = source.classes if source.ignore is None else source.classes - 1  # the last one has no other id
+    if highest >= own_classes:
+        also = "" if source.ignore is None else f", and {source.ignore}"
+        known = f"this model knows ids 0 to {own_classes - 1}{also}"
+        raise ValueError(f"found class id {highest}, {known}")
+    return array
+
+
+def _found(array: Array) -> str:
+    return f"found {array.dtype} with {count_text(array.shape[2], 'channel')}"
+
+
+def _wanted(source: Field) -> str:
+    kind = "class ids" if source.kind == "label" else "an image"
+    return f"this model's source is {kind}, {source.dtype} with {source.channels}"

@@ -1,0 +1,302 @@
+"""A trained model by itself: load it, translate images."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gantrain.core import files
+from gantrain.core.amounts import count_text
+from gantrain.core.console import say
+from gantrain.core.extensions import check_imported, interactive_advice
+from gantrain.core.out_of_memory import naming_argument, naming_too_large
+from gantrain.core.paths import check_not_special
+from gantrain.core.rng import seed_all
+from gantrain.core.wording import option
+from gantrain.data.batch import as_batch, facts, normalise, to_files
+from gantrain.data.conversion_notes import of_one_image
+from gantrain.data.decode import resize
+from gantrain.data.scale import Choice, text_of, trained_scale
+from gantrain.data.shards import Field
+from gantrain.data.transforms import Sample, resize_sample
+from gantrain.importers.import_file import opened
+from gantrain.inference.input_images import Given, describe_values, image_array, instance_array, source_array
+from gantrain.inference.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
+from gantrain.methods.base import Batch, is_random_at_test, set_inference
+from gantrain.recipe import costs, schema
+from gantrain.recipe.build_method import make_method, sketch_method
+from gantrain.runs import checkpoint
+from gantrain.runs.best_checkpoint import find_best_checkpoint
+
+
+class Translator:
+    """A generator with all that its use needs: value range, channels, test-time modes.
+
+    Uses the averaged (EMA) weights where the run kept them. back: from target to source, by a model that learnt
+    both ways (CycleGAN). style: of all translations, drawn with a seed or an image file's (SPADE). Raises ValueError.
+    """
+
+    def __init__(self, folder: Path, device: torch.device, back: bool = False, style: str | None = None) -> None:
+        state = checkpoint.state(folder)
+        check_not_special(folder / "recipe.yaml", "checkpoint")
+        check_imported(state.modules, folder)
+        fields = state.fields
+        self.source, self.target, self.instances = fields["source"], fields["target"], fields.get("instances")
+        try:
+            self.recipe = schema.from_dict(checkpoint.saved_recipe(folder))
+        except ValueError as e:
+            lines = str(e).splitlines()
+            place = f"{folder}/recipe.yaml: "
+            text = "\n".join(f"{'' if str(folder) in line else place}{line}" for line in lines)
+            raise ValueError(text + interactive_advice(state.modules)) from None
+        self.said: set[str] = set()  # conversions that were reported
+        self.device = device
+        costs.check_memory(costs.count_weights(sketch_method(self.recipe, state.facts)), device)
+        self.method = make_method(self.recipe, state.facts)
+        kind = "networks" if self.recipe.ema.half_life is None else "ema"
+        for name in self.method.inference:
+            network = self.method.networks[name]
+            network.load_state_dict(checkpoint.tensors(folder, f"{kind}/{name}", state, network.state_dict()))
+        # Of all that its translations depend on.
+        style_content = files.sha256(Path(style)) if style is not None and Path(style).is_file() else ""
+        settings = json.dumps([state.sha256, self.recipe.dump(), back, style, style_content], sort_keys=True)
+        self.identity = hashlib.sha256(settings.encode()).hexdigest()
+        self.checkpoint = folder
+        self.images_seen = state.images_seen
+        self.back = back
+        if back:
+            if not self.method.has_back or self.source.kind == "label" or self.instances:
+                found = f"{option('back')}: found a {self.recipe.method['name']} model from {self.source.kind}s"
+                raise ValueError(f"{found}, allowed: one of cyclegan between images")
+            self.source, self.target = self.target, self.source
+        data = self.recipe.data
+        self.scale = trained_scale(
+            self.source, self.target, paired=not data.unpaired, size=data.size, resize=data.resize
+        )
+        self._said_sizes: set[bool] = set()  # lines on a loss of detail (True) and without one
+        self.method = self.method.to(device).requires_grad_(False)
+        set_inference(self.method, **self.recipe.test_time.model_dump())
+        self.style = {} if style is None else {"style": self._style(style)}
+        # Whether an image's result would depend on the others of its batch.
+        self.one_by_one = is_random_at_test(**self.recipe.test_time.model_dump())
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """The data's, by role."""
+        fields = {"source": self.source, "target": self.target}
+        return fields | {"instances": self.instances} if self.instances else fields
+
+    def __repr__(self) -> str:
+        trained = f"{self.images_seen:,} images seen, {text_of(self.recipe.data.size)}"
+        kinds = f"{describe_values(self.source)} -> {describe_values(self.target)}"
+        return f"Translator({self.recipe.method['name']} from {self.checkpoint}: {trained}, {kinds}, on {self.device})"
+
+    def translate(
+        self,
+        image: Given | Sequence[Given],
+        instances: Any = None,
+        *,
+        size: Choice | None = None,
+        output_size: OutputSize = "input",
+    ) -> Any:
+        """The translation of an image, in its own type; of a file, as a PIL image; of a list, as a list.
+
+        image: a file's path; a PIL image; a numpy array, HWC or HW (a label map: class ids), in the
+        dtype of the training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map:
+        one-hot), whose last channel are the edges of instances (0 or 1), where the model has learnt
+        with them. Paths, PIL images and arrays are read and converted as `gantrain translate` reads
+        files; what was converted is reported once. A list or tuple may mix types and sizes.
+        instances: the ids of such a model's instances: a path, PIL or numpy, (H, W); of a list, a list.
+        size: what the networks see of the image: `native`, its own size; `trained`, the scale of
+        training; or (height, width). None: `trained` where training resized its files, else `native`
+        (see README). output_size: `input`, the result is resized to the image's size (times the factor
+        of networks that change the size); `network`, it stays as the networks give it. A tensor is in
+        the networks' space and is never resized.
+        Raises ValueError where the channels don't fit, and for ids that are missing or not wanted; OutOfMemory, which
+        is a ValueError too, for an image that needs more memory than there is.
+        """
+        check_choice(size, output_size)
+        if isinstance(image, list | tuple):
+            return self._translate_several(image, instances, size, output_size)
+        if isinstance(image, Tensor):
+            if size is not None:
+                found = f"found {size!r} beside a tensor"
+                raise ValueError(f"size: {found}, allowed: none; it is never resized")
+            if instances is not None:
+                raise ValueError(
+                    "instances: found ids beside a tensor, allowed: none; its last channel are their edges"
+                )
+            with naming_argument(image.shape[-2:], self.device):
+                return self._translate_tensor(image)
+        self.check_instances(instances is not None)
+        notes: list[str] = []
+        with naming_argument(None, self.device):
+            sample = {"source": source_array(image, self.source, notes)}
+            if instances is not None:
+                sample["instances"] = instance_array(instances, sample["source"], notes)
+        self._say_once(notes)
+        with naming_argument(sample["source"].shape[:2], self.device):
+            seen = self.at_size(sample, size)
+            self._say_size(sample, seen, size, output_size)
+            (fake,) = self.translate_arrays([seen])
+            result = at_output_size(fake, sample, seen, output_size)
+        if isinstance(image, np.ndarray):
+            return result
+        if result.shape[2] > (4 if result.dtype == np.uint8 else 1):
+            raise ValueError(f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy")
+        return _to_pil(result)
+
+    def _translate_several(
+        self, images: Sequence[Given], instances: Any, size: Choice | None, output_size: OutputSize
+    ) -> list[Any]:
+        """Each by itself, since their sizes may differ."""
+        maps = [None] * len(images) if instances is None else instances
+        if not isinstance(maps, list | tuple) or len(maps) != len(images):
+            found = f"{len(maps)} maps" if isinstance(maps, list | tuple) else type(maps).__name__
+            raise ValueError(f"instances: found {found}, allowed: a list of {len(images)} maps, one for each image")
+        results: list[Any] = []
+        for number, (image, ids) in enumerate(zip(images, maps, strict=True), 1):
+            try:
+                if isinstance(image, list | tuple):
+                    raise ValueError("found a list inside a list, allowed: an image")
+                results.append(self.translate(image, ids, size=size, output_size=output_size))
+            except ValueError as error:
+                error.args = (f"image {number} of {len(images)}: {error}",)
+                raise
+        return results
+
+    @torch.no_grad()
+    def _translate_tensor(self, image: Tensor) -> Tensor:
+        wanted, batch = facts(self.fields)["source_channels"], image if image.ndim == 4 else image[None]
+        if batch.ndim != 4 or batch.shape[1] != wanted or not image.is_floating_point():
+            raise ValueError(
+                f"image: found {image.dtype} of shape {tuple(image.shape)}, allowed: floats in "
+                f"[-1, 1], (N, C, H, W) or (C, H, W) with C = {wanted}; give files' values as numpy"
+            )
+        seed_all(self.recipe.seed)
+        source = batch.to(self.device, torch.float32)
+        fakes = self._apply({"source": source, **self.style}).to(image.device, image.dtype)
+        return fakes if image.ndim == 4 else fakes[0]
+
+    def _apply(self, batch: Batch) -> Tensor:
+        return self.method.translate_back(batch) if self.back else self.method.translate(batch)
+
+    @torch.no_grad()
+    def translate_arrays(self, samples: list[Sample]) -> list[np.ndarray]:
+        """Several samples (by role) of one size at once, HWC to HWC, in the training files' dtypes."""
+        seed_all(self.recipe.seed)
+        raw = {role: torch.from_numpy(np.stack([sample[role] for sample in samples])) for role in samples[0]}
+        batch = as_batch(raw, {role: self.fields[role] for role in raw}, torch.float32, self.device)
+        fakes = self._apply(batch | self.style)
+        return list(to_files(fakes, self.target.dtype).cpu().numpy())
+
+    def at_size(self, sample: Sample, size: Choice | None) -> Sample:
+        """A sample as the networks shall see it; `size` as in `translate`. Raises ValueError."""
+        before = sample["source"].shape[:2]
+        labels = [role for role in sample if self.fields[role].kind != "image"]
+        for after in self.scale.sizes(before, size):
+            sample = resize_sample(sample, after, labels)
+        return sample
+
+    def _say_size(self, sample: Sample, seen: Sample, size: Choice | None, output_size: OutputSize) -> None:
+        """Print a line on the first image that is resized, and on the first one that loses detail."""
+        report = SizeReport(self.scale, size, output_size, NATIVE_ARGUMENT)
+        report.add(sample["source"].shape[:2], seen["source"].shape[:2])
+        if report.is_notable and report.loses_detail not in self._said_sizes:
+            self._said_sizes.add(report.loses_detail)
+            say(f"translate: {report.line()}")
+
+    @torch.no_grad()
+    def _style(self, text: str) -> Tensor:
+        method, key = self.method, option("style")
+        if not method.has_style:
+            found = f"a {self.recipe.method['name']} model that has learnt none"
+            raise ValueError(f"{key}: found {found}, allowed: one of spade with method.style=vae")
+        if text.isdecimal() and int(text) < 2**63:
+            return method.style(int(text))
+        check_not_special(text, key)
+        try:
+            target, notes = self.target, list[str]()
+            array = image_array(Path(text), target, notes)
+            self._say_once(notes)
+            if (array.shape[2], array.dtype.name) != (target.channels, target.dtype):
+                what = f"{array.dtype} with {count_text(array.shape[2], 'channel')}"
+                raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
+        except (OSError, ValueError) as e:
+            raise ValueError(f"{key}: found {text} ({e}), allowed: a seed, or an image such as it makes") from None
+        # A style of training is one of its targets, so an image has their scale.
+        data = self.recipe.data
+        scale = trained_scale(target, target, paired=True, size=data.size, resize=data.resize)
+        for after in scale.sizes(array.shape[:2]):
+            array = resize(array, *after)
+        image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
+        return method.style(image)
+
+    def read(self, path: Path, instances: Path | None = None, notes: list[str] | None = None) -> Sample:
+        """A file as the model's source, and its map of instances; HWC by role.
+
+        notes: takes sentences on what was converted. Raises ValueError, naming the file.
+        """
+        notes = [] if notes is None else notes
+        sample = {"source": source_array(path, self.source, notes)}
+        if instances:
+            sample["instances"] = instance_array(instances, sample["source"], notes)
+        return sample
+
+    def _say_once(self, notes: list[str]) -> None:
+        """Report conversions of images that Python code gives, each kind once."""
+        for note in notes:
+            if note not in self.said:
+                self.said.add(note)
+                say(of_one_image(note))
+
+    def check_instances(self, given: bool) -> None:
+        """Raises ValueError where ids of instances are missing, or given to a model without."""
+        if given and not self.instances:
+            raise ValueError("instances: found ids, allowed: none, since this model has learnt without; leave them out")
+        if self.instances and not given:
+            where = "--instances FOLDER to `gantrain translate`, instances= in Python"
+            raise ValueError(f"instances: found none, this model sees the edges of instances; give their ids: {where}")
+
+
+def at_output_size(fake: np.ndarray, sample: Sample, seen: Sample, output_size: OutputSize) -> np.ndarray:
+    """Resize what the networks made (HWC) of `seen` to the size that `translate` gives for `sample`."""
+    if output_size == "network":
+        return fake
+    wanted = result_size(sample["source"].shape[:2], seen["source"].shape[:2], fake.shape[:2])
+    return fake if wanted == fake.shape[:2] else resize(fake, *wanted)
+
+
+def _to_pil(array: np.ndarray) -> Image.Image:
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def load(
+    path: str | Path, device: str | None = None, *, back: bool = False, style: str | None = None, best: bool = False
+) -> Translator:
+    """The model of a run (its latest checkpoint), of one checkpoint, or of a file that `gantrain import` knows.
+
+    back, style: as a Translator's. best: the run's best checkpoint by its `evaluate.best_by`. No code
+    in it is run. Raises ValueError where there is none.
+    """
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    if chosen not in here and not (chosen == "cuda" and len(here) > 1):
+        lack = "" if len(here) > 1 else ", but PyTorch sees no GPU"
+        raise ValueError(f"device: found {chosen!r}{lack}; allowed here: {', '.join(here)}")
+    if best:
+        chosen_checkpoint = find_best_checkpoint(path)
+        say(chosen_checkpoint.line())
+        path = chosen_checkpoint.folder
+    advice = "free memory there, or choose another device"
+    with opened(path) as folder, naming_too_large(f"checkpoint: {path}", torch.device(chosen), advice):
+        model = Translator(folder, torch.device(chosen), back, style)
+    if Path(path).is_file():  # whose folder was a temporary one
+        model.checkpoint = Path(path)
+    return model

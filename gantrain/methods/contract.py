@@ -1,0 +1,120 @@
+"""Whether a method that was built keeps the contract of gantrain.methods.base, before anything is trained."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import nn
+
+from gantrain.core.component import BadComponent
+from gantrain.methods.base import Method, Phase
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # files and keys of a recipe bear it
+_POOL = ("size", "share", "state_dict", "load_state_dict")
+
+
+def check_contract(method: object) -> None:
+    """Raises BadComponent with a line for each thing that the method's class has to mend."""
+    cls = type(method)
+    if not isinstance(method, Method):
+        raise BadComponent(f"method: {cls.__name__} is no Method; derive the class from gantrain.Method")
+    tables = list(_table_problems(method))
+    problems = tables or [*_network_problems(method), *_phase_problems(method), *_capability_problems(method)]
+    if problems:
+        raise BadComponent("\n".join(f"method: {cls.__name__}.{problem}" for problem in problems))
+
+
+def _table_problems(method: Method) -> Iterator[str]:
+    """Of the containers themselves, without which nothing else can be checked."""
+    for table in ("networks", "auxiliary"):
+        value: object = getattr(method, table)
+        if not isinstance(value, nn.ModuleDict):
+            yield f"{table}: found {_shown(value)}, allowed: an nn.ModuleDict"
+    for table in ("phases", "inference"):
+        value = getattr(method, table)
+        if not isinstance(value, tuple | list):
+            yield f"{table}: found {_shown(value)}, allowed: a tuple{_comma(value)}"
+    if not isinstance(method.pools, dict):
+        yield f"pools: found {_shown(method.pools)}, allowed: a dictionary"
+        return
+    for name, pool in method.pools.items():
+        if not all(hasattr(pool, part) for part in _POOL):
+            yield f"pools[{name!r}]: found {_shown(pool)}, allowed: a gantrain.methods.image_pool.ImagePool"
+
+
+def _network_problems(method: Method) -> Iterator[str]:
+    names = list(method.networks)
+    if not names:
+        yield "networks: found none, allowed: at least one; fill it in the constructor"
+        return
+    yield from _name_problems("networks", names)
+    yield from _name_problems("pools", list(method.pools))
+    owners: dict[int, str] = {}
+    for name, network in method.networks.items():
+        shared = {owners[id(p)] for p in network.parameters() if id(p) in owners}
+        if shared:
+            yield (
+                f"networks: found {name} and {', '.join(sorted(shared))} with the same parameters, allowed: "
+                "parameters of one network each; make the common part a network of its own"
+            )
+        owners |= {id(p): name for p in network.parameters()}
+    unknown = [name for name in method.inference if name not in method.networks]
+    if unknown or not method.inference:
+        found = ", ".join(map(repr, unknown)) or "none"
+        yield f"inference: found {found}, allowed: {', '.join(names)}, the networks that translate needs"
+
+
+def _phase_problems(method: Method) -> Iterator[str]:
+    if not method.networks:  # of which a phase could name none
+        return
+    if not method.phases:
+        yield "phases: found none, allowed: at least one Phase; set self.phases in the constructor"
+    wrong = [phase for phase in method.phases if not isinstance(phase, Phase)]
+    if wrong:
+        yield f"phases: found {_shown(wrong[0])}, allowed: gantrain.Phase(NAME, NETWORKS, TERMS)"
+        return
+    yield from _name_problems("phases", [phase.name for phase in method.phases])
+    trained: dict[str, str] = {}
+    for phase in method.phases:
+        place = f"phases: {phase.name!r}"
+        if not isinstance(phase.networks, tuple | list) or not phase.networks:
+            yield f"{place}: found {_shown(phase.networks)} as networks, allowed: a tuple{_comma(phase.networks)}"
+            continue
+        if not callable(phase.terms):
+            yield f"{place}: found {_shown(phase.terms)} as terms, allowed: a function that returns gantrain.Terms"
+        for name in phase.networks:
+            if name not in method.networks:
+                yield f"{place}: found the network {name!r}, allowed: {', '.join(method.networks)}"
+            elif name in trained:
+                yield f"{place}: found the network {name!r}, which {trained[name]!r} trains; allowed: one phase each"
+            trained.setdefault(name, phase.name)
+        known = [method.networks[name] for name in phase.networks if name in method.networks]
+        if known and not any(True for network in known for _ in network.parameters()):
+            yield f"{place}: found networks without parameters, allowed: at least one to train"
+
+
+def _capability_problems(method: Method) -> Iterator[str]:
+    for flag, function in (("has_back", "translate_back"), ("has_style", "style")):
+        declared = getattr(method, flag)
+        is_missing = getattr(type(method), function) is getattr(Method, function)
+        if declared and is_missing:
+            yield f"{flag}: found {declared!r} without a {function}(); define it, or leave {flag} out"
+
+
+def _name_problems(table: str, names: Sequence[Any]) -> Iterator[str]:
+    for name in dict.fromkeys(names):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            yield f"{table}: found the name {name!r}, allowed: letters, digits and underscores"
+        if names.count(name) > 1:
+            yield f"{table}: found the name {name!r} {names.count(name)} times, allowed: once"
+
+
+def _comma(value: object) -> str:
+    """A hint for a text where a tuple of one text was meant."""
+    return f", such as ({value!r},)" if isinstance(value, str) else ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str | int | float | tuple | list) or value is None:
+        return f"{value!r:.60}"
+    return f"an object of {type(value).__name__}"

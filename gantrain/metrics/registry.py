@@ -1,0 +1,80 @@
+"""Metrics by name. A distance of sets is one function and one line here.
+
+`FAMILY_EXTRACTOR`, such as `fd_squeezenet`, applies a family's distance to any extractor's features.
+"""
+
+from collections.abc import Callable
+
+from gantrain.metrics import image_statistics, set_distances
+from gantrain.metrics.extractors import is_network
+from gantrain.metrics.features import Features
+from gantrain.metrics.paired import LPIPS, PAIRED
+
+Distance = Callable[[Features, Features], float]
+
+FAMILIES: dict[str, Distance] = {
+    "fd": set_distances.frechet,
+    "kd": set_distances.kernel,
+    "precision": set_distances.precision,
+    "recall": set_distances.recall,
+    "density": set_distances.density,
+    "coverage": set_distances.coverage,
+}
+# name -> (distance, extractor)
+SETS: dict[str, tuple[Distance, str]] = {
+    "fid": (set_distances.frechet, "inception"),
+    "kid": (set_distances.kernel, "inception"),
+    "inception_score": (set_distances.inception_score, "inception_logits"),
+    "inception_score_deviation": (set_distances.inception_score_deviation, "inception_logits"),
+    "swd": (set_distances.sliced_wasserstein, "patches"),
+    "spectrum": (set_distances.spectrum, "radial_spectrum"),
+    "histogram": (set_distances.histogram, "histogram"),
+    "diversity": (set_distances.diversity, "thumbnails"),
+}
+WEIGHTFREE = {
+    "radial_spectrum": image_statistics.radial_spectrum,
+    "histogram": image_statistics.histogram,
+    "thumbnails": image_statistics.thumbnails,
+}
+RANDOM = tuple(f"random{seed}" for seed in range(10))
+PUBLISHED = (
+    "fid",
+    "kid",
+    "inception_score",
+    "inception_score_deviation",
+)  # names that only the papers' network may bear
+POOLED = ("psnr_pooled", "copy_index")  # of sums over the whole set
+MEASURED = ("cycle_error",)  # by the method, where it has such a thing
+SEGMENTATION = ("miou_unet", "pixel_accuracy_unet", "class_accuracy_unet")
+
+_LARGER = {"psnr", "ssim", "ms", "precision", "recall", "density", "coverage", "inception", "diversity", "copy"}
+_LARGER |= {"miou", "pixel", "class"}
+
+
+def of_set(name: str) -> tuple[Distance, str] | None:
+    """The distance and the extractor of a metric of sets; None where the name is another's."""
+    family, _, extractor = name.partition("_")
+    if name in SETS or family not in FAMILIES or not (extractor in RANDOM or is_network(extractor)):
+        return SETS.get(name)
+    return FAMILIES[family], extractor
+
+
+def takes_weights(name: str) -> bool:
+    """Whether a file of weights may be given under that name."""
+    return name in (*LPIPS, "unet") or is_network(name)
+
+
+def larger_is_better(name: str) -> bool:
+    return name.partition("_")[0] in _LARGER and not name.endswith("_deviation")
+
+
+def check(name: str) -> str:
+    """The name; raises ValueError where there is no such metric."""
+    others = (*PAIRED, *POOLED, *LPIPS, *MEASURED, *SEGMENTATION)
+    if name in others or of_set(name):
+        return name
+    families = ", ".join(f"{family}_NET" for family in FAMILIES)
+    raise ValueError(
+        f"allowed: {', '.join([*others, *SETS])}; {families}, where NET is inception, "
+        "squeezenet, random0 to random9, a network of timm, or torchvision/ and one of torchvision"
+    )

@@ -1,0 +1,1 @@
+"""Recipes: the schema, the files and overrides, and building a method from a recipe."""

@@ -1,0 +1,63 @@
+"""Checks of a recipe's `evaluate` settings that need no network, before a run's folder is touched."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from gantrain.data.shards import Field
+from gantrain.metrics import registry
+from gantrain.metrics.paired import LPIPS
+
+_NEEDS_NO_WEIGHTS = (*registry.RANDOM, *registry.WEIGHTFREE, "patches")
+_COLOURS = (1, 3)  # channels that the networks of metrics take
+
+
+def check_pairs(names: Sequence[str], unpaired: bool) -> None:
+    """Raises ValueError for metrics of pairs where the data have none."""
+    of_pairs = [name for name in names if not (registry.of_set(name) or name in registry.MEASURED)]
+    if unpaired and of_pairs:
+        allowed = "metrics of sets, as in evaluate.metrics=[fd_random0,swd] evaluate.best_by=fd_random0"
+        raise ValueError(f"evaluate.metrics: {', '.join(of_pairs)} need pairs; allowed with data.unpaired: {allowed}")
+
+
+def check_settings(
+    names: Sequence[str], weights: Mapping[str, str], border: int, size: tuple[int, int], fields: Mapping[str, Field]
+) -> list[str]:
+    """Returns a line for each setting that has no effect; raises ValueError with a line for each problem.
+
+    size: height and width of a held-out sample, pixels. fields: the data's, by role.
+    """
+    problems = []
+    used = {network for name in names if (network := _network_of(name))}
+    for network in sorted(used & weights.keys()):
+        if not os.path.isfile(weights[network]):
+            found = f"{network}: {weights[network]} can't be read as tensors by name (no such file)"
+            problems.append(f"evaluate.weights: {found}; give a file of tensors")
+    if 2 * border >= min(size):
+        allowed = f"at most {(min(size) - 1) // 2}, since held-out samples are {size[0]}x{size[1]}"
+        problems.append(f"evaluate.border: found {border}, allowed: {allowed}")
+    segmented = [name for name in names if name in registry.SEGMENTATION]
+    if segmented and fields["source"].kind != "label":
+        asked = ", ".join(segmented)
+        problems.append(f"evaluate.metrics: {asked} need class ids as the source, found images; choose others")
+    if problems:
+        raise ValueError("\n".join(problems))
+    unused = [name for name in weights if name not in used]
+    lines = [f"evaluate.weights: {name} has no effect, since no metric in evaluate.metrics uses it" for name in unused]
+    of_colours = [name for name in names if name in LPIPS or registry.of_set(name)]
+    channels = fields["target"].channels
+    if of_colours and channels not in _COLOURS:
+        reason = f"take images of 1 or 3 channels, the target has {channels}"
+        lines.append(f"evaluate.metrics: {', '.join(of_colours)} will have no value, since they {reason}")
+    return lines
+
+
+def _network_of(name: str) -> str | None:
+    """The network whose weight file a metric may be given; None for a metric without."""
+    if name in LPIPS:
+        return name
+    if name in registry.SEGMENTATION:
+        return "unet"
+    of_set = registry.of_set(name)
+    if of_set is None or of_set[1] in _NEEDS_NO_WEIGHTS:
+        return None
+    return of_set[1].removesuffix("_logits")

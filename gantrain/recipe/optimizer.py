@@ -1,0 +1,42 @@
+"""The parts of a recipe that say how weights are updated: optimiser, learning rate, averages."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from gantrain.core.component import Part
+from gantrain.recipe.field_types import Betas, Decay, Eps, Factors, Length, Norm, Positive, Rate
+
+
+class Optimizer(Part):
+    name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
+    lr: Rate = Field(2e-4, description="learning rate")
+    lr_factors: Factors = Field({}, description="share of lr by network, or start of its parameters' dotted names")
+    betas: Betas = (0.5, 0.999)
+    eps: Eps = 1e-8
+    weight_decay: Decay = 0.0
+    clip: Norm | None = Field(None, description="largest gradient norm")
+    every: Positive = Field(1, description="update in every n-th step")
+
+
+class OptimizerChange(Part):
+    """What one phase does differently; None keeps the value of `optimizer`."""
+
+    lr: Rate | None = None
+    betas: Betas | None = None
+    eps: Eps | None = None
+    weight_decay: Decay | None = None
+    clip: Norm | None = None
+    every: Positive | None = None
+
+
+class Schedule(Part):
+    name: Literal["constant", "linear", "cosine"] = Field(
+        "constant", description="the rate by images seen and length: a run that is made longer goes on at a higher rate"
+    )
+    decay: float = Field(0.5, gt=0, le=1, description="last share of the run in which the rate falls to 0")
+    warmup: Length | None = Field(None, description="images over which the rate rises from 0")
+
+
+class EMA(Part):
+    half_life: Length | None = Field(None, description="images in which a weight's share halves; null: no average")

@@ -1,0 +1,223 @@
+"""Reading recipe files and applying `a.b.c=value` overrides; nothing here executes code."""
+
+import difflib
+import os
+import re
+import shlex
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import Any
+
+from gantrain.core.error_messages import one_line, with_allowed
+from gantrain.core.formats import RUN, check_format
+from gantrain.core.paths import check_not_special, check_regular_file
+from gantrain.core.yaml12 import MAX_DEPTH, parse_yaml, read_mapping
+from gantrain.recipe.slips import check_blanks
+
+PACKAGE = Path(__file__).resolve().parents[1]
+MAX_EXTENDS = 20  # files that extend one another
+_LONGEST = 500  # characters of a key, or of a path in an error
+# What other tools call `extends`.
+_PARENT_WORDS = ("extend", "inherit", "inherits", "base", "_base_", "parent", "defaults")
+
+# What `data=synthetic` sets: all that the recipe says of where its data lie.
+_SYNTHETIC = {
+    "train": "synthetic",
+    "train_target": None,
+    "validation": "synthetic",
+    "validation_target": None,
+    "test": None,
+    "test_target": None,
+}
+
+
+def available(*first: Path) -> dict[str, Path]:
+    """All recipes by name: of the folders `first`, the working one, the installed (or cloned)."""
+    folders = [*first, Path("recipes"), PACKAGE / "_recipes", PACKAGE.parent / "recipes"]
+    found = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.yaml")}
+    return dict(sorted(found.items()))
+
+
+def find(name: str, beside: Path | None = None) -> Path:
+    """The file of a recipe given by name or path; `beside` is the recipe that extends it."""
+    key, near = (f"{beside}: extends", [beside.parent]) if beside else ("recipe", [])
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        path = Path(*near, name)
+        check_not_special(path, key)
+        if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that is too long
+            missing = one_line(str(path), _LONGEST)
+            hint = _similar(path, key, near)
+            raise ValueError(f"{key}: no file {missing}; {hint}give a .yaml file or a name from `gantrain recipes`")
+        return path
+    known = available(*near)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 3)
+        advice = with_allowed(_did_you_mean(key, close).strip(), list(known), ", or a path to a .yaml file")
+        raise ValueError(f"{key}: found '{one_line(name)}', {advice}")
+    return known[name]
+
+
+def _similar(path: Path, key: str, near: list[Path]) -> str:
+    """A suggestion for a recipe's file that is not there; empty where nothing is similar."""
+    if os.path.isfile(path / "recipe.yaml"):  # a run's folder
+        return _did_you_mean(key, [str(path / "recipe.yaml")])
+    if not os.path.isdir(path.parent):
+        return ""
+    beside = [file.name for file in path.parent.iterdir() if file.suffix in (".yaml", ".yml")]
+    files = [str(path.parent / name) for name in difflib.get_close_matches(path.name, beside, 3)]
+    shipped = [path.stem] if path.stem in available(*near) else []
+    return _did_you_mean(key, shipped + files)
+
+
+def _did_you_mean(key: str, names: list[str]) -> str:
+    """A suggestion of recipes, as `recipe=NAME` for a command line or `extends: NAME` for a file."""
+    assignment = "recipe=" if key == "recipe" else "extends: "
+    shown = " or ".join(f"{assignment}{one_line(name, _LONGEST)}" for name in names)
+    return f"did you mean {shown}? " if names else ""
+
+
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """The recipe `over` laid on the recipe `base`.
+
+    Only `method` holds components. A mapping elsewhere that has a `name`, such as `optimizer`,
+    keeps its other keys when its name changes, and so does the recipe itself.
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        if key not in base:
+            merged[key] = value
+        elif key == "method":
+            merged[key] = _merge_component(base[key], value)
+        else:
+            merged[key] = _merge_values(base[key], value)
+    return merged
+
+
+def _merge_values(base: Any, over: Any) -> Any:
+    """`over` laid on `base`; an empty mapping replaces."""
+    if isinstance(base, dict) and isinstance(over, str) and "name" in base:
+        over = {"name": over}
+    if not (isinstance(base, dict) and isinstance(over, dict)) or not over:
+        return over
+    merged = dict(base)
+    for key, value in over.items():
+        merged[key] = _merge_values(base[key], value) if key in base else value
+    return merged
+
+
+def _merge_component(base: Any, over: Any) -> Any:
+    """`over` laid on `base`; a component whose name changes loses the old one's options.
+
+    A bare name and `{name: ...}` say the same; an empty mapping replaces.
+    """
+    if isinstance(base, str) and isinstance(over, dict) and over:
+        base = {"name": base}
+    if isinstance(base, dict) and isinstance(over, str) and "name" in base:
+        over = {"name": over}
+    if not (isinstance(base, dict) and isinstance(over, dict)) or not over:
+        return over
+    if "name" in over and "name" in base and over["name"] != base["name"]:
+        return over
+    return {**base, **{k: _merge_component(base[k], v) if k in base else v for k, v in over.items()}}
+
+
+def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe file's content, laid on what it extends."""
+    path = check_regular_file(find(name, beside), "recipe")
+    if path.resolve() in seen:
+        raise ValueError(f"{path}: extends itself; remove `extends` from one of the files")
+    if len(seen) >= MAX_EXTENDS:
+        raise ValueError(f"{path}: extends: found more than {MAX_EXTENDS} files that extend one another; join some")
+    content = read_mapping(path)
+    check_blanks(content, str(path))
+    if "format" in content:  # a run's recipe.yaml, which is a recipe as well
+        check_format(path, content, RUN, "remove the line `format`, and check its keys")
+        content = _of_run(path, content, is_parent=beside is not None)
+    for key in content:
+        if key != "extends" and _means_extends(str(key)):
+            raise ValueError(f"{path}: {one_line(str(key))}: unknown key; did you mean extends?")
+    own_name = content.get("name", path.stem)  # a saved recipe states its name
+    parent = content.pop("extends", None)
+    if not isinstance(parent, str | None):
+        raise ValueError(f"{path}: extends: found {one_line(repr(parent))}, allowed: one recipe's name or path")
+    if parent is not None:
+        inherited = read(parent, path, (*seen, path.resolve())) | {"description": ""}
+        content = merge(inherited, content)
+    return {**content, "name": own_name}
+
+
+def _means_extends(key: str) -> bool:
+    return key in _PARENT_WORDS or bool(difflib.get_close_matches(key, ["extends"], 1, 0.8))
+
+
+def _of_run(path: Path, content: dict[str, Any], is_parent: bool) -> dict[str, Any]:
+    """The recipe that a run saved; it goes on with that run, also where the folder was renamed.
+
+    is_parent: another recipe extends it, and has a run of its own.
+    """
+    recipe = {key: value for key, value in content.items() if key != "format"}
+    folder = path.resolve().parent
+    if is_parent:
+        recipe.pop("run", None)
+    elif folder.parent == Path("runs").resolve():
+        recipe["run"] = folder.name
+    return recipe
+
+
+def _has(content: Any, key: str) -> bool:
+    for part in key.split("."):
+        if not isinstance(content, dict) or part not in content:
+            return False
+        content = content[part]
+    return True
+
+
+def apply(content: dict[str, Any], overrides: Iterable[str], texts: Container[str] = ()) -> dict[str, Any]:
+    """`content` with each `a.b.c=value` set; `data=X` is short for `data.train=X`, or for drawn data altogether.
+
+    texts: keys that take text, whose value is what was typed even where YAML has a number there, as in `run=010`.
+    Raises ValueError with one line for each problem.
+    """
+    problems = []
+    for override in sorted(overrides, key=lambda text: not text.startswith("data=")):  # other keys of data add to it
+        try:
+            key, value = _assignment(override, texts)
+        except ValueError as e:
+            problems.append(str(e))
+            continue
+        stages = content.get("stages")
+        if isinstance(stages, list) and stages and all(_has(stage, key) for stage in stages):
+            text = one_line(override.partition("=")[2])
+            problem = f"found {text}, which no stage would hear, since each sets its own"
+            problems.append(f"{key}: {problem}; change stages")
+        if key == "data.train" and value == "synthetic" and override.startswith("data="):
+            content = merge(content, {"data": _SYNTHETIC})
+        before, _, name = key.partition(".lr_factors.")  # behind which a name's dots are its own
+        for part in reversed([*before.split("."), "lr_factors", name] if name else key.split(".")):
+            value = {part: value}
+        content = merge(content, value)
+    if problems:
+        raise ValueError("\n".join(problems))
+    return content
+
+
+def _assignment(override: str, texts: Container[str]) -> tuple[str, Any]:
+    """The key and the value of `a.b.c=value`. Raises ValueError, in one line."""
+    key, equals, text = override.partition("=")
+    if key == "name" and equals:
+        run = shlex.quote(f"run={text}")
+        raise ValueError(f"name: found {text!r:.100}, a recipe's name is that of its file; did you mean {run:.100}?")
+    is_key = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key) and key.count(".") < MAX_DEPTH and len(key) <= _LONGEST
+    if not equals or not is_key:
+        hint = ""
+        if equals and "-" in key and re.fullmatch(r"[A-Za-z][\w.-]*", key):
+            words = shlex.quote(f"{key.replace('-', '_')}={text}")
+            hint = f"; did you mean {words:.100}?"
+        raise ValueError(f"found {override!r:.100}, allowed: key=value or a.b.c=value{hint}")
+    value = parse_yaml(text, key)
+    check_blanks(value, key, text)
+    if key == "data" and isinstance(value, str | bool | int | float):
+        key = "data.train"
+    if key in texts and isinstance(value, bool | int | float):
+        value = text.strip()
+    return key, value

@@ -1,0 +1,134 @@
+"""Warnings on sizes that cost a run more than its user expects, with the keys that mend them."""
+
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from gantrain.data.scale import Size, text_of
+from gantrain.methods.base import Method
+from gantrain.networks.blocks import padded_size
+from gantrain.recipe import recipe_files
+from gantrain.recipe.build_method import sketch_method
+from gantrain.recipe.schema import Data, Recipe, from_dict
+
+# Padding to so many times the pixels is named, and so is a crop of less than this fraction of a sample's pixels.
+MOST_PADDING = 2.0
+LEAST_CROP = 0.5
+_USUAL_RATIO = 286 / 256  # of data.resize to data.size, pix2pix's
+_DOUBLINGS = ("most", "more", "normal")  # of SPADE's generator
+
+
+def describe_sizes(recipe: Recipe, method: Method, facts: dict[str, int]) -> list[str]:
+    """A line where a generator pads its images to far more pixels, or a crop shows a small part of each sample.
+
+    The line ends with keys that can be pasted into a shell, and that give no such line. facts: what the data decide of
+    the networks.
+    """
+    size = recipe.data.size
+    padding = _describe_padding(size, method)
+    crop = _describe_crop(recipe.data)
+    reasons = [*padding, *crop]
+    if not reasons:
+        return []
+    component_key = ""
+    if padding:
+        component_key = _find_smaller_network(recipe, facts)
+        if not component_key:
+            size = _padded(size, method)
+    keys = [f"data.size={_list(size)}"]
+    resize = recipe.data.resize
+    if resize is not None:
+        is_kept = size == recipe.data.size and not crop
+        keys.append(f"data.resize={_list(resize if is_kept else _usual_resize(recipe, size))}")
+    if component_key:
+        keys.append(component_key)
+    pasted = " ".join(shlex.quote(key) for key in keys)
+    return [f"warning: {', and '.join(reasons)}; sizes that fit together: {pasted}"]
+
+
+def _describe_padding(size: Size, method: Method) -> list[str]:
+    """A reason for the first generator that pads images to many times the pixels, or is deeper than they are large."""
+    for name in method.inference:
+        network = method.networks[name]
+        padded = _padded_by(network, size)
+        times = (padded[0] * padded[1]) / (size[0] * size[1])
+        is_too_deep = getattr(network, "multiple", 1) > min(size)
+        if padded != size and (times >= MOST_PADDING or is_too_deep):
+            return [f"the {name} pads {text_of(size)} to {text_of(padded)}, {_number(times)} times the pixels"]
+    return []
+
+
+def _describe_crop(data: Data) -> list[str]:
+    if data.resize is None:
+        return []
+    fraction = (data.size[0] * data.size[1]) / (data.resize[0] * data.resize[1])
+    if fraction >= LEAST_CROP:
+        return []
+    return [
+        f"training crops {text_of(data.size)} of samples resized to {text_of(data.resize)}, "
+        f"{fraction:.1%} of their pixels".replace(".0%", "%")
+    ]
+
+
+def _padded(size: Size, method: Method) -> Size:
+    """The size to which the generators pad images of `size`."""
+    for name in method.inference:
+        size = _padded_by(method.networks[name], size)
+    return size
+
+
+def _padded_by(network: Any, size: Size) -> Size:
+    return padded_size(size, getattr(network, "multiple", 1), getattr(network, "padded_minimum", 1))
+
+
+def _find_smaller_network(recipe: Recipe, facts: dict[str, int]) -> str:
+    """The key of the deepest generator that fits the size, such as `method.generator.levels=6`, or nothing."""
+    generator = recipe.method.get("generator")
+    if not isinstance(generator, dict):
+        return ""
+    for option, value in _smaller_options(generator):
+        content = recipe.dump()
+        content["method"]["generator"][option] = value
+        try:
+            method = sketch_method(from_dict(content), facts)
+        except ValueError:  # an option that the network doesn't allow
+            continue
+        if not _describe_padding(recipe.data.size, method):
+            text = _list(value) if option == "widths" else value
+            return f"method.generator.{option}={text}"
+    return ""
+
+
+def _smaller_options(generator: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The options by which a generator has fewer halvings of the size, one fewer each time."""
+    for option in ("levels", "halvings"):
+        for number in range(generator.get(option, 0) - 1, 0, -1):
+            yield option, number
+    if generator.get("doublings") in _DOUBLINGS:
+        for name in _DOUBLINGS[_DOUBLINGS.index(generator["doublings"]) + 1 :]:
+            yield "doublings", name
+    widths = generator.get("widths", ())
+    for number in range(len(widths) - 1, 0, -1):
+        yield "widths", list(widths[:number])
+
+
+def _usual_resize(recipe: Recipe, size: Size) -> Size:
+    """The size from which `size` is cropped in the proportion of the recipe's own file, else in pix2pix's."""
+    height_ratio = width_ratio = _USUAL_RATIO
+    try:
+        content = recipe_files.read(recipe.name)
+        own = Data.model_validate({key: content["data"][key] for key in ("size", "resize")})
+    except (ValueError, KeyError, TypeError):  # a file that is given by its path, or that states no sizes
+        own = None
+    if own is not None and own.resize is not None and not _describe_crop(own):
+        height_ratio = own.resize[0] / own.size[0]
+        width_ratio = own.resize[1] / own.size[1]
+    return round(size[0] * height_ratio), round(size[1] * width_ratio)
+
+
+def _list(values: Any) -> str:
+    return f"[{','.join(map(str, values))}]"
+
+
+def _number(times: float) -> str:
+    return f"{times:.1f}".removesuffix(".0")

@@ -1,0 +1,215 @@
+"""What a user probably meant by an unknown key, from the recipe, its tables and other projects."""
+
+import difflib
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from gantrain.core.error_messages import models_in, one_line, with_allowed
+from gantrain.recipe import recipe_files
+from gantrain.recipe.peer_options import explanation_for, normalise, words_for
+
+_INTERNAL = ("name", "description")  # of the whole recipe: its file gives them
+_PLACEHOLDER = "VALUE"
+_MOST = 3  # keys that a suggestion lists
+_CLOSE = 0.8  # of two names in the whole recipe; names side by side may differ more
+
+
+class Suggestions:
+    """Suggests keys of the recipe whose typed model is `model` and whose content is `content`."""
+
+    def __init__(self, model: type[BaseModel], content: dict[str, Any]) -> None:
+        self.model = model
+        self.content = content
+        self.keys = list(_keys(model, content))
+
+    def advise(self, key: str, value: Any, beside: type[BaseModel]) -> str:
+        """What to report of an unknown key in the model `beside`: a suggestion, and what is allowed."""
+        names = self._settable(beside)
+        parent = key.rpartition(".")[0]
+        hint = self._suggest(key, _text(value), [f"{parent}.{name}".lstrip(".") for name in names])
+        return with_allowed(hint, names)
+
+    def for_option(self, name: str, value: str) -> str:
+        """What was probably meant by `--name value`; empty where nothing is similar.
+
+        value: empty where none was typed. The suggestion then says true for a key that is true or false, and else has
+        a placeholder.
+        """
+        value = value or ("true" if self._is_flag(name) else _PLACEHOLDER)
+        return self._suggest(name, value, self._settable(self.model), is_option=True)
+
+    def _is_flag(self, name: str) -> bool:
+        """Return whether the first key of that name is true or false."""
+        for key in _same(self.keys, name):
+            parent, _, last = key.rpartition(".")
+            chosen = _models_at(self.model, self.content, parent)[1] if parent else self.model
+            return chosen is not None and chosen.model_fields[last].annotation is bool
+        return False
+
+    def _suggest(self, key: str, value: str, beside: list[str], is_option: bool = False) -> str:
+        """One sentence with what was probably meant; empty where nothing is similar.
+
+        beside: the dotted keys that are allowed in the unknown one's place.
+        """
+        last = _last(key)
+        same_beside = _same(beside, last)
+        if same_beside:
+            return _did_you_mean(same_beside, value, is_option)
+        same = _same(self.keys, last)
+        words = words_for(last, value)
+        if words and not (len(words) == 1 and _key_of(words[0]) in same):
+            return self._for_words(words)
+        if same:
+            return _did_you_mean(same, value, is_option)
+        return (
+            explanation_for(last)
+            or self._elsewhere(key, value)
+            or _did_you_mean(self._close(last, beside), value, is_option)
+        )
+
+    def _close(self, last: str, beside: list[str]) -> list[str]:
+        """The keys with a similar name: beside the unknown one, else in the whole recipe."""
+        close = difflib.get_close_matches(last, [_last(key) for key in beside], 1)
+        if close:
+            return _same(beside, close[0])
+        closest = difflib.get_close_matches(last, {_last(key) for key in self.keys}, 1, _CLOSE)
+        return _same(self.keys, closest[0]) if closest else []
+
+    def _for_words(self, words: list[str]) -> str:
+        """The words of a command line, without another recipe where this one has their keys."""
+        keys = [word for word in words if not word.startswith("recipe=")]
+        has_all = all(_key_of(word) in self.keys for word in keys)
+        return f"did you mean {_pasted(keys if keys and has_all else words)}?"
+
+    def _elsewhere(self, key: str, value: str) -> str:
+        """A sentence on other components, or on other methods, that have the key."""
+        parent, _, last = key.rpartition(".")
+        models, chosen = _models_at(self.model, self.content, parent)
+        others = [m.__name__ for m in models if m is not chosen and last in _names(m)]
+        if parent != "method" and chosen and others:
+            words = _pasted([f"{parent}={others[0]}", f"{key}={value}"])
+            return f"{chosen.__name__} has no {last}, {_listed(others)}; did you mean {words}?"
+        methods, method = _models_at(self.model, self.content, "method")
+        others = [m.__name__ for m in methods if m is not method and last in _names(m)]
+        if parent in ("", "method") and method and others:
+            words = _pasted([f"recipe={_recipe_of(others[0])}", f"method.{last}={value}"])
+            return f"{method.__name__} has no {last}, {_listed(others)}; did you mean {words}?"
+        return ""
+
+    def _settable(self, model: type[BaseModel]) -> list[str]:
+        names = _names(model)
+        return [name for name in names if name not in _INTERNAL] if model is self.model else names
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _key_of(word: str) -> str:
+    return word.partition("=")[0]
+
+
+def _same(keys: list[str], last: str) -> list[str]:
+    """The dotted keys whose last part is the same name, however it is written."""
+    return [key for key in keys if normalise(_last(key)) == normalise(last)]
+
+
+def _did_you_mean(keys: list[str], value: str, with_value: bool) -> str:
+    shown = [_pasted([f"{key}={value}"]) if with_value else key for key in keys[:_MOST]]
+    return f"did you mean {' or '.join(shown)}?" if shown else ""
+
+
+def _listed(names: list[str]) -> str:
+    return f"but {' and '.join(names[:_MOST])} {'has' if len(names) == 1 else 'have'}"
+
+
+def _pasted(words: list[str]) -> str:
+    """The words as a shell takes them."""
+    return " ".join(shlex.quote(one_line(word)) for word in words)
+
+
+def _text(value: Any) -> str:
+    """A value as a user types it behind `key=`."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _names(model: type[BaseModel]) -> list[str]:
+    """What a recipe may set of a model: all but facts of the data, such as `in_channels`."""
+    return [name for name, field in model.model_fields.items() if field.exclude_if is None]
+
+
+def _inner_models(field: FieldInfo) -> list[type[BaseModel]]:
+    """The models of a field with fixed keys; a list or a mapping of free names has none."""
+    if get_origin(field.annotation) in (dict, list, tuple):
+        return []
+    return models_in(field.annotation)
+
+
+def _chosen(models: list[type[BaseModel]], value: Any) -> type[BaseModel] | None:
+    """The model of the component that a value names, or the only one."""
+    name = value.get("name") if isinstance(value, dict) else value
+    named = [model for model in models if model.__name__ == name]
+    if named:
+        return named[0]
+    return models[0] if len(models) == 1 else None
+
+
+def _with_default(field: FieldInfo, value: Any) -> Any:
+    """The value, and where it names no component, the name of the field's default."""
+    default = {"name": field.default} if isinstance(field.default, str) else field.default
+    if value is None:
+        return default
+    if isinstance(value, dict) and "name" not in value and isinstance(default, dict):
+        return {**default, **value}
+    return value
+
+
+def _keys(model: type[BaseModel], content: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted keys that a recipe of that content may set."""
+    for name in _names(model):
+        if not prefix and name in _INTERNAL:
+            continue
+        yield f"{prefix}{name}"
+        field = model.model_fields[name]
+        value = _with_default(field, content.get(name) if isinstance(content, dict) else None)
+        inner = _chosen(_inner_models(field), value)
+        if inner:
+            yield from _keys(inner, value, f"{prefix}{name}.")
+
+
+def _models_at(model: type[BaseModel], content: Any, key: str) -> tuple[list[type[BaseModel]], type[BaseModel] | None]:
+    """All models that the mapping at a dotted key may have, and the one that is chosen."""
+    models = [model]
+    chosen: type[BaseModel] | None = model
+    for part in key.split("."):
+        if chosen is None or part not in chosen.model_fields:
+            return [], None
+        field = chosen.model_fields[part]
+        content = _with_default(field, content.get(part) if isinstance(content, dict) else None)
+        models = _inner_models(field)
+        chosen = _chosen(models, content)
+    return models, chosen
+
+
+def _recipe_of(method: str) -> str:
+    """A shipped recipe that trains a method: the one of its name, else the first one."""
+    names = recipe_files.available()
+    if method in names:
+        return method
+    for name in names:
+        content = recipe_files.read(name).get("method")
+        if content == method or (isinstance(content, dict) and content.get("name") == method):
+            return name
+    return "NAME"
+
+
+def check_method_is_named(content: dict[str, Any]) -> None:
+    """Raise ValueError, in one line, where a recipe neither has a method nor extends a recipe."""
+    if "method" not in content:
+        advice = "such as pix2pix, or extend a recipe by `extends: pix2pix`"
+        raise ValueError(f"method: missing; give it a value, {advice}")

@@ -1,0 +1,1 @@
+"""Run folders: checkpoints, logs, meters and trackers."""

@@ -1,0 +1,112 @@
+"""The best checkpoint of a run: which one it is, and the link `runs/NAME/best` for people."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gantrain.core import files, formats
+from gantrain.core.error_messages import check
+from gantrain.core.paths import check_not_special
+from gantrain.core.wording import option, option_with
+from gantrain.core.yaml12 import read_mapping
+from gantrain.metrics.registry import larger_is_better
+from gantrain.recipe.schema import Checkpoint, Evaluate
+from gantrain.runs import checkpoint
+
+LINK = "best"
+
+
+class BestCheckpoint(NamedTuple):
+    """A checkpoint that is the best of its run, and the metric that says so. damaged: those that are not compared."""
+
+    folder: Path
+    metric: str
+    value: float
+    damaged: list[Path]
+
+    def line(self) -> str:
+        text = f"checkpoint: {self.folder} is the best by {self.metric} ({self.value:.4g})"
+        if self.damaged:
+            names = ", ".join(folder.name for folder in self.damaged)
+            text += f"; damaged, and not compared: {names}"
+        return text
+
+
+def best_of(checkpoints: Path, metric: str) -> BestCheckpoint | None:
+    """The checkpoint with the best value of the metric, the later one of equals; None where none has a value."""
+    scores, damaged = checkpoint.read_scores(checkpoints, metric)
+    for folder in checkpoint.rank(scores, larger_is_better(metric)):
+        value = scores[folder]
+        assert value is not None
+        return BestCheckpoint(folder, metric, value, damaged)
+    return None
+
+
+def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
+    """The best checkpoint of a run by `evaluate.best_by`, as the metrics in its `state.json` files say.
+
+    path: the run's folder. Raises ValueError, in one line, for anything else, for a run that keeps no best checkpoint
+    (`checkpoint.best=0`), and where no checkpoint has a value of the metric.
+    """
+    run = Path(path)
+    checkpoint.check_link(run)
+    check_not_special(run, "checkpoint")
+    if run.is_file() or (run / "state.json").is_file():
+        what = "a file" if run.is_file() else "a single checkpoint"
+        advice = f"give the folder of a run, runs/NAME, or leave {option_with('best')} out"
+        raise ValueError(f"{option('best')}: {run} is {what}; {advice}")
+    checkpoints = run / "checkpoints"
+    latest = checkpoint.find_checkpoint(run)
+    evaluate, kept = saved_settings(run, latest)
+    instead = f"leave {option_with('best')} out for the latest checkpoint"
+    if kept.best == 0:
+        advice = f"go on with checkpoint.best=1 and a larger length, or {instead}"
+        raise ValueError(f"{option('best')}: {run} keeps no best checkpoint (checkpoint.best is 0); {advice}")
+    best = best_of(checkpoints, evaluate.best_by)
+    if best is None:
+        found = f"no checkpoint of {run} has a value of {evaluate.best_by} (evaluate.best_by)"
+        raise ValueError(f"{option('best')}: {found}; give the run held-out data by data.validation, or {instead}")
+    return best
+
+
+def link_best(run: Path, metric: str, count: int) -> str:
+    """Point the link `best` in a run's folder to its best checkpoint, or remove it where there is none.
+
+    count: the recipe's `checkpoint.best`. The new link takes the place of the old one at once, and is relative, so that
+    the run can be moved. What is no link stays. Returns why there is no link, or nothing.
+    """
+    link = run / LINK
+    if os.path.lexists(link) and not link.is_symlink():
+        return f"{link} is not a link, and stays as it is"
+    best = best_of(run / "checkpoints", metric) if count else None
+    try:
+        if best is None:
+            link.unlink(missing_ok=True)
+            return ""
+        target = os.path.join("checkpoints", best.folder.name)
+        if link.is_symlink() and os.readlink(link) == target:
+            return ""
+        with files.replacing(link) as partial:
+            os.symlink(target, partial, target_is_directory=True)
+    except OSError as e:
+        return f"{link} cannot be made here ({e.strerror})"
+    return ""
+
+
+def saved_settings(run: Path, latest: Path) -> tuple[Evaluate, Checkpoint]:
+    """What the run's recipe says of the best checkpoint; of a run in stages, what that of its last stage says."""
+    path = run / "recipe.yaml"
+    content: Any = None
+    if path.is_file():
+        content = read_mapping(path)
+        formats.check_format(
+            path, content, formats.RUN, f"give one of the run's checkpoints, without {option_with('best')}"
+        )
+    if content is None or content.get("stages"):
+        content = checkpoint.saved_recipe(latest)
+        path = latest / "recipe.yaml"
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: found no mapping; give one of the run's checkpoints, without {option_with('best')}")
+    evaluate = check(Evaluate, content.get("evaluate", {}), f"{path}: evaluate.")
+    kept = check(Checkpoint, content.get("checkpoint", {}), f"{path}: checkpoint.")
+    return evaluate, kept

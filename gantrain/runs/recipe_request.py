@@ -1,0 +1,103 @@
+"""The recipe that a command or a Python call asks for: a name, a path, a mapping or a Recipe, with changes."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gantrain.core.component import text_keys
+from gantrain.core.extensions import check_imported, interactive_advice
+from gantrain.recipe import recipe_files
+from gantrain.recipe import schema as recipes
+from gantrain.recipe.schema import Recipe
+from gantrain.runs import checkpoint
+
+Source = str | os.PathLike[str] | Mapping[str, Any] | Recipe
+Change = str | Mapping[str, Any]
+
+
+def request_recipe(source: Source, changes: Iterable[Change] = ()) -> Recipe:
+    """The checked recipe.
+
+    source: a recipe's name or path, its content as a mapping (which may have `extends`, as a file may), or
+    a Recipe. changes: texts `a.b.c=value`, and mappings whose keys may be nested or dotted. Raises
+    ValueError with one line for each problem, all at once; where the run was made with modules that are
+    not imported here, one line names them instead.
+    """
+    content = recipe_files.apply(_content(source), _as_texts(changes), set(text_keys(Recipe)))
+    try:
+        return recipes.from_dict(content)
+    except ValueError as error:
+        modules = _check_run(content)
+        advice = interactive_advice(modules)
+        if advice:
+            raise ValueError(f"{error}{advice}") from None
+        raise
+
+
+def _content(source: Source) -> dict[str, Any]:
+    if isinstance(source, Recipe):
+        return source.dump()
+    if isinstance(source, str | os.PathLike):
+        return recipe_files.read(os.fspath(source))
+    if not isinstance(source, Mapping):
+        raise ValueError(f"recipe: found {type(source).__name__}, allowed: a name, a path, a mapping, a Recipe")
+    content: dict[str, Any] = json.loads(_as_json("recipe", source))
+    parent = content.pop("extends", None)
+    if not isinstance(parent, str | None):
+        raise ValueError(f"extends: found {parent!r:.100}, allowed: one recipe's name or path")
+    if parent is not None:
+        content = recipe_files.merge(recipe_files.read(parent) | {"description": ""}, content)
+    if "name" not in content and isinstance(content.get("run"), str):
+        content["name"] = content["run"]
+    return content
+
+
+def _as_texts(changes: Iterable[Change]) -> list[str]:
+    """The changes in the command line's words, since JSON is YAML as well."""
+    texts: list[str] = []
+    for change in changes:
+        if isinstance(change, str):
+            texts.append(change)
+        elif isinstance(change, Mapping):
+            texts += [f"{key}={_as_json(str(key), value)}" for key, value in change.items()]
+        else:
+            found = f"found {type(change).__name__}"
+            raise ValueError(f"recipe: {found} as a change, allowed: a text a.b.c=value, or a mapping")
+    return texts
+
+
+def _as_json(key: str, value: Any) -> str:
+    def plain(part: Any) -> Any:
+        if isinstance(part, os.PathLike):
+            return os.fspath(part)
+        if isinstance(part, Mapping):
+            return dict(part)
+        if isinstance(part, np.generic):
+            return part.item()
+        raise TypeError(type(part).__name__)
+
+    try:
+        return json.dumps(value, default=plain, ensure_ascii=False)
+    except (TypeError, ValueError) as error:  # of a type, or of a list that holds itself
+        allowed = "numbers, texts, paths, lists and mappings of them"
+        raise ValueError(f"{key}: found a value that no recipe can hold ({error}), allowed: {allowed}") from None
+
+
+def _check_run(content: Mapping[str, Any]) -> list[str]:
+    """The modules that the run's latest checkpoint records. Raises ValueError where some are not imported."""
+    name = content.get("run") or content.get("name")
+    if not isinstance(name, str) or "/" in name:
+        return []
+    latest = checkpoint.latest(Path("runs", name, "checkpoints"))
+    if latest is None:
+        return []
+    try:
+        modules = checkpoint.state(latest).modules
+    except ValueError:  # the recipe's own problem comes first
+        return []
+    check_imported(modules, latest)
+    return modules

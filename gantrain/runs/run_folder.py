@@ -1,0 +1,192 @@
+"""A run's folder: one writer, its status, and whether the same command starts or resumes it."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shlex
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from gantrain.core import files, formats
+from gantrain.core.console import say
+from gantrain.core.paths import check_not_special
+from gantrain.core.yaml12 import read_mapping
+from gantrain.recipe.differences import differences
+from gantrain.recipe.schema import Recipe
+from gantrain.runs import checkpoint
+from gantrain.runs.best_checkpoint import link_best
+from gantrain.runs.metric_rows import read_rows, rows_before
+
+_PATIENCE_SECONDS = 15
+_STATUS_BYTES = 1 << 20
+
+
+class Run:
+    """`runs/NAME`, held by one process.
+
+    Raises ValueError where another process holds it, or where its recipe was another.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.folder = recipe.folder
+        self.checkpoints = self.folder / "checkpoints"
+        self.metrics = self.folder / "metrics.jsonl"
+        self.recipe = self.folder / "recipe.yaml"
+        self._rows = ""  # of the metrics, not yet written
+        for name in ("", ".lock", "recipe.yaml", "status.json", "metrics.jsonl", "checkpoints"):
+            check_not_special(self.folder / name, "run")
+        self._reported: set[Path] = set()  # damaged checkpoints
+        self._reported_link = False
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.folder / ".lock").open("a")
+        except OSError as e:
+            raise ValueError(f"run: cannot write {self.folder} ({e.strerror}); start where you may write") from None
+        try:
+            self._hold()
+            self._compare(recipe)
+            checkpoint.clean(self.checkpoints)
+            files.clean(self.folder)
+            files.clean(self.folder / "previews")
+        except ValueError:
+            self.close()
+            raise
+
+    def _hold(self) -> None:
+        """Take the lock; a process that is leaving may hold it for a while."""
+        for wait in range(_PATIENCE_SECONDS, -1, -1):
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                status = self.status()
+                writer = f"process {status.get('process', '?')} on {status.get('host', '?')}"
+            except OSError as e:  # some clusters' file systems
+                raise ValueError(
+                    f"run: cannot lock {self.folder} ({e.strerror}), so that two jobs might write "
+                    "it; mount its file system with locks, or link runs/ to one that has them"
+                ) from None
+            if wait == _PATIENCE_SECONDS:
+                say(f"waiting for {writer} to leave {self.folder}")
+            time.sleep(min(wait, 1))
+        raise ValueError(
+            f"run: {self.folder} is being written by another process ({writer}); "
+            "wait for it, stop it, or choose run=OTHER"
+        )
+
+    def _compare(self, recipe: Recipe) -> None:
+        if not (checkpoint.found(self.checkpoints) and self.recipe.is_file()):
+            return
+        if changed := differences(self.saved_recipe(), recipe.dump()):
+            same = f"recipe={shlex.quote(str(self.recipe))} goes on as it was started, also with another length"
+            other = f"run=OTHER starts afresh, and with init_from={shlex.quote(str(self.folder))} from its weights"
+            raise ValueError(
+                f"run: {self.folder} was started with another recipe; undo the changes: {same}; or {other}\n"
+                + "\n".join(f"  {c}" for c in changed)
+            )
+
+    def saved_recipe(self) -> dict[str, Any]:
+        """The recipe that the run was started with. Raises ValueError, in one line."""
+        advice = f"remove it, then the recipe of {self.checkpoints} is not compared, or choose run=OTHER"
+        try:
+            content = read_mapping(self.recipe)
+        except ValueError as e:
+            raise ValueError(f"run: {self.recipe} is damaged ({' '.join(str(e).split())}); {advice}") from None
+        formats.check_format(self.recipe, content, formats.RUN, "choose run=OTHER, or remove the run")
+        return {key: value for key, value in content.items() if key != "format"}
+
+    def begin(self, recipe: Recipe, images_seen: int, init_from: list[str], left_marks: bool) -> None:
+        """Say that the run goes on from there; what a refused start finds is left as it was."""
+        try:
+            files.write_text(self.recipe, f"format: {formats.RUN}\n{recipe.yaml()}", sync=True)
+            # A start that was cut short may have left rows that this one writes again.
+            made_again = "val_" if left_marks else ""
+            if init_from:
+                made_again = "init_from"
+            self._forget_after(images_seen or -1, made_again)
+            if init_from:
+                self.log({"images_seen": images_seen, "init_from": init_from})
+            self.set_status("running", images_seen)
+        except OSError as e:
+            raise ValueError(f"run: cannot write {self.folder} ({e.strerror}); make space there") from None
+
+    def latest(self) -> Path | None:
+        return checkpoint.latest(self.checkpoints)
+
+    def add_metrics(self, folder: Path, metrics: dict[str, float]) -> None:
+        """Add the evaluation that a signal had put off to a checkpoint; where that fails, the next start makes it."""
+        try:
+            checkpoint.add_metrics(folder, metrics)
+        except OSError as e:
+            say(f"checkpoint: the metrics could not be added to {folder} ({e}); training goes on")
+
+    def link_best(self, metric: str, count: int) -> None:
+        """Renew the link to the best checkpoint; report once why there is none."""
+        problem = link_best(self.folder, metric, count)
+        if problem and not self._reported_link:
+            self._reported_link = True
+            say(f"checkpoint: {problem}; `--best` finds the best checkpoint without it")
+
+    def report_damaged(self, folders: list[Path]) -> None:
+        """Name damaged checkpoints beside the run's whole ones, once."""
+        for folder in folders:
+            if folder not in self._reported:
+                say(f"checkpoint: {folder} is damaged; it is not used, and stays until you remove it")
+                self._reported.add(folder)
+
+    def status(self) -> dict[str, Any]:
+        """What status.json says; empty where there is none, or a damaged one."""
+        path = self.folder / "status.json"
+        try:
+            content = files.read_json(path, _STATUS_BYTES)
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):
+            content = None
+        if not isinstance(content, dict):
+            say(f"run: {path} is damaged, and is not used; the run writes it again")
+            return {}
+        return content
+
+    def set_status(self, state: str, images_seen: int, reason: str = "") -> None:
+        """state: running, unfinished, finished or failed."""
+        content = {"state": state, "images_seen": images_seen, "reason": reason}
+        content |= {"process": os.getpid(), "host": socket.gethostname()}
+        files.write_text(self.folder / "status.json", json.dumps(content, indent=1), sync=True)
+
+    def _forget_after(self, images_seen: int, made_again: str) -> None:
+        """Drop the metric rows that the resumed run will write again."""
+        if not self.metrics.is_file():
+            return
+        rows, problems = read_rows(self.metrics)
+        for problem in problems:
+            say(problem)
+        kept = rows_before(rows, images_seen, made_again)
+        files.write_bytes(self.metrics, b"".join(row.line + b"\n" for row in kept), sync=True)
+
+    def flush_metrics(self) -> None:
+        """Have the rows on the disk before the checkpoint that follows them."""
+        if self.metrics.is_file():
+            files.flush(self.metrics)
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Raises OSError where the disk refuses; the row is then written with the next one."""
+        self._rows += json.dumps(row) + "\n"
+        with self.metrics.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                if file.write(data := self._rows.encode()) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(size)
+                raise
+        self._rows = ""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(self._lock, fcntl.LOCK_UN)  # the loader's processes have inherited it
+        self._lock.close()

@@ -1,0 +1,138 @@
+"""The lines that begin a run (its data, length and losses) and those that end it (its results, and what comes next)."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from gantrain.core.amounts import count_text, value_text
+from gantrain.core.extensions import INTERACTIVE
+from gantrain.data.splits import SYNTHETIC
+from gantrain.data.unpaired import DataSet
+from gantrain.methods.base import Method
+from gantrain.metrics.registry import larger_is_better
+from gantrain.recipe.schema import Recipe
+from gantrain.runs import checkpoint
+from gantrain.runs.best_checkpoint import best_of
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def describe_data(train: DataSet, given: str | None) -> str:
+    """The number of images and their place: of pairs, or of sources and of targets.
+
+    given: the recipe's `data.train`, such as a folder of images, which a run packs into the cache.
+    """
+    if len(train.sides) > 1:
+        parts = []
+        for noun, side in zip(("source", "target"), train.sides, strict=True):
+            parts.append(f"{count_text(len(side), noun)} in {side.place}")
+        return ", ".join(parts)
+    images = count_text(len(train), "image")
+    if given == SYNTHETIC:
+        return f"{images}, drawn into {train.place}"
+    if given is None or train.place == given.rstrip("/"):
+        return f"{images} in {train.place}"
+    return f"{images} from {given} (shards in {train.place})"
+
+
+def describe_length(images: int, epoch: int, batch_size: int) -> str:
+    """The length of a run, or of a stage, in images, epochs and steps. epoch: images in one."""
+    epochs = value_text(images / epoch)
+    of_epochs = f"1 epoch of {count_text(epoch, 'image')}"
+    if epochs != "1":
+        of_epochs = f"{epochs} epochs of {count_text(epoch, 'image')} each"
+    steps = count_text(-(-images // batch_size), "step")
+    return f"{count_text(images, 'image')} ({of_epochs}) in {steps} of {count_text(batch_size, 'image')}"
+
+
+def describe_losses(method: Method) -> str:
+    """The weights of the losses, where the method states them, and what the rows of the run show."""
+    weights = [f"{name} {value_text(weight)}" for name, weight in method.loss_weights.items()]
+    stated = ", ".join(weights) or "the method does not state their weights"
+    return f"{stated} (a row shows each loss times its weight; metrics.jsonl has all values)"
+
+
+def describe_results(recipe: Recipe, has_held_out: bool) -> list[str]:
+    """Lines on what a run has written, and on the commands that use it.
+
+    has_held_out: the run has held-out images, which `gantrain evaluate` takes.
+    """
+    run = shlex.quote(str(recipe.folder))
+    instances = " --instances IDS" if recipe.data.instances else ""
+    data = "" if has_held_out else " --data FOLDER"
+    if data and recipe.data.unpaired:
+        data = " --data SOURCES --data-target TARGETS"
+    lines = []
+    if any((recipe.folder / "previews").glob("*.png")):
+        lines.append(f"previews: {recipe.folder}/previews")
+    latest = checkpoint.latest(recipe.folder / "checkpoints")
+    if latest:
+        lines.append(f"last checkpoint: {latest}")
+    lines += _describe_best(recipe, has_held_out)
+    if latest:
+        modules = checkpoint.state(latest).modules
+        imports = "".join(f" --import {name}" for name in modules if name != INTERACTIVE)
+        lines.append(f"next: gantrain translate {run} IMAGES --out results{instances}{imports}")
+        lines.append(f"      gantrain evaluate {run}{data}{imports}")
+    return lines
+
+
+def _describe_best(recipe: Recipe, has_held_out: bool) -> list[str]:
+    metric = recipe.evaluate.best_by
+    if recipe.checkpoint.best == 0:
+        return ["best checkpoint: none is kept, since checkpoint.best is 0"]
+    best = best_of(recipe.folder / "checkpoints", metric)
+    if best is None and not has_held_out:
+        return ["best checkpoint: none, since the run has no held-out data"]
+    if best is None:
+        return [f"best checkpoint: none yet, since no checkpoint has a value of {metric}"]
+    direction = "higher" if larger_is_better(metric) else "lower"
+    return [f"best checkpoint: {best.folder} ({metric} {value_text(best.value)}; {direction} is better)"]
+
+
+def describe_resuming() -> list[str]:
+    """Lines on how a run that a signal stopped goes on."""
+    command = own_command()
+    if command is None:
+        return ["resume: run the same command again"]
+    return ["resume with the same command:", f"      {command}"]
+
+
+def describe_going_on(recipe: Recipe) -> list[str]:
+    """Lines on how a finished run trains longer."""
+    if recipe.stages:
+        return ["train longer: give the last stage a larger length"]
+    longer = shlex.quote(f"length={_doubled(recipe.length)}")
+    command = own_command(without="length=")
+    if command is None:
+        return [f"train longer: a larger length goes on, such as {longer}"]
+    return ["train longer:", f"      {command} {longer}"]
+
+
+def _doubled(length: int | str) -> int | str:
+    """Twice a length in its own unit, such as `20 epochs`."""
+    number, _, unit = str(length).partition(" ")
+    doubled = f"{2 * float(number):g}"
+    return f"{doubled} {unit}" if unit else 2 * int(length)
+
+
+def own_command(without: str = "") -> str | None:
+    """The command line of this process as a user typed it; None under a launcher, or from Python.
+
+    without: leaves out the arguments that start so.
+    """
+    program, *arguments = sys.argv
+    if "RANK" in os.environ:  # the launcher's own command line is not known
+        return None
+    place = Path(program).resolve()
+    if place == _PACKAGE / "__main__.py":
+        words = ["python", "-m", "gantrain"]
+    elif place == _PACKAGE / "train.py":
+        words = ["python", "-m", "gantrain.train"]
+    elif place.name == "gantrain":
+        words = ["gantrain"]
+    else:
+        return None
+    kept = [word for word in arguments if not (without and word.startswith(without))]
+    return shlex.join([*words, *kept])

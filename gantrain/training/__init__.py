@@ -1,0 +1,1 @@
+"""Training: the trainer, the step, and what they need on one or many ranks."""

@@ -1,0 +1,76 @@
+"""How a batch is dealt to ranks and micro-batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gantrain.core.amounts import count_text
+
+
+@dataclass(frozen=True)
+class Split:
+    """batch_size = ranks x micro_batch_size x accumulation.
+
+    partitions: of the data; a place of the batch belongs to its number modulo them.
+    """
+
+    batch_size: int
+    ranks: int
+    micro_batch_size: int
+    partitions: int = 1
+
+    @property
+    def local(self) -> int:
+        return self.batch_size // self.ranks
+
+    @property
+    def accumulation(self) -> int:
+        return self.local // self.micro_batch_size
+
+    def slots(self, rank: int) -> Sequence[int]:
+        """A rank's places in the batch: consecutive, or those of its partitions."""
+        if self.partitions == 1:
+            return range(rank * self.local, (rank + 1) * self.local)
+        own, slots = self.partitions_of(rank), range(self.batch_size)
+        return [slot for slot in slots if slot % self.partitions in own]
+
+    def partitions_of(self, rank: int) -> range:
+        """The partitions that a rank reads."""
+        if self.partitions == 1:
+            return range(1)
+        share = self.partitions // self.ranks
+        return range(rank * share, (rank + 1) * share)
+
+    def __str__(self) -> str:
+        ranks = count_text(self.ranks, "rank")
+        images = count_text(self.micro_batch_size, "image")
+        return f"batch {self.batch_size} = {ranks} x {images} x {self.accumulation} accumulation"
+
+
+def divisors(n: int) -> list[int]:
+    """Largest first."""
+    return [d for d in range(n, 0, -1) if n % d == 0]
+
+
+def split(batch_size: int, ranks: int, micro_batch_size: int | None, partitions: int = 1) -> Split:
+    """Raises ValueError with values that work where the numbers don't divide."""
+    if batch_size % ranks:
+        below, above = batch_size // ranks * ranks, -(-batch_size // ranks) * ranks
+        works = " or ".join(str(b) for b in (below, above) if b)
+        raise ValueError(
+            f"batch_size: found {batch_size}, which {ranks} ranks can't share evenly; "
+            f"batch_size={works} works, or {', '.join(map(str, divisors(batch_size)[:4]))} ranks"
+        )
+    if partitions > 1 and (batch_size % partitions or partitions % ranks):
+        allowed = [1, *(d for d in reversed(divisors(batch_size)) if d > 1 and d % ranks == 0)]
+        raise ValueError(
+            f"data.partitions: found {partitions}, which must divide batch_size={batch_size} and "
+            f"be a multiple of {ranks} ranks; allowed: {', '.join(map(str, allowed))}"
+        )
+    local = batch_size // ranks
+    micro = local if micro_batch_size is None else micro_batch_size
+    if local % micro:
+        raise ValueError(
+            f"micro_batch_size: found {micro}, which does not divide a rank's {local} images "
+            f"(batch {batch_size}, ranks: {ranks}); allowed: {', '.join(map(str, divisors(local)))}"
+        )
+    return Split(batch_size, ranks, micro, partitions)

@@ -1,0 +1,93 @@
+"""`init_from`: a run's first weights, from another run or from files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gantrain.core.error_messages import check
+from gantrain.core.paths import check_not_special
+from gantrain.data.scale import Size
+from gantrain.importers import assumptions
+from gantrain.importers.import_file import read_networks
+from gantrain.methods.base import Method
+from gantrain.recipe.schema import Data
+from gantrain.runs import checkpoint
+from gantrain.runs.checkpoint_state import State
+from gantrain.training.scale_matching import match_by_resolution, picture_size
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A network's tensors in another run or file. picture_size: of whole pictures in that run, None if unknown."""
+
+    place: str
+    tensors: checkpoint.Tensors
+    picture_size: Size | None = None
+
+
+def place(method: Method, start: str | list[str], size: Size | None = None) -> list[str]:
+    """Copy what fits by the network's name, the tensor's name and its shape; returns a line for each network.
+
+    start: a run, a checkpoint, or files of networks that `gantrain import` knows. Where the run kept an average of a
+    network, that is copied: it is what was evaluated. size: of whole pictures in this run; the scales of a network are
+    matched by resolution with it. Raises ValueError where nothing is there, or nothing fits.
+    """
+    paths = [start] if isinstance(start, str) else start
+    path = ", ".join(paths)
+    try:
+        origins, assumed = _find_origins(method, paths)
+    except ValueError as e:
+        raise ValueError(f"init_from: {e}, or init_from=null") from None
+    lines, placed = list[str](), 0
+    for name, network in method.networks.items():
+        origin = origins.get(name, Origin(path, {}))
+        own = network.state_dict()
+        there, scales = match_by_resolution(network, size, origin.tensors, origin.picture_size)
+        fits = {k: t for k, t in there.items() if k in own and t.shape == own[k].shape}
+        network.load_state_dict(fits, strict=False)
+        placed += sum(t.ndim > 1 for t in fits.values())  # three last biases are no start
+        left = [key for key in own if key not in fits]
+        line = f"{name}: {len(fits)} of {len(own)} tensors from {origin.place}"
+        if scales:
+            line += f"; {scales}"
+        if left:
+            line += f"; not there, or of another shape: {', '.join(left[:3])}"
+        if len(left) > 3:
+            line += " ..."
+        lines.append(line)
+    if not placed:
+        raise ValueError(
+            f"init_from: no weight in {path} fits, found {', '.join(origins)}, allowed: {', '.join(method.networks)} "
+            "with tensors of the same names and shapes; choose another run, networks like its own, or init_from=null"
+        )
+    return lines + assumed
+
+
+def _find_origins(method: Method, paths: list[str]) -> tuple[dict[str, Origin], list[str]]:
+    """Where the weights of each network come from, and sentences on what files leave open."""
+    checkpoint.check_link(paths[0], "found")
+    check_not_special(paths[0], "found")
+    if len(paths) > 1 or Path(paths[0]).is_file():
+        networks = read_networks([Path(path) for path in paths], both=method.has_back)
+        of_files = {name: Origin(str(network.file), network.tensors) for name, network in networks.items()}
+        used = {name: network for name, network in networks.items() if name in method.networks}
+        return of_files, assumptions.of_start(used)
+    folder = checkpoint.find_checkpoint(paths[0])
+    names = sorted(file.stem for file in folder.glob("networks/*.safetensors"))
+    state = checkpoint.state(folder)
+    size = _picture_size(folder, state)
+    origins = {}
+    for name in names:
+        kind = "ema" if (folder / f"ema/{name}.safetensors").is_file() else "networks"
+        origins[name] = Origin(paths[0], checkpoint.tensors(folder, f"{kind}/{name}", state), size)
+    return origins, []
+
+
+def _picture_size(folder: Path, state: State) -> Size | None:
+    """The size of whole pictures in the run of a checkpoint. Raises ValueError where its recipe states none."""
+    content: Any = checkpoint.saved_recipe(folder)
+    try:
+        data = check(Data, content["data"] if isinstance(content, dict) else content)
+    except (KeyError, ValueError) as e:
+        raise checkpoint.refusal(folder, f"recipe.yaml: data: {e}") from None
+    return picture_size(data.size, data.resize, state.fields["target"])

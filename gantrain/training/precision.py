@@ -1,0 +1,196 @@
+"""`precision: auto`: what it means on this machine, and what it means in a run that has begun."""
+
+import contextlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gantrain.core import files, formats
+from gantrain.core.console import say
+from gantrain.core.world import World, cpu_model, has_bf16
+from gantrain.data.cache import cache
+from gantrain.data.shard_writer import locked
+from gantrain.recipe.schema import Recipe
+from gantrain.runs import checkpoint
+from gantrain.training import conv_timing
+from gantrain.training.conv_timing import Convolution, Times
+
+_NAME = "precision.json"  # in the folder of a run, and in the cache
+_MOST_KEPT = 64  # measurements in the cache, the latest ones
+_MOST_BYTES = 1 << 20
+_CHOICES = ("bf16", "fp32")  # that `auto` may mean
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The precision that a run computes in.
+
+    line: says what `auto` means and why; empty where the recipe states the precision. convolutions: those that were
+    compared.
+    """
+
+    precision: str
+    line: str = ""
+    convolutions: tuple[Convolution, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `auto` means on the machines of these ranks. reason: a clause that follows "auto is bf16"."""
+
+    precision: str
+    reason: str
+
+
+def choose_precision(
+    recipe: Recipe, world: World, list_convolutions: Callable[[], tuple[Convolution, ...]], began: int
+) -> Choice:
+    """Return what the recipe states; for `auto`, what the run has recorded, else what suits the machine.
+
+    Every rank calls it, and gets rank 0's choice. list_convolutions: lists the recipe's, to be timed on a CPU.
+    began: images seen when this stage of the run began. Raises ValueError for a damaged checkpoint.
+    """
+    if recipe.precision != "auto":
+        return Choice(recipe.precision)
+    compared = list_convolutions()
+    earlier = world.auto_precisions.get(recipe.folder)
+    if earlier is not None:  # of an earlier stage in this process
+        return Choice(earlier, f"precision: auto is {earlier}, as in the first stage", compared)
+    recorded = world.on_main(lambda: _read_record(recipe.folder, compared, began))
+    here = judge_machine(world, compared)
+    if recorded is None:
+        choice = Choice(here.precision, f"precision: auto is {here.precision}{here.reason}", compared)
+    elif recorded == here.precision:
+        choice = Choice(recorded, f"precision: auto is {recorded}, as this run began", compared)
+    else:
+        line = (
+            f"precision: auto stays {recorded}, as this run began; for a new run it would be "
+            f"{here.precision} on this machine{here.reason}"
+        )
+        choice = Choice(recorded, line, compared)
+    world.auto_precisions[recipe.folder] = choice.precision
+    return choice
+
+
+def judge_machine(world: World, convolutions: Sequence[Convolution]) -> Verdict:
+    """Decide what `auto` means on these ranks' hardware; every rank calls it, and rank 0 measures."""
+    # Where any rank lacks the instructions, none uses bf16.
+    lacking = [rank for rank, has in enumerate(world.gather(has_bf16(world.device))) if not has]
+    if lacking:
+        what = "GPU" if world.device.type == "cuda" else "CPU"
+        owner = f"this {what}" if len(lacking) == world.size else f"the {what} of rank {lacking[0]}"
+        lack = "computes no bf16" if what == "GPU" else "has no bf16 instructions"
+        return Verdict("fp32", f": {owner} {lack}")
+    if world.device.type != "cpu":
+        return Verdict("bf16", ", which this GPU computes")
+    times = measure_on_main(world, convolutions)
+    precision = "bf16" if times.is_bf16_worthwhile else "fp32"
+    return Verdict(precision, f": {describe_times(times, len(convolutions))}; auto takes bf16 from 1.2 times")
+
+
+def describe_times(times: Times, count: int) -> str:
+    """Describe both times and their ratio. count: of the convolutions."""
+    bf16 = _milliseconds(times.bf16_microseconds)
+    fp32 = _milliseconds(times.fp32_microseconds)
+    ratio = f"bf16 is {times.ratio:.2f} times as fast as fp32 here"
+    return f"{ratio} ({count} convolutions take {bf16} and {fp32})"
+
+
+def _milliseconds(microseconds: int) -> str:
+    value = microseconds / 1000
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
+
+def measure_on_main(world: World, convolutions: Sequence[Convolution]) -> Times:
+    """Return rank 0's times, from the cache where it has them, while all other ranks wait."""
+    world.accelerator.wait_for_everyone()
+    return world.on_main(lambda: _recall_or_measure(convolutions, world.device))
+
+
+def _recall_or_measure(convolutions: Sequence[Convolution], device: torch.device) -> Times:
+    key: dict[str, Any] = {
+        "cpu": cpu_model(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "convolutions": _as_json(convolutions),
+    }
+    path = cache() / _NAME
+    for entry in _read_entries(path):
+        if entry["key"] == key:
+            return Times(entry["fp32_microseconds"], entry["bf16_microseconds"])
+    times = conv_timing.measure(convolutions, device)
+    with contextlib.suppress(OSError):  # without the cache, the next command measures again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path.with_suffix(".lock"), wait=True):
+            others = [entry for entry in _read_entries(path) if entry["key"] != key]
+            entries = [*others, {"key": key, **times._asdict()}][-_MOST_KEPT:]
+            content = {"format": formats.PRECISION, "entries": entries}
+            files.write_text(path, json.dumps(content) + "\n")
+    return times
+
+
+def _read_entries(path: Path) -> list[dict[str, Any]]:
+    """Read the measurements in the cache; none where the file is missing, damaged or of another format."""
+    try:
+        content = files.read_json(path, _MOST_BYTES)
+    except (OSError, ValueError):
+        return []
+    if not isinstance(content, dict) or content.get("format") != formats.PRECISION:
+        return []
+    entries = content.get("entries")
+    if not isinstance(entries, list):
+        return []
+    return [entry for entry in entries if _is_entry(entry)]
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("key"), dict):
+        return False
+    times = (entry.get("fp32_microseconds"), entry.get("bf16_microseconds"))
+    return all(type(value) is int and 0 < value < 10**9 for value in times)
+
+
+def record_choice(folder: Path, choice: Choice) -> None:
+    """Write what `auto` means into a run's folder, before its first step. Raises ValueError."""
+    if not choice.convolutions:  # the recipe states the precision
+        return
+    content = {
+        "format": formats.PRECISION,
+        "precision": choice.precision,
+        "convolutions": _as_json(choice.convolutions),
+    }
+    try:
+        files.write_text(folder / _NAME, json.dumps(content, indent=1) + "\n", sync=True)
+    except OSError as e:
+        raise ValueError(f"run: cannot write {folder} ({e.strerror}); make space there") from None
+
+
+def _read_record(folder: Path, convolutions: Sequence[Convolution], began: int) -> str | None:
+    """Read what `auto` means in the run, if it has begun. Raises ValueError for a damaged checkpoint."""
+    latest = checkpoint.latest(folder / "checkpoints")
+    path = folder / _NAME
+    try:
+        content = files.read_json(path, _MOST_BYTES)
+    except FileNotFoundError:
+        content = None
+    except (OSError, ValueError):
+        content = {}
+    if isinstance(content, dict) and content.get("format") == formats.PRECISION:
+        # Without a checkpoint, another recipe may begin in the folder.
+        is_of_run = latest is not None or content.get("convolutions") == _as_json(convolutions)
+        if is_of_run and content.get("precision") in _CHOICES:
+            return str(content["precision"])
+    elif content is not None:
+        say(f"run: {path} is damaged, and is not used; the run writes it again")
+    if latest is not None and int(latest.name) > began:
+        precision = checkpoint.state(latest).precision
+        return precision if precision in _CHOICES else None
+    return None
+
+
+def _as_json(convolutions: Sequence[Convolution]) -> list[list[object]]:
+    return [convolution.as_list() for convolution in convolutions]

@@ -1,0 +1,73 @@
+"""The preview sheet of a run: a few samples, always the same, with what the generator makes of them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from gantrain.core.rng import seed_all
+from gantrain.data.batch import channels
+from gantrain.data.loader import held_out_batches
+from gantrain.data.pictures import sheet, viewable
+from gantrain.data.unpaired import DataSet
+from gantrain.methods.base import Batch, Method, is_random_at_test, set_inference
+from gantrain.recipe.data_request import view
+from gantrain.training.setup import Assembly
+
+_BATCH = 8
+
+
+class Previews:
+    """Held-out samples; where there are none, those of a test set; else training samples, without augmentation.
+
+    label: "", `test` or `training`, which names files and tags. Training samples are the first of the run's own order,
+    so they follow from its seed.
+    """
+
+    def __init__(self, parts: Assembly) -> None:
+        self.recipe, self.fields, self.batch = parts.recipe, parts.fields, parts.batch
+        self.view = view(parts.recipe, parts.fields, training=False)
+        self.test_time = parts.recipe.test_time.model_dump()
+        self.damaged: set[str] = set()
+        most = parts.recipe.previews.samples
+        self.label = ""
+        self.data: DataSet = parts.train
+        self.indices = list(range(most))
+        if parts.held_out is not None:
+            self.data = parts.held_out
+        elif parts.test is not None:
+            self.label = "test"
+            self.data = parts.test
+        else:
+            self.label = "training"
+            self.indices = _first_of_training(parts, most)
+        self.indices = [index for index in self.indices if index < len(self.data)]
+
+    def _batches(self) -> Iterator[Batch]:
+        # Where an output depends on its batch or on chance, a batch of one makes it its own.
+        batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
+        for raw in held_out_batches(self.data, self.view, self.indices, batch_size):
+            self.damaged.update(raw.damaged)
+            seed_all(self.recipe.seed, raw.positions[0])
+            yield self.batch(raw.fields)
+
+    @torch.no_grad()
+    def draw(self, method: Method) -> np.ndarray | None:
+        """A sheet, HW3 in uint8: source | generated | target, a row for each sample; None where all are damaged."""
+        set_inference(method, **self.test_time)
+        source, target = self.fields["source"], self.fields["target"]
+        rows = []
+        for batch in self._batches():
+            fake = method.translate(batch)
+            as_in_file = batch["source"][:, : channels(source)]  # the edges of instances are no class
+            shown = ((as_in_file, source), (fake, target), (batch["target"], target))
+            rows.append([viewable(images, field) for images, field in shown])
+        if not rows:
+            return None
+        return sheet([np.concatenate(column) for column in zip(*rows, strict=True)])
+
+
+def _first_of_training(parts: Assembly, most: int) -> list[int]:
+    """The samples at the first positions of the stream of pairs, or of sources."""
+    shards, order = parts.streams()[0]
+    return [order[position] for position in range(min(most, len(shards)))]

@@ -1,0 +1,202 @@
+"""What of a run goes into a checkpoint, and back."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gantrain.core import weight_files
+from gantrain.core.component import used_classes
+from gantrain.core.extensions import modules_to_record
+from gantrain.core.world import World
+from gantrain.methods import METHODS
+from gantrain.methods.base import Method
+from gantrain.methods.image_pool import ImagePool
+from gantrain.metrics.registry import larger_is_better
+from gantrain.runs import checkpoint
+from gantrain.runs.checkpoint import Tensors
+from gantrain.runs.checkpoint_state import Progress, versions
+from gantrain.runs.run_folder import Run
+from gantrain.training.setup import Assembly
+from gantrain.training.step import Engine, Turn
+
+
+def _names(engine: Engine) -> dict[nn.Parameter, str]:
+    return {p: name for name, p in engine.method.networks.named_parameters()}
+
+
+def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
+    """All tensors by file. Every rank calls it: the pools' slots are spread over the ranks."""
+    method, names = engine.method, _names(engine)
+    files = {f"networks/{n}": network.state_dict() for n, network in method.networks.items()}
+    if engine.ema.half_life is not None:
+        averaged = engine.ema.refresh()
+        files |= {f"ema/{n}": averaged.networks[n].state_dict() for n in method.inference}
+    for turn in engine.turns:
+        files[f"optimizers/{turn.phase.name}"] = turn.ranks.state(names)
+    for name, pool in method.pools.items():
+        slots: dict[str, Tensor] = {}
+        for part in world.gather({k: v.cpu() for k, v in pool.state_dict().items()}):
+            slots |= part
+        files[f"pools/{name}"] = slots
+    return files
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The position and the results of a run when it saves.
+
+    metrics: of the held-out set, measured there. rates: the last learning rate of each phase. damaged: a text for each
+    damaged sample that this rank knows of. left_marks: an evaluation or preview is due that was not made.
+    """
+
+    images_seen: int
+    metrics: dict[str, float]
+    rates: dict[str, float]
+    damaged: set[str]
+    left_marks: bool
+
+
+def save(run: Run | None, parts: Assembly, engine: Engine, mark: Mark) -> str:
+    """Write a checkpoint and delete those no longer kept. Every rank calls it, rank 0 writes.
+
+    Returns, on every rank, why that was not possible (a full disk, infinite weights), or nothing.
+    """
+    tensors = snapshot(engine, parts.world)
+    state = _state(parts, mark) | {"progress": _progress(engine, parts.world, mark.damaged)}
+
+    def write() -> str:
+        assert run
+        place = f"checkpoint: image {mark.images_seen} could not be saved in {run.checkpoints}"
+        # A checkpoint of weights that are lost would in the end push out the last good one.
+        for name, content in tensors.items():
+            if (nonfinite := weight_files.first_nonfinite(content)) is not None:
+                return f"{place}: {name} has NaN or infinite values in {nonfinite}; {_goes_on(run)}"
+        try:
+            run.set_status("running", mark.images_seen)
+            run.flush_metrics()
+            _prune(run, parts)  # fewer than before may be wanted, for want of space
+            checkpoint.save(run.checkpoints, parts.recipe.yaml(), tensors, state)
+            link_best(run, parts)  # before the checkpoint that it leads to now is deleted
+            _prune(run, parts)
+        except OSError as e:
+            return f"{place} ({e}); make space there, until then {_goes_on(run)}"
+        return ""
+
+    return parts.world.on_main(write)
+
+
+def _goes_on(run: Run) -> str:
+    latest = run.latest()
+    return f"the run can go on from {latest.name if latest else 'image 0'}"
+
+
+def link_best(run: Run, parts: Assembly) -> None:
+    """Renew the run's link to its best checkpoint, by the rule of its recipe or of its present stage."""
+    run.link_best(parts.recipe.evaluate.best_by, parts.recipe.checkpoint.best)
+
+
+def _prune(run: Run, parts: Assembly) -> None:
+    kept = parts.recipe.checkpoint
+    metric = parts.recipe.evaluate.best_by
+    damaged = checkpoint.prune(run.checkpoints, kept.keep, kept.best, metric, larger_is_better(metric))
+    run.report_damaged(damaged)
+
+
+def _state(parts: Assembly, mark: Mark) -> dict[str, Any]:
+    return {
+        "images_seen": mark.images_seen,
+        "length": parts.total - parts.began,
+        "rates": mark.rates,
+        "fingerprint": parts.train.fingerprint,
+        "ranks": parts.world.size,
+        "micro_batch_size": parts.split.micro_batch_size,
+        "precision": parts.precision,
+        "metrics": mark.metrics,
+        "left_marks": mark.left_marks,
+        "facts": parts.facts,
+        "fields": {r: json.loads(f.model_dump_json()) for r, f in parts.fields.items()},
+        "versions": versions(),
+        "modules": modules_to_record(used_classes(METHODS, parts.recipe.method)),
+    }
+
+
+def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, Any]:
+    """Progress, as JSON has it. Every rank calls it; the device is read here and at log points alone."""
+    texts = {text for part in world.gather(damaged) for text in part}
+    return {
+        "meters": {name: {"total": total, "steps": steps} for name, (total, steps) in engine.meters.sums().items()},
+        "nonfinite_steps": int(engine.nonfinite),
+        "nonfinite_in_a_row": int(engine.in_a_row),
+        "nonfinite_most": int(engine.worst),
+        "damaged": sorted(texts),
+    }
+
+
+def restore(engine: Engine, folder: Path, parts: Assembly, progress: Progress) -> None:
+    """Put a checkpoint's tensors, and what the next row adds up, into a new engine, on any number of ranks.
+
+    Raises ValueError, in one line, where they are not this run's.
+    """
+    method, names = engine.method, _names(engine)
+    state = checkpoint.state(folder)
+    for name, network in method.networks.items():
+        network.load_state_dict(checkpoint.tensors(folder, f"networks/{name}", state, network.state_dict()))
+    if engine.ema.half_life is not None:
+        for name in method.inference:
+            network = engine.ema.method.networks[name]
+            network.load_state_dict(checkpoint.tensors(folder, f"ema/{name}", state, network.state_dict()))
+    for turn in engine.turns:
+        file = f"optimizers/{turn.phase.name}"
+        saved = checkpoint.tensors(folder, file, state)
+        if problem := _optimizer_problem(saved, method, turn):
+            raise checkpoint.refusal(folder, f"{file}.safetensors is not this phase's optimiser state: {problem}")
+        turn.ranks.load_state(saved, names)
+    slots = parts.split.slots(parts.world.rank)  # the pools of other slots are other ranks'
+    for name, pool in method.pools.items():
+        saved = checkpoint.tensors(folder, f"pools/{name}", state)
+        if problem := _pool_problem(saved, pool, parts.recipe.batch_size):
+            raise checkpoint.refusal(folder, f"pools/{name}.safetensors is not this run's pool: {problem}")
+        own = {k: v.to(parts.world.device) for k, v in saved.items() if int(k) in slots}
+        pool.load_state_dict(own)
+    engine.meters.restore({name: (sum.total, sum.steps) for name, sum in progress.meters.items()})
+    engine.restore_nonfinite(progress.nonfinite_steps, progress.nonfinite_in_a_row, progress.nonfinite_most)
+
+
+def _optimizer_problem(saved: Tensors, method: Method, turn: Turn) -> str:
+    """Describe what keeps the tensors from being Adam's moments of the phase's parameters.
+
+    A parameter that had no gradient has no moments.
+    """
+    expected: Tensors = {}
+    for network in turn.phase.networks:
+        for name, parameter in method.networks[network].named_parameters(network):
+            moments = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
+            has_moments = any(f"{name}/{key}" in saved for key in moments)
+            if parameter.requires_grad and has_moments:
+                expected |= {f"{name}/{key}": value for key, value in moments.items()}
+    if not saved:
+        return "it is empty"
+    if problem := weight_files.misfit(saved, expected):
+        return problem
+    for key, value in saved.items():
+        if not key.endswith("/exp_avg") and value.min() < 0:
+            return f"{key} has values below 0"
+    return ""
+
+
+def _pool_problem(saved: Tensors, pool: ImagePool, batch_size: int) -> str:
+    """Describe what keeps the tensors from being the history of each slot of the batch."""
+    if not pool.size:
+        return "it holds images, and this run has none" if saved else ""
+    slots = [str(slot) for slot in range(batch_size)]
+    if set(saved) != set(slots):
+        return f"it has {len(saved)} slots, expected {batch_size}, numbered from 0"
+    first = saved["0"]
+    if first.ndim != 4 or len(first) != pool.share(batch_size) or first.dtype not in weight_files.FLOATS:
+        expected = f"float images of shape ({pool.share(batch_size)}, channels, height, width)"
+        return f"it has {first.dtype} of shape {tuple(first.shape)}, expected {expected}"
+    return weight_files.misfit(saved, dict.fromkeys(slots, first))

@@ -1,0 +1,133 @@
+"""A trial of a user's own method, networks and losses, before a run's folder is made."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gantrain.core.component import BadComponent
+from gantrain.core.own_code import describe_error, is_own
+from gantrain.core.rng import seed_all
+from gantrain.data.batch import facts
+from gantrain.methods.base import Batch, Context, Method, Phase, frozen, set_inference
+from gantrain.methods.terms_check import check_terms
+from gantrain.recipe.build_method import own_classes, telling_own_errors
+from gantrain.training.setup import Assembly
+
+_MOST_IMAGES = 2  # enough for batch norm, and to tell the batch's dimension from others
+
+
+def try_method(parts: Assembly) -> None:
+    """Compute each phase's gradients and a translation once, on drawn values and with networks that are thrown away.
+
+    Only where the recipe uses a class from outside gantrain. Every rank calls it. Raises ValueError, one
+    line for each problem.
+    """
+    if not own_classes(parts.recipe):
+        return
+    try:
+        with telling_own_errors(parts.recipe, "a first step"):
+            _try(parts)
+    except torch.OutOfMemoryError:  # the run finds out by itself, and says what would take less
+        return
+
+
+def _try(parts: Assembly) -> None:
+    method = parts.method()
+    size = min(_MOST_IMAGES, parts.split.micro_batch_size)
+    batch = _draw_batch(parts, size)
+    seed_all(parts.recipe.seed)
+    copied = _copied(method)
+    _try_translation(copied, batch, facts(parts.fields)["target_channels"], parts)
+    context = Context(parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(size)), began=0)
+    method.train()
+    carried: Batch | None = None
+    for phase in method.phases:
+        with torch.autocast(parts.world.device.type, torch.bfloat16, enabled=parts.precision == "bf16"):
+            handed_on = _try_phase(method, phase, batch, carried, context)
+        carried = {**(carried or {}), **handed_on}
+    _check_states(method)
+
+
+def _draw_batch(parts: Assembly, size: int) -> Batch:
+    """Values as files hold them, zeros, of the data's fields."""
+    height, width = parts.recipe.data.size
+    raw: dict[str, Tensor] = {}
+    for role, field in parts.fields.items():
+        shape = (size, height, width, field.channels)
+        raw[parts.names[role]] = torch.zeros(shape, dtype=torch.uint8)
+    return parts.batch(raw)
+
+
+def _copied(method: Method) -> Method:
+    """A copy as the average of the weights is one."""
+    try:
+        return copy.deepcopy(method)
+    except Exception as error:
+        name = type(method).__name__
+        raise BadComponent(
+            f"method: {name} can't be copied ({describe_error(error)}), allowed: attributes that copy.deepcopy takes"
+        ) from None
+
+
+@torch.no_grad()
+def _try_translation(method: Method, batch: Batch, channels: int, parts: Assembly) -> None:
+    name = type(method).__name__
+    set_inference(method, **parts.recipe.test_time.model_dump())
+    source = batch["source"]
+    fake: Any = method.translate({"source": source})
+    wanted = f"float images of shape ({len(source)}, {channels}, height, width)"
+    found = ""
+    if not isinstance(fake, Tensor):
+        found = f"an object of {type(fake).__name__}"
+    elif fake.ndim != 4 or fake.shape[:2] != (len(source), channels) or not fake.is_floating_point():
+        found = f"a {str(fake.dtype).removeprefix('torch.')} tensor of shape {tuple(fake.shape)}"
+    if found:
+        raise BadComponent(f"method: {name}.translate gives {found}, allowed: {wanted}; correct it or the generator")
+    own_sizes = is_own(type(method)) or parts.recipe.data.unpaired  # its losses decide
+    if not own_sizes and fake.shape[2:] != batch["target"].shape[2:]:
+        sizes = f"{tuple(fake.shape[2:])} of images of {tuple(source.shape[2:])}"
+        raise BadComponent(f"method: {name}.translate makes {sizes}, allowed: the size of the target")
+    for function, given in (("diagnose", batch), ("measure", {**batch, "fake": fake})):
+        _check_scalars(f"{name}.{function}", getattr(method, function)(given))
+
+
+def _check_scalars(place: str, values: Any) -> None:
+    is_fine = isinstance(values, dict) and all(isinstance(v, Tensor) and v.numel() == 1 for v in values.values())
+    if not is_fine:
+        raise BadComponent(f"method: {place} gives {values!r:.80}, allowed: a dictionary of tensors of one number")
+
+
+def _check_states(method: Method) -> None:
+    """A checkpoint holds tensors alone."""
+    for name, network in method.networks.items():
+        for key, value in network.state_dict().items():
+            if not isinstance(value, Tensor):
+                found = f"found {key}, an object of {type(value).__name__}, in the state_dict of {name}"
+                raise BadComponent(f"method: {found}, allowed: tensors, as parameters and buffers")
+
+
+def _try_phase(method: Method, phase: Phase, batch: Batch, carried: Batch | None, context: Context) -> Batch:
+    """The tensors that a phase hands on, after its gradients were computed and thrown away."""
+    trained = [method.networks[name] for name in phase.networks]
+    others = [network for name, network in method.networks.items() if name not in phase.networks]
+    with frozen([*others, *method.auxiliary.values()]):
+        terms: Any = phase.terms(batch, carried, context)
+        check_terms(terms, phase.name, type(method).__name__)
+        total: Tensor = sum(terms.losses.values(), torch.zeros((), device=batch["source"].device))
+        torch.autograd.backward(total)
+    if not _has_gradient(trained):
+        names = ", ".join(phase.networks)
+        raise BadComponent(
+            f"method: {type(method).__name__}, phase {phase.name!r}: no parameter of {names} gets a gradient, "
+            "allowed: losses that depend on them; is the forward in no_grad()?"
+        )
+    method.zero_grad()
+    handed_on: Batch = terms.carried
+    return handed_on
+
+
+def _has_gradient(networks: Sequence[nn.Module]) -> bool:
+    return any(parameter.grad is not None for network in networks for parameter in network.parameters())
