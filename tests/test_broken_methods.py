@@ -143,7 +143,10 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
         "method: Bad.inference: found 'genrator', allowed: generator, critic, the networks that translate needs",
     ),
     "a text of inference": (init("self.inference = 'generator'"), "Bad.inference: found 'generator', allowed: a tuple"),
-    "no pool": (init("self.pools = {'fakes': []}"), "Bad.pools['fakes']: found [], allowed: a gantrain.methods.image_pool.ImagePool"),
+    "no pool": (
+        init("self.pools = {'fakes': []}"),
+        "Bad.pools['fakes']: found [], allowed: a gantrain.methods.image_pool.ImagePool",
+    ),
     "a way back without its function": (
         init("self.has_back = True"),
         "method: Bad.has_back: found True without a translate_back(); define it, or leave has_back out",
@@ -402,7 +405,7 @@ def test_a_broken_entry_stops_only_the_recipes_that_name_it(monkeypatch: pytest.
     monkeypatch.setitem(NETWORKS, "bad_network", NetworkWithoutTypes)
     assert schema.load("quickstart").method["name"] == "pix2pix"
     assert "bad_method" not in json.dumps(schema.schema())
-    with pytest.raises(ValueError, match="bad_method: .*Bad can't be a part of a recipe") as caught:
+    with pytest.raises(ValueError, match=r"bad_method: .*Bad can't be a part of a recipe") as caught:
         schema.load("quickstart", ["method=bad_method"])
     assert "\n" not in str(caught.value)
 

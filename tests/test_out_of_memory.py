@@ -251,8 +251,11 @@ def test_evaluate_goes_on_with_single_images_and_names_the_sample(run: Path, mon
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("engine.Engine.step", "out of memory with 8 images per backward pass; try micro_batch_size=4"),
-        ("validation.HeldOut._metrics", r"evaluate: out of memory on cpu .*; fewer or other evaluate\.metrics"),
+        ("training.step.Engine.step", "out of memory with 8 images per backward pass; try micro_batch_size=4"),
+        (
+            "evaluation.held_out.HeldOut._metrics",
+            r"evaluate: out of memory on cpu .*; fewer or other evaluate\.metrics",
+        ),
     ],
 )
 def test_training_ends_in_one_line(place: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,16 +9,7 @@ import typer
 from gantrain.cli import import_arguments
 from gantrain.cli.command_words import check_words
 from gantrain.cli.error_report import reporting, telling
-from gantrain.cli.options import (
-    Best,
-    LeftOut,
-    Patterns,
-    named,
-    parse_output_size,
-    parse_seen_size,
-    parse_size,
-    patterns,
-)
+from gantrain.cli.options import Best, LeftOut, Patterns, parse_output_size, parse_seen_size, parse_size, patterns
 from gantrain.cli.shipped_commands import complete_words, launchers, recipes_app, show_train_help, show_version
 from gantrain.core.console import say
 from gantrain.core.extensions import import_modules, split_imports
@@ -183,7 +174,8 @@ def index(
     from gantrain.data.index_tars import index_tars
 
     fields = {
-        name: [e.removeprefix(".") for e in text.lower().split(",")] for name, text in named("--field", field).items()
+        name: [e.removeprefix(".") for e in text.lower().split(",")]
+        for name, text in named_values("--field", field).items()
     }
     options: dict[str, Any] = {"labels": labels or (), "classes": classes, "ignore": ignore}
     report = index_tars(tars, out, fields, **options, max_left_out=max_left_out)

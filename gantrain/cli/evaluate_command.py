@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gantrain.cli.options import name_targets, name_test_sets, named
 from gantrain.core.console import console
+from gantrain.core.named_values import named_values
 from gantrain.core.world import World
 from gantrain.evaluation import comparison, evaluate
+from gantrain.evaluation.test_set_names import name_targets, name_test_sets
 from gantrain.training.launcher import die_with_launcher
 
 
@@ -32,7 +33,7 @@ def run_evaluate(
         raise ValueError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
     options: dict[str, Any] = {} if border is None else {"border": border}
     if weights:
-        options["weights"] = named("--weights", weights)
+        options["weights"] = named_values("--weights", weights)
     if metrics is not None:
         options["metrics"] = evaluate.names(metrics)
     evaluate.check_out(out)

@@ -1,11 +1,8 @@
 """Options that several commands share, and their values from what a user writes. Imports nothing heavy."""
 
-from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
-
-from gantrain.core.wording import option
 
 Size = tuple[int, int]  # height, width
 MAX_DIGITS = 9  # of a number of pixels
@@ -53,44 +50,6 @@ def parse_output_size(text: str) -> Literal["input", "network"]:
     if text not in ("input", "network"):
         raise ValueError(f"--output-size: found {text!r:.40}, allowed: input or network")
     return cast(Literal["input", "network"], text)
-
-
-def named(key: str, texts: list[str] | None) -> dict[str, str]:
-    """The values by name, from texts NAME=VALUE. Raises ValueError."""
-    values: dict[str, str] = {}
-    for text in texts or []:
-        name, _, value = text.partition("=")
-        if not (name and value):
-            raise ValueError(f"{key}: found {text!r}, allowed: NAME=VALUE")
-        if name in values:
-            listed = ", ".join(texts or [])
-            raise ValueError(f"{key}: found one name twice in {listed}, allowed: a NAME=VALUE for each")
-        values[name] = value
-    return values
-
-
-def name_test_sets(texts: list[str] | None) -> dict[str, str]:
-    """The test sets of `--data [NAME=]PLACE` by name, which is the folder's where none is given. Raises ValueError."""
-    return named("--data", [text if "=" in text else f"{Path(text).absolute().name}={text}" for text in texts or []])
-
-
-def name_targets(texts: list[str] | None, sets: list[str]) -> dict[str, str]:
-    """The targets of `--data-target [NAME=]PLACE` by the name of their test set.
-
-    sets: the names of the test sets; a name can be left out where there is one. Raises ValueError.
-    """
-    key = option("data_target")
-    if texts and not sets:
-        found = f"found it without {option('data')}"
-        raise ValueError(f"{key}: {found}; give the sources as {option('data')}, and the targets here")
-    if texts and len(texts) == len(sets) == 1 and "=" not in texts[0]:
-        return {sets[0]: texts[0]}
-    targets = named(key, texts)
-    for name in targets:
-        if name not in sets:
-            allowed = f"a NAME of {option('data')}: {', '.join(sets)}"
-            raise ValueError(f"{key}: found {name!r}, allowed: {allowed}")
-    return targets
 
 
 def patterns(texts: list[str] | None, more: list[str]) -> dict[str, str]:

@@ -59,9 +59,9 @@ def show(
     changes: Annotated[list[str] | None, typer.Argument(metavar="a.b.c=value", help="changes to show")] = None,
 ) -> None:
     from gantrain.cli.shown_recipes import annotated
-    from gantrain.recipe import schema as recipe
+    from gantrain.recipe.schema import load
 
-    print(annotated(recipe.load(name.removeprefix("recipe="), changes or [])), end="")
+    print(annotated(load(name.removeprefix("recipe="), changes or [])), end="")
 
 
 @telling

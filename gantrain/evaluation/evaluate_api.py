@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gantrain.cli.options import name_targets
 from gantrain.core.world import World
 from gantrain.evaluation import evaluate as evaluation
+from gantrain.evaluation.test_set_names import name_targets
 from gantrain.metrics.metric_suite import Record
 
 Place = str | os.PathLike[str]

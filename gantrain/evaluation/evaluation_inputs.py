@@ -7,7 +7,7 @@ from typing import Any
 
 from gantrain.core.wording import option, option_with
 from gantrain.core.world import World
-from gantrain.data import open_dataset as sets
+from gantrain.data import open_dataset
 from gantrain.data.shards import Field
 from gantrain.data.splits import describe_other_split
 from gantrain.data.unpaired import DataSet
@@ -113,7 +113,7 @@ def _choose(world: World, run: Path) -> Path:
     return chosen.folder
 
 
-def _wanted_of(wanted: sets.Wanted, name: str, source: str | None, target: str | None) -> sets.Wanted:
+def _wanted_of(wanted: open_dataset.Wanted, name: str, source: str | None, target: str | None) -> open_dataset.Wanted:
     """What is asked of a test set that the user named, whose unpaired targets are not the recipe's."""
     apart = wanted.apart
     if apart:
@@ -138,16 +138,16 @@ def _field_in(place: str | None, field: str, labels: Mapping[str, int]) -> str:
 
 
 def _open_as_learnt(
-    world: World, key: str, value: str | None, wanted: sets.Wanted, learnt: Mapping[str, Field]
+    world: World, key: str, value: str | None, wanted: open_dataset.Wanted, learnt: Mapping[str, Field]
 ) -> DataSet:
     """A test set in the channels that a model has learnt; says what is converted. Raises ValueError."""
     option = wanted.option(key)
-    opened, lines = sets.with_channels_of(learnt, open_on_nodes(world, key, value, wanted), option)
+    opened, lines = open_dataset.with_channels_of(learnt, open_on_nodes(world, key, value, wanted), option)
     if wanted.is_for_evaluate and value is not None:
         lines += describe_other_split(value, option)
     for line in lines:
         world.say(line)
-    sets.check_alike(learnt, opened.fields, option)
+    open_dataset.check_alike(learnt, opened.fields, option)
     return opened
 
 

@@ -18,8 +18,9 @@ from gantrain.data.scale import describe_held_out
 from gantrain.data.shards import Field
 from gantrain.data.unpaired import DataSet
 from gantrain.methods.base import Batch, Method, float_buffers, is_random_at_test, set_inference
-from gantrain.metrics import SEGMENTATION, feature_cache
+from gantrain.metrics import feature_cache
 from gantrain.metrics.metric_suite import Panel, Record, exact
+from gantrain.metrics.registry import SEGMENTATION
 from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, told, trained
 from gantrain.recipe.data_request import view, wanted_by
 from gantrain.recipe.evaluation_settings import check_pairs

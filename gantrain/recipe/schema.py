@@ -15,7 +15,7 @@ from gantrain.core.error_messages import check
 from gantrain.core.yaml12 import dump_yaml
 from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
 from gantrain.methods import METHODS
-from gantrain.metrics import registry as metrics
+from gantrain.metrics.registry import takes_weights
 from gantrain.networks import NETWORKS
 from gantrain.recipe import recipe_files
 from gantrain.recipe.evaluation_settings import check_pairs
@@ -119,7 +119,7 @@ class Evaluate(Part):
     @field_validator("weights")
     @classmethod
     def _are_of_networks(cls, value: dict[str, str]) -> dict[str, str]:
-        if odd := [name for name in value if not metrics.takes_weights(name)]:
+        if odd := [name for name in value if not takes_weights(name)]:
             raise ValueError(
                 f"allowed: inception, squeezenet, lpips, unet or another network's name, not {', '.join(odd)}"
             )

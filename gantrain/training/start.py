@@ -1,4 +1,4 @@
-"""Training from Python."""
+"""Start a run, or go on with it: the stages of a recipe, one after another."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from gantrain.metrics import FAMILIES, set_distances
+from gantrain.metrics import set_distances
 from gantrain.metrics.features import Features
 from gantrain.metrics.metric_suite import Panel
+from gantrain.metrics.registry import FAMILIES
 
 N = 5  # fewer than a batch, and not a multiple of the ranks; the last of several has none
 

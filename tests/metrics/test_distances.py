@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gantrain.metrics import FAMILIES, set_distances
+from gantrain.metrics import set_distances
 from gantrain.metrics.features import Features
+from gantrain.metrics.registry import FAMILIES
 
 SIZES = [(40, 64), (200, 16), (64, 64), (65, 64)]  # samples, features: fewer, more, as many
 

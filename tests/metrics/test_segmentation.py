@@ -10,8 +10,7 @@ from safetensors.torch import save_file
 
 from gantrain.core.world import World
 from gantrain.evaluation.held_out import HeldOut
-from gantrain.metrics import registry
-from gantrain.metrics.registry import segmentation
+from gantrain.metrics import registry, segmentation
 from gantrain.metrics.segmentation import Segmentation, Segmenter
 from gantrain.recipe.schema import load
 from gantrain.training.setup import Assembly

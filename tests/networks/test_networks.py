@@ -52,7 +52,7 @@ def test_imports(folder):
         else:
             continue
         for module in modules:
-            known = ".".join(module.split(".")[:2]) in ours or module.split(".")[0] in allowed
+            known = ".".join(module.split(".")[:2]) in ours or module in ours or module.split(".")[0] in allowed
             assert known, module
 
 

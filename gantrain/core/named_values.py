@@ -1,0 +1,15 @@
+"""Reads texts of the form NAME=VALUE."""
+
+
+def named_values(key: str, texts: list[str] | None) -> dict[str, str]:
+    """The values by name, from texts NAME=VALUE. Raises ValueError."""
+    values: dict[str, str] = {}
+    for text in texts or []:
+        name, _, value = text.partition("=")
+        if not (name and value):
+            raise ValueError(f"{key}: found {text!r}, allowed: NAME=VALUE")
+        if name in values:
+            listed = ", ".join(texts or [])
+            raise ValueError(f"{key}: found one name twice in {listed}, allowed: a NAME=VALUE for each")
+        values[name] = value
+    return values

@@ -1,0 +1,32 @@
+"""Names the test sets of `gantrain evaluate`, and pairs them with their targets."""
+
+from pathlib import Path
+
+from gantrain.core.named_values import named_values
+from gantrain.core.wording import option
+
+
+def name_test_sets(texts: list[str] | None) -> dict[str, str]:
+    """The test sets of `--data [NAME=]PLACE` by name, which is the folder's where none is given. Raises ValueError."""
+    return named_values(
+        "--data", [text if "=" in text else f"{Path(text).absolute().name}={text}" for text in texts or []]
+    )
+
+
+def name_targets(texts: list[str] | None, sets: list[str]) -> dict[str, str]:
+    """The targets of `--data-target [NAME=]PLACE` by the name of their test set.
+
+    sets: the names of the test sets; a name can be left out where there is one. Raises ValueError.
+    """
+    key = option("data_target")
+    if texts and not sets:
+        found = f"found it without {option('data')}"
+        raise ValueError(f"{key}: {found}; give the sources as {option('data')}, and the targets here")
+    if texts and len(texts) == len(sets) == 1 and "=" not in texts[0]:
+        return {sets[0]: texts[0]}
+    targets = named_values(key, texts)
+    for name in targets:
+        if name not in sets:
+            allowed = f"a NAME of {option('data')}: {', '.join(sets)}"
+            raise ValueError(f"{key}: found {name!r}, allowed: {allowed}")
+    return targets
