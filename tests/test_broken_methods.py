@@ -401,7 +401,7 @@ def test_a_broken_entry_stops_only_the_recipes_that_name_it(monkeypatch: pytest.
     monkeypatch.setitem(NETWORKS, "bad_network", NetworkWithoutTypes)
     assert recipe.load("quickstart").method["name"] == "pix2pix"
     assert "bad_method" not in json.dumps(recipe.schema())
-    with pytest.raises(ValueError, match="bad_method: .*Bad can't be a part of a recipe") as caught:
+    with pytest.raises(ValueError, match=r"bad_method: .*Bad can't be a part of a recipe") as caught:
         recipe.load("quickstart", ["method=bad_method"])
     assert "\n" not in str(caught.value)
 

@@ -247,5 +247,5 @@ def test_the_columns_of_a_run_stay_while_values_become_wider() -> None:
 
 @pytest.mark.parametrize("rate", [2e-4, 1.9876e-4, 1.5e-5, 9.87e-7, 0.0])
 def test_a_rate_has_one_width(rate: float) -> None:
-    header, lines = TerminalRows().entry(Progress(1, 2, 1), {"lr": rate}, 120)
+    _, lines = TerminalRows().entry(Progress(1, 2, 1), {"lr": rate}, 120)
     assert len(lines[0].split()[-1]) == len("2.00e-04")
