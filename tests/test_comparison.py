@@ -12,7 +12,7 @@ from test_equality import CYCLEGAN
 from test_evaluate import SHORT, folder, run
 
 from gantrain.evaluation.comparison import Comparison, Measured, describe
-from gantrain.evaluation.test_set_names import name_targets, name_test_sets
+from gantrain.evaluation.set_names import name_targets, name_test_sets
 from gantrain.metrics.metric_suite import Record
 
 WIDTHS = (80, 120)

@@ -198,7 +198,7 @@ def test_style_and_instances_refuse_what_is_no_file(tmp_path: Path, kind: str) -
     with pytest.raises(ValueError, match=f"^--instances: .*odd {says}"):
         by_stem("--instances", tmp_path / "odd")
     method_of_styles = SimpleNamespace(has_style=True)
-    with pytest.raises(ValueError, match=f"^--style: .*odd {says}"):
+    with pytest.raises(ValueError, match=f"^style: .*odd {says}"):
         Translator._style(SimpleNamespace(method=method_of_styles), str(tmp_path / "odd"))  # type: ignore[arg-type]
 
 

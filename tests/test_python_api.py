@@ -18,9 +18,10 @@ from own_code import PRELUDE, forgotten, write
 from PIL import Image
 
 import gantrain
-from gantrain.core import extensions
+from gantrain.core import extensions, files
 from gantrain.core.world import World
 from gantrain.data.synthetic import draw
+from gantrain.inference.translator import Translator
 
 NESTED = {
     "data": {"size": (32, 32), "workers": 0},
@@ -225,6 +226,20 @@ def test_a_translator_describes_itself(run: Path) -> None:
         f"Translator(pix2pix from {place}: 16 images seen, 32x32, ids of 10 classes -> uint8 images of 3 channels, "
         "on cpu)"
     )
+
+
+def test_a_model_is_loaded_with_one_reading_of_its_state(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The state may name many damaged samples, and a model may have many files."""
+    read = []
+    read_json = files.read_json
+
+    def count(path: Path, most: int) -> object:
+        read.append(path.name)
+        return read_json(path, most)
+
+    monkeypatch.setattr(files, "read_json", count)
+    Translator(run / "checkpoints/000000016", torch.device("cpu"))
+    assert read == ["state.json"]
 
 
 def test_a_run_is_evaluated(run: Path) -> None:

@@ -13,6 +13,7 @@ from gantrain.cli.options import Best, LeftOut, Patterns, parse_output_size, par
 from gantrain.cli.shipped_commands import complete_words, launchers, recipes_app, show_train_help, show_version
 from gantrain.core.console import say
 from gantrain.core.extensions import import_modules, split_imports
+from gantrain.core.named_values import named_values
 
 app = typer.Typer(
     help="Train image-to-image GANs.",
@@ -173,10 +174,9 @@ def index(
 ) -> None:
     from gantrain.data.index_tars import index_tars
 
-    fields = {
-        name: [e.removeprefix(".") for e in text.lower().split(",")]
-        for name, text in named_values("--field", field).items()
-    }
+    fields = {}
+    for name, text in named_values("--field", field).items():
+        fields[name] = [extension.removeprefix(".") for extension in text.lower().split(",")]
     options: dict[str, Any] = {"labels": labels or (), "classes": classes, "ignore": ignore}
     report = index_tars(tars, out, fields, **options, max_left_out=max_left_out)
     for line in report.lines():

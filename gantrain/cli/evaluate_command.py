@@ -8,7 +8,7 @@ from gantrain.core.console import console
 from gantrain.core.named_values import named_values
 from gantrain.core.world import World
 from gantrain.evaluation import comparison, evaluate
-from gantrain.evaluation.test_set_names import name_targets, name_test_sets
+from gantrain.evaluation.set_names import name_targets, name_test_sets
 from gantrain.training.launcher import die_with_launcher
 
 

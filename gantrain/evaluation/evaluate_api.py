@@ -8,7 +8,7 @@ from typing import Any
 
 from gantrain.core.world import World
 from gantrain.evaluation import evaluate as evaluation
-from gantrain.evaluation.test_set_names import name_targets
+from gantrain.evaluation.set_names import name_targets
 from gantrain.metrics.metric_suite import Record
 
 Place = str | os.PathLike[str]

@@ -7,10 +7,15 @@ from gantrain.core.wording import option
 
 
 def name_test_sets(texts: list[str] | None) -> dict[str, str]:
-    """The test sets of `--data [NAME=]PLACE` by name, which is the folder's where none is given. Raises ValueError."""
-    return named_values(
-        "--data", [text if "=" in text else f"{Path(text).absolute().name}={text}" for text in texts or []]
-    )
+    """Return the test sets of `--data [NAME=]PLACE` by name.
+
+    The name of a text without one is that of its folder. Raises ValueError.
+    """
+    named_texts = []
+    for text in texts or []:
+        has_name = "=" in text
+        named_texts.append(text if has_name else f"{Path(text).absolute().name}={text}")
+    return named_values("--data", named_texts)
 
 
 def name_targets(texts: list[str] | None, sets: list[str]) -> dict[str, str]:
