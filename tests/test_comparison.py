@@ -11,6 +11,7 @@ from conftest import run_here
 from test_equality import CYCLEGAN
 from test_evaluate import SHORT, folder, run
 
+from gantrain.core.wording import speaking_as_command
 from gantrain.evaluation.comparison import Comparison, Measured, describe
 from gantrain.evaluation.set_names import name_targets, name_test_sets
 from gantrain.metrics.metric_suite import Record
@@ -177,5 +178,5 @@ def test_test_sets_have_names() -> None:
         (["there"], [], "found it without --data"),
         (["c=there"], ["a"], "found 'c', allowed: a NAME of --data: a"),
     ):
-        with pytest.raises(ValueError, match=f"--data-target: .*{says}"):
+        with speaking_as_command(), pytest.raises(ValueError, match=f"--data-target: .*{says}"):
             name_targets(texts, sets)
