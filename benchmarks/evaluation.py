@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gantrain.metrics.features import Features
-from gantrain.metrics.metric_suite import Panel
+from gantrain.metrics.metric_suite import MetricSuite
 from gantrain.metrics.registry import FAMILIES
 
 
@@ -61,7 +61,7 @@ def images(args: argparse.Namespace) -> list[report.Row]:
 
         def ours() -> float:
             before = time.perf_counter()
-            panel = Panel(["fd_inception", "kd_inception"], device, {"inception": str(file)}, args.images)
+            panel = MetricSuite(["fd_inception", "kd_inception"], device, {"inception": str(file)}, args.images)
             for which, several in (("fake", fake), ("real", real)):
                 for batch in torch.split(several.images, 32):
                     panel.add_images(which, batch.to(device).float() / 127.5 - 1)

@@ -141,7 +141,7 @@ def shards(place: str, view: View, cache: Path) -> Iterator[Any]:
     """Our stream, from a folder or a URL; shards from a URL are kept on the disk, as in training."""
     data = Shards.open(index_folder(place, cache) if is_url(place) else place)
     resize = (view.resize, view.resize) if view.resize else None
-    seen = transforms.View(("left", "right"), frozenset(), (view.size, view.size), resize, flip=True)
+    seen = transforms.SampleTransform(("left", "right"), frozenset(), (view.size, view.size), resize, flip=True)
     order = Order([shard.samples for shard in data.index.shards], seed=0)
     stop = view.total // view.batch * view.batch
     loader = training_loader(

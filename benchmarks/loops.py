@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gantrain.data.batch import as_batch
-from gantrain.data.loader import Raw
+from gantrain.data.loader import RawBatch
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.methods.base import Batch
 from gantrain.methods.pix2pix import Pix2Pix
@@ -43,14 +43,14 @@ class Trained:
     def __init__(self, parts: Assembly, exchange: bool = True) -> None:
         self.parts, self.engine, self.images_seen = parts, parts.engine(exchange), 0
         self.rates = {name: settings.lr for name, settings in parts.settings.items()}
-        raw = raw_batch(parts, parts.split.local)
+        raw = raw_batch(parts, parts.split.per_rank)
         self.raw = {parts.names[role]: values for role, values in raw.items()}
 
     def __call__(self) -> None:
         slots = self.parts.split.slots(self.parts.world.rank)
-        self.on(Raw(self.raw, tuple(self.images_seen + slot for slot in slots), ()))
+        self.on(RawBatch(self.raw, tuple(self.images_seen + slot for slot in slots), ()))
 
-    def on(self, raw: Raw) -> None:
+    def on(self, raw: RawBatch) -> None:
         """The step on this rank's share of a batch."""
         batches, contexts = self.parts.micro_batches(raw, self.images_seen)
         self.engine.step(batches, contexts, self.rates)

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gantrain.core.world import World
 from gantrain.runs import checkpoint
-from gantrain.training.batch_split import Split
+from gantrain.training.batch_split import BatchLayout
 from gantrain.training.setup import Assembly
 from gantrain.training.step import Engine
 from gantrain.training.train_state import snapshot
@@ -51,7 +51,7 @@ def flops_per_image(parts: Assembly, plain: bool = False) -> int:
     compiled ones can't be counted.
     """
     one = copy.copy(parts)
-    one.recipe, one.split = parts.recipe.model_copy(update={"compile": False}), Split(1, 1, 1)
+    one.recipe, one.split = parts.recipe.model_copy(update={"compile": False}), BatchLayout(1, 1, 1)
     step = Plain(one).on(float_batch(one, 1)) if plain else Trained(one, exchange=False)
     steps = 1 if plain else cycle(parts)
     with FlopCounterMode(display=False) as counter:

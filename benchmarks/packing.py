@@ -17,7 +17,7 @@ import numpy as np
 from gantrain.data import synthetic
 from gantrain.data.decode import decode, encode
 from gantrain.data.prepare.pack import prepare
-from gantrain.data.shard_writer import Packed, write_shards
+from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import Shards
 
 FORMATS = ("jpg", "png", "png16")
@@ -70,7 +70,7 @@ def pack(given: Path, folder: Path, resize: tuple[int, int] | None) -> Shards:
     packed = []
     for i, data in enumerate(unpacked(one, len(one))):
         (folder / "files" / f"{i:06d}.{extension}").write_bytes(data)
-        packed.append(Packed(f"{i:06d}", {"pair": (extension, data)}))
+        packed.append(PackedSample(f"{i:06d}", {"pair": (extension, data)}))
     write_shards(packed, folder / "shards", one.fields, shard_samples=-(-len(one) // SHARDS))
     shutil.rmtree(folder / "one")
     return Shards.open(folder / "shards")

@@ -26,7 +26,7 @@ from ratios import across, within
 
 from gantrain.core.console import complain
 from gantrain.core.world import World
-from gantrain.training.launcher import die_with_launcher
+from gantrain.training.launcher import exit_with_parent
 
 GRID = ["precision=fp32,bf16", "channels_last=true,false"]
 Found = tuple[list[report.Row], dict[str, Any]]
@@ -34,7 +34,7 @@ Found = tuple[list[report.Row], dict[str, Any]]
 
 def measure(args: argparse.Namespace) -> Found:
     """In this process, one rank of however many there are."""
-    die_with_launcher()
+    exit_with_parent()
     with World(load(args.settings, variants(args.vary)[0]).device) as world:
         rows, resolved = measured(args, world)
         return within(rows), resolved

@@ -70,7 +70,7 @@ def test_an_existing_run_is_gone_on_with_or_refused() -> None:
 @pytest.mark.slow
 def test_too_many_damaged_samples(tmp_path: Path) -> None:
     run("recipe=quickstart", *SMALL)
-    (drawn,) = doctor.cache().glob("synthetic-*/train-label10-photo-32x32")
+    (drawn,) = doctor.cache_folder().glob("synthetic-*/train-label10-photo-32x32")
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in drawn.iterdir():
@@ -90,7 +90,7 @@ def test_too_many_damaged_samples(tmp_path: Path) -> None:
 def test_shards_that_cannot_be_fetched_are_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "TRIES", 1)
     run("recipe=quickstart", *SMALL)
-    (drawn,) = doctor.cache().glob("synthetic-*/train-label10-photo-32x32")
+    (drawn,) = doctor.cache_folder().glob("synthetic-*/train-label10-photo-32x32")
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in drawn.glob("index.*"):  # and no shard

@@ -61,7 +61,7 @@ def test_features_that_cannot_be_kept_leave_nothing(tmp_path: Path, monkeypatch:
 
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
     monkeypatch.setattr(Path, "replace", refuse)
-    feature_cache.keep("key", {})
+    feature_cache.store_features("key", {})
     assert os.listdir(tmp_path / "metrics") == []
 
 

@@ -125,7 +125,7 @@ def test_a_segmenter_does_not_take_edges_for_a_class(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("gantrain.metrics.segmentation.STEPS", 2)
     words = [*WORDS, "evaluate.metrics=[miou_unet,copy_index]", "evaluate.best_by=miou_unet"]
     parts = Assembly(schema.load("quickstart", words), World("cpu"))
-    assert parts.facts == {"source_channels": 11, "target_channels": 3}
+    assert parts.data_dims == {"source_channels": 11, "target_channels": 3}
     assert parts.held_out is not None
     held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
     found = {record.name: record for record in held_out.metrics(parts.method())}

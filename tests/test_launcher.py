@@ -14,7 +14,7 @@ from conftest import SMALL, command, run_here
 from gantrain.recipe import schema
 from gantrain.runs import checkpoint
 from gantrain.training import auto_micro_batch, batch_split, launcher
-from gantrain.training.ddp import Replicated
+from gantrain.training.ddp import DDPPhase
 from gantrain.training.launcher import agree_with_launcher, check_ranks
 from gantrain.training.lr_schedule import rate
 from gantrain.training.trainer import Trainer
@@ -44,17 +44,17 @@ def test_launcher_defaults_change_nothing() -> None:
 def world(size: int, *others: object) -> Any:
     """What `check_ranks` uses of a world whose other ranks say `others`."""
 
-    class Ranks:
+    class ParallelPhase:
         rank = size - 1
 
         def gather(self, value: object) -> list[object]:
             return [*others, value][:size]
 
-        def agree(self, problems: list[str]) -> None:
+        def raise_on_all_ranks(self, problems: list[str]) -> None:
             if problems:
                 raise ValueError("\n".join(problems))
 
-    ranks = Ranks()
+    ranks = ParallelPhase()
     ranks.size = size  # type: ignore[attr-defined]
     return ranks
 
@@ -195,9 +195,9 @@ def test_channels_last_state_goes_back_to_its_strides() -> None:
     weight.grad = torch.randn(4, 6, 3, 3)
     first = torch.optim.Adam([weight], fused=True)
     first.step()
-    saved = {k: v.contiguous() for k, v in Replicated(torch.nn.Module(), first).state({weight: "w"}).items()}
+    saved = {k: v.contiguous() for k, v in DDPPhase(torch.nn.Module(), first).state({weight: "w"}).items()}
     second = torch.optim.Adam([weight], fused=True)
-    Replicated(torch.nn.Module(), second).load_state(saved, {weight: "w"})
+    DDPPhase(torch.nn.Module(), second).load_state(saved, {weight: "w"})
     for key, value in first.state[weight].items():
         assert torch.equal(value, second.state[weight][key])
         assert value.stride() == second.state[weight][key].stride()

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import gantrain
 from gantrain.cli.app import app
 from gantrain.data.decode import decode, encode
-from gantrain.inference.translate_files import _note_targets, by_stem, find_inputs
+from gantrain.inference.translate_files import _note_targets, images_by_stem, find_inputs
 
 NAMES = ["0", "1", "cam.1/0", "cam2/deep/0"]
 NFC, NFD = (unicodedata.normalize(form, "café/Zoë") for form in ("NFC", "NFD"))
@@ -74,7 +74,7 @@ def test_folders_are_compared_by_sub_path() -> None:
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_accented_names_are_one_name_in_either_form(form: str) -> None:
     put(Path("in", f"{unicodedata.normalize(form, NFC)}.png"))
-    assert list(by_stem("--instances", Path("in"))) == [NFC]
+    assert list(images_by_stem("--instances", Path("in"))) == [NFC]
     (name,) = find_inputs([Path("in")]).values()
     assert name == unicodedata.normalize(form, NFC)  # a result is called like its file
 
@@ -83,7 +83,7 @@ def test_both_forms_of_one_name_in_a_folder_are_refused() -> None:
     for form in (NFC, NFD):
         put(Path("in", f"{form}.png"))
     with pytest.raises(ValueError, match=r"--real: .* have one name"):
-        by_stem("--real", Path("in"))
+        images_by_stem("--real", Path("in"))
 
 
 def test_long_lists_of_other_files_are_shortened(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from gantrain.cli.app import app, train_main
 from gantrain.core.paths import check_not_special, check_regular_file
 from gantrain.data.decode import encode
 from gantrain.data.prepare.pack import prepare
-from gantrain.inference.translate_files import by_stem
+from gantrain.inference.translate_files import images_by_stem
 from gantrain.inference.translator import Translator
 
 _SECONDS = 20  # a command that opens a FIFO waits without end
@@ -45,10 +45,10 @@ KINDS: dict[str, tuple[Make, str]] = {
 
 @pytest.fixture(autouse=True)
 def _no_hang() -> Iterator[None]:
-    def give_up(*_: object) -> None:
+    def stop_without_retry(*_: object) -> None:
         pytest.fail(f"it waited for more than {_SECONDS} s")
 
-    before = signal.signal(signal.SIGALRM, give_up)
+    before = signal.signal(signal.SIGALRM, stop_without_retry)
     signal.alarm(_SECONDS)
     yield
     signal.alarm(0)
@@ -196,7 +196,7 @@ def test_style_and_instances_refuse_what_is_no_file(tmp_path: Path, kind: str) -
     make, says = KINDS[kind]
     make(tmp_path / "odd")
     with pytest.raises(ValueError, match=f"^--instances: .*odd {says}"):
-        by_stem("--instances", tmp_path / "odd")
+        images_by_stem("--instances", tmp_path / "odd")
     method_of_styles = SimpleNamespace(has_style=True)
     with pytest.raises(ValueError, match=f"^style: .*odd {says}"):
         Translator._style(SimpleNamespace(method=method_of_styles), str(tmp_path / "odd"))  # type: ignore[arg-type]

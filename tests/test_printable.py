@@ -16,7 +16,7 @@ from gantrain.cli.error_report import reporting
 from gantrain.core.console import cell, complain, console, say
 from gantrain.core.printable import has_controls, printable
 from gantrain.data.decode import encode
-from gantrain.data.shard_writer import Packed, write_shards
+from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards
 from gantrain.evaluation.evaluate import table
 from gantrain.metrics.metric_suite import Record
@@ -92,7 +92,7 @@ def test_keys_of_samples_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("gantrain.data.shard_writer._KEY", re.compile(".+"))  # another program wrote the data set
     keys = ["\x1b[31mred", "exe\u202egpj", "tab\tbed"]
     field = Field(member="image", channels=1, min_size=(16, 16), max_size=(16, 16))
-    packed = [Packed(key, {"image": ("png", b"content")}) for key in keys]
+    packed = [PackedSample(key, {"image": ("png", b"content")}) for key in keys]
     write_shards(packed, tmp_path / "set", {"image": field})
     shards = Shards.open(tmp_path / "set")
     assert [shards.key(i) for i in range(3)] == ["\\x1b[31mred", "exe\\u202egpj", "tab\\x09bed"]

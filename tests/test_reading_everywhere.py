@@ -500,7 +500,7 @@ def test_foreign_tars_are_converted_too(tmp_path, monkeypatch):
 def test_the_first_run_reports_conversions(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = mixed_folder({"grey": 1, "RGB": 3})
-    open_dataset.open_set("train", str(folder), open_dataset.Wanted("x", "image", "", {}, SIZE, None))
+    open_dataset.open_set("train", str(folder), open_dataset.DataRequest("x", "image", "", {}, SIZE, None))
     assert "data.train: image: 1 file in grey: converted to RGB" in capsys.readouterr().out
 
 
@@ -525,10 +525,10 @@ def test_unpaired_held_out_sets_are_converted_on_their_side(tmp_path, monkeypatc
     learnt = {"source": SOURCES["RGB"], "target": SOURCES["RGB"]}
     converted, lines = open_dataset.with_channels_of(learnt, both)
     assert len(lines) == 1
-    assert [side.fields[name].channels for side, name in zip(converted.sides, learnt, strict=True)] == [3, 3]
+    assert [side.fields[name].channels for side, name in zip(converted.domains, learnt, strict=True)] == [3, 3]
     assert converted.fields["source"].channels == 3
     assert both.fields["source"].channels == 1
-    again = pickle.loads(pickle.dumps(converted.sides[0]))  # as a worker gets it
+    again = pickle.loads(pickle.dumps(converted.domains[0]))  # as a worker gets it
     assert decode_sample(again, 0, ["source"])["source"].shape == (*SIZE, 3)
     assert converted.fingerprint.split()[1] == both.fingerprint.split()[1]
 

@@ -12,7 +12,7 @@ from gantrain.core.component import build
 from gantrain.methods import METHODS
 from gantrain.methods.base import Context
 from gantrain.recipe.schema import Optimizer
-from gantrain.training.ddp import Replicated
+from gantrain.training.ddp import DDPPhase
 from gantrain.training.step import Engine
 
 B, STEPS = 4, 4
@@ -56,7 +56,7 @@ class Watched:
         settings = {phase.name: Optimizer(lr=1e-3) for phase in method.phases}
         made = self.phases["generator"]
         settings[made] = Optimizer(lr=1e-3, every=every)
-        self.engine = Engine(method, torch.device("cpu"), settings, wrap=Replicated, seed=0)
+        self.engine = Engine(method, torch.device("cpu"), settings, wrap=DDPPhase, seed=0)
         self.turn = ""
         self.inputs: dict[str, list[tuple[str, Tensor]]] = {}
         self.norms: dict[str, _BatchNorm] = {}
@@ -127,7 +127,7 @@ def test_what_no_phase_trains_may_keep_a_state_of_its_own() -> None:
 
     object.__setattr__(method.phases[0], "terms", remembering)
     settings = {phase.name: Optimizer() for phase in method.phases}
-    engine = Engine(method, torch.device("cpu"), settings, wrap=Replicated, seed=0)
+    engine = Engine(method, torch.device("cpu"), settings, wrap=DDPPhase, seed=0)
     batch = {k: torch.rand(B, 3, 32, 32) for k in ("source", "target")}
     rates = {turn.phase.name: 1e-3 for turn in engine.turns}
     engine.step([batch], [Context(0, 0, B, tuple(range(B)))], rates)

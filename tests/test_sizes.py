@@ -25,7 +25,7 @@ from gantrain.data.shards import Shards
 from gantrain.data.unpaired import DataSet, Unpaired
 from gantrain.inference.sizes import NATIVE_OPTION, SizeReport, result_size
 from gantrain.inference.translator import Translator
-from gantrain.recipe.data_request import view, wanted_by
+from gantrain.recipe.data_request import view, data_request
 
 TINY = (
     "data.workers=0", "batch_size=2", "length=2", "precision=fp32", "device=cpu", "threads=1", "trackers=[]",
@@ -65,7 +65,7 @@ def write(folder: str, sizes: list[Size], kind: str = "RGB") -> None:
 
 def evaluated(model: Translator, data: DataSet, i: int) -> Tensor:
     """The network's input of sample `i` as `evaluate` makes it."""
-    fields, names = model.fields, wanted_by(model.recipe).names
+    fields, names = model.fields, data_request(model.recipe).names
     seen = view(model.recipe, fields, training=False)
     (raw,) = held_out_batches(data, seen, [i], 1)
     batch = as_batch({role: raw.fields[name] for role, name in names.items()}, fields, torch.float32, model.device)

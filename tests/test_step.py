@@ -13,8 +13,8 @@ from gantrain.methods import METHODS
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms, frozen
 from gantrain.recipe import schema
 from gantrain.recipe.schema import Optimizer
-from gantrain.training.ddp import Replicated
-from gantrain.training.step import Engine, Turn
+from gantrain.training.ddp import DDPPhase
+from gantrain.training.step import Engine, PhaseRunner
 
 B = 4  # batch
 SMALL_GENERATOR = {"name": "unet", "width": 8, "levels": 3, "norm": "instance", "dropout": 0.0}
@@ -87,7 +87,7 @@ def make(
     if not fake:  # fake parameters can't be converted in place
         method = method.to(dtype).to(memory_format=torch.channels_last)
     settings = {phase.name: Optimizer(lr=1e-3, clip=1.0) for phase in method.phases}
-    options = {"wrap": Replicated, "seed": 0, "ema_half_life": 100, **options}
+    options = {"wrap": DDPPhase, "seed": 0, "ema_half_life": 100, **options}
     engine = Engine(method, torch.device("cpu"), settings, **options)
     batch = {k: torch.rand(B, 3, size, size, dtype=dtype) * 2 - 1 for k in ("source", "target")}
     return engine, batch
@@ -99,7 +99,7 @@ def step(engine: Engine, batch: Batch, number: int = 0) -> None:
     engine.step([batch], [Context(0, number * B, B, positions)], rates)
 
 
-def trained(turn: Turn) -> list[nn.Parameter]:
+def trained(turn: PhaseRunner) -> list[nn.Parameter]:
     return [p for group in turn.optimizer.param_groups for p in group["params"]]
 
 
@@ -130,7 +130,7 @@ def test_step_never_waits_for_the_gpu(name: str) -> None:
     torch.manual_seed(0)
     method = build(METHODS, OPTIONS[name], source_channels=3, target_channels=3).cuda()
     settings = {phase.name: Optimizer(clip=1.0) for phase in method.phases}
-    options = {"wrap": Replicated, "seed": 0, "bf16": True, "ema_half_life": 100}
+    options = {"wrap": DDPPhase, "seed": 0, "bf16": True, "ema_half_life": 100}
     engine = Engine(method, torch.device("cuda"), settings, **options)
     batch = {k: torch.rand(B, 3, 64, 64, device="cuda") for k in ("source", "target")}
     step(engine, batch, 0)
@@ -203,7 +203,7 @@ def test_rates_by_name() -> None:
     factors = {"generator": 0.5, "generator.downs": 0.1, "generator.downs.0": 0.01}
     _, batch = make(method)
     settings = {p.name: Optimizer(lr=1e-3, lr_factors=factors) for p in method.phases}
-    engine = Engine(method, torch.device("cpu"), settings, wrap=Replicated, seed=0)
+    engine = Engine(method, torch.device("cpu"), settings, wrap=DDPPhase, seed=0)
     before = weights(engine)
     step(engine, batch)
     largest = {k: (v - before[k]).abs().max().item() for k, v in weights(engine).items() if v.ndim > 1}

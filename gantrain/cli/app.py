@@ -8,7 +8,7 @@ import typer
 
 from gantrain.cli import import_arguments
 from gantrain.cli.command_words import check_words
-from gantrain.cli.error_report import reporting, telling
+from gantrain.cli.error_report import reporting, reports_errors
 from gantrain.cli.options import Best, LeftOut, Patterns, parse_output_size, parse_seen_size, parse_size, patterns
 from gantrain.cli.shipped_commands import complete_words, launchers, recipes_app, show_train_help, show_version
 from gantrain.core.console import say
@@ -84,7 +84,7 @@ def train(
     context_settings={"ignore_unknown_options": True},
     help="Check this machine, and a recipe on it: gantrain doctor \\[recipe=NAME a.b.c=value]",
 )
-@telling
+@reports_errors
 def doctor(
     words: Words = None, verify: Annotated[bool, typer.Option("--verify", help="read every sample")] = False
 ) -> None:
@@ -104,7 +104,7 @@ app.command(help="List the launchers for GPUs and clusters, or copy some.")(laun
 
 
 @app.command(help="Pack a data set into shards.", context_settings={"allow_extra_args": True})
-@telling
+@reports_errors
 def prepare(
     context: typer.Context,
     source: Annotated[Path, typer.Argument(help="folder of images")],
@@ -150,7 +150,7 @@ def prepare(
 
 
 @app.command(help="Fetch one of pix2pix's or CycleGAN's archives, and unpack it where the recipes look for it.")
-@telling
+@reports_errors
 def download(
     name: Annotated[str, typer.Argument(help="such as facades or horse2zebra")],
     out: Annotated[Path, typer.Option(help="folder in which NAME is made")] = Path("data"),
@@ -162,7 +162,7 @@ def download(
 
 
 @app.command(help="Make a data set of others' WebDataset tars, here or remote, where they lie.")
-@telling
+@reports_errors
 def index(
     tars: Annotated[list[str], typer.Argument(help="files, URLs, or patterns such as a-{00..12}.tar")],
     out: Annotated[Path, typer.Option(help="folder to make, for the index")],
@@ -184,7 +184,7 @@ def index(
 
 
 @app.command(help="Measure a trained model on test sets, compare several, or a folder of images with another.")
-@telling
+@reports_errors
 def evaluate(
     checkpoints: Annotated[
         list[Path] | None, typer.Argument(help="runs/NAME, or one of its checkpoints; several are compared")
@@ -225,7 +225,7 @@ def evaluate(
 
 
 @app.command(help="Translate images with a trained model.")
-@telling
+@reports_errors
 def translate(
     checkpoint: Annotated[Path, typer.Argument(help="runs/NAME, one of its checkpoints, or a file to import")],
     inputs: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
@@ -256,7 +256,7 @@ def translate(
 
 
 @app.command("import", help="Make a checkpoint of another project's networks.")
-@telling
+@reports_errors
 def import_(
     files: Annotated[list[Path], typer.Argument(help="state_dicts, such as latest_net_G.pth, or .safetensors")],
     out: Annotated[Path, typer.Option(help="checkpoint folder to make")],

@@ -16,7 +16,7 @@ from gantrain.core.amounts import count_text
 from gantrain.core.console import say
 from gantrain.core.errors import RunStopped
 from gantrain.core.world import World, cores, has_bf16, set_threads
-from gantrain.data.cache import cache
+from gantrain.data.cache import cache_folder
 from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample, Shards
@@ -26,7 +26,7 @@ from gantrain.runs.run_folder import Run
 from gantrain.runs.trackers import check_trackers
 from gantrain.training import conv_timing, precision
 from gantrain.training.conv_timing import Convolution
-from gantrain.training.launcher import agree_with_launcher, check_ranks, die_with_launcher
+from gantrain.training.launcher import agree_with_launcher, check_ranks, exit_with_parent
 from gantrain.training.setup import Assembly
 from gantrain.training.trial import try_method
 
@@ -73,7 +73,7 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
             recipe = agree_with_launcher(request_recipe(name, overrides))
             check_trackers(recipe)
             found.add("recipe", f"{recipe.name}, {recipe.method['name']}")
-    die_with_launcher()
+    exit_with_parent()
     with World(recipe.device if recipe else "auto") as world:
         _machine(found, world)
         if recipe:
@@ -94,7 +94,7 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
                     found.add("size", line.removeprefix("warning: "), "note")
                 sets = {"train": parts.train, "validation": parts.held_out, "test": parts.test}
                 for key, data in sets.items():
-                    for shards in data.sides if verify and data else ():
+                    for shards in data.domains if verify and data else ():
                         with found.catching("samples"):
                             found.add("samples", f"data.{key}: {_verify(parts, shards)}")
                 with found.catching("method"):
@@ -118,7 +118,7 @@ def _machine(found: Findings, world: World) -> None:
     found.add("bf16", _compare_precisions(world, usual))
     with found.catching("ranks"):
         found.add("ranks", "1" if world.size == 1 else _communication(world))
-    for what, folder in (("runs", Path("runs")), ("cache", cache())):
+    for what, folder in (("runs", Path("runs")), ("cache", cache_folder())):
         free = _free(folder) / _GIB
         found.add("disk", f"{free:.1f} GiB free for {what}", "ok" if free > 1 else "fails")
 
@@ -128,7 +128,7 @@ def _compare_precisions(world: World, convolutions: Sequence[Convolution]) -> st
     verdict = precision.judge_machine(world, convolutions)
     if world.device.type != "cuda" or not has_bf16(world.device):
         return f"precision=auto is {verdict.precision}{verdict.reason}"
-    times = world.on_main(lambda: conv_timing.measure(convolutions, world.device))
+    times = world.broadcast_from_rank0(lambda: conv_timing.measure(convolutions, world.device))
     measured = precision.describe_times(times, len(convolutions))
     return f"precision=auto is {verdict.precision}{verdict.reason}; {measured}"
 

@@ -33,9 +33,9 @@ def reporting(work: Callable[[], None]) -> int:
             time.sleep(_PATIENCE_SECONDS)
         _tell_torchelastic(e)
         if isinstance(e, ValueError):
-            from gantrain.training.launcher import give_up
+            from gantrain.training.launcher import stop_without_retry
 
-            give_up()
+            stop_without_retry()
         return 2 if isinstance(e, ValueError) else 1
     except (MemoryError, RuntimeError) as e:
         from gantrain.core.out_of_memory import describe_request, is_out_of_memory
@@ -47,7 +47,7 @@ def reporting(work: Callable[[], None]) -> int:
     return 0
 
 
-def telling(command: Callable[..., None]) -> Callable[..., None]:
+def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     """Have a command's mistakes told in lines, and give the command the option `--import`."""
 
     @functools.wraps(command)

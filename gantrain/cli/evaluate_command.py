@@ -9,7 +9,7 @@ from gantrain.core.named_values import named_values
 from gantrain.core.world import World
 from gantrain.evaluation import comparison, evaluate
 from gantrain.evaluation.set_names import name_targets, name_test_sets
-from gantrain.training.launcher import die_with_launcher
+from gantrain.training.launcher import exit_with_parent
 
 
 def run_evaluate(
@@ -39,7 +39,7 @@ def run_evaluate(
     evaluate.check_out(out)
     tested = name_test_sets(data)
     targets = name_targets(data_target, list(tested))
-    die_with_launcher()
+    exit_with_parent()
     with World(device) as world:
         if len(checkpoints) > 1:
             return comparison.compare_runs(world, checkpoints, tested, options, targets, out, best)

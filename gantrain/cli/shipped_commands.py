@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import gantrain
-from gantrain.cli.error_report import reporting, telling
+from gantrain.cli.error_report import reporting, reports_errors
 from gantrain.cli.options import Imports
 from gantrain.core.console import cell, console, say
 from gantrain.core.extensions import import_modules
@@ -29,7 +29,7 @@ def recipes(
         raise typer.Exit(status)
 
 
-@telling
+@reports_errors
 def _list_recipes(schema: bool) -> None:
     import json
 
@@ -53,7 +53,7 @@ def _list_recipes(schema: bool) -> None:
 
 
 @recipes_app.command("show", help="Print all settings of a recipe as YAML, with comments.")
-@telling
+@reports_errors
 def show(
     name: Annotated[str, typer.Argument(help="a recipe's name or file")],
     changes: Annotated[list[str] | None, typer.Argument(metavar="a.b.c=value", help="changes to show")] = None,
@@ -64,7 +64,7 @@ def show(
     print(annotated(load(name.removeprefix("recipe="), changes or [])), end="")
 
 
-@telling
+@reports_errors
 def launchers(
     name: Annotated[str | None, typer.Argument(help="a launcher, a folder of them, or all; default: list them")] = None,
     out: Annotated[Path, typer.Option(help="folder to copy to")] = Path("launchers"),

@@ -57,7 +57,7 @@ class Each:
     of: type
 
 
-class Part(BaseModel):
+class StrictModel(BaseModel):
     """Of a recipe. Strict: pydantic would take `batch_size: yes` for 1."""
 
     model_config = ConfigDict(
@@ -131,7 +131,7 @@ def _model(cls: Any, name: str) -> type[BaseModel]:
         else:
             hint = _Fact if hints[p.name] is int else hints[p.name]
             fields[p.name] = (hint | None, Field(None, exclude_if=lambda v: v is None))
-    return create_model(name or cls.__name__, __base__=Part, __doc__=inspect.getdoc(cls), **fields)
+    return create_model(name or cls.__name__, __base__=StrictModel, __doc__=inspect.getdoc(cls), **fields)
 
 
 def _hints(cls: Any) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class World:
             raise ValueError("launch: this process has left its ranks' group, allowed: a run in each launched process")
         cpu = device == "cpu" or not torch.cuda.is_available()
         _forget_other_device(cpu)
-        _meet_again("gloo" if cpu else "nccl")
+        _rejoin_after_restart("gloo" if cpu else "nccl")
         with patch_environment(accelerate_use_deepspeed="false"):  # each phase has its own engine
             # The phases enter autocast themselves.
             self.accelerator = Accelerator(cpu=cpu, mixed_precision="no")
@@ -78,22 +78,22 @@ class World:
         if self.is_main:
             say_whole(text)
 
-    def on_main(self, work: Callable[[], T]) -> T:
+    def broadcast_from_rank0(self, work: Callable[[], T]) -> T:
         """Rank 0's result on every rank; its ValueError is raised on every rank too."""
         return self._shared(work, 0)
 
-    def on_nodes(self, work: Callable[[], T]) -> T:
+    def once_per_node(self, work: Callable[[], T]) -> T:
         """What each node's first rank finds, on that node's ranks; a ValueError on every rank.
 
         Rank 0 goes first: nodes that share a disk find what it has made.
         """
-        result = self.on_main(work)
+        result = self.broadcast_from_rank0(work)
         return self._shared(lambda: result if self.is_main else work(), self.rank - self.local_rank)
 
-    def first_on_nodes(self, work: Callable[[], T]) -> T:
+    def node_leader_first(self, work: Callable[[], T]) -> T:
         """Each rank's own result; a node's first rank goes ahead, and finds what it fetches for the others."""
         made: list[T] = []
-        self.on_nodes(lambda: made.append(work()))
+        self.once_per_node(lambda: made.append(work()))
         return made[0] if made else work()
 
     def _shared(self, work: Callable[[], T], owner: int) -> T:
@@ -104,7 +104,7 @@ class World:
                 result = work()
             except ValueError as e:
                 problems.append(str(e))
-        self.agree(problems)
+        self.raise_on_all_ranks(problems)
         results: list[T] = self.gather(result)
         return results[owner]
 
@@ -112,7 +112,7 @@ class World:
         """Every rank's value, in rank order, on every rank."""
         return gathered(value)
 
-    def agree(self, problems: list[str]) -> None:
+    def raise_on_all_ranks(self, problems: list[str]) -> None:
         """Raises ValueError, on all ranks alike, where any rank has a problem."""
         found = dict.fromkeys(text for texts in self.gather(problems) for text in texts)
         if found:
@@ -161,7 +161,7 @@ def _forget_other_device(cpu: bool) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
-def _meet_again(backend: str) -> None:
+def _rejoin_after_restart(backend: str) -> None:
     """After torchrun has restarted the ranks of one node: join them under keys of their own.
 
     Its store still has the addresses of the ranks before (pytorch issue 135712): who reads one of those waits for a

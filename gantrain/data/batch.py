@@ -59,7 +59,7 @@ def channels(field: Field) -> int:
     return field.classes if field.kind == "label" and field.classes else field.channels
 
 
-def facts(fields: Mapping[str, Field]) -> dict[str, int]:
+def data_dims(fields: Mapping[str, Field]) -> dict[str, int]:
     """What the data, by role, decide of a method's networks."""
     source = channels(fields["source"]) + ("instances" in fields)
     return {"source_channels": source, "target_channels": channels(fields["target"])}

@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from gantrain.data.remote import FetchFailed, fetch
-from gantrain.data.shard_writer import locked
+from gantrain.data.shard_writer import file_lock
 
 IDLE_SECONDS = 60  # what was touched since then may be another run's, and needed
 
 Remote = tuple[str, int]  # a shard's URL and length in bytes
 
 
-def cache() -> Path:
+def cache_folder() -> Path:
     """Where data sets are kept: $GANTRAIN_CACHE, else the user's cache folder."""
     users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("GANTRAIN_CACHE") or users / "gantrain")
@@ -71,7 +71,7 @@ class ShardCache:
         (url, size), place = shard, self._place(shard)
         partial = place.with_suffix(".partial")
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(place.with_suffix(".lock"), wait=urgent):
+        with file_lock(place.with_suffix(".lock"), wait=urgent):
             if self._find(shard, again):
                 return False
             while not self._reserve(partial, size, 0 if urgent else IDLE_SECONDS):
@@ -104,12 +104,12 @@ class ShardCache:
             needed = f"a shard has {gib(size)}; data.cache_gib={gib(size)} holds it"
             raise FetchFailed(f"data.cache_gib: found {self.limit / 2**30:.4g}, {needed}")
         partial.unlink(missing_ok=True)
-        with locked(self.folder / "room.lock", wait=True):
+        with file_lock(self.folder / "room.lock", wait=True):
             used, shards = size, []
             for path in self.folder.iterdir():
                 with suppress(FileNotFoundError):
                     if path.suffix == ".partial":
-                        with suppress(ValueError), locked(path.with_suffix(".lock"), wait=False):
+                        with suppress(ValueError), file_lock(path.with_suffix(".lock"), wait=False):
                             path.unlink()  # nobody fetches it: its writer was killed
                     status = path.stat()
                     used += status.st_size

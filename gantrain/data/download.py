@@ -23,8 +23,8 @@ from gantrain.core.paths import check_not_special
 from gantrain.core.weight_files import reason
 from gantrain.data.opener import guarded
 from gantrain.data.prepare.where_to_get import HOW_TO
-from gantrain.data.remote import STALL_SECONDS, FetchFailed, patiently
-from gantrain.data.shard_writer import appearing
+from gantrain.data.remote import STALL_SECONDS, FetchFailed, with_retries
+from gantrain.data.shard_writer import atomic_folder
 from gantrain.data.web import BadStatus, Incomplete, paced
 
 # URLs as datasets/download_pix2pix_dataset.sh and download_cyclegan_dataset.sh of pytorch-CycleGAN-and-pix2pix have
@@ -69,7 +69,7 @@ def download(name: str, out: Path, source: Path | None = None) -> Path:
     archive = source.expanduser() if source else target.parent / url.rpartition("/")[2]
     check_not_special(archive, "--source" if source else "download")
     try:
-        with appearing(target) as partial:
+        with atomic_folder(target) as partial:
             if not source and not archive.is_file():
                 say(f"fetching {url} (no checksum of it is published)")
                 _fetch(url, part := archive.with_name(f"{archive.name}.part"))
@@ -124,7 +124,7 @@ def _fetch(url: str, part: Path) -> None:
                 if total and file.tell() < total:
                     raise Incomplete(f"{file.tell()} of {total} bytes")
 
-        patiently(receive, url, part.parent)
+        with_retries(receive, url, part.parent)
 
 
 def _ask(url: str, part: Path, there: int) -> Any:

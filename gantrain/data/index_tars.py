@@ -16,13 +16,13 @@ from gantrain.core.printable import printable
 from gantrain.data.conversion_notes import summarise
 from gantrain.data.index import NAME, PARTS, SHARD_NAME, Shard, save
 from gantrain.data.open_dataset import expand
-from gantrain.data.prepare.check import Look, agree, conversions, in_order, look
+from gantrain.data.prepare.check import CheckedSample, describe_fields, conversions, map_in_order, check_sample
 from gantrain.data.prepare.hints import as_note, note_gaps
-from gantrain.data.prepare.layouts import Part
+from gantrain.data.prepare.layouts import FieldSpec
 from gantrain.data.prepare.left_out import check_left_out
 from gantrain.data.prepare.pack import Report, asked
 from gantrain.data.remote import FetchFailed, fetch
-from gantrain.data.shard_writer import appearing
+from gantrain.data.shard_writer import atomic_folder
 from gantrain.data.urls import check_url, is_url
 
 Extensions = Mapping[str, Sequence[str]]  # by field
@@ -61,20 +61,20 @@ def index_tars(
     if wrong := [field for field in fields if not re.fullmatch(NAME, field)]:
         raise ValueError(f"--field: found {wrong[0]!r}, allowed: letters, digits, _ and -")
     base, names = _places(tars)
-    parts = asked({field: Part(field) for field in fields}, labels, classes, ignore, None)
+    parts = asked({field: FieldSpec(field) for field in fields}, labels, classes, ignore, None)
     shard_of: dict[str, str] = {}  # names by key
-    looks, told = dict[str, Look](), dict[str, Any]()
+    looks, told = dict[str, CheckedSample](), dict[str, Any]()
     notes: list[str] = []
     rows: dict[str, dict[str, int]] = {f"{field}_{part}": {} for field in fields for part in PARTS}
     sizes: dict[str, int] = {}
     try:
-        with appearing(out) as partial:
+        with atomic_folder(out) as partial:
             for name in names:
                 path, place, before = Path(base, name), f"{base}/{name}", len(looks)
                 if is_url(base):
                     fetch(place, path := partial / "fetched.tar")
                 found = _samples(path, place, fields, shard_of)
-                for key, files, looked in in_order(lambda sample: (*sample, look(sample[1], parts, notes)), found):
+                for key, files, looked in map_in_order(lambda sample: (*sample, check_sample(sample[1], parts, notes)), found):
                     looks[key], told[key] = looked, {field: file.name for field, file in files.items()}
                     for field, file in files.items():
                         numbers = {"offset": file.offset, "size": len(file.content), "crc": zlib.crc32(file.content)}
@@ -84,7 +84,7 @@ def index_tars(
                     raise ValueError(f"{place} holds no samples (files KEY.EXTENSION)")
                 sizes[name] = path.stat().st_size
             (partial / "fetched.tar").unlink(missing_ok=True)
-            good, bad, described = agree(told, looks, parts)
+            good, bad, described = describe_fields(told, looks, parts)
             check_left_out(base, looks, good, list(fields), limit=max_left_out)
             converted = summarise([*conversions(looks, good, described), *sorted(notes)])
             all_notes = [as_note(line) for line in converted] + note_gaps(described)

@@ -13,13 +13,13 @@ from gantrain.core.rng import Purpose, random_numbers
 from gantrain.data.decode import decode_sample
 from gantrain.data.sample_order import Order
 from gantrain.data.shards import DamagedSample, Shards
-from gantrain.data.transforms import Sample, View
+from gantrain.data.transforms import Sample, SampleTransform
 from gantrain.data.unpaired import DataSet
 
 _GRACE_SECONDS = 30
 
 
-class Raw(NamedTuple):
+class RawBatch(NamedTuple):
     """A rank's share of a batch as it comes from the files: NHWC integers."""
 
     fields: dict[str, Tensor]
@@ -30,8 +30,8 @@ class Raw(NamedTuple):
 class _Stream(Dataset[Any]):
     """Position -> augmented sample; a damaged sample gives way to another one."""
 
-    def __init__(self, shards: Shards, view: View, order: Order) -> None:
-        self.shards, self.view, self.order, self.seed = shards, view, order, order.seed
+    def __init__(self, shards: Shards, sample_transform: SampleTransform, order: Order) -> None:
+        self.shards, self.sample_transform, self.order, self.seed = shards, sample_transform, order, order.seed
 
     def __getitem__(self, position: int) -> tuple[Sample, int, list[str]]:
         """Substitutes come from the position's window: of a remote set, no other shards may be at hand."""
@@ -40,20 +40,20 @@ class _Stream(Dataset[Any]):
         damaged: list[str] = []
         while True:
             try:
-                sample = decode_sample(self.shards, index, self.view.fields)
+                sample = decode_sample(self.shards, index, self.sample_transform.fields)
                 break
             except DamagedSample as e:
                 damaged.append(str(e))
                 if len(damaged) == 100:
                     raise DamagedSample(f"100 damaged samples in a row, the last: {e}") from None
                 index = int(substitutes.choice(self.order.window(position)[1]))
-        return self.view.augment(sample, random_numbers(self.seed, position, Purpose.AUGMENTATION)), position, damaged
+        return self.sample_transform.augment(sample, random_numbers(self.seed, position, Purpose.AUGMENTATION)), position, damaged
 
 
-def _collate(samples: list[tuple[Sample, int, list[str]]]) -> Raw:
+def _collate(samples: list[tuple[Sample, int, list[str]]]) -> RawBatch:
     fields = {f: torch.from_numpy(np.stack([sample[f] for sample, _, _ in samples])) for f in samples[0][0]}
     damaged = tuple(text for _, _, texts in samples for text in texts)
-    return Raw(fields, tuple(position for _, position, _ in samples), damaged)
+    return RawBatch(fields, tuple(position for _, position, _ in samples), damaged)
 
 
 def _leave_signals_to_the_rank(worker: int) -> None:
@@ -72,7 +72,7 @@ def _leave_signals_to_the_rank(worker: int) -> None:
 
 def training_loader(
     shards: Shards,
-    view: View,
+    sample_transform: SampleTransform,
     *,
     order: Order,
     start: int,
@@ -84,7 +84,7 @@ def training_loader(
 ) -> DataLoader[Any]:
     """The places `slots` of each step's batch, positions [start, stop), in order; to go through once."""
     return DataLoader(
-        _Stream(shards, view, order),
+        _Stream(shards, sample_transform, order),
         batch_sampler=([seen + slot for slot in slots] for seen in range(start, stop, batch_size)),
         num_workers=workers,
         collate_fn=_collate,
@@ -94,20 +94,20 @@ def training_loader(
     )
 
 
-def together(first: Raw, *others: Raw) -> Raw:
+def merge_streams(first: RawBatch, *others: RawBatch) -> RawBatch:
     """The same places of a batch from several streams, as one; each has fields of its own."""
     fields = {name: x for raw in (first, *others) for name, x in raw.fields.items()}
-    return Raw(fields, first.positions, sum((raw.damaged for raw in others), first.damaged))
+    return RawBatch(fields, first.positions, sum((raw.damaged for raw in others), first.damaged))
 
 
-def _held_out(data: DataSet, view: View, i: int, damaged: list[str]) -> Sample:
+def _held_out(data: DataSet, sample_transform: SampleTransform, i: int, damaged: list[str]) -> Sample:
     """Nothing where sample `i` is damaged; a damaged target of unpaired data gives way to the next one."""
     sample: Sample = {}
-    for number, side in enumerate(data.sides):  # apart, since two sets' files differ in size
-        own = [field for field in view.fields if field in side.fields]
+    for number, side in enumerate(data.domains):  # apart, since two sets' files differ in size
+        own = [field for field in sample_transform.fields if field in side.fields]
         for j in range(i, i + (len(side) if number else 1)):
             try:
-                sample |= view.held_out(decode_sample(side, j % len(side), own))
+                sample |= sample_transform.held_out(decode_sample(side, j % len(side), own))
                 break
             except DamagedSample as e:
                 damaged.append(str(e))
@@ -116,10 +116,10 @@ def _held_out(data: DataSet, view: View, i: int, damaged: list[str]) -> Sample:
     return sample
 
 
-def held_out_batches(data: DataSet, view: View, indices: Sequence[int], batch_size: int) -> Iterator[Raw]:
+def held_out_batches(data: DataSet, sample_transform: SampleTransform, indices: Sequence[int], batch_size: int) -> Iterator[RawBatch]:
     """Samples `indices` without augmentation; damaged ones are left out and named."""
     for start in range(0, len(indices), batch_size):
         damaged: list[str] = []
-        read = [(_held_out(data, view, i, damaged), i, list[str]()) for i in indices[start : start + batch_size]]
+        read = [(_held_out(data, sample_transform, i, damaged), i, list[str]()) for i in indices[start : start + batch_size]]
         if samples := [one for one in read if one[0]]:
             yield _collate(samples)._replace(damaged=tuple(damaged))

@@ -13,7 +13,7 @@ from gantrain.core.console import say
 from gantrain.core.paths import check_not_special
 from gantrain.core.wording import option_of_set
 from gantrain.data.batch import channels
-from gantrain.data.cache import cache
+from gantrain.data.cache import cache_folder
 from gantrain.data.channels import can_fit, note
 from gantrain.data.layout_advice import advise_layout, choose_layout
 from gantrain.data.listing import is_ignored
@@ -37,7 +37,7 @@ VALIDATION = "data.validation"  # the recipe's key of the held-out data
 _DRAWING = 5  # raised when the drawing changes, so that no old pictures are used
 
 
-class Apart(NamedTuple):
+class UnpairedRequest(NamedTuple):
     """An unpaired recipe's two sets: the field of each, and where the targets are."""
 
     source: str
@@ -48,7 +48,7 @@ class Apart(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DataRequest:
     """What a recipe asks of its data.
 
     source, target: the samples' fields; of one of two unpaired sets, the other's is "". instances: that of their ids.
@@ -63,7 +63,7 @@ class Wanted:
     size: tuple[int, int]
     resize: tuple[int, int] | None
     cache_gib: float = math.inf
-    apart: Apart | None = None
+    apart: UnpairedRequest | None = None
     instances: str | None = None
     max_left_out: float = 0.5
     test_set: str | None = None
@@ -83,7 +83,7 @@ class Wanted:
         return {role: name for role, name in names.items() if name}
 
 
-def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
+def open_sides(key: str, value: str | None, wanted: DataRequest) -> list[Shards]:
     """The set of pairs, or the set of sources and that of targets; opened, and checked against the recipe.
 
     key: `train`, `validation` or `test`. Raises ValueError, one line for each problem. Call it on one process.
@@ -102,7 +102,7 @@ def open_sides(key: str, value: str | None, wanted: Wanted) -> list[Shards]:
     return opened
 
 
-def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
+def open_set(key: str, value: str | None, wanted: DataRequest) -> Shards:
     """Open (first make, where needed) the data set that `data.train`, `data.validation` or `data.test` names.
 
     key: of `data`, such as `train`. Raises ValueError in one line. Call it on one process.
@@ -112,11 +112,11 @@ def open_set(key: str, value: str | None, wanted: Wanted) -> Shards:
     except ValueError as e:
         raise ValueError(f"{wanted.option(key)}: {e}") from None
     except OSError as e:
-        advice = f"data sets are kept in {cache()}, and the environment's GANTRAIN_CACHE names another folder"
+        advice = f"data sets are kept in {cache_folder()}, and the environment's GANTRAIN_CACHE names another folder"
         raise ValueError(f"{wanted.option(key)}: cannot use {e.filename or value} ({e.strerror}); {advice}") from None
 
 
-def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
+def _open(key: str, value: str | None, wanted: DataRequest) -> Shards:
     instead = f"; data.{key.partition('_')[0]}=null trains without"
     if key.startswith("train"):
         instead = "; data=synthetic tries the recipe"
@@ -133,7 +133,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
         return Shards.open(_draw(key, wanted))
     place, pattern = os.path.split(value) if value.endswith(".tar") else (value, "")
     if is_url(value):
-        folder = index_folder(check_url(place), cache() / "remote")
+        folder = index_folder(check_url(place), cache_folder() / "remote")
     else:  # unlike Path.expanduser, this leaves the ~ of an unknown user in place
         folder = Path(os.path.expanduser(place))
     check_not_special(folder, "found")
@@ -165,7 +165,7 @@ def _open(key: str, value: str | None, wanted: Wanted) -> Shards:
     return Shards.open(packed)
 
 
-def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
+def _pack(key: str, folder: Path, wanted: DataRequest) -> Path:
     labels = {name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)}
     classes = max(labels.values(), default=None)
     split = find_split(key, folder, wanted.is_for_evaluate)
@@ -173,7 +173,7 @@ def _pack(key: str, folder: Path, wanted: Wanted) -> Path:
     try:
         options: Any = {"labels": sorted(labels), "classes": classes, "instances": wanted.instances}
         options |= {"layout": choose_layout(folder, fields), "split": split, "max_left_out": wanted.max_left_out}
-        return pack_once(folder, cache() / "packed", **options)
+        return pack_once(folder, cache_folder() / "packed", **options)
     except UnclearLayout as e:
         advice = advise_layout(key, wanted.is_for_evaluate, folder, fields, e.options)
         raise ValueError(f"{e.reason}; {advice}") from None
@@ -198,20 +198,20 @@ def expand(pattern: str) -> list[str]:
     return [pattern.replace(braces[0], str(i).zfill(len(first))) for i in range(int(first), int(last) + 1)]
 
 
-def _draw(key: str, wanted: Wanted) -> Path:
+def _draw(key: str, wanted: DataRequest) -> Path:
     height, width = wanted.resize or wanted.size
     # The source of unpaired data looks like that of pairs: a map, not the photograph.
     names = (wanted.source, wanted.target or "photograph") if wanted.source else (wanted.target,)
     fields = {name: wanted.labels.get(name) for name in names}
     text = "-".join(f"{name}{classes or ''}" for name, classes in fields.items())
     text += f"+{wanted.instances}" if wanted.instances else ""
-    folder = cache() / f"{SYNTHETIC}-{_DRAWING}" / f"{key}-{text}-{height}x{width}"
+    folder = cache_folder() / f"{SYNTHETIC}-{_DRAWING}" / f"{key}-{text}-{height}x{width}"
     samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
     write_synthetic(folder, samples, height, width, fields, list(_DRAWN).index(key), wanted.instances)
     return folder
 
 
-def check(key: str, shards: Shards, wanted: Wanted) -> None:
+def check(key: str, shards: Shards, wanted: DataRequest) -> None:
     """Raises ValueError, one line for each thing that the data and the recipe don't agree on."""
     problems: list[str] = []
     place = wanted.option(key)

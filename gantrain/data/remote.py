@@ -42,10 +42,10 @@ def fetch(url: str, path: Path, size: int | None = None, tries: int | None = Non
         with path.open("wb" if size is None else "r+b") as file:
             _copy(url, file, limit if size is None else size, size is not None)
 
-    patiently(copy, url, path.parent, tries, is_known=size is not None)
+    with_retries(copy, url, path.parent, tries, is_known=size is not None)
 
 
-def patiently(
+def with_retries(
     work: Callable[[], None], url: str, folder: Path, tries: int | None = None, is_known: bool = False
 ) -> None:
     """Do `work`, which gets `url` into `folder`, and again after what may pass. Raises FetchFailed.

@@ -21,7 +21,7 @@ _KEY = re.compile(rf"(?!__)([^./\\{_CONTROL}][^/\\{_CONTROL}]*/)*[^./\\{_CONTROL
 _SHARD_BYTES = 256 << 20
 
 
-class Packed(NamedTuple):
+class PackedSample(NamedTuple):
     """A sample to write: its key, such as `cam1/0`, and (extension, bytes) by member."""
 
     key: str
@@ -29,7 +29,7 @@ class Packed(NamedTuple):
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[None]:
+def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold the lock file `path`, which is gone afterwards and free when its holder is killed.
 
     Raises ValueError if another process holds it and `wait` is false.
@@ -54,10 +54,10 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
         os.close(descriptor)
 
 
-def once(folder: Path, make: Callable[[], object]) -> None:
+def create_once(folder: Path, make: Callable[[], object]) -> None:
     """Make the data set `folder` where it is missing: one process does, others wait."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.parent / f".{folder.name}.making", wait=True):
+    with file_lock(folder.parent / f".{folder.name}.making", wait=True):
         if not (folder / "index.json").is_file():
             make()
 
@@ -72,7 +72,7 @@ def refuse_existing(folder: Path) -> None:
 
 
 @contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """A hidden folder beside `folder` to write into; it takes the name at the end.
 
     A killed run leaves no data set, and the next one removes what it left. Raises ValueError if
@@ -80,7 +80,7 @@ def appearing(folder: Path) -> Iterator[Path]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f".{folder.name}.partial"
-    with locked(folder.parent / f".{folder.name}.lock", wait=False):
+    with file_lock(folder.parent / f".{folder.name}.lock", wait=False):
         refuse_existing(folder)
         shutil.rmtree(partial, ignore_errors=True)  # a killed run's: nobody else has the lock
         partial.mkdir()
@@ -92,7 +92,7 @@ def appearing(folder: Path) -> Iterator[Path]:
 
 
 def write_shards(
-    samples: Iterable[Packed],
+    samples: Iterable[PackedSample],
     folder: str | Path,
     fields: Mapping[str, Field],
     *,
@@ -126,7 +126,7 @@ def write_shards(
     limits = {"maxsize": _SHARD_BYTES, "maxcount": shard_samples}
     # Fixed time and owner: the same samples give the same bytes. PAX takes names of any length.
     same = {"mtime": 0, "user": "", "group": "", "format": "PAX_FORMAT"}
-    with appearing(Path(folder).absolute()) as partial:
+    with atomic_folder(Path(folder).absolute()) as partial:
         tars = str(partial).replace("%", "%%") + "/s-%06d.tar"
         with ShardWriter(tars, post=close_shard, **limits, **same, verbose=0, encoder=False) as writer:
             for key, files in samples:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gantrain.core.printable import printable
-from gantrain.data.cache import Remote, ShardCache, cache
+from gantrain.data.cache import Remote, ShardCache, cache_folder
 from gantrain.data.holding import hold
 from gantrain.data.index import PARTS, Field, Index, Shard, load
 from gantrain.data.index_arrays import Arrays
@@ -40,7 +40,7 @@ class Shards:
     def __init__(self, folder: Path, index: Index, arrays: Arrays, cache_gib: float) -> None:
         self.folder, self.index, self._arrays, self.cache_gib = folder, index, arrays, cache_gib
         self.place = index.base or str(folder)
-        self.cache = ShardCache(cache() / "shards", cache_gib * 2**30) if index.is_remote else None
+        self.cache = ShardCache(cache_folder() / "shards", cache_gib * 2**30) if index.is_remote else None
         self.fields, self.fingerprint = index.fields, index.fingerprint
         self._ends = list(accumulate(shard.samples for shard in index.shards))
         self._open: OrderedDict[int, int] = OrderedDict()  # descriptors by shard, least recently used first
@@ -59,7 +59,7 @@ class Shards:
         return self.index.samples
 
     @property
-    def sides(self) -> tuple["Shards", ...]:
+    def domains(self) -> tuple["Shards", ...]:
         """The sets that it consists of; of unpaired data there are two."""
         return (self,)
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from gantrain.data.decode import Array, encode, palette
-from gantrain.data.prepare.check import in_order
-from gantrain.data.shard_writer import Packed, once, write_shards
+from gantrain.data.prepare.check import map_in_order
+from gantrain.data.shard_writer import PackedSample, create_once, write_shards
 from gantrain.data.shards import Field
 
 CLASSES = ("sky", "wall", "roof", "trim", "window", "door", "balcony", "shop", "tree", "pavement")
@@ -103,12 +103,12 @@ def write_synthetic(
     if instances:
         described[instances] = Field(member=instances, kind="instances", channels=1, dtype="uint16", **size)
 
-    def sample(index: int) -> Packed:
+    def sample(index: int) -> PackedSample:
         ids, photograph, shapes = draw(index, height, width, seed)
         members = {instances: ("png", encode(shapes, "png"))} if instances else {}
         for name, classes in fields.items():
             image = photograph if name == photographed else np.array(PALETTE, np.uint8)[ids]
             members[name] = ("png", encode(ids % min(classes, len(CLASSES)) if classes else image, "png"))
-        return Packed(f"{index:06d}", members)
+        return PackedSample(f"{index:06d}", members)
 
-    once(out, lambda: write_shards(in_order(sample, range(samples)), out, described))
+    create_once(out, lambda: write_shards(map_in_order(sample, range(samples)), out, described))

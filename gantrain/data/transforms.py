@@ -14,7 +14,7 @@ Sample = dict[str, np.ndarray]  # HWC by field
 
 
 @dataclass(frozen=True)
-class View:
+class SampleTransform:
     """How samples are shown: the wanted fields, those of ids among them, and their geometry."""
 
     fields: tuple[str, ...]

@@ -18,20 +18,20 @@ class Unpaired:
         parts = zip(sets, names, ("source", "target"), strict=True)
         self._take(shards.showing(field, role) for shards, field, role in parts)
 
-    def _take(self, sides: Iterable[Shards]) -> None:
-        self.sides = tuple(sides)
-        self.fields = {name: field for side in self.sides for name, field in side.fields.items()}
-        self.fingerprint = " ".join(side.fingerprint for side in self.sides)
-        self.place = " and ".join(side.place for side in self.sides)
+    def _take(self, domains: Iterable[Shards]) -> None:
+        self.domains = tuple(domains)
+        self.fields = {name: field for side in self.domains for name, field in side.fields.items()}
+        self.fingerprint = " ".join(side.fingerprint for side in self.domains)
+        self.place = " and ".join(side.place for side in self.domains)
 
     def converted(self, channels: Mapping[str, int]) -> "Unpaired":
         """The same samples with other channels of some fields, as a `Shards`' `converted`."""
         changed = copy.copy(self)
-        changed._take(side.converted({n: c for n, c in channels.items() if n in side.fields}) for side in self.sides)
+        changed._take(side.converted({n: c for n, c in channels.items() if n in side.fields}) for side in self.domains)
         return changed
 
     def __len__(self) -> int:
-        return max(map(len, self.sides))
+        return max(map(len, self.domains))
 
 
 DataSet = Shards | Unpaired

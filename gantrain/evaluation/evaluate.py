@@ -27,11 +27,11 @@ from gantrain.data.scale import describe_held_out, held_out_notice
 from gantrain.data.shards import Field
 from gantrain.evaluation.evaluation_inputs import STANDARD, Opened, best_first, open_checkpoint
 from gantrain.evaluation.held_out import HeldOut
-from gantrain.inference.translate_files import by_stem
+from gantrain.inference.translate_files import images_by_stem
 from gantrain.metrics import registry
-from gantrain.metrics.metric_suite import EXTRACTOR_BATCH, Panel, Record
+from gantrain.metrics.metric_suite import EXTRACTOR_BATCH, MetricSuite, Record
 from gantrain.metrics.registry import SEGMENTATION, of_set
-from gantrain.recipe.data_request import wanted_by
+from gantrain.recipe.data_request import data_request
 from gantrain.recipe.schema import Evaluate
 
 _PAIRED = ("l1", "psnr", "ssim")
@@ -58,7 +58,7 @@ def evaluate_checkpoint(
 def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:
     """A model's metrics on each of its opened test sets, and how it was run. Every rank calls it."""
     recipe, model = opened.recipe, opened.model
-    names, fields = wanted_by(recipe).names, model.fields
+    names, fields = data_request(recipe).names, model.fields
 
     def batch(raw: dict[str, Tensor]) -> dict[str, Tensor]:
         return as_batch({role: raw[name] for role, name in names.items()}, fields, torch.float32, world.device)
@@ -87,7 +87,7 @@ def evaluate_folders(
     Files of the same names are pairs; without them, only metrics of sets can be asked for. options:
     of a recipe's `evaluate`; without metrics, STANDARD. Raises ValueError.
     """
-    reals, fakes = by_stem(option("real"), real, world.say), by_stem(option("fake"), fake, world.say)
+    reals, fakes = images_by_stem(option("real"), real, world.say), images_by_stem(option("fake"), fake, world.say)
     paired = reals.keys() == fakes.keys()
     asked = check(Evaluate, best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
     if needy := [name for name in asked.metrics if name in (*SEGMENTATION, "copy_index", "cycle_error")]:
@@ -102,26 +102,26 @@ def evaluate_folders(
     if not paired and "metrics" not in options:
         world.say(f"{', '.join(_PAIRED)} are left out: they need files of one name in both folders")
     paired = bool(alone)
-    panel = world.first_on_nodes(lambda: Panel(asked.metrics, world.device, asked.weights, len(fakes), asked.border))
+    metric_suite = world.node_leader_first(lambda: MetricSuite(asked.metrics, world.device, asked.weights, len(fakes), asked.border))
     content = hashlib.sha256()
     for name in sorted(reals):
         content.update(hashlib.sha256(reals[name].read_bytes()).digest())
-    known, problems = panel.recall("real", content.hexdigest()), list[str]()
+    known, problems = metric_suite.load_reference("real", content.hexdigest()), list[str]()
     notes: list[str] = []
     if paired:
         for target, made in _share(world, problems, notes, reals, fakes):
-            panel.add(made, target)
+            metric_suite.add(made, target)
     for which, files in (("fake", fakes), ("real", {} if known else reals)):
         for (image,) in _share(world, problems, notes, {} if paired else files):
-            panel.add_images(which, image)
-    world.agree(problems)
+            metric_suite.add_images(which, image)
+    world.raise_on_all_ranks(problems)
     for line in summarise(note for of_rank in world.gather(notes) for note in of_rank):
         world.say(line)
     if not known:
-        panel.remember("real", content.hexdigest())
+        metric_suite.store_reference("real", content.hexdigest())
     name = fake.absolute().name
     about = {"real": str(real), "fake": str(fake), "border": asked.border, "content": {name: content.hexdigest()}}
-    return {name: panel.results()}, about
+    return {name: metric_suite.results()}, about
 
 
 def names(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from gantrain.data.splits import describe_other_split
 from gantrain.data.unpaired import DataSet
 from gantrain.evaluation.held_out_choice import known_sets
 from gantrain.inference.translator import Translator
-from gantrain.recipe.data_request import open_on_nodes, wanted_by
+from gantrain.recipe.data_request import open_once_per_node, data_request
 from gantrain.recipe.schema import Recipe, from_dict
 from gantrain.runs.best_checkpoint import find_best_checkpoint
 from gantrain.runs.checkpoint import find_checkpoint
@@ -66,12 +66,12 @@ def open_checkpoint(
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
     changed = {**usual, **options, "weights": {**usual["weights"], **options.get("weights", {})}}
     recipe = from_dict({**model.recipe.dump(), "evaluate": best_first(changed)})
-    wanted = wanted_by(recipe)
+    wanted = data_request(recipe)
     if targets and not wanted.apart:
         found = f"the model has learnt from pairs, whose targets lie in {option('data')}"
         raise ValueError(f"{option('data_target')}: {found}; leave it out")
     try:
-        training = open_on_nodes(world, "train", recipe.data.train, wanted)
+        training = open_once_per_node(world, "train", recipe.data.train, wanted)
     except ValueError:  # it may be on another machine: null values come from halves of the test set
         training = None
     learnt = {field: model.fields[role] for role, field in wanted.names.items()}
@@ -102,7 +102,7 @@ def _load(world: World, path: Path, best: bool) -> tuple[Path, Translator]:
         loaded.append((folder, Translator(folder, world.device)))
     except ValueError as e:
         problems.append(str(e))
-    world.agree(problems)
+    world.raise_on_all_ranks(problems)
     return loaded[0]
 
 
@@ -113,7 +113,7 @@ def _choose(world: World, run: Path) -> Path:
     return chosen.folder
 
 
-def _wanted_of(wanted: open_dataset.Wanted, name: str, source: str | None, target: str | None) -> open_dataset.Wanted:
+def _wanted_of(wanted: open_dataset.DataRequest, name: str, source: str | None, target: str | None) -> open_dataset.DataRequest:
     """What is asked of a test set that the user named, whose unpaired targets are not the recipe's."""
     apart = wanted.apart
     if apart:
@@ -138,11 +138,11 @@ def _field_in(place: str | None, field: str, labels: Mapping[str, int]) -> str:
 
 
 def _open_as_learnt(
-    world: World, key: str, value: str | None, wanted: open_dataset.Wanted, learnt: Mapping[str, Field]
+    world: World, key: str, value: str | None, wanted: open_dataset.DataRequest, learnt: Mapping[str, Field]
 ) -> DataSet:
     """A test set in the channels that a model has learnt; says what is converted. Raises ValueError."""
     option = wanted.option(key)
-    opened, lines = open_dataset.with_channels_of(learnt, open_on_nodes(world, key, value, wanted), option)
+    opened, lines = open_dataset.with_channels_of(learnt, open_once_per_node(world, key, value, wanted), option)
     if wanted.is_for_evaluate and value is not None:
         lines += describe_other_split(value, option)
     for line in lines:

@@ -19,10 +19,10 @@ from gantrain.data.shards import Field
 from gantrain.data.unpaired import DataSet
 from gantrain.methods.base import Batch, Method, float_buffers, is_random_at_test, set_inference
 from gantrain.metrics import feature_cache
-from gantrain.metrics.metric_suite import Panel, Record, exact
+from gantrain.metrics.metric_suite import MetricSuite, Record, full_precision
 from gantrain.metrics.registry import SEGMENTATION
 from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, told, trained
-from gantrain.recipe.data_request import view, wanted_by
+from gantrain.recipe.data_request import sample_transform, data_request
 from gantrain.recipe.evaluation_settings import check_pairs
 from gantrain.recipe.schema import Recipe
 
@@ -50,7 +50,7 @@ class HeldOut:
         check_pairs(recipe.evaluate.metrics, recipe.data.unpaired)
         self.recipe, self.world, self.shards, self.fields = recipe, world, shards, fields
         self.batch, self.training, self.diagnose = batch, training, diagnose
-        self.view, self.test_time = view(recipe, fields, training=False), recipe.test_time.model_dump()
+        self.sample_transform, self.test_time = sample_transform(recipe, fields, training=False), recipe.test_time.model_dump()
         # Where an output depends on its batch or on chance, a batch of one makes it its own.
         self.batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
         self.damaged: set[str] = set()  # of those that this rank read
@@ -58,10 +58,10 @@ class HeldOut:
         self.warned = False
         options = recipe.evaluate
         self.most = options.max_samples or len(shards)
-        self.total = min(self.most, len(shards.sides[0]))  # fakes: one for each source
+        self.total = min(self.most, len(shards.domains[0]))  # fakes: one for each source
         panels = [name for name in options.metrics if name not in SEGMENTATION]
-        self.panel = world.first_on_nodes(
-            lambda: Panel(panels, world.device, options.weights, self.total, options.border)
+        self.metric_suite = world.node_leader_first(
+            lambda: MetricSuite(panels, world.device, options.weights, self.total, options.border)
         )
         self.learn: Callable[[], object] | None = None  # what the segmenter has to, first
         segmented = [name for name in options.metrics if name in SEGMENTATION]
@@ -80,7 +80,7 @@ class HeldOut:
             self.world.say(f"{asked}: a segmenter learns from data.train in {STEPS} steps, once for these data")
             random = torch.Generator().manual_seed(0)
             indices = torch.randint(len(data), (STEPS * BATCH,), generator=random).tolist()
-            for raw in held_out_batches(data, self.view, indices, BATCH):
+            for raw in held_out_batches(data, self.sample_transform, indices, BATCH):
                 self.damaged.update(raw.damaged)
                 batch = self.batch(raw.fields)
                 yield self._source(batch), batch["target"]
@@ -88,27 +88,27 @@ class HeldOut:
         def learnt(data: DataSet, key: str) -> dict[str, Tensor]:
             state = trained(network, pairs(data), ignored)
             if not self.damaged:  # as of features
-                feature_cache.keep(key, state, "unet-")
+                feature_cache.store_features(key, state, "unet-")
             return state
 
         # Rank 0's weights on all, so that they agree.
         found, path = None, self.recipe.evaluate.weights.get("unet")
         if path:
-            found = self.world.on_main(lambda: read(path, network))
+            found = self.world.broadcast_from_rank0(lambda: read(path, network))
         elif training is None:
             where = "data.train, which isn't here; give evaluate.weights={unet: FILE}, another evaluation's"
             raise ValueError(f"evaluate.metrics: {asked} train their segmenter on {where}")
         else:
             key = told(f"{self._key(training, len(training))} {self.recipe.data.source}")
-            found = self.world.on_main(lambda: feature_cache.recall(key, "unet-"))
+            found = self.world.broadcast_from_rank0(lambda: feature_cache.load_cached_features(key, "unet-"))
         if found:
             network.load_state_dict(found)
         elif training is not None:  # later, when a signal finds a run that has begun
-            self.learn = lambda: network.load_state_dict(self.world.on_main(lambda: learnt(training, key)))
+            self.learn = lambda: network.load_state_dict(self.world.broadcast_from_rank0(lambda: learnt(training, key)))
         return Segmentation(names, network, ignored)
 
     def _batches(self, indices: range) -> Iterator[Batch]:
-        for raw in held_out_batches(self.shards, self.view, indices, self.batch_size):
+        for raw in held_out_batches(self.shards, self.sample_transform, indices, self.batch_size):
             self.damaged.update(raw.damaged)
             self.positions = raw.positions
             seed_all(self.recipe.seed, raw.positions[0])
@@ -126,12 +126,12 @@ class HeldOut:
             for buffer in float_buffers(method):
                 dist.broadcast(buffer, 0)
         advice = "fewer or other evaluate.metrics need less"
-        with exact(), naming_too_large("evaluate", self.world.device, advice):
+        with full_precision(), naming_too_large("evaluate", self.world.device, advice):
             return self._metrics(method)
 
     def _metrics(self, method: Method) -> list[Record]:
-        panel, field, apart = self.panel, self.fields["target"], len(self.shards.sides) > 1
-        panel.reset()
+        metric_suite, field, apart = self.metric_suite, self.fields["target"], len(self.shards.domains) > 1
+        metric_suite.reset()
         if self.learn:
             self.learn()
             self.learn = None
@@ -146,7 +146,7 @@ class HeldOut:
             written = written.masked_fill(fake.isnan(), torch.nan)  # integers would hide it
             target = batch["target"][:0] if apart else batch["target"]
             more = method.measure({**batch, "fake": written}) | (method.diagnose(batch) if self.diagnose else {})
-            panel.add(written, target, self._source(batch), **more)
+            metric_suite.add(written, target, self._source(batch), **more)
             if self.segmentation:
                 self.segmentation.add(self._source(batch), written, target)
         if not known:
@@ -154,7 +154,7 @@ class HeldOut:
         if self.training:
             self._targets("null", self.training, self.total)
         segmented = self.segmentation.results(self.world.gather) if self.segmentation else []
-        records = [*panel.results(), *segmented]
+        records = [*metric_suite.results(), *segmented]
         if self.diagnose and not self.warned:  # in training there is no table that would say so
             self.warned = True
             for record in records:
@@ -178,7 +178,7 @@ class HeldOut:
         fakes: list[Tensor] = []
         for number, position in enumerate(self.positions):
             height, width = batch["source"].shape[2:]
-            with naming_too_large(f"sample {self.shards.sides[0].key(position)} ({height}x{width})", device, advice):
+            with naming_too_large(f"sample {self.shards.domains[0].key(position)} ({height}x{width})", device, advice):
                 fakes.append(method.translate({role: images[number : number + 1] for role, images in batch.items()}))
         return torch.cat(fakes)
 
@@ -186,15 +186,15 @@ class HeldOut:
         """Alone: what is wrong with a source costs no target."""
         if self._recall(which, data, most):
             return
-        side, name = data.sides[-1], wanted_by(self.recipe).target
+        side, name = data.domains[-1], data_request(self.recipe).target
         indices = np.arange(len(side))
         if which == "null":  # neighbours are alike: frames of a film, hours of a webcam
             indices = np.random.default_rng(0).permutation(indices)
         share = indices[:most][self.world.rank :: self.world.size].tolist()
-        for raw in held_out_batches(side, replace(self.view, fields=(name,)), share, _BATCH):
+        for raw in held_out_batches(side, replace(self.sample_transform, fields=(name,)), share, _BATCH):
             self.damaged.update(raw.damaged)
             images = normalise(raw.fields[name], self.fields["target"], torch.float32, self.world.device)
-            self.panel.add_images(which, images)
+            self.metric_suite.add_images(which, images)
         self._remember(which, data, most)
 
     def _key(self, shards: DataSet, most: int) -> str:
@@ -203,8 +203,8 @@ class HeldOut:
         return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {shown} {min(most, len(shards))}"
 
     def _recall(self, which: str, shards: DataSet, most: int) -> bool:
-        return self.panel.recall(which, f"{self._key(shards, most)} {which}")
+        return self.metric_suite.load_reference(which, f"{self._key(shards, most)} {which}")
 
     def _remember(self, which: str, shards: DataSet, most: int) -> None:
         if not any(self.world.gather(bool(self.damaged))):  # a better copy of the data has the same fingerprint
-            self.panel.remember(which, f"{self._key(shards, most)} {which}")
+            self.metric_suite.store_reference(which, f"{self._key(shards, most)} {which}")

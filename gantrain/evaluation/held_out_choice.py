@@ -55,7 +55,7 @@ def choose_held_out(recipe: Recipe, world: World) -> HeldOutChoice:
     """
     if recipe.data.validation != AUTO:
         return HeldOutChoice(recipe, "given", [])
-    chosen, origin, lines = world.on_main(lambda: _choose(recipe))
+    chosen, origin, lines = world.broadcast_from_rank0(lambda: _choose(recipe))
     data = recipe.data.model_copy(update=chosen)
     return HeldOutChoice(recipe.model_copy(update={"data": data}), origin, lines)
 

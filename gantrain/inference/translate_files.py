@@ -88,7 +88,7 @@ def _write(path: Path, content: bytes, done: int, total: int) -> None:
         raise ValueError(f"--out: cannot write {path} ({e.strerror}); {done} of {total} are done; {advice}") from None
 
 
-def by_stem(option: str, folder: Path, report: Callable[[str], None] = say) -> dict[str, Path]:
+def images_by_stem(option: str, folder: Path, report: Callable[[str], None] = say) -> dict[str, Path]:
     """The images in a folder by what pairs them with others: the sub-path without the extension. Raises ValueError."""
     found: dict[str, Path] = {}
     for file, name in find_inputs([folder], report, option).items():
@@ -109,7 +109,7 @@ def _instance_maps(files: Mapping[Path, str], instances: Path | None) -> dict[Pa
     """The map of ids of each input, from the folder of maps. Raises ValueError where one is missing."""
     if instances is None:
         return {}
-    by_name = by_stem("--instances", instances)
+    by_name = images_by_stem("--instances", instances)
     maps: dict[Path, Path] = {}
     alone: list[Path] = []
     for file, name in files.items():

@@ -19,7 +19,7 @@ from gantrain.core.out_of_memory import naming_argument, naming_too_large
 from gantrain.core.paths import check_not_special
 from gantrain.core.rng import seed_all
 from gantrain.core.wording import option
-from gantrain.data.batch import as_batch, facts, normalise, to_files
+from gantrain.data.batch import as_batch, data_dims, normalise, to_files
 from gantrain.data.conversion_notes import of_one_image
 from gantrain.data.decode import resize
 from gantrain.data.scale import Choice, text_of, trained_scale
@@ -173,7 +173,7 @@ class Translator:
 
     @torch.no_grad()
     def _translate_tensor(self, image: Tensor) -> Tensor:
-        wanted, batch = facts(self.fields)["source_channels"], image if image.ndim == 4 else image[None]
+        wanted, batch = data_dims(self.fields)["source_channels"], image if image.ndim == 4 else image[None]
         if batch.ndim != 4 or batch.shape[1] != wanted or not image.is_floating_point():
             raise ValueError(
                 f"image: found {image.dtype} of shape {tuple(image.shape)}, allowed: floats in "

@@ -12,7 +12,7 @@ from gantrain.core.component import BadComponent
 Outputs = Sequence[Sequence[Tensor]]  # of a discriminator: scales of feature maps, logits last
 
 
-def precise(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """`x` in float32, or float64 where it is."""
     return x if x.dtype == torch.float64 else x.float()
 
@@ -39,10 +39,10 @@ class Vanilla(AdversarialLoss):
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         # -log sigmoid(x) is softplus(-x).
-        return F.softplus(-precise(real_logits)).mean() + F.softplus(precise(fake_logits)).mean()
+        return F.softplus(-at_least_float32(real_logits)).mean() + F.softplus(at_least_float32(fake_logits)).mean()
 
     def generator(self, fake_logits: Tensor) -> Tensor:
-        return F.softplus(-precise(fake_logits)).mean()
+        return F.softplus(-at_least_float32(fake_logits)).mean()
 
 
 class LeastSquares(AdversarialLoss):
@@ -51,27 +51,27 @@ class LeastSquares(AdversarialLoss):
     boundary = 0.5
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return (precise(real_logits) - 1).square().mean() + precise(fake_logits).square().mean()
+        return (at_least_float32(real_logits) - 1).square().mean() + at_least_float32(fake_logits).square().mean()
 
     def generator(self, fake_logits: Tensor) -> Tensor:
-        return (precise(fake_logits) - 1).square().mean()
+        return (at_least_float32(fake_logits) - 1).square().mean()
 
 
 class Wasserstein(AdversarialLoss):
     """Difference of mean scores; needs a gradient penalty (WGAN, Arjovsky et al., 2017)."""
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return precise(fake_logits).mean() - precise(real_logits).mean()
+        return at_least_float32(fake_logits).mean() - at_least_float32(real_logits).mean()
 
     def generator(self, fake_logits: Tensor) -> Tensor:
-        return -precise(fake_logits).mean()
+        return -at_least_float32(fake_logits).mean()
 
 
 class Hinge(Wasserstein):
     """Margins at 1 and -1, for the discriminator alone (Lim and Ye, 2017)."""
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return F.relu(1 - precise(real_logits)).mean() + F.relu(1 + precise(fake_logits)).mean()
+        return F.relu(1 - at_least_float32(real_logits)).mean() + F.relu(1 + at_least_float32(fake_logits)).mean()
 
 
 def discriminator_loss(loss: AdversarialLoss, real: Outputs, fake: Outputs) -> Tensor:

@@ -4,17 +4,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gantrain.losses.adversarial import Outputs, precise
+from gantrain.losses.adversarial import Outputs, at_least_float32
 
 
 def l1(fake: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of two tensors of one shape, in float32 or better."""
-    return F.l1_loss(precise(fake), precise(target))
+    return F.l1_loss(at_least_float32(fake), at_least_float32(target))
 
 
 def l2(fake: Tensor, target: Tensor) -> Tensor:
     """Mean squared difference of two tensors of one shape, in float32 or better."""
-    return F.mse_loss(precise(fake), precise(target))
+    return F.mse_loss(at_least_float32(fake), at_least_float32(target))
 
 
 def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
@@ -32,5 +32,5 @@ def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
 
 def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
     """Divergence of normal distributions (N, C) from the standard one, a mean over the samples (Kingma and Welling)."""
-    mean, log_variance = precise(mean), precise(log_variance)
+    mean, log_variance = at_least_float32(mean), at_least_float32(log_variance)
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from gantrain.losses.adversarial import precise
+from gantrain.losses.adversarial import at_least_float32
 
 
 def patch_nce(queries: Sequence[Tensor], keys: Sequence[Tensor], temperature: float) -> Tensor:
@@ -18,6 +18,6 @@ def patch_nce(queries: Sequence[Tensor], keys: Sequence[Tensor], temperature: fl
     losses = []
     for query, key in zip(queries, keys, strict=True):
         with torch.autocast(query.device.type, enabled=False):
-            logits = precise(query) @ precise(key.detach()).transpose(1, 2) / temperature  # NPP
+            logits = at_least_float32(query) @ at_least_float32(key.detach()).transpose(1, 2) / temperature  # NPP
         losses.append((logits.logsumexp(2) - logits.diagonal(dim1=1, dim2=2)).mean(1))
     return torch.stack(losses).mean(0)

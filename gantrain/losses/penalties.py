@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gantrain.losses.adversarial import Outputs, precise
+from gantrain.losses.adversarial import Outputs, at_least_float32
 
 Discriminate = Callable[[Tensor], Outputs]
 Weight = Annotated[float, Field(ge=0, le=1e9)]
@@ -59,7 +59,7 @@ class GradientPenalty:
 
     def __call__(self, discriminate: Discriminate, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
         """Return a scalar from images (N, C, H, W) and the fractions of the real ones, (N, 1, 1, 1) in [0, 1]."""
-        real, fake, alpha = precise(real), precise(fake), precise(alpha)
+        real, fake, alpha = at_least_float32(real), at_least_float32(fake), at_least_float32(alpha)
         gradient = _gradient(discriminate, alpha * real + (1 - alpha) * fake, self.logits)  # N(CHW)
         # A norm has no gradient at 0.
         norm: Tensor = torch.linalg.vector_norm(gradient + 1e-16, dim=1)
@@ -68,13 +68,13 @@ class GradientPenalty:
 
 def _gradient(discriminate: Discriminate, images: Tensor, logits: Logits) -> Tensor:
     """Return the gradient (N, CHW) of each image's score, which is averaged over the scales."""
-    images = precise(images.detach()).requires_grad_(True)
+    images = at_least_float32(images.detach()).requires_grad_(True)
     with (
         torch.enable_grad(),
         torch.autocast(images.device.type, enabled=False),
         torch.compiler.set_stance("force_eager"),  # a compiled network has no double backward
     ):
-        scores = [_score(precise(features[-1]), logits) for features in discriminate(images)]
+        scores = [_score(at_least_float32(features[-1]), logits) for features in discriminate(images)]
         score = torch.stack(scores).mean()
         (gradient,) = torch.autograd.grad(score, images, create_graph=True)
     per_sample: Tensor = gradient.flatten(1)

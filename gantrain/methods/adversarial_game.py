@@ -51,7 +51,7 @@ def _are_outputs(outputs: Any, images: int) -> bool:
     return True
 
 
-def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Outputs, Outputs]:
+def forward_real_fake(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Outputs, Outputs]:
     """Outputs for two batches, from one forward where that is the same mathematics.
 
     Batch norm would mix the two batches' statistics, so it gets a forward for each.
@@ -63,7 +63,7 @@ def judge_both(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Ou
     return [[x[:n] for x in scale] for scale in both], [[x[n:] for x in scale] for scale in both]
 
 
-def share_above(outputs: Outputs, boundary: float) -> Tensor:
+def accuracy(outputs: Outputs, boundary: float) -> Tensor:
     """Share of the logits that call an image real."""
     return torch.stack([(scale[-1].detach() > boundary).float().mean() for scale in outputs]).mean()
 
@@ -84,26 +84,26 @@ class Adversary:
     augment: DiffAugment
     summed: bool = False
 
-    def judge(self, images: Tensor, context: Context) -> Outputs:
+    def forward(self, images: Tensor, context: Context) -> Outputs:
         return run_discriminator(self.network, self.augment(images, context))
 
-    def tell_apart(self, real: Tensor, fake: Tensor, context: Context) -> Terms:
+    def discriminator_terms(self, real: Tensor, fake: Tensor, context: Context) -> Terms:
         """The discriminator's terms from what it is shown of both, (N, C, H, W)."""
-        on_real, on_fake = judge_both(self.network, self.augment(real, context), self.augment(fake, context))
+        on_real, on_fake = forward_real_fake(self.network, self.augment(real, context), self.augment(fake, context))
         scale = self.d * (len(on_real) if self.summed else 1)
         boundary = self.loss.boundary
-        right = {"d_on_real": share_above(on_real, boundary), "d_on_fake": 1 - share_above(on_fake, boundary)}
+        right = {"d_on_real": accuracy(on_real, boundary), "d_on_fake": 1 - accuracy(on_fake, boundary)}
         return Terms(
             {f"d{self.side}": scale * discriminator_loss(self.loss, on_real, on_fake)},
             stats={f"{name}{self.side}": share for name, share in right.items()},
         )
 
-    def fooled(self, judged: Outputs) -> Tensor:
+    def generator_loss(self, judged: Outputs) -> Tensor:
         """The generator's loss where its images were judged so."""
         return self.gan * (len(judged) if self.summed else 1) * generator_loss(self.loss, judged)
 
 
-class AnotherDiscriminator:
+class ExtraDiscriminator:
     """One more discriminator: its network, its loss, and its weight in the generator's loss.
 
     It has a phase of its own, so that its interval and its rate are `phases.discriminator_1.every` and `.lr`.
@@ -140,10 +140,10 @@ class Adversaries:
         summed: bool = False,
         side: str = "",
     ) -> None:
-        first = AnotherDiscriminator(network=discriminator, adversarial=adversarial, weight=gan)
+        first = ExtraDiscriminator(network=discriminator, adversarial=adversarial, weight=gan)
         changed = DiffAugment(augment, channels)
         self.all = []
-        for i, one in enumerate([first, *(AnotherDiscriminator(**options) for options in more)]):
+        for i, one in enumerate([first, *(ExtraDiscriminator(**options) for options in more)]):
             end = f"{side}_{i}" if i else side
             facts = {"in_channels": sum(channels), "image_channels": channels[-1]}
             network = networks[f"discriminator{end}"] = build(NETWORKS, one.network, **facts)
@@ -168,18 +168,18 @@ class Adversaries:
         weights |= {name: weight for name, weight in others.items() if weight}
         return weights | {f"d{one.side}": one.d for one in self.all}
 
-    def fool(self, images: Tensor, context: Context) -> tuple[dict[str, Tensor], Outputs]:
+    def generator_terms(self, images: Tensor, context: Context) -> tuple[dict[str, Tensor], Outputs]:
         """The generator's terms, and how the first discriminator judged its images."""
-        judged = [one.judge(images, context) for one in self.all]
-        terms = {f"gan{one.side}": one.fooled(outputs) for one, outputs in zip(self.all, judged, strict=True)}
+        judged = [one.forward(images, context) for one in self.all]
+        terms = {f"gan{one.side}": one.generator_loss(outputs) for one, outputs in zip(self.all, judged, strict=True)}
         return terms, judged[0]
 
     def match_features(self, real: Tensor, judged: Outputs, context: Context) -> Tensor:
         """Distance of the first discriminator's features of real images to those, `judged`, of the fakes."""
         with torch.no_grad():
-            on_real = self.first.judge(real, context)
+            on_real = self.first.forward(real, context)
         return distances.feature_matching(on_real, judged)
 
     def diagnose(self, real: Tensor) -> dict[str, Tensor]:
         """What share of held-out images they take for real."""
-        return {f"d_on_held_out{a.side}": share_above(a.network(real), a.loss.boundary) for a in self.all}
+        return {f"d_on_held_out{a.side}": accuracy(a.network(real), a.loss.boundary) for a in self.all}

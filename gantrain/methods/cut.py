@@ -11,7 +11,7 @@ from gantrain.core.component import Component, Each, OneOf, build
 from gantrain.core.rng import Purpose
 from gantrain.losses import ADVERSARIAL
 from gantrain.losses.patchnce import patch_nce
-from gantrain.methods.adversarial_game import Adversaries, Adversary, AnotherDiscriminator, Weight
+from gantrain.methods.adversarial_game import Adversaries, Adversary, ExtraDiscriminator, Weight
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
@@ -61,7 +61,7 @@ class CUT(Method):
         projection_width: Width = 256,
         temperature: Annotated[float, Field(gt=0, le=1000)] = 0.07,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)] = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class CUT(Method):
         originals = torch.cat([source, batch["target"]]) if self.identity else source
         made = generator(*self.mirrored([originals], context))
         fake = made[: len(source)]
-        losses, _ = self.adversaries.fool(fake, context)
+        losses, _ = self.adversaries.generator_terms(fake, context)
         features = self.mirrored(generator.features(made, self.layers), context)
         places = self.places(features, context)
         # Queries first: older autocasts keep a weight's copy, and one made without gradient never gets any.
@@ -120,7 +120,7 @@ class CUT(Method):
         (source,) = self.mirrored([batch["source"]], context)
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate({"source": source})
-        return adversary.tell_apart(batch["target"], fake, context)
+        return adversary.discriminator_terms(batch["target"], fake, context)
 
     def mirrored(self, maps: list[Tensor], context: Context) -> list[Tensor]:
         """Maps (N or 2N, C, h, w), of drawn samples mirrored: done twice, nothing is."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gantrain.core.component import Component, Each, OneOf, build
 from gantrain.core.rng import Purpose
 from gantrain.losses import ADVERSARIAL, distances
-from gantrain.methods.adversarial_game import Adversaries, AnotherDiscriminator, PoolSize, Weight, mixes_samples
+from gantrain.methods.adversarial_game import Adversaries, ExtraDiscriminator, PoolSize, Weight, mixes_samples
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.image_pool import ImagePool
@@ -56,7 +56,7 @@ class CycleGAN(Method):
         identity: Weight = 5.0,
         pool: PoolSize = 50,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)] = (),
     ) -> None:
         super().__init__()
         if identity and source_channels != target_channels:
@@ -106,7 +106,7 @@ class CycleGAN(Method):
             fake_source, cycled_source = translate_all(back, target, fake)
         cycled_target = there(fake_source)
         for side, made in (("", fake), ("_source", fake_source)):
-            losses |= self.adversaries[side].fool(made, context)[0]
+            losses |= self.adversaries[side].generator_terms(made, context)[0]
         losses["cycle"] = self.cycle * (distances.l1(cycled_source, source) + distances.l1(cycled_target, target))
         return Terms(losses, carried={"fake": fake.detach(), "fake_source": fake_source.detach()})
 
@@ -120,7 +120,7 @@ class CycleGAN(Method):
         for side, real in (("", batch["target"]), ("_source", batch["source"])):
             fake = carried[f"fake{side}"]
             shown = fake if number else self.pools[f"fakes{side}"](fake, context)
-            terms = self.adversaries[side].all[number].tell_apart(real, shown, context)
+            terms = self.adversaries[side].all[number].discriminator_terms(real, shown, context)
             losses |= terms.losses
             stats |= terms.stats
         return Terms(losses, stats=stats)

@@ -8,7 +8,7 @@ from torch import Tensor
 from gantrain.core.component import Component, Each, OneOf, build
 from gantrain.core.rng import Purpose
 from gantrain.losses import ADVERSARIAL, PENALTIES, distances
-from gantrain.methods.adversarial_game import Adversaries, Adversary, AnotherDiscriminator, PoolSize, Weight, pair
+from gantrain.methods.adversarial_game import Adversaries, Adversary, ExtraDiscriminator, PoolSize, Weight, pair
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.image_pool import ImagePool
@@ -42,7 +42,7 @@ class Pix2Pix(Method):
         feature_matching: Weight = 0.0,
         pool: PoolSize = 0,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)] = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Pix2Pix(Method):
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source, target = batch["source"], batch["target"]
         fake = self.translate(batch)
-        losses, judged = self.adversaries.fool(pair(source, fake), context)
+        losses, judged = self.adversaries.generator_terms(pair(source, fake), context)
         if self.l1:
             losses["l1"] = self.l1 * distances.l1(fake, target)
         if self.l2:
@@ -87,11 +87,11 @@ class Pix2Pix(Method):
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate(batch)
         shown = pair(source, fake)
-        terms = adversary.tell_apart(pair(source, real), self.pool(shown, context) if is_first else shown, context)
+        terms = adversary.discriminator_terms(pair(source, real), self.pool(shown, context) if is_first else shown, context)
         if self.penalty is not None and is_first and context.due(self.penalty.every):
             alpha = [context.random(p, Purpose.MIX).random() for p in context.positions]
             mix = torch.tensor(alpha, dtype=real.dtype).view(-1, 1, 1, 1).to(real.device, non_blocking=True)
-            penalty = self.penalty(lambda x: adversary.judge(pair(source, x), context), real, fake, mix)
+            penalty = self.penalty(lambda x: adversary.forward(pair(source, x), context), real, fake, mix)
             terms.losses["penalty"] = self.penalty.every * penalty
         return terms
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gantrain.core.component import Component, Each, OneOf, build
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL
-from gantrain.methods.adversarial_game import Adversaries, Adversary, AnotherDiscriminator, Weight, pair
+from gantrain.methods.adversarial_game import Adversaries, Adversary, ExtraDiscriminator, Weight, pair
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
@@ -39,7 +39,7 @@ class Pix2PixHD(Method):
         feature_matching: Weight = 10.0,
         perceptual: Weight = 10.0,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)] = (),
     ) -> None:
         super().__init__()
         self.networks["generator"] = build(
@@ -69,7 +69,7 @@ class Pix2PixHD(Method):
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source, target = batch["source"], batch["target"]
         fake = self.translate(batch)
-        losses, judged = self.adversaries.fool(pair(source, fake), context)
+        losses, judged = self.adversaries.generator_terms(pair(source, fake), context)
         if self.feature_matching:
             likeness = self.adversaries.match_features(pair(source, target), judged, context)
             losses["feature_matching"] = self.feature_matching * likeness
@@ -81,7 +81,7 @@ class Pix2PixHD(Method):
         source = batch["source"]
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate(batch)
-        return adversary.tell_apart(pair(source, batch["target"]), pair(source, fake), context)
+        return adversary.discriminator_terms(pair(source, batch["target"]), pair(source, fake), context)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

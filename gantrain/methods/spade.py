@@ -8,8 +8,8 @@ from torch import Tensor
 
 from gantrain.core.component import Component, Each, OneOf, build
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL, distances
-from gantrain.losses.adversarial import precise
-from gantrain.methods.adversarial_game import Adversaries, Adversary, AnotherDiscriminator, Weight, pair
+from gantrain.losses.adversarial import at_least_float32
+from gantrain.methods.adversarial_game import Adversaries, Adversary, ExtraDiscriminator, Weight, pair
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.networks import DISCRIMINATOR, NETWORKS, STYLED_GENERATOR
@@ -56,7 +56,7 @@ class SPADE(Method):
         perceptual: Weight = 10.0,
         kld: Weight = 0.05,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(AnotherDiscriminator)] = (),
+        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)] = (),
         order: Literal["generator_first", "generator_first_new_fakes"] = "generator_first",
     ) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class SPADE(Method):
         """Fakes in their targets' styles, where there are styles, and what those cost."""
         if "encoder" not in self.networks:
             return self.networks["generator"](batch["source"]), {}
-        mean, log_variance = (precise(x) for x in self.networks["encoder"](batch["target"]))
+        mean, log_variance = (at_least_float32(x) for x in self.networks["encoder"](batch["target"]))
         style = mean + torch.randn_like(mean) * (log_variance / 2).exp()
         fake = self.networks["generator"](batch["source"], style)
         return fake, {"kld": self.kld * distances.kl(mean, log_variance)}
@@ -118,7 +118,7 @@ class SPADE(Method):
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source, target = batch["source"], batch["target"]
         fake, losses = self._imitate(batch)
-        fooling, judged = self.adversaries.fool(pair(source, fake), context)
+        fooling, judged = self.adversaries.generator_terms(pair(source, fake), context)
         losses |= fooling
         if self.feature_matching:
             likeness = self.adversaries.match_features(pair(source, target), judged, context)
@@ -134,7 +134,7 @@ class SPADE(Method):
         else:
             with torch.no_grad():
                 fake = self._imitate(batch)[0]
-        return adversary.tell_apart(pair(source, batch["target"]), pair(source, fake), context)
+        return adversary.discriminator_terms(pair(source, batch["target"]), pair(source, fake), context)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

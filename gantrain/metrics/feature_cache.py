@@ -9,19 +9,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gantrain.core import files
-from gantrain.data.cache import cache
+from gantrain.data.cache import cache_folder
 
 _READING = 2  # raised when the same files are decoded to other values than before
 
 
-def recall(told: str, prefix: str = "") -> dict[str, Tensor]:
+def load_cached_features(told: str, prefix: str = "") -> dict[str, Tensor]:
     """What was kept under `told`; empty where there is nothing. told: says what it is, down to the data's content."""
     with contextlib.suppress(OSError, SafetensorError):
         return load_file(_file(told, prefix))
     return {}
 
 
-def keep(told: str, tensors: dict[str, Tensor], prefix: str = "") -> None:
+def store_features(told: str, tensors: dict[str, Tensor], prefix: str = "") -> None:
     """Write whole files: several processes may."""
     path = _file(told, prefix)
     with contextlib.suppress(OSError, SafetensorError):
@@ -32,4 +32,4 @@ def keep(told: str, tensors: dict[str, Tensor], prefix: str = "") -> None:
 
 def _file(told: str, prefix: str) -> Path:
     digest = hashlib.sha256(f"{told} {_READING}".encode()).hexdigest()
-    return cache() / "metrics" / f"{prefix}{digest[:32]}.safetensors"
+    return cache_folder() / "metrics" / f"{prefix}{digest[:32]}.safetensors"

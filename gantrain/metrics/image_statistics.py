@@ -63,7 +63,7 @@ def thumbnails(images: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(images.float(), _THUMBNAIL)
 
 
-class Described:
+class FunctionExtractor:
     """One of the functions above as an extractor. digest: says with which options."""
 
     resize = "none"

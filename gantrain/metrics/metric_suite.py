@@ -16,7 +16,7 @@ from gantrain.core.world import gathered
 from gantrain.metrics import feature_cache, registry
 from gantrain.metrics.extractors import Extractor, network
 from gantrain.metrics.features import Features
-from gantrain.metrics.image_statistics import Described, RandomNetwork, patches
+from gantrain.metrics.image_statistics import FunctionExtractor, RandomNetwork, patches
 from gantrain.metrics.paired import LPIPS, PAIRED, Perceptual, decibels, l1, l2
 
 EXTRACTOR_BATCH = 32  # that extractors always get: on a GPU their features depend on it
@@ -83,7 +83,7 @@ class _Set:
         return self.recalled
 
 
-class Panel:
+class MetricSuite:
     """The metrics `names` over sets of images, on the device.
 
     weights: files by extractor. total: images in the set. border: pixels that distances of pairs
@@ -111,9 +111,9 @@ class Panel:
 
     def _extractor(self, name: str, weights: Mapping[str, str]) -> Extractor:
         if name == "patches":
-            return Described(partial(patches, count=self.patches), f"{self.patches} an image")
+            return FunctionExtractor(partial(patches, count=self.patches), f"{self.patches} an image")
         if name in registry.WEIGHTFREE:
-            return Described(registry.WEIGHTFREE[name])
+            return FunctionExtractor(registry.WEIGHTFREE[name])
         if name in registry.RANDOM:
             return RandomNetwork(registry.RANDOM.index(name)).to(self.device)
         return network(name, weights.get(name.removesuffix("_logits")), self.device)
@@ -124,7 +124,7 @@ class Panel:
         self._sets["fake"] = {n: _Set(e) for n, e in self.extractors.items()}
         self._problem = ""
 
-    def recall(self, which: str, key: str) -> bool:
+    def load_reference(self, which: str, key: str) -> bool:
         """Take a set's features from the node's cache; returns whether it is known now. Every rank calls it.
 
         key: says what the images are, down to their content.
@@ -132,19 +132,19 @@ class Panel:
         sets = self._sets[which]
         if all(one.recalled for one in sets.values()):
             return True
-        found = {name: feature_cache.recall(self._told(key, name)) for name in sets}
+        found = {name: feature_cache.load_cached_features(self._told(key, name)) for name in sets}
         if all(gathered(all("features" in tensors for tensors in found.values()))):
             for name, one in sets.items():
                 one.recalled = Features(found[name]["features"], whole=True)
             return True
         return False
 
-    def remember(self, which: str, key: str) -> None:
+    def store_reference(self, which: str, key: str) -> None:
         """Put a complete set's features into the node's cache. Every rank calls it."""
         for name, one in self._sets[which].items():
             rows = one.features().rows
             if not one.mixed and os.environ.get("LOCAL_RANK", "0") == "0":
-                feature_cache.keep(self._told(key, name), {"features": rows.contiguous()})
+                feature_cache.store_features(self._told(key, name), {"features": rows.contiguous()})
 
     def _told(self, key: str, name: str) -> str:
         return "\n".join([key, name, self.extractors[name].digest, self.extractors[name].resize])
@@ -154,7 +154,7 @@ class Panel:
 
         more: other values of each sample, (N) or (), whose means are wanted.
         """
-        with exact():
+        with full_precision():
             values = self._pairs(fake.double(), target.double(), source)
         for name, value in {**values, **more}.items():
             self._sums[name] += value.double().expand(len(fake)).sum().item()
@@ -183,7 +183,7 @@ class Panel:
             self._problem = f"images have {images.shape[1]} channels, extractors take 1 or 3"
         elif wanting:
             eight_bit = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
-            with torch.no_grad(), exact():
+            with torch.no_grad(), full_precision():
                 for one in wanting:
                     one.add(eight_bit)
 
@@ -198,7 +198,7 @@ class Panel:
         if pixels := sums.pop("pixels", 0.0):  # of all images, which may differ in size
             sums["psnr_pooled"] *= n / pixels
         names = dict.fromkeys([*self.names, *sums])
-        with exact():
+        with full_precision():
             return [self._record(name, sums, n, distance) for name in names]
 
     def _record(self, name: str, sums: Mapping[str, float], n: int, distance: float) -> Record:
@@ -240,7 +240,7 @@ def _half(features: Features, first: int) -> Features:
 
 
 @contextlib.contextmanager
-def exact() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """In float32 as it is written: without autocast and TF32."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")

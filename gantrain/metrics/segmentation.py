@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gantrain.metrics.extractors import digest, load_weights
-from gantrain.metrics.metric_suite import NAN, Record, exact
+from gantrain.metrics.metric_suite import NAN, Record, full_precision
 from gantrain.metrics.registry import SEGMENTATION
 
 _WIDTHS = (16, 32, 64, 128)
@@ -103,7 +103,7 @@ class Segmentation:
         """One-hot labels, fakes and targets, (N, C, H, W)."""
         true = labels.argmax(1)
         for counts, images in zip(self.counts, (fake, target), strict=True):
-            with exact():
+            with full_precision():
                 logits = self.network(images.float())
             if self.ignored is not None:
                 logits[:, self.ignored] = -torch.inf

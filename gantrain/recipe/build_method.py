@@ -41,20 +41,20 @@ def telling_own_errors(recipe: Recipe, doing: str) -> Iterator[None]:
         raise BadComponent(f"method: {doing} with {names} raised {describe_error(error)}") from None
 
 
-def make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
+def make_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
     """With what `freeze` names frozen. Raises ValueError where the recipe contradicts the data."""
     with telling_own_errors(recipe, "building it"):
-        return _make_method(recipe, facts)
+        return _make_method(recipe, data_dims)
 
 
-def _make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
+def _make_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
     torch.manual_seed(recipe.seed)
     name = recipe.method["name"]
-    unknown = [fact for fact in facts_of(METHODS[name]) if fact not in facts]
+    unknown = [fact for fact in facts_of(METHODS[name]) if fact not in data_dims]
     if unknown:
         found = f"found {', '.join(unknown)} as parameters of {METHODS[name].__name__}"
-        raise BadComponent(f"method: {found}, allowed: {', '.join(facts)}, and others behind a `*`")
-    method: Method = build(METHODS, recipe.method, **facts)
+        raise BadComponent(f"method: {found}, allowed: {', '.join(data_dims)}, and others behind a `*`")
+    method: Method = build(METHODS, recipe.method, **data_dims)
     check_contract(method)
     for name, parameter in method.networks.named_parameters():
         if any(starts_with(name, prefix) for prefix in recipe.freeze):
@@ -65,20 +65,20 @@ def _make_method(recipe: Recipe, facts: dict[str, int]) -> Method:
     return method
 
 
-def sketch_method(recipe: Recipe, facts: dict[str, int]) -> Method:
+def sketch_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
     """The method without storage, on the meta device, to be counted and checked.
 
     Raises ValueError as make_method, and for facts past reason, which a checkpoint from elsewhere may state.
     """
-    for name, value in facts.items():
+    for name, value in data_dims.items():
         if type(value) is not int or not 1 <= value <= MAX_CHANNELS:
             raise ValueError(f"{name}: found {value!r:.100}, allowed: a whole number, 1 to {MAX_CHANNELS:,}")
     with telling_own_errors(recipe, "building it"):
         try:
             with torch.device("meta"):
-                return _make_method(recipe, facts)
+                return _make_method(recipe, data_dims)
         except (NotImplementedError, RuntimeError):  # a network from outside that reads what it has drawn
-            return _make_method(recipe, facts)
+            return _make_method(recipe, data_dims)
 
 
 def needs_weights(method: Method) -> bool:

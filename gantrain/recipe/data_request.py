@@ -7,28 +7,28 @@ from gantrain.core.world import World
 from gantrain.data import open_dataset
 from gantrain.data.shards import Field, Shards
 from gantrain.data.splits import SYNTHETIC
-from gantrain.data.transforms import View
+from gantrain.data.transforms import SampleTransform
 from gantrain.data.unpaired import DataSet, Unpaired
 from gantrain.recipe.schema import Recipe
 
 _WITHOUT = "; data.validation=null trains without"
 
 
-def view(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> View:
+def sample_transform(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> SampleTransform:
     """How samples become what the networks see; `fields` by role."""
-    data, names = recipe.data, wanted_by(recipe).names
+    data, names = recipe.data, data_request(recipe).names
     labels = frozenset(name for role, name in names.items() if fields[role].kind != "image")
     flip, jitter = (data.flip, data.jitter) if training else (False, 0.0)
-    return View(tuple(names.values()), labels, data.size, data.resize, flip, jitter)
+    return SampleTransform(tuple(names.values()), labels, data.size, data.resize, flip, jitter)
 
 
-def wanted_by(recipe: Recipe) -> open_dataset.Wanted:
+def data_request(recipe: Recipe) -> open_dataset.DataRequest:
     """Collect what the recipe asks of its data."""
     data, names, apart = recipe.data, (recipe.data.source, recipe.data.target), None
     if data.unpaired:
-        apart = open_dataset.Apart(*names, data.train_target, data.validation_target, data.test_target)
+        apart = open_dataset.UnpairedRequest(*names, data.train_target, data.validation_target, data.test_target)
         names = ("source", "target")  # a sample's; the sets' own may be the same
-    return open_dataset.Wanted(
+    return open_dataset.DataRequest(
         recipe.name,
         *names,
         data.labels,
@@ -41,7 +41,7 @@ def wanted_by(recipe: Recipe) -> open_dataset.Wanted:
     )
 
 
-def open_on_nodes(world: World, key: str, value: str | None, wanted: open_dataset.Wanted) -> DataSet:
+def open_once_per_node(world: World, key: str, value: str | None, wanted: open_dataset.DataRequest) -> DataSet:
     """The data set on every rank, made by one of each node where it has to be made. Raises ValueError."""
 
     made: list[Shards] = []  # kept open until this rank has opened them again, so that no other run removes them
@@ -50,7 +50,7 @@ def open_on_nodes(world: World, key: str, value: str | None, wanted: open_datase
         made.extend(open_dataset.open_sides(key, value, wanted))
         return [shards.folder for shards in made]
 
-    opened = [Shards.open(folder, wanted.cache_gib) for folder in world.on_nodes(folders)]
+    opened = [Shards.open(folder, wanted.cache_gib) for folder in world.once_per_node(folders)]
     return Unpaired(opened, wanted.apart[:2]) if wanted.apart else opened[0]
 
 
@@ -74,13 +74,13 @@ def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> RunDa
     with all problems at once.
     """
     data = recipe.data
-    wanted = wanted_by(recipe)
+    wanted = data_request(recipe)
     problems: list[str] = []
     unusable: dict[str, str] = {}
 
     def opened(key: str, value: str | None) -> DataSet | None:
         try:
-            return open_on_nodes(world, key, value, wanted)
+            return open_once_per_node(world, key, value, wanted)
         except ValueError as e:
             texts = str(e).splitlines()
         if is_automatic and key == "test":
@@ -98,7 +98,7 @@ def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> RunDa
     draws_neither = train is None and data.train == data.validation == SYNTHETIC
     held_out = opened("validation", data.validation) if data.validation and not draws_neither else None
     test = opened("test", data.test) if data.test and not data.validation else None
-    world.agree(problems)
+    world.raise_on_all_ranks(problems)
     assert train is not None
     result = RunData(train, held_out, test, unusable.get("test"))
     learnt = {name: train.fields[name] for name in wanted.names.values()}

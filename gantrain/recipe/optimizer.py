@@ -4,11 +4,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from gantrain.core.component import Part
+from gantrain.core.component import StrictModel
 from gantrain.recipe.field_types import Betas, Decay, Eps, Factors, Length, Norm, Positive, Rate
 
 
-class Optimizer(Part):
+class Optimizer(StrictModel):
     name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
     lr: Rate = Field(2e-4, description="learning rate")
     lr_factors: Factors = Field({}, description="share of lr by network, or start of its parameters' dotted names")
@@ -19,7 +19,7 @@ class Optimizer(Part):
     every: Positive = Field(1, description="update in every n-th step")
 
 
-class OptimizerChange(Part):
+class OptimizerChange(StrictModel):
     """What one phase does differently; None keeps the value of `optimizer`."""
 
     lr: Rate | None = None
@@ -30,7 +30,7 @@ class OptimizerChange(Part):
     every: Positive | None = None
 
 
-class Schedule(Part):
+class Schedule(StrictModel):
     name: Literal["constant", "linear", "cosine"] = Field(
         "constant", description="the rate by images seen and length: a run that is made longer goes on at a higher rate"
     )
@@ -38,5 +38,5 @@ class Schedule(Part):
     warmup: Length | None = Field(None, description="images over which the rate rises from 0")
 
 
-class EMA(Part):
+class EMA(StrictModel):
     half_life: Length | None = Field(None, description="images in which a weight's share halves; null: no average")

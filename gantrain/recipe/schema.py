@@ -10,7 +10,7 @@ import pydantic
 from pydantic import Field, ValidationInfo, create_model, field_validator
 
 from gantrain.core import component
-from gantrain.core.component import Part, text_keys
+from gantrain.core.component import StrictModel, text_keys
 from gantrain.core.error_messages import check
 from gantrain.core.yaml12 import dump_yaml
 from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
@@ -43,7 +43,7 @@ from gantrain.recipe.optimizer import EMA, Optimizer, OptimizerChange, Schedule
 from gantrain.recipe.suggestions import Suggestions, check_method_is_named
 
 
-class Data(Part):
+class Data(StrictModel):
     unpaired: bool = Field(False, description="`train` holds sources alone, `train_target` targets alone")
     train: Place | None = Field(None, description="shards (folder, pattern or URL), a folder of images, or `synthetic`")
     train_target: Place | None = Field(None, description="unpaired targets; null: of trainA and trainB in `train`")
@@ -103,12 +103,12 @@ class Data(Part):
         raise ValueError(f"allowed: {rule}")
 
 
-class TestTime(Part):
+class InferenceMode(StrictModel):
     dropout: bool = Field(False, description="dropout stays on in evaluation and translate (pix2pix)")
     batch_statistics: bool = Field(False, description="batch norm uses the image's own statistics there (pix2pix)")
 
 
-class Evaluate(Part):
+class Evaluate(StrictModel):
     every: Length = Field("5 epochs", description="how often held-out samples are measured")
     metrics: Metrics = Field(["l1", "psnr", "ssim"], description="what is measured, such as fid, kid, lpips")
     best_by: Metric = Field("l1", description="the one of the metrics that chooses the best checkpoints")
@@ -136,18 +136,18 @@ class Evaluate(Part):
         return value
 
 
-class Previews(Part):
+class Previews(StrictModel):
     every: Length = Field("5 epochs", description="how often a sheet of pictures is made")
     samples: Shown = Field(4, description="samples shown, always the same; held-out ones if there are any")
 
 
-class Checkpoint(Part):
+class Checkpoint(StrictModel):
     every: Length = Field("5 epochs", description="how often the run is saved")
     keep: Positive = Field(2, description="the last n are kept")
     best: Natural = Field(1, description="the n best by evaluate.best_by are kept too")
 
 
-class Recipe(Part):
+class Recipe(StrictModel):
     """A run, fully stated. Lengths are images (a number) or text such as `20 epochs`."""
 
     name: FolderName = Field(description="the recipe's file name")
@@ -174,7 +174,7 @@ class Recipe(Part):
     phases: dict[str, OptimizerChange] = Field({}, description="optimizer settings by phase")
     schedule: Schedule = Schedule()
     ema: EMA = EMA()
-    test_time: TestTime = TestTime()
+    test_time: InferenceMode = InferenceMode()
     evaluate: Evaluate = Evaluate()
     previews: Previews = Previews()
     checkpoint: Checkpoint = Checkpoint()

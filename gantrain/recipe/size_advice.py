@@ -18,7 +18,7 @@ _USUAL_RATIO = 286 / 256  # of data.resize to data.size, pix2pix's
 _DOUBLINGS = ("most", "more", "normal")  # of SPADE's generator
 
 
-def describe_sizes(recipe: Recipe, method: Method, facts: dict[str, int]) -> list[str]:
+def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) -> list[str]:
     """A line where a generator pads its images to far more pixels, or a crop shows a small part of each sample.
 
     The line ends with keys that can be pasted into a shell, and that give no such line. facts: what the data decide of
@@ -32,7 +32,7 @@ def describe_sizes(recipe: Recipe, method: Method, facts: dict[str, int]) -> lis
         return []
     component_key = ""
     if padding:
-        component_key = _find_smaller_network(recipe, facts)
+        component_key = _find_smaller_network(recipe, data_dims)
         if not component_key:
             size = _padded(size, method)
     keys = [f"data.size={_list(size)}"]
@@ -81,7 +81,7 @@ def _padded_by(network: Any, size: Size) -> Size:
     return padded_size(size, getattr(network, "multiple", 1), getattr(network, "padded_minimum", 1))
 
 
-def _find_smaller_network(recipe: Recipe, facts: dict[str, int]) -> str:
+def _find_smaller_network(recipe: Recipe, data_dims: dict[str, int]) -> str:
     """The key of the deepest generator that fits the size, such as `method.generator.levels=6`, or nothing."""
     generator = recipe.method.get("generator")
     if not isinstance(generator, dict):
@@ -90,7 +90,7 @@ def _find_smaller_network(recipe: Recipe, facts: dict[str, int]) -> str:
         content = recipe.dump()
         content["method"]["generator"][option] = value
         try:
-            method = sketch_method(from_dict(content), facts)
+            method = sketch_method(from_dict(content), data_dims)
         except ValueError:  # an option that the network doesn't allow
             continue
         if not _describe_padding(recipe.data.size, method):

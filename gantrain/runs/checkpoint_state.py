@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, Positiv
 import gantrain
 from gantrain.core.error_messages import check
 from gantrain.core.extensions import is_module_name
-from gantrain.data.batch import facts
+from gantrain.data.batch import data_dims
 from gantrain.data.index import Field, check_fields
 
 _MOST_IMAGES = 2**53  # JSON readers keep whole numbers up to there
@@ -117,7 +117,7 @@ def parse_state(content: Any) -> State:
     """The checked state. Raises ValueError with one line for each problem."""
     state = check(State, content)
     check_fields(state.fields)
-    expected = facts(state.fields)
+    expected = data_dims(state.fields)
     if state.facts != expected:
         raise ValueError(f"facts: found {state.facts}, allowed: {expected}, since that is what its fields say")
     return state

@@ -23,9 +23,9 @@ def describe_data(train: DataSet, given: str | None) -> str:
 
     given: the recipe's `data.train`, such as a folder of images, which a run packs into the cache.
     """
-    if len(train.sides) > 1:
+    if len(train.domains) > 1:
         parts = []
-        for noun, side in zip(("source", "target"), train.sides, strict=True):
+        for noun, side in zip(("source", "target"), train.domains, strict=True):
             parts.append(f"{count_text(len(side), noun)} in {side.place}")
         return ", ".join(parts)
     images = count_text(len(train), "image")

@@ -15,15 +15,15 @@ def largest_micro_batch(parts: Assembly) -> int:
 
     On CPU all of the rank's images: there the system would kill the process, not refuse.
     """
-    local, world = parts.split.local, parts.world
+    per_rank, world = parts.split.per_rank, parts.world
     if world.device.type != "cuda":
-        return local
-    return next(m for m in batch_split.divisors(local) if m == 1 or all(world.gather(_fits(parts, m))))
+        return per_rank
+    return next(m for m in batch_split.divisors(per_rank) if m == 1 or all(world.gather(_fits(parts, m))))
 
 
 def _fits(parts: Assembly, micro: int) -> bool:
     # Two micro-batches hold as much as many: images add little beside activations.
-    count = min(2, parts.split.local // micro)
+    count = min(2, parts.split.per_rank // micro)
     try:
         _step(parts, micro, count)
     except torch.OutOfMemoryError:
@@ -48,8 +48,8 @@ def _step(parts: Assembly, micro: int, count: int) -> None:
     torch.cuda.synchronize()
 
 
-def describe_out_of_memory(split: batch_split.Split) -> str:
+def describe_out_of_memory(split: batch_split.BatchLayout) -> str:
     """Say that a step did not fit, and what would take less memory."""
-    smaller = [size for size in batch_split.divisors(split.local) if size < split.micro_batch_size]
+    smaller = [size for size in batch_split.divisors(split.per_rank) if size < split.micro_batch_size]
     advice = f"micro_batch_size={smaller[0]}, or auto" if smaller else "a smaller data.size"
     return f"out of memory with {count_text(split.micro_batch_size, 'image')} per backward pass; try {advice}"

@@ -7,7 +7,7 @@ from gantrain.core.amounts import count_text
 
 
 @dataclass(frozen=True)
-class Split:
+class BatchLayout:
     """batch_size = ranks x micro_batch_size x accumulation.
 
     partitions: of the data; a place of the batch belongs to its number modulo them.
@@ -19,17 +19,17 @@ class Split:
     partitions: int = 1
 
     @property
-    def local(self) -> int:
+    def per_rank(self) -> int:
         return self.batch_size // self.ranks
 
     @property
     def accumulation(self) -> int:
-        return self.local // self.micro_batch_size
+        return self.per_rank // self.micro_batch_size
 
     def slots(self, rank: int) -> Sequence[int]:
         """A rank's places in the batch: consecutive, or those of its partitions."""
         if self.partitions == 1:
-            return range(rank * self.local, (rank + 1) * self.local)
+            return range(rank * self.per_rank, (rank + 1) * self.per_rank)
         own, slots = self.partitions_of(rank), range(self.batch_size)
         return [slot for slot in slots if slot % self.partitions in own]
 
@@ -51,7 +51,7 @@ def divisors(n: int) -> list[int]:
     return [d for d in range(n, 0, -1) if n % d == 0]
 
 
-def split(batch_size: int, ranks: int, micro_batch_size: int | None, partitions: int = 1) -> Split:
+def split(batch_size: int, ranks: int, micro_batch_size: int | None, partitions: int = 1) -> BatchLayout:
     """Raises ValueError with values that work where the numbers don't divide."""
     if batch_size % ranks:
         below, above = batch_size // ranks * ranks, -(-batch_size // ranks) * ranks
@@ -66,11 +66,11 @@ def split(batch_size: int, ranks: int, micro_batch_size: int | None, partitions:
             f"data.partitions: found {partitions}, which must divide batch_size={batch_size} and "
             f"be a multiple of {ranks} ranks; allowed: {', '.join(map(str, allowed))}"
         )
-    local = batch_size // ranks
-    micro = local if micro_batch_size is None else micro_batch_size
-    if local % micro:
+    per_rank = batch_size // ranks
+    micro = per_rank if micro_batch_size is None else micro_batch_size
+    if per_rank % micro:
         raise ValueError(
-            f"micro_batch_size: found {micro}, which does not divide a rank's {local} images "
-            f"(batch {batch_size}, ranks: {ranks}); allowed: {', '.join(map(str, divisors(local)))}"
+            f"micro_batch_size: found {micro}, which does not divide a rank's {per_rank} images "
+            f"(batch {batch_size}, ranks: {ranks}); allowed: {', '.join(map(str, divisors(per_rank)))}"
         )
-    return Split(batch_size, ranks, micro, partitions)
+    return BatchLayout(batch_size, ranks, micro, partitions)

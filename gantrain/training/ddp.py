@@ -21,7 +21,7 @@ _OPTIONS = DistributedDataParallelKwargs(
 )
 
 
-class Replicated:
+class DDPPhase:
     """The phase's module and its optimiser; without an accelerator this rank's only."""
 
     def __init__(

@@ -83,7 +83,7 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
     return from_dict(content)
 
 
-def die_with_launcher(env: Mapping[str, str] = os.environ) -> None:
+def exit_with_parent(env: Mapping[str, str] = os.environ) -> None:
     """Have the kernel send SIGTERM when the launcher dies (Linux): no rank writes on alone."""
     launched = "ACCELERATE_MIXED_PRECISION" in env or "TORCHELASTIC_RUN_ID" in env
     if launched and sys.platform == "linux":
@@ -96,7 +96,7 @@ def die_with_launcher(env: Mapping[str, str] = os.environ) -> None:
             sys.exit("launcher is gone")
 
 
-def give_up() -> None:
+def stop_without_retry() -> None:
     """Have torchrun not try again what would fail again: `--max-restarts` is for crashes."""
     left = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0"))
     if left > int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")):
@@ -119,7 +119,7 @@ def check_ranks(world: World, recipe: Recipe, env: Mapping[str, str] = os.enviro
             f"launch: rank {world.rank} was started with another recipe or other code than rank 0: "
             f"{'; '.join(changed)}; use the same command, gantrain and torch on every node"
         )
-    world.agree(problems)
+    world.raise_on_all_ranks(problems)
 
 
 def _asked(env: Mapping[str, str]) -> list[tuple[int, str]]:

@@ -12,8 +12,8 @@ import torch
 from gantrain.core import files, formats
 from gantrain.core.console import say
 from gantrain.core.world import World, cpu_model, has_bf16
-from gantrain.data.cache import cache
-from gantrain.data.shard_writer import locked
+from gantrain.data.cache import cache_folder
+from gantrain.data.shard_writer import file_lock
 from gantrain.recipe.schema import Recipe
 from gantrain.runs import checkpoint
 from gantrain.training import conv_timing
@@ -60,7 +60,7 @@ def choose_precision(
     earlier = world.auto_precisions.get(recipe.folder)
     if earlier is not None:  # of an earlier stage in this process
         return Choice(earlier, f"precision: auto is {earlier}, as in the first stage", compared)
-    recorded = world.on_main(lambda: _read_record(recipe.folder, compared, began))
+    recorded = world.broadcast_from_rank0(lambda: _read_record(recipe.folder, compared, began))
     here = judge_machine(world, compared)
     if recorded is None:
         choice = Choice(here.precision, f"precision: auto is {here.precision}{here.reason}", compared)
@@ -108,7 +108,7 @@ def _milliseconds(microseconds: int) -> str:
 def measure_on_main(world: World, convolutions: Sequence[Convolution]) -> Times:
     """Return rank 0's times, from the cache where it has them, while all other ranks wait."""
     world.accelerator.wait_for_everyone()
-    return world.on_main(lambda: _recall_or_measure(convolutions, world.device))
+    return world.broadcast_from_rank0(lambda: _recall_or_measure(convolutions, world.device))
 
 
 def _recall_or_measure(convolutions: Sequence[Convolution], device: torch.device) -> Times:
@@ -118,14 +118,14 @@ def _recall_or_measure(convolutions: Sequence[Convolution], device: torch.device
         "threads": torch.get_num_threads(),
         "convolutions": _as_json(convolutions),
     }
-    path = cache() / _NAME
+    path = cache_folder() / _NAME
     for entry in _read_entries(path):
         if entry["key"] == key:
             return Times(entry["fp32_microseconds"], entry["bf16_microseconds"])
     times = conv_timing.measure(convolutions, device)
     with contextlib.suppress(OSError):  # without the cache, the next command measures again
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_suffix(".lock"), wait=True):
+        with file_lock(path.with_suffix(".lock"), wait=True):
             others = [entry for entry in _read_entries(path) if entry["key"] != key]
             entries = [*others, {"key": key, **times._asdict()}][-_MOST_KEPT:]
             content = {"format": formats.PRECISION, "entries": entries}

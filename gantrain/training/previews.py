@@ -11,7 +11,7 @@ from gantrain.data.loader import held_out_batches
 from gantrain.data.pictures import sheet, viewable
 from gantrain.data.unpaired import DataSet
 from gantrain.methods.base import Batch, Method, is_random_at_test, set_inference
-from gantrain.recipe.data_request import view
+from gantrain.recipe.data_request import sample_transform
 from gantrain.training.setup import Assembly
 
 _BATCH = 8
@@ -26,7 +26,7 @@ class Previews:
 
     def __init__(self, parts: Assembly) -> None:
         self.recipe, self.fields, self.batch = parts.recipe, parts.fields, parts.batch
-        self.view = view(parts.recipe, parts.fields, training=False)
+        self.sample_transform = sample_transform(parts.recipe, parts.fields, training=False)
         self.test_time = parts.recipe.test_time.model_dump()
         self.damaged: set[str] = set()
         most = parts.recipe.previews.samples
@@ -46,7 +46,7 @@ class Previews:
     def _batches(self) -> Iterator[Batch]:
         # Where an output depends on its batch or on chance, a batch of one makes it its own.
         batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
-        for raw in held_out_batches(self.data, self.view, self.indices, batch_size):
+        for raw in held_out_batches(self.data, self.sample_transform, self.indices, batch_size):
             self.damaged.update(raw.damaged)
             seed_all(self.recipe.seed, raw.positions[0])
             yield self.batch(raw.fields)

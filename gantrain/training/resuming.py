@@ -8,7 +8,7 @@ from gantrain.training.setup import Assembly
 def check_data(parts: Assembly, fingerprint: str) -> None:
     """Raises ValueError where the training data are not those of the checkpoint."""
     saved = fingerprint.split()
-    for i, data in enumerate(parts.train.sides):
+    for i, data in enumerate(parts.train.domains):
         key = ("data.train", "data.train_target")[i]
         before = saved[i] if i < len(saved) else "none"
         if before != data.fingerprint:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from gantrain.core.amounts import count_text
 from gantrain.core.world import World, cores, local_ranks, set_threads
-from gantrain.data.batch import as_batch, facts
-from gantrain.data.loader import Raw, together, training_loader
+from gantrain.data.batch import as_batch, data_dims
+from gantrain.data.loader import RawBatch, merge_streams, training_loader
 from gantrain.data.prefetch import Prefetch, check_cache
 from gantrain.data.sample_order import Order
 from gantrain.data.scale import held_out_notice
@@ -21,16 +21,16 @@ from gantrain.methods.base import Batch, Context, Method
 from gantrain.metrics.flattery import flattery
 from gantrain.recipe import costs, evaluation_settings
 from gantrain.recipe.build_method import check_method, load_pretrained, make_method, needs_weights, sketch_method
-from gantrain.recipe.data_request import open_data, view, wanted_by
+from gantrain.recipe.data_request import open_data, sample_transform, data_request
 from gantrain.recipe.field_types import images_in
 from gantrain.recipe.schema import Recipe
 from gantrain.recipe.size_advice import describe_sizes
 from gantrain.runs import checkpoint, run_summary
 from gantrain.training import batch_split, conv_timing, init_from, precision, zero
-from gantrain.training.ddp import Replicated
+from gantrain.training.ddp import DDPPhase
 from gantrain.training.lr_schedule import rate
 from gantrain.training.scale_matching import picture_size
-from gantrain.training.step import Engine, Ranks
+from gantrain.training.step import Engine, ParallelPhase
 
 
 class Assembly:
@@ -54,20 +54,20 @@ class Assembly:
         micro = None if recipe.micro_batch_size == "auto" else recipe.micro_batch_size
         self.split = batch_split.split(recipe.batch_size, world.size, micro, recipe.data.partitions)
         self._open()
-        self.facts = facts(self.fields)
-        self.sketch = sketch_method(recipe, self.facts)
+        self.data_dims = data_dims(self.fields)
+        self.sketch = sketch_method(recipe, self.data_dims)
         check_method(recipe, self.sketch)
-        self.size_warnings = describe_sizes(recipe, self.sketch, self.facts)
+        self.size_warnings = describe_sizes(recipe, self.sketch, self.data_dims)
         self.memory = self._count_memory()
         costs.check_memory(self.memory, world.device)
         self.unused = self._check_evaluation()
-        latest = world.on_main(lambda: checkpoint.latest(recipe.folder / "checkpoints"))
+        latest = world.broadcast_from_rank0(lambda: checkpoint.latest(recipe.folder / "checkpoints"))
         self.init_from = recipe.init_from
         if latest:  # its first weights are needed no more, but a stage begins with the last one's
             self.init_from = str(latest) if began and int(latest.name) == began else None
         self.started = bool(latest) and not self.init_from  # networks that a stage brings begin with their own
         self.seen = int(latest.name) if latest else 0  # images, by the run's latest checkpoint
-        self.placed = world.on_nodes(self._place_weights)
+        self.placed = world.once_per_node(self._place_weights)
         self.precision_choice = precision.choose_precision(recipe, world, self.compared_convolutions, began)
         self.precision = self.precision_choice.precision
         zero.check(recipe.zero_stage, self.precision, recipe.optimizer.lr_factors)
@@ -83,7 +83,7 @@ class Assembly:
         fetches = needs_weights(self.sketch) and not self.recipe.dry_run
         if not self.init_from and not fetches:
             return []
-        method = make_method(self.recipe, self.facts)
+        method = make_method(self.recipe, self.data_dims)
         lines = self._place(method) if self.init_from else []
         if fetches:
             load_pretrained(method, self.started)
@@ -99,7 +99,7 @@ class Assembly:
 
     def compared_convolutions(self) -> tuple[conv_timing.Convolution, ...]:
         """Return the convolutions of this recipe that show which precision is faster."""
-        listed = conv_timing.list_convolutions(self.sketch, self.facts["source_channels"], self.recipe.data.size)
+        listed = conv_timing.list_convolutions(self.sketch, self.data_dims["source_channels"], self.recipe.data.size)
         return conv_timing.choose_convolutions(listed, self.split.micro_batch_size, self.threads)
 
     def _check_evaluation(self) -> list[str]:
@@ -118,9 +118,9 @@ class Assembly:
         self.held_out = opened.held_out
         self.test = opened.test
         self.held_out_lines = self.held_out_choice.describe(opened.unusable_test)
-        self.names = wanted_by(self.recipe).names
+        self.names = data_request(self.recipe).names
         self.fields = {role: self.train.fields[name] for role, name in self.names.items()}
-        if data.partitions > (shards := min(len(side.index.shards) for side in self.train.sides)):
+        if data.partitions > (shards := min(len(side.index.shards) for side in self.train.domains)):
             allowed = f"at most {shards}, the number of shards of data.train"
             raise ValueError(f"data.partitions: found {data.partitions}, allowed: {allowed}")
 
@@ -162,7 +162,7 @@ class Assembly:
 
     def method(self) -> Method:
         """A new method; the same weights every time and on every rank."""
-        method = make_method(self.recipe, self.facts)
+        method = make_method(self.recipe, self.data_dims)
         load_pretrained(method, self.started)
         method = method.to(self.world.device, self.dtype)
         if self.init_from:
@@ -187,7 +187,7 @@ class Assembly:
             method,
             self.world.device,
             self.settings,
-            wrap=self._wrap if distributed else Replicated,
+            wrap=self._wrap if distributed else DDPPhase,
             rank=self.world.rank,
             seed=self.recipe.seed,
             bf16=self.precision == "bf16",
@@ -195,10 +195,10 @@ class Assembly:
             compile=self.recipe.compile,
         )
 
-    def _wrap(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> Ranks:
+    def _wrap(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> ParallelPhase:
         if self.recipe.zero_stage:
-            return zero.Sharded(module, optimizer, self.recipe.zero_stage, os.environ)
-        return Replicated(module, optimizer, self.world.accelerator)
+            return zero.ZeROPhase(module, optimizer, self.recipe.zero_stage, os.environ)
+        return DDPPhase(module, optimizer, self.world.accelerator)
 
     def batch(self, fields: dict[str, Tensor]) -> Batch:
         """What the files hold, by the data's field, as what the method sees on the device."""
@@ -207,10 +207,10 @@ class Assembly:
         seen = as_batch(raw, self.fields, self.dtype, self.world.device)
         return {role: images.contiguous(memory_format=layout) for role, images in seen.items()}
 
-    def micro_batches(self, raw: Raw, images_seen: int) -> tuple[list[Batch], list[Context]]:
+    def micro_batches(self, raw: RawBatch, images_seen: int) -> tuple[list[Batch], list[Context]]:
         """This rank's share of the batch that begins at `images_seen`, in its pieces."""
         seed, size, batches, contexts = self.recipe.seed, self.split.micro_batch_size, [], []
-        for start in range(0, self.split.local, size):
+        for start in range(0, self.split.per_rank, size):
             piece = slice(start, start + size)
             batches.append(self.batch({name: x[piece] for name, x in raw.fields.items()}))
             positions = raw.positions[piece]
@@ -222,7 +222,7 @@ class Assembly:
         seeds, partitions = (self.recipe.seed, targets_seed(self.recipe.seed)), self.recipe.data.partitions
         return [
             (side, Order([shard.samples for shard in side.index.shards], seed, partitions))
-            for side, seed in zip(self.train.sides, seeds, strict=False)
+            for side, seed in zip(self.train.domains, seeds, strict=False)
         ]
 
     def node_partitions(self) -> range:
@@ -236,9 +236,9 @@ class Assembly:
         partitions = range(0) if self.world.local_rank else self.node_partitions()
         return [Prefetch(shards, order, partitions, images_seen, self.total) for shards, order in self.streams()]
 
-    def loader(self, start: int, stop: int, workers: int) -> Iterator[Raw]:
+    def loader(self, start: int, stop: int, workers: int) -> Iterator[RawBatch]:
         """This rank's share of each step's batch, positions [start, stop) of the stream; starts the workers."""
-        seen, streams = view(self.recipe, self.fields, training=True), self.streams()
+        seen, streams = sample_transform(self.recipe, self.fields, training=True), self.streams()
         loaders = [
             training_loader(
                 shards,
@@ -253,7 +253,7 @@ class Assembly:
             )
             for shards, order in streams
         ]
-        return map(together, *loaders)
+        return map(merge_streams, *loaders)
 
     def workers(self) -> int:
         """Loader processes for this rank."""

@@ -12,7 +12,7 @@ from gantrain.recipe.schema import Recipe, stages
 from gantrain.runs.metric_rows import last_metrics
 from gantrain.runs.recipe_request import Change, Source, request_recipe
 from gantrain.runs.trackers import check_trackers
-from gantrain.training.launcher import agree_with_launcher, check_ranks, die_with_launcher
+from gantrain.training.launcher import agree_with_launcher, check_ranks, exit_with_parent
 from gantrain.training.setup import Assembly
 from gantrain.training.train_arguments import check_call
 from gantrain.training.trainer import Trainer
@@ -51,7 +51,7 @@ def train(recipe: Source | None = None, *overrides: Change, **keywords: object) 
     source = check_call(recipe, overrides, keywords)
     asked = agree_with_launcher(request_recipe(source, overrides))
     check_trackers(asked)
-    die_with_launcher()
+    exit_with_parent()
     with World(asked.device) as world:
         return _train(asked, world)  # in a frame of its own: its networks hold DDP, and that the ranks' group
 
@@ -99,7 +99,7 @@ def _train(recipe: Recipe, world: World) -> TrainResult:
             break
         began = parts.end
         world.accelerator.free_memory()  # which keeps DDP's modules
-    metrics = world.on_main(lambda: last_metrics(recipe.folder / "metrics.jsonl"))
+    metrics = world.broadcast_from_rank0(lambda: last_metrics(recipe.folder / "metrics.jsonl"))
     return TrainResult(recipe.folder, state, images_seen, metrics)
 
 

@@ -15,9 +15,9 @@ from gantrain.methods.base import Batch, Context, Method, Phase, float_buffers, 
 from gantrain.methods.terms_check import check_terms
 from gantrain.recipe.optimizer import Optimizer
 from gantrain.runs.meters import Meters
-from gantrain.training.ddp import Replicated
+from gantrain.training.ddp import DDPPhase
 from gantrain.training.ema import EMA
-from gantrain.training.zero import Sharded
+from gantrain.training.zero import ZeROPhase
 
 _PIECE = 2**16  # gradients whose squares are added up at once
 
@@ -40,15 +40,15 @@ class PhaseModule(nn.Module):
         return total.sum(), terms.carried, {**stats, **terms.stats}
 
 
-Ranks = Replicated | Sharded  # a phase's module and optimiser over all ranks
-Wrap = Callable[[nn.Module, torch.optim.Optimizer], Ranks]
+ParallelPhase = DDPPhase | ZeROPhase  # a phase's module and optimiser over all ranks
+PhaseWrapper = Callable[[nn.Module, torch.optim.Optimizer], ParallelPhase]
 
 
-class Turn:
+class PhaseRunner:
     """A phase with what it takes to carry it out."""
 
     def __init__(
-        self, method: Method, phase: Phase, settings: Optimizer, wrap: Wrap, bf16: bool, device: torch.device
+        self, method: Method, phase: Phase, settings: Optimizer, wrap: PhaseWrapper, bf16: bool, device: torch.device
     ) -> None:
         networks = method.networks
         self.phase, self.settings = phase, settings
@@ -75,7 +75,7 @@ class Turn:
         """Before an update: clip, and have the fused kernel leave it out where it is not finite."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.norm = _norm([p.grad for p in parameters if p.grad is not None])
-        if isinstance(self.ranks, Sharded):  # of this rank's share of the gradients
+        if isinstance(self.ranks, ZeROPhase):  # of this rank's share of the gradients
             squares = self.norm.square()
             dist.all_reduce(squares)
             self.norm = squares.sqrt()
@@ -115,7 +115,7 @@ class Engine:
         device: torch.device,
         settings: dict[str, Optimizer],
         *,
-        wrap: Wrap,
+        wrap: PhaseWrapper,
         rank: int = 0,
         seed: int,
         bf16: bool = False,
@@ -131,7 +131,7 @@ class Engine:
         if compile:
             for network in itertools.chain(method.networks.values(), method.auxiliary.values()):
                 network.compile(dynamic=False)
-        self.turns = [Turn(method, phase, settings[phase.name], wrap, bf16, device) for phase in method.phases]
+        self.turns = [PhaseRunner(method, phase, settings[phase.name], wrap, bf16, device) for phase in method.phases]
         self.buffers = float_buffers(method.networks)
         self.nonfinite, self.in_a_row, self.worst = torch.zeros((3,), device=device)
 
@@ -175,7 +175,7 @@ class Engine:
         self.worst.fill_(most)
 
     def accumulate(
-        self, turn: Turn, batches: Sequence[Batch], contexts: Sequence[Context], carried: list[Batch | None]
+        self, turn: PhaseRunner, batches: Sequence[Batch], contexts: Sequence[Context], carried: list[Batch | None]
     ) -> None:
         """The mean gradient over micro-batches and ranks; fills `carried`."""
         turn.optimizer.zero_grad()
@@ -188,7 +188,7 @@ class Engine:
             carried[i] = {**(carried[i] or {}), **handed_on}
             self.meters.add(stats, 1 / pieces)
 
-    def update(self, turn: Turn, rate: float) -> None:
+    def update(self, turn: PhaseRunner, rate: float) -> None:
         """The optimiser's step, unless a gradient is not finite."""
         for group in turn.optimizer.param_groups:
             group["lr"] = rate * group["lr_factor"]

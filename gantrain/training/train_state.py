@@ -21,7 +21,7 @@ from gantrain.runs.checkpoint import Tensors
 from gantrain.runs.checkpoint_state import Progress, versions
 from gantrain.runs.run_folder import Run
 from gantrain.training.setup import Assembly
-from gantrain.training.step import Engine, Turn
+from gantrain.training.step import Engine, PhaseRunner
 
 
 def _names(engine: Engine) -> dict[nn.Parameter, str]:
@@ -86,7 +86,7 @@ def save(run: Run | None, parts: Assembly, engine: Engine, mark: Mark) -> str:
             return f"{place} ({e}); make space there, until then {_goes_on(run)}"
         return ""
 
-    return parts.world.on_main(write)
+    return parts.world.broadcast_from_rank0(write)
 
 
 def _goes_on(run: Run) -> str:
@@ -117,7 +117,7 @@ def _state(parts: Assembly, mark: Mark) -> dict[str, Any]:
         "precision": parts.precision,
         "metrics": mark.metrics,
         "left_marks": mark.left_marks,
-        "facts": parts.facts,
+        "facts": parts.data_dims,
         "fields": {r: json.loads(f.model_dump_json()) for r, f in parts.fields.items()},
         "versions": versions(),
         "modules": modules_to_record(used_classes(METHODS, parts.recipe.method)),
@@ -166,7 +166,7 @@ def restore(engine: Engine, folder: Path, parts: Assembly, progress: Progress) -
     engine.restore_nonfinite(progress.nonfinite_steps, progress.nonfinite_in_a_row, progress.nonfinite_most)
 
 
-def _optimizer_problem(saved: Tensors, method: Method, turn: Turn) -> str:
+def _optimizer_problem(saved: Tensors, method: Method, turn: PhaseRunner) -> str:
     """Describe what keeps the tensors from being Adam's moments of the phase's parameters.
 
     A parameter that had no gradient has no moments.

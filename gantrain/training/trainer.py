@@ -10,7 +10,7 @@ from gantrain.core.errors import RunStopped, because_of_damage, because_of_nonfi
 from gantrain.core.extensions import check_imported
 from gantrain.core.out_of_memory import OutOfMemory, is_out_of_memory
 from gantrain.core.world import describe_lost_rank
-from gantrain.data.loader import Raw
+from gantrain.data.loader import RawBatch
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
 from gantrain.evaluation.held_out import HeldOut
@@ -54,7 +54,7 @@ class Trainer:
         if parts.held_out and parts.seen < parts.total:  # its weights may be lacking: before a folder is made
             self.held_out = HeldOut(parts.recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
         try:
-            latest = self.world.on_main(self._open_run)
+            latest = self.world.broadcast_from_rank0(self._open_run)
             state = checkpoint.state(latest) if latest else None
             self.images_seen = state.images_seen if state else 0
             if state and latest:
@@ -133,8 +133,8 @@ class Trainer:
             self.left_marks = latest if state.left_marks else None
             for line in describe_changes(state, parts):
                 self.world.say(line)
-        self.world.on_main(self._begin)
-        self.world.on_main(lambda: self.trackers.start(self.images_seen))
+        self.world.broadcast_from_rank0(self._begin)
+        self.world.broadcast_from_rank0(lambda: self.trackers.start(self.images_seen))
 
     def _begin(self) -> None:
         if self.run:
@@ -187,13 +187,13 @@ class Trainer:
                 self._catch_up()
                 while self.images_seen < parts.total and not stop.agreed:
                     with self.journal.waiting():
-                        raw: Raw = next(batches)
+                        raw: RawBatch = next(batches)
                     self._step(raw)
                     for stream in ahead:
                         stream.position = self.images_seen
                     stop.poll()
                     display.advance(self.images_seen)
-                    self._marks(stop.agreed and self.images_seen < parts.total)
+                    self._run_scheduled_work(stop.agreed and self.images_seen < parts.total)
                     if self.trackers.problem:
                         stop.request()
             finally:
@@ -214,38 +214,38 @@ class Trainer:
         if problem:
             self.world.say(problem)
 
-    def _step(self, raw: Raw) -> None:
+    def _step(self, raw: RawBatch) -> None:
         self.damaged.update(raw.damaged)
         batches, contexts = self.parts.micro_batches(raw, self.images_seen)
         self.rates = self.parts.rates(self.images_seen)
         self.engine.step(batches, contexts, self.rates)
         self.images_seen += self.recipe.batch_size
 
-    def _due(self, every: int | str) -> bool:
+    def _is_due(self, every: int | str) -> bool:
         """Return whether this step crossed a multiple of `every`, or ended the run."""
         mark, before = self.parts.images(every), self.images_seen - self.recipe.batch_size
         return self.images_seen // mark > before // mark or self.images_seen >= self.parts.total
 
-    def _marks(self, leaving: bool) -> None:
+    def _run_scheduled_work(self, leaving: bool) -> None:
         """What is due after a step; a run that was told to leave only saves."""
-        if self._due(self.recipe.log_every):
+        if self._is_due(self.recipe.log_every):
             self._log()
         with self.journal.pause():
             metrics = {} if leaving else self._evaluate()
             # The best checkpoints can only be chosen among saved ones.
             best = bool(metrics) and self.recipe.checkpoint.best > 0
-            if leaving or best or self._due(self.recipe.checkpoint.every):
+            if leaving or best or self._is_due(self.recipe.checkpoint.every):
                 self._save(metrics, leaving)
 
     def _evaluate(self) -> dict[str, float]:
         """The evaluation and the preview, where they are due; returns the metrics."""
         recipe, journal, held_out, metrics = self.recipe, self.journal, self.held_out, dict[str, float]()
-        if held_out and self._due(recipe.evaluate.every):
+        if held_out and self._is_due(recipe.evaluate.every):
             records = held_out.metrics(self.engine.ema.refresh())
             metrics = {r.name: r.value for r in records if r.value is not None}
             nulls = {f"{r.name}_null": r.null for r in records if r.null is not None}
             journal.record(self.images_seen, {f"val_{k}": v for k, v in {**metrics, **nulls}.items()})
-        if self.previews and self._due(recipe.previews.every) and self.world.is_main:
+        if self.previews and self._is_due(recipe.previews.every) and self.world.is_main:
             picture = self.previews.draw(self.engine.ema.refresh())
             if picture is not None:
                 journal.preview(self.images_seen, picture, self.previews.label)
@@ -261,8 +261,8 @@ class Trainer:
             self._link_best()
 
     def _save(self, metrics: dict[str, float], leaving: bool) -> None:
-        is_evaluation_due = self.held_out is not None and self._due(self.recipe.evaluate.every)
-        left_marks = leaving and (is_evaluation_due or self._due(self.recipe.previews.every))
+        is_evaluation_due = self.held_out is not None and self._is_due(self.recipe.evaluate.every)
+        left_marks = leaving and (is_evaluation_due or self._is_due(self.recipe.previews.every))
         mark = Mark(self.images_seen, metrics, self.rates, self.damaged, left_marks)
         problem = save(self.run, self.parts, self.engine, mark)
         if problem and (leaving or self.images_seen >= self.parts.total):
@@ -288,7 +288,7 @@ class Trainer:
             values["damaged_samples"] = len(self.damaged)
         self.journal.record(self.images_seen, values)
         if in_a_row >= self.recipe.max_nonfinite:
-            latest = self.world.on_main(lambda: self.run.latest() if self.run else None)
+            latest = self.world.broadcast_from_rank0(lambda: self.run.latest() if self.run else None)
             raise because_of_nonfinite(in_a_row, latest)
         limit = self.recipe.data.max_bad_fraction
         if len(self.damaged) > limit * self.parts.epoch:

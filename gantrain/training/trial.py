@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gantrain.core.component import BadComponent
 from gantrain.core.own_code import describe_error, is_own
 from gantrain.core.rng import seed_all
-from gantrain.data.batch import facts
+from gantrain.data.batch import data_dims
 from gantrain.methods.base import Batch, Context, Method, Phase, frozen, set_inference
 from gantrain.methods.terms_check import check_terms
 from gantrain.recipe.build_method import own_classes, telling_own_errors
@@ -40,7 +40,7 @@ def _try(parts: Assembly) -> None:
     batch = _draw_batch(parts, size)
     seed_all(parts.recipe.seed)
     copied = _copied(method)
-    _try_translation(copied, batch, facts(parts.fields)["target_channels"], parts)
+    _try_translation(copied, batch, data_dims(parts.fields)["target_channels"], parts)
     context = Context(parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(size)), began=0)
     method.train()
     carried: Batch | None = None

@@ -80,7 +80,7 @@ def _config_file(env: Mapping[str, str]) -> dict[str, Any]:
         raise ValueError(f"{path}: is no DeepSpeed configuration in JSON ({e})") from None
 
 
-class Sharded:
+class ZeROPhase:
     """As gantrain.training.ddp's, but that each rank updates a share of the parameters, with that share's gradients."""
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, stage: int, env: Mapping[str, str]) -> None:

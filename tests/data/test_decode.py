@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from gantrain.data.decode import NotLabels, cut, decode, decode_sample, encode, palette, resize
-from gantrain.data.shard_writer import Packed, write_shards
+from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards
 
 
@@ -200,7 +200,7 @@ def test_palette_colours_differ():
 
 
 def _write(folder, members, fields):
-    write_shards([Packed("one", members)], folder, fields)
+    write_shards([PackedSample("one", members)], folder, fields)
     return Shards.open(folder)
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from gantrain import Recipe, train
 from gantrain.cli.app import app
 from gantrain.data.decode import decode_sample, encode
-from gantrain.data.open_dataset import Wanted, open_set
+from gantrain.data.open_dataset import DataRequest, open_set
 from gantrain.data.shards import Shards
 from gantrain.data.synthetic import draw
 from gantrain.recipe.schema import load
@@ -88,7 +88,7 @@ def test_tars_of_others_are_a_data_set(tmp_path: Path, where: str) -> None:
         assert sorted(p.name for p in Path("set").iterdir()) == [
             "index.json", "index.npz", "report.txt",
         ]  # fmt: skip
-        wanted = Wanted("x", "source", "target", {"source": 10}, (32, 32), None, 1)
+        wanted = DataRequest("x", "source", "target", {"source": 10}, (32, 32), None, 1)
         shards = open_set("train", "set", wanted)
         assert shards.place == base
         assert len(shards) == 18

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from gantrain.cli.app import app
 from gantrain.data.decode import encode
-from gantrain.data.open_dataset import Wanted, open_set
+from gantrain.data.open_dataset import DataRequest, open_set
 from gantrain.data.prepare.hints import note_gaps
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.shards import Field, Shards
@@ -80,10 +80,10 @@ def test_packing_stops_where_most_is_left_out(tmp_path: Path, name: str) -> None
 def test_a_first_run_stops_as_well(tmp_path: Path, name: str) -> None:
     make, fraction, says = STOPPED[name]
     make(tmp_path / "in")
-    wanted = Wanted("mine", "src", "dst", {}, (16, 16), None)
+    wanted = DataRequest("mine", "src", "dst", {}, (16, 16), None)
     with pytest.raises(ValueError, match=rf"data\.train: .*{says}.*data\.max_left_out={fraction} goes on"):
         open_set("train", str(tmp_path / "in"), wanted)
-    allowed = Wanted("mine", "src", "dst", {}, (16, 16), None, max_left_out=fraction)
+    allowed = DataRequest("mine", "src", "dst", {}, (16, 16), None, max_left_out=fraction)
     assert len(open_set("train", str(tmp_path / "in"), allowed)) == 1
 
 
@@ -216,7 +216,7 @@ def test_ids_packed_as_images_get_a_line(tmp_path: Path, name: str, capsys: pyte
     assert all(note in (tmp_path / "out" / "report.txt").read_text() for note in report.notes)
     assert all(note in report.lines() for note in report.notes)
     capsys.readouterr()
-    open_set("train", str(tmp_path / "in"), Wanted("mine", "photo", "label", {}, (16, 16), None))
+    open_set("train", str(tmp_path / "in"), DataRequest("mine", "photo", "label", {}, (16, 16), None))
     printed = capsys.readouterr().out
     for note in report.notes:
         assert f"data.train: {note.removeprefix('note: ')}" in printed
@@ -233,6 +233,6 @@ def test_the_note_on_a_gap_is_printed_by_a_first_run(tmp_path: Path, capsys: pyt
     assert any("--ignore 255" in line for line in report.lines())
     fixed = prepare(tmp_path / "in", tmp_path / "fixed", labels=["label"], ignore=255, progress=False)
     assert (fixed.fields["label"].classes, fixed.notes) == (5, [])
-    wanted = Wanted("mine", "label", "photo", {"label": 256}, (16, 16), None)
+    wanted = DataRequest("mine", "label", "photo", {"label": 256}, (16, 16), None)
     assert Shards.open(open_set("train", str(tmp_path / "in"), wanted).folder).fields["label"].classes == 256
     assert "--ignore 255" in capsys.readouterr().out

@@ -14,10 +14,10 @@ from PIL import Image
 from gantrain.data import listing
 from gantrain.data.decode import EXTENSIONS, decode, decode_sample, encode
 from gantrain.data.listing import list_images
-from gantrain.data.open_dataset import Apart, Wanted, open_set, open_sides
+from gantrain.data.open_dataset import UnpairedRequest, DataRequest, open_set, open_sides
 from gantrain.data.prepare.matching import sample_key
 from gantrain.data.prepare.pack import prepare
-from gantrain.data.shard_writer import Packed, write_shards
+from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import Field, Shards
 
 
@@ -130,7 +130,7 @@ KEYS = {
 def test_keys_keep_the_sub_path_and_lead_nowhere_else(tmp_path: Path, name: str, key: str) -> None:
     assert sample_key(name) == key
     field = Field(member="image", channels=3, min_size=(1, 1), max_size=(1, 1))
-    write_shards([Packed(key, {"image": ("png", b"x")})], tmp_path / "set", {"image": field})
+    write_shards([PackedSample(key, {"image": ("png", b"x")})], tmp_path / "set", {"image": field})
 
 
 @pytest.fixture
@@ -166,8 +166,8 @@ def test_images_in_folders_inside_are_packed_with_their_sub_path(nested: Path, t
 
 def test_training_on_two_sets_reads_folders_inside_and_ignores_hidden_ones(nested: Path) -> None:
     for train, train_target in ((nested, None), (nested / "trainA", str(nested / "trainA"))):
-        apart = Apart("image", "image", train_target, None)
-        wanted = Wanted("mine", "source", "target", {}, (16, 16), None, apart=apart)
+        apart = UnpairedRequest("image", "image", train_target, None)
+        wanted = DataRequest("mine", "source", "target", {}, (16, 16), None, apart=apart)
         assert [len(shards) for shards in open_sides("train", str(train), wanted)] == [5, 5]
 
 
@@ -196,7 +196,7 @@ def test_sides_are_recognised_by_split(tmp_path: Path, names: tuple[str, ...], f
         for name in names:
             for i in range(count):
                 put(tmp_path / "in" / name.format(split) / f"{i}.png", seed=i)
-    wanted = Wanted("mine", fields[0], fields[1], {}, (16, 16), None)
+    wanted = DataRequest("mine", fields[0], fields[1], {}, (16, 16), None)
     for key, count in (("train", 3), ("validation", 2)):
         shards = open_set(key, str(tmp_path / "in"), wanted)
         assert (len(shards), list(shards.fields)) == (count, fields)

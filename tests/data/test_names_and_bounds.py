@@ -8,7 +8,7 @@ from PIL import Image
 
 from gantrain.data import headers
 from gantrain.data.decode import decode, encode, open_picture, to_array
-from gantrain.data.open_dataset import Wanted, open_set
+from gantrain.data.open_dataset import DataRequest, open_set
 from gantrain.data.prepare.layouts import common_endings
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.shards import Shards
@@ -76,7 +76,7 @@ def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
         save(tmp_path / "in" / folder / "0.png")
     with pytest.raises(ValueError, match="found no split test, but train, val"):
         prepare(tmp_path / "in", tmp_path / "out", layout="folders", split="test", progress=False)
-    held_out = open_set("validation", str(tmp_path / "in"), Wanted("mine", "A", "B", {}, (16, 16), None))
+    held_out = open_set("validation", str(tmp_path / "in"), DataRequest("mine", "A", "B", {}, (16, 16), None))
     assert len(held_out) == 1
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from gantrain.cli.app import app
 from gantrain.data.decode import encode
-from gantrain.data.open_dataset import Wanted, open_set
+from gantrain.data.open_dataset import DataRequest, open_set
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.prepare.patterns import choose, parse_patterns, split_name
 from gantrain.data.shards import Shards
@@ -117,7 +117,7 @@ def test_names_without_a_partner_advise_the_option(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=advice):
         prepare(tmp_path / "in", tmp_path / "out", progress=False)
     with pytest.raises(ValueError, match=rf"data\.train: .*{advice}.*`gantrain prepare .*--out OUT`"):
-        open_set("train", str(tmp_path / "in"), Wanted("mine", "label", "photo", {}, (16, 16), None))
+        open_set("train", str(tmp_path / "in"), DataRequest("mine", "label", "photo", {}, (16, 16), None))
 
 
 COMMANDS = [

@@ -18,7 +18,7 @@ from gantrain.data.batch import normalise
 from gantrain.data.decode import decode, decode_sample, encode
 from gantrain.data.decode import resize as resized
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
-from gantrain.data.open_dataset import Wanted, open_set, open_sides
+from gantrain.data.open_dataset import DataRequest, open_set, open_sides
 from gantrain.data.pictures import viewable
 from gantrain.data.prepare.pack import pack_once, prepare
 from gantrain.data.prepare.where_to_get import HOW_TO
@@ -219,7 +219,7 @@ def test_cyclegan_folders_go_by_split(tmp_path):
     assert _run(tmp_path / "in", tmp_path / "train").samples == 2
     report = _run(tmp_path / "in", tmp_path / "test", split="test")
     assert (report.samples, list(report.fields)) == (1, ["A", "B"])
-    wanted = Wanted("mine", "A", "B", {}, (16, 16), None)
+    wanted = DataRequest("mine", "A", "B", {}, (16, 16), None)
     assert [len(open_set(key, str(tmp_path / "in"), wanted)) for key in ("train", "validation")] == [2, 1]
     (tmp_path / "in" / "testA").rename(tmp_path / "in" / "valA")
     with pytest.raises(ValueError, match=r"data\.validation: .*/in holds trainA but no testA and testB"):
@@ -262,7 +262,7 @@ def test_folders_with_instances(labelled, tmp_path):
     assert (report.samples, report.unreadable) == (5, [])
     field = Shards.open(tmp_path / "out").fields["ids"]
     assert (field.kind, field.classes, field.label_counts, field.dtype) == ("instances", None, None, "uint16")
-    wanted = Wanted("mine", "label", "image", {"label": 4}, (16, 16), None, instances="ids")
+    wanted = DataRequest("mine", "label", "image", {"label": 4}, (16, 16), None, instances="ids")
     for folder in (labelled, tmp_path / "out"):  # packed when it is first used, and prepared
         (shards,) = open_sides("train", str(folder), wanted)
         assert decode_sample(shards, 0, wanted.names.values())["ids"].max() > 255
@@ -277,7 +277,7 @@ def test_folders_with_instances(labelled, tmp_path):
         with pytest.raises(ValueError, match=says):
             open_sides("train", str(tmp_path / f"wrong{i}"), wanted)
     with pytest.raises(ValueError, match=r"data\.source: ids holds ids of instances .*for data\.instances"):
-        open_sides("train", str(tmp_path / "out"), Wanted("mine", "ids", "image", {}, (16, 16), None))
+        open_sides("train", str(tmp_path / "out"), DataRequest("mine", "ids", "image", {}, (16, 16), None))
     _put(tmp_path / "away" / "f3.jpg", _image(0, 20, 30))
     (tmp_path / "away" / "f3.png").unlink()
     (tmp_path / "away").rename(labelled / "ids")
@@ -332,7 +332,7 @@ def test_wrong_maps_in_published_layouts_are_refused_by_name(published, wrong, r
 
 
 def test_a_whole_cityscapes_folder_gives_each_split_to_its_key(cityscapes):
-    wanted = Wanted("cityscapes", "label", "image", {"label": 35}, (32, 64), None)
+    wanted = DataRequest("cityscapes", "label", "image", {"label": 35}, (32, 64), None)
     assert len(open_set("train", str(cityscapes), wanted)) == 4
     held_out = open_set("validation", str(cityscapes), wanted)
     assert [held_out.key(i) for i in range(len(held_out))] == ["lindau_000000_000019", "lindau_000000_000020"]
@@ -342,7 +342,7 @@ def test_a_whole_cityscapes_folder_gives_each_split_to_its_key(cityscapes):
 def test_how_to_names_the_place_and_fits_the_split(name):
     assert "https://www.cityscapes-dataset.com/" in HOW_TO["cityscapes"]
     assert re.search("https?://", HOW_TO[name])
-    wanted = Wanted(f"{name}_spade", "label", "image", {"label": 35}, (64, 64), None)
+    wanted = DataRequest(f"{name}_spade", "label", "image", {"label": 35}, (64, 64), None)
     for key, split in (("train", "train"), ("validation", "val")):
         command = f"`gantrain prepare FOLDER --out no/{split} --as {name} --split {split}`"
         with pytest.raises(ValueError, match=re.escape(command)):

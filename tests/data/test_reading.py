@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from gantrain.data import channels, icc
 from gantrain.data.conversion_notes import summarise
 from gantrain.data.decode import EXTENSIONS, FORMATS, NotLabels, decode, to_array
-from gantrain.data.transforms import View
+from gantrain.data.transforms import SampleTransform
 
 IDS = np.arange(12, dtype=np.uint8)  # class ids of one row
 
@@ -371,7 +371,7 @@ def test_jitter_leaves_alpha_alone(dtype, count):
     image[..., -1] = top
     image[8:16, 8:16, -1] = 0
     image[16:, :, :-1] = 0.25 * top
-    view = View(("s",), frozenset(), (32, 32), None, jitter=0.3)
+    view = SampleTransform(("s",), frozenset(), (32, 32), None, jitter=0.3)
     for seed in range(3):
         found = view.augment({"s": image}, np.random.default_rng(seed))["s"]
         np.testing.assert_array_equal(found[..., -1], image[..., -1])

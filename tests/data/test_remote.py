@@ -24,18 +24,18 @@ from fsspec.registry import _registry
 from gantrain.data import cache as caching
 from gantrain.data import prefetch, remote
 from gantrain.data.decode import encode
-from gantrain.data.open_dataset import Wanted, open_set
+from gantrain.data.open_dataset import DataRequest, open_set
 from gantrain.data.prefetch import Prefetch, check_cache
 from gantrain.data.remote import FetchFailed
 from gantrain.data.sample_order import Order
-from gantrain.data.shard_writer import Packed, write_shards
+from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards
 from gantrain.data.synthetic import draw
 from gantrain.data.urls import check_url
 from gantrain.training.trainer import RunStopped, Trainer
 
 SAMPLES, PER_SHARD = 48, 8
-WANTED = Wanted("quickstart", "label", "photo", {"label": 10}, (32, 32), None)
+WANTED = DataRequest("quickstart", "label", "photo", {"label": 10}, (32, 32), None)
 SECRET = "hush-hush"
 
 
@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(SAMPLES):
         label, photo, _ = draw(i, 32, 32, 0)
         files = {"label": ("png", encode(label, "png")), "photo": ("png", encode(photo, "png"))}
-        samples.append(Packed(f"{i:03}", files))
+        samples.append(PackedSample(f"{i:03}", files))
     path = tmp_path_factory.mktemp("sets") / "set"
     write_shards(samples, path, fields, shard_samples=PER_SHARD)
     return path
@@ -71,7 +71,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def opened(url: str, cache_gib: float = 1) -> Shards:
-    return open_set("train", url, Wanted(**{**WANTED.__dict__, "cache_gib": cache_gib}))
+    return open_set("train", url, DataRequest(**{**WANTED.__dict__, "cache_gib": cache_gib}))
 
 
 def cached(tmp_path: Path) -> list[str]:

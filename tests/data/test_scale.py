@@ -20,7 +20,7 @@ from gantrain.data.scale import (
     trained_scale,
 )
 from gantrain.data.shards import Shards
-from gantrain.data.transforms import View
+from gantrain.data.transforms import SampleTransform
 
 HELD_OUT: dict[str, tuple[Size, Size | None, Size | None, str]] = {
     "no resize": ((256, 256), None, None, "the centre 256x256 of each sample"),
@@ -49,10 +49,10 @@ def test_held_out_samples_have_the_scale_of_training(
 
 def test_a_view_takes_the_centre_at_the_scale_of_training() -> None:
     image = np.arange(64 * 48, dtype=np.float32).reshape(64, 48, 1) / (64 * 48)
-    shown = View(("x",), frozenset(), (16, 16), (32, 24)).held_out({"x": image})["x"]
-    whole = View(("x",), frozenset(), (32, 24), (32, 24)).held_out({"x": image})["x"]
+    shown = SampleTransform(("x",), frozenset(), (16, 16), (32, 24)).held_out({"x": image})["x"]
+    whole = SampleTransform(("x",), frozenset(), (32, 24), (32, 24)).held_out({"x": image})["x"]
     assert np.array_equal(shown, whole[8:24, 4:20])
-    small = View(("x",), frozenset(), (16, 16), None).held_out({"x": image[:8]})["x"]
+    small = SampleTransform(("x",), frozenset(), (16, 16), None).held_out({"x": image[:8]})["x"]
     assert small.shape == (16, 16, 1), "what is too small to crop is resized"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gantrain.data.shard_writer import Packed, locked, write_shards
+from gantrain.data.shard_writer import PackedSample, file_lock, write_shards
 from gantrain.data.shards import MAX_OPEN_FILES, DamagedSample, Field, Shards
 
 
@@ -28,7 +28,7 @@ def _content(i):
 def _samples(n, key="k{:03d}"):
     for i in range(n):
         content = _content(i)
-        yield Packed(key.format(i), {"image": ("jpg", content["image"]), "label": ("png", content["label"])})
+        yield PackedSample(key.format(i), {"image": ("jpg", content["image"]), "label": ("png", content["label"])})
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_webdataset_reads_the_shards(folder):
 def test_odd_names(tmp_path):
     folder = tmp_path / "50% [x] {name}"
     keys = ["straße 1", "x" * 180, "日本"]
-    packed = [Packed(key, {"image": ("jpg", key.encode())}) for key in keys]
+    packed = [PackedSample(key, {"image": ("jpg", key.encode())}) for key in keys]
     write_shards(packed, folder, {"image": _field()})
     shards = Shards.open(folder)
     assert [shards.key(i) for i in range(3)] == keys
@@ -71,7 +71,7 @@ def test_odd_names(tmp_path):
     ["", "a.b", "a/b.c", "../a", "a/../b", "a//b", "/a", "a/", ".a/b", "a\\b", "a\x1bb", "a\x1b/b", "__meta__", "same"],
 )
 def test_unusable_keys_are_refused(tmp_path, key):
-    samples = [Packed(k, {"image": ("jpg", b"x")}) for k in ("same", key)]
+    samples = [PackedSample(k, {"image": ("jpg", b"x")}) for k in ("same", key)]
     with pytest.raises(ValueError, match="key"):
         write_shards(samples, tmp_path / "set", {"image": _field()})
     assert list(tmp_path.iterdir()) == []
@@ -111,7 +111,7 @@ def test_leftovers_are_removed_and_a_rival_is_refused(tmp_path):
     (leftover / "s-000000.tar").write_bytes(b"half")
     other = tmp_path / ".settle.partial"  # another set's
     other.mkdir()
-    with locked(tmp_path / ".set.lock", wait=False), pytest.raises(ValueError, match="another process"):
+    with file_lock(tmp_path / ".set.lock", wait=False), pytest.raises(ValueError, match="another process"):
         write_shards(_samples(3), tmp_path / "set", FIELDS)
     assert leftover.exists()
     write_shards(_samples(3), tmp_path / "set", FIELDS)
@@ -123,7 +123,7 @@ def test_a_lock_admits_one_at_a_time(tmp_path):
 
     def work():
         for _ in range(20):
-            with locked(tmp_path / "lock", wait=True):
+            with file_lock(tmp_path / "lock", wait=True):
                 inside.append(1)
                 most.append(len(inside))
                 inside.pop()
@@ -289,7 +289,7 @@ def test_fields_round_trip_through_the_index(tmp_path):
         "left": _field("pair", half=0),
         "ids": _field("ids", kind="label", classes=2, label_counts={0: 5, 1: 7}, palette=[(0, 0, 0), (9, 8, 7)]),
     }
-    packed = [Packed("a", {"pair": ("jpg", b"a"), "ids": ("png", b"b")})]
+    packed = [PackedSample("a", {"pair": ("jpg", b"a"), "ids": ("png", b"b")})]
     index = write_shards(packed, tmp_path / "set", fields, extras={"report.txt": b"hello"})
     assert Shards.open(tmp_path / "set").index == index
     assert Shards.open(str(tmp_path / "set")).fields == fields

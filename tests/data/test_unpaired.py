@@ -19,10 +19,10 @@ from gantrain.core.world import World
 from gantrain.data.loader import held_out_batches
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.shards import Shards
-from gantrain.data.transforms import View
+from gantrain.data.transforms import SampleTransform
 from gantrain.data.unpaired import Unpaired, targets_seed
 from gantrain.evaluation.held_out import HeldOut
-from gantrain.metrics.metric_suite import Panel
+from gantrain.metrics.metric_suite import MetricSuite
 from gantrain.recipe import schema
 from gantrain.training.batch_split import split
 from gantrain.training.setup import Assembly
@@ -164,19 +164,19 @@ def test_damaged_target_gives_way_to_another_and_leaves_the_sources(folder: Path
 def test_held_out_samples_meet_by_number(folder: Path, tmp_path: Path) -> None:
     data = assembled(f"data={folder}", f"data.validation={folder}").held_out
     assert data is not None
-    view = View(("source", "target"), frozenset(), (16, 16), None)
+    view = SampleTransform(("source", "target"), frozenset(), (16, 16), None)
     assert len(data) == 5
     raws = list(held_out_batches(data, view, range(5), 2))
     assert [p for raw in raws for p in raw.positions] == list(range(5))
     assert numbers([raw.fields for raw in raws], "source") == [0, 1, 2, 3, 4]
     assert numbers([raw.fields for raw in raws], "target") == [0, 1, 2, 0, 1]
     names = ("image", "image")
-    sets = [Shards.open(damaged(folder, tmp_path, "testA", 3)), *data.sides[1:]]
+    sets = [Shards.open(damaged(folder, tmp_path, "testA", 3)), *data.domains[1:]]
     broken = Unpaired([sets[0], Shards.open(sets[1].folder)], names)
     raws = list(held_out_batches(broken, view, range(5), 2))
     assert [p for raw in raws for p in raw.positions] == [0, 1, 2, 4]
     assert sum(len(raw.damaged) for raw in raws) == 1
-    broken = Unpaired([Shards.open(data.sides[0].folder), Shards.open(damaged(folder, tmp_path, "testB", 1))], names)
+    broken = Unpaired([Shards.open(data.domains[0].folder), Shards.open(damaged(folder, tmp_path, "testB", 1))], names)
     raws = list(held_out_batches(broken, view, range(5), 2))
     assert numbers([raw.fields for raw in raws], "source") == [0, 1, 2, 3, 4]
     assert numbers([raw.fields for raw in raws], "target") == [0, 2, 2, 0, 2]
@@ -211,7 +211,7 @@ def test_metrics_see_each_source_and_each_target_once(folder: Path, swap: bool) 
         (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "histogram")
         assert (record.n, panel._sets["real"]["histogram"].features().count) == ((3, 5) if swap else (5, 3))
     assert record.null_n == record.n  # of seven targets that are trained on, as many as fakes
-    assert held_out.panel.patches == Panel(["swd"], torch.device("cpu"), {}, record.n).patches
+    assert held_out.panel.patches == MetricSuite(["swd"], torch.device("cpu"), {}, record.n).patches
 
 
 def test_a_run_keeps_to_both_sets(folder: Path, tmp_path: Path) -> None:
@@ -233,10 +233,10 @@ def test_a_run_keeps_to_both_sets(folder: Path, tmp_path: Path) -> None:
 def test_drawn_sets_are_of_other_drawings() -> None:
     parts = assembled("data=synthetic", "data.size=[32,32]")
     assert parts.held_out is not None
-    assert [len(side) for side in parts.train.sides] == [400, 320]
-    assert [len(side) for side in parts.held_out.sides] == [64, 48]
-    assert len({side.fingerprint for data in (parts.train, parts.held_out) for side in data.sides}) == 4
-    raw = next(held_out_batches(parts.train, View(("source", "target"), frozenset(), (32, 32), None), range(8), 8))
+    assert [len(side) for side in parts.train.domains] == [400, 320]
+    assert [len(side) for side in parts.held_out.domains] == [64, 48]
+    assert len({side.fingerprint for data in (parts.train, parts.held_out) for side in data.domains}) == 4
+    raw = next(held_out_batches(parts.train, SampleTransform(("source", "target"), frozenset(), (32, 32), None), range(8), 8))
     colours = {n: len({tuple(c) for c in raw.fields[n].reshape(-1, 3).tolist()}) for n in raw.fields}
     assert colours["source"] <= 10 < 1000 < colours["target"]  # maps, photographs
 
@@ -343,7 +343,7 @@ def test_another_test_set_brings_its_own_targets(folder: Path) -> None:
 
 def test_one_folder_of_both_with_other_targets(folder: Path) -> None:
     parts = assembled(f"data.train={folder}", f"data.train_target={folder / 'testB'}")
-    assert [len(side) for side in parts.train.sides] == [SIZES["trainA"][0], SIZES["testB"][0]]
+    assert [len(side) for side in parts.train.domains] == [SIZES["trainA"][0], SIZES["testB"][0]]
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ from fuzzing import check_error, limited
 from gantrain.data import index as indexing
 from gantrain.data import remote
 from gantrain.data.index import Field, load, load_index
-from gantrain.data.open_dataset import Wanted, open_set
-from gantrain.data.shard_writer import Packed, write_shards
+from gantrain.data.open_dataset import DataRequest, open_set
+from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import DamagedSample, Shards
 
 SECRET = "hush-hush"
@@ -41,7 +41,7 @@ def write(folder: Path) -> Path:
         ),
     }
     samples = [
-        Packed(f"k{i:03d}", {"image": ("jpg", f"image {i}".encode()), "label": ("png", bytes([i % 3] * 5))})
+        PackedSample(f"k{i:03d}", {"image": ("jpg", f"image {i}".encode()), "label": ("png", bytes([i % 3] * 5))})
         for i in range(SAMPLES)
     ]
     write_shards(samples, folder, fields, shard_samples=10)
@@ -136,10 +136,10 @@ def test_the_advice_about_another_format_comes_once(folder: Path) -> None:
 
 def test_nothing_is_written_that_could_not_be_read(tmp_path: Path) -> None:
     size = {"min_size": (16, 16), "max_size": (16, 16)}
-    packed = [Packed("k", {"image": ("npy", b"x")})]
+    packed = [PackedSample("k", {"image": ("npy", b"x")})]
     with pytest.raises(ValueError, match="channels: found 1025, allowed: at most 1024"):
         write_shards(packed, tmp_path / "set", {"image": Field(member="image", channels=1025, **size)})
-    packed = [Packed("k" * 4097, {"image": ("npy", b"x")})]
+    packed = [PackedSample("k" * 4097, {"image": ("npy", b"x")})]
     with pytest.raises(ValueError, match="a sample's name has 4097 bytes, allowed: 4096"):
         write_shards(packed, tmp_path / "set", {"image": Field(member="image", channels=1, **size)})
     assert not list(tmp_path.iterdir())
@@ -203,7 +203,7 @@ def test_a_base_on_the_disk_is_used(folder: Path, tmp_path: Path) -> None:
     assert Shards.open(folder).read(7, "image") == b"image 7"
 
 
-WANTED = Wanted("x", "label", "image", {"label": 3}, (16, 16), (16, 16), 1)
+WANTED = DataRequest("x", "label", "image", {"label": 3}, (16, 16), (16, 16), 1)
 
 
 @pytest.mark.parametrize(

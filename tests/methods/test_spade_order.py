@@ -13,7 +13,7 @@ from gantrain.core.rng import seed_all
 from gantrain.methods import METHODS
 from gantrain.methods.base import Context
 from gantrain.recipe.schema import Optimizer
-from gantrain.training.ddp import Replicated
+from gantrain.training.ddp import DDPPhase
 from gantrain.training.step import Engine
 
 B, STEPS, RATES = 2, 3, {"generator": 1e-3, "discriminator": 4e-3}
@@ -104,7 +104,7 @@ class Plain:
 
 def by_engine(method: Any) -> None:
     settings = {name: Optimizer(lr=rate, betas=BETAS) for name, rate in RATES.items()}
-    engine = Engine(method, torch.device("cpu"), settings, wrap=Replicated, seed=0)
+    engine = Engine(method, torch.device("cpu"), settings, wrap=DDPPhase, seed=0)
     for number in range(STEPS):
         positions = tuple(range(number * B, (number + 1) * B))
         engine.step([batch(number)], [Context(0, number * B, B, positions)], RATES)

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from gantrain.metrics import set_distances
 from gantrain.metrics.features import Features
-from gantrain.metrics.metric_suite import Panel
+from gantrain.metrics.metric_suite import MetricSuite
 from gantrain.metrics.registry import FAMILIES
 
 N = 5  # fewer than a batch, and not a multiple of the ranks; the last of several has none
@@ -29,7 +29,7 @@ def main(kind: str, out: str) -> None:
             found |= {f"{name}{rows}": distance(*pair) for name, distance in FAMILIES.items()}
             found[f"is{rows}"] = set_distances.inception_score(*pair)
     else:
-        panel = Panel(["l1", "ssim", "psnr_pooled", "fd_random0", "recall_random0", "swd", "spectrum", "histogram",
+        panel = MetricSuite(["l1", "ssim", "psnr_pooled", "fd_random0", "recall_random0", "swd", "spectrum", "histogram",
                        "diversity"], torch.device("cpu"), {}, N)  # fmt: skip
         fake, real, null = (torch.rand(N, 3, 48, 40, generator=random) * 2 - 1 for _ in range(3))
         holders = max(1, world - 1)

@@ -145,7 +145,7 @@ def noise(n: int, seed: int) -> Tensor:
 def test_torch_fidelity_gives_the_same_from_images(tmp_path: Path) -> None:
     from torch_fidelity import calculate_metrics
 
-    from gantrain.metrics.metric_suite import Panel
+    from gantrain.metrics.metric_suite import MetricSuite
 
     class Images(torch.utils.data.Dataset[Tensor]):
         def __init__(self, images: Tensor) -> None:
@@ -162,7 +162,7 @@ def test_torch_fidelity_gives_the_same_from_images(tmp_path: Path) -> None:
         input1=Images(fake), input2=Images(real), cuda=False, fid=True, kid=True, kid_subsets=1, kid_subset_size=12,
         feature_extractor_weights_path=str(file), verbose=False, save_cpu_ram=True, rng_seed=0,
     )  # fmt: skip
-    panel = Panel(["fd_inception", "kd_inception"], torch.device("cpu"), {"inception": str(file)}, 12)
+    panel = MetricSuite(["fd_inception", "kd_inception"], torch.device("cpu"), {"inception": str(file)}, 12)
     panel.add(fake.float() / 127.5 - 1, real.float() / 127.5 - 1)
     frechet, kernel = panel.results()
     assert frechet.value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
@@ -171,4 +171,4 @@ def test_torch_fidelity_gives_the_same_from_images(tmp_path: Path) -> None:
     assert frechet.digest
     for name in ("fid", "kid", "inception_score", "inception_score_deviation"):
         with pytest.raises(ValueError, match=f"{name} is a name for the published Inception weights"):
-            Panel([name], torch.device("cpu"), {"inception": str(file)}, 24)
+            MetricSuite([name], torch.device("cpu"), {"inception": str(file)}, 24)

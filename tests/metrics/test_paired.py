@@ -13,7 +13,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 from torchmetrics.functional.image import lpips
 
-from gantrain.metrics.metric_suite import Panel
+from gantrain.metrics.metric_suite import MetricSuite
 from gantrain.metrics.paired import PAIRED, Perceptual, ms_ssim
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def bytes_of(images: Tensor) -> list[np.ndarray]:
 
 
 def measured(names: list[str], fake: Tensor, target: Tensor, border: int = 0) -> dict[str, float]:
-    panel = Panel(names, CPU, {}, len(fake), border)
+    panel = MetricSuite(names, CPU, {}, len(fake), border)
     panel.add(fake, target)
     return {record.name: record.value for record in panel.results()}  # type: ignore[misc]
 
@@ -113,7 +113,7 @@ def _ms_ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def test_images_too_small_for_a_window_have_no_value() -> None:
-    panel = Panel(["ssim", "ms_ssim", "l1"], CPU, {}, 3)
+    panel = MetricSuite(["ssim", "ms_ssim", "l1"], CPU, {}, 3)
     panel.add(*pair((11, 40)))
     ssim, ms_ssim, l1 = panel.results()
     assert (ssim.value, ssim.problem, ms_ssim.value) == (None, "too small", None)
@@ -137,7 +137,7 @@ def test_lpips_with_a_file_is_torchmetrics() -> None:
     network.load_state_dict(load_file(file))
     x = (fake.float() - ours.network.scaling_layer.shift) / ours.network.scaling_layer.scale
     torch.testing.assert_close(ours.network.net(x)[-1], network.features(x))
-    panel = Panel(["lpips_squeeze"], torch.device("cpu"), {"lpips_squeeze": str(file)}, 2)
+    panel = MetricSuite(["lpips_squeeze"], torch.device("cpu"), {"lpips_squeeze": str(file)}, 2)
     panel.add(fake, target)
     (record,) = panel.results()
     assert (record.extractor, record.digest) == ("squeeze", ours.digest)
@@ -151,7 +151,7 @@ def test_lpips_needs_what_outlasts_its_pooling(name: str, smallest: int, monkeyp
     random = partial(lpips._LPIPS, pnet_rand=True)
     monkeypatch.setattr(lpips, "_LPIPS", lambda net, pnet_rand: random(net=net))
     for size, channels, value in ((smallest, 3, True), (smallest, 1, True), (smallest - 1, 3, False), (40, 5, False)):
-        panel = Panel([name], CPU, {}, 3)
+        panel = MetricSuite([name], CPU, {}, 3)
         panel.add(*pair((size, 40), channels))
         (record,) = panel.results()
         assert (record.value is not None) == value

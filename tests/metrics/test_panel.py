@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gantrain.metrics.extractors import Backbone, _torchvision, _without_classifier, load_weights
-from gantrain.metrics.image_statistics import Described
-from gantrain.metrics.metric_suite import Panel, Record, _Set
+from gantrain.metrics.image_statistics import FunctionExtractor
+from gantrain.metrics.metric_suite import MetricSuite, Record, _Set
 from gantrain.metrics.registry import RANDOM, check, of_set
 from gantrain.metrics.set_distances import inception_score
 
@@ -24,7 +24,7 @@ def images(seed: int, n: int = 12, size: tuple[int, int] = (40, 32), channels: i
 
 
 def measured(names: tuple[str, ...], fake: Tensor, real: Tensor) -> dict[str, Record]:
-    panel = Panel(names, CPU, {}, len(fake))
+    panel = MetricSuite(names, CPU, {}, len(fake))
     panel.add_images("fake", fake)
     panel.add_images("real", real)
     return {record.name: record for record in panel.results()}
@@ -48,7 +48,7 @@ def test_networks_are_known_without_fetching_them(name: str) -> None:
 
 def test_batches_do_not_matter() -> None:
     fake, real = images(0, 70), images(1, 70)
-    whole, panel = measured(NAMES, fake, real), Panel(NAMES, CPU, {}, 70)
+    whole, panel = measured(NAMES, fake, real), MetricSuite(NAMES, CPU, {}, 70)
     for piece in (slice(0, 1), slice(1, 34), slice(34, 70)):
         panel.add_images("fake", fake[piece])
         panel.add_images("real", real[piece])
@@ -64,7 +64,7 @@ def test_grey_images_are_measured_and_others_named() -> None:
 
 
 def test_sets_of_several_sizes_have_values_where_that_is_meaningful() -> None:
-    panel = Panel(NAMES, CPU, {}, 12)
+    panel = MetricSuite(NAMES, CPU, {}, 12)
     for size in ((40, 32), (64, 64)):
         panel.add_images("fake", images(0, 6, size))
         panel.add_images("real", images(1, 6, size))
@@ -82,7 +82,7 @@ def test_tiny_images_have_values_or_a_problem(pixels: int) -> None:
 
 
 def test_features_that_are_not_finite_are_told_of() -> None:
-    panel = Panel(("fd_random0", "fd_random1"), CPU, {}, 12)
+    panel = MetricSuite(("fd_random0", "fd_random1"), CPU, {}, 12)
     panel.extractors["random0"].convs[0].weight.data[0] = torch.nan  # type: ignore[attr-defined]
     panel.add(images(0), images(1))
     broken, whole = panel.results()
@@ -92,7 +92,7 @@ def test_features_that_are_not_finite_are_told_of() -> None:
 
 
 def test_fakes_that_hold_nan_have_no_value() -> None:
-    panel, names = Panel((*NAMES, "l1", "psnr", "copy_index"), CPU, {}, 12), (*NAMES, "l1", "psnr", "copy_index")
+    panel, names = MetricSuite((*NAMES, "l1", "psnr", "copy_index"), CPU, {}, 12), (*NAMES, "l1", "psnr", "copy_index")
     for fake in (images(0), images(0).masked_fill(images(0) > 0.9, torch.nan)):
         panel.add(fake.double(), images(1).double(), images(2).double())
     assert {r.name: (r.value, r.problem) for r in panel.results()} == dict.fromkeys(names, (None, "images hold NaN"))
@@ -102,8 +102,8 @@ def test_fakes_that_hold_nan_have_no_value() -> None:
 
 
 def test_too_few_logits_for_the_splits_have_no_value() -> None:
-    panel = Panel(("histogram",), CPU, {}, 12)
-    panel.extractors["logits"] = Described(lambda images: images.float().mean((2, 3)))
+    panel = MetricSuite(("histogram",), CPU, {}, 12)
+    panel.extractors["logits"] = FunctionExtractor(lambda images: images.float().mean((2, 3)))
     for n, there in ((9, False), (12, True)):
         panel._sets = {which: {"logits": _Set(panel.extractors["logits"])} for which in ("fake", "real", "null")}
         panel.add_images("fake", images(0, n))
@@ -133,7 +133,7 @@ def test_random_numbers_of_a_run_stay() -> None:
 
 
 def test_a_way_back_is_the_methods_to_measure() -> None:
-    panel = Panel(["l1", "cycle_error"], CPU, {}, 4)
+    panel = MetricSuite(["l1", "cycle_error"], CPU, {}, 4)
     panel.add(images(0), images(1))
     assert [(r.name, r.value is None, r.problem) for r in panel.results()][1] == (
         "cycle_error", True, "the method has no way back",
@@ -144,11 +144,11 @@ def test_a_way_back_is_the_methods_to_measure() -> None:
 
 
 def test_null_is_of_halves_or_of_others() -> None:
-    panel = Panel(("fd_random0",), CPU, {}, 12)
+    panel = MetricSuite(("fd_random0",), CPU, {}, 12)
     panel.add(images(0), images(1))
     (halves,) = panel.results()
     assert (halves.null_n, halves.n) == (6, 12)
-    panel = Panel(("fd_random0",), CPU, {}, 12)
+    panel = MetricSuite(("fd_random0",), CPU, {}, 12)
     panel.add(images(0), images(1))
     panel.add_images("null", images(2))
     (others,) = panel.results()
@@ -157,24 +157,24 @@ def test_null_is_of_halves_or_of_others() -> None:
 
 
 def test_a_set_is_recalled_by_its_content_and_the_extractor() -> None:
-    first = Panel(NAMES, CPU, {}, 12)
+    first = MetricSuite(NAMES, CPU, {}, 12)
     assert not first.recall("real", "these")
     first.add(images(0), images(1))
-    first.remember("real", "these")
-    again = Panel(NAMES, CPU, {}, 12)
+    first.store_reference("real", "these")
+    again = MetricSuite(NAMES, CPU, {}, 12)
     assert not again.recall("real", "others")
     assert again.recall("real", "these")
     again.add(images(0), images(3))  # not looked at: what is known is not measured again
     assert [r.value for r in again.results()] == [r.value for r in first.results()]
-    assert not Panel(("fd_random3",), CPU, {}, 12).recall("real", "these")  # another network
-    assert not Panel(("swd",), CPU, {}, 2000).recall("real", "these")  # fewer patches an image
+    assert not MetricSuite(("fd_random3",), CPU, {}, 12).recall("real", "these")  # another network
+    assert not MetricSuite(("swd",), CPU, {}, 2000).recall("real", "these")  # fewer patches an image
     for file in Path(os.environ["GANTRAIN_CACHE"], "metrics").iterdir():
         file.write_bytes(file.read_bytes()[:40])
-    assert not Panel(NAMES, CPU, {}, 12).recall("real", "these")
+    assert not MetricSuite(NAMES, CPU, {}, 12).recall("real", "these")
 
 
 def test_reset_forgets_the_fakes_alone() -> None:
-    panel = Panel((*NAMES, "l1"), CPU, {}, 12)
+    panel = MetricSuite((*NAMES, "l1"), CPU, {}, 12)
     panel.add(images(0), images(1))
     first = panel.results()
     panel.reset()
@@ -188,10 +188,10 @@ def test_reset_forgets_the_fakes_alone() -> None:
 def test_copy_index_tells_a_copy_from_a_translation() -> None:
     source, target = images(0).double(), images(1).double()
     for fake, expected in ((source, 0.0), (target, 1.0)):
-        panel = Panel(("copy_index",), CPU, {}, 12)
+        panel = MetricSuite(("copy_index",), CPU, {}, 12)
         panel.add(fake, target, source)
         assert panel.results()[0].value == pytest.approx(expected)
-    panel = Panel(("copy_index",), CPU, {}, 12)
+    panel = MetricSuite(("copy_index",), CPU, {}, 12)
     panel.add(target, target, images(0, channels=10))
     assert panel.results()[0].problem == "source and target differ in kind"
 
@@ -209,7 +209,7 @@ def test_weight_files_are_not_unpickled(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=f"evaluate.weights: {path} can't be read as tensors by name"):
             load_weights(path)
         with pytest.raises(ValueError, match=f"evaluate.weights: {path} can't be read as tensors by name"):
-            Panel(("fd_inception",), CPU, {"inception": str(path)}, 12)
+            MetricSuite(("fd_inception",), CPU, {"inception": str(path)}, 12)
     assert not Path("it-ran").exists()
 
 
@@ -225,7 +225,7 @@ def test_weights_that_cannot_be_fetched_are_told_of(monkeypatch: pytest.MonkeyPa
         with pytest.raises(
             ValueError, match=r"could not be fetched \(no route to host\); get .* give evaluate.weights"
         ):
-            Panel((name,), CPU, {}, 12)
+            MetricSuite((name,), CPU, {}, 12)
 
 
 def test_torchvisions_networks_see_what_their_weights_were_trained_on() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gantrain.metrics.metric_suite import Panel, Record
+from gantrain.metrics.metric_suite import MetricSuite, Record
 
 NAMES = ("swd", "fd_random0", "kd_random0", "recall_random0", "spectrum", "histogram", "diversity")
 N, SIZE = 192, 64
@@ -57,9 +57,9 @@ DEGRADATIONS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[str, ...]]] = {
 
 
 @pytest.fixture(scope="module")
-def panel() -> Panel:
+def panel() -> MetricSuite:
     """Which knows what real images look like, and what others of them get."""
-    panel = Panel(NAMES, torch.device("cpu"), {}, N)
+    panel = MetricSuite(NAMES, torch.device("cpu"), {}, N)
     panel.add_images("real", dead_leaves(1) / 127.5 - 1)
     panel.add_images("null", dead_leaves(2) / 127.5 - 1)
     return panel
@@ -70,7 +70,7 @@ def fresh() -> Tensor:
     return dead_leaves(0)
 
 
-def measured(panel: Panel, fake: Tensor) -> dict[str, Record]:
+def measured(panel: MetricSuite, fake: Tensor) -> dict[str, Record]:
     panel.reset()
     panel.add_images("fake", fake.round().clamp(0, 255) / 127.5 - 1)
     return {record.name: record for record in panel.results()}
@@ -93,7 +93,7 @@ LEAST = {"swd": 10, "fd_random0": 0.2, "kd_random0": 5e-4, "recall_random0": 0.1
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEGRADATIONS)
-def test_degradations_are_seen(name: str, panel: Panel, fresh: Tensor) -> None:
+def test_degradations_are_seen(name: str, panel: MetricSuite, fresh: Tensor) -> None:
     degrade, seeing = DEGRADATIONS[name]
     found = measured(panel, degrade(fresh))
     blind = [metric for metric in seeing if departure(found[metric]) < LEAST[metric]]
@@ -101,7 +101,7 @@ def test_degradations_are_seen(name: str, panel: Panel, fresh: Tensor) -> None:
 
 
 @pytest.mark.slow
-def test_fresh_images_are_at_the_null_value(panel: Panel, fresh: Tensor) -> None:
+def test_fresh_images_are_at_the_null_value(panel: MetricSuite, fresh: Tensor) -> None:
     for record in measured(panel, fresh).values():
         assert abs(departure(record)) < LEAST[record.name], record
 

@@ -15,7 +15,7 @@ from gantrain.data import channels
 from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
 from gantrain.data.prepare.color_table import decode_colours
-from gantrain.data.prepare.layouts import Files, Part, Parts
+from gantrain.data.prepare.layouts import Files, FieldSpec, FieldSpecs
 from gantrain.data.prepare.left_out import TooSmall, UnequalSizes, advise_unequal
 from gantrain.data.shards import Field
 
@@ -24,10 +24,10 @@ _NAMED = 3  # files named in an error about labels
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-Look = dict[str, Field] | ValueError  # a sample's fields, or what is wrong with it
+CheckedSample = dict[str, Field] | ValueError  # a sample's fields, or what is wrong with it
 
 
-def in_order(work: Callable[[In], Out], items: Iterable[In], workers: int | None = None) -> Iterator[Out]:
+def map_in_order(work: Callable[[In], Out], items: Iterable[In], workers: int | None = None) -> Iterator[Out]:
     """`map` over threads (Pillow works without the interpreter's lock), some items ahead."""
     rest, workers = iter(items), workers or min(16, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
@@ -35,7 +35,7 @@ def in_order(work: Callable[[In], Out], items: Iterable[In], workers: int | None
             yield from pool.map(work, ahead)
 
 
-def load(files: Files, parts: Parts, notes: list[str] | None = None) -> dict[str, Array]:
+def load(files: Files, parts: FieldSpecs, notes: list[str] | None = None) -> dict[str, Array]:
     """A sample's fields as HWC arrays of their part's size, each file decoded once.
 
     notes: takes sentences, with their member, on what was converted (see `notes.py`). Raises
@@ -44,7 +44,7 @@ def load(files: Files, parts: Parts, notes: list[str] | None = None) -> dict[str
     return _at_part_sizes(_load_originals(files, parts, notes), parts)
 
 
-def _at_part_sizes(arrays: Mapping[str, Array], parts: Parts) -> dict[str, Array]:
+def _at_part_sizes(arrays: Mapping[str, Array], parts: FieldSpecs) -> dict[str, Array]:
     resized = {}
     for name, array in arrays.items():
         part = parts[name]
@@ -52,7 +52,7 @@ def _at_part_sizes(arrays: Mapping[str, Array], parts: Parts) -> dict[str, Array
     return resized
 
 
-def _load_originals(files: Files, parts: Parts, notes: list[str] | None) -> dict[str, Array]:
+def _load_originals(files: Files, parts: FieldSpecs, notes: list[str] | None) -> dict[str, Array]:
     """A sample's fields at the sizes that their files have."""
 
     @cache
@@ -78,7 +78,7 @@ def _load_originals(files: Files, parts: Parts, notes: list[str] | None) -> dict
     return arrays
 
 
-def look(files: Files, parts: Parts, notes: list[str] | None = None) -> Look:
+def check_sample(files: Files, parts: FieldSpecs, notes: list[str] | None = None) -> CheckedSample:
     """Decode a sample and describe it as if it were the whole data set; notes as `load` takes them."""
     try:
         originals = _load_originals(files, parts, notes)
@@ -105,7 +105,7 @@ def look(files: Files, parts: Parts, notes: list[str] | None = None) -> Look:
         return problem
 
 
-def _describe(array: Array, name: str, part: Part, files: Files) -> Field:
+def _describe(array: Array, name: str, part: FieldSpec, files: Files) -> Field:
     file, counts = files[part.member], None
     if part.kind == "label":
         ids, pixels = np.unique(array, return_counts=True)
@@ -125,8 +125,8 @@ def _describe(array: Array, name: str, part: Part, files: Files) -> Field:
     return Field(member=part.member, half=part.half, min_size=size, max_size=size, **about)
 
 
-def agree(
-    samples: Mapping[str, Files], looks: Mapping[str, Look], parts: Parts
+def describe_fields(
+    samples: Mapping[str, Files], looks: Mapping[str, CheckedSample], parts: FieldSpecs
 ) -> tuple[list[str], list[str], dict[str, Field]]:
     """The keys of good samples; a line for each other one; the set's fields.
 
@@ -164,7 +164,7 @@ def agree(
     return list(good), bad, merged
 
 
-def conversions(looks: Mapping[str, Look], good: Iterable[str], fields: Mapping[str, Field]) -> list[str]:
+def conversions(looks: Mapping[str, CheckedSample], good: Iterable[str], fields: Mapping[str, Field]) -> list[str]:
     """A note for each file of good samples whose channels are converted to its field's when it is decoded."""
     notes = []
     for key in good:
@@ -193,7 +193,7 @@ def _named(kind: tuple[int, str]) -> str:
     return f"{count_text(kind[0], 'channel')} of {kind[1]}"
 
 
-def _merge(fields: list[Field], part: Part) -> Field:
+def _merge(fields: list[Field], part: FieldSpec) -> Field:
     sizes = np.array([one.min_size for one in fields])
     smallest, largest = (tuple(size.tolist()) for size in (sizes.min(axis=0), sizes.max(axis=0)))
     about: dict[str, Any] = {"min_size": smallest, "max_size": largest}

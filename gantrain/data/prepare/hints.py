@@ -7,7 +7,7 @@ import numpy as np
 
 from gantrain.data.decode import FORMATS, Array, decode
 from gantrain.data.headers import open_header
-from gantrain.data.prepare.layouts import File, Parts
+from gantrain.data.prepare.layouts import File, FieldSpecs
 from gantrain.data.shards import Field
 
 _PREFIX = "note: "  # of these lines in report.txt, which a run prints
@@ -44,7 +44,7 @@ def note_gaps(fields: Mapping[str, Field]) -> list[str]:
     return notes
 
 
-def note_ids_as_images(fields: Mapping[str, Field], samples: Sequence[Mapping[str, File]], parts: Parts) -> list[str]:
+def note_ids_as_images(fields: Mapping[str, Field], samples: Sequence[Mapping[str, File]], parts: FieldSpecs) -> list[str]:
     """A line for each field that is packed as images, though its files look like maps of class ids."""
     notes = []
     for name, part in parts.items():

@@ -16,7 +16,7 @@ _SPLITS = {"train", "val", "valid", "validation", "test"}
 SIDES = (("A", "B"), ("_A", "_B", "_inst"), ("_label", "_img", "_inst"))
 
 
-class Part(NamedTuple):
+class FieldSpec(NamedTuple):
     """A field before any file is read.
 
     files: a pattern below the folder; what its last `*` stands for is the sample's key. FOLDER/* takes images of
@@ -42,9 +42,9 @@ class File(Protocol):
     def read_bytes(self) -> bytes: ...
 
 
-Parts = dict[str, Part]  # by field
+FieldSpecs = dict[str, FieldSpec]  # by field
 Files = Mapping[str, File]  # of one sample, by member
-Layout = Callable[[Path, str], Parts]
+Layout = Callable[[Path, str], FieldSpecs]
 
 
 class UnclearLayout(ValueError):
@@ -59,23 +59,23 @@ class UnclearLayout(ValueError):
         self.options = list(options)
 
 
-def pairs(source: Path, split: str) -> Parts:
+def pairs(source: Path, split: str) -> FieldSpecs:
     """One folder of images, each two halves side by side."""
     _refuse_splits(source)
-    return {"left": Part("pair", half=0), "right": Part("pair", half=1)}
+    return {"left": FieldSpec("pair", half=0), "right": FieldSpec("pair", half=1)}
 
 
-def images(source: Path, split: str) -> Parts:
+def images(source: Path, split: str) -> FieldSpecs:
     """One folder of single images."""
     _refuse_splits(source)
-    return {"image": Part("image")}
+    return {"image": FieldSpec("image")}
 
 
-def folders(source: Path, split: str) -> Parts:
+def folders(source: Path, split: str) -> FieldSpecs:
     """Folders of images with the same names, a field each; or trainA and trainB, by `split`."""
     sides = sides_of_split(source, split)
     if sides:
-        return {field: Part(field, f"{name}/*") for field, name in sides.items()}
+        return {field: FieldSpec(field, f"{name}/*") for field, name in sides.items()}
     other_splits = [name for name in sorted(_SPLITS) if name != split and sides_of_split(source, name)]
     if other_splits:
         raise ValueError(f"{source}: found no split {split}, but {', '.join(other_splits)}; give one with --split")
@@ -91,7 +91,7 @@ def folders(source: Path, split: str) -> Parts:
         raise ValueError(f"{source / odd[0]}: {reason}")
     for name in names:
         _refuse_splits(source / name)
-    return {name: Part(name, f"{name}/*") for name in names}
+    return {name: FieldSpec(name, f"{name}/*") for name in names}
 
 
 def sides_of_split(source: Path, split: str) -> dict[str, str]:
@@ -139,14 +139,14 @@ def published(
     {split} in a pattern is the split, or what it is called.
     """
 
-    def layout(source: Path, split: str) -> Parts:
+    def layout(source: Path, split: str) -> FieldSpecs:
         files = [pattern.format(split=called.get(split, split)) for pattern in (image, label, instances)]
         parts = {
-            "image": Part("image", files[0]),
-            "label": Part("label", files[1], kind="label", classes=classes, ignore=ignore),
+            "image": FieldSpec("image", files[0]),
+            "label": FieldSpec("label", files[1], kind="label", classes=classes, ignore=ignore),
         }
         there = instances and any(source.glob(files[2]))
-        return parts | {"instance": Part("instance", files[2], kind="instances")} if there else parts
+        return parts | {"instance": FieldSpec("instance", files[2], kind="instances")} if there else parts
 
     return layout
 

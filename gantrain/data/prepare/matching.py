@@ -8,7 +8,7 @@ from pathlib import Path
 from gantrain.core.paths import describe_obstacle
 from gantrain.data.decode import EXTENSIONS
 from gantrain.data.listing import is_ignored, list_images, matching_name, without_extension
-from gantrain.data.prepare.layouts import Part, Parts
+from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs
 from gantrain.data.prepare.patterns import choose
 
 # WebDataset takes a key up to the first dot of the last name in it. Dots in the folders' names do no harm there.
@@ -33,7 +33,7 @@ class Matched:
     names: dict[str, list[str]] = field(default_factory=dict)
 
 
-def match(source: Path, parts: Parts) -> Matched:
+def match(source: Path, parts: FieldSpecs) -> Matched:
     """The samples in the folder `source`. Raises ValueError for a loop of links."""
     members = {part.member: part for part in parts.values()}
     matched = Matched()
@@ -81,9 +81,9 @@ def sample_key(name: str) -> str:
     return "/".join(words)
 
 
-def _named_files(source: Path, members: Parts, lines: list[str]) -> Iterator[tuple[str, str, Path]]:
+def _named_files(source: Path, members: FieldSpecs, lines: list[str]) -> Iterator[tuple[str, str, Path]]:
     """Member, name (by which the files of a sample match) and file of each image; a line for what is passed over."""
-    by_files: dict[str, Parts] = {}
+    by_files: dict[str, FieldSpecs] = {}
     for member, part in members.items():
         by_files.setdefault(part.files, {})[member] = part
     for files, here in by_files.items():
@@ -95,7 +95,7 @@ def _named_files(source: Path, members: Parts, lines: list[str]) -> Iterator[tup
                 yield member, name, file
 
 
-def _below(folder: Path, members: Parts, lines: list[str]) -> Iterator[tuple[str, str, Path]]:
+def _below(folder: Path, members: FieldSpecs, lines: list[str]) -> Iterator[tuple[str, str, Path]]:
     """The images of a folder and of the folders inside it, which belong to one member, or to several by patterns."""
     if not folder.is_dir():
         return
@@ -111,7 +111,7 @@ def _below(folder: Path, members: Parts, lines: list[str]) -> Iterator[tuple[str
             lines.append(f"{file}: its name is not like {wanted} (--pattern)")
 
 
-def _like(source: Path, part: Part, lines: list[str]) -> Iterator[tuple[str, Path]]:
+def _like(source: Path, part: FieldSpec, lines: list[str]) -> Iterator[tuple[str, Path]]:
     """The images that a published layout's pattern names."""
     ending = part.files.rpartition("*")[2]
     for file in sorted(source.glob(part.files)):

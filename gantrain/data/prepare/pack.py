@@ -16,17 +16,17 @@ from gantrain.core.paths import check_not_special
 from gantrain.core.printable import printable
 from gantrain.data.conversion_notes import summarise
 from gantrain.data.decode import Colour, Kind, encode, lossless
-from gantrain.data.prepare.check import SMALLEST, agree, conversions, in_order, load, look
+from gantrain.data.prepare.check import SMALLEST, describe_fields, conversions, map_in_order, load, check_sample
 from gantrain.data.prepare.color_table import read_table
 from gantrain.data.prepare.common_formats import read_as_usual
 from gantrain.data.prepare.hints import as_note, note_gaps, note_ids_as_images
-from gantrain.data.prepare.layouts import Layout, Parts, folders, images, pairs, published, recognise
+from gantrain.data.prepare.layouts import Layout, FieldSpecs, folders, images, pairs, published, recognise
 from gantrain.data.prepare.left_out import check_left_out, suggest_names
 from gantrain.data.prepare.matching import match
 from gantrain.data.prepare.pack_cache import describe_pack, pack_folder, remove_replaced
 from gantrain.data.prepare.patterns import patterned
 from gantrain.data.prepare.where_to_get import HOW_TO
-from gantrain.data.shard_writer import Packed, once, refuse_existing, write_shards
+from gantrain.data.shard_writer import PackedSample, create_once, refuse_existing, write_shards
 from gantrain.data.shards import Field
 
 LAYOUTS: dict[str, Layout] = {
@@ -144,10 +144,10 @@ def prepare(
     stderr = Console(stderr=True)
     shown = partial(track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True)
     notes: list[str] = []
-    looks = in_order(lambda files: look(files, parts, notes), samples.values(), workers)
+    looks = map_in_order(lambda files: check_sample(files, parts, notes), samples.values(), workers)
     looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
     looks_by_key = dict(looked)
-    good, bad, fields = agree(samples, looks_by_key, parts)
+    good, bad, fields = describe_fields(samples, looks_by_key, parts)
     check_left_out(
         source,
         looks_by_key,
@@ -163,7 +163,7 @@ def prepare(
     all_notes += note_gaps(fields) + note_ids_as_images(fields, packed_samples, parts)
     report = Report(out, layout, len(good), fields, unmatched, bad, all_notes)
     whole = "\n".join([*report.lines(None), ""]).encode(errors="surrogateescape")
-    packed = in_order(lambda key: _pack(key, samples[key], parts), good, workers)
+    packed = map_in_order(lambda key: _pack(key, samples[key], parts), good, workers)
     try:
         write_shards(shown(packed, "packing", len(good)), out, fields, extras={"report.txt": whole, **(extras or {})})
     except OSError as error:
@@ -195,13 +195,13 @@ def pack_once(
     options |= {"instances": instances, "classes": classes}
     target = pack_folder(folder, cache, options)
     extras = {"pack.json": describe_pack()}
-    once(target, lambda: prepare(folder, target, **options, max_left_out=max_left_out, extras=extras))
+    create_once(target, lambda: prepare(folder, target, **options, max_left_out=max_left_out, extras=extras))
     for removed in remove_replaced(target):
         say(f"{folder}: its files have changed; removed the pack of their older state, {removed}")
     return target
 
 
-def _lay_out(source: Path, layout: str | None, split: str, patterns: Mapping[str, str]) -> tuple[str, Parts]:
+def _lay_out(source: Path, layout: str | None, split: str, patterns: Mapping[str, str]) -> tuple[str, FieldSpecs]:
     """The layout's name and the fields. Raises ValueError for a layout that is not known or doesn't fit."""
     if patterns:
         if layout not in (None, "folders"):
@@ -219,14 +219,14 @@ def _filled(advice: str, out: Path, split: str) -> str:
 
 
 def asked(
-    parts: Parts,
+    parts: FieldSpecs,
     labels: Collection[str],
     classes: int | None,
     ignore: int | None,
     resize: tuple[int, int] | None,
     instances: str | None = None,
     colors: tuple[Colour, ...] | None = None,
-) -> Parts:
+) -> FieldSpecs:
     """The fields as the user wants them; raises ValueError for options that don't fit them."""
     if resize and min(resize) < SMALLEST:
         least = f"{SMALLEST}x{SMALLEST} is the least"
@@ -263,7 +263,7 @@ def asked(
     return {name: part._replace(**given) for name, part in parts.items()}
 
 
-def _pack(key: str, files: Mapping[str, Path], parts: Parts) -> Packed:
+def _pack(key: str, files: Mapping[str, Path], parts: FieldSpecs) -> PackedSample:
     """A sample's files as they are, but for fields that are resized or hold colours, and formats that become PNG."""
     changed = {part.member for part in parts.values() if part.size or part.colors}
     arrays = load(files, {name: part for name, part in parts.items() if part.member in changed})
@@ -278,4 +278,4 @@ def _pack(key: str, files: Mapping[str, Path], parts: Parts) -> Packed:
         lossy = files[member].read_bytes().startswith(b"\xff\xd8")
         ending = "jpg" if lossy else lossless(array.shape[2], array.dtype.name)
         members[member] = (ending, encode(array, ending))
-    return Packed(key, members)
+    return PackedSample(key, members)

@@ -16,7 +16,7 @@ from typing import Any
 from gantrain.core import formats
 from gantrain.data.holding import taken_from_use
 from gantrain.data.listing import list_names
-from gantrain.data.shard_writer import locked
+from gantrain.data.shard_writer import file_lock
 
 _DIGITS = 16  # of a digest
 
@@ -58,7 +58,7 @@ def remove_replaced(target: Path) -> list[Path]:
             continue
         with (
             suppress(ValueError, OSError),
-            locked(pack.parent / f".{pack.name}.making", wait=False),
+            file_lock(pack.parent / f".{pack.name}.making", wait=False),
             taken_from_use(pack),
         ):
             shutil.rmtree(pack)

@@ -7,7 +7,7 @@ from pathlib import Path
 from gantrain.data.decode import EXTENSIONS
 from gantrain.data.index import NAME
 from gantrain.data.listing import without_extension
-from gantrain.data.prepare.layouts import Part, Parts, folders, sides_of_split
+from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs, folders, sides_of_split
 
 _ALLOWED = "allowed: FIELD=PATTERN, where {} stands once for the name that the fields share, as in label={}_label"
 
@@ -64,7 +64,7 @@ def choose(patterns: Mapping[str, str], name: str) -> tuple[str, str] | None:
     return None
 
 
-def patterned(source: Path, split: str, patterns: Mapping[str, str]) -> Parts:
+def patterned(source: Path, split: str, patterns: Mapping[str, str]) -> FieldSpecs:
     """The fields where files' names follow patterns: folders with a field each, or one folder that holds all fields.
 
     Raises ValueError, in one line.
@@ -72,7 +72,7 @@ def patterned(source: Path, split: str, patterns: Mapping[str, str]) -> Parts:
     check_patterns(patterns)
     sides = sides_of_split(source, split)
     if not any(field in sides or (source / field).is_dir() for field in patterns):
-        return {field: Part(field, pattern=pattern) for field, pattern in patterns.items()}
+        return {field: FieldSpec(field, pattern=pattern) for field, pattern in patterns.items()}
     parts = folders(source, split)
     unknown = [field for field in patterns if field not in parts]
     if unknown:
