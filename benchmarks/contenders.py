@@ -1,4 +1,6 @@
-"""Who takes part in `throughput.py`, in one process or as one rank of several, and what is found of each."""
+"""Who takes part in `throughput.py`, in one process or as one rank of several, and what is found
+of each.
+"""
 
 import argparse
 import itertools
@@ -12,7 +14,16 @@ from typing import Any
 import report
 import torch
 from loops import Plain, Trained, float_batch
-from measuring import PeakMemory, PhaseClock, checkpoint_seconds, cycle, data_wait, flops_per_image, matmul, settle
+from measuring import (
+    PeakMemory,
+    PhaseClock,
+    checkpoint_seconds,
+    cycle,
+    data_wait,
+    flops_per_image,
+    matmul,
+    settle,
+)
 from ratios import settings_of
 
 from gantrain.core.world import World
@@ -20,14 +31,27 @@ from gantrain.recipe import schema as recipes
 from gantrain.training.setup import Assembly
 
 # A row's settings, in the table's order; other keys that --vary names follow.
-SETTINGS = ("recipe", "loop", "devices", "device", "threads", "batch", "accumulation", "precision", "channels_last",
-            "compile", "zero_stage")  # fmt: skip
+SETTINGS = (
+    "recipe",
+    "loop",
+    "devices",
+    "device",
+    "threads",
+    "batch",
+    "accumulation",
+    "precision",
+    "channels_last",
+    "compile",
+    "zero_stage",
+)
 _SHOWN = {"batch_size": "batch", "micro_batch_size": "accumulation"}  # as another column
 
 
 @dataclass
 class Contender:
-    """A loop with its row of the table; `amount` is what a step does over all ranks: images, or TFLOP."""
+    """A loop with its row of the table; `amount` is what a step does over all ranks: images, or
+    TFLOP.
+    """
 
     row: report.Row
     step: Callable[[], None]
@@ -80,21 +104,26 @@ def variants(vary: Sequence[str]) -> list[list[str]]:
     for text in vary:
         key, _, values = text.partition("=")
         if not values:
-            raise ValueError(f"--vary: found {text}; give a recipe's key and values, such as precision=fp32,bf16")
+            raise ValueError(
+                f"--vary: found {text}; give a recipe's key and values, such as precision=fp32,bf16"
+            )
         axes.append([f"{key}={value}" for value in re.split(r",(?![^\[{]*[\]}])", values)])
     return [list(changes) for changes in itertools.product(*axes)]
 
 
 def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], dict[str, Any]]:
-    """gantrain in each variant, without exchange, the plain loop, the matrix products; and the recipes.
+    """gantrain in each variant, without exchange, the plain loop, the matrix products; and the
+    recipes.
 
-    A variant that can't be here (ZeRO on one process, a batch that the ranks can't share) is left out and told.
-    """
+    A variant that can't be here (ZeRO on one process, a batch that the ranks can't share) is left
+    out and told."""
     found: dict[tuple[Any, ...], Contender] = {}
     resolved: dict[str, Any] = {}
     assembled: list[Assembly] = []
 
-    def add(row: report.Row, make: Callable[[], Any], amount: float, steps: int, **more: Any) -> bool:
+    def add(
+        row: report.Row, make: Callable[[], Any], amount: float, steps: int, **more: Any
+    ) -> bool:
         """Whether it wasn't there already; its memory is what comes with it and its first steps."""
         if (key := tuple(row.items())) in found:
             return False
@@ -124,10 +153,23 @@ def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], d
     if any(parts.recipe.compile for parts in assembled):
         # Dynamo counts the graphs of all networks of a class together, over all contenders.
         torch._dynamo.config.recompile_limit = 8 * len(assembled)
-    for precision in dict.fromkeys(["fp32"] * bool(args.baseline) + [parts.precision for parts in assembled]):
-        row = {"loop": "matmul", "devices": world.size, "device": world.device.type, "threads": assembled[0].threads}
+    for precision in dict.fromkeys(
+        ["fp32"] * bool(args.baseline) + [parts.precision for parts in assembled]
+    ):
+        row = {
+            "loop": "matmul",
+            "devices": world.size,
+            "device": world.device.type,
+            "threads": assembled[0].threads,
+        }
         product, tflop, calls = matmul(world, precision)
-        add({**row, "precision": precision}, partial(returned, product), tflop * world.size, calls, rate="TFLOP/s")
+        add(
+            {**row, "precision": precision},
+            partial(returned, product),
+            tflop * world.size,
+            calls,
+            rate="TFLOP/s",
+        )
     for parts in assembled:
         resolved.setdefault(parts.recipe.name, parts.recipe.dump())
         batch, steps = parts.split.batch_size, -(-args.steps // cycle(parts)) * cycle(parts)
@@ -135,10 +177,20 @@ def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], d
         if add(row, partial(Trained, parts), batch, steps):
             row["GFLOP/image"] = report.rounded(flops_per_image(parts) / 1e9)
         if world.size > 1 and parts is assembled[0]:
-            add({**settings_of(row), "loop": "no exchange"}, partial(Trained, parts, exchange=False), batch, steps)
+            add(
+                {**settings_of(row), "loop": "no exchange"},
+                partial(Trained, parts, exchange=False),
+                batch,
+                steps,
+            )
         # Research code is one process; on more devices it has nothing to compare.
         for images in dict.fromkeys((batch, 1)) if args.baseline and world.size == 1 else ():
-            as_it_is = {"precision": "fp32", "channels_last": False, "compile": False, "accumulation": 1}
+            as_it_is = {
+                "precision": "fp32",
+                "channels_last": False,
+                "compile": False,
+                "accumulation": 1,
+            }
             other = {**settings_of(row), "loop": "plain", "batch": images, **as_it_is}
             if add(other, partial(plain_step, parts, images), images, steps):
                 other["GFLOP/image"] = report.rounded(flops_per_image(parts, plain=True) / 1e9)
@@ -155,9 +207,19 @@ def plain_step(parts: Assembly, images: int) -> Callable[[], None]:
 
 def as_row(parts: Assembly, vary: Sequence[str]) -> report.Row:
     recipe, world = parts.recipe, parts.world
-    values = (recipe.name, "gantrain", world.size, world.device.type, parts.threads, parts.split.batch_size,
-              parts.split.accumulation, parts.precision, parts.channels_last, recipe.compile,
-              recipe.zero_stage)  # fmt: skip
+    values = (
+        recipe.name,
+        "gantrain",
+        world.size,
+        world.device.type,
+        parts.threads,
+        parts.split.batch_size,
+        parts.split.accumulation,
+        parts.precision,
+        parts.channels_last,
+        recipe.compile,
+        recipe.zero_stage,
+    )
     row = dict(zip(SETTINGS, values, strict=True))
     for text in vary:
         key = text.partition("=")[0]

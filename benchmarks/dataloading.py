@@ -1,11 +1,12 @@
-"""Samples per second and core: our shards, webdataset's pipeline, and loose files as reference loaders read them.
+"""Samples per second and core: our shards, webdataset's pipeline, and loose files as reference
+loaders read them.
 
     python benchmarks/dataloading.py --images data/facades/train --workers 0,1,2
-    python benchmarks/dataloading.py --stages kept --formats jpg,png,png16 --places local,http --caches warm,cold
+    python benchmarks/dataloading.py --stages kept --formats jpg,png,png16 \\
+        --places local,http --caches warm,cold
 
-All end with the same: float images in [-1, 1], NCHW, cropped and flipped at random, in batches (`loaders.py`). All
-read the same files: those in the shards are byte for byte the loose ones.
-"""
+All end with the same: float images in [-1, 1], NCHW, cropped and flipped at random, in batches
+(`loaders.py`). All read the same files: those in the shards are byte for byte the loose ones."""
 
 import argparse
 import importlib.util
@@ -53,9 +54,9 @@ class Set:
 
 
 def samples_per_second(loop: Loop, view: View, cold: list[Path], used: list[float]) -> float:
-    """Warm: from the first batch on, so that starting the workers is left out. Cold: from the start, since what they
-    read ahead meanwhile would not count, and only once through the samples. `used` gets the CPU's ms a sample.
-    """
+    """Warm: from the first batch on, so that starting the workers is left out. Cold: from the
+    start, since what they read ahead meanwhile would not count, and only once through the samples.
+    `used` gets the CPU's ms a sample."""
     if cold:
         drop(cold)
     before, start = _cpu_seconds(), time.perf_counter()
@@ -79,7 +80,9 @@ def _cpu_seconds() -> float:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> tuple[list[report.Row], float | None]:
-    """The rows, and what share of the files the system still had in memory when told to forget them."""
+    """The rows, and what share of the files the system still had in memory when told to forget
+    them.
+    """
     resizing = f"resized to {args.load_size} while loading"
     known = {  # what it is called, the size stored, the size while loading
         "resizing": (resizing, None, args.load_size),
@@ -96,11 +99,19 @@ def measure(args: argparse.Namespace, folder: Path) -> tuple[list[report.Row], f
                 data = Set(folder / form, folder / f"{form}-{stage}", stored, form.rstrip("16"))
                 if stage == "kept" and min(data.shards.fields["left"].min_size) < args.size:
                     continue
-                for place, state, workers in itertools.product(args.places, args.caches, args.workers):
+                for place, state, workers in itertools.product(
+                    args.places, args.caches, args.workers
+                ):
                     base = f"{url}/{data.folder.name}" if place == "http" else str(data.folder)
                     total = min(args.pairs, len(data.names)) if state == "cold" else args.pairs
                     view = View(args.size, while_loading, args.batch, workers, total)
-                    row = {"format": form, "images": name, "place": place, "cache": state, "workers": workers}
+                    row = {
+                        "format": form,
+                        "images": name,
+                        "place": place,
+                        "cache": state,
+                        "workers": workers,
+                    }
                     rows += compared(args.sources, data, base, view, row, cache, args.repeats)
     for row in rows:
         same = [{**row, "from": "files", "images": images} for images in (row["images"], resizing)]
@@ -136,7 +147,15 @@ def compared(
         # The process that receives the batches is not counted: in training it does the steps.
         core = round(rate["median"] / max(1, view.workers), 1)
         cpu = report.spread(used[source])
-        rows.append({**row, "from": source, "samples/s": rate, "samples/s and core": core, "CPU ms a sample": cpu})
+        rows.append(
+            {
+                **row,
+                "from": source,
+                "samples/s": rate,
+                "samples/s and core": core,
+                "CPU ms a sample": cpu,
+            }
+        )
     return rows
 
 
@@ -149,14 +168,27 @@ def main() -> None:
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--images", type=Path, help="side-by-side pairs; default: drawn ones")
     given.add_argument("--shards", type=Path, help="the same, packed by `gantrain prepare`")
-    parser.add_argument("--workers", default=[0], type=lambda text: [int(n) for n in listed(text)],
-                        help="such as 0,1,2; 0: this process itself")  # fmt: skip
-    choices = {"formats": FORMATS, "stages": ("resizing", "stored", "kept"), "places": ("local", "http"),
-               "caches": ("warm", "cold"), "sources": SOURCES}  # fmt: skip
+    parser.add_argument(
+        "--workers",
+        default=[0],
+        type=lambda text: [int(n) for n in listed(text)],
+        help="such as 0,1,2; 0: this process itself",
+    )
+    choices = {
+        "formats": FORMATS,
+        "stages": ("resizing", "stored", "kept"),
+        "places": ("local", "http"),
+        "caches": ("warm", "cold"),
+        "sources": SOURCES,
+    }
     defaults = {"stages": [*choices["stages"]], "sources": [*SOURCES]}
     for name, allowed in choices.items():
-        parser.add_argument(f"--{name}", type=listed, default=defaults.get(name, [allowed[0]]),
-                            help=f"some of {','.join(allowed)}")  # fmt: skip
+        parser.add_argument(
+            f"--{name}",
+            type=listed,
+            default=defaults.get(name, [allowed[0]]),
+            help=f"some of {','.join(allowed)}",
+        )
     parser.add_argument("--samples", type=int, default=200, help="images used, at most")
     parser.add_argument("--pairs", type=int, default=400, help="loaded in each repeat")
     parser.add_argument("--repeats", type=int, default=5)
@@ -182,9 +214,13 @@ def main() -> None:
     except ValueError as e:
         complain(f"dataloading: {e}")
         sys.exit(2)
-    settings = {key: getattr(args, key) for key in ("samples", "pairs", "batch", "size", "load_size")}
+    settings = {
+        key: getattr(args, key) for key in ("samples", "pairs", "batch", "size", "load_size")
+    }
     settings["cached when cold"] = cached
-    report.conclude("dataloading", args.out, rows, plots.dataloading, note=args.note, settings=settings)
+    report.conclude(
+        "dataloading", args.out, rows, plots.dataloading, note=args.note, settings=settings
+    )
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python benchmarks/evaluation.py --images 256 --size 128
     python benchmarks/evaluation.py --images 0 --features 50000x2048 --distances fd
 
-The first times FID's and KID's way from images to values beside torch-fidelity's, with the same Inception network and
-images. The second takes simulated features and tells what each distance takes beyond them, in a process of its own.
-"""
+The first times FID's and KID's way from images to values beside torch-fidelity's, with the same
+Inception network and images. The second takes simulated features and tells what each distance takes
+beyond them, in a process of its own."""
 
 import argparse
 import subprocess
@@ -61,7 +61,9 @@ def images(args: argparse.Namespace) -> list[report.Row]:
 
         def ours() -> float:
             before = time.perf_counter()
-            panel = MetricSuite(["fd_inception", "kd_inception"], device, {"inception": str(file)}, args.images)
+            panel = MetricSuite(
+                ["fd_inception", "kd_inception"], device, {"inception": str(file)}, args.images
+            )
             for which, several in (("fake", fake), ("real", real)):
                 for batch in torch.split(several.images, 32):
                     panel.add_images(which, batch.to(device).float() / 127.5 - 1)
@@ -71,18 +73,31 @@ def images(args: argparse.Namespace) -> list[report.Row]:
         def theirs() -> float:
             before = time.perf_counter()
             calculate_metrics(
-                input1=fake, input2=real, cuda=device.type == "cuda", batch_size=32, fid=True, kid=True, verbose=False,
-                kid_subset_size=min(1000, args.images), feature_extractor_weights_path=str(file), save_cpu_ram=True,
-            )  # fmt: skip
+                input1=fake,
+                input2=real,
+                cuda=device.type == "cuda",
+                batch_size=32,
+                fid=True,
+                kid=True,
+                verbose=False,
+                kid_subset_size=min(1000, args.images),
+                feature_extractor_weights_path=str(file),
+                save_cpu_ram=True,
+            )
             return 2 * args.images / (time.perf_counter() - before)
 
         found = report.alternate({"gantrain": ours, "torch-fidelity": theirs}, args.repeats)
-    return [{"loop": name, "images": 2 * args.images, "images/s": rate} for name, rate in found.items()]
+    return [
+        {"loop": name, "images": 2 * args.images, "images/s": rate} for name, rate in found.items()
+    ]
 
 
 def one(name: str, n: int, d: int) -> None:
     """Prints the seconds, the GiB beyond the features, and theirs."""
-    sets = [Features(torch.randn(n, d, generator=torch.Generator().manual_seed(seed))) for seed in (0, 1)]
+    sets = [
+        Features(torch.randn(n, d, generator=torch.Generator().manual_seed(seed)))
+        for seed in (0, 1)
+    ]
     before, start = report.resident("VmHWM"), time.perf_counter()
     FAMILIES[name](*sets)
     print(time.perf_counter() - start, report.resident("VmHWM") - before, 2 * n * d * 4 / 2**30)
@@ -102,9 +117,13 @@ def features(args: argparse.Namespace) -> list[report.Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=256, help="in each of two sets; 0: leave this out")
+    parser.add_argument(
+        "--images", type=int, default=256, help="in each of two sets; 0: leave this out"
+    )
     parser.add_argument("--size", type=int, default=128, help="height and width")
-    parser.add_argument("--weights", type=Path, help="torch-fidelity's Inception file; default: random weights")
+    parser.add_argument(
+        "--weights", type=Path, help="torch-fidelity's Inception file; default: random weights"
+    )
     parser.add_argument("--features", help="NxD: simulated features of each set")
     parser.add_argument("--distances", default=",".join(FAMILIES), help="for --features")
     parser.add_argument("--repeats", type=int, default=3)

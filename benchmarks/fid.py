@@ -1,12 +1,13 @@
 """How good a model is after so many images, and after so much time, on one and on several devices.
 
     python benchmarks/fid.py recipe=facades --devices 1,2,4,8
-    python benchmarks/fid.py recipe=facades --devices 1,2 --metric fd_squeezenet --weights squeezenet=FILE
+    python benchmarks/fid.py recipe=facades --devices 1,2 --metric fd_squeezenet \\
+        --weights squeezenet=FILE
 
-Trains the recipe for its `length` with each number of devices and each seed, the batch being the same, and measures
-the held-out images at `--points` marks. Over images the curves should agree within what seeds differ by; over time
-they should move to the left. The metric's own name heads the table: only `fid` is FID.
-"""
+Trains the recipe for its `length` with each number of devices and each seed, the batch being the
+same, and measures the held-out images at `--points` marks. Over images the curves should agree
+within what seeds differ by; over time they should move to the left. The metric's own name heads the
+table: only `fid` is FID."""
 
 import argparse
 import json
@@ -27,11 +28,28 @@ from gantrain.recipe import schema as recipes
 from gantrain.runs.metric_rows import read_rows
 
 
-def train(args: argparse.Namespace, settings: list[str], devices: int, seed: int, every: int) -> list[report.Row]:
-    """A row for each mark. The time is the training's: without start, evaluation and checkpoints."""
+def train(
+    args: argparse.Namespace, settings: list[str], devices: int, seed: int, every: int
+) -> list[report.Row]:
+    """A row for each mark. The time is the training's: without start, evaluation and
+    checkpoints.
+    """
     run = Path("runs", f"fid-{os.getpid()}")  # here, where the recipe's paths begin
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-    command += ["-m", "gantrain.train", *settings, f"seed={seed}", f"run={run.name}", f"log_every={every}"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={devices}",
+    ]
+    command += [
+        "-m",
+        "gantrain.train",
+        *settings,
+        f"seed={seed}",
+        f"run={run.name}",
+        f"log_every={every}",
+    ]
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:
@@ -57,10 +75,11 @@ def train(args: argparse.Namespace, settings: list[str], devices: int, seed: int
 
 
 def summary(rows: list[report.Row], metric: str) -> list[report.Row]:
-    """Over the seeds; `from one device` is how far the mean is from that on the fewest, in the seeds' own spread.
+    """Over the seeds; `from one device` is how far the mean is from that on the fewest, in the
+    seeds' own spread.
 
-    The spread is the standard deviation of one seed, pooled over devices at that mark; below 2 is chance.
-    """
+    The spread is the standard deviation of one seed, pooled over devices at that mark; below 2 is
+    chance."""
     marks: dict[tuple[int, int], list[report.Row]] = {}
     for row in rows:
         marks.setdefault((row["images"], row["devices"]), []).append(row)
@@ -71,7 +90,11 @@ def summary(rows: list[report.Row], metric: str) -> list[report.Row]:
         here = [[r[metric] for r in rs] for (i, _), rs in marks.items() if i == images]
         pooled = [statistics.variance(v) for v in here if len(v) > 1]
         row = {"images": images, "devices": devices, metric: statistics.mean(values)}
-        row |= {"lowest": min(values), "highest": max(values), "null": found[0].get(f"{metric}_null")}
+        row |= {
+            "lowest": min(values),
+            "highest": max(values),
+            "null": found[0].get(f"{metric}_null"),
+        }
         row["train_seconds"] = statistics.median(r["train_seconds"] for r in found)
         if pooled and devices != fewest and (spread := statistics.mean(pooled) ** 0.5):
             reference = statistics.mean(r[metric] for r in marks[images, fewest])
@@ -84,11 +107,18 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="+", help="recipe=NAME a.b=c, as for `gantrain train`")
     parser.add_argument(
-        "--devices", default="1", type=report.positives, help="such as 1,2,4,8: GPUs, or processes that share the cores"
+        "--devices",
+        default="1",
+        type=report.positives,
+        help="such as 1,2,4,8: GPUs, or processes that share the cores",
     )
     parser.add_argument("--seeds", default="0,1", type=report.counts, help="of the runs")
-    parser.add_argument("--points", type=report.positive, default=4, help="marks, evenly over the run's length")
-    parser.add_argument("--metric", default="fid", help="any of evaluate.metrics, such as kid, fd_random0")
+    parser.add_argument(
+        "--points", type=report.positive, default=4, help="marks, evenly over the run's length"
+    )
+    parser.add_argument(
+        "--metric", default="fid", help="any of evaluate.metrics, such as kid, fd_random0"
+    )
     parser.add_argument("--weights", help="NETWORK=FILE, where the network's own can't be fetched")
     parser.add_argument("--out", type=Path, default=report.RESULTS)
     parser.add_argument("--note", default="", help="is kept with the result")
@@ -105,19 +135,33 @@ def checked(args: argparse.Namespace) -> tuple[list[str], dict[str, Any], int]:
     weights = dict([args.weights.split("=", 1)]) if args.weights else {}
     words = [word for word in args.settings if not word.startswith("recipe=")]
     words += [f"evaluate.metrics=[{args.metric}]", f"evaluate.best_by={args.metric}", "trackers=[]"]
-    words += [f"evaluate.weights={json.dumps({n: os.path.abspath(f) for n, f in weights.items()})}"] * bool(weights)
+    words += [
+        f"evaluate.weights={json.dumps({n: os.path.abspath(f) for n, f in weights.items()})}"
+    ] * bool(weights)
     words += ["checkpoint.best=0", "checkpoint.keep=1", "previews.every=1000000000"]
     loaded = recipes.load(names[0], words)
     batch, length = loaded.batch_size, loaded.length
     if not isinstance(length, int):
-        raise ValueError(f"length: found {length!r}, which depends on the data; give images, such as length=14000")
+        raise ValueError(
+            f"length: found {length!r}, which depends on the data; give images, such as"
+            " length=14000"
+        )
     gpus = torch.cuda.device_count()
     if gpus and loaded.device != "cpu" and max(args.devices) > gpus:
-        raise ValueError(f"--devices: found {max(args.devices)}, there are {gpus} GPUs; or give device=cpu")
+        raise ValueError(
+            f"--devices: found {max(args.devices)}, there are {gpus} GPUs; or give device=cpu"
+        )
     every = max(batch, length // args.points // batch * batch)
-    words += [f"length={every * args.points}", f"evaluate.every={every}", f"checkpoint.every={every * args.points}"]
+    words += [
+        f"length={every * args.points}",
+        f"evaluate.every={every}",
+        f"checkpoint.every={every * args.points}",
+    ]
     if every * args.points != length:
-        print(f"{every * args.points} images instead of {length}: marks in whole batches", file=sys.stderr)
+        print(
+            f"{every * args.points} images instead of {length}: marks in whole batches",
+            file=sys.stderr,
+        )
     return [f"recipe={names[0]}", *words], recipes.load(names[0], words).dump(), every
 
 
@@ -135,8 +179,15 @@ def main() -> None:
     except subprocess.CalledProcessError as e:
         sys.exit(e.returncode)  # the run has said why
     name = args.metric if args.metric == "fid" else f"fid-{args.metric}"
-    more = {"note": args.note, "metric": args.metric, "recipes": {resolved["name"]: resolved}, "runs": rows}
-    report.conclude(name, args.out, summary(rows, args.metric), plots.quality(rows, args.metric), **more)
+    more = {
+        "note": args.note,
+        "metric": args.metric,
+        "recipes": {resolved["name"]: resolved},
+        "runs": rows,
+    }
+    report.conclude(
+        name, args.out, summary(rows, args.metric), plots.quality(rows, args.metric), **more
+    )
 
 
 if __name__ == "__main__":

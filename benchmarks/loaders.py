@@ -1,8 +1,9 @@
-"""The loaders that `dataloading.py` compares: ours, webdataset's, and loose files by Pillow and torchvision.
+"""The loaders that `dataloading.py` compares: ours, webdataset's, and loose files by Pillow and
+torchvision.
 
-All take side-by-side pairs and give float images in [-1, 1], NCHW, cropped and flipped at random, in batches from
-PyTorch's DataLoader, without an end. `View` says how: `size` of the crop, `resize` before it (pixels) or None.
-"""
+All take side-by-side pairs and give float images in [-1, 1], NCHW, cropped and flipped at random,
+in batches from PyTorch's DataLoader, without an end. `View` says how: `size` of the crop, `resize`
+before it (pixels) or None."""
 
 import io
 import random
@@ -80,7 +81,9 @@ def by_torchvision(data: bytes, view: View) -> Pair:
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2 import functional as transform
 
-    both = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8))  # CHW, uint8 or uint16
+    both = decode_image(
+        torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    )  # CHW, uint8 or uint16
     deep, half = both.dtype == torch.uint16, both.shape[2] // 2
     both = both.float() if deep else both
     wide, high = (view.resize, view.resize) if view.resize else (half, both.shape[1])
@@ -88,7 +91,9 @@ def by_torchvision(data: bytes, view: View) -> Pair:
     pair = {}
     for name, image in (("left", both[..., :half]), ("right", both[..., half:])):
         if view.resize:
-            image = transform.resize(image, [view.resize] * 2, InterpolationMode.BICUBIC, antialias=True)
+            image = transform.resize(
+                image, [view.resize] * 2, InterpolationMode.BICUBIC, antialias=True
+            )
         image = transform.crop(image, y, x, view.size, view.size)
         image = transform.horizontal_flip(image) if mirror else image
         pair[name] = image.float().div(65535 if deep else 255).sub_(0.5).div_(0.5)
@@ -98,7 +103,9 @@ def by_torchvision(data: bytes, view: View) -> Pair:
 class Files(torch.utils.data.Dataset[Pair]):
     """Loose files, by number."""
 
-    def __init__(self, places: list[str], view: View, decode: Callable[[bytes, View], Pair]) -> None:
+    def __init__(
+        self, places: list[str], view: View, decode: Callable[[bytes, View], Pair]
+    ) -> None:
         self.places, self.view, self.decode = places, view, decode
 
     def __len__(self) -> int:
@@ -112,7 +119,9 @@ def pillow(data: bytes, view: View) -> Pair:
     return by_pillow(Image.open(io.BytesIO(data)), view)
 
 
-def files(places: list[str], view: View, decode: Callable[[bytes, View], Pair] = pillow) -> Iterator[Any]:
+def files(
+    places: list[str], view: View, decode: Callable[[bytes, View], Pair] = pillow
+) -> Iterator[Any]:
     data = Files(places, view, decode)
     yield from DataLoader(data, view.batch, shuffle=True, num_workers=view.workers, drop_last=True)
 
@@ -122,7 +131,9 @@ def deep_png(data: bytes) -> Image.Image:
 
 
 def webdataset(urls: list[str], view: View, extension: str, deep: bool) -> Iterator[Any]:
-    """webdataset's pipeline as its documentation writes it; its own image decoders would cut 16 bits to 8."""
+    """webdataset's pipeline as its documentation writes it; its own image decoders would cut 16
+    bits to 8.
+    """
     import webdataset as wds
 
     decoder = wds.handle_extension("png", deep_png) if deep else "pil"
@@ -138,21 +149,34 @@ def webdataset(urls: list[str], view: View, extension: str, deep: bool) -> Itera
 
 
 def shards(place: str, view: View, cache: Path) -> Iterator[Any]:
-    """Our stream, from a folder or a URL; shards from a URL are kept on the disk, as in training."""
+    """Our stream, from a folder or a URL; shards from a URL are kept on the disk, as in
+    training.
+    """
     data = Shards.open(index_folder(place, cache) if is_url(place) else place)
     resize = (view.resize, view.resize) if view.resize else None
-    seen = transforms.SampleTransform(("left", "right"), frozenset(), (view.size, view.size), resize, flip=True)
+    seen = transforms.SampleTransform(
+        ("left", "right"), frozenset(), (view.size, view.size), resize, flip=True
+    )
     order = Order([shard.samples for shard in data.index.shards], seed=0)
     stop = view.total // view.batch * view.batch
     loader = training_loader(
-        data, seen, order=order, start=0, stop=stop, batch_size=view.batch, slots=range(view.batch),
+        data,
+        seen,
+        order=order,
+        start=0,
+        stop=stop,
+        batch_size=view.batch,
+        slots=range(view.batch),
         workers=view.workers,
-    )  # fmt: skip
+    )
     batches = iter(loader)
     ahead = Prefetch(data, order, range(1), 0, stop)
     try:
         for raw in batches:
             # In training the device does this; here it counts, since the others do it too.
-            yield {name: normalise(raw.fields[name], data.fields[name], torch.float32, CPU) for name in raw.fields}
+            yield {
+                name: normalise(raw.fields[name], data.fields[name], torch.float32, CPU)
+                for name in raw.fields
+            }
     finally:
         ahead.close()

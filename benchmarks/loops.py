@@ -14,7 +14,12 @@ from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.recipe.build_method import make_method
 from gantrain.training.setup import Assembly
 
-_OTHERS = ("l2", "feature_matching", "penalty", "more_discriminators")  # of gantrain's terms, those not in pix2pix
+_OTHERS = (
+    "l2",
+    "feature_matching",
+    "penalty",
+    "more_discriminators",
+)  # of gantrain's terms, those not in pix2pix
 
 
 def raw_batch(parts: Assembly, images: int) -> dict[str, torch.Tensor]:

@@ -39,17 +39,19 @@ def cycle(parts: Assembly) -> int:
         for key, value in content.items() if isinstance(content, dict) else ():
             yield from [value] if key == "every" and value else every(value)
 
-    return math.lcm(*every(parts.recipe.method), *(settings.every for settings in parts.settings.values()))
+    return math.lcm(
+        *every(parts.recipe.method), *(settings.every for settings in parts.settings.values())
+    )
 
 
 def flops_per_image(parts: Assembly, plain: bool = False) -> int:
-    """Of the training step: matrix products and convolutions, forward and backward, a multiply-add as 2.
+    """Of the training step: matrix products and convolutions, forward and backward, a multiply-add
+    as 2.
 
-    Counted in the step itself, on one image, over a whole cycle. A transposed convolution counts by its input, as
-    torch does since 2.1; by its output, as some tools count, a U-Net would have three times the work. Normalisation,
-    activations, the optimiser and EMA don't count. The rank's networks are others than those that are timed:
-    compiled ones can't be counted.
-    """
+    Counted in the step itself, on one image, over a whole cycle. A transposed convolution counts by
+    its input, as torch does since 2.1; by its output, as some tools count, a U-Net would have three
+    times the work. Normalisation, activations, the optimiser and EMA don't count. The rank's
+    networks are others than those that are timed: compiled ones can't be counted."""
     one = copy.copy(parts)
     one.recipe, one.split = parts.recipe.model_copy(update={"compile": False}), BatchLayout(1, 1, 1)
     step = Plain(one).on(float_batch(one, 1)) if plain else Trained(one, exchange=False)
@@ -63,8 +65,8 @@ def flops_per_image(parts: Assembly, plain: bool = False) -> int:
 def matmul(world: World, precision: str) -> tuple[Callable[[], None], float, int]:
     """Multiplying square matrices, the TFLOP of one call, and how many calls take about 0.3 s.
 
-    About the most that the device does, where the matrices are large: up to 8192, less where that takes too long.
-    """
+    About the most that the device does, where the matrices are large: up to 8192, less where that
+    takes too long."""
     n, seconds = 256, 0.0
     while n < 8192 and seconds < 0.05:
         n *= 2
@@ -89,7 +91,9 @@ def _product(n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], N
 
 
 class PhaseClock:
-    """Milliseconds of the phases' turns, by the device's own clock where it has one: nothing waits for it."""
+    """Milliseconds of the phases' turns, by the device's own clock where it has one: nothing
+    waits for it.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.cuda = engine.nonfinite.is_cuda
@@ -124,7 +128,9 @@ class PhaseClock:
 
 
 class PeakMemory:
-    """GiB that came on top since this was made, at their peak: of the GPU, or of the process (Linux)."""
+    """GiB that came on top since this was made, at their peak: of the GPU, or of the process
+    (Linux).
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -134,7 +140,9 @@ class PeakMemory:
             self.before = torch.cuda.memory_allocated(device) / 2**30
             return
         try:
-            ctypes.CDLL(None).malloc_trim(0)  # else what others have freed would be used and not seen
+            ctypes.CDLL(None).malloc_trim(
+                0
+            )  # else what others have freed would be used and not seen
             Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
         except (AttributeError, OSError):
             pass
@@ -147,7 +155,9 @@ class PeakMemory:
 
 
 def data_wait(trained: Trained, steps: int) -> float:
-    """The share of the time that the device does nothing because the recipe's loader has no batch yet."""
+    """The share of the time that the device does nothing because the recipe's loader has no
+    batch yet.
+    """
     parts, waited = trained.parts, 0.0
     batches = iter(parts.loader(0, (steps + 1) * parts.split.batch_size, parts.workers()))
     next(batches)  # from then on: starting the workers happens once in a run

@@ -1,4 +1,6 @@
-"""The data of `dataloading.py`: one set of pairs in each format, packed and loose, served and forgotten."""
+"""The data of `dataloading.py`: one set of pairs in each format, packed and loose, served and
+forgotten.
+"""
 
 import argparse
 import contextlib
@@ -25,7 +27,9 @@ SHARDS = 8  # at least as many as workers: webdataset deals out whole shards
 
 
 def gather(args: argparse.Namespace, folder: Path, form: str) -> None:
-    """The pairs of --images or --shards, or drawn ones, as single files; jpg: as they are, others encoded anew."""
+    """The pairs of --images or --shards, or drawn ones, as single files; jpg: as they are,
+    others encoded anew.
+    """
     folder.mkdir()
     if args.images:
         found = sorted(f for f in args.images.iterdir() if f.is_file())[: args.samples]
@@ -33,12 +37,16 @@ def gather(args: argparse.Namespace, folder: Path, form: str) -> None:
     elif args.shards:
         given = [("jpg", data) for data in unpacked(Shards.open(args.shards), args.samples)]
     else:
-        given = [("jpg", encode(pair, "jpg")) for pair in drawn(args.samples, args.size)]  # quality 95
+        given = [
+            ("jpg", encode(pair, "jpg")) for pair in drawn(args.samples, args.size)
+        ]  # quality 95
     for i, (extension, data) in enumerate(given):
         if form != "jpg":
             array = decode(data)
             if form == "png16":  # grey: Pillow keeps no colours of 16 bits
-                array = (array.sum(axis=2, keepdims=True) * (65535 / 255 / array.shape[2])).astype(np.uint16)
+                array = (array.sum(axis=2, keepdims=True) * (65535 / 255 / array.shape[2])).astype(
+                    np.uint16
+                )
             extension, data = "png", encode(array, "png")
         (folder / f"{i:06d}.{extension}").write_bytes(data)
 
@@ -54,8 +62,8 @@ def unpacked(shards: Shards, most: int) -> Iterator[bytes]:
     """The shards' files, byte for byte."""
     if set(shards.fields) != {"left", "right"} or len(shards.index.members) != 1:
         raise ValueError(
-            f"{shards.folder}: found {', '.join(shards.fields)}, needed: left and right, the halves of side-by-side "
-            "images"
+            f"{shards.folder}: found {', '.join(shards.fields)}, needed: left and right, the halves"
+            " of side-by-side images"
         )
     for i in range(min(most, len(shards))):
         yield shards.read(i, shards.index.members[0])
@@ -95,7 +103,9 @@ def cached_share(folder: Path) -> float:
         with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapped:
             pages = (ctypes.c_ubyte * -(-len(mapped) // mmap.PAGESIZE))()
             start = (ctypes.c_char * len(mapped)).from_buffer(mapped)
-            if libc.mincore(ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(mapped)), pages):
+            if libc.mincore(
+                ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(mapped)), pages
+            ):
                 raise OSError(ctypes.get_errno(), "mincore")
             del start  # mapped can't be closed before
             found += [page & 1 for page in pages]
@@ -105,7 +115,17 @@ def cached_share(folder: Path) -> float:
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The URL of a server of the folder's files, on this machine, in a process of its own."""
-    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--protocol", "HTTP/1.1"]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "http.server",
+        "0",
+        "--bind",
+        "127.0.0.1",
+        "--protocol",
+        "HTTP/1.1",
+    ]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     with subprocess.Popen([*command, "--directory", str(folder)], **quiet) as server:
         try:

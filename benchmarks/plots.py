@@ -34,7 +34,13 @@ def _named(rows: Sequence[Row], without: Sequence[str] = ()) -> list[str]:
         words = []
         for key, value in settings_of(row).items():
             if key not in shared and value not in (False, None):
-                words.append(key if value is True else str(value) if isinstance(value, str) else f"{key} {value}")
+                words.append(
+                    key
+                    if value is True
+                    else str(value)
+                    if isinstance(value, str)
+                    else f"{key} {value}"
+                )
         names.append(", ".join(words) or row["loop"])
     return names
 
@@ -51,11 +57,21 @@ def throughput(rows: Sequence[Row], path: Path) -> None:
 
 def _rates(axes: Any, rows: Sequence[Row]) -> None:
     medians, ranges = _ranges(rows, "images/s")
-    low, top = min(row["images/s"]["min"] for row in rows), max(row["images/s"]["max"] for row in rows)
+    low, top = (
+        min(row["images/s"]["min"] for row in rows),
+        max(row["images/s"]["max"] for row in rows),
+    )
     wide = top > 30 * low
     for place, row in enumerate(rows):
         one = [[below[place]] for below in ranges]
-        axes.errorbar(medians[place], place, xerr=one, color=COLOURS[row["loop"] == "plain"], marker="o", capsize=3)
+        axes.errorbar(
+            medians[place],
+            place,
+            xerr=one,
+            color=COLOURS[row["loop"] == "plain"],
+            marker="o",
+            capsize=3,
+        )
         share = f", {row['of peak']:.0%} of peak" if "of peak" in row else ""
         style = {"xytext": (7, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
         axes.annotate(f"{number(medians[place])}{share}", (row["images/s"]["max"], place), **style)
@@ -70,14 +86,23 @@ def _rates(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def _scaling(axes: Any, rows: Sequence[Row]) -> None:
-    but = ("devices", "threads", "batch") if any("efficiency" in row for row in rows) else ("devices", "threads")
+    but = (
+        ("devices", "threads", "batch")
+        if any("efficiency" in row for row in rows)
+        else ("devices", "threads")
+    )
     names = _named(rows, but)
     most = max(row["devices"] for row in rows)
     for rank, name in enumerate(dict.fromkeys(names)):
-        line = sorted((r for r, n in zip(rows, names, strict=True) if n == name), key=lambda row: row["devices"])
+        line = sorted(
+            (r for r, n in zip(rows, names, strict=True) if n == name),
+            key=lambda row: row["devices"],
+        )
         medians, ranges = _ranges(line, "images/s")
         colour, devices = COLOURS[rank % len(COLOURS)], [row["devices"] for row in line]
-        axes.errorbar(devices, medians, yerr=ranges, color=colour, marker="o", capsize=3, label=name)
+        axes.errorbar(
+            devices, medians, yerr=ranges, color=colour, marker="o", capsize=3, label=name
+        )
         if line[0]["loop"] == "gantrain":
             ideal = [medians[0], medians[0] * most / devices[0]]
             axes.plot([devices[0], most], ideal, color=colour, linestyle=":", linewidth=1)
@@ -90,14 +115,26 @@ def _scaling(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def _phases(axes: Any, rows: Sequence[Row]) -> None:
-    names = list(dict.fromkeys(n for row in rows for n in row if n.endswith(" ms") and n != "other ms"))
+    names = list(
+        dict.fromkeys(n for row in rows for n in row if n.endswith(" ms") and n != "other ms")
+    )
     ends = [0.0] * len(rows)
     for rank, name in enumerate([*names, "other ms"]):
         values = [max(0.0, row.get(name, {}).get("median", 0.0)) / row["batch"] for row in rows]
-        total = [sum(v["median"] for n, v in row.items() if n.endswith(" ms")) / row["batch"] for row in rows]
+        total = [
+            sum(v["median"] for n, v in row.items() if n.endswith(" ms")) / row["batch"]
+            for row in rows
+        ]
         shares = [100 * value / whole for value, whole in zip(values, total, strict=True)]
         colour = OTHER if name == "other ms" else COLOURS[rank % len(COLOURS)]
-        axes.barh(range(len(rows)), shares, left=ends, color=colour, height=0.6, label=name.removesuffix(" ms"))
+        axes.barh(
+            range(len(rows)),
+            shares,
+            left=ends,
+            color=colour,
+            height=0.6,
+            label=name.removesuffix(" ms"),
+        )
         for place, (share, value) in enumerate(zip(shares, values, strict=True)):
             if share > 12:
                 style = {
@@ -122,17 +159,36 @@ def dataloading(rows: Sequence[Row], path: Path) -> None:
     across = list(dict.fromkeys((row["place"], row["cache"]) for row in rows))
     sources = list(dict.fromkeys(row["from"] for row in rows))
     figure, axes = _figure(len(down), len(across), 1.5 + 2.8 * len(across), 0.8 + 2.1 * len(down))
-    for (i, (form, images)), (j, (place, cache)) in itertools.product(enumerate(down), enumerate(across)):
+    for (i, (form, images)), (j, (place, cache)) in itertools.product(
+        enumerate(down), enumerate(across)
+    ):
         panel = axes[i, j]
-        shown = [r for r in rows if (r["format"], r["images"], r["place"], r["cache"]) == (form, images, place, cache)]
+        shown = [
+            r
+            for r in rows
+            if (r["format"], r["images"], r["place"], r["cache"]) == (form, images, place, cache)
+        ]
         workers = list(dict.fromkeys(row["workers"] for row in shown))
         for rank, source in enumerate(sources):
             found = [row for row in shown if row["from"] == source]
             medians, ranges = _ranges(found, "samples/s")
-            places = [workers.index(row["workers"]) + (rank - (len(sources) - 1) / 2) * 0.2 for row in found]
-            panel.bar(places, medians, 0.18, yerr=ranges, color=COLOURS[rank], ecolor="#333333", capsize=2,
-                      label=source if i == j == 0 else None)  # fmt: skip
-        panel.set_xticks(range(len(workers)), [f"{n} workers" if n != 1 else "1 worker" for n in workers])
+            places = [
+                workers.index(row["workers"]) + (rank - (len(sources) - 1) / 2) * 0.2
+                for row in found
+            ]
+            panel.bar(
+                places,
+                medians,
+                0.18,
+                yerr=ranges,
+                color=COLOURS[rank],
+                ecolor="#333333",
+                capsize=2,
+                label=source if i == j == 0 else None,
+            )
+        panel.set_xticks(
+            range(len(workers)), [f"{n} workers" if n != 1 else "1 worker" for n in workers]
+        )
         panel.set_title(f"{form}, {images}\n{place}, {cache}", fontsize=9)
         panel.spines[["top", "right"]].set_visible(False)
     for panel in axes[:, 0]:
@@ -146,12 +202,16 @@ def dataloading(rows: Sequence[Row], path: Path) -> None:
 
 
 def quality(runs: Sequence[Row], metric: str) -> Callable[[Sequence[Row], Path], None]:
-    """Draws a metric over images and over training time: a line a run, a colour a number of devices."""
+    """Draws a metric over images and over training time: a line a run, a colour a number of
+    devices.
+    """
 
     def draw(_: Sequence[Row], path: Path) -> None:
         figure, axes = _figure(1, 2, 11, 4)
         counts = sorted({row["devices"] for row in runs})
-        for (devices, seed), panel in itertools.product(sorted({(r["devices"], r["seed"]) for r in runs}), (0, 1)):
+        for (devices, seed), panel in itertools.product(
+            sorted({(r["devices"], r["seed"]) for r in runs}), (0, 1)
+        ):
             line = [row for row in runs if (row["devices"], row["seed"]) == (devices, seed)]
             first = seed == min(row["seed"] for row in runs)
             axes[0, panel].plot(
@@ -181,7 +241,9 @@ def variants(marks: Sequence[Row]) -> Callable[[Sequence[Row], Path], None]:
         figure, axes = _figure(1, len(metrics), 1 + 4.2 * len(metrics), 4)
         for panel, metric in zip(axes[0], metrics, strict=True):
             for rank, name in enumerate(names):
-                _draw_runs(panel, [row for row in marks if row["variant"] == name], metric, f"C{rank % 10}")
+                _draw_runs(
+                    panel, [row for row in marks if row["variant"] == name], metric, f"C{rank % 10}"
+                )
             panel.set_xlabel("images seen; a line for each seed")
             panel.set_ylabel(metric)
             panel.spines[["top", "right"]].set_visible(False)

@@ -12,7 +12,9 @@ def settings_of(row: report.Row) -> report.Row:
 
 
 def within(rows: list[report.Row]) -> list[report.Row]:
-    """The rows of one run but for the matrix products, with their ratios to those and to the plain loops."""
+    """The rows of one run but for the matrix products, with their ratios to those and to the
+    plain loops.
+    """
 
     def one(wanted: report.Row, **other: Any) -> report.Row | None:
         wanted = {**wanted, **other}
@@ -22,7 +24,9 @@ def within(rows: list[report.Row]) -> list[report.Row]:
         if row["loop"] == "matmul":
             continue
         same = settings_of(row)
-        peak = one({k: same[k] for k in ("devices", "device", "threads", "precision")}, loop="matmul")
+        peak = one(
+            {k: same[k] for k in ("devices", "device", "threads", "precision")}, loop="matmul"
+        )
         if "GFLOP/image" in row and peak:
             row["TFLOP/s"] = report.rounded(row["images/s"]["median"] * row["GFLOP/image"] / 1e3)
             row["matmul TFLOP/s"] = peak["TFLOP/s"]
@@ -31,7 +35,13 @@ def within(rows: list[report.Row]) -> list[report.Row]:
             continue
         if alone := one(same, loop="no exchange"):
             row["exchange"] = round(1 - report.ratio(row["images/s"], alone["images/s"]), 3)
-        as_it_is = {"loop": "plain", "precision": "fp32", "channels_last": False, "compile": False, "accumulation": 1}
+        as_it_is = {
+            "loop": "plain",
+            "precision": "fp32",
+            "channels_last": False,
+            "compile": False,
+            "accumulation": 1,
+        }
         for name, batch in (("x plain", row["batch"]), ("x plain at 1", 1)):
             if plain := one(same, **as_it_is, batch=batch):
                 row[name] = report.ratio(row["images/s"], plain["images/s"])
@@ -39,14 +49,18 @@ def within(rows: list[report.Row]) -> list[report.Row]:
 
 
 def across(rows: list[report.Row], weak: bool) -> None:
-    """Adds what more devices gain over the fewest: with one batch, or (weak) with as many images for each."""
+    """Adds what more devices gain over the fewest: with one batch, or (weak) with as many images
+    for each.
+    """
 
     def key(row: report.Row) -> report.Row:
         share = row["batch"] / row["devices"] if weak else row["batch"]
         return {**settings_of(row), "devices": None, "threads": None, "batch": share}
 
     for row in (row for row in rows if row["loop"] == "gantrain"):
-        fewest = min((other for other in rows if key(other) == key(row)), key=lambda other: other["devices"])
+        fewest = min(
+            (other for other in rows if key(other) == key(row)), key=lambda other: other["devices"]
+        )
         if fewest["devices"] < row["devices"]:
             times = report.ratio(row["images/s"], fewest["images/s"])
             row[f"x {fewest['devices']} device"] = times

@@ -75,7 +75,11 @@ def _cpu() -> str:
 
 def versions() -> Row:
     names = ("torch", "gantrain", "numpy", "Pillow", "webdataset")
-    return {"python": platform.python_version(), **{name.lower(): version(name) for name in names}, "commit": _commit()}
+    return {
+        "python": platform.python_version(),
+        **{name.lower(): version(name) for name in names},
+        "commit": _commit(),
+    }
 
 
 def _commit() -> str | None:
@@ -102,7 +106,9 @@ def without_paths(content: Any) -> Any:
 def resident(name: str) -> float:
     """GiB of this process as Linux counts them: VmRSS now, VmHWM at its most; 0 elsewhere."""
     status = Path("/proc/self/status")
-    found = re.search(rf"^{name}:\s*(\d+) kB", status.read_text(), re.M) if status.is_file() else None
+    found = (
+        re.search(rf"^{name}:\s*(\d+) kB", status.read_text(), re.M) if status.is_file() else None
+    )
     return int(found[1]) / 2**20 if found else 0.0
 
 
@@ -146,13 +152,21 @@ def write(name: str, out: Path, rows: Sequence[Row], **more: Any) -> Path:
 def constants(rows: Sequence[Row]) -> Row:
     """The settings that all of several rows share."""
     first = rows[0] if len(rows) > 1 else {}
-    return {k: v for k, v in first.items() if isinstance(v, bool | int | str) and all(r.get(k) == v for r in rows)}
+    return {
+        k: v
+        for k, v in first.items()
+        if isinstance(v, bool | int | str) and all(r.get(k) == v for r in rows)
+    }
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table to paste, without what all rows share or lack: rates as `median (min..max)`, of the rest the median."""
+    """A table to paste, without what all rows share or lack: rates as `median (min..max)`, of
+    the rest the median.
+    """
     shared = constants(rows)
-    names = list(dict.fromkeys(n for row in rows for n in row if row[n] is not None and n not in shared))
+    names = list(
+        dict.fromkeys(n for row in rows for n in row if row[n] is not None and n not in shared)
+    )
     lines = [names, ["---"] * len(names)]
     lines += [[_cell(name, row.get(name)) for name in names] for row in rows]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -174,7 +188,11 @@ def number(value: float) -> str:
 
 
 def conclude(
-    name: str, out: Path, rows: Sequence[Row], plot: Callable[[Sequence[Row], Path], None], **more: Any
+    name: str,
+    out: Path,
+    rows: Sequence[Row],
+    plot: Callable[[Sequence[Row], Path], None],
+    **more: Any,
 ) -> None:
     """Write the file, draw the plot beside it and print the table."""
     path = write(name, out, rows, **more)

@@ -1,13 +1,14 @@
 """Images per second of the training step and where its time goes, data already in memory.
 
     python benchmarks/throughput.py recipe=facades --baseline plain --grid
-    python benchmarks/throughput.py recipe=facades --devices 1,2,4,8 --vary zero_stage=0,1 --batch-sizes 8,16
+    python benchmarks/throughput.py recipe=facades --devices 1,2,4,8 --vary zero_stage=0,1 \\
+        --batch-sizes 8,16
     python benchmarks/throughput.py recipe=facades threads=1 --devices 1,2 --per-device 4
 
-The recipe is read as `gantrain train` reads it, with drawn data unless it names others. A step starts where the
-loader ends: with uint8 images in host memory. It includes all that a training step does: normalising, EMA, meters, the
-guard against non-finite gradients. `loops.py` says what the baseline is, `measuring.py` what each number means.
-"""
+The recipe is read as `gantrain train` reads it, with drawn data unless it names others. A step
+starts where the loader ends: with uint8 images in host memory. It includes all that a training step
+does: normalising, EMA, meters, the guard against non-finite gradients. `loops.py` says what the
+baseline is, `measuring.py` what each number means."""
 
 import argparse
 import json
@@ -64,26 +65,41 @@ def read(file: Path) -> Found:
 
 
 def joined(parts: list[Found]) -> Found:
-    return [row for rows, _ in parts for row in rows], {n: r for _, resolved in parts for n, r in resolved.items()}
+    return [row for rows, _ in parts for row in rows], {
+        n: r for _, resolved in parts for n, r in resolved.items()
+    }
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="*", help="recipe=NAME a.b=c, as for `gantrain train`")
     parser.add_argument(
-        "--devices", type=report.positives, help="such as 1,2,4,8: GPUs, or processes that share the cores"
+        "--devices",
+        type=report.positives,
+        help="such as 1,2,4,8: GPUs, or processes that share the cores",
     )
     parser.add_argument("--per-device", type=int, help="images: weak scaling instead of strong")
     parser.add_argument("--baseline", choices=["plain"], help="also a plain loop, in the same run")
-    parser.add_argument("--vary", action="append", default=[], help="KEY=A,B of the recipe; several: all combinations")
+    parser.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        help="KEY=A,B of the recipe; several: all combinations",
+    )
     parser.add_argument("--batch-sizes", help="such as 1,4,16: short for --vary batch_size=1,4,16")
-    parser.add_argument("--grid", action="store_true", help=f"short for --vary {' --vary '.join(GRID)}")
+    parser.add_argument(
+        "--grid", action="store_true", help=f"short for --vary {' --vary '.join(GRID)}"
+    )
     parser.add_argument("--repeats", type=report.positive, default=5)
     parser.add_argument("--steps", type=report.positive, default=5, help="in each repeat")
     parser.add_argument("--out", type=Path, default=report.RESULTS)
     parser.add_argument("--note", default="", help="is kept with the result")
-    parser.add_argument("--rows", type=Path, help="only write what was found into this file, for --join")
-    parser.add_argument("--join", type=Path, nargs="+", help="files of --rows, as one result; measures nothing")
+    parser.add_argument(
+        "--rows", type=Path, help="only write what was found into this file, for --join"
+    )
+    parser.add_argument(
+        "--join", type=Path, nargs="+", help="files of --rows, as one result; measures nothing"
+    )
     args = parser.parse_intermixed_args()
     args.vary += [f"batch_size={args.batch_sizes}"] * bool(args.batch_sizes) + GRID * args.grid
     if args.per_device and any(text.startswith("batch_size=") for text in args.vary):
@@ -94,7 +110,9 @@ def arguments() -> argparse.Namespace:
 def found(args: argparse.Namespace) -> Found:
     if args.join:
         return joined([read(file) for file in args.join])
-    for changes in variants(args.vary):  # a mistake is told here, without a launcher's text around it
+    for changes in variants(
+        args.vary
+    ):  # a mistake is told here, without a launcher's text around it
         load(args.settings, changes)
     if args.devices is None:
         return measure(args)

@@ -1,12 +1,13 @@
 """Compares the quality that variants of one recipe reach after the same number of images.
 
-    python benchmarks/variants.py recipe=facades length=7000 'evaluate.metrics=[l1,swd]' evaluate.best_by=l1 \\
+    python benchmarks/variants.py recipe=facades length=7000 \\
+        'evaluate.metrics=[l1,swd]' evaluate.best_by=l1 \\
         --variant transpose --variant 'nearest method.generator.upsample=nearest' --seeds 0,1
 
-A variant is a name and the keys in which it differs. Each variant trains once a seed, in `runs/NAME-sSEED` of the
-working directory. The runs stay, so that their previews can be looked at, and the same command goes on where it was
-stopped. The held-out metrics come from the runs' own `metrics.jsonl`.
-"""
+A variant is a name and the keys in which it differs. Each variant trains once a seed, in
+`runs/NAME-sSEED` of the working directory. The runs stay, so that their previews can be looked at,
+and the same command goes on where it was stopped. The held-out metrics come from the runs' own
+`metrics.jsonl`. """
 
 import argparse
 import statistics
@@ -62,12 +63,16 @@ def read_marks(run: Path, variant: str, seed: int) -> list[report.Row]:
             if key.startswith(PREFIX) and value is not None:
                 metrics[key.removeprefix(PREFIX)] = report.rounded(value)
         if metrics:
-            marks.append({"variant": variant, "seed": seed, "images": row.values["images_seen"], **metrics})
+            marks.append(
+                {"variant": variant, "seed": seed, "images": row.values["images_seen"], **metrics}
+            )
     return marks
 
 
 def average(marks: list[report.Row]) -> list[report.Row]:
-    """Returns the means over the seeds at each variant's last evaluation, in the variants' order."""
+    """Returns the means over the seeds at each variant's last evaluation, in the variants'
+    order.
+    """
     table: list[report.Row] = []
     for variant in dict.fromkeys(row["variant"] for row in marks):
         rows = [row for row in marks if row["variant"] == variant]
@@ -84,8 +89,15 @@ def average(marks: list[report.Row]) -> list[report.Row]:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="+", help="recipe=NAME a.b=c, as for `gantrain train`")
-    parser.add_argument("--variant", type=parse_variant, action="append", required=True, help="NAME a.b=c ...")
-    parser.add_argument("--seeds", default="0", type=report.counts, help="such as 0,1; each variant trains with each")
+    parser.add_argument(
+        "--variant", type=parse_variant, action="append", required=True, help="NAME a.b=c ..."
+    )
+    parser.add_argument(
+        "--seeds",
+        default="0",
+        type=report.counts,
+        help="such as 0,1; each variant trains with each",
+    )
     parser.add_argument("--name", default="variants", help="what the result's file is called")
     parser.add_argument("--out", type=Path, default=report.RESULTS)
     parser.add_argument("--note", default="", help="is kept with the result")
@@ -109,7 +121,10 @@ def main() -> None:
                 run = train([f"recipe={names[0]}", *settings], variant, seed)
                 marks += read_marks(run, variant.name, seed)
         if not marks:
-            raise ValueError("no run measured held-out images; give data.validation, and evaluate.every <= length")
+            raise ValueError(
+                "no run measured held-out images; give data.validation, and evaluate.every <="
+                " length"
+            )
     except ValueError as e:
         complain(f"variants: {e}")
         sys.exit(2)

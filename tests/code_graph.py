@@ -1,8 +1,7 @@
 """Count the modules, packages and imports of gantrain: `python tests/code_graph.py [CHECKOUT]`.
 
-The depth is the number of imports on the longest chain from one module to another one. Imports inside
-functions count as well. `tests/test_structure.py` checks the same graph.
-"""
+The depth is the number of imports on the longest chain from one module to another one. Imports
+inside functions count as well. `tests/test_structure.py` checks the same graph."""
 
 import ast
 import graphlib
@@ -94,7 +93,9 @@ def main(root: Path) -> None:
     modules = find_modules(root)
     graph = import_graph(modules)
     rooms = {path.parent.relative_to(root).as_posix() for path in modules.values()}
-    flat = [name for name in modules if name.count(".") == 1 and modules[name].name != "__init__.py"]
+    flat = [
+        name for name in modules if name.count(".") == 1 and modules[name].name != "__init__.py"
+    ]
     room_arrows = set()
     for name, others in graph.items():
         for other in others:
@@ -103,7 +104,9 @@ def main(root: Path) -> None:
                 room_arrows.add(ends)
     print(f"modules: {len(modules)}, of them directly in gantrain/: {len(flat)}")
     print(f"folders: {len(rooms)}; imports between folders: {len(room_arrows)}")
-    print(f"imports between modules: {sum(map(len, graph.values()))}; longest chain: {depth(graph)}")
+    print(
+        f"imports between modules: {sum(map(len, graph.values()))}; longest chain: {depth(graph)}"
+    )
 
 
 if __name__ == "__main__":

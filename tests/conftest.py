@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: the workers share the cores
+    os.environ.setdefault(
+        "OMP_NUM_THREADS", "1"
+    )  # before torch is imported: the workers share the cores
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -46,7 +48,9 @@ def _environment(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    """A run that a signal stopped keeps its handlers until its process ends; the next test has the usual ones."""
+    """A run that a signal stopped keeps its handlers until its process ends; the next test has
+    the usual ones.
+    """
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     handlers = {number: signal.getsignal(number) for number in numbers}
     yield

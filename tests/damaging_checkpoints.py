@@ -34,7 +34,9 @@ def seal(folder: Path) -> None:
     try:
         content = state_of(folder)
         for name in content["sha256"]:
-            content["sha256"][name] = hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).hexdigest()
+            content["sha256"][name] = hashlib.sha256(
+                (folder / f"{name}.safetensors").read_bytes()
+            ).hexdigest()
         write_state(folder, content)
     except (OSError, ValueError, TypeError, KeyError):
         return
@@ -112,7 +114,16 @@ def change_recipe(folder: Path, chance: random.Random) -> str:
     lines = path.read_text().splitlines()
     at = chance.randrange(len(lines))
     new = chance.choice(
-        ("", "x", "a: [", "? !!python/object:os.system x", "width: 1.5", "\u0000", "- 1", "name: spade")
+        (
+            "",
+            "x",
+            "a: [",
+            "? !!python/object:os.system x",
+            "width: 1.5",
+            "\u0000",
+            "- 1",
+            "name: spade",
+        )
     )
     lines[at] = lines[at].split(":")[0] + ": " + new if chance.random() < 0.5 else new
     path.write_text("\n".join(lines))
@@ -126,7 +137,9 @@ def change_tensors(folder: Path, chance: random.Random) -> str:
     key = chance.choice(sorted(tensors))
     changes: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "NaN": lambda t: (
-            t.masked_fill(torch.arange(t.numel()).view(t.shape) == 0, torch.nan) if t.is_floating_point() else t
+            t.masked_fill(torch.arange(t.numel()).view(t.shape) == 0, torch.nan)
+            if t.is_floating_point()
+            else t
         ),
         "infinite": lambda t: torch.full_like(t, torch.inf) if t.is_floating_point() else t,
         "one element more": lambda t: torch.cat([t.flatten(), t.flatten()[:1]]),
@@ -163,12 +176,17 @@ def change_header(folder: Path, chance: random.Random) -> str:
     name = chance.choice(names)
     what = chance.choice(("length", "offsets", "shape", "dtype", "text", "twice", "deep"))
     if what == "length":
-        path.write_bytes(struct.pack("<Q", chance.choice((10**11, 2**63, 2**64 - 1, 0, 1))) + content[8:])
+        path.write_bytes(
+            struct.pack("<Q", chance.choice((10**11, 2**63, 2**64 - 1, 0, 1))) + content[8:]
+        )
         return f"{path.name}: length of the header"
     changed = {
         "offsets": {**header[name], "data_offsets": [0, 2**40]},
         "shape": {**header[name], "shape": chance.choice(([2**62, 4], [-1], [0], [1] * 100))},
-        "dtype": {**header[name], "dtype": chance.choice(("F4", "F8_E8M0", "BOOL", "I64", "OBJECT", "C64"))},
+        "dtype": {
+            **header[name],
+            "dtype": chance.choice(("F4", "F8_E8M0", "BOOL", "I64", "OBJECT", "C64")),
+        },
         "text": "x",
     }
     text = json.dumps({**header, name: changed.get(what, header[name])}).encode()

@@ -97,7 +97,9 @@ def overridden(number: int, chance: random.Random) -> Case:
     for _ in range(chance.randint(1, 4)):
         key = ".".join(chance.choice(known))
         if chance.random() < 0.1:
-            key = chance.choice(("", "a..b", "data", "stages", "method.generator.x", "x" * 3000, "a." * 3000 + "a"))
+            key = chance.choice(
+                ("", "a..b", "data", "stages", "method.generator.x", "x" * 3000, "a." * 3000 + "a")
+            )
         words.append(f"{key}={chance.choice(TEXTS)}")
     return Case(number, name, tuple(words))
 
@@ -119,8 +121,12 @@ def component(number: int, chance: random.Random) -> Case:
     key = chance.choice((("method", "generator"), ("method", "discriminator"), ("method",)))
     name = chance.choice([*NETWORKS, *METHODS])
     options = {}
-    for option in chance.sample(("width", "levels", "layers", "blocks", "scales", "widths", "backbone", "norm"), 3):
-        options[option] = chance.choice((1, 2, 12, 64, 256, 4096, [64] * 12, "batch", "resnet18", None))
+    for option in chance.sample(
+        ("width", "levels", "layers", "blocks", "scales", "widths", "backbone", "norm"), 3
+    ):
+        options[option] = chance.choice(
+            (1, 2, 12, 64, 256, 4096, [64] * 12, "batch", "resnet18", None)
+        )
     kept = options if chance.random() < 0.7 else {}
     content = place(content, key, {"name": name, **kept})
     words = (f"data.unpaired={chance.choice(('true', 'false'))}",) if chance.random() < 0.3 else ()
@@ -186,8 +192,12 @@ def bombed(number: int, chance: random.Random) -> Case:
         "extends: quickstart\nmethod: {more_discriminators: ["
         + "{network: patchgan}, " * chance.choice((16, 17, 2000))
         + "]}",
-        "extends: quickstart\nmethod: " + "{generator: " * chance.choice((20, 99, 2000)) + "1" + "}" * 2000,
-        "extends: " + chance.choice((f"./{FILE}", "[a]", "x" * 5000, "quickstart\nextends: quickstart")),
+        "extends: quickstart\nmethod: "
+        + "{generator: " * chance.choice((20, 99, 2000))
+        + "1"
+        + "}" * 2000,
+        "extends: "
+        + chance.choice((f"./{FILE}", "[a]", "x" * 5000, "quickstart\nextends: quickstart")),
         "description: " + "x" * chance.choice((10**5, 10**6 + 1)),
         "extends: quickstart\nphases: {" + ", ".join(f"p{i}: {{lr: 1}}" for i in range(3000)) + "}",
         "extends: quickstart\ndata: {labels: {" + ", ".join(f"p{i}: 5" for i in range(4000)) + "}}",
@@ -201,7 +211,9 @@ def staged(number: int, chance: random.Random) -> Case:
     stages = []
     for _ in range(chance.randint(1, 3)):
         path = chance.choice(list(paths(content)))
-        stages.append(chance.choice((place({}, path, odd_value(chance)), odd_value(chance), {"length": 8})))
+        stages.append(
+            chance.choice((place({}, path, odd_value(chance)), odd_value(chance), {"length": 8}))
+        )
     content = {**content, "stages": stages}
     return Case(number, f"./{FILE}", text=json.dumps(content).encode())
 

@@ -35,7 +35,9 @@ def limited(case: str) -> Iterator[None]:
 
 
 def check_error(case: str, error: Exception, lines: int = 1) -> None:
-    """Fail unless the error is a user's mistake, raised by gantrain itself, in so many readable lines at most."""
+    """Fail unless the error is a user's mistake, raised by gantrain itself, in so many readable
+    lines at most.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,4 +1,6 @@
-"""Own methods, networks and losses for the tests: modules in the test's folder, forgotten afterwards."""
+"""Own methods, networks and losses for the tests: modules in the test's folder, forgotten
+afterwards.
+"""
 
 import sys
 from collections.abc import Iterator

@@ -12,7 +12,12 @@ from conftest import ROOT, SMALL
 
 FOLDER = ROOT / "launchers" / "accelerate"
 # Processes, machines, and whether accelerate starts torchrun, which alone starts several.
-MEANT = {"cpu": (1, 1, False), "one_gpu": (1, 1, False), "eight_gpus": (8, 1, True), "multi_node": (16, 2, True)}
+MEANT = {
+    "cpu": (1, 1, False),
+    "one_gpu": (1, 1, False),
+    "eight_gpus": (8, 1, True),
+    "multi_node": (16, 2, True),
+}
 
 
 def test_every_file_is_known_to_accelerate() -> None:

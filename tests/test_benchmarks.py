@@ -64,7 +64,9 @@ def test_throughput_measures_the_step_the_grid_and_the_plain_loop(tmp_path):
         assert row["x plain"] == pytest.approx(rate / plain[2], rel=1e-2)
         assert row["x plain at 1"] == pytest.approx(rate / plain[1], rel=1e-2)
         assert row["TFLOP/s"] == pytest.approx(rate * row["GFLOP/image"] / 1e3, rel=1e-3)
-        assert row["of peak"] == pytest.approx(row["TFLOP/s"] / row["matmul TFLOP/s"]["median"], abs=1e-3)
+        assert row["of peak"] == pytest.approx(
+            row["TFLOP/s"] / row["matmul TFLOP/s"]["median"], abs=1e-3
+        )
         parts = [[1e3 * 2 / r for r in row["images/s"]["repeats"]]]  # milliseconds of a step
         parts += [row[f"{name} ms"]["repeats"] for name in ("generator", "discriminator", "other")]
         for whole, *phases in zip(*parts, strict=True):
@@ -77,7 +79,10 @@ def test_variants_are_all_combinations(monkeypatch):
     from contenders import variants
 
     assert variants([]) == [[]]
-    assert variants(["batch_size=1,2", "data.size=[8,8],[8,16]"])[1] == ["batch_size=1", "data.size=[8,16]"]
+    assert variants(["batch_size=1,2", "data.size=[8,8],[8,16]"])[1] == [
+        "batch_size=1",
+        "data.size=[8,16]",
+    ]
     assert variants(["method.penalty={name: r1, every: 2},null"])[1] == ["method.penalty=null"]
     with pytest.raises(ValueError, match="--vary: found precision"):
         variants(["precision"])
@@ -89,7 +94,13 @@ def test_more_devices_compare_with_fewest_at_the_same_batch_or_share(monkeypatch
     import report
 
     def row(devices, batch, rate):
-        return {"loop": "gantrain", "devices": devices, "threads": 1, "batch": batch, "images/s": report.spread([rate])}
+        return {
+            "loop": "gantrain",
+            "devices": devices,
+            "threads": 1,
+            "batch": batch,
+            "images/s": report.spread([rate]),
+        }
 
     for weak, share in ((False, 8), (True, 4)):
         rows = [row(1, 4, 10.0), row(1, 8, 11.0), row(2, 8, 15.0)]
@@ -101,10 +112,16 @@ def test_more_devices_compare_with_fewest_at_the_same_batch_or_share(monkeypatch
 
 
 def multiplications(networks, run):
-    """Multiply-adds of each network's convolutions in `run`, and of its first alone, from the shapes."""
+    """Multiply-adds of each network's convolutions in `run`, and of its first alone, from the
+    shapes.
+    """
     found, hooks = {}, []
     for name, network in networks.items():
-        convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)]
+        convolutions = [
+            m
+            for m in network.modules()
+            if isinstance(m, torch.nn.Conv2d | torch.nn.ConvTranspose2d)
+        ]
         found[name] = [0] * len(convolutions)
 
         def count(module, inputs, output, counts=found[name], order=convolutions):
@@ -121,10 +138,11 @@ def multiplications(networks, run):
 
 @pytest.mark.exhaustive
 def test_flops_are_those_of_the_formula(monkeypatch):
-    """pix2pix at 256: 3 passes of the U-Net's 6.05 GMAC and 8 of the PatchGAN's 3.20 (generator first).
+    """pix2pix at 256: 3 passes of the U-Net's 6.05 GMAC and 8 of the PatchGAN's 3.20 (generator
+    first).
 
-    But for the gradients to the images themselves, which nothing needs: those of a first layer in training.
-    """
+    But for the gradients to the images themselves, which nothing needs: those of a first layer in
+    training."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     from measuring import cycle, flops_per_image
 
@@ -134,7 +152,10 @@ def test_flops_are_those_of_the_formula(monkeypatch):
     networks = parts.method().networks
     images = torch.zeros(1, 3, 256, 256)
     run = torch.no_grad()(
-        lambda: (networks["generator"](images), networks["discriminator"](torch.cat([images] * 2, 1)))
+        lambda: (
+            networks["generator"](images),
+            networks["discriminator"](torch.cat([images] * 2, 1)),
+        )
     )
     macs = multiplications(networks, run)
     (generator, first_g), (discriminator, first_d) = macs["generator"], macs["discriminator"]
@@ -144,7 +165,9 @@ def test_flops_are_those_of_the_formula(monkeypatch):
     assert cycle(parts) == 1
     assert flops_per_image(parts) == 2 * (3 * generator + 8 * discriminator - first_g - 2 * first_d)
     first = Assembly(recipes.load("pix2pix", [*small, "method.order=discriminator_first"]), world)
-    assert flops_per_image(first) - flops_per_image(parts) == 2 * generator  # it makes its fakes twice
+    assert (
+        flops_per_image(first) - flops_per_image(parts) == 2 * generator
+    )  # it makes its fakes twice
 
 
 def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
@@ -157,7 +180,9 @@ def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
         parts = Assembly(recipes.load("quickstart", settings), World("cpu"))
         assert cycle(parts) == every
         found[every] = flops_per_image(parts)
-    bare = flops_per_image(Assembly(recipes.load("quickstart", [*SMALL, "data=synthetic"]), World("cpu")))
+    bare = flops_per_image(
+        Assembly(recipes.load("quickstart", [*SMALL, "data=synthetic"]), World("cpu"))
+    )
     assert found[1] - bare == pytest.approx(4 * (found[4] - bare), rel=1e-6)
 
 
@@ -208,7 +233,14 @@ def test_dataloading_compares_shards_and_files_at_each_stage(tmp_path):
 
 @pytest.mark.exhaustive
 def test_dataloading_takes_each_format_from_each_place_and_cache(tmp_path):
-    sizes = ("--size=32", "--samples=12", "--pairs=8", "--batch=4", "--load-size=36", "--workers=0,1")
+    sizes = (
+        "--size=32",
+        "--samples=12",
+        "--pairs=8",
+        "--batch=4",
+        "--load-size=36",
+        "--workers=0,1",
+    )
     grid = ("--stages=kept", "--formats=png,png16", "--places=local,http", "--caches=warm,cold")
     rows = run("dataloading", tmp_path, *sizes, *grid, "--sources=shards,webdataset,files")["rows"]
     assert len(rows) == 2 * 2 * 2 * 2 * 3
@@ -240,15 +272,25 @@ def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
     import loaders
     import packing
 
-    packing.gather(SimpleNamespace(images=None, shards=None, samples=2, size=32), tmp_path / "given", form)
+    packing.gather(
+        SimpleNamespace(images=None, shards=None, samples=2, size=32), tmp_path / "given", form
+    )
     data = dataloading.Set(tmp_path / "given", tmp_path / "data", None, form.rstrip("16"))
     fields = data.shards.fields
     monkeypatch.setattr(loaders.random, "random", lambda: 0.0)  # no mirroring
-    sources = ["webdataset", "files", *["torchvision"] * bool(importlib.util.find_spec("torchvision"))]
+    sources = [
+        "webdataset",
+        "files",
+        *["torchvision"] * bool(importlib.util.find_spec("torchvision")),
+    ]
     for size, resize in ((32, None), (36, 36)):
-        shown = SampleTransform(("left", "right"), frozenset(), (size, size), resize and (resize, resize))
+        shown = SampleTransform(
+            ("left", "right"), frozenset(), (size, size), resize and (resize, resize)
+        )
         (raw,) = held_out_batches(data.shards, shown, range(2), 2)
-        ours = {name: normalise(raw.fields[name], fields[name], torch.float32, CPU) for name in fields}
+        ours = {
+            name: normalise(raw.fields[name], fields[name], torch.float32, CPU) for name in fields
+        }
         for source in sources:
             view = loaders.SampleTransform(size, resize, batch=2, workers=0, total=2)
             loop = data.loop(source, str(tmp_path / "data"), view, form == "png16", tmp_path)
@@ -256,7 +298,9 @@ def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
             near = 0.02 if resize and source == "torchvision" else 2e-5  # it rounds otherwise
             for name in fields:
                 # Of 16 bits Pillow keeps what overshoots; ours has the range of the image.
-                low, high = (end(ours[name], (1, 2, 3), keepdim=True) for end in (torch.amin, torch.amax))
+                low, high = (
+                    end(ours[name], (1, 2, 3), keepdim=True) for end in (torch.amin, torch.amax)
+                )
                 # They shuffle: as it is, or the other way round.
                 straight, swapped = (
                     (torch.clamp(both, low, high) - ours[name]).abs().max()
@@ -298,8 +342,23 @@ def plainly(name, tmp_path, *arguments):
 @pytest.mark.exhaustive
 def test_fid_compares_devices_over_images_and_time(tmp_path):
     words = [word for word in SMALL if not word.startswith("trackers")]
-    arguments = ("recipe=quickstart", *words, "batch_size=8", "length=40", "evaluate.max_samples=8", "data=synthetic")
-    content = plainly("fid", tmp_path, *arguments, "--devices=1,2", "--seeds=0", "--points=2", "--metric=fd_random0")
+    arguments = (
+        "recipe=quickstart",
+        *words,
+        "batch_size=8",
+        "length=40",
+        "evaluate.max_samples=8",
+        "data=synthetic",
+    )
+    content = plainly(
+        "fid",
+        tmp_path,
+        *arguments,
+        "--devices=1,2",
+        "--seeds=0",
+        "--points=2",
+        "--metric=fd_random0",
+    )
     assert content["benchmark"] == "fid-fd_random0"
     rows = content["rows"]
     assert [(row["images"], row["devices"]) for row in rows] == [(16, 1), (16, 2), (32, 1), (32, 2)]
@@ -317,7 +376,13 @@ def test_fid_compares_devices_over_images_and_time(tmp_path):
 @pytest.mark.exhaustive
 @pytest.mark.slow
 def test_variants_train_and_compare(tmp_path):
-    keys = ("length=4 images", "evaluate.every=2", "evaluate.metrics=[l1]", "evaluate.best_by=l1", "trackers=[]")
+    keys = (
+        "length=4 images",
+        "evaluate.every=2",
+        "evaluate.metrics=[l1]",
+        "evaluate.best_by=l1",
+        "trackers=[]",
+    )
     variants = ("--variant=few", "--variant=more method.generator.width=6")
     content = plainly("variants", tmp_path, *TINY, *keys, *variants)
     assert [row["variant"] for row in content["rows"]] == ["few", "more"]
@@ -355,18 +420,29 @@ def test_variants_need_a_name_and_valid_keys(tmp_path):
 def test_fid_refuses_what_it_cannot_compare(tmp_path):
     script = str(ROOT / "benchmarks" / "fid.py")
     for words, says in [
-        (["recipe=quickstart", "length=2 epochs"], "length: found '2 epochs', which depends on the data"),
+        (
+            ["recipe=quickstart", "length=2 epochs"],
+            "length: found '2 epochs', which depends on the data",
+        ),
         (["batch_size=8"], "recipe: name one"),
         (["recipe=quickstart", "length=80", "--metric=fdi"], "evaluate.metrics.0: found 'fdi'"),
     ]:
-        done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, timeout=100)
+        done = subprocess.run(
+            [sys.executable, script, *words], capture_output=True, text=True, timeout=100
+        )
         assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
 @pytest.mark.exhaustive
 def test_evaluation_measures_time_and_memory(tmp_path):
     content = plainly(
-        "evaluation", tmp_path, "--images=8", "--size=32", "--repeats=1", "--features=300x16", "--distances=fd,kd"
+        "evaluation",
+        tmp_path,
+        "--images=8",
+        "--size=32",
+        "--repeats=1",
+        "--features=300x16",
+        "--distances=fd,kd",
     )
     loops = {row["loop"]: row["images/s"]["median"] for row in content["rows"] if "loop" in row}
     assert set(loops) == {"gantrain", "torch-fidelity"}

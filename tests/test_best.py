@@ -28,7 +28,9 @@ LINKED = Path("runs/x", LINK)
 
 @pytest.fixture
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with checkpoints at 8, 16 and 24 images in the present folder; trained once, then copied."""
+    """A run with checkpoints at 8, 16 and 24 images in the present folder; trained once, then
+    copied.
+    """
     kept = tmp_path_factory.getbasetemp() / "run-with-three-checkpoints"
     if not kept.exists():
         assert run_here(*RUN) == "finished"
@@ -72,7 +74,10 @@ def test_the_metrics_of_the_checkpoints_choose(run: Path, case: str) -> None:
     link_best(run, metric, 1)
     assert os.readlink(LINKED) == f"checkpoints/{expected:09d}"
     checkpoint.prune(run / "checkpoints", 1, 1, metric, larger_is_better(metric))
-    assert [f.name for f in checkpoint.found(run / "checkpoints")] == [f"{expected:09d}", "000000024"]
+    assert [f.name for f in checkpoint.found(run / "checkpoints")] == [
+        f"{expected:09d}",
+        "000000024",
+    ]
     assert LINKED.is_dir()
 
 
@@ -81,22 +86,41 @@ def test_every_command_takes_the_best(run: Path, tmp_path: Path) -> None:
     best = gantrain.load(run, "cpu", best=True).identity
     assert best == gantrain.load(run / "checkpoints" / "000000016", "cpu").identity
     assert best != gantrain.load(run, "cpu").identity
-    drawn = next(Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-label10-photo-32x32"))
-    words = ["evaluate", "runs/x", "--best", "--data", f"d={drawn}", "--metrics", "l1", "--device", "cpu"]
+    drawn = next(
+        Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-label10-photo-32x32")
+    )
+    words = [
+        "evaluate",
+        "runs/x",
+        "--best",
+        "--data",
+        f"d={drawn}",
+        "--metrics",
+        "l1",
+        "--device",
+        "cpu",
+    ]
     result = CliRunner().invoke(app, [*words, "--out", "found.json"])
     assert result.exit_code == 0, result.output
     assert "runs/x/checkpoints/000000016 is the best by l1 (0.1)" in result.output
-    assert json.loads(Path("found.json").read_text())[0]["checkpoint"] == "runs/x/checkpoints/000000016"
+    assert (
+        json.loads(Path("found.json").read_text())[0]["checkpoint"]
+        == "runs/x/checkpoints/000000016"
+    )
     ids = tmp_path / "in" / "0.npy"
     ids.parent.mkdir()
     np.save(ids, np.zeros((32, 32), np.uint8))
-    result = CliRunner().invoke(app, ["translate", "runs/x", str(ids), "--out", "out", "--best", "--device", "cpu"])
+    result = CliRunner().invoke(
+        app, ["translate", "runs/x", str(ids), "--out", "out", "--best", "--device", "cpu"]
+    )
     assert result.exit_code == 0, result.output
     assert "runs/x/checkpoints/000000016 is the best by l1 (0.1)" in result.output
 
 
 def _keep_none(run: Path) -> Path:
-    set_recipe(run, "checkpoint: {every: 8, keep: 9, best: 1}", "checkpoint: {every: 8, keep: 9, best: 0}")
+    set_recipe(
+        run, "checkpoint: {every: 8, keep: 9, best: 1}", "checkpoint: {every: 8, keep: 9, best: 0}"
+    )
     return run
 
 
@@ -106,10 +130,22 @@ def _measure_nothing(run: Path) -> Path:
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "no best one is kept": (_keep_none, r"^best: runs/x keeps no best checkpoint \(checkpoint.best is 0\); go on"),
-    "nothing was measured": (_measure_nothing, r"^best: no checkpoint of runs/x has a value of l1 \(evaluate"),
-    "one checkpoint": (lambda run: run / "checkpoints/000000016", r"^best: .*16 is a single checkpoint; give the "),
-    "a file": (lambda run: run / "recipe.yaml", r"^best: runs/x/recipe.yaml is a file; give the folder of a run"),
+    "no best one is kept": (
+        _keep_none,
+        r"^best: runs/x keeps no best checkpoint \(checkpoint.best is 0\); go on",
+    ),
+    "nothing was measured": (
+        _measure_nothing,
+        r"^best: no checkpoint of runs/x has a value of l1 \(evaluate",
+    ),
+    "one checkpoint": (
+        lambda run: run / "checkpoints/000000016",
+        r"^best: .*16 is a single checkpoint; give the ",
+    ),
+    "a file": (
+        lambda run: run / "recipe.yaml",
+        r"^best: runs/x/recipe.yaml is a file; give the folder of a run",
+    ),
     "nothing": (lambda run: run / "nowhere", r"^checkpoint: found none at runs/x/nowhere"),
 }
 
@@ -135,8 +171,12 @@ def _load_best(path: Path) -> object:
     return gantrain.load(path, "cpu", best=True)
 
 
-@pytest.mark.parametrize("use", [checkpoint.find_checkpoint, gantrain.load, _load_best, gantrain.evaluate])
-def test_a_link_to_a_checkpoint_that_is_gone_is_named(run: Path, use: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize(
+    "use", [checkpoint.find_checkpoint, gantrain.load, _load_best, gantrain.evaluate]
+)
+def test_a_link_to_a_checkpoint_that_is_gone_is_named(
+    run: Path, use: Callable[[Path], object]
+) -> None:
     LINKED.unlink()
     LINKED.symlink_to("checkpoints/000000099")
     found = "^checkpoint: runs/x/best is a link to checkpoints/000000099, which does not exist; "
@@ -179,9 +219,14 @@ def test_a_resumed_run_has_a_whole_link(run: Path, state: str, length: int) -> N
         assert LINKED.resolve() == find_best_checkpoint(run).folder.resolve()
 
 
-def test_the_link_is_whole_before_anything_is_deleted(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_link_is_whole_before_anything_is_deleted(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The metric of the resumed run is another one, and its best checkpoint, too."""
-    set_metrics(run, {8: {"l1": 0.1, "psnr": 1.0}, 16: {"l1": 0.2, "psnr": 9.0}, 24: {"l1": 0.3, "psnr": 2.0}})
+    set_metrics(
+        run,
+        {8: {"l1": 0.1, "psnr": 1.0}, 16: {"l1": 0.2, "psnr": 9.0}, 24: {"l1": 0.3, "psnr": 2.0}},
+    )
     link_best(run, "l1", 1)
     seen = []
     prune = checkpoint.prune

@@ -1,4 +1,6 @@
-"""Mistakes in own methods, networks and losses: status 2, one line that names the class, and nothing made."""
+"""Mistakes in own methods, networks and losses: status 2, one line that names the class, and
+nothing made.
+"""
 
 import json
 import textwrap
@@ -16,7 +18,15 @@ from gantrain.networks import NETWORKS
 from gantrain.recipe import schema
 from gantrain.runs import checkpoint
 
-QUICK = ("recipe=quickstart", *SMALL, "batch_size=4", "length=4", "method=mine", "evaluate.metrics=[l1]", "run=x")
+QUICK = (
+    "recipe=quickstart",
+    *SMALL,
+    "batch_size=4",
+    "length=4",
+    "method=mine",
+    "evaluate.metrics=[l1]",
+    "run=x",
+)
 QUICK = tuple(word for word in QUICK if not word.startswith("method."))
 PIX2PIX = ("recipe=quickstart", *SMALL, "batch_size=4", "length=4", "run=x")
 
@@ -49,7 +59,9 @@ GENERATOR_TERMS = "self.generator_terms"
 ONE = ("generator",)
 
 
-def phases(networks: object, name: str = "generator", terms: str = GENERATOR_TERMS, before: str = "") -> str:
+def phases(
+    networks: object, name: str = "generator", terms: str = GENERATOR_TERMS, before: str = ""
+) -> str:
     return f"self.phases = ({before}Phase({name!r}, {networks!r}, {terms}),)"
 
 
@@ -227,7 +239,9 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-def refused(code: str, says: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str], name: str) -> None:
+def refused(
+    code: str, says: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     write(name, PRELUDE + textwrap.dedent(code))
     capsys.readouterr()
     status = train_main([*words, "--import", name])
@@ -265,7 +279,9 @@ GENERATOR = ("method.generator=mine",)
 DISCRIMINATOR = ("method.discriminator=mine",)
 ADVERSARIAL = ("method.adversarial=mine",)
 PENALTY = ("method.penalty=mine",)
-VGG = ("method={name: pix2pixhd, vgg: mine, generator: {name: coarse_to_fine, width: 4, halvings: 1, blocks: 1}}",)
+VGG = (
+    "method={name: pix2pixhd, vgg: mine, generator: {name: coarse_to_fine, width: 4, halvings: 1, blocks: 1}}",
+)
 
 # By name: the words, the code, and what the line says.
 PART_CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
@@ -349,7 +365,9 @@ PART_CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
 
 
 @pytest.mark.parametrize("name", PART_CASES)
-def test_mistakes_of_networks_and_losses_are_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_of_networks_and_losses_are_one_line(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     words, code, says = PART_CASES[name]
     usual = [word for word in PIX2PIX if not word.startswith(words[0].partition("=")[0] + ".")]
     refused(code, says, (*usual, *words), capsys, f"part_{list(PART_CASES).index(name)}")
@@ -368,7 +386,10 @@ def test_the_doctor_finds_them_too() -> None:
     write("mine_ill", PRELUDE + METHOD_CASES["nothing for Terms"][0])
     result = CliRunner().invoke(app, ["doctor", *QUICK, "--import", "mine_ill"])
     assert result.exit_code == 1
-    assert "method  fails  method: Bad, phase 'generator': found None, allowed: gantrain.Terms" in result.output
+    assert (
+        "method  fails  method: Bad, phase 'generator': found None, allowed: gantrain.Terms"
+        in result.output
+    )
     assert "Traceback" not in result.output
 
 
@@ -396,7 +417,9 @@ def test_the_small_method_itself_trains_and_resumes(critic: str) -> None:
     assert state.modules == [name]
 
 
-def test_a_broken_entry_stops_only_the_recipes_that_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_entry_stops_only_the_recipes_that_name_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Bad:
         def __init__(self, **options: int) -> None:
             pass
@@ -405,7 +428,9 @@ def test_a_broken_entry_stops_only_the_recipes_that_name_it(monkeypatch: pytest.
     monkeypatch.setitem(NETWORKS, "bad_network", NetworkWithoutTypes)
     assert schema.load("quickstart").method["name"] == "pix2pix"
     assert "bad_method" not in json.dumps(schema.schema())
-    with pytest.raises(ValueError, match=r"bad_method: .*Bad can't be a part of a recipe") as caught:
+    with pytest.raises(
+        ValueError, match=r"bad_method: .*Bad can't be a part of a recipe"
+    ) as caught:
         schema.load("quickstart", ["method=bad_method"])
     assert "\n" not in str(caught.value)
 

@@ -28,7 +28,9 @@ def test_commands_are_many() -> None:
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
 @pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_every_command_has_help(command: str, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_help(
+    command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*command.split(), option]) == 0
     assert f"Usage: gantrain {command}".strip() in capsys.readouterr().out
 
@@ -68,7 +70,9 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("words", MISTAKES)
-def test_a_mistake_in_the_options_is_one_line(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistake_in_the_options_is_one_line(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(words.split()) == 2
     captured = capsys.readouterr()
     lines = [line for line in captured.err.splitlines() if line]
@@ -79,7 +83,9 @@ def test_a_mistake_in_the_options_is_one_line(words: str, capsys: pytest.Capture
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_shown_recipe_is_the_recipe(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Saved as a file, it trains the same in a run of its own; every key stands once, most with a comment."""
+    """Saved as a file, it trains the same in a run of its own; every key stands once, most with
+    a comment.
+    """
     assert main(["recipes", "show", name]) == 0
     text = capsys.readouterr().out
     Path("shown.yaml").write_text(text)
@@ -117,7 +123,11 @@ def test_launchers_are_listed_and_copied(capsys: pytest.CaptureFixture[str]) -> 
     assert Path(config["deepspeed_config"]["deepspeed_config_file"]).is_file()
     assert main(["launchers", "slurm", "--out", "jobs"]) == 0
     assert "begin with jobs/" in capsys.readouterr().out
-    assert sorted(path.name for path in Path("jobs/slurm").iterdir()) == ["env.sh", "evaluate.sbatch", "train.sbatch"]
+    assert sorted(path.name for path in Path("jobs/slurm").iterdir()) == [
+        "env.sh",
+        "evaluate.sbatch",
+        "train.sbatch",
+    ]
     assert "sbatch jobs/slurm/train.sbatch recipe=" in Path("jobs/slurm/train.sbatch").read_text()
 
 
@@ -144,7 +154,10 @@ def test_a_launcher_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> No
     Path("launchers/slurm").mkdir(parents=True)
     Path("launchers/slurm/env.sh").write_text("module load mine")
     assert main(["launchers", "train"]) == 2
-    assert "launchers/slurm/env.sh exist already; give another --out, or --overwrite" in capsys.readouterr().err
+    assert (
+        "launchers/slurm/env.sh exist already; give another --out, or --overwrite"
+        in capsys.readouterr().err
+    )
     assert not Path("launchers/slurm/train.sbatch").exists()
     assert Path("launchers/slurm/env.sh").read_text() == "module load mine"
     assert main(["launchers", "train", "--overwrite"]) == 0
@@ -164,14 +177,20 @@ def test_names_of_recipes_are_completed(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(complete_words("=")) == len(RECIPES)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["recipes"], ["launchers"], ["recpes"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["recipes"], ["launchers"], ["recpes"]]
+)
 def test_quick_commands_import_no_torch(words: list[str]) -> None:
     code = "import sys; from gantrain.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", code, *words], check=True, capture_output=True, timeout=60
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [["recipes"], ["recipes", "--schema"], ["recipes", "show", "facades"], ["--help"]])
+@pytest.mark.parametrize(
+    "words", [["recipes"], ["recipes", "--schema"], ["recipes", "show", "facades"], ["--help"]]
+)
 def test_a_closed_pipe_ends_a_command_quietly(words: list[str]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -182,7 +201,9 @@ def test_a_closed_pipe_ends_a_command_quietly(words: list[str]) -> None:
     assert done.returncode == 1
 
 
-def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupted(*_: object) -> dict[str, str]:
         raise KeyboardInterrupt
 
@@ -193,7 +214,9 @@ def test_an_interrupt_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 @pytest.mark.parametrize("option", ["--out", "--data", "--import"])
-def test_an_option_without_its_value_is_one_line(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_option_without_its_value_is_one_line(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["evaluate", "runs/x", option]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
     assert option in line

@@ -1,4 +1,6 @@
-"""`gantrain evaluate RUN RUN...`: one table, damaged runs, differing test sets; unpaired test sets in two folders."""
+"""`gantrain evaluate RUN RUN...`: one table, damaged runs, differing test sets; unpaired test
+sets in two folders.
+"""
 
 import json
 import re
@@ -17,21 +19,42 @@ from gantrain.evaluation.set_names import name_targets, name_test_sets
 from gantrain.metrics.metric_suite import Record
 
 WIDTHS = (80, 120)
-MANY = ("l1", "psnr", "ssim", "fd_squeezenet", "recall_random0", "precision_vit_small_patch14_dinov2", "swd", "kid")
+MANY = (
+    "l1",
+    "psnr",
+    "ssim",
+    "fd_squeezenet",
+    "recall_random0",
+    "precision_vit_small_patch14_dinov2",
+    "swd",
+    "kid",
+)
 UNPAIRED = tuple(word for word in SHORT if not word.startswith(("method.", "evaluate.metrics")))
 
 
-def measured(name: str, values: dict[str, float | None], null: float | None = 966.4, **about: Any) -> Measured:
+def measured(
+    name: str, values: dict[str, float | None], null: float | None = 966.4, **about: Any
+) -> Measured:
     records = [
-        Record(metric, value, n=106, null=null, problem="" if value else "x") for metric, value in values.items()
+        Record(metric, value, n=106, null=null, problem="" if value else "x")
+        for metric, value in values.items()
     ]
-    usual = {"size": (128, 128), "scale": "whole", "border": 0, "content": {"test": "a"}, "checkpoint": name}
+    usual = {
+        "size": (128, 128),
+        "scale": "whole",
+        "border": 0,
+        "content": {"test": "a"},
+        "checkpoint": name,
+    }
     return Measured(name, 14000, {"test": records}, {**usual, **about})
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_tables_fit(width: int) -> None:
-    runs = [measured(f"runs/{name}", dict.fromkeys(MANY, number)) for number, name in enumerate("abc", 1)]
+    runs = [
+        measured(f"runs/{name}", dict.fromkeys(MANY, number))
+        for number, name in enumerate("abc", 1)
+    ]
     lines = describe(Comparison(runs), width)
     assert all(len(line) <= width for line in lines[:-1])
     words = " ".join(lines).split()
@@ -40,7 +63,10 @@ def test_tables_fit(width: int) -> None:
 
 
 def test_the_best_is_marked_by_its_direction() -> None:
-    runs = [measured("a", {"l1": 0.3, "ssim": 0.2, "swd": 5.0}), measured("b", {"l1": 0.4, "ssim": 0.3, "swd": 5.0})]
+    runs = [
+        measured("a", {"l1": 0.3, "ssim": 0.2, "swd": 5.0}),
+        measured("b", {"l1": 0.4, "ssim": 0.3, "swd": 5.0}),
+    ]
     lines = describe(Comparison(runs), 80)
     assert lines == [
         "test: 106 images, 128x128 pixels, whole",
@@ -92,7 +118,9 @@ def test_a_run_that_is_given_twice_is_reported(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.slow
-def test_runs_are_compared(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_are_compared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     run_here(*SHORT, "run=a")
     run_here(*SHORT, "run=b", "length=8")
@@ -107,7 +135,10 @@ def test_runs_are_compared(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     assert re.search(r"^runs/a +16 ", output, re.M)
     assert re.search(r"^runs/b +8 ", output, re.M)
     assert output.count("gantrain: ") == 1
-    assert "gantrain: runs/broken: checkpoint: runs/broken/checkpoints/000000008 can't be used" in output
+    assert (
+        "gantrain: runs/broken: checkpoint: runs/broken/checkpoints/000000008 can't be used"
+        in output
+    )
     content = json.loads(Path("all.json").read_text())
     assert [(r["run"], r.get("name")) for r in content] == [
         ("runs/a", "l1"),
@@ -139,7 +170,9 @@ def test_differing_test_sets_are_refused(capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.slow
 def test_an_unpaired_model_is_tested_on_two_folders(capsys: pytest.CaptureFixture[str]) -> None:
-    run_here(*UNPAIRED, *CYCLEGAN, "run=x", "length=8", "evaluate.metrics=[swd]", "evaluate.best_by=swd")
+    run_here(
+        *UNPAIRED, *CYCLEGAN, "run=x", "length=8", "evaluate.metrics=[swd]", "evaluate.best_by=swd"
+    )
     folder("by day", range(4))
     folder("by night", range(4, 9))
     words = ("runs/x", "--metrics", "swd", "--data", "by day")
@@ -149,9 +182,15 @@ def test_an_unpaired_model_is_tested_on_two_folders(capsys: pytest.CaptureFixtur
     assert cycle["name"] == "cycle_error"
     capsys.readouterr()
     for more, says in (
-        ((), "--data-target by day: not set; give a folder of shards or images, or as --data by day a folder"),
+        (
+            (),
+            "--data-target by day: not set; give a folder of shards or images, or as --data by day a folder",
+        ),
         (("--data-target", "none"), "--data-target by day: no folder none"),
-        (("--data-target", "y=by night"), "--data-target: found 'y', allowed: a NAME of --data: by day"),
+        (
+            ("--data-target", "y=by night"),
+            "--data-target: found 'y', allowed: a NAME of --data: by day",
+        ),
     ):
         status, output = run(*words, *more)
         output += capsys.readouterr().err

@@ -53,13 +53,18 @@ def test_the_commands_of_an_own_network_work() -> None:
     Path("mine.py").write_text(documents.block("CONTRIBUTING.md", "outside"))
     Path("images").mkdir()
     Image.fromarray(draw(0, 64, 64, seed=9)[0]).save("images/0.png")
-    commands = [line.split() for line in documents.block("CONTRIBUTING.md", "outside-commands").splitlines()]
+    commands = [
+        line.split() for line in documents.block("CONTRIBUTING.md", "outside-commands").splitlines()
+    ]
     assert [command[1] for command in commands] == ["train", "translate", "evaluate"]
     for command in commands:
         more = (*QUICK, "length=16") if command[1] == "train" else ()
         printed = python("-m", "gantrain", *command[1:], *more)
         if command[1] == "train":
-            assert "next: gantrain translate runs/imported IMAGES --out results --import mine" in printed
+            assert (
+                "next: gantrain translate runs/imported IMAGES --out results --import mine"
+                in printed
+            )
     assert "name: mine" in Path("runs/imported/recipe.yaml").read_text()
     assert Path("results/0.png").is_file()
 
@@ -70,7 +75,9 @@ def test_an_own_method_and_loss_train_from_python() -> None:
     Path("recipes").mkdir()
     Path("small.yaml").write_text((ROOT / "recipes/quickstart.yaml").read_text())
     Path("recipes/quickstart.yaml").write_text(SMALL_RECIPE)
-    code = documents.block("CONTRIBUTING.md", "outside-python").replace("length=3 epochs", "length=24")
+    code = documents.block("CONTRIBUTING.md", "outside-python").replace(
+        "length=3 epochs", "length=24"
+    )
     Path("script.py").write_text(code)
     python("script.py")
     for run, modules in (("smoothed", ["regression"]), ("regression", ["regression"])):

@@ -1,4 +1,6 @@
-"""What a run costs is counted before it is built, and counted right; settings without effect are told."""
+"""What a run costs is counted before it is built, and counted right; settings without effect are
+told.
+"""
 
 import re
 import time
@@ -32,11 +34,16 @@ def test_a_sketch_has_no_storage(name: str) -> None:
     assert {p.device.type for p in [*sketch.parameters(), *sketch.buffers()]} == {"meta"}
 
 
-@pytest.mark.parametrize("name", ["pix2pix", "cut", "cyclegan", "cityscapes_spade", "cityscapes_pix2pixhd"])
+@pytest.mark.parametrize(
+    "name", ["pix2pix", "cut", "cyclegan", "cityscapes_spade", "cityscapes_pix2pixhd"]
+)
 def test_a_sketch_has_the_methods_networks(name: str) -> None:
     loaded = schema.load(name, ["method.generator.width=4"])
     sketch, made = sketch_method(loaded, FACTS), make_method(loaded, FACTS)
-    shapes = [{key: tensor.shape for key, tensor in method.state_dict().items()} for method in (sketch, made)]
+    shapes = [
+        {key: tensor.shape for key, tensor in method.state_dict().items()}
+        for method in (sketch, made)
+    ]
     assert shapes[0] == shapes[1]
     assert costs.count_memory(sketch, 4) == costs.count_memory(made, 4)
 
@@ -69,7 +76,12 @@ def test_memory_and_checkpoints_are_counted_right() -> None:
 
 
 def test_a_dry_run_says_what_it_would_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("batch_size=8", "length=2 epochs", "checkpoint.every=1 epoch", "evaluate.weights={unet: a}")
+    words = (
+        "batch_size=8",
+        "length=2 epochs",
+        "checkpoint.every=1 epoch",
+        "evaluate.weights={unet: a}",
+    )
     assert run_here(*SMALL, *words, "run=x", "dry_run=true") == "dry run"
     text = capsys.readouterr().out
     for line in (
@@ -97,13 +109,16 @@ def test_a_large_dry_run_needs_no_memory_for_its_networks() -> None:
 
 
 def test_networks_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = costs.Memory(weights=costs.GIB, average=costs.GIB, gradients=costs.GIB, optimizers=2 * costs.GIB)
+    memory = costs.Memory(
+        weights=costs.GIB, average=costs.GIB, gradients=costs.GIB, optimizers=2 * costs.GIB
+    )
     device = torch.device("cpu")
     monkeypatch.setattr(costs, "_memory_of", lambda device: (5 * costs.GIB, "this machine"))
     costs.check_memory(memory, device)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     with pytest.raises(
-        ValueError, match=r"method: the networks need 5 GiB per rank .* 2 ranks, and this machine has 5 GiB"
+        ValueError,
+        match=r"method: the networks need 5 GiB per rank .* 2 ranks, and this machine has 5 GiB",
     ):
         costs.check_memory(memory, device)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
@@ -120,18 +135,26 @@ def test_a_checkpoint_that_asks_for_too_much_is_refused() -> None:
     larger = saved.replace("width: 8, levels: 3", "width: 4096, levels: 12")
     assert larger != saved
     (folder / "recipe.yaml").write_text(larger)
-    with pytest.raises(ValueError, match=r"method: the networks need [\d.]+ TiB per rank \(weights [\d.]+ TiB\)"):
+    with pytest.raises(
+        ValueError, match=r"method: the networks need [\d.]+ TiB per rank \(weights [\d.]+ TiB\)"
+    ):
         load(folder, "cpu")
-    bomb = "\n".join(f"a{i}: &a{i} [{'*a' + str(i - 1) + ', *a' + str(i - 1) if i else 'x'}]" for i in range(60))
+    bomb = "\n".join(
+        f"a{i}: &a{i} [{'*a' + str(i - 1) + ', *a' + str(i - 1) if i else 'x'}]" for i in range(60)
+    )
     (folder / "recipe.yaml").write_text(bomb)
-    with pytest.raises(ValueError, match=r"recipe.yaml: line \d+, column \d+: found more than 10,000 values"):
+    with pytest.raises(
+        ValueError, match=r"recipe.yaml: line \d+, column \d+: found more than 10,000 values"
+    ):
         load(folder, "cpu")
 
 
 @pytest.mark.parametrize("channels", [0, -1, 10**15, 1.5, "3", None, True])
 def test_channels_past_reason_are_refused(channels: object) -> None:
     facts: dict[str, Any] = {"source_channels": channels, "target_channels": 3}
-    with pytest.raises(ValueError, match=r"source_channels: found .*, allowed: a whole number, 1 to 131,072"):
+    with pytest.raises(
+        ValueError, match=r"source_channels: found .*, allowed: a whole number, 1 to 131,072"
+    ):
         sketch_method(schema.load("quickstart"), facts)
 
 
@@ -145,7 +168,13 @@ def test_optimisers_that_are_sharded_are_counted_once() -> None:
 def field(kind: str = "image", channels: int = 3) -> Field:
     classes = 5 if kind == "label" else None
     return Field(
-        member="image", kind=kind, channels=channels, classes=classes, dtype="uint8", min_size=(8, 8), max_size=(8, 8)
+        member="image",
+        kind=kind,
+        channels=channels,
+        classes=classes,
+        dtype="uint8",
+        min_size=(8, 8),
+        max_size=(8, 8),
     )
 
 
@@ -156,19 +185,28 @@ def test_settings_of_evaluate_that_have_no_effect_are_told() -> None:
     lines = check_settings(["l1", "fid", "miou_unet"], weights, 3, (8, 8), fields)
     assert len(lines) == 2
     assert lines[0].startswith("evaluate.weights: lpips has no effect")
-    assert lines[1].startswith("evaluate.metrics: fid will have no value, since they take images of 1 or 3 channels")
+    assert lines[1].startswith(
+        "evaluate.metrics: fid will have no value, since they take images of 1 or 3 channels"
+    )
     with pytest.raises(ValueError, match=r"evaluate.border: found 4, allowed: at most 3"):
         check_settings(["l1"], {}, 4, (8, 8), fields)
 
 
-@pytest.mark.parametrize("numbers", ["0..1000000", "0..99999999999", f"{'9' * 5000}..1", f"0..{'9' * 5000}"])
+@pytest.mark.parametrize(
+    "numbers", ["0..1000000", "0..99999999999", f"{'9' * 5000}..1", f"0..{'9' * 5000}"]
+)
 def test_a_pattern_of_shards_stands_for_a_million_names_at_most(numbers: str) -> None:
     with pytest.raises(ValueError, match="allowed: 1,000,000 names at most"):
         expand(f"s-{{{numbers}}}.tar")
     assert expand("s-{08..10}.tar") == ["s-08.tar", "s-09.tar", "s-10.tar"]
 
 
-DRAWN = {"train": "synthetic", "train_target": None, "validation": "synthetic", "validation_target": None}
+DRAWN = {
+    "train": "synthetic",
+    "train_target": None,
+    "validation": "synthetic",
+    "validation_target": None,
+}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -178,8 +216,12 @@ def test_drawn_data_replace_all_of_a_recipes_data(name: str) -> None:
 
 
 @pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize(("key", "value"), [("validation", "data/mine"), ("validation", "null"), ("train", "data/x")])
-def test_other_settings_of_the_data_are_honoured_beside_drawn_ones(key: str, value: str, first: bool) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"), [("validation", "data/mine"), ("validation", "null"), ("train", "data/x")]
+)
+def test_other_settings_of_the_data_are_honoured_beside_drawn_ones(
+    key: str, value: str, first: bool
+) -> None:
     words = [f"data.{key}={value}", "data=synthetic"]
     data = schema.load("facades", words if first else words[::-1]).data.model_dump()
     assert data[key] == (None if value == "null" else value)

@@ -20,7 +20,13 @@ CONTEXT = Context(3, 10, N, tuple(range(10, 10 + N)))
 
 
 def images(channels: int = 3) -> Tensor:
-    return torch.rand(N, channels, H, W, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2 - 1
+    return (
+        torch.rand(
+            N, channels, H, W, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+        )
+        * 2
+        - 1
+    )
 
 
 def in_numpy(image: np.ndarray, draws: np.ndarray, kinds: tuple[str, ...]) -> np.ndarray:
@@ -60,7 +66,9 @@ def test_a_sample_has_one_draw() -> None:
     assert torch.equal(whole[:, 2:], DiffAugment(KINDS, [3])(images(3), CONTEXT))
     part = Context(3, 10, N, CONTEXT.positions[2:4])
     assert torch.equal(whole[2:4], DiffAugment(KINDS, [2, 3])(pair[2:4], part))
-    assert not torch.equal(whole, DiffAugment(KINDS, [2, 3])(pair, Context(4, 10, N, CONTEXT.positions)))
+    assert not torch.equal(
+        whole, DiffAugment(KINDS, [2, 3])(pair, Context(4, 10, N, CONTEXT.positions))
+    )
 
 
 @pytest.mark.slow
@@ -70,11 +78,16 @@ def test_gradients_flow_to_what_is_seen() -> None:
     augmented.square().sum().backward()
     assert (x.grad.abs().sum((1, 2, 3)) > 0).all()
     weights = torch.rand_like(x)
-    torch.autograd.gradcheck(lambda x: (DiffAugment(KINDS, [3])(x, CONTEXT) * weights).sum(), images().requires_grad_())
+    torch.autograd.gradcheck(
+        lambda x: (DiffAugment(KINDS, [3])(x, CONTEXT) * weights).sum(), images().requires_grad_()
+    )
 
 
 RESNET = {"name": "resnet", "width": 4, "blocks": 5, "norm": "instance"}
-SPADE = {"generator": {"name": "spade", "width": 2, "hidden": 4, "norm": "instance"}, "perceptual": 0}
+SPADE = {
+    "generator": {"name": "spade", "width": 2, "hidden": 4, "norm": "instance"},
+    "perceptual": 0,
+}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +108,9 @@ def test_off_is_as_before_and_on_is_seen_by_the_discriminator_alone(
     def losses(**options) -> dict[str, Tensor]:
         torch.manual_seed(0)
         options = {**own, "discriminator": discriminator, **options}
-        method = build(METHODS, {"name": name, **options}, source_channels=3, target_channels=3).double()
+        method = build(
+            METHODS, {"name": name, **options}, source_channels=3, target_channels=3
+        ).double()
         generators, discriminators = (phase.terms for phase in method.phases)
         terms = generators(batch, None, CONTEXT)
         judged = discriminators(batch, terms.carried, CONTEXT)

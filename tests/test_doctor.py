@@ -56,7 +56,14 @@ def test_recipe_that_would_fail(words: tuple[str, ...], says: str) -> None:
 
 @pytest.mark.slow
 def test_an_existing_run_is_gone_on_with_or_refused() -> None:
-    words = ("recipe=quickstart", *SMALL, "batch_size=8", "length=16", "checkpoint.every=16", "checkpoint.best=0")
+    words = (
+        "recipe=quickstart",
+        *SMALL,
+        "batch_size=8",
+        "length=16",
+        "checkpoint.every=16",
+        "checkpoint.best=0",
+    )
     run_here(*words[1:])
     status, output = run(*words, "length=32")
     assert status == 0
@@ -87,7 +94,9 @@ def test_too_many_damaged_samples(tmp_path: Path) -> None:
     assert run(*words)[0] == 0, "only --verify reads all samples"
 
 
-def test_shards_that_cannot_be_fetched_are_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_that_cannot_be_fetched_are_one_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(remote, "TRIES", 1)
     run("recipe=quickstart", *SMALL)
     (drawn,) = doctor.cache_folder().glob("synthetic-*/train-label10-photo-32x32")

@@ -79,7 +79,12 @@ _CUT = "name: cut, layers: [image, down0, down1, block1], patches: 64, augment: 
 _CUT += ", generator: {width: 8, blocks: 2, antialias: true, upsample: bilinear}"
 _CUT += ", discriminator: {width: 8, antialias: true, norm: instance}"
 CUT = (f"method={{{_CUT}}}", "data.labels={}", "data.source=left", "data.target=right")
-FASTCUT = (*CUT, "method.identity=false", "method.flip_equivariance=true", "method.order=discriminator_first")
+FASTCUT = (
+    *CUT,
+    "method.identity=false",
+    "method.flip_equivariance=true",
+    "method.order=discriminator_first",
+)
 # Drawn maps and photographs in two sets: images of 3 channels both, so that identity is there too.
 CYCLEGAN = (
     "method={name: cyclegan, generator: {width: 4, blocks: 1}, discriminator: {width: 4, layers: 1}, pool: 24, "
@@ -103,7 +108,13 @@ METHODS = {
 }
 OTHERS = {  # methods
     "survey": (*without_method(BITS), "method={name: survey, l1: 10}", "data.size=[64,64]"),
-    "cyclegan": (*without_method(BITS), *CYCLEGAN, "data.flip=true", "data.jitter=0.2", "data.workers=1"),
+    "cyclegan": (
+        *without_method(BITS),
+        *CYCLEGAN,
+        "data.flip=true",
+        "data.jitter=0.2",
+        "data.workers=1",
+    ),
     "cut": (*without_method(BITS), *CUT),
     "fastcut": (*without_method(BITS), *FASTCUT),
 }
@@ -111,7 +122,9 @@ OTHERS = {  # methods
 
 def but(cases: Iterable[Any], *long: Any) -> list[Any]:
     """The cases, of which some are for the exhaustive run."""
-    return [pytest.param(case, marks=pytest.mark.exhaustive) if case in long else case for case in cases]
+    return [
+        pytest.param(case, marks=pytest.mark.exhaustive) if case in long else case for case in cases
+    ]
 
 
 def validation(run: str) -> dict[str, float]:
@@ -126,9 +139,14 @@ SPLITS = [(2, 3), (3, 4)]  # ranks and micro-batches
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "splits"),
-    [("pix2pix", SPLITS[:1]), *(pytest.param(m, [*SPLITS, (4, 1)], marks=pytest.mark.exhaustive) for m in METHODS)],
+    [
+        ("pix2pix", SPLITS[:1]),
+        *(pytest.param(m, [*SPLITS, (4, 1)], marks=pytest.mark.exhaustive) for m in METHODS),
+    ],
 )
-def test_ranks_and_micro_batches_give_the_same_weights(method: str, splits: list[tuple[int, int]]) -> None:
+def test_ranks_and_micro_batches_give_the_same_weights(
+    method: str, splits: list[tuple[int, int]]
+) -> None:
     exact = METHODS[method]
     if method != "cyclegan":
         exact = (*exact, "evaluate.metrics=[l1,psnr,ssim]")
@@ -152,7 +170,10 @@ LENGTHS = {4: 24, 2: 36, 3: 60, 1: 72}  # which each number of ranks goes on to
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "lengths"),
-    [("pix2pix", {2: 36, 1: 72}), *(pytest.param(m, LENGTHS, marks=pytest.mark.exhaustive) for m in METHODS)],
+    [
+        ("pix2pix", {2: 36, 1: 72}),
+        *(pytest.param(m, LENGTHS, marks=pytest.mark.exhaustive) for m in METHODS),
+    ],
 )
 def test_a_run_moves_between_numbers_of_ranks(method: str, lengths: dict[int, int]) -> None:
     exact = METHODS[method]
@@ -197,9 +218,20 @@ def test_ranks_and_micro_batches_give_the_same_weights_with_method(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "variant",
-    but([*VARIANTS, *OTHERS], "spectral", "wgan", "paper_order", "multiscale", "new_fakes", "survey", "fastcut"),
+    but(
+        [*VARIANTS, *OTHERS],
+        "spectral",
+        "wgan",
+        "paper_order",
+        "multiscale",
+        "new_fakes",
+        "survey",
+        "fastcut",
+    ),
 )
-def test_stopped_and_resumed_is_bit_identical(variant: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stopped_and_resumed_is_bit_identical(
+    variant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A shorter length stops the run at a checkpoint, as a kill just after it would."""
     arguments = OTHERS[variant] if variant in OTHERS else (*BITS, *VARIANTS[variant])
     run_here(*arguments, "run=whole")

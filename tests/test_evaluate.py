@@ -41,11 +41,15 @@ def records(file: Path) -> dict[tuple[str, str], dict[str, object]]:
     return {(r["set"], r["name"]): r for r in json.loads(file.read_text())}
 
 
-def folder(name: str, seeds: range, sides: tuple[int, int] = (32, 48), names: str = "{:03d}") -> Path:
+def folder(
+    name: str, seeds: range, sides: tuple[int, int] = (32, 48), names: str = "{:03d}"
+) -> Path:
     path = Path(name)
     path.mkdir()
     for i in seeds:
-        Image.fromarray(draw(i, *sides, seed=7)[1]).save(path / f"{names.format(i % len(seeds))}.png")
+        Image.fromarray(draw(i, *sides, seed=7)[1]).save(
+            path / f"{names.format(i % len(seeds))}.png"
+        )
     return path
 
 
@@ -59,7 +63,17 @@ def test_checkpoint_on_its_own_validation_set(trained: Path) -> None:
     status, output = run(trained, "--out", "found.json")
     assert status == 0, output
     found = records(Path("found.json"))
-    for name in ("l1", "psnr", "ssim", "fd_random0", "recall_random0", "swd", "spectrum", "histogram", "diversity"):
+    for name in (
+        "l1",
+        "psnr",
+        "ssim",
+        "fd_random0",
+        "recall_random0",
+        "swd",
+        "spectrum",
+        "histogram",
+        "diversity",
+    ):
         record = found["validation", name]
         assert record["n"] == 64
         assert record["problem"] == ""
@@ -91,18 +105,38 @@ def test_training_and_its_written_images_are_one() -> None:
         Image.fromarray(photograph).save(f"real/{i:03d}.png")
     words = ["translate", "runs/x", "source", "--out", "fake", "--device", "cpu"]
     assert CliRunner().invoke(app.app, words).exit_code == 0
-    assert run("--real", "real", "--fake", "fake", "--metrics", metrics, "--out", "files.json")[0] == 0
+    assert (
+        run("--real", "real", "--fake", "fake", "--metrics", metrics, "--out", "files.json")[0] == 0
+    )
     for (_, name), record in records(Path("files.json")).items():
         # Another batch may round a pixel to the other side.
         assert record["value"] == pytest.approx(row[f"val_{name}"], rel=1e-3), name
-    assert run("--real", "real", "--fake", "real", "--metrics", "l1,fd_random0", "--out", "same.json")[0] == 0
-    assert [r["value"] for r in records(Path("same.json")).values()] == pytest.approx([0, 0], abs=1e-9)
+    assert (
+        run("--real", "real", "--fake", "real", "--metrics", "l1,fd_random0", "--out", "same.json")[
+            0
+        ]
+        == 0
+    )
+    assert [r["value"] for r in records(Path("same.json")).values()] == pytest.approx(
+        [0, 0], abs=1e-9
+    )
 
 
 @pytest.mark.slow
 def test_several_named_test_sets(trained: Path) -> None:
-    drawn = next(Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-label10-photo-32x32"))
-    words = ("--data", f"a={drawn}", "--data", f"b={drawn}", "--metrics", "l1,swd", "--out", "found.json")
+    drawn = next(
+        Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-label10-photo-32x32")
+    )
+    words = (
+        "--data",
+        f"a={drawn}",
+        "--data",
+        f"b={drawn}",
+        "--metrics",
+        "l1,swd",
+        "--out",
+        "found.json",
+    )
     status, output = run(trained, *words)
     assert status == 0, output
     found = records(Path("found.json"))
@@ -123,10 +157,21 @@ def test_what_the_recipe_says_holds_unless_it_is_changed() -> None:
     for seed in (0, 1):
         save_file(Segmenter(3, 10).state_dict(), f"unet{seed}.safetensors")
     run_here(*SHORT, "run=x", "evaluate.border=4", "evaluate.weights={unet: unet0.safetensors}")
-    drawn = next(Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-label10-photo-32x32"))
+    drawn = next(
+        Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-label10-photo-32x32")
+    )
     for border in (None, 0):
         more = [] if border is None else ["--border", border]
-        words = ("runs/x", "--metrics", "l1,miou_unet", "--data", drawn, "--out", "found.json", *more)
+        words = (
+            "runs/x",
+            "--metrics",
+            "l1,miou_unet",
+            "--data",
+            drawn,
+            "--out",
+            "found.json",
+            *more,
+        )
         assert run(*words)[0] == 0  # the segmenter's weights are the recipe's
         (record, _) = records(Path("found.json")).values()
         assert record["border"] == (4 if border is None else 0)
@@ -139,11 +184,18 @@ def test_grey_images_have_the_luma_that_they_are() -> None:
         for i in range(2):
             grey = np.random.default_rng(i).integers(0, bright, (24, 24), dtype=np.uint8)
             Image.fromarray(grey).save(f"{name}/{i}.png")
-    assert run("--real", "real", "--fake", "fake", "--metrics", "psnr,psnr_y", "--out", "found.json")[0] == 0
+    assert (
+        run("--real", "real", "--fake", "fake", "--metrics", "psnr,psnr_y", "--out", "found.json")[
+            0
+        ]
+        == 0
+    )
     found = records(Path("found.json"))
     assert found["fake", "psnr_y"]["value"] == found["fake", "psnr"]["value"]
     Image.open("fake/0.png").convert("RGB").save("fake/0.png")  # beside grey
-    assert run("--real", "real", "--fake", "fake", "--metrics", "psnr", "--out", "mixed.json")[0] == 0
+    assert (
+        run("--real", "real", "--fake", "fake", "--metrics", "psnr", "--out", "mixed.json")[0] == 0
+    )
     assert records(Path("mixed.json"))["fake", "psnr"]["value"] == found["fake", "psnr"]["value"]
 
 
@@ -155,7 +207,12 @@ def test_sets_of_other_sizes_and_one_error_of_all_pixels() -> None:
         for i, side in enumerate((16, 64)):
             value = i * 60 if name == "other" else 0
             Image.fromarray(np.full((side, side), value, np.uint8)).save(f"{name}/{i}.png")
-    assert run("--real", "one", "--fake", "other", "--metrics", "psnr_pooled", "--out", "found.json")[0] == 0
+    assert (
+        run("--real", "one", "--fake", "other", "--metrics", "psnr_pooled", "--out", "found.json")[
+            0
+        ]
+        == 0
+    )
     error = (60 / 127.5) ** 2 * 64**2 / (64**2 + 16**2)
     expected = 10 * np.log10(4 / error)
     assert records(Path("found.json"))["other", "psnr_pooled"]["value"] == pytest.approx(expected)
@@ -173,14 +230,20 @@ def test_folders_need_not_be_pairs() -> None:
 
 @pytest.mark.parametrize("kind", ["npy", "png"])
 def test_folders_of_other_depths_and_turned_photographs(kind: str) -> None:
-    """Sixteen bits count as they are, grey is grey, and EXIF turns an image before it is compared."""
+    """Sixteen bits count as they are, grey is grey, and EXIF turns an image before it is
+    compared.
+    """
     random = np.random.default_rng(3)
     for name, bright in (("real", 1.0), ("fake", 0.5)):
         Path(name).mkdir()
         for i in range(3):
-            deep = (np.random.default_rng(i).integers(0, 65536, (24, 24, 1)) * bright).astype(np.uint16)
+            deep = (np.random.default_rng(i).integers(0, 65536, (24, 24, 1)) * bright).astype(
+                np.uint16
+            )
             Path(name, f"{i}.{kind}").write_bytes(encode(deep, kind))
-    status, output = run("--real", "real", "--fake", "fake", "--metrics", "l1,histogram", "--out", "deep.json")
+    status, output = run(
+        "--real", "real", "--fake", "fake", "--metrics", "l1,histogram", "--out", "deep.json"
+    )
     assert status == 0, output
     real = np.stack([np.random.default_rng(i).integers(0, 65536, (24, 24)) for i in range(3)])
     difference = np.abs(real - (real * 0.5).astype(np.uint16)).mean() / 32767.5
@@ -192,7 +255,10 @@ def test_folders_of_other_depths_and_turned_photographs(kind: str) -> None:
         Path(name).mkdir()
     picture.save("as_shot/a.png", exif=turned)
     picture.rotate(180).save("upright/a.png")
-    assert run("--real", "as_shot", "--fake", "upright", "--metrics", "l1", "--out", "turned.json")[0] == 0
+    assert (
+        run("--real", "as_shot", "--fake", "upright", "--metrics", "l1", "--out", "turned.json")[0]
+        == 0
+    )
     assert records(Path("turned.json"))["upright", "l1"]["value"] == 0
 
 
@@ -206,10 +272,15 @@ def test_records_tell_what_was_measured_and_how(trained: Path) -> None:
 
 
 def test_what_is_known_of_a_folder_goes_with_its_content(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, fake = folder("real", range(20, 28)), folder("fake", range(8, 13), names="x{}")  # no other test's
+    real, fake = (
+        folder("real", range(20, 28)),
+        folder("fake", range(8, 13), names="x{}"),
+    )  # no other test's
     described: list[int] = []
     network = RandomNetwork.forward
-    monkeypatch.setattr(RandomNetwork, "forward", lambda self, x: described.append(len(x)) or network(self, x))
+    monkeypatch.setattr(
+        RandomNetwork, "forward", lambda self, x: described.append(len(x)) or network(self, x)
+    )
 
     def value() -> object:
         described.clear()
@@ -233,25 +304,51 @@ def test_what_is_known_of_a_folder_goes_with_its_content(monkeypatch: pytest.Mon
         (["--real", "real"], "give a checkpoint"),
         (["nothing"], "checkpoint: found none at nothing"),
         (["--real", "real", "--fake", "none"], "--fake: no file or folder none"),
-        (["--real", "real", "--fake", "real", "--metrics", "fdi"], "gantrain: --metrics: found 'fdi', allowed: l1, l2"),
+        (
+            ["--real", "real", "--fake", "real", "--metrics", "fdi"],
+            "gantrain: --metrics: found 'fdi', allowed: l1, l2",
+        ),
         (
             ["--real", "real", "--fake", "other", "--metrics", "l1"],
             "--metrics: l1 need pairs, files of one name in both folders; 000 is",
         ),
-        (["--real", "real", "--fake", "small"], "have sizes 32x48 and 16x48; give pairs of one size"),
-        (["--real", "real", "--fake", "real", "--weights", "x"], "--weights: found 'x', allowed: NAME=VALUE"),
-        (["--real", "real", "--fake", "real", "--weights", "incepton=x"], "another network's name, not incepton"),
+        (
+            ["--real", "real", "--fake", "small"],
+            "have sizes 32x48 and 16x48; give pairs of one size",
+        ),
+        (
+            ["--real", "real", "--fake", "real", "--weights", "x"],
+            "--weights: found 'x', allowed: NAME=VALUE",
+        ),
+        (
+            ["--real", "real", "--fake", "real", "--weights", "incepton=x"],
+            "another network's name, not incepton",
+        ),
         (["--real", "real", "--fake", "broken"], "broken/000.png: cannot be read"),
         (["--real", "real", "--fake", "bands"], "bands/000.npy: has 5 channels, allowed: 1 or 3"),
-        (["--real", "real", "--fake", "twice"], "--fake: twice/000.jpg and twice/000.png have one name"),
-        (["run", "--data", "a/val", "--data", "b/val"], "--data: found one name twice in val=a/val, val=b/val"),
+        (
+            ["--real", "real", "--fake", "twice"],
+            "--fake: twice/000.jpg and twice/000.png have one name",
+        ),
+        (
+            ["run", "--data", "a/val", "--data", "b/val"],
+            "--data: found one name twice in val=a/val, val=b/val",
+        ),
         (["--real", "real", "--fake", "real", "--out", "no/x.json"], "--out: no folder no"),
         (["--real", "real", "--fake", "real", "--out", "real"], "--out: real cannot be written"),
-        (["--real", "real", "--fake", "real", "--metrics", ","], "gantrain: --metrics: found '', allowed: l1"),
-        (["--real", "real", "--fake", "real", "--metrics", "swd,copy_index"], "copy_index need a model"),
+        (
+            ["--real", "real", "--fake", "real", "--metrics", ","],
+            "gantrain: --metrics: found '', allowed: l1",
+        ),
+        (
+            ["--real", "real", "--fake", "real", "--metrics", "swd,copy_index"],
+            "copy_index need a model",
+        ),
     ],
 )
-def test_mistakes_are_one_line(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder("real", range(3))
     folder("other", range(3), names="x{}")
     folder("small", range(3), sides=(16, 48))
@@ -274,8 +371,23 @@ def test_ranks_find_what_one_process_finds(trained: Path) -> None:
     save_file(Segmenter(3, 10).state_dict(), "unet.safetensors")
     metrics = [*evaluate.STANDARD, "l1", "psnr", "ssim", *SEGMENTATION]
     for ranks in (1, 3):
-        words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-        words += ["-m", "gantrain", "evaluate", str(trained), "--device", "cpu", "--out", f"{ranks}.json"]
+        words = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={ranks}",
+        ]
+        words += [
+            "-m",
+            "gantrain",
+            "evaluate",
+            str(trained),
+            "--device",
+            "cpu",
+            "--out",
+            f"{ranks}.json",
+        ]
         words += ["--metrics", ",".join(metrics), "--weights", "unet=unet.safetensors"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
@@ -292,7 +404,15 @@ def test_what_one_rank_finds_is_told_in_one_line() -> None:
     folder("real", range(4))
     damaged = folder("fake", range(4)) / "001.png"  # the second rank's
     damaged.write_bytes(damaged.read_bytes()[:60])
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "gantrain"]
+    words = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "gantrain",
+    ]
     words += ["evaluate", "--real", "real", "--fake", "fake", "--device", "cpu", "--metrics", "l1"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
@@ -300,23 +420,37 @@ def test_what_one_rank_finds_is_told_in_one_line() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_without_held_out_data_needs_some(trained: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_held_out_data_needs_some(
+    trained: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (drawn,) = cache.glob("synthetic-*/train-label10-photo-32x32")
     run_here(*SHORT, "run=bare", f"data.train={drawn}", "data.validation=null", "checkpoint.best=0")
     status, output = run("runs/bare", "--metrics", "l1")
     assert status == 2
-    assert "--data: the model's recipe has no held-out data; give --data FOLDER" in output + capsys.readouterr().err
+    assert (
+        "--data: the model's recipe has no held-out data; give --data FOLDER"
+        in output + capsys.readouterr().err
+    )
     assert run("runs/bare", "--metrics", "l1", "--data", drawn)[0] == 0
 
 
 @pytest.mark.slow
 def test_metrics_leave_the_training_as_it_is_and_choose_the_best() -> None:
-    words = (*SMALL, "batch_size=8", "length=48", "evaluate.every=16", "checkpoint.every=48", "evaluate.max_samples=8")
+    words = (
+        *SMALL,
+        "batch_size=8",
+        "length=48",
+        "evaluate.every=16",
+        "checkpoint.every=48",
+        "evaluate.max_samples=8",
+    )
     run_here(*words, "run=plain", "checkpoint.best=0")
     asked = ("evaluate.metrics=[l1,fd_random0,recall_random0,swd]", "evaluate.best_by=fd_random0")
     run_here(*words, *asked, "run=measured", "checkpoint.keep=1")
     assert_identical(tensors("plain", 48), tensors("measured", 48))
-    rows = [json.loads(line) for line in Path("runs/measured/metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in Path("runs/measured/metrics.jsonl").read_text().splitlines()
+    ]
     found = {row["images_seen"]: row["val_fd_random0"] for row in rows if "val_fd_random0" in row}
     assert len(found) == 3
     assert all(np.isfinite(row["val_fd_random0_null"]) for row in rows if "val_fd_random0" in row)
@@ -325,17 +459,23 @@ def test_metrics_leave_the_training_as_it_is_and_choose_the_best() -> None:
 
 
 def test_best_by_is_one_of_the_metrics() -> None:
-    with pytest.raises(ValueError, match=r"evaluate.best_by: found 'swd', allowed: l1 \(evaluate.metrics\)"):
+    with pytest.raises(
+        ValueError, match=r"evaluate.best_by: found 'swd', allowed: l1 \(evaluate.metrics\)"
+    ):
         run_here(*SMALL, "evaluate.metrics=[l1]", "evaluate.best_by=swd")
 
 
 def test_advice_is_the_commands_own(trained: Path) -> None:
-    """An error about a test set names no key of a recipe, and what it advises can be given as it stands."""
+    """An error about a test set names no key of a recipe, and what it advises can be given as it
+    stands.
+    """
     for name in range(10):
         for field, width in (("label", 16), ("photo", 16 if name == 0 else 17)):
             path = Path("uneven", field, f"{name}.png")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(encode(np.zeros((16, width, 1 if field == "label" else 3), np.uint8), "png"))
+            path.write_bytes(
+                encode(np.zeros((16, width, 1 if field == "label" else 3), np.uint8), "png")
+            )
     status, output = run(trained, "--data", "uneven", "--metrics", "l1")
     assert status == 2
     assert "9 of 10 pairs left out" in output

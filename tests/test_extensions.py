@@ -72,7 +72,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("command", ["train", "recipes"])
-def test_errors_inside_the_module_are_one_line(name: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_inside_the_module_are_one_line(
+    name: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, says = BROKEN[name]
     write("broken", code)
     if command == "train":
@@ -91,9 +93,15 @@ def test_errors_inside_the_module_are_one_line(name: str, command: str, capsys: 
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("none", "there is no module 'none'"), ("net.py", "give --import net"), ("a/net.py", "give PYTHONPATH=a and")],
+    [
+        ("none", "there is no module 'none'"),
+        ("net.py", "give --import net"),
+        ("a/net.py", "give PYTHONPATH=a and"),
+    ],
 )
-def test_what_is_no_module_is_refused(name: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_module_is_refused(
+    name: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     write("net", NETWORK)
     assert train_main([*RUN, f"--import={name}"]) == 2
     assert says in line_of(capsys.readouterr().err)
@@ -102,7 +110,9 @@ def test_what_is_no_module_is_refused(name: str, says: str, capsys: pytest.Captu
 
 @pytest.fixture
 def trained() -> None:
-    """A run with the network of net.py and, beside it, an unused module; both are then forgotten."""
+    """A run with the network of net.py and, beside it, an unused module; both are then
+    forgotten.
+    """
     write("net", NETWORK)
     write("beside", "")
     with forgotten():
@@ -118,7 +128,9 @@ WORDS = {
 
 
 @pytest.mark.parametrize("name", WORDS)
-def test_a_command_without_the_modules_says_which(name: str, trained: None, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_command_without_the_modules_says_which(
+    name: str, trained: None, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert json.loads(STATE.read_text())["modules"] == ["net", "beside"]
     Image.fromarray(draw(0, 32, 32, seed=9)[0]).save("0.png")
     capfd.readouterr()
@@ -126,8 +138,14 @@ def test_a_command_without_the_modules_says_which(name: str, trained: None, capf
     text = result.output + "".join(capfd.readouterr())
     assert result.exit_code == (1 if name == "doctor" else 2), text
     (line,) = [line for line in text.splitlines() if "--import" in line]
-    assert "000000004 was made with the modules net, beside, which this process has not imported" in line
-    assert "add --import net --import beside to the command (in Python: `import net; import beside` first)" in line
+    assert (
+        "000000004 was made with the modules net, beside, which this process has not imported"
+        in line
+    )
+    assert (
+        "add --import net --import beside to the command (in Python: `import net; import beside` first)"
+        in line
+    )
     assert "Traceback" not in text
     if name != "doctor":
         result = CliRunner().invoke(app, [*WORDS[name], "--import", "net", "--import", "beside"])
@@ -141,8 +159,12 @@ def test_python_says_which_module_to_import(trained: None) -> None:
     assert gantrain.load("runs/x", "cpu").translate(draw(0, 32, 32, seed=9)[0]).shape == (32, 32, 3)
 
 
-def test_an_own_class_under_a_known_name_is_not_replaced_silently(capsys: pytest.CaptureFixture[str]) -> None:
-    """`NETWORKS["unet"]` of another module: without it the recipe is valid, and means another network."""
+def test_an_own_class_under_a_known_name_is_not_replaced_silently(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`NETWORKS["unet"]` of another module: without it the recipe is valid, and means another
+    network.
+    """
     imports = "from gantrain import NETWORKS\nfrom gantrain.networks import UNet\n"
     write("net", f"{imports}class Net(UNet):\n    pass\nNETWORKS['unet'] = Net\n")
     words = [*RUN, *SMALL[2:5]]
@@ -198,11 +220,15 @@ def test_a_notebooks_classes_are_said_to_stay_there() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning: the recipe uses classes that were defined in a notebook" in done.stdout
     assert "Translator(mine from" in done.stdout
-    with pytest.raises(ValueError, match=r"put them into a file, such as mine\.py, and give --import mine"):
+    with pytest.raises(
+        ValueError, match=r"put them into a file, such as mine\.py, and give --import mine"
+    ):
         gantrain.load("runs/x", "cpu")
     write("mine", PRELUDE)
     extensions.import_modules(["mine"])
-    assert np.asarray(gantrain.load("runs/x", "cpu").translate(draw(0, 32, 32, seed=9)[0])).shape == (32, 32, 3)
+    assert np.asarray(
+        gantrain.load("runs/x", "cpu").translate(draw(0, 32, 32, seed=9)[0])
+    ).shape == (32, 32, 3)
 
 
 @pytest.mark.exhaustive
@@ -216,4 +242,6 @@ def test_ranks_import_the_module_too() -> None:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     done = python(*launcher, script, *RUN, "--import", "net")
     assert done.returncode != 0
-    assert done.stderr.count("'net' raised ZeroDivisionError: division by zero (net.py, line 1)") >= 1
+    assert (
+        done.stderr.count("'net' raised ZeroDivisionError: division by zero (net.py, line 1)") >= 1
+    )

@@ -1,4 +1,6 @@
-"""The one writer of files: whole or not at all, also where the disk is full or the writer is interrupted."""
+"""The one writer of files: whole or not at all, also where the disk is full or the writer is
+interrupted.
+"""
 
 import ast
 import hashlib
@@ -39,7 +41,10 @@ def test_a_file_is_replaced_whole(writer: Callable[[Path], object], tmp_path: Pa
 )
 @pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS.keys())
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
-    writer: Callable[[Path], object], error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    writer: Callable[[Path], object],
+    error: BaseException,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(b"old")
@@ -55,7 +60,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     assert os.listdir(tmp_path) == ["x.png"]
 
 
-def test_features_that_cannot_be_kept_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_that_cannot_be_kept_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*arguments: object) -> None:
         raise FULL
 
@@ -65,12 +72,17 @@ def test_features_that_cannot_be_kept_leave_nothing(tmp_path: Path, monkeypatch:
     assert os.listdir(tmp_path / "metrics") == []
 
 
-def test_evaluations_that_cannot_be_written_are_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluations_that_cannot_be_written_are_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*arguments: object) -> None:
         raise FULL
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(ValueError, match=r"--out: cannot write .*found.json \(No space left on device\); make space"):
+    with pytest.raises(
+        ValueError,
+        match=r"--out: cannot write .*found.json \(No space left on device\); make space",
+    ):
         write_json(tmp_path / "found.json", {}, {"content": {}})
     assert os.listdir(tmp_path) == []
 
@@ -119,7 +131,8 @@ def test_broken_json_is_a_line(content: bytes, tmp_path: Path) -> None:
         files.read_json(path, 1 << 20)
 
 
-# Folders that take their name when all is in them, a log that grows, a fetch that goes on, and a temporary file.
+# Folders that take their name when all is in them, a log that grows, a fetch that goes on, and a
+# temporary file.
 OTHER_WRITERS = {
     "core/files.py",
     "data/cache.py",
@@ -144,7 +157,9 @@ def test_files_are_written_by_the_one_writer() -> None:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
             words = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
-            opens = node.func.attr == "open" and any(isinstance(w, str) and set(w) & set("wax") for w in words[:1])
+            opens = node.func.attr == "open" and any(
+                isinstance(w, str) and set(w) & set("wax") for w in words[:1]
+            )
             owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
             by_itself = node.func.attr in WRITING and owner not in ("files", "checkpoint")
             if opens or by_itself:

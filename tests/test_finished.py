@@ -11,7 +11,16 @@ def test_keys_without_effect_are_named_in_one_line(capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert run_here(*RUN) == "finished"
     assert "no effect" not in capsys.readouterr().out
-    assert run_here(*RUN, "checkpoint.best=3", "evaluate.every=4", "data.validation=null") == "finished"
+    assert (
+        run_here(*RUN, "checkpoint.best=3", "evaluate.every=4", "data.validation=null")
+        == "finished"
+    )
     said = " ".join(capsys.readouterr().out.split())
-    assert "no effect, since the run is finished: checkpoint.best, data.validation, evaluate.every; " in said
-    assert "a larger length=... trains on with the changes, `gantrain evaluate runs/x` measures the run" in said
+    assert (
+        "no effect, since the run is finished: checkpoint.best, data.validation, evaluate.every; "
+        in said
+    )
+    assert (
+        "a larger length=... trains on with the changes, `gantrain evaluate runs/x` measures the run"
+        in said
+    )

@@ -112,4 +112,7 @@ def test_keeping_fewer_makes_the_space(small_disk: Path) -> None:
     with pytest.raises(RunStopped, match="could not be saved"):
         run_here(*RUN, "checkpoint.keep=5", "length=800", "run=x")
     assert run_here(*RUN, "checkpoint.keep=2", "length=800", "run=x") == "finished"
-    assert [folder.name for folder in checkpoint.found(Path("runs/x/checkpoints"))] == ["000000640", "000000800"]
+    assert [folder.name for folder in checkpoint.found(Path("runs/x/checkpoints"))] == [
+        "000000640",
+        "000000800",
+    ]

@@ -1,4 +1,6 @@
-"""No recipe ends in a traceback, hangs or prints what a terminal would obey: it is right, or refused in lines."""
+"""No recipe ends in a traceback, hangs or prints what a terminal would obey: it is right, or
+refused in lines.
+"""
 
 from pathlib import Path
 
@@ -21,17 +23,27 @@ def make(loaded: Recipe) -> None:
     assert schema.from_dict(parse_yaml(loaded.yaml(), "saved")) == loaded
     for stage in schema.stages(loaded):
         labels = stage.data.labels
-        channels = {"source": labels.get(stage.data.source, 3), "target": labels.get(stage.data.target, 3)}
-        sketch = sketch_method(stage, {f"{role}_channels": count for role, count in channels.items()})
+        channels = {
+            "source": labels.get(stage.data.source, 3),
+            "target": labels.get(stage.data.target, 3),
+        }
+        sketch = sketch_method(
+            stage, {f"{role}_channels": count for role, count in channels.items()}
+        )
         check_method(stage, sketch)
         memory = costs.count_memory(sketch, 4)
         size = costs.checkpoint_bytes(sketch, stage, 4)
-        for line in [str(memory), *costs.describe_run(stage, epoch=400, images=4000, checkpoint=size)]:
+        for line in [
+            str(memory),
+            *costs.describe_run(stage, epoch=400, images=4000, checkpoint=size),
+        ]:
             assert line.isprintable()
 
 
 def check_case(case: fuzz_recipes.Case) -> bool:
-    """Whether the recipe is right. Fails with the case's number where it is neither right nor refused in lines."""
+    """Whether the recipe is right. Fails with the case's number where it is neither right nor
+    refused in lines.
+    """
     name = f"fuzz_recipes.make_case({case.number}), which is {case!r:.600}"
     case.write()
     problem = ""
@@ -67,5 +79,7 @@ def test_many_recipes_by_chance_are_right_or_refused(start: int) -> None:
 
 def test_a_case_is_a_function_of_its_number() -> None:
     assert fuzz_recipes.make_case(7) == fuzz_recipes.make_case(7)
-    assert {fuzz_recipes.make_case(number).name for number in range(50)} > {f"./{fuzz_recipes.FILE}"}
+    assert {fuzz_recipes.make_case(number).name for number in range(50)} > {
+        f"./{fuzz_recipes.FILE}"
+    }
     assert not Path(fuzz_recipes.FILE).exists()

@@ -1,4 +1,5 @@
-"""The first five steps of each method, through the real command line, are those that were once looked at.
+"""The first five steps of each method, through the real command line, are those that were once
+looked at.
 
 A change of the mathematics shows here, and then belongs into the change's message. New numbers:
 `GANTRAIN_WRITE_GOLDEN=1 python -m pytest -m '' tests/test_golden.py`.
@@ -19,18 +20,31 @@ FILE = Path(__file__).parent / "golden.json"
 STEPS, BATCH = 5, 12
 CASES = {
     **METHODS,
-    **{name: (*EXACT, *VARIANTS[name]) for name in ("spade", "pix2pixhd", "multiscale", "paper_order")},
+    **{
+        name: (*EXACT, *VARIANTS[name])
+        for name in ("spade", "pix2pixhd", "multiscale", "paper_order")
+    },
     "survey": (*OTHERS["survey"], "precision=fp64"),
 }
 SPEED = ("images_per_second", "data_wait", "memory_gib", "time")
 
 
 def steps(name: str) -> list[dict[str, float]]:
-    words = ("run=x", f"length={STEPS * BATCH}", f"batch_size={BATCH}", f"log_every={BATCH}", "evaluate.max_samples=2")
+    words = (
+        "run=x",
+        f"length={STEPS * BATCH}",
+        f"batch_size={BATCH}",
+        f"log_every={BATCH}",
+        "evaluate.max_samples=2",
+    )
     seldom = ("evaluate.every=1000", "previews.every=1000", "checkpoint.every=1000")
     assert train_main(["recipe=quickstart", *CASES[name], *words, *seldom]) == 0
     rows = [json.loads(line) for line in Path("runs/x/metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in SPEED} for row in rows if "images_per_second" in row]
+    return [
+        {k: v for k, v in row.items() if k not in SPEED}
+        for row in rows
+        if "images_per_second" in row
+    ]
 
 
 def test_every_method_has_golden_steps() -> None:

@@ -134,12 +134,19 @@ def test_a_run_says_what_it_does_not_hold_out() -> None:
     draw_pairs(Path("set/train"))
     Path("set/val").mkdir()
     lines = lines_of(assemble("data.train=set/train"))
-    assert lines[-1] == "data.validation: not used as held-out or test data: set/val holds no images"
+    assert (
+        lines[-1] == "data.validation: not used as held-out or test data: set/val holds no images"
+    )
 
 
 # The split that a key takes of a folder with all of them inside, by the splits that are there.
 SIDES: dict[tuple[str, bool], dict[tuple[str, ...], str | None]] = {
-    ("validation", False): {("val", "test"): "val", ("test",): "test", ("valid", "test"): "valid", (): None},
+    ("validation", False): {
+        ("val", "test"): "val",
+        ("test",): "test",
+        ("valid", "test"): "valid",
+        (): None,
+    },
     ("validation", True): {("val", "test"): "test", ("val",): "val"},
     ("test", False): {("val", "test"): "test", ("val",): "val"},
     ("train", False): {("val", "test"): "train"},
@@ -154,7 +161,9 @@ def test_the_split_of_a_folder_with_several(key: tuple[str, bool]) -> None:
             draw(folder / f"{split}A", 1)
             draw(folder / f"{split}B", 1)
         sides = find_two_sets(key[0], str(folder), None, is_for_evaluate=key[1])
-        assert sides == ((f"{folder}/{expected}A", f"{folder}/{expected}B") if expected else (str(folder), None))
+        assert sides == (
+            (f"{folder}/{expected}A", f"{folder}/{expected}B") if expected else (str(folder), None)
+        )
 
 
 def lines_of(parts: Assembly) -> list[str]:
@@ -218,7 +227,9 @@ def test_a_test_split_that_chooses_checkpoints_is_named(splits: tuple[str, ...])
 
 
 def test_drawn_images_are_held_out_of_drawn_ones() -> None:
-    settled = choose_held_out(schema.load("quickstart", ["data.train=synthetic", "data.validation=auto"]), World("cpu"))
+    settled = choose_held_out(
+        schema.load("quickstart", ["data.train=synthetic", "data.validation=auto"]), World("cpu")
+    )
     assert settled.recipe.data.validation == "synthetic"
 
 
@@ -238,7 +249,8 @@ def test_held_out_data_that_nobody_named_are_explained_where_they_are_wrong() ->
     draw_pairs(Path("set/train"))
     draw(Path("set/val/label"))
     with pytest.raises(
-        ValueError, match=r"^data\.validation: .*; data\.validation=auto chose it; data\.validation=null"
+        ValueError,
+        match=r"^data\.validation: .*; data\.validation=auto chose it; data\.validation=null",
     ):
         assemble("data.train=set/train")
 
@@ -267,7 +279,9 @@ def test_previews_show_training_samples_where_nothing_is_held_out() -> None:
     assert all(value % 10 == 0 for value in first), "an augmented sample has other values"
     run_here(*words, "run=y")
     run_here(*words, "run=y", "length=16")
-    assert np.array_equal(sheet("x", "000000016.training.png"), sheet("y", "000000016.training.png"))
+    assert np.array_equal(
+        sheet("x", "000000016.training.png"), sheet("y", "000000016.training.png")
+    )
     run_here(*words, "run=z", "seed=1")
     assert shown(sheet("z", "000000008.training.png")) != first
 
@@ -285,7 +299,9 @@ def test_a_test_set_is_shown_and_never_measured() -> None:
     assert not Path("runs/x/best").is_symlink()
     result = CliRunner().invoke(app, ["evaluate", "runs/x", "--metrics", "l1", "--device", "cpu"])
     assert result.exit_code == 0, result.output
-    assert "data.test: set/test is measured, since the recipe names no held-out data" in result.output
+    assert (
+        "data.test: set/test is measured, since the recipe names no held-out data" in result.output
+    )
     result = CliRunner().invoke(app, ["evaluate", "runs/x", "--best", "--device", "cpu"])
     assert result.exit_code == 2
     assert "no checkpoint of runs/x has a value of l1" in " ".join(result.output.split())
@@ -295,7 +311,9 @@ def test_evaluate_takes_the_test_split_of_a_folder_with_both_and_says_so() -> No
     for split, count in {"train": 4, "val": 4, "test": 2}.items():
         draw(Path(f"set/{split}A"), count)
         draw(Path(f"set/{split}B"), count)
-    run_here(*RUN, "data.train=set", "data.validation=auto", "data.source=A", "data.target=B", "run=x")
+    run_here(
+        *RUN, "data.train=set", "data.validation=auto", "data.source=A", "data.target=B", "run=x"
+    )
     assert saved("x")["validation"] == "set"
     words = ["evaluate", "runs/x", "--metrics", "l1", "--device", "cpu", "--out", "found.json"]
     counts = []
@@ -318,10 +336,14 @@ def test_two_ranks_agree_on_the_choice() -> None:
 
 def test_tags_say_what_a_preview_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     tags = []
-    monkeypatch.setattr("gantrain.runs.trackers.Trackers.log_preview", lambda *arguments: tags.append(arguments[-1]))
+    monkeypatch.setattr(
+        "gantrain.runs.trackers.Trackers.log_preview", lambda *arguments: tags.append(arguments[-1])
+    )
     draw_pairs(Path("set/train"))
     for words in ((), ("data.test=set/train",), ("data.validation=set/train",)):
-        run_here(*RUN, "data.train=set/train", "data.validation=null", *words, f"run=run{len(tags)}")
+        run_here(
+            *RUN, "data.train=set/train", "data.validation=null", *words, f"run=run{len(tags)}"
+        )
     assert tags == ["training", "test", ""]
 
 
@@ -331,9 +353,16 @@ def saved(run: str) -> dict[str, str | None]:
 
 
 @pytest.mark.parametrize(
-    "at_start", ["nothing", pytest.param("test", marks=pytest.mark.slow), pytest.param("val", marks=pytest.mark.slow)]
+    "at_start",
+    [
+        "nothing",
+        pytest.param("test", marks=pytest.mark.slow),
+        pytest.param("val", marks=pytest.mark.slow),
+    ],
 )
-def test_a_resumed_run_keeps_the_choice_of_its_start(at_start: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_resumed_run_keeps_the_choice_of_its_start(
+    at_start: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     draw_pairs(Path("set/train"))
     if at_start != "nothing":
         draw_pairs(Path("set", at_start))
@@ -348,9 +377,7 @@ def test_a_resumed_run_keeps_the_choice_of_its_start(at_start: str, capsys: pyte
     run_here(*words, "length=16")
     assert saved("x") == before
     output = capsys.readouterr().out
-    line = (
-        "data.validation: set/val is there now, and the run goes on as it was started; data.validation=set/val uses it"
-    )
+    line = "data.validation: set/val is there now, and the run goes on as it was started; data.validation=set/val uses it"
     assert (line in output) == (at_start != "val")
     assert "as in this run so far" in output
     # Stated, it is used, and from then on kept.
@@ -384,7 +411,9 @@ def test_a_dry_run_and_doctor_state_the_choice(
 
 
 @pytest.mark.parametrize(("validation", "stay"), [("set/val", 3), ("null", 2)])
-def test_a_dry_run_counts_a_best_checkpoint_only_where_one_is_chosen(validation: str, stay: int) -> None:
+def test_a_dry_run_counts_a_best_checkpoint_only_where_one_is_chosen(
+    validation: str, stay: int
+) -> None:
     loaded = schema.load("pix2pix", [f"data.validation={validation}"])
     lines = costs.describe_run(loaded, epoch=8, images=800, checkpoint=1)
     assert f"of which {stay} stay" in lines[0]
@@ -393,7 +422,10 @@ def test_a_dry_run_counts_a_best_checkpoint_only_where_one_is_chosen(validation:
 def test_a_folder_of_splits_is_refused_with_the_one_to_give() -> None:
     draw_pairs(Path("set/train"))
     draw_pairs(Path("set/val"))
-    with pytest.raises(ValueError, match=r"train, val are splits, not fields; give one of them, such as .*/set/train"):
+    with pytest.raises(
+        ValueError,
+        match=r"train, val are splits, not fields; give one of them, such as .*/set/train",
+    ):
         assemble("data.train=set")
 
 

@@ -1,4 +1,6 @@
-"""Damaged and hostile checkpoints: every command ends in success or in one line for each problem, never in a hang."""
+"""Damaged and hostile checkpoints: every command ends in success or in one line for each
+problem, never in a hang.
+"""
 
 import json
 import random
@@ -103,11 +105,15 @@ def line_of(read: Callable[[], object]) -> str:
     text = str(problem)
     assert _is_ours(problem), f"raised outside of gantrain: {problem!r}"
     assert text.strip()
-    assert all(character.isprintable() for line in text.splitlines() for character in line), repr(text)
+    assert all(character.isprintable() for line in text.splitlines() for character in line), repr(
+        text
+    )
     return text
 
 
-def change(name: str, how: Callable[[dict[str, torch.Tensor]], object], is_sealed: bool = True) -> None:
+def change(
+    name: str, how: Callable[[dict[str, torch.Tensor]], object], is_sealed: bool = True
+) -> None:
     """Change tensors of the last checkpoint."""
     path = LAST / f"{name}.safetensors"
     tensors = load_file(path)
@@ -121,7 +127,9 @@ def first(tensors: dict[str, torch.Tensor], ending: str) -> str:
     return next(name for name in sorted(tensors) if name.endswith(ending))
 
 
-def set_first(ending: str, value: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[dict[str, torch.Tensor]], None]:
+def set_first(
+    ending: str, value: Callable[[torch.Tensor], torch.Tensor]
+) -> Callable[[dict[str, torch.Tensor]], None]:
     def how(tensors: dict[str, torch.Tensor]) -> None:
         name = first(tensors, ending)
         tensors[name] = value(tensors[name])
@@ -192,7 +200,11 @@ def test_weights_gone_wrong_are_refused(reader: str, name: str) -> None:
     if name == "damaged":
         path = LAST / "ema/generator.safetensors"
         path.write_bytes(path.read_bytes()[:-1] + b"x")
-    says = "NaN or infinite values" if name != "damaged" else "its SHA-256 is not the one in state.json"
+    says = (
+        "NaN or infinite values"
+        if name != "damaged"
+        else "its SHA-256 is not the one in state.json"
+    )
     line = line_of(READERS[reader])
     assert says in line
     assert f"then {BEFORE} is used, which is whole" in line
@@ -224,12 +236,17 @@ def test_one_element_that_stands_for_very_many_is_looked_at_once() -> None:
 def test_nan_and_infinity_are_found_in_every_kind_of_number(dtype: torch.dtype) -> None:
     for value in (torch.nan, torch.inf, -torch.inf):
         tensor = torch.zeros(3, 4, dtype=dtype).t()
-        assert weights.first_nonfinite({"a": tensor, "b": torch.zeros(0), "c": torch.ones(1).long()}) is None
+        assert (
+            weights.first_nonfinite({"a": tensor, "b": torch.zeros(0), "c": torch.ones(1).long()})
+            is None
+        )
         tensor[2, 1] = value
         assert weights.first_nonfinite({"a": tensor}) == "a"
 
 
-@pytest.mark.parametrize("text", ["3", "name: x", "data: 3", "data: {size: [0, 8]}", "data: {size: 8}", "- a\n- b"])
+@pytest.mark.parametrize(
+    "text", ["3", "name: x", "data: 3", "data: {size: [0, 8]}", "data: {size: 8}", "- a\n- b"]
+)
 def test_first_weights_need_a_recipe_that_states_the_size(text: str) -> None:
     """The scales of networks are matched by it."""
     method = load(BEFORE, "cpu").method
@@ -324,18 +341,26 @@ def test_missing_keys_are_named(key: str) -> None:
         checkpoint.state(LAST)
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 200_000, b"[]", b'{"a":' * 5000 + b"1" + b"}" * 5000])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"[" * 200_000, b"[]", b'{"a":' * 5000 + b"1" + b"}" * 5000]
+)
 def test_states_that_are_none(content: bytes) -> None:
     (LAST / "state.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"000000024 can't be used: state.json.* then .*000000016 is used"):
+    with pytest.raises(
+        ValueError, match=r"000000024 can't be used: state.json.* then .*000000016 is used"
+    ):
         checkpoint.state(LAST)
 
 
 def test_only_damage_asks_to_remove_a_checkpoint(tmp_path: Path) -> None:
-    """Another format and a link whose content was not fetched are no damage: each has its own remedy."""
+    """Another format and a link whose content was not fetched are no damage: each has its own
+    remedy.
+    """
     content = state_of(LAST)
     write_state(LAST, {**content, "format": 99})
-    with pytest.raises(ValueError, match=f"found format 99, this gantrain reads format {formats.CHECKPOINT}") as caught:
+    with pytest.raises(
+        ValueError, match=f"found format 99, this gantrain reads format {formats.CHECKPOINT}"
+    ) as caught:
         checkpoint.state(LAST)
     assert "remove its folder" not in str(caught.value)
     write_state(LAST, content)
@@ -347,7 +372,9 @@ def test_only_damage_asks_to_remove_a_checkpoint(tmp_path: Path) -> None:
     assert "remove its folder" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("value", "says"), [(True, "fields.source.channels"), (99_999, "at most 1024")])
+@pytest.mark.parametrize(
+    ("value", "says"), [(True, "fields.source.channels"), (99_999, "at most 1024")]
+)
 def test_fields_have_an_indexs_bounds(value: object, says: str) -> None:
     content = state_of(LAST)
     content["fields"]["source"]["channels"] = value
@@ -361,7 +388,10 @@ def test_prune_survives_a_damaged_sibling(capsys: pytest.CaptureFixture[str]) ->
     (BEFORE / "state.json").write_text("{")
     assert run_here(*RUN, "length=40", "checkpoint.keep=1") == "finished"
     assert [folder.name for folder in checkpoint.found(LAST.parent)] == ["000000016", "000000040"]
-    assert capsys.readouterr().out.count(f"checkpoint: {BEFORE} is damaged; it is not used, and stays") == 1
+    assert (
+        capsys.readouterr().out.count(f"checkpoint: {BEFORE} is damaged; it is not used, and stays")
+        == 1
+    )
 
 
 def test_prune_counts_whole_checkpoints_alone() -> None:
@@ -395,7 +425,9 @@ def test_a_runs_recipe_is_a_recipe_as_well() -> None:
 
 
 @pytest.mark.slow
-def test_infinite_weights_are_not_saved(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_infinite_weights_are_not_saved(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """They would push out the last checkpoint that can be used."""
     step = Trainer._step
 
@@ -405,7 +437,9 @@ def test_infinite_weights_are_not_saved(monkeypatch: pytest.MonkeyPatch, capsys:
             next(self.engine.method.networks["generator"].parameters()).fill_(torch.inf)
 
     monkeypatch.setattr(Trainer, "_step", spoiled)
-    with pytest.raises(RunStopped, match=r"image 32 could not be saved .*: networks/generator has NaN or infinite"):
+    with pytest.raises(
+        RunStopped, match=r"image 32 could not be saved .*: networks/generator has NaN or infinite"
+    ):
         run_here(*LONGER)
     assert [folder.name for folder in checkpoint.found(LAST.parent)][-1] == "000000024"
 
@@ -422,16 +456,23 @@ def test_another_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_longer_run_says_its_learning_rate(capsys: pytest.CaptureFixture[str]) -> None:
-    """Linear over the last half: at 16 of 24 images a third of the rate is gone, at 24 of 48 nothing."""
+    """Linear over the last half: at 16 of 24 images a third of the rate is gone, at 24 of 48
+    nothing.
+    """
     assert run_here(*RUN, "length=48") == "finished"
     said = capsys.readouterr().out
-    assert "length is now 48 images (was 24): the learning rate goes on at 0.0005 (it was 0.000333)" in said
+    assert (
+        "length is now 48 images (was 24): the learning rate goes on at 0.0005 (it was 0.000333)"
+        in said
+    )
     assert run_here(*RUN, "length=48") == "finished"
     assert "length is now" not in capsys.readouterr().out
 
 
 def test_rates_of_phases_are_named_where_they_differ() -> None:
-    assert _rates_line({"g": 1e-5, "d": 1e-5}, {"g": 2e-4, "d": 2e-4}).endswith("goes on at 0.0002 (it was 1e-05)")
+    assert _rates_line({"g": 1e-5, "d": 1e-5}, {"g": 2e-4, "d": 2e-4}).endswith(
+        "goes on at 0.0002 (it was 1e-05)"
+    )
     assert _rates_line({"g": 1e-5}, {"g": 2e-4, "d": 1e-4}) == (
         "the learning rates go on: g at 0.0002 (it was 1e-05), d at 0.0001 (it was unknown)"
     )
@@ -469,4 +510,8 @@ def test_commands_on_hostile_checkpoints_end_in_lines(seed: int) -> None:
     what = damaged(seed)
     for name, read in READERS.items():
         print(f"{seed}: {what}: {name}: {line_of(read) or 'fine'}")
-    assert json.loads(Path("runs/x/status.json").read_text())["state"] in ("finished", "failed", "running")
+    assert json.loads(Path("runs/x/status.json").read_text())["state"] in (
+        "finished",
+        "failed",
+        "running",
+    )

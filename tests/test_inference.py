@@ -74,7 +74,9 @@ def test_averaged_weights_are_used_where_the_run_kept_them() -> None:
     run_here(*SHORT, "run=plain", "ema.half_life=null")
     run_here(*SHORT, "run=averaged", "ema.half_life=1000")
     ids = draw(0, 32, 32, seed=9)[0]
-    plain, averaged = (gantrain.load(f"runs/{r}", "cpu").translate(ids) for r in ("plain", "averaged"))
+    plain, averaged = (
+        gantrain.load(f"runs/{r}", "cpu").translate(ids) for r in ("plain", "averaged")
+    )
     assert not np.array_equal(plain, averaged)
 
 
@@ -98,7 +100,10 @@ def test_styles_are_drawn_or_an_images() -> None:
     image = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         torch.testing.assert_close(model.style["style"], model.method.networks["encoder"](image)[0])
-    for style, says in (("no.png", "--style: found no.png"), ("deep.png", "with 1 channel, this model makes uint8")):
+    for style, says in (
+        ("no.png", "--style: found no.png"),
+        ("deep.png", "with 1 channel, this model makes uint8"),
+    ):
         Path("deep.png").write_bytes(encode(photo[..., :1].astype(np.uint16), "png"))
         with pytest.raises(ValueError, match=says):
             gantrain.load("runs/x", "cpu", style=style)
@@ -106,7 +111,8 @@ def test_styles_are_drawn_or_an_images() -> None:
 
 def test_styles_of_a_model_without_any_are_refused(model: Translator) -> None:
     with pytest.raises(
-        ValueError, match=r"^--style: found a pix2pix model that has learnt none, allowed: one of spade"
+        ValueError,
+        match=r"^--style: found a pix2pix model that has learnt none, allowed: one of spade",
     ):
         gantrain.load("runs/x", "cpu", style="3")
 
@@ -121,13 +127,17 @@ def test_wrong_inputs_are_refused(model: Translator) -> None:
 
 
 def test_pixels_of_no_class_are_translated_as_the_last_one(model: Translator) -> None:
-    last, none = (np.pad(draw(0, 32, 32, seed=9)[0].clip(0, 8), 4, constant_values=i) for i in (9, 255))
+    last, none = (
+        np.pad(draw(0, 32, 32, seed=9)[0].clip(0, 8), 4, constant_values=i) for i in (9, 255)
+    )
     expected = model.translate(last)
     model.source = model.source.model_copy(update={"ignore": 255})
     assert np.array_equal(model.translate(none), expected)
     for wrong in (9, 12):  # the last class has no id but 255
         none[8, 8] = wrong
-        with pytest.raises(ValueError, match=f"found class id {wrong}, this model knows ids 0 to 8, and 255"):
+        with pytest.raises(
+            ValueError, match=f"found class id {wrong}, this model knows ids 0 to 8, and 255"
+        ):
             model.translate(none)
 
 

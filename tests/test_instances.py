@@ -62,21 +62,32 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     with Image.open(next(Path("runs/x/previews").glob("*.png"))) as sheet:
         labels = np.asarray(sheet)[4:36, 4:52]
-    assert len(np.unique(labels.reshape(-1, 3), axis=0)) <= 10, "a class's colour each, and none for edges"
-    assert "fd_random0" in command("evaluate", "runs/x", "--device", "cpu", "--metrics", "fd_random0,copy_index")
+    assert len(np.unique(labels.reshape(-1, 3), axis=0)) <= 10, (
+        "a class's colour each, and none for edges"
+    )
+    assert "fd_random0" in command(
+        "evaluate", "runs/x", "--device", "cpu", "--metrics", "fd_random0,copy_index"
+    )
     for folder in ("labels", "ids"):
         Path(folder).mkdir()
     for i in range(3):
         for folder, array in zip(("labels", "ids"), picture(i), strict=True):
             Path(folder, f"{i}.png").write_bytes(encode(array, "png"))
-    assert "3 images in out" in command("translate", "runs/x", "labels", "--out", "out", "--instances", "ids")
+    assert "3 images in out" in command(
+        "translate", "runs/x", "labels", "--out", "out", "--instances", "ids"
+    )
     model = gantrain.load("runs/x", device="cpu")
     for i in range(3):
         with Image.open(f"out/{i}.png") as made:
             expected = model.translate(*picture(i)).astype(int)
-            assert np.abs(np.asarray(made) - expected).max() <= 1  # a batch's sums may come in another order
+            assert (
+                np.abs(np.asarray(made) - expected).max() <= 1
+            )  # a batch's sums may come in another order
     said = command("translate", "runs/x", "labels", "--out", "new", status=2)
-    assert "instances: found none, this model sees the edges of instances; give their ids: --instances FOLDER" in said
+    assert (
+        "instances: found none, this model sees the edges of instances; give their ids: --instances FOLDER"
+        in said
+    )
     Path("ids/1.png").unlink()
     Path("ids/0.png").write_bytes(encode(picture(0)[1][1:], "png"))
     said = command("translate", "runs/x", "labels", "--out", "new", "--instances", "ids", status=2)
@@ -107,7 +118,10 @@ def test_wrong_ids_are_refused(model: Translator) -> None:
     labels, ids = picture(0)
     wrong = {
         "instances: found none, this model sees": (labels, None),
-        r"found uint16 of shape \(39, 56, 1\), allowed: whole numbers of shape \(40, 56, 1\)": (labels, ids[1:]),
+        r"found uint16 of shape \(39, 56, 1\), allowed: whole numbers of shape \(40, 56, 1\)": (
+            labels,
+            ids[1:],
+        ),
         "float64 where ids of instances are expected": (labels, ids / 2),
         "found ids beside a tensor": (torch.zeros(11, 40, 56), ids),
         "C = 11": (torch.zeros(10, 40, 56), None),
@@ -127,7 +141,9 @@ def test_a_segmenter_does_not_take_edges_for_a_class(monkeypatch: pytest.MonkeyP
     parts = Assembly(schema.load("quickstart", words), World("cpu"))
     assert parts.data_dims == {"source_channels": 11, "target_channels": 3}
     assert parts.held_out is not None
-    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    held_out = HeldOut(
+        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+    )
     found = {record.name: record for record in held_out.metrics(parts.method())}
     assert found["miou_unet"].value is not None
     assert held_out.segmentation is not None
@@ -143,8 +159,14 @@ def test_weights_without_edges_are_a_start() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("data.instances=label",), "data.instances: found 'label', allowed: null with data.unpaired; else another"),
-        (("data.unpaired=true", "data.instances=ids"), "data.instances: found 'ids', allowed: null with data.unpaired"),
+        (
+            ("data.instances=label",),
+            "data.instances: found 'label', allowed: null with data.unpaired; else another",
+        ),
+        (
+            ("data.unpaired=true", "data.instances=ids"),
+            "data.instances: found 'ids', allowed: null with data.unpaired",
+        ),
     ],
 )
 def test_a_recipe_that_cannot_have_instances(words: tuple[str, ...], says: str) -> None:
@@ -153,7 +175,9 @@ def test_a_recipe_that_cannot_have_instances(words: tuple[str, ...], says: str) 
 
 
 def test_the_keys_in_the_recipe_of_coco_add_ones_own_instances() -> None:
-    """COCO-stuff's archive has no maps of instances; the recipe states where a user's own belong, and the keys."""
+    """COCO-stuff's archive has no maps of instances; the recipe states where a user's own
+    belong, and the keys.
+    """
     text = (ROOT / "recipes" / "coco_spade.yaml").read_text(encoding="utf-8")
     keys = re.findall(r"^ *# +(data\.\S+=\S+)$", text, re.MULTILINE)
     assert keys
@@ -162,13 +186,32 @@ def test_the_keys_in_the_recipe_of_coco_add_ones_own_instances() -> None:
         assert f"FOLDER/instances/{split}" in text
         for i in range(3):
             ids, photograph, shapes = draw(i, 40, 56, seed=9)
-            for (folder, name), array in zip(folders.items(), (photograph, ids, shapes), strict=True):
+            for (folder, name), array in zip(
+                folders.items(), (photograph, ids, shapes), strict=True
+            ):
                 file = Path("coco", folder, split, name.format(i))
                 file.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(array).save(file)
     command("prepare", "coco", "--out", "data/coco/train", "--as", "coco", "--resize", "36x48")
-    command("prepare", "coco", "--out", "data/coco/val", "--as", "coco", "--resize", "36x48", "--split", "val")
-    small = ("data.size=[32,32]", "data.resize=[36,48]", "method.perceptual=0", "dry_run=true", "trackers=[]")
+    command(
+        "prepare",
+        "coco",
+        "--out",
+        "data/coco/val",
+        "--as",
+        "coco",
+        "--resize",
+        "36x48",
+        "--split",
+        "val",
+    )
+    small = (
+        "data.size=[32,32]",
+        "data.resize=[36,48]",
+        "method.perceptual=0",
+        "dry_run=true",
+        "trackers=[]",
+    )
     small = (*small, "method.generator={width: 2, hidden: 4}", "method.discriminator.width=4")
     for own, channels in (((), 183), (tuple(keys), 184)):
         loaded = schema.load("coco_spade", [*small, *own])

@@ -99,7 +99,9 @@ def fork(ranks: int, run: str) -> list[int]:
 
 
 def end(pids: list[int], seconds: float = 20) -> None:
-    """Wait for all; who is still there then is killed, as launchers do: it may wait for a dead rank's store."""
+    """Wait for all; who is still there then is killed, as launchers do: it may wait for a dead
+    rank's store.
+    """
     last, there = time.monotonic() + seconds, set(pids)
     while there:
         there -= {pid for pid in there if os.waitpid(pid, os.WNOHANG)[0]}
@@ -138,7 +140,9 @@ def test_killed_ranks_lose_nothing(ranks: int) -> None:
     reference, chance, kills, torn = tensors("whole", LENGTH), random.Random(ranks), 0, 0
     while kills < KILLS // 2:
         subprocess.run(["rm", "-rf", "runs/parts"], check=True)
-        more, cut = kill_until_finished(ranks, lambda: fork(ranks, "parts"), 1.0 + 2 * ranks, chance)
+        more, cut = kill_until_finished(
+            ranks, lambda: fork(ranks, "parts"), 1.0 + 2 * ranks, chance
+        )
         kills, torn = kills + more, torn + cut
         assert_identical(reference, tensors("parts", LENGTH))
         print(f"ranks: {ranks}, kills: {kills}, while a checkpoint was written: {torn}", flush=True)

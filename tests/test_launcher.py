@@ -76,9 +76,14 @@ def test_ranks_with_another_recipe_or_other_code_are_refused() -> None:
     plain, longer = schema.load("quickstart", ["length=1"]), schema.load("quickstart", ["length=9"])
     code = launcher._code()
     check_ranks(world(2, {**plain.dump(), "code": code}), plain, {})
-    with pytest.raises(ValueError, match=r"rank 1 was started with another recipe.*than rank 0: length: 9 -> 1; use"):
+    with pytest.raises(
+        ValueError,
+        match=r"rank 1 was started with another recipe.*than rank 0: length: 9 -> 1; use",
+    ):
         check_ranks(world(2, {**longer.dump(), "code": code}), plain, {})
-    with pytest.raises(ValueError, match=f"rank 1 was .*other code than rank 0: code: 0123 -> {code}; use"):
+    with pytest.raises(
+        ValueError, match=f"rank 1 was .*other code than rank 0: code: 0123 -> {code}; use"
+    ):
         check_ranks(world(2, {**plain.dump(), "code": "0123"}), plain, {})
 
 
@@ -195,7 +200,10 @@ def test_channels_last_state_goes_back_to_its_strides() -> None:
     weight.grad = torch.randn(4, 6, 3, 3)
     first = torch.optim.Adam([weight], fused=True)
     first.step()
-    saved = {k: v.contiguous() for k, v in DDPPhase(torch.nn.Module(), first).state({weight: "w"}).items()}
+    saved = {
+        k: v.contiguous()
+        for k, v in DDPPhase(torch.nn.Module(), first).state({weight: "w"}).items()
+    }
     second = torch.optim.Adam([weight], fused=True)
     DDPPhase(torch.nn.Module(), second).load_state(saved, {weight: "w"})
     for key, value in first.state[weight].items():
@@ -212,4 +220,6 @@ def test_a_lost_ranks_neighbour_says_so(monkeypatch: pytest.MonkeyPatch) -> None
         run_here(*RUN, "run=x")
     status = json.loads(Path("runs/x/status.json").read_text())
     assert status["state"] == "failed"
-    assert status["reason"].startswith("another rank is gone, whose own output says why; RuntimeError: ")
+    assert status["reason"].startswith(
+        "another rank is gone, whose own output says why; RuntimeError: "
+    )

@@ -107,40 +107,71 @@ def quick(*words: str, says: tuple[str, ...], lines: int = 1) -> Case:
 
 RECIPES = {
     "unknown key": quick("colour=red", says=("colour: unknown key", "allowed: run, init_from")),
-    "misspelt key": quick("batchsize=8", says=("batchsize: unknown key", "did you mean batch_size")),
-    "misspelt inner key": quick("optimizer.betass=1", says=("optimizer.betass", "mean optimizer.betas?")),
+    "misspelt key": quick(
+        "batchsize=8", says=("batchsize: unknown key", "did you mean batch_size")
+    ),
+    "misspelt inner key": quick(
+        "optimizer.betass=1", says=("optimizer.betass", "mean optimizer.betas?")
+    ),
     "extends as override": quick("extends=pix2pix", says=("extends: unknown key",)),
-    "text for a number": quick("batch_size=eight", says=("batch_size: found 'eight'", "allowed: a valid integer")),
-    "quoted number": quick('optimizer.lr="1e-4"', says=("optimizer.lr: found '1e-4'", "allowed: a valid number")),
-    "truth for a number": quick("batch_size=true", says=("batch_size: found true", "a valid integer")),
+    "text for a number": quick(
+        "batch_size=eight", says=("batch_size: found 'eight'", "allowed: a valid integer")
+    ),
+    "quoted number": quick(
+        'optimizer.lr="1e-4"', says=("optimizer.lr: found '1e-4'", "allowed: a valid number")
+    ),
+    "truth for a number": quick(
+        "batch_size=true", says=("batch_size: found true", "a valid integer")
+    ),
     "fraction": quick("batch_size=8.5", says=("batch_size: found 8.5", "a valid integer")),
     "null": quick("batch_size=", says=("batch_size: found null", "a valid integer")),
-    "mapping for a number": quick("batch_size.x=3", says=("batch_size: found {'x': 3}", "a valid integer")),
+    "mapping for a number": quick(
+        "batch_size.x=3", says=("batch_size: found {'x': 3}", "a valid integer")
+    ),
     "number for a mapping": quick("optimizer=5", says=("optimizer: found 5", "allowed: a mapping")),
-    "out of range": quick("optimizer.lr=-1", says=("optimizer.lr: found -1", "allowed: greater than 0")),
-    "infinite": quick("optimizer.lr=.inf", says=("optimizer.lr: found inf", "allowed: a finite number")),
-    "too few values": quick("optimizer.betas=[0.5]", says=("optimizer.betas: found [0.5], allowed: 2 values",)),
+    "out of range": quick(
+        "optimizer.lr=-1", says=("optimizer.lr: found -1", "allowed: greater than 0")
+    ),
+    "infinite": quick(
+        "optimizer.lr=.inf", says=("optimizer.lr: found inf", "allowed: a finite number")
+    ),
+    "too few values": quick(
+        "optimizer.betas=[0.5]", says=("optimizer.betas: found [0.5], allowed: 2 values",)
+    ),
     "range of a phase": quick(
         "phases.generator.betas=[0,3]", says=("phases.generator.betas.1: found 3", "less than 1")
     ),
-    "unknown choice": quick("optimizer.name=sgd", says=("found 'sgd'", "allowed: 'adam' or 'adamw'")),
+    "unknown choice": quick(
+        "optimizer.name=sgd", says=("found 'sgd'", "allowed: 'adam' or 'adamw'")
+    ),
     "number or auto": quick(
-        "data.workers=-1", says=("data.workers: found -1", "allowed: greater than or equal to 0 or 'auto'")
+        "data.workers=-1",
+        says=("data.workers: found -1", "allowed: greater than or equal to 0 or 'auto'"),
     ),
     "mapping for number or auto": quick(
-        "micro_batch_size.x=3", says=("micro_batch_size: found {'x': 3}, allowed: a valid integer or 'auto'",)
+        "micro_batch_size.x=3",
+        says=("micro_batch_size: found {'x': 3}, allowed: a valid integer or 'auto'",),
     ),
-    "text for one of several": quick("data.labels.a=x", says=("data.labels.a: found 'x', allowed: a valid integer",)),
+    "text for one of several": quick(
+        "data.labels.a=x", says=("data.labels.a: found 'x', allowed: a valid integer",)
+    ),
     "misspelt key of a phase": quick(
         "phases.generator.weightdecay=0",
         says=("phases.generator.weightdecay: unknown key", "mean phases.generator.weight_decay?"),
     ),
     "seed": quick("seed=-1", says=("seed: found -1", "allowed: greater than or equal to 0")),
     "size of one value": quick(
-        "data.size=[256]", says=("data.size: found [256], allowed: a size in pixels, which is one number, such as 64",)
+        "data.size=[256]",
+        says=(
+            "data.size: found [256], allowed: a size in pixels, which is one number, such as 64",
+        ),
     ),
-    "size as text": quick("data.size=64x64", says=("data.size: found '64x64'", "or [height, width]")),
-    "size of no pixels": quick("data.size=0", says=("data.size: found 0, allowed: greater than or equal to 1",)),
+    "size as text": quick(
+        "data.size=64x64", says=("data.size: found '64x64'", "or [height, width]")
+    ),
+    "size of no pixels": quick(
+        "data.size=0", says=("data.size: found 0, allowed: greater than or equal to 1",)
+    ),
     "flip": quick("data.flip=maybe", says=("data.flip: found 'maybe'", "allowed: true, false")),
     "crop larger than the image": quick(
         "data.resize=[16,64]", says=("data.resize: found [16, 64]", "[32, 32] or more")
@@ -150,50 +181,71 @@ RECIPES = {
     "half an image": quick("log_every=0.5 images", says=("log_every: found '0.5 images'",)),
     "negative length": quick("ema.half_life=-1 epochs", says=("ema.half_life: found '-1 epochs'",)),
     "fp16": quick("precision=fp16", says=("'fp16'", "loss scale", "allowed: auto, bf16, fp32")),
-    "precision": quick("precision=int8", says=("found 'int8'", "allowed: 'auto', 'bf16', 'fp32' or 'fp64'")),
+    "precision": quick(
+        "precision=int8", says=("found 'int8'", "allowed: 'auto', 'bf16', 'fp32' or 'fp64'")
+    ),
     "unknown signal": quick("stop_signal=SIGFOO", says=("found 'SIGFOO'", "such as SIGUSR1")),
     "signal nobody catches": quick("stop_signal=SIGKILL", says=("'SIGKILL'", "can be caught")),
     "unknown tracker": quick("trackers=[wandbb]", says=("found 'wandbb'", "tensorboard, wandb")),
     "tracker without brackets": quick("trackers=wandb", says=("found 'wandb'", "in brackets")),
     "run in another folder": quick("run=../x", says=("run: found '../x'", "a plain name")),
-    "method": quick("method=cycleganx", says=("method: found {'name': 'cycleganx'}", "allowed: pix2pix, survey")),
+    "method": quick(
+        "method=cycleganx", says=("method: found {'name': 'cycleganx'}", "allowed: pix2pix, survey")
+    ),
     "metrics of pairs": quick(
-        "data.unpaired=true", says=("evaluate.metrics: l1, psnr, ssim need pairs; allowed with data.unpaired",)
+        "data.unpaired=true",
+        says=("evaluate.metrics: l1, psnr, ssim need pairs; allowed with data.unpaired",),
     ),
     "targets of pairs": quick(
-        "data.train_target=x", says=("data.train_target: found 'x', allowed: null; data.unpaired=true",)
+        "data.train_target=x",
+        says=("data.train_target: found 'x', allowed: null; data.unpaired=true",),
     ),
     "identity": quick(
         "method={name: cyclegan}",
-        says=("method.identity: found 5.0, sources of 10 and targets of 3 channels", "method.identity=0"),
+        says=(
+            "method.identity: found 5.0, sources of 10 and targets of 3 channels",
+            "method.identity=0",
+        ),
     ),
     "component": quick(
         "method.generator=unett",
-        says=("method.generator: found {'name': 'unett'}", "allowed: unet, pretrained_unet, resnet"),
+        says=(
+            "method.generator: found {'name': 'unett'}",
+            "allowed: unet, pretrained_unet, resnet",
+        ),
     ),
     "discriminator as generator": quick(
         "method.generator=patchgan",
-        says=("method.generator: found {'name': 'patchgan'}", "allowed: unet, pretrained_unet, resnet"),
+        says=(
+            "method.generator: found {'name': 'patchgan'}",
+            "allowed: unet, pretrained_unet, resnet",
+        ),
     ),
     "generator as discriminator": quick(
-        "method.discriminator=unet", says=("method.discriminator: found {'name': 'unet'}", "whole_image")
+        "method.discriminator=unet",
+        says=("method.discriminator: found {'name': 'unet'}", "whole_image"),
     ),
     "component's option": quick(
-        "method.generator.widht=8", says=("method.generator.widht: unknown key", "mean method.generator.width?")
+        "method.generator.widht=8",
+        says=("method.generator.widht: unknown key", "mean method.generator.width?"),
     ),
     "component's range": quick(
-        "method.generator.levels=1", says=("method.generator.levels: found 1", "greater than or equal to 2")
+        "method.generator.levels=1",
+        says=("method.generator.levels: found 1", "greater than or equal to 2"),
     ),
     "component's choice": quick(
         "method.generator.norm=layer", says=("found 'layer'", "'instance', 'batch', 'sync_batch'")
     ),
     "component's list": quick(
-        "method.generator={name: encoder_decoder, widths: []}", says=("widths: found []", "at least 1 item")
+        "method.generator={name: encoder_decoder, widths: []}",
+        says=("widths: found []", "at least 1 item"),
     ),
     "option of another method": quick(
         "method={name: survey, generator: unet}", says=("method.generator: unknown key", "l1, l2")
     ),
-    "labels of no used field": quick("data.labels.lable=9", says=("data.labels: found", "label and photo")),
+    "labels of no used field": quick(
+        "data.labels.lable=9", says=("data.labels: found", "label and photo")
+    ),
     "source is target": quick("data.source=photo", says=("data.target:", "data.source=photo")),
     "field's name": quick("data.source=../x", says=("data.source: found '../x'", "a field")),
     "all at once": quick(
@@ -210,11 +262,16 @@ RECIPES = {
     ),
     "phase": quick("phases.gen.lr=1e-4", says=("'gen'", "allowed: generator, discriminator")),
     "too small for the discriminator": quick(
-        "method.discriminator.layers=5", says=("data.size: found [32, 32]", "discriminator needs [", "or more")
+        "method.discriminator.layers=5",
+        says=("data.size: found [32, 32]", "discriminator needs [", "or more"),
     ),
     "too small to draw": quick("data.size=[8,8]", says=("data.train: 8x8 is too small", "16x16")),
-    "too large to draw": quick("data.size=[8192,8192]", says=("data.train: 8192x8192 is too large", "8,388,608")),
-    "micro-batch": quick("batch_size=8", "micro_batch_size=3", says=("micro_batch_size: found 3", "8, 4, 2, 1")),
+    "too large to draw": quick(
+        "data.size=[8192,8192]", says=("data.train: 8192x8192 is too large", "8,388,608")
+    ),
+    "micro-batch": quick(
+        "batch_size=8", "micro_batch_size=3", says=("micro_batch_size: found 3", "8, 4, 2, 1")
+    ),
     "networks past the memory": quick(
         "method.generator.width=4096",
         "method.generator.levels=12",
@@ -231,20 +288,32 @@ RECIPES = {
         ("data.train_target: no folder /no/such",),
     ),
     "held-out targets that are not there": Case(
-        ("recipe=cyclegan", "data.size=[32,32]", "data=synthetic", "data.validation_target=/no/such"),
+        (
+            "recipe=cyclegan",
+            "data.size=[32,32]",
+            "data=synthetic",
+            "data.validation_target=/no/such",
+        ),
         ("data.validation_target: no folder /no/such",),
     ),
     "border of half the image": quick(
         "evaluate.border=16", says=("evaluate.border: found 16", "at most 15", "samples are 32x32")
     ),
-    "border in a dry run": quick("evaluate.border=16", "dry_run=true", says=("evaluate.border: found 16",)),
+    "border in a dry run": quick(
+        "evaluate.border=16", "dry_run=true", says=("evaluate.border: found 16",)
+    ),
     "border of a stage": quick(
-        "stages=[{length: 8}, {length: 8, evaluate: {border: 16}}]", says=("stages.1: evaluate.border: found 16",)
+        "stages=[{length: 8}, {length: 8, evaluate: {border: 16}}]",
+        says=("stages.1: evaluate.border: found 16",),
     ),
     "weights of a metric": quick(
         "evaluate.metrics=[l1,lpips]",
         "evaluate.weights={lpips: no.pth}",
-        says=("evaluate.weights: lpips: no.pth can't be read", "no such file", "give a file of tensors"),
+        says=(
+            "evaluate.weights: lpips: no.pth can't be read",
+            "no such file",
+            "give a file of tensors",
+        ),
     ),
     "classes of images": quick(
         "data.source=photo",
@@ -260,12 +329,18 @@ RECIPES = {
     "option": quick("--batch-size", "8", says=("found --batch-size", "a.b.c=value")),
     "two recipes": quick("recipe=facades", says=("recipe: name one",)),
     "no recipe": Case(("batch_size=8",), ("recipe: name one", "recipe=quickstart")),
-    "a word without its key": Case(("pix2pix",), ("found 'pix2pix'", "did you mean recipe=pix2pix?")),
+    "a word without its key": Case(
+        ("pix2pix",), ("found 'pix2pix'", "did you mean recipe=pix2pix?")
+    ),
     "missing recipe": Case(("recipe=nope",), ("recipe: found 'nope'", "cityscapes, ", "a path")),
     "missing file": Case(("recipe=a/nope.yaml",), ("recipe: no file a/nope.yaml", "give a .yaml")),
     "import of nothing": quick("--import", says=("--import: found no name", "a module's name")),
-    "import of a missing module": quick("--import", "nope", says=("there is no module 'nope'", "PYTHONPATH")),
-    "relative import": quick("--import", ".nope", says=("--import: found '.nope'", "a module's name")),
+    "import of a missing module": quick(
+        "--import", "nope", says=("there is no module 'nope'", "PYTHONPATH")
+    ),
+    "relative import": quick(
+        "--import", ".nope", says=("--import: found '.nope'", "a module's name")
+    ),
 }
 
 FILES = {
@@ -303,7 +378,9 @@ def _files() -> dict[str, Case]:
 
         return write
 
-    cases = {name: Case(("recipe=mine.yaml",), says, make(text)) for name, (text, says) in FILES.items()}
+    cases = {
+        name: Case(("recipe=mine.yaml",), says, make(text)) for name, (text, says) in FILES.items()
+    }
     cases["not text"] = Case(
         ("recipe=mine.yaml",),
         ("mine.yaml: cannot be read as text",),
@@ -549,7 +626,10 @@ def test_a_mistake_stands_alone_in_a_dry_run(capsys: pytest.CaptureFixture[str])
     assert line.startswith("gantrain: evaluate.border: found 16")
     assert train_main([*QUICK, "dry_run=true"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    starts = [next(i for i, line in enumerate(lines) if line.startswith(word)) for word in ("name: ", "parameters: ")]
+    starts = [
+        next(i for i, line in enumerate(lines) if line.startswith(word))
+        for word in ("name: ", "parameters: ")
+    ]
     assert starts == sorted(starts)
 
 
@@ -575,7 +655,8 @@ def launched(says: tuple[str, ...], *words: str, lines: int = 1, **environment: 
 LAUNCHERS = {
     "fp16": launched(("says fp16", "bf16 or no", "change"), ACCELERATE_MIXED_PRECISION="fp16"),
     "another precision": launched(
-        ("precision: the recipe says fp32", "configuration bf16", "remove one"), ACCELERATE_MIXED_PRECISION="bf16"
+        ("precision: the recipe says fp32", "configuration bf16", "remove one"),
+        ACCELERATE_MIXED_PRECISION="bf16",
     ),
     "another micro-batch": launched(
         ("micro_batch_size: the recipe says 2", "configuration 4", "remove one"),
@@ -583,11 +664,16 @@ LAUNCHERS = {
         "micro_batch_size=2",
         ACCELERATE_GRADIENT_ACCUMULATION_STEPS="2",
     ),
-    "accumulation": launched(("batch_size: found 8", "a multiple of 3"), ACCELERATE_GRADIENT_ACCUMULATION_STEPS="3"),
-    "accumulation by DeepSpeed": launched(
-        ("says auto accumulation steps", "a whole number"), ACCELERATE_GRADIENT_ACCUMULATION_STEPS="auto"
+    "accumulation": launched(
+        ("batch_size: found 8", "a multiple of 3"), ACCELERATE_GRADIENT_ACCUMULATION_STEPS="3"
     ),
-    "dynamo": launched(("dynamo_backend says eager", "inductor or no"), ACCELERATE_DYNAMO_BACKEND="EAGER"),
+    "accumulation by DeepSpeed": launched(
+        ("says auto accumulation steps", "a whole number"),
+        ACCELERATE_GRADIENT_ACCUMULATION_STEPS="auto",
+    ),
+    "dynamo": launched(
+        ("dynamo_backend says eager", "inductor or no"), ACCELERATE_DYNAMO_BACKEND="EAGER"
+    ),
     "DeepSpeed": launched(
         ("zero_stage: found 2", "launcher" if find_spec("deepspeed") else "gantrain[deepspeed]"),
         ACCELERATE_USE_DEEPSPEED="true",
@@ -606,7 +692,12 @@ LAUNCHERS = {
 
 TRAINING = {
     f"{table}: {name}": case
-    for table, cases in {"recipe": RECIPES, "file": _files(), "data": DATA, "launcher": LAUNCHERS}.items()
+    for table, cases in {
+        "recipe": RECIPES,
+        "file": _files(),
+        "data": DATA,
+        "launcher": LAUNCHERS,
+    }.items()
     for name, case in cases.items()
 }
 
@@ -621,7 +712,9 @@ def test_training_is_refused(case: Case, cache: Path, capsys: pytest.CaptureFixt
     refused(case, cache, capsys)
 
 
-def test_missing_gpu(cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_gpu(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     case = quick("device=cuda", says=("device: found cuda", "sees no GPU", "auto, cpu"))
     refused(case, cache, capsys)
@@ -635,7 +728,9 @@ def test_missing_gpu(cache: Path, capsys: pytest.CaptureFixture[str], monkeypatc
         (8, 2, 3, ("micro_batch_size: found 3", "4 images", "allowed: 4, 2, 1")),
     ],
 )
-def test_batches_that_do_not_divide(batch: int, ranks: int, micro: int | None, says: tuple[str, ...]) -> None:
+def test_batches_that_do_not_divide(
+    batch: int, ranks: int, micro: int | None, says: tuple[str, ...]
+) -> None:
     with pytest.raises(ValueError) as refusal:  # noqa: PT011
         batch_split.split(batch, ranks, micro)
     text = str(refusal.value)
@@ -682,7 +777,9 @@ def test_resuming_another_recipe(cache: Path, capsys: pytest.CaptureFixture[str]
     refused(case, cache, capsys)
 
 
-def test_resuming_with_other_data(run: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_with_other_data(
+    run: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (run.parents[1] / "images" / "0.png").write_bytes(image(32, 64, seed=99))
     says = ("data.train", "holds other data (fingerprint", "run=OTHER")
     refused(Case(LONGER, says), cache, capsys)
@@ -698,7 +795,9 @@ def test_run_in_use(
         refused(Case(LONGER, says), cache, capsys)
 
 
-def test_resuming_a_broken_state(run: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_a_broken_state(
+    run: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     state = next(run.glob("checkpoints/*/state.json"))
     state.write_text("{")
     refused(Case(LONGER, ("state.json is damaged", "remove its folder")), cache, capsys)
@@ -721,7 +820,11 @@ def test_refusal_gives_the_run_back(run: Path, capsys: pytest.CaptureFixture[str
     ],
 )
 def test_all_samples_damaged(
-    workers: int, length: int | None, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    workers: int,
+    length: int | None,
+    reason: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Bytes that rot or are lost under a sound index: found when the run reads them."""
     shards()(tmp_path)
@@ -868,12 +971,20 @@ def test_every_entry_tells_it_alike(entry: str, cache: Path) -> None:
     [
         (("batchsize=8",), "gantrain: batchsize: unknown key"),
         pytest.param(
-            ("batch_size=3",), "gantrain: batch_size: found 3, which 2 ranks can't share", marks=pytest.mark.exhaustive
+            ("batch_size=3",),
+            "gantrain: batch_size: found 3, which 2 ranks can't share",
+            marks=pytest.mark.exhaustive,
         ),
-        pytest.param(("data=nowhere",), "gantrain: data.train: no folder nowhere", marks=pytest.mark.exhaustive),
+        pytest.param(
+            ("data=nowhere",),
+            "gantrain: data.train: no folder nowhere",
+            marks=pytest.mark.exhaustive,
+        ),
     ],
 )
-def test_under_torchrun_one_rank_tells_it(words: tuple[str, ...], says: str, tmp_path: Path, cache: Path) -> None:
+def test_under_torchrun_one_rank_tells_it(
+    words: tuple[str, ...], says: str, tmp_path: Path, cache: Path
+) -> None:
     with nothing_changes(cache):
         done = subprocess.run(
             [

@@ -1,4 +1,6 @@
-"""Folders inside folders, and accented names, from a user's files through a model and back to files."""
+"""Folders inside folders, and accented names, from a user's files through a model and back to
+files.
+"""
 
 import unicodedata
 from argparse import Namespace
@@ -12,7 +14,7 @@ from typer.testing import CliRunner
 import gantrain
 from gantrain.cli.app import app
 from gantrain.data.decode import decode, encode
-from gantrain.inference.translate_files import _note_targets, images_by_stem, find_inputs
+from gantrain.inference.translate_files import _note_targets, find_inputs, images_by_stem
 
 NAMES = ["0", "1", "cam.1/0", "cam2/deep/0"]
 NFC, NFD = (unicodedata.normalize(form, "café/Zoë") for form in ("NFC", "NFD"))
@@ -37,7 +39,12 @@ def test_training_and_translation_take_folders_inside() -> None:
             put(Path("in", side, f"{name}.png"), seed=i)
     Path("in/trainA/notes.txt").write_text("x")
     put(Path("in/trainA/.ipynb_checkpoints/0.png"))
-    unpaired = ("data.unpaired=true", "evaluate.metrics=[swd]", "evaluate.best_by=swd", "data.labels={}")
+    unpaired = (
+        "data.unpaired=true",
+        "evaluate.metrics=[swd]",
+        "evaluate.best_by=swd",
+        "data.labels={}",
+    )
     run_here(*SMALL, *unpaired, "method={name: cyclegan, identity: 0}", "data=in", "data.validation=null",
              "data.source=image", "data.target=image", "batch_size=2", "length=2", "run=x",
              "method.generator={name: unet, width: 4, levels: 3}",
@@ -45,7 +52,9 @@ def test_training_and_translation_take_folders_inside() -> None:
     printed = invoke("translate", "runs/x", "in/trainA", "--out", "out")
     assert "4 images in out" in printed
     assert f"left out: {Path('in/trainA/notes.txt')}: not one of jpg" in printed
-    assert sorted(path.relative_to("out") for path in Path("out").rglob("*.png")) == [Path(f"{n}.png") for n in NAMES]
+    assert sorted(path.relative_to("out") for path in Path("out").rglob("*.png")) == [
+        Path(f"{n}.png") for n in NAMES
+    ]
     model = gantrain.load("runs/x", "cpu")
     for name in NAMES:
         expected = model.translate(decode(Path(f"in/trainA/{name}.png").read_bytes()))
@@ -53,9 +62,13 @@ def test_training_and_translation_take_folders_inside() -> None:
         assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
     # Results that lie inside the inputs' folder are not translated again.
     assert "4 images in" in invoke("translate", "runs/x", "in/trainA", "--out", "in/trainA/results")
-    again = CliRunner().invoke(app, ["translate", "runs/x", "in/trainA", "--out", "in/trainA/results"])
+    again = CliRunner().invoke(
+        app, ["translate", "runs/x", "in/trainA", "--out", "in/trainA/results"]
+    )
     assert "skipped: 4 of 4 results are in in/trainA/results already" in again.output
-    assert "left out: 4 images in in/trainA/results, which is the folder for results" in again.output
+    assert (
+        "left out: 4 images in in/trainA/results, which is the folder for results" in again.output
+    )
 
 
 def test_folders_are_compared_by_sub_path() -> None:
@@ -63,11 +76,15 @@ def test_folders_are_compared_by_sub_path() -> None:
         put(Path("real", f"{name}.png"), seed=i)
         put(Path("fake", f"{unicodedata.normalize('NFD', name)}.png"), seed=i)
     Path("fake/Thumbs.db").write_bytes(b"x")
-    printed = invoke("evaluate", "--real", "real", "--fake", "fake", "--metrics", "l1", "--device", "cpu")
+    printed = invoke(
+        "evaluate", "--real", "real", "--fake", "fake", "--metrics", "l1", "--device", "cpu"
+    )
     (row,) = [line.split() for line in printed.splitlines() if " l1 " in line]
     assert (row[2], row[-1]) == ("0", "5")
     put(Path("fake", "cam.1", "9.png"))
-    result = CliRunner().invoke(app, ["evaluate", "--real", "real", "--fake", "fake", "--metrics", "l1"])
+    result = CliRunner().invoke(
+        app, ["evaluate", "--real", "real", "--fake", "fake", "--metrics", "l1"]
+    )
     assert "cam.1/9 is in fake alone" in result.output
 
 
@@ -96,8 +113,12 @@ def test_long_lists_of_other_files_are_shortened(capsys: pytest.CaptureFixture[s
     assert lines[-1] == "left out: 5 more files in in"
 
 
-def test_images_of_the_target_among_the_inputs_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder as training takes it holds the targets too, and translating these is rarely wanted."""
+def test_images_of_the_target_among_the_inputs_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A folder as training takes it holds the targets too, and translating these is rarely
+    wanted.
+    """
     model = Namespace(recipe=Namespace(data=Namespace(source="sketch", target="photo")))
     files = {Path(name): name for name in ("sketch/0", "sketch/1", "photo/0", "2")}
     _note_targets(model, files)  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
-"""Too little memory for an image: it is named in one line with its size and the remedy, and the others are made."""
+"""Too little memory for an image: it is named in one line with its size and the remedy, and the
+others are made.
+"""
 
 import os
 import subprocess
@@ -17,7 +19,12 @@ from typer.testing import CliRunner
 
 from gantrain import load
 from gantrain.cli.app import app
-from gantrain.core.out_of_memory import OutOfMemory, describe_request, is_out_of_memory, naming_too_large
+from gantrain.core.out_of_memory import (
+    OutOfMemory,
+    describe_request,
+    is_out_of_memory,
+    naming_too_large,
+)
 from gantrain.data.decode import encode
 from gantrain.inference.file_translation import FileTranslation
 from gantrain.inference.translate_files import translate_files
@@ -30,7 +37,9 @@ CPU_TEXT = (
     "1610612736 bytes. Error code 12 (Cannot allocate memory)"
 )
 CUDA_TEXT = "CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.00 GiB"
-NUMPY_TEXT = "Unable to allocate 1.5 GiB for an array with shape (16384, 16384, 3) and data type float32"
+NUMPY_TEXT = (
+    "Unable to allocate 1.5 GiB for an array with shape (16384, 16384, 3) and data type float32"
+)
 TRAINING = (
     *SMALL, "batch_size=8", "length=8", "data.labels={}", "data.source=photo", "data.target=label",
     "evaluate.every=8", "previews.every=8", "evaluate.max_samples=10",
@@ -96,7 +105,10 @@ class Small(Translator):
     pixels = 32 * 32
 
     def translate_arrays(self, samples: list[Any]) -> list[np.ndarray]:
-        if sum(sample["source"].shape[0] * sample["source"].shape[1] for sample in samples) > self.pixels:
+        if (
+            sum(sample["source"].shape[0] * sample["source"].shape[1] for sample in samples)
+            > self.pixels
+        ):
             raise torch.OutOfMemoryError(CUDA_TEXT)
         return super().translate_arrays(samples)
 
@@ -123,7 +135,10 @@ def test_the_file_is_named_and_the_others_are_made(
     said = capsys.readouterr().out
     assert [path.name for path in done] == ["0.png", "2.png", "3.png"]
     advice = "translate it alone with a smaller --size HEIGHTxWIDTH"
-    assert f"left out: in/1.png (64x48): out of memory on cpu (1.5 GiB were requested); {advice}\n" in said
+    assert (
+        f"left out: in/1.png (64x48): out of memory on cpu (1.5 GiB were requested); {advice}\n"
+        in said
+    )
     assert "2 images of 32x32 at once: out of memory on cpu" in said
     assert "they are translated one at a time" in said
     assert said.endswith("3 images in out, 1 left out\n")
@@ -134,7 +149,9 @@ def test_the_file_is_named_and_the_others_are_made(
     assert said.endswith("4 images in out\n")
 
 
-def test_a_smaller_size_makes_the_file_alone(model: Translator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_smaller_size_makes_the_file_alone(
+    model: Translator, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As the line advises."""
     write_inputs((16, 16), (64, 48))
     translate_files(model, [Path("in")], Path("out"), 8)
@@ -145,7 +162,10 @@ def test_a_smaller_size_makes_the_file_alone(model: Translator, capsys: pytest.C
 
 def test_nothing_fits(model: Translator) -> None:
     write_inputs((64, 48))
-    with pytest.raises(ValueError, match=r"none of 1 files could be translated; the first: in/0.png \(64x48\): out of"):
+    with pytest.raises(
+        ValueError,
+        match=r"none of 1 files could be translated; the first: in/0.png \(64x48\): out of",
+    ):
         translate_files(model, [Path("in")], Path("out"), 8)
     assert not Path("out").exists()
 
@@ -158,7 +178,9 @@ def test_a_size_that_does_not_fit_several_times_is_tried_once(
     assert capsys.readouterr().out.count("one at a time") == 1
 
 
-def test_files_that_are_too_large_to_read(model: Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_are_too_large_to_read(
+    model: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_inputs((16, 16), (16, 16))
     read = Translator.read
 
@@ -234,7 +256,9 @@ def evaluate(run: Path) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-def test_evaluate_goes_on_with_single_images_and_names_the_sample(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluate_goes_on_with_single_images_and_names_the_sample(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     status, expected = evaluate(run)
     assert status == 0, expected
     with monkeypatch.context() as patch:
@@ -245,13 +269,19 @@ def test_evaluate_goes_on_with_single_images_and_names_the_sample(run: Path, mon
     assert status == 2
     (line,) = [line for line in said.splitlines() if "out of memory" in line]
     assert line.startswith("gantrain: sample ")
-    assert "(32x32): out of memory on cpu (1.5 GiB were requested); a smaller data.size needs less" in line
+    assert (
+        "(32x32): out of memory on cpu (1.5 GiB were requested); a smaller data.size needs less"
+        in line
+    )
 
 
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ("training.step.Engine.step", "out of memory with 8 images per backward pass; try micro_batch_size=4"),
+        (
+            "training.step.Engine.step",
+            "out of memory with 8 images per backward pass; try micro_batch_size=4",
+        ),
         (
             "evaluation.held_out.HeldOut._metrics",
             r"evaluate: out of memory on cpu .*; fewer or other evaluate\.metrics",
@@ -269,10 +299,14 @@ def test_training_ends_in_one_line(place: str, says: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-@pytest.mark.parametrize("words", [("translate", "in", "--out", "out"), ("evaluate",)], ids=lambda words: words[0])
+@pytest.mark.parametrize(
+    "words", [("translate", "in", "--out", "out"), ("evaluate",)], ids=lambda words: words[0]
+)
 def test_cuda_without_a_gpu_is_one_line(words: tuple[str, ...], run: Path) -> None:
     write_inputs((16, 16))
-    result = CliRunner().invoke(app, [words[0], str(run), *words[1:], "--device", "cuda"], env={"COLUMNS": "500"})
+    result = CliRunner().invoke(
+        app, [words[0], str(run), *words[1:], "--device", "cuda"], env={"COLUMNS": "500"}
+    )
     assert result.exit_code == 2
     (line,) = [line for line in result.output.splitlines() if line]
     assert line.startswith("gantrain: device: found ")
@@ -281,7 +315,9 @@ def test_cuda_without_a_gpu_is_one_line(words: tuple[str, ...], run: Path) -> No
     assert not Path("out").exists()
 
 
-def test_a_sample_that_is_too_large_to_decode_is_not_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_that_is_too_large_to_decode_is_not_damaged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A damaged one would be replaced by another, and the run would go on with other data."""
 
     def fail(*arguments: object, **options: object) -> None:
@@ -290,13 +326,19 @@ def test_a_sample_that_is_too_large_to_decode_is_not_damaged(monkeypatch: pytest
     for workers in (0, 1):
         with monkeypatch.context() as patch:
             patch.setattr("gantrain.data.decode.pixels", fail)
-            with pytest.raises(RunStopped, match=r"out of memory to decode its 32x32 pixels \(1\.5 GiB") as caught:
-                run_here(*TRAINING, f"run=z{workers}", "data.validation=null", f"data.workers={workers}")
+            with pytest.raises(
+                RunStopped, match=r"out of memory to decode its 32x32 pixels \(1\.5 GiB"
+            ) as caught:
+                run_here(
+                    *TRAINING, f"run=z{workers}", "data.validation=null", f"data.workers={workers}"
+                )
         assert "\n" not in str(caught.value)
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_is_too_large_is_not_damaged(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_that_is_too_large_is_not_damaged(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*arguments: object) -> None:
         raise RuntimeError(CPU_TEXT)
 
@@ -313,6 +355,9 @@ def test_a_gpu_gives_its_cache_back(monkeypatch: pytest.MonkeyPatch) -> None:
     says = r"0\.png: out of memory on cuda \(1\.5 GiB were requested\); give --device cpu, or translate it alone with"
     device: Any = SimpleNamespace(device=torch.device("cuda"), one_by_one=False)
     advice = FileTranslation(device, 8, None)._advice
-    with pytest.raises(OutOfMemory, match=says), naming_too_large("0.png", torch.device("cuda"), advice):
+    with (
+        pytest.raises(OutOfMemory, match=says),
+        naming_too_large("0.png", torch.device("cuda"), advice),
+    ):
         raise torch.OutOfMemoryError(CUDA_TEXT)
     assert calls == ["emptied"]

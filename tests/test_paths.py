@@ -1,4 +1,6 @@
-"""FIFOs, sockets, devices, dangling links and loops of links at every entry: one line, never a hang."""
+"""FIFOs, sockets, devices, dangling links and loops of links at every entry: one line, never a
+hang.
+"""
 
 import os
 import shutil
@@ -57,7 +59,9 @@ def _no_hang() -> Iterator[None]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("check", [check_not_special, check_regular_file])
-def test_the_checks_name_what_is_there(tmp_path: Path, kind: str, check: Callable[[Path, str], object]) -> None:
+def test_the_checks_name_what_is_there(
+    tmp_path: Path, kind: str, check: Callable[[Path, str], object]
+) -> None:
     make, says = KINDS[kind]
     make(tmp_path / "x")
     with pytest.raises(ValueError, match=f"^--option: .*x {says}.*; allowed: a regular file"):
@@ -90,9 +94,16 @@ def test_paths_that_no_system_takes_are_one_line(tmp_path: Path, path: str, says
         check_not_special(path, "--option")
 
 
-# -- every entry ------------------------------------------------------------------------------------
+# -- every entry
+# ------------------------------------------------------------------------------------
 
-PAIRS = ("recipe=pix2pix", "data.size=[32,32]", "data.resize=null", "data.validation=null", "trackers=[]")
+PAIRS = (
+    "recipe=pix2pix",
+    "data.size=[32,32]",
+    "data.resize=null",
+    "data.validation=null",
+    "trackers=[]",
+)
 QUICK = ("recipe=quickstart", *SMALL, "run=new", "batch_size=2", "length=2")
 
 
@@ -162,7 +173,8 @@ COMMANDS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize(
-    "kind", ["FIFO", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "FIFO")]
+    "kind",
+    ["FIFO", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "FIFO")],
 )
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_entry_refuses_what_is_no_file(
@@ -213,7 +225,14 @@ def test_what_lies_among_images_is_named_and_left_out(
     report = prepare("in", "out", layout="pairs", progress=False)
     assert (report.samples, len(report.unmatched)) == (1, 1)
     assert f"odd.png: {text}" in report.unmatched[0]
-    assert CliRunner().invoke(app, ["translate", str(world / "runs/x"), "in", "--out", "new"]).exit_code == 2
-    result = CliRunner().invoke(app, ["evaluate", "--real", "in", "--fake", "in", "--metrics", "l1"])
+    assert (
+        CliRunner()
+        .invoke(app, ["translate", str(world / "runs/x"), "in", "--out", "new"])
+        .exit_code
+        == 2
+    )
+    result = CliRunner().invoke(
+        app, ["evaluate", "--real", "in", "--fake", "in", "--metrics", "l1"]
+    )
     assert result.exit_code == 0, result.output
     assert f"odd.png: {text}" in result.output

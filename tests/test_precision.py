@@ -1,4 +1,6 @@
-"""`precision: auto`: measured on a CPU with bf16 instructions, kept by the cache, the run and its checkpoints."""
+"""`precision: auto`: measured on a CPU with bf16 instructions, kept by the cache, the run and
+its checkpoints.
+"""
 
 import json
 import os
@@ -21,7 +23,14 @@ from gantrain.recipe import schema
 from gantrain.recipe.build_method import sketch_method
 from gantrain.runs import checkpoint
 from gantrain.training import conv_timing, precision
-from gantrain.training.conv_timing import STANDARD, Convolution, Times, choose_convolutions, list_convolutions, measure
+from gantrain.training.conv_timing import (
+    STANDARD,
+    Convolution,
+    Times,
+    choose_convolutions,
+    list_convolutions,
+    measure,
+)
 
 FASTER = Times(fp32_microseconds=1830, bf16_microseconds=1000)
 SLOWER = Times(fp32_microseconds=700, bf16_microseconds=1000)
@@ -69,7 +78,13 @@ def recorded(run: str = "x") -> Any:
 
 @pytest.mark.parametrize(
     ("fp32", "bf16", "is_worthwhile"),
-    [(1830, 1000, True), (1200, 1000, True), (1199, 1000, False), (12, 10, True), (700, 1000, False)],
+    [
+        (1830, 1000, True),
+        (1200, 1000, True),
+        (1199, 1000, False),
+        (12, 10, True),
+        (700, 1000, False),
+    ],
 )
 def test_bf16_has_to_be_12_tenths_as_fast(fp32: int, bf16: int, is_worthwhile: bool) -> None:
     assert Times(fp32, bf16).is_bf16_worthwhile is is_worthwhile
@@ -94,7 +109,9 @@ class Clock:
 
 
 @pytest.mark.parametrize(
-    ("fp32", "bf16"), [(0.001, 0.002), (0.0024, 0.002), (0.002, 0.001)], ids=["below", "tie", "above"]
+    ("fp32", "bf16"),
+    [(0.001, 0.002), (0.0024, 0.002), (0.002, 0.001)],
+    ids=["below", "tie", "above"],
 )
 def test_the_shortest_round_counts_and_the_first_does_not(
     fp32: float, bf16: float, monkeypatch: pytest.MonkeyPatch
@@ -150,14 +167,19 @@ def test_networks_that_need_storage_are_measured_on_standard_shapes() -> None:
     assert choose_convolutions([], 1, 1)
 
 
-@pytest.mark.parametrize(("times", "expected"), [(FASTER, "bf16"), (Times(1200, 1000), "bf16"), (SLOWER, "fp32")])
+@pytest.mark.parametrize(
+    ("times", "expected"), [(FASTER, "bf16"), (Times(1200, 1000), "bf16"), (SLOWER, "fp32")]
+)
 def test_the_choice_is_printed_and_stored(
     times: Times, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pretend(monkeypatch, times)
     run_here(*RUN, "run=x")
     said = capsys.readouterr().out
-    assert f"precision: auto is {expected}: bf16 is {times.ratio:.2f} times as fast as fp32 here" in said
+    assert (
+        f"precision: auto is {expected}: bf16 is {times.ratio:.2f} times as fast as fp32 here"
+        in said
+    )
     assert "(3 convolutions take 1 ms and " in said
     assert f"{expected} on cpu" in said
     assert saved() == recorded() == expected
@@ -190,7 +212,9 @@ def test_the_same_command_chooses_the_same_again(monkeypatch: pytest.MonkeyPatch
     assert saved("y") == "bf16"
 
 
-def test_a_stated_precision_is_neither_measured_nor_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stated_precision_is_neither_measured_nor_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     measurements = pretend(monkeypatch, FASTER)
     run_here(*RUN, "run=x", "precision=fp32")
     assert measurements == []
@@ -224,7 +248,13 @@ def take_from_another_cpu(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "is_measured_anew"),
-    [(keep, False), (damage, True), (make_foreign, True), (damage_entries, True), (take_from_another_cpu, True)],
+    [
+        (keep, False),
+        (damage, True),
+        (make_foreign, True),
+        (damage_entries, True),
+        (take_from_another_cpu, True),
+    ],
 )
 def test_the_cache_keeps_the_times(
     change: Callable[[Path], None], is_measured_anew: bool, monkeypatch: pytest.MonkeyPatch
@@ -235,7 +265,9 @@ def test_the_cache_keeps_the_times(
     change(path)
     measurements = pretend(monkeypatch, SLOWER)
     for _ in range(2):
-        assert precision._recall_or_measure(STANDARD, CPU) == (SLOWER if is_measured_anew else FASTER)
+        assert precision._recall_or_measure(STANDARD, CPU) == (
+            SLOWER if is_measured_anew else FASTER
+        )
     assert len(measurements) == is_measured_anew
     assert not list(path.parent.glob("*.lock"))
 
@@ -245,13 +277,17 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_MOST_KEPT", 3)
     path = Path(os.environ["GANTRAIN_CACHE"], "precision.json")
     for channels in range(1, 6):
-        convolution = Convolution(False, channels, 4, (3, 3), (1, 1), groups=1, batch=1, height=8, width=8)
+        convolution = Convolution(
+            False, channels, 4, (3, 3), (1, 1), groups=1, batch=1, height=8, width=8
+        )
         precision._recall_or_measure([convolution], CPU)
     kept = [entry["key"]["convolutions"][0][1] for entry in json.loads(path.read_text())["entries"]]
     assert kept == [3, 4, 5]
 
 
-def test_a_cache_that_cannot_be_written_costs_only_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_cannot_be_written_costs_only_the_measurement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     measurements = pretend(monkeypatch, FASTER)
     Path("a file").touch()
     monkeypatch.setenv("GANTRAIN_CACHE", "a file/cache")
@@ -304,7 +340,9 @@ def test_a_machine_without_the_instructions_keeps_a_runs_bf16(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "expected"), [("8", "bf16"), ("16", "fp32")], ids=["same", "another"])
+@pytest.mark.parametrize(
+    ("width", "expected"), [("8", "bf16"), ("16", "fp32")], ids=["same", "another"]
+)
 def test_a_run_that_was_killed_before_its_first_checkpoint(
     width: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

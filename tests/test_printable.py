@@ -89,7 +89,9 @@ def test_no_output_is_raw(name: str, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_keys_of_samples_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gantrain.data.shard_writer._KEY", re.compile(".+"))  # another program wrote the data set
+    monkeypatch.setattr(
+        "gantrain.data.shard_writer._KEY", re.compile(".+")
+    )  # another program wrote the data set
     keys = ["\x1b[31mred", "exe\u202egpj", "tab\tbed"]
     field = Field(member="image", channels=1, min_size=(16, 16), max_size=(16, 16))
     packed = [PackedSample(key, {"image": ("png", b"content")}) for key in keys]
@@ -109,7 +111,9 @@ def test_names_in_a_tar_and_in_a_report_are_escaped(tmp_path: Path) -> None:
             info = tarfile.TarInfo(f"{name}.jpg")
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    done = CliRunner().invoke(app, ["index", str(tmp_path / "a.tar"), "--out", "set", "--field", "image=jpg"])
+    done = CliRunner().invoke(
+        app, ["index", str(tmp_path / "a.tar"), "--out", "set", "--field", "image=jpg"]
+    )
     assert done.exit_code == 0, done.output
     report = Path("set/report.txt").read_text()
     for text in (done.output, report):

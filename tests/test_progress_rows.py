@@ -1,4 +1,6 @@
-"""The console of a run: rows that fit the terminal, one line an entry in a log, amounts in words."""
+"""The console of a run: rows that fit the terminal, one line an entry in a log, amounts in
+words.
+"""
 
 import io
 import json
@@ -42,11 +44,17 @@ def values_of(entry: dict[str, float]) -> dict[str, float]:
 
 
 def shown(
-    monkeypatch: pytest.MonkeyPatch, width: int, *entries: dict[str, float], terminal: bool = True, every: int = 3504
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    *entries: dict[str, float],
+    terminal: bool = True,
+    every: int = 3504,
 ) -> list[str]:
     """The lines that a run prints of these entries, without escapes."""
     file = io.StringIO()
-    fixed = Console(file=file, width=width, force_terminal=terminal, highlight=False, soft_wrap=True)
+    fixed = Console(
+        file=file, width=width, force_terminal=terminal, highlight=False, soft_wrap=True
+    )
     monkeypatch.setattr(console, "console", fixed)
     display = Display(0, 14000, 350, quiet=False)
     for number, entry in enumerate(entries, 1):
@@ -56,7 +64,9 @@ def shown(
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", sorted(ENTRIES))
-def test_an_entry_is_one_or_two_rows(name: str, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_is_one_or_two_rows(
+    name: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entries = [values_of(entry) for entry in ENTRIES[name]]
     lines = shown(monkeypatch, width, *entries)
     assert all(len(line) <= width for line in lines)
@@ -65,12 +75,18 @@ def test_an_entry_is_one_or_two_rows(name: str, width: int, monkeypatch: pytest.
     assert len(lines) == height * (len(entries) + len(header_lines))
     header = " ".join(lines[:height]).split()
     assert set(header) <= COLUMNS | set(entries[0]), "a word is broken"
-    losses = {n for n in entries[0] if re.fullmatch(r"gan.*|d|d_source|l1|cycle|identity|nce|kld|penalty", n)}
+    losses = {
+        n
+        for n in entries[0]
+        if re.fullmatch(r"gan.*|d|d_source|l1|cycle|identity|nce|kld|penalty", n)
+    }
     assert losses
     assert losses <= set(header)
     for i in range(height, len(lines)):
         if i - i % height not in header_lines:
-            assert word_ends(lines[i]) <= word_ends(header_of(lines, header_lines, height, i)), "not aligned"
+            assert word_ends(lines[i]) <= word_ends(header_of(lines, header_lines, height, i)), (
+                "not aligned"
+            )
 
 
 def header_of(lines: list[str], header_lines: list[int], height: int, i: int) -> str:
@@ -85,15 +101,28 @@ def word_ends(line: str) -> set[int]:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_header_comes_again(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = values_of(ENTRIES["pix2pix"][0])
-    assert sum("images/s" in line for line in shown(monkeypatch, width, *[entry] * 50, every=200)) == 3
-    lines = shown(monkeypatch, width, entry, entry, {**entry, "nonfinite_steps": 3}, {**entry, "nonfinite_steps": 3})
-    assert sum("images/s" in line for line in lines) == 2, "a column that comes later brings its header"
+    assert (
+        sum("images/s" in line for line in shown(monkeypatch, width, *[entry] * 50, every=200)) == 3
+    )
+    lines = shown(
+        monkeypatch,
+        width,
+        entry,
+        entry,
+        {**entry, "nonfinite_steps": 3},
+        {**entry, "nonfinite_steps": 3},
+    )
+    assert sum("images/s" in line for line in lines) == 2, (
+        "a column that comes later brings its header"
+    )
     assert sum("nonfinite" in line for line in lines) == 1
 
 
 def test_a_wide_terminal_shows_more() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        narrow, wide = (shown(patch, width, values_of(ENTRIES["pix2pix"][0]))[0] for width in (60, 200))
+        narrow, wide = (
+            shown(patch, width, values_of(ENTRIES["pix2pix"][0]))[0] for width in (60, 200)
+        )
     assert set(narrow.split()) < set(wide.split())
     assert "discriminator_gradient" in wide
     assert "memory" in wide
@@ -115,8 +144,17 @@ def test_an_evaluation_stands_in_columns(width: int, monkeypatch: pytest.MonkeyP
 
 
 def test_a_log_has_one_line_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = {"images_per_second": 77.123, "data_wait": 0.03, "gan": 0.575, "l1": 1212.3, "d_on_real": 0.83, "lr": 2e-4}
-    lines = shown(monkeypatch, 80, values, EVALUATION, {"gan": math.nan, "l1": math.inf}, terminal=False)
+    values = {
+        "images_per_second": 77.123,
+        "data_wait": 0.03,
+        "gan": 0.575,
+        "l1": 1212.3,
+        "d_on_real": 0.83,
+        "lr": 2e-4,
+    }
+    lines = shown(
+        monkeypatch, 80, values, EVALUATION, {"gan": math.nan, "l1": math.inf}, terminal=False
+    )
     without_time = [line.partition(" ")[2] for line in lines]
     assert without_time == [
         "train images=3504/14000 epoch=10.01 done=25% left=2m16s images_per_second=77.1 data_wait=3% gan=0.575 "
@@ -129,9 +167,13 @@ def test_a_log_has_one_line_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_values_that_are_not_finite_stay_aligned(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_that_are_not_finite_stay_aligned(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entry = values_of(ENTRIES["pix2pix"][0])
-    header, first, second = shown(monkeypatch, width, entry, {**entry, "gan": math.nan, "d_on_real": math.inf})
+    header, first, second = shown(
+        monkeypatch, width, entry, {**entry, "gan": math.nan, "d_on_real": math.inf}
+    )
     assert "nan" in second.split()
     assert len(header) == len(first) == len(second)
 
@@ -166,14 +208,18 @@ def test_a_notebook_gets_no_control_characters(monkeypatch: pytest.MonkeyPatch) 
 def test_long_lines_break_between_words_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "memory: " + "123 KiB of optimisers, " * 10
     file = io.StringIO()
-    monkeypatch.setattr(console, "console", Console(file=file, width=80, force_terminal=True, highlight=False))
+    monkeypatch.setattr(
+        console, "console", Console(file=file, width=80, force_terminal=True, highlight=False)
+    )
     say(text)
     lines = file.getvalue().splitlines()
     assert len(lines) > 2
     assert all(len(line) <= 80 for line in lines)
     assert " ".join(" ".join(lines).split()) == text.strip()
     say_whole("gantrain translate " + "runs/a" * 20)
-    assert file.getvalue().splitlines()[-1] == "gantrain translate " + "runs/a" * 20, "a command is pasted whole"
+    assert file.getvalue().splitlines()[-1] == "gantrain translate " + "runs/a" * 20, (
+        "a command is pasted whole"
+    )
 
 
 CASES = {
@@ -185,7 +231,9 @@ CASES = {
 
 
 def test_every_method_states_weights() -> None:
-    assert set(TABLE) <= {schema.load("quickstart", words).method["name"] for words in CASES.values()}
+    assert set(TABLE) <= {
+        schema.load("quickstart", words).method["name"] for words in CASES.values()
+    }
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
@@ -193,10 +241,14 @@ def test_the_losses_have_weights(name: str) -> None:
     loaded = schema.load("quickstart", CASES[name])
     method = sketch_method(loaded, {"source_channels": 3, "target_channels": 3})
     first = ENTRIES.get(name, [{}])[0]
-    is_loss = re.compile(r"(gan|l1|l2|feature_matching|perceptual|kld|cycle|identity|nce|penalty|d)(_source)?")
+    is_loss = re.compile(
+        r"(gan|l1|l2|feature_matching|perceptual|kld|cycle|identity|nce|penalty|d)(_source)?"
+    )
     losses = {loss for loss in first if is_loss.fullmatch(loss)}
     assert losses <= set(method.loss_weights)
-    has_halves = loaded.method.get("identity") is True  # CUT's two contrasts have half of the weight each
+    has_halves = (
+        loaded.method.get("identity") is True
+    )  # CUT's two contrasts have half of the weight each
     for loss, weight in method.loss_weights.items():
         option = loaded.method.get(loss)
         if isinstance(option, float):
@@ -237,8 +289,12 @@ def test_the_columns_of_a_run_stay_while_values_become_wider() -> None:
     rows = TerminalRows()
     values = {"images_per_second": 77.1, "gan": 0.5, "d_loss": 0.6, "lr": 2e-4, "data_wait": 0.03}
     shown = []
-    for number, (gan, rate) in enumerate(((0.5, 2e-4), (0.5, 1.987e-4), (-1.23e-05, 9.87e-7), (123456.0, 0.0)), 1):
-        header, lines = rows.entry(Progress(350 * number, 14000, 350), {**values, "gan": gan, "lr": rate}, 80)
+    for number, (gan, rate) in enumerate(
+        ((0.5, 2e-4), (0.5, 1.987e-4), (-1.23e-05, 9.87e-7), (123456.0, 0.0)), 1
+    ):
+        header, lines = rows.entry(
+            Progress(350 * number, 14000, 350), {**values, "gan": gan, "lr": rate}, 80
+        )
         assert all(len(line) <= 80 for line in [*header, *lines])
         if header:
             shown.append(set(" ".join(header).split()))

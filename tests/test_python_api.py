@@ -47,7 +47,9 @@ def _forgotten() -> Iterator[None]:
 
 def test_the_public_names_are_shown() -> None:
     names = dir(gantrain)
-    assert {"train", "load", "evaluate", "Method", "NETWORKS", "PERCEPTUAL", "__version__"} <= set(names)
+    assert {"train", "load", "evaluate", "Method", "NETWORKS", "PERCEPTUAL", "__version__"} <= set(
+        names
+    )
     assert names == sorted(names)
     assert not [name for name in names if not hasattr(gantrain, name)]
 
@@ -71,17 +73,39 @@ def test_a_recipe_may_be_a_dictionary_or_a_path() -> None:
     result = gantrain.train(recipe, NESTED, "dry_run=true")
     assert result.folder == Path("runs/x")
     Path("mine.yaml").write_text("extends: quickstart\nseed: 3\n")
-    assert gantrain.train(Path("mine.yaml"), NESTED, "dry_run=true", {"run": None}).folder == Path("runs/mine")
+    assert gantrain.train(Path("mine.yaml"), NESTED, "dry_run=true", {"run": None}).folder == Path(
+        "runs/mine"
+    )
 
 
 # By name: the recipe, the changes, and what the error says.
 REFUSED = {
-    "a value of another type": ("quickstart", [{"length": object()}], "length: found a value that no recipe can hold"),
-    "a change of another type": ("quickstart", [3], "recipe: found int as a change, allowed: a text a.b.c=value, or"),
-    "a recipe of another type": (3, [], "recipe: found int, allowed: a name, a path, a mapping, a Recipe"),
+    "a value of another type": (
+        "quickstart",
+        [{"length": object()}],
+        "length: found a value that no recipe can hold",
+    ),
+    "a change of another type": (
+        "quickstart",
+        [3],
+        "recipe: found int as a change, allowed: a text a.b.c=value, or",
+    ),
+    "a recipe of another type": (
+        3,
+        [],
+        "recipe: found int, allowed: a name, a path, a mapping, a Recipe",
+    ),
     "a nameless recipe": ({"method": "pix2pix"}, [], "name: missing; give it a value"),
-    "a strange key": ("quickstart", [{"a b": 1}], "found 'a b=1', allowed: key=value or a.b.c=value"),
-    "a wrong value": ("quickstart", [{"batch_size": "8"}], "batch_size: found '8', allowed: a valid integer"),
+    "a strange key": (
+        "quickstart",
+        [{"a b": 1}],
+        "found 'a b=1', allowed: key=value or a.b.c=value",
+    ),
+    "a wrong value": (
+        "quickstart",
+        [{"batch_size": "8"}],
+        "batch_size: found '8', allowed: a valid integer",
+    ),
     "another extends": ({"extends": 3}, [], "extends: found 3, allowed: one recipe's name or path"),
 }
 
@@ -119,7 +143,11 @@ METHODS["failing"] = Failing
 
 
 @pytest.mark.parametrize(
-    "error", [RuntimeError, *(pytest.param(e, marks=pytest.mark.slow) for e in (KeyboardInterrupt, ValueError))]
+    "error",
+    [
+        RuntimeError,
+        *(pytest.param(e, marks=pytest.mark.slow) for e in (KeyboardInterrupt, ValueError)),
+    ],
 )
 def test_train_works_after_an_error(error: type[BaseException]) -> None:
     """In a notebook the process lives on: the run's lock and the ranks' group are given back."""
@@ -189,15 +217,31 @@ def test_a_list_gives_a_list(run: Path) -> None:
     for result, number in zip(results, (0, 1, 2, 1), strict=True):
         assert np.array_equal(np.asarray(result), expected[number])
     assert model.translate(()) == []
-    assert model.translate([arrays[1]], size=(16, 16), output_size="network")[0].shape == (16, 16, 3)
+    assert model.translate([arrays[1]], size=(16, 16), output_size="network")[0].shape == (
+        16,
+        16,
+        3,
+    )
 
 
 LISTS = {
     "a missing file": (["0.png", "no.png"], None, "image 2 of 2: no.png: "),
-    "a folder": (["folder"], None, "image 1 of 1: image: found the folder folder, allowed: the path of a file; give"),
-    "another type": ([3], None, "image 1 of 1: image: found int of shape None, allowed: PIL; numpy"),
+    "a folder": (
+        ["folder"],
+        None,
+        "image 1 of 1: image: found the folder folder, allowed: the path of a file; give",
+    ),
+    "another type": (
+        [3],
+        None,
+        "image 1 of 1: image: found int of shape None, allowed: PIL; numpy",
+    ),
     "a wrong class": ([np.full((8, 8), 99, np.uint8)], None, "image 1 of 1: found class id 99"),
-    "maps of instances": (["0.png"], [], "instances: found 0 maps, allowed: a list of 1 maps, one for each image"),
+    "maps of instances": (
+        ["0.png"],
+        [],
+        "instances: found 0 maps, allowed: a list of 1 maps, one for each image",
+    ),
     "one map": (["0.png"], "0.png", "instances: found str, allowed: a list of 1 maps"),
 }
 
@@ -215,7 +259,9 @@ def test_wrong_items_of_a_list_are_named(name: str, run: Path) -> None:
 
 def test_a_folder_alone_is_named_too(run: Path) -> None:
     Path("folder").mkdir()
-    with pytest.raises(ValueError, match="found the folder folder, allowed: the path of a file; give a list of"):
+    with pytest.raises(
+        ValueError, match="found the folder folder, allowed: the path of a file; give a list of"
+    ):
         gantrain.load(run, "cpu").translate("folder")
 
 
@@ -228,7 +274,9 @@ def test_a_translator_describes_itself(run: Path) -> None:
     )
 
 
-def test_a_model_is_loaded_with_one_reading_of_its_state(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_loaded_with_one_reading_of_its_state(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The state may name many damaged samples, and a model may have many files."""
     read = []
     read_json = files.read_json
@@ -252,7 +300,9 @@ def test_a_run_is_evaluated(run: Path) -> None:
     assert ", null " in repr(result)
     several = gantrain.evaluate(run, {"a": "synthetic", "b": "synthetic"}, metrics=["l1"])
     assert several.sets["a"]["l1"].value == several.sets["b"]["l1"].value == result.values["l1"]
-    with pytest.raises(ValueError, match=r"metrics: found the sets a, b, allowed: one; take sets\[NAME\]"):
+    with pytest.raises(
+        ValueError, match=r"metrics: found the sets a, b, allowed: one; take sets\[NAME\]"
+    ):
         _ = several.values
 
 
@@ -267,13 +317,19 @@ def test_folders_are_evaluated() -> None:
 
 
 EVALUATE = {
-    "nothing": ({}, "evaluate: found another choice, allowed: a run, and data if you like; or real and fake"),
+    "nothing": (
+        {},
+        "evaluate: found another choice, allowed: a run, and data if you like; or real and fake",
+    ),
     "one folder": ({"real": "a"}, "evaluate: found another choice"),
     "both": ({"run": "x", "real": "a", "fake": "b"}, "evaluate: found another choice"),
     "no run": ({"run": "nowhere"}, "checkpoint: found none at nowhere"),
     "no folder": ({"real": "a", "fake": "b"}, "real: no file or folder a"),
     "a wrong metric": ({"run": "x", "metrics": ["lx"]}, "metrics: found 'lx'"),
-    "a wrong device": ({"run": "x", "device": "tpu"}, "device: found 'tpu', allowed: auto, cpu, cuda"),
+    "a wrong device": (
+        {"run": "x", "device": "tpu"},
+        "device: found 'tpu', allowed: auto, cpu, cuda",
+    ),
 }
 
 
@@ -310,7 +366,9 @@ def test_the_readmes_code_runs() -> None:
         Image.fromarray(photo).save(f"data/mine_val/{number}.png")
         Image.fromarray(photo[:, :32]).save(f"photos/new/{number}.png")
     Path("readme.py").write_text(documents.block("README.md", "python"))
-    done = subprocess.run([sys.executable, "readme.py"], capture_output=True, text=True, env={**os.environ})
+    done = subprocess.run(
+        [sys.executable, "readme.py"], capture_output=True, text=True, env={**os.environ}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\nfinished 4 {" in done.stdout
     assert json.loads(Path("runs/mine/status.json").read_text())["state"] == "finished"

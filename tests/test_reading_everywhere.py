@@ -1,7 +1,7 @@
 """One picture gives the same values through every entry, for models and data sets of every kind.
 
-No network is needed: `Recorder` is a `Translator` that keeps what its network would have been given.
-"""
+No network is needed: `Recorder` is a `Translator` that keeps what its network would have been
+given."""
 
 import io
 import pickle
@@ -33,7 +33,9 @@ REFUSED = None
 
 
 def field(channels=3, dtype="uint8", **more) -> Field:
-    return Field(member="image", channels=channels, dtype=dtype, min_size=SIZE, max_size=SIZE, **more)
+    return Field(
+        member="image", channels=channels, dtype=dtype, min_size=SIZE, max_size=SIZE, **more
+    )
 
 
 class Recorder(Translator):
@@ -95,7 +97,13 @@ def over_white(array: np.ndarray) -> np.ndarray:
 
 
 def of_rgb(rgb: np.ndarray) -> dict:
-    return {"RGB": rgb, "grey": luma(rgb), "RGBA": opaque(rgb), "label": REFUSED, "instances": REFUSED}
+    return {
+        "RGB": rgb,
+        "grey": luma(rgb),
+        "RGBA": opaque(rgb),
+        "label": REFUSED,
+        "instances": REFUSED,
+    }
 
 
 def of_grey(grey: np.ndarray, ids=REFUSED) -> dict:
@@ -118,7 +126,9 @@ GREY = random_bands(1)
 GREY_ALPHA = random_bands(2)
 RGB = random_bands(3)
 RGBA = random_bands(4)
-KEYED = np.concatenate([COLOURS[IDS], np.where(IDS == 3, 0, 255).astype(np.uint8)[..., None]], axis=2)
+KEYED = np.concatenate(
+    [COLOURS[IDS], np.where(IDS == 3, 0, 255).astype(np.uint8)[..., None]], axis=2
+)
 
 # Mode -> (the picture, the format of its file or None, what each kind of model sees).
 # Greys that are ids of the models' ten classes are ids; other greys are no ids of theirs.
@@ -148,7 +158,12 @@ MODES = {
     "F": (Image.fromarray(IDS.astype(np.float32) / 10), "TIFF", of_numbers(REFUSED)),
 }
 
-SOURCES = {"RGB": field(3), "grey": field(1), "RGBA": field(4), "label": field(1, kind="label", classes=10)}
+SOURCES = {
+    "RGB": field(3),
+    "grey": field(1),
+    "RGBA": field(4),
+    "label": field(1, kind="label", classes=10),
+}
 MODELS = [*SOURCES, "instances"]
 
 
@@ -193,7 +208,9 @@ def usual_file(model: str) -> bytes:
 
 
 def by_prepare(model: str, path: Path) -> np.ndarray:
-    """`gantrain prepare`, and decoding as training does it, in a set whose other files are usual ones."""
+    """`gantrain prepare`, and decoding as training does it, in a set whose other files are usual
+    ones.
+    """
     folder = Path("set")
     folder.mkdir()
     for number in range(2):
@@ -207,7 +224,9 @@ def by_prepare(model: str, path: Path) -> np.ndarray:
 
 
 def by_held_out_set(model: str, path: Path) -> np.ndarray:
-    """`gantrain evaluate RUN --data FOLDER` and `data.validation`, whose folder holds nothing else."""
+    """`gantrain evaluate RUN --data FOLDER` and `data.validation`, whose folder holds nothing
+    else.
+    """
     options = {"label": {"labels": ["image"], "classes": 10}, "instances": {"instances": "image"}}
     packed = pack_once(path.parent, "cache", layout="images", **options.get(model, {}))
     learnt = SOURCES.get(model, field(1, "uint16", kind="instances"))
@@ -252,7 +271,9 @@ def test_every_mode_arrives_alike_by_every_entry(mode, model, tmp_path, monkeypa
         monkeypatch.chdir(tmp_path / entry)
         if form is not None:
             # Pillow keeps a transparent colour that it is given by name.
-            key = {"transparency": image.info["transparency"]} if "transparency" in image.info else {}
+            key = (
+                {"transparency": image.info["transparency"]} if "transparency" in image.info else {}
+            )
             path = file_of(image, form, **key)
         if wanted is REFUSED:
             with pytest.raises(ValueError, match=r".") as caught:
@@ -266,10 +287,26 @@ def test_every_mode_arrives_alike_by_every_entry(mode, model, tmp_path, monkeypa
 
 def test_every_mode_of_pillow_is_in_the_table():
     tested = {mode.split()[0] for mode in MODES}
-    assert tested >= {"1", "P", "L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I;16", "I", "F"}
+    assert tested >= {
+        "1",
+        "P",
+        "L",
+        "LA",
+        "RGB",
+        "RGBA",
+        "CMYK",
+        "YCbCr",
+        "LAB",
+        "HSV",
+        "I;16",
+        "I",
+        "F",
+    }
 
 
-@pytest.mark.parametrize("mode", [mode for mode, case in MODES.items() if case[2]["RGB"] is not REFUSED])
+@pytest.mark.parametrize(
+    "mode", [mode for mode, case in MODES.items() if case[2]["RGB"] is not REFUSED]
+)
 def test_folders_are_compared_by_the_same_values(mode, tmp_path, monkeypatch):
     """`gantrain evaluate --real --fake`: alpha over white, and grey stays grey beside grey."""
     image, form, expected = MODES[mode]
@@ -297,7 +334,11 @@ ARRAYS = {
     "wide integers as ids": ("label", IDS.astype(np.int64), IDS[..., None]),
     "16 bits as ids": ("label", IDS.astype(np.uint16), IDS[..., None]),
     "another byte order": ("label", IDS.astype(">i4"), IDS[..., None]),
-    "wide integers as instances": ("instances", IDS.astype(np.int64) * 1000, IDS[..., None].astype(int) * 1000),
+    "wide integers as instances": (
+        "instances",
+        IDS.astype(np.int64) * 1000,
+        IDS[..., None].astype(int) * 1000,
+    ),
 }
 
 
@@ -308,19 +349,39 @@ def test_arrays_are_converted_as_files_are(name):
 
 
 WRONG_ARRAYS = {
-    "wide integers": ("RGB", RGB.astype(np.int64), r"fit into uint8: give array\.astype\('uint8'\)"),
-    "ids of no class": ("label", IDS + np.uint8(9), "found class id 18, this model knows ids 0 to 9"),
-    "ids that do not fit": ("label", np.full(SIZE, 70000), r"values 70000\.\.70000, at most 0\.\.65535"),
+    "wide integers": (
+        "RGB",
+        RGB.astype(np.int64),
+        r"fit into uint8: give array\.astype\('uint8'\)",
+    ),
+    "ids of no class": (
+        "label",
+        IDS + np.uint8(9),
+        "found class id 18, this model knows ids 0 to 9",
+    ),
+    "ids that do not fit": (
+        "label",
+        np.full(SIZE, 70000),
+        r"values 70000\.\.70000, at most 0\.\.65535",
+    ),
     "instances that do not fit": ("instances", np.full(SIZE, 70000), r"at most 0\.\.65535"),
     "negative ids": ("label", np.full(SIZE, -1), r"values -1\.\.-1"),
     "another depth": ("RGB", RGB.astype(np.uint16), "found uint16 with 3 channels"),
     "floats": ("RGB", RGB / 255, "array of float64, expected one of uint8, uint16, float32"),
     "NaN": ("RGB", np.full((*SIZE, 3), np.nan, np.float32), "NaN or infinite"),
     "more channels": ("RGB", np.zeros((*SIZE, 5), np.uint8), "found uint8 with 5 channels"),
-    "a number": ("RGB", [1], r"image 1 of 1: image: found int .*allowed: PIL; numpy, \(H, W, C\) or \(H, W\)"),
+    "a number": (
+        "RGB",
+        [1],
+        r"image 1 of 1: image: found int .*allowed: PIL; numpy, \(H, W, C\) or \(H, W\)",
+    ),
     "a list in a list": ("RGB", [[1, 2]], "image 1 of 1: found a list inside a list"),
     "no file": ("RGB", "none.png", "none.png: .*No such file"),
-    "another size": ("instances", IDS[1:], r"found uint16 of shape \(17, 22, 1\), allowed: whole numbers"),
+    "another size": (
+        "instances",
+        IDS[1:],
+        r"found uint16 of shape \(17, 22, 1\), allowed: whole numbers",
+    ),
 }
 
 
@@ -356,7 +417,9 @@ def test_a_profile_is_applied_by_every_entry(tmp_path, monkeypatch):
     some_profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     path = file_of(Image.fromarray(RGB), "PNG", icc_profile=some_profile)
     seen = []
-    monkeypatch.setattr("gantrain.data.icc.to_srgb", lambda image, profile, notes: seen.append(profile) or image)
+    monkeypatch.setattr(
+        "gantrain.data.icc.to_srgb", lambda image, profile, notes: seen.append(profile) or image
+    )
     for entry, read in ENTRIES.items():
         (tmp_path / entry).mkdir()
         monkeypatch.chdir(tmp_path / entry)
@@ -366,7 +429,10 @@ def test_a_profile_is_applied_by_every_entry(tmp_path, monkeypatch):
     for model in ("label", "instances"):
         seen.clear()
         np.testing.assert_array_equal(
-            by_python(model, file_of(Image.fromarray(IDS), "PNG", "ids", icc_profile=some_profile)).squeeze(), IDS
+            by_python(
+                model, file_of(Image.fromarray(IDS), "PNG", "ids", icc_profile=some_profile)
+            ).squeeze(),
+            IDS,
         )
         assert not seen
 
@@ -494,13 +560,17 @@ def test_foreign_tars_are_converted_too(tmp_path, monkeypatch):
     report = index_tars([str(tmp_path / "a.tar")], tmp_path / "set", {"image": ["png"]})
     assert report.samples == 3
     assert report.notes == ["note: image: 1 file in grey: converted to RGB"]
-    np.testing.assert_array_equal(decode_sample(Shards.open("set"), 2, ["image"])["image"], tripled(GREY))
+    np.testing.assert_array_equal(
+        decode_sample(Shards.open("set"), 2, ["image"])["image"], tripled(GREY)
+    )
 
 
 def test_the_first_run_reports_conversions(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = mixed_folder({"grey": 1, "RGB": 3})
-    open_dataset.open_set("train", str(folder), open_dataset.DataRequest("x", "image", "", {}, SIZE, None))
+    open_dataset.open_set(
+        "train", str(folder), open_dataset.DataRequest("x", "image", "", {}, SIZE, None)
+    )
     assert "data.train: image: 1 file in grey: converted to RGB" in capsys.readouterr().out
 
 
@@ -525,7 +595,9 @@ def test_unpaired_held_out_sets_are_converted_on_their_side(tmp_path, monkeypatc
     learnt = {"source": SOURCES["RGB"], "target": SOURCES["RGB"]}
     converted, lines = open_dataset.with_channels_of(learnt, both)
     assert len(lines) == 1
-    assert [side.fields[name].channels for side, name in zip(converted.domains, learnt, strict=True)] == [3, 3]
+    assert [
+        side.fields[name].channels for side, name in zip(converted.domains, learnt, strict=True)
+    ] == [3, 3]
     assert converted.fields["source"].channels == 3
     assert both.fields["source"].channels == 1
     again = pickle.loads(pickle.dumps(converted.domains[0]))  # as a worker gets it

@@ -1,4 +1,6 @@
-"""What a recipe's keys may hold: every number has bounds, every wrong value is told in the recipe's own words."""
+"""What a recipe's keys may hold: every number has bounds, every wrong value is told in the
+recipe's own words.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +19,11 @@ Schema = dict[str, Any]
 def numbers(schema: Any, place: str = "") -> Iterator[tuple[str, Schema]]:
     """Every integer and number of a JSON Schema with its place."""
     if isinstance(schema, dict):
-        if schema.get("type") in ("integer", "number") and "enum" not in schema and "const" not in schema:
+        if (
+            schema.get("type") in ("integer", "number")
+            and "enum" not in schema
+            and "const" not in schema
+        ):
             yield place, schema
         for key, value in schema.items():
             if key not in ("default", "enum", "const"):
@@ -75,15 +81,32 @@ def test_one_number_is_the_height_and_the_width() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("data.size=[65537,16]",), "data.size.0: found 65537, allowed: less than or equal to 65536"),
-        (("data.size=[16384,16384]",), "data.size: found [16384, 16384], allowed: 67,108,864 pixels at most"),
-        (("data.resize=[65536,65536]",), "data.resize: found [65536, 65536], allowed: 67,108,864 pixels at most"),
-        (("length=1e400 epochs",), "length: found '1e400 epochs', allowed: a whole number of images"),
+        (
+            ("data.size=[65537,16]",),
+            "data.size.0: found 65537, allowed: less than or equal to 65536",
+        ),
+        (
+            ("data.size=[16384,16384]",),
+            "data.size: found [16384, 16384], allowed: 67,108,864 pixels at most",
+        ),
+        (
+            ("data.resize=[65536,65536]",),
+            "data.resize: found [65536, 65536], allowed: 67,108,864 pixels at most",
+        ),
+        (
+            ("length=1e400 epochs",),
+            "length: found '1e400 epochs', allowed: a whole number of images",
+        ),
         ((f"length={'9' * 400} epochs",), "length: found '9999"),
         ((f"length={MAX_EPOCHS + 1} epochs",), f"text like '20 epochs' (at most {MAX_EPOCHS:,})"),
         ((f"length={MAX_IMAGES + 1}",), f"(at least 1, at most {MAX_IMAGES:,})"),
         (("length=٣ epochs",), "length: found '٣ epochs'"),
-        (("method.generator={name: encoder_decoder, widths: [8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8]}",), "12 items"),
+        (
+            (
+                "method.generator={name: encoder_decoder, widths: [8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8]}",
+            ),
+            "12 items",
+        ),
         (("method.more_discriminators=[" + "{network: patchgan}," * 17 + "]",), "found ["),
         (("evaluate.metrics=[" + "l1," * 101 + "]",), "100 items at most"),
     ],
@@ -96,7 +119,24 @@ def test_sizes_and_lengths_have_bounds(words: tuple[str, ...], says: str) -> Non
 
 
 # One value of each JSON type, and some of none's.
-ODD = (None, True, 7, -1, 1.5, 1e300, "text", "", "auto", [], [1], ["a", None], {}, {"a": 1}, {"name": 3}, {1: 2})
+ODD = (
+    None,
+    True,
+    7,
+    -1,
+    1.5,
+    1e300,
+    "text",
+    "",
+    "auto",
+    [],
+    [1],
+    ["a", None],
+    {},
+    {"a": 1},
+    {"name": 3},
+    {1: 2},
+)
 
 INTERNAL = (
     "constrained", "literal[", "function-", "pydantic", "tagged-union", "nullable", "tuple[", "list[", "dict[",
@@ -124,7 +164,13 @@ def places(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]
     """The path of every value of a resolved recipe, keys and indices."""
     if path:
         yield path
-    pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    pairs = (
+        content.items()
+        if isinstance(content, dict)
+        else enumerate(content)
+        if isinstance(content, list)
+        else ()
+    )
     for key, value in pairs:
         yield from places(value, (*path, key))
 
@@ -138,7 +184,11 @@ def changed(content: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 WHOLE = {  # as many keys as a recipe can have
-    "pix2pix": ("method.penalty=r1", "method.augment=[color]", "method.more_discriminators=[{network: patchgan}]"),
+    "pix2pix": (
+        "method.penalty=r1",
+        "method.augment=[color]",
+        "method.more_discriminators=[{network: patchgan}]",
+    ),
     "cut": (),
     "cityscapes_spade": ("phases.generator.betas=[0,0.9]", "optimizer.lr_factors={generator: 0.5}"),
     "cityscapes_pix2pixhd": ("freeze=[generator]", "evaluate.weights={unet: a}"),
@@ -165,7 +215,11 @@ def test_wrong_values_are_told_in_the_recipes_words(name: str) -> None:
                 about = [line for line in lines if line.startswith((f"{owner}:", f"{owner}."))]
                 others = [line for line in lines if line.startswith(BESIDE.get(key, ()))]
                 assert about or others, (key, value, lines)
-                assert len({line.partition(": ")[0] for line in lines}) == len(lines), (key, value, lines)
+                assert len({line.partition(": ")[0] for line in lines}) == len(lines), (
+                    key,
+                    value,
+                    lines,
+                )
                 for line in lines:
                     words = line.lower().replace(repr(value).lower(), "")
                     assert not [word for word in INTERNAL if word in words], (key, value, line)

@@ -14,13 +14,18 @@ TINY = (
 )  # fmt: skip
 DISCRIMINATOR = ("method.discriminator.width=4", "method.discriminator.layers=1")
 CYCLEGAN = ("method.generator.width=4", "method.generator.blocks=1", *DISCRIMINATOR)
-SMALL = dict.fromkeys(["cyclegan", "horse2zebra", "monet2photo", "daynight", "cityscapes_cyclegan"], CYCLEGAN)
+SMALL = dict.fromkeys(
+    ["cyclegan", "horse2zebra", "monet2photo", "daynight", "cityscapes_cyclegan"], CYCLEGAN
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",  # those that change a line or two of another's are for the exhaustive run
-    [r if r in ("cyclegan", "daynight") else pytest.param(r, marks=pytest.mark.exhaustive) for r in SMALL],
+    [
+        r if r in ("cyclegan", "daynight") else pytest.param(r, marks=pytest.mark.exhaustive)
+        for r in SMALL
+    ],
 )
 def test_recipe_trains_on_drawn_data(recipe: str) -> None:
     """And what it leaves is evaluated and translates, by itself."""

@@ -1,4 +1,6 @@
-"""Results that are there already: the same command skips them, another one is refused, `--overwrite` replaces them."""
+"""Results that are there already: the same command skips them, another one is refused,
+`--overwrite` replaces them.
+"""
 
 import json
 import os
@@ -69,7 +71,9 @@ def times() -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in Path("out").glob("*.png")}
 
 
-def fail_after(writes: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def fail_after(
+    writes: int, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], None]:
     """Let so many results be written, and part of the next one; returns what makes space."""
     write_bytes = Path.write_bytes
     written: list[Path] = []
@@ -110,7 +114,9 @@ def test_the_same_command_goes_on(
     assert (f"skipped: {done} of {NUMBER} results are in out already" in said) == bool(done)
     assert f"{NUMBER} images in out" in said
     assert sorted(path.name for path in found) == PNGS
-    assert [Path("out", path.name).read_bytes() for path in expected] == [path.read_bytes() for path in expected]
+    assert [Path("out", path.name).read_bytes() for path in expected] == [
+        path.read_bytes() for path in expected
+    ]
     assert before.items() <= times().items()
 
 
@@ -118,9 +124,21 @@ def test_the_same_command_goes_on(
 def test_a_killed_command_goes_on(runs: Path) -> None:
     for number in range(NUMBER, 400):
         write_input(Path(f"in/{number}.png"), number)
-    words = ["translate", str(runs / "x"), "in", "--out", "out", "--batch-size", "1", "--device", "cpu"]
+    words = [
+        "translate",
+        str(runs / "x"),
+        "in",
+        "--out",
+        "out",
+        "--batch-size",
+        "1",
+        "--device",
+        "cpu",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, "-m", "gantrain", *words], env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gantrain", *words], env=environment, stdout=subprocess.DEVNULL
+    )
     while len(list(Path("out").glob("*.png"))) < 10:
         assert process.poll() is None
         time.sleep(0.01)
@@ -130,19 +148,25 @@ def test_a_killed_command_goes_on(runs: Path) -> None:
     assert 10 <= len(before) < 400
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    assert f"skipped: {len(before)} of 400 results are in out already" in result.output.replace("\n", " ")
+    assert f"skipped: {len(before)} of 400 results are in out already" in result.output.replace(
+        "\n", " "
+    )
     assert before.items() <= times().items()
     assert len(times()) == 400
 
 
-def test_a_second_run_skips_all(model: Translator, inputs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_run_skips_all(
+    model: Translator, inputs: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     translate_files(model, inputs, Path("out"), 1)
     before = times()
     capsys.readouterr()
     # The size that is the default anyway is no other option.
     assert len(translate_files(model, inputs, Path("out"), 8, None, "native")) == NUMBER
     said = capsys.readouterr().out.splitlines()
-    skipped = f"skipped: {NUMBER} of {NUMBER} results are in out already; --overwrite makes them again"
+    skipped = (
+        f"skipped: {NUMBER} of {NUMBER} results are in out already; --overwrite makes them again"
+    )
     assert said == [skipped, f"{NUMBER} images in out"]
     assert times() == before
 
@@ -201,7 +225,12 @@ NONE = "no record says what made it"
     ],
 )
 def test_results_of_other_inputs_are_not_passed_off(
-    change: Callable[[], None], first: int, count: int, reason: str, model: Translator, inputs: list[Path]
+    change: Callable[[], None],
+    first: int,
+    count: int,
+    reason: str,
+    model: Translator,
+    inputs: list[Path],
 ) -> None:
     translate_files(model, inputs, Path("out"), 1)
     change()
@@ -214,7 +243,9 @@ def test_results_of_other_inputs_are_not_passed_off(
     assert contents() == before
 
 
-def test_another_checkpoint_and_other_options_are_refused(runs: Path, model: Translator, inputs: list[Path]) -> None:
+def test_another_checkpoint_and_other_options_are_refused(
+    runs: Path, model: Translator, inputs: list[Path]
+) -> None:
     translate_files(model, inputs, Path("out"), 1)
     before = contents()
     says = rf"out/0\.png exists \(and {NUMBER - 1} more\), and {OTHER}; choose another folder, or --overwrite"
@@ -266,7 +297,10 @@ def test_old_results_are_not_passed_off_where_overwriting_is_cut_short(
 
 def test_overwrite_spares_the_inputs(model: Translator, inputs: list[Path]) -> None:
     before = {name: Path("in", name).read_bytes() for name in PNGS}
-    with pytest.raises(ValueError, match=r"--overwrite: in/0\.png is an input, too; choose another folder for --out"):
+    with pytest.raises(
+        ValueError,
+        match=r"--overwrite: in/0\.png is an input, too; choose another folder for --out",
+    ):
         translate_files(model, inputs, Path("in"), 1, overwrite=True)
     with pytest.raises(ValueError, match=NONE):
         translate_files(model, inputs, Path("in"), 1)
@@ -287,7 +321,9 @@ def test_a_full_disk_at_the_start_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "write_bytes", refuse)
-    with pytest.raises(ValueError, match=r"--out: cannot write out \(No space left on device\); make space"):
+    with pytest.raises(
+        ValueError, match=r"--out: cannot write out \(No space left on device\); make space"
+    ):
         translate_files(model, inputs, Path("out"), 1)
     assert os.listdir("out") == []
 

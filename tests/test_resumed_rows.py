@@ -50,7 +50,12 @@ class Killed(BaseException):
 
 
 def rows(run: str) -> list[dict[str, Any]]:
-    lines = Path(f"runs/{run}/metrics.jsonl").read_text().replace(f"runs/{run}/", "runs/x/").splitlines()
+    lines = (
+        Path(f"runs/{run}/metrics.jsonl")
+        .read_text()
+        .replace(f"runs/{run}/", "runs/x/")
+        .splitlines()
+    )
     return [{k: v for k, v in json.loads(line).items() if k not in NOT_COMPARED} for line in lines]
 
 
@@ -64,7 +69,9 @@ def assert_same_rows(run: str, undisturbed: str) -> None:
 
 
 def stop_at(images: int, by: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Have the run stopped after the step that reaches so many images; returns what lets the next one go on."""
+    """Have the run stopped after the step that reaches so many images; returns what lets the
+    next one go on.
+    """
     step = Trainer._step
 
     def stopped(self: Trainer, raw: Any) -> None:
@@ -84,14 +91,18 @@ def _one_bad_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def one_bad_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The step at 40 images is not finite, and so left out; samples of the batch before it are damaged."""
+    """The step at 40 images is not finite, and so left out; samples of the batch before it are
+    damaged.
+    """
     micro_batches = Assembly.micro_batches
     step = Trainer._step
 
     def with_nan(self: Assembly, raw: Any, images_seen: int) -> Any:
         batches, contexts = micro_batches(self, raw, images_seen)
         if images_seen == 40:
-            batches = [{role: images * math.nan for role, images in batch.items()} for batch in batches]
+            batches = [
+                {role: images * math.nan for role, images in batch.items()} for batch in batches
+            ]
         return batches, contexts
 
     def with_damage(self: Trainer, raw: Any) -> None:
@@ -121,11 +132,17 @@ def _undisturbed(whole: Path) -> None:
 
 @pytest.mark.usefixtures("_undisturbed")
 @pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in STOPS]
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in STOPS],
 )
-def test_rows_of_a_resumed_run(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_of_a_resumed_run(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     images, by, goes_on_at = STOPS[name]
-    assert any(row.get("nonfinite_steps") == 1 and row["damaged_samples"] == 2 for row in rows("undisturbed"))
+    assert any(
+        row.get("nonfinite_steps") == 1 and row["damaged_samples"] == 2
+        for row in rows("undisturbed")
+    )
     assert {"discriminator_gradient", "penalty"} <= rows("undisturbed")[1].keys()
     let_go_on = stop_at(images, by, monkeypatch)
     if by == "kill":
@@ -137,7 +154,9 @@ def test_rows_of_a_resumed_run(name: str, monkeypatch: pytest.MonkeyPatch, capsy
     capsys.readouterr()
     assert run_here(*RUN, "run=stopped") == "finished"
     said = capsys.readouterr().out
-    assert said.startswith(f"resuming at image {goes_on_at}" if goes_on_at else "starting a new run")
+    assert said.startswith(
+        f"resuming at image {goes_on_at}" if goes_on_at else "starting a new run"
+    )
     assert_same_rows("stopped", "undisturbed")
 
 
@@ -171,12 +190,21 @@ def cut_short(run: str, copy: str, last: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(2, 1), pytest.param(2, 2, marks=pytest.mark.exhaustive), pytest.param(1, 2, marks=pytest.mark.exhaustive)],
+    [
+        (2, 1),
+        pytest.param(2, 2, marks=pytest.mark.exhaustive),
+        pytest.param(1, 2, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_rows_on_several_ranks(before: int, after: int) -> None:
     """Resumed within an interval, on as many ranks or on others, and with other micro-batches."""
     words = (*RUN, "precision=fp64", "ema.half_life=null")
-    words = (*words, "method.generator.dropout=0", "method.generator.norm=none", "method.discriminator.norm=none")
+    words = (
+        *words,
+        "method.generator.dropout=0",
+        "method.generator.norm=none",
+        "method.discriminator.norm=none",
+    )
     words = (*words, "length=80", "evaluate.every=1000")
     launch(before, *words, "run=undisturbed")
     cut_short("undisturbed", "stopped", 48)
@@ -186,7 +214,9 @@ def test_rows_on_several_ranks(before: int, after: int) -> None:
 
 
 @pytest.mark.slow
-def test_rows_of_a_stage_that_was_killed_before_its_first_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_a_stage_that_was_killed_before_its_first_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The second start of the stage writes its row of init_from again, instead of a second one."""
     stages = "stages=[{length: 48}, {length: 48, optimizer: {lr: 0.0001}}]"
     run_here(*RUN, stages, "run=undisturbed")
@@ -235,7 +265,9 @@ BROKEN = {
 
 @pytest.mark.parametrize("line", BROKEN.values(), ids=BROKEN.keys())
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_damaged_line_is_named_and_the_rest_is_used(line: bytes, place: int, tmp_path: Path) -> None:
+def test_damaged_line_is_named_and_the_rest_is_used(
+    line: bytes, place: int, tmp_path: Path
+) -> None:
     path = tmp_path / "metrics.jsonl"
     lines = [b'{"images_seen": 8, "l1": 1.5}', '{"images_seen": 16, "name": "é"}'.encode()]
     lines.insert(place, line)
@@ -247,7 +279,11 @@ def test_damaged_line_is_named_and_the_rest_is_used(line: bytes, place: int, tmp
 
 
 def test_rows_that_are_made_again_are_dropped() -> None:
-    found = [{"images_seen": 8, "val_l1": 1}, {"images_seen": 16, "lr": 1}, {"images_seen": 16, "val_l1": 1}]
+    found = [
+        {"images_seen": 8, "val_l1": 1},
+        {"images_seen": 16, "lr": 1},
+        {"images_seen": 16, "val_l1": 1},
+    ]
     found.append({"images_seen": 24, "lr": 1})
     every = [Row(b"", values) for values in found]
     assert rows_before(every, 16) == every[:3]
@@ -264,6 +300,9 @@ def test_damaged_rows_do_not_stop_a_run(capsys: pytest.CaptureFixture[str]) -> N
     Path("runs/x/status.json").write_bytes(b"\xff{")
     capsys.readouterr()
     assert run_here(*RUN, "run=x") == "finished"
-    assert "runs/x/metrics.jsonl: line 2 is damaged or cut short, and is left out\n" in capsys.readouterr().out
+    assert (
+        "runs/x/metrics.jsonl: line 2 is damaged or cut short, and is left out\n"
+        in capsys.readouterr().out
+    )
     assert_same_rows("x", "undisturbed")
     assert json.loads(Path("runs/x/status.json").read_text())["state"] == "finished"

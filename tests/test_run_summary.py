@@ -33,7 +33,9 @@ def last_lines(text: str, first: str) -> list[str]:
     return lines[start:]
 
 
-def test_a_run_ends_with_its_results_and_the_next_commands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_ends_with_its_results_and_the_next_commands(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run_here(*RUN, "length=32") == "finished"
     text = capsys.readouterr().out
     assert text.splitlines()[:2] == ["starting a new run", "run: runs/x"]
@@ -50,12 +52,16 @@ def test_a_run_ends_with_its_results_and_the_next_commands(capsys: pytest.Captur
         "        gantrain evaluate runs/x",
     ]
     assert run_here(*RUN, "length=32") == "finished"
-    again = last_lines(capsys.readouterr().out, "already finished: trained on 32 images, of a length of 32")
+    again = last_lines(
+        capsys.readouterr().out, "already finished: trained on 32 images, of a length of 32"
+    )
     assert again[1:-1] == found[1:]
     assert again[-1] == "  train longer: a larger length goes on, such as length=64"
 
 
-def test_a_stopped_run_says_how_it_goes_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_says_how_it_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     step = Engine.step
 
     def and_stop(engine: Engine, *arguments: object) -> None:
@@ -63,7 +69,9 @@ def test_a_stopped_run_says_how_it_goes_on(capsys: pytest.CaptureFixture[str], m
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(Engine, "step", and_stop)
-    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/gantrain", "train", "recipe=quickstart", "data.size=[32,32]"])
+    monkeypatch.setattr(
+        sys, "argv", ["/somewhere/bin/gantrain", "train", "recipe=quickstart", "data.size=[32,32]"]
+    )
     assert run_here(*RUN, "length=32") == "unfinished"
     lines = last_lines(capsys.readouterr().out, "stopped by a signal")
     assert lines == [
@@ -81,8 +89,16 @@ def test_a_stopped_run_says_how_it_goes_on(capsys: pytest.CaptureFixture[str], m
     ("program", "environment", "expected"),
     [
         ("/bin/gantrain", {}, "gantrain train 'length=2 epochs'"),
-        (f"{Path(gantrain.__file__).parent}/__main__.py", {}, "python -m gantrain train 'length=2 epochs'"),
-        (f"{Path(gantrain.__file__).parent}/train.py", {}, "python -m gantrain.train train 'length=2 epochs'"),
+        (
+            f"{Path(gantrain.__file__).parent}/__main__.py",
+            {},
+            "python -m gantrain train 'length=2 epochs'",
+        ),
+        (
+            f"{Path(gantrain.__file__).parent}/train.py",
+            {},
+            "python -m gantrain.train train 'length=2 epochs'",
+        ),
         (f"{Path(gantrain.__file__).parent}/train.py", {"RANK": "0"}, None),
         ("/bin/ipykernel_launcher.py", {}, None),
         ("", {}, None),
@@ -101,7 +117,9 @@ def test_the_own_command_is_what_was_typed(
     ("length", "longer"),
     [("35 epochs", "length=70 epochs"), ("0.5 epochs", "length=1 epochs"), ("1000", "length=2000")],
 )
-def test_going_on_doubles_the_length(length: str, longer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_going_on_doubles_the_length(
+    length: str, longer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "argv", ["gantrain", "train", "recipe=quickstart", f"length={length}"])
     loaded = schema.load("quickstart", [f"length={length}"])
     (_, command) = run_summary.describe_going_on(loaded)
@@ -113,12 +131,16 @@ def test_lengths_are_plain() -> None:
     assert run_summary.describe_length(14000, 350, 8) == (
         "14,000 images (40 epochs of 350 images each) in 1,750 steps of 8 images"
     )
-    assert run_summary.describe_length(1, 1, 1) == "1 image (1 epoch of 1 image) in 1 step of 1 image"
+    assert (
+        run_summary.describe_length(1, 1, 1) == "1 image (1 epoch of 1 image) in 1 step of 1 image"
+    )
 
 
 def test_a_method_without_weights_is_said_to_have_none() -> None:
     method = Mock(loss_weights={})
-    assert run_summary.describe_losses(method).startswith("the method does not state their weights (a row shows")
+    assert run_summary.describe_losses(method).startswith(
+        "the method does not state their weights (a row shows"
+    )
     method = Mock(loss_weights={"gan": 1.0, "l1": 100.0})
     assert run_summary.describe_losses(method).startswith("gan 1, l1 100 (")
 

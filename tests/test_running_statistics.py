@@ -1,4 +1,6 @@
-"""Batch norm's running statistics move in a network's own turn only, in every order of the turns."""
+"""Batch norm's running statistics move in a network's own turn only, in every order of the
+turns.
+"""
 
 from typing import Any
 
@@ -17,37 +19,64 @@ from gantrain.training.step import Engine
 
 B, STEPS = 4, 4
 JUDGE = {**SMALL_DISCRIMINATOR, "norm": "batch"}
-PIX2PIX = {"name": "pix2pix", "generator": {**SMALL_GENERATOR, "norm": "batch"}, "discriminator": JUDGE}
-SYNCED = {"generator": {**SMALL_GENERATOR, "norm": "sync_batch"}, "discriminator": {**JUDGE, "norm": "sync_batch"}}
-BATCH_CUT = {**CUT, "generator": {**CUT["generator"], "norm": "batch"}, "discriminator": {**JUDGE, "antialias": True}}
+PIX2PIX = {
+    "name": "pix2pix",
+    "generator": {**SMALL_GENERATOR, "norm": "batch"},
+    "discriminator": JUDGE,
+}
+SYNCED = {
+    "generator": {**SMALL_GENERATOR, "norm": "sync_batch"},
+    "discriminator": {**JUDGE, "norm": "sync_batch"},
+}
+BATCH_CUT = {
+    **CUT,
+    "generator": {**CUT["generator"], "norm": "batch"},
+    "discriminator": {**JUDGE, "antialias": True},
+}
 BATCH_SPADE = {**SPADE, "generator": {**SPADE["generator"], "norm": "batch"}, "style": "vae"}
 BATCH_SPADE["discriminator"] = {**SPADE["discriminator"], "norm": "batch"}
 RESIDUAL = {"name": "resnet", "width": 4, "blocks": 1, "norm": "batch"}
 MORE = [{"network": {**JUDGE, "width": 4}}]
-# The method, its generator's interval, and the forwards of the generator's first batch norm in its own turn.
+# The method, its generator's interval, and the forwards of the generator's first batch norm in its
+# own turn.
 CASES: dict[str, tuple[dict[str, Any], int, int]] = {
     "pix2pix": (PIX2PIX, 1, 1),
     "pix2pix, discriminator first": ({**PIX2PIX, "order": "discriminator_first"}, 1, 1),
     "pix2pix, seldom": ({**PIX2PIX, "order": "discriminator_first"}, 2, 1),
     "pix2pix, synced": ({**PIX2PIX, **SYNCED, "order": "discriminator_first"}, 1, 1),
     "pix2pix, two discriminators": (
-        {**PIX2PIX, "order": "discriminator_first", "more_discriminators": MORE, "feature_matching": 1.0},
+        {
+            **PIX2PIX,
+            "order": "discriminator_first",
+            "more_discriminators": MORE,
+            "feature_matching": 1.0,
+        },
         1,
         1,
     ),
-    "pix2pix, penalised": ({**PIX2PIX, "order": "discriminator_first", "penalty": {"name": "r1", "every": 1}}, 1, 1),
+    "pix2pix, penalised": (
+        {**PIX2PIX, "order": "discriminator_first", "penalty": {"name": "r1", "every": 1}},
+        1,
+        1,
+    ),
     "cut": (BATCH_CUT, 1, 3),  # the images, and the features of what was made and of the originals
     "cut, discriminator first": ({**BATCH_CUT, "order": "discriminator_first"}, 1, 3),
     "spade": (BATCH_SPADE, 1, 1),
     "spade, new fakes": ({**BATCH_SPADE, "order": "generator_first_new_fakes"}, 1, 1),
     "spade, seldom": ({**BATCH_SPADE, "order": "generator_first_new_fakes"}, 2, 1),
-    "pix2pixhd, seldom": ({"name": "pix2pixhd", "generator": RESIDUAL, "discriminator": JUDGE, "perceptual": 0}, 2, 1),
+    "pix2pixhd, seldom": (
+        {"name": "pix2pixhd", "generator": RESIDUAL, "discriminator": JUDGE, "perceptual": 0},
+        2,
+        1,
+    ),
     "cyclegan, seldom": ({"name": "cyclegan", "generator": RESIDUAL, "discriminator": JUDGE}, 2, 3),
 }
 
 
 class Watched:
-    """An engine that notes every input of each batch norm together with the phase whose turn it is."""
+    """An engine that notes every input of each batch norm together with the phase whose turn it
+    is.
+    """
 
     def __init__(self, options: dict[str, Any], every: int) -> None:
         torch.manual_seed(0)
@@ -81,7 +110,9 @@ class Watched:
 
     def step(self, number: int) -> None:
         torch.manual_seed(number)
-        batch = {k: torch.rand(B, 3, 32, 32, dtype=torch.float64) * 2 - 1 for k in ("source", "target")}
+        batch = {
+            k: torch.rand(B, 3, 32, 32, dtype=torch.float64) * 2 - 1 for k in ("source", "target")
+        }
         positions = tuple(range(number * B, (number + 1) * B))
         rates = {turn.phase.name: 1e-3 for turn in self.engine.turns}
         self.engine.step([batch], [Context(0, number * B, B, positions)], rates)
@@ -99,7 +130,10 @@ def test_running_statistics_are_those_of_the_networks_own_turns(case: str) -> No
     for number in range(STEPS):
         watched.step(number)
     for name, norm in watched.norms.items():
-        mean, variance = torch.zeros(norm.num_features).double(), torch.ones(norm.num_features).double()
+        mean, variance = (
+            torch.zeros(norm.num_features).double(),
+            torch.ones(norm.num_features).double(),
+        )
         own = watched.own_inputs(name)
         for x in own:
             values = x.transpose(0, 1).flatten(1)

@@ -38,7 +38,9 @@ def test_a_saved_recipe_gives_the_same_run(name: str) -> None:
 
 def test_changes_of_a_saved_recipe_lose_nothing() -> None:
     saved = str(save("mine", schema.load("daynight")))
-    changed = schema.load(saved, ["schedule.name=cosine", "optimizer.name=adamw", "optimizer.clip=1"])
+    changed = schema.load(
+        saved, ["schedule.name=cosine", "optimizer.name=adamw", "optimizer.clip=1"]
+    )
     assert changed.schedule.decay == 0.5
     assert changed.optimizer.name == "adamw"
     assert changed.optimizer.lr == schema.load("daynight").optimizer.lr
@@ -76,7 +78,9 @@ def test_the_refusal_of_a_change_names_ways_that_work(capsys: pytest.CaptureFixt
     assert train_main(words) == 2
     line = capsys.readouterr().err
     assert "  optimizer.lr: 0.0005 -> 0.001" in line
-    ways = re.search(r"undo the changes: (recipe=\S+) goes on.*or (run=OTHER) .* with (init_from=\S+) ", line)
+    ways = re.search(
+        r"undo the changes: (recipe=\S+) goes on.*or (run=OTHER) .* with (init_from=\S+) ", line
+    )
     assert ways
     assert train_main([ways[1], "length=16"]) == 0
     assert train_main([*words, ways[2], ways[3], "length=8"]) == 0
@@ -86,5 +90,7 @@ def test_the_refusal_of_a_change_names_ways_that_work(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("name", ["runs/mine", "runs/mine/"])
 def test_a_run_given_as_a_recipe_is_pointed_to_its_recipe(name: str) -> None:
     saved = save("mine", schema.load("facades"))
-    with pytest.raises(ValueError, match=re.escape(f"did you mean recipe={shlex.quote(str(saved))}?")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"did you mean recipe={shlex.quote(str(saved))}?")
+    ):
         recipe_files.read(name)

@@ -1,4 +1,6 @@
-"""Scales of a network that take another run's weights by resolution: the published rule, stages, `init_from`."""
+"""Scales of a network that take another run's weights by resolution: the published rule, stages,
+`init_from`.
+"""
 
 import json
 from pathlib import Path
@@ -28,7 +30,9 @@ def marked(scales: int) -> dict[str, torch.Tensor]:
     return {name: torch.full_like(t, float(name.split(".")[1])) for name, t in state.items()}
 
 
-def taken(own: int, size: tuple[int, int], other: int, other_size: tuple[int, int]) -> tuple[dict[int, int], str]:
+def taken(
+    own: int, size: tuple[int, int], other: int, other_size: tuple[int, int]
+) -> tuple[dict[int, int], str]:
     """For each scale the other network's scale whose tensors it gets, all of them, and the text."""
     network = discriminator(own)
     found, text = match_by_resolution(network, size, marked(other), other_size)
@@ -41,10 +45,13 @@ def taken(own: int, size: tuple[int, int], other: int, other_size: tuple[int, in
         of_scale = [name for name in expected if name.startswith(f"scales.{scale}.")]
         assert of_scale
         assert all(name in found for name in of_scale)
-    return {scale: origins.pop() for scale, origins in sorted(pairs.items()) if len(origins) == 1}, text
+    return {
+        scale: origins.pop() for scale, origins in sorted(pairs.items()) if len(origins) == 1
+    }, text
 
 
-# num_D and the size of the former run, and of the one that goes on, as pix2pixHD's scripts and options allow.
+# num_D and the size of the former run, and of the one that goes on, as pix2pixHD's scripts and
+# options allow.
 PUBLISHED = [
     (2, (512, 1024), 3, (1024, 2048)),  # scripts/train_512p.sh, then scripts/train_1024p_24G.sh
     (1, (512, 1024), 2, (1024, 2048)),
@@ -56,7 +63,9 @@ PUBLISHED = [
 def test_the_published_code_loads_by_resolution(
     former: int, former_size: tuple[int, int], scales: int, size: tuple[int, int]
 ) -> None:
-    """Its names count from the coarsest scale, and it loads `scale{i}` into `scale{i}` where both are there."""
+    """Its names count from the coarsest scale, and it loads `scale{i}` into `scale{i}` where
+    both are there.
+    """
     expected = {}
     for i in range(scales):
         ours = scales - 1 - i  # scale{num_D - 1} sees the full resolution
@@ -68,7 +77,9 @@ def test_the_published_code_loads_by_resolution(
     assert 0 not in expected, "the finest scale starts fresh"
     found, text = taken(scales, size, former, former_size)
     assert found == dict(sorted(expected.items()))
-    assert text.startswith(f"scales by resolution: scales.0 ({size[0]}x{size[1]}) starts fresh, scales.1 (")
+    assert text.startswith(
+        f"scales by resolution: scales.0 ({size[0]}x{size[1]}) starts fresh, scales.1 ("
+    )
 
 
 BY_NAME = "scales by name, since "
@@ -76,19 +87,56 @@ CASES = [
     # own scales, size, other scales, other size, expected, beginning of the text
     (2, (256, 256), 2, (256, 256), {0: 0, 1: 1}, ""),
     (3, (256, 256), 2, (256, 256), {0: 0, 1: 1}, ""),
-    (2, (512, 512), 2, (256, 256), {1: 0}, "scales by resolution: scales.0 (512x512) starts fresh, scales.1 (256x256)"),
-    (2, (256, 256), 2, (512, 512), {0: 1}, "scales by resolution: scales.0 (256x256) takes scales.1, scales.1 (128x"),
-    (3, (1024, 512), 2, (256, 128), {2: 0}, "scales by resolution: scales.0 (1024x512) starts fresh, scales.1 (512x2"),
-    (1, (256, 256), 2, (512, 512), {0: 1}, "scales by resolution: scales.0 (256x256) takes scales.1"),
+    (
+        2,
+        (512, 512),
+        2,
+        (256, 256),
+        {1: 0},
+        "scales by resolution: scales.0 (512x512) starts fresh, scales.1 (256x256)",
+    ),
+    (
+        2,
+        (256, 256),
+        2,
+        (512, 512),
+        {0: 1},
+        "scales by resolution: scales.0 (256x256) takes scales.1, scales.1 (128x",
+    ),
+    (
+        3,
+        (1024, 512),
+        2,
+        (256, 128),
+        {2: 0},
+        "scales by resolution: scales.0 (1024x512) starts fresh, scales.1 (512x2",
+    ),
+    (
+        1,
+        (256, 256),
+        2,
+        (512, 512),
+        {0: 1},
+        "scales by resolution: scales.0 (256x256) takes scales.1",
+    ),
     (1, (512, 512), 1, (256, 256), {0: 0}, ""),
-    (2, (384, 384), 2, (256, 256), {0: 0, 1: 1}, BY_NAME + "no two have the same resolution (pictures of 384x384 here"),
+    (
+        2,
+        (384, 384),
+        2,
+        (256, 256),
+        {0: 0, 1: 1},
+        BY_NAME + "no two have the same resolution (pictures of 384x384 here",
+    ),
     (2, (512, 1024), 2, (512, 512), {0: 0, 1: 1}, BY_NAME + "no two have the same resolution"),
     (2, (512, 512), 2, None, {0: 0, 1: 1}, BY_NAME + "the size of the other pictures is unknown"),
 ]
 
 
 @pytest.mark.parametrize(("own", "size", "other", "other_size", "expected", "text"), CASES)
-def test_every_scale_takes_the_one_of_its_resolution(own, size, other, other_size, expected, text) -> None:
+def test_every_scale_takes_the_one_of_its_resolution(
+    own, size, other, other_size, expected, text
+) -> None:
     found, said = taken(own, size, other, other_size)
     assert found == expected
     assert said.startswith(text)
@@ -117,9 +165,13 @@ def test_networks_without_scales_are_left_alone() -> None:
     assert match_by_resolution(nn.Linear(1, 1), (64, 64), former, (32, 32)) == (former, "")
 
 
-@pytest.mark.parametrize("name", [n for n, cls in NETWORKS.items() if hasattr(cls, "scale_factors")])
+@pytest.mark.parametrize(
+    "name", [n for n, cls in NETWORKS.items() if hasattr(cls, "scale_factors")]
+)
 def test_declared_factors_are_those_of_the_forward(name: str) -> None:
-    """A scale's output for an image is that of a network of this scale alone, for the image down-sampled so."""
+    """A scale's output for an image is that of a network of this scale alone, for the image
+    down-sampled so.
+    """
     cls = NETWORKS[name]
     network = cls(3, width=2) if name != "whole_image" else cls(3, widths=(2, 2, 2, 2))
     factors = cls.scale_factors(network.state_dict())  # type: ignore[attr-defined]
@@ -137,7 +189,12 @@ def field(smallest: tuple[int, int], largest: tuple[int, int]) -> Field:
 SIZES = [
     # data.size, data.resize, the files' sizes, a whole picture
     ((512, 1024), (512, 1024), ((1024, 2048), (1024, 2048)), (512, 1024)),
-    ((256, 256), (286, 286), ((256, 256), (512, 512)), (256, 256)),  # a slightly larger size is augmentation
+    (
+        (256, 256),
+        (286, 286),
+        ((256, 256), (512, 512)),
+        (256, 256),
+    ),  # a slightly larger size is augmentation
     ((512, 512), (1024, 2048), ((1024, 2048), (1024, 2048)), (1024, 2048)),  # crops
     ((256, 256), None, ((512, 512), (512, 512)), (512, 512)),  # crops of files
     ((256, 256), None, ((300, 400), (600, 800)), (600, 800)),
@@ -153,13 +210,22 @@ def test_the_size_of_a_whole_picture(size, resize, files, expected) -> None:
 
 BARE = tuple(word for word in SMALL if not word.startswith("method."))
 STILL = "optimizer.lr=1e-30"  # the weights stay those of the start
-QUICK = (*BARE, "data=synthetic", "batch_size=2", "evaluate.max_samples=2", "previews.samples=1", "checkpoint.keep=9")
+QUICK = (
+    *BARE,
+    "data=synthetic",
+    "batch_size=2",
+    "evaluate.max_samples=2",
+    "previews.samples=1",
+    "checkpoint.keep=9",
+)
 
 
 def method(scales: int) -> str:
     generator = "{name: coarse_to_fine, width: 2, halvings: 1, blocks: 1}"
     judge = f"{{name: multiscale_patchgan, width: 2, layers: 1, scales: {scales}}}"
-    return f"method={{name: pix2pixhd, perceptual: 0, generator: {generator}, discriminator: {judge}}}"
+    return (
+        f"method={{name: pix2pixhd, perceptual: 0, generator: {generator}, discriminator: {judge}}}"
+    )
 
 
 def scale(state: dict[str, torch.Tensor], number: int) -> dict[str, torch.Tensor]:
@@ -174,8 +240,14 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.slow
-def test_a_stage_at_twice_the_size_takes_the_former_scales_by_resolution(capsys: pytest.CaptureFixture[str]) -> None:
-    first = {"length": 4, "method": {"discriminator": {"scales": 2}}, "data": {"size": [32, 32], "resize": [32, 32]}}
+def test_a_stage_at_twice_the_size_takes_the_former_scales_by_resolution(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = {
+        "length": 4,
+        "method": {"discriminator": {"scales": 2}},
+        "data": {"size": [32, 32], "resize": [32, 32]},
+    }
     second = {"length": 4, "optimizer": {"lr": 1e-30}}
     large = (*QUICK, method(3), "data.size=[64,64]", "data.resize=[64,64]")
     run_here(*large, f"stages={json.dumps([first, second])}", "run=x")
@@ -204,7 +276,15 @@ def placed(*words: str) -> str:
 
 @pytest.mark.slow
 def test_init_from_matches_by_resolution_where_the_size_changes() -> None:
-    run_here(*QUICK, method(2), STILL, "length=2", "data.size=[32,32]", "data.resize=[36,36]", "run=first")
+    run_here(
+        *QUICK,
+        method(2),
+        STILL,
+        "length=2",
+        "data.size=[32,32]",
+        "data.resize=[36,36]",
+        "run=first",
+    )
     from_first = (method(2), "init_from=runs/first")
     all_there = "discriminator: 12 of 12 tensors from runs/first"
     assert placed(*from_first, "data.size=[32,32]", "data.resize=[36,36]") == all_there
@@ -222,7 +302,9 @@ def test_an_imported_network_of_unknown_size_keeps_its_scales() -> None:
     theirs = {}
     for name, tensor in MultiscalePatchGAN(13, scales=2, width=2, layers=1).state_dict().items():
         _, number, layer, _, kind = name.split(".")
-        theirs[f"scale{1 - int(number)}_layer{layer}.0.{kind}"] = tensor  # theirs count from the coarsest
+        theirs[f"scale{1 - int(number)}_layer{layer}.0.{kind}"] = (
+            tensor  # theirs count from the coarsest
+        )
     torch.save(theirs, "latest_net_D.pth")
     line = placed(method(3), "init_from=latest_net_D.pth", "data.size=[64,64]")
     expected = "discriminator: 12 of 18 tensors from latest_net_D.pth; scales by name, since the size of the other "
@@ -232,4 +314,7 @@ def test_an_imported_network_of_unknown_size_keeps_its_scales() -> None:
 
 def test_single_scales_keep_their_weights_at_any_size() -> None:
     former = PatchGAN(3, width=2, layers=1).state_dict()
-    assert match_by_resolution(PatchGAN(3, width=2, layers=1), (96, 64), former, (32, 32)) == (former, "")
+    assert match_by_resolution(PatchGAN(3, width=2, layers=1), (96, 64), former, (32, 32)) == (
+        former,
+        "",
+    )

@@ -15,7 +15,13 @@ from conftest import ROOT, SMALL, command, launch, run_here
 
 from gantrain.training.stop_signal import StopFlag
 
-LONG = (*SMALL, "batch_size=8", "length=1000000", "checkpoint.every=1000000", "previews.every=900000")
+LONG = (
+    *SMALL,
+    "batch_size=8",
+    "length=1000000",
+    "checkpoint.every=1000000",
+    "previews.every=900000",
+)
 LONG = (*LONG, "evaluate.every=900000", "data.validation=null")
 
 
@@ -45,7 +51,9 @@ def wait_for_steps(process: subprocess.Popen[str]) -> None:
 
 
 def ranks_of(launcher: int) -> list[int]:
-    text = subprocess.run(["ps", "-o", "pid=", "--ppid", str(launcher)], capture_output=True, text=True).stdout
+    text = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(launcher)], capture_output=True, text=True
+    ).stdout
     return [int(word) for word in text.split()]
 
 
@@ -73,7 +81,9 @@ def test_signal_saves_and_leaves_and_the_command_goes_on(ranks: int, name: str, 
     wait_for_steps(process)
     launched = [process.pid] if ranks == 1 else ranks_of(process.pid)
     targets = {"rank": launched[-1:], "launcher": [process.pid], "all": [*launched, process.pid]}
-    for target in targets[to]:  # `all`: as schedulers do it, ranks get it twice, once from the launcher
+    for target in targets[
+        to
+    ]:  # `all`: as schedulers do it, ranks get it twice, once from the launcher
         os.kill(target, getattr(signal, name))
     output, _ = process.communicate(timeout=60)
     if to == "rank":  # torchrun turns a signal of its own into status 1
@@ -103,7 +113,9 @@ def test_no_thread_of_the_ranks_group_outlives_it() -> None:
 def test_only_a_later_second_signal_leaves_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # where the tests run in the background it is ignored
     with StopFlag("SIGUSR1") as stop:
         signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)
@@ -155,7 +167,9 @@ def test_no_rank_outlives_its_launcher() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="who has adopted a process is told by /proc")
 def test_no_rank_outlives_a_launcher_that_dies_while_it_starts() -> None:
-    """Before a rank has asked the kernel to tell it: it would look for the launcher's store for hours."""
+    """Before a rank has asked the kernel to tell it: it would look for the launcher's store for
+    hours.
+    """
     process = start(command(2, *LONG, "run=x"))
     while len(ranks := ranks_of(process.pid)) < 2:
         time.sleep(0.05)
@@ -192,7 +206,10 @@ def test_launcher_restarts_a_killed_rank() -> None:
 def test_launcher_does_not_retry_a_users_mistake() -> None:
     launcher = command(2, *SMALL[:1], "method=survey", "device=cpu")
     done = subprocess.run(
-        [*launcher[:3], "--max-restarts=3", *launcher[3:]], capture_output=True, text=True, timeout=200
+        [*launcher[:3], "--max-restarts=3", *launcher[3:]],
+        capture_output=True,
+        text=True,
+        timeout=200,
     )
     assert done.returncode == 1
     assert done.stderr.count("gantrain: data.size: found [32, 32], the discriminator needs") == 1
@@ -206,7 +223,10 @@ def test_accelerate_launch_uses_the_cores_and_gives_the_same_weights() -> None:
     words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=1", "--cpu"]
     for name, how in [("path", command(1)[1:2]), ("module", ["-m", "gantrain.train"])]:
         done = subprocess.run(
-            [*words, *how, "recipe=quickstart", *short, f"run={name}"], capture_output=True, text=True, timeout=120
+            [*words, *how, "recipe=quickstart", *short, f"run={name}"],
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr
         cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()

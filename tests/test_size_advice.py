@@ -127,7 +127,11 @@ def test_sizes_in_use_pass(words: tuple[str, ...]) -> None:
 
 
 def test_a_recipe_with_a_path_has_the_usual_proportion() -> None:
-    content = {"extends": "pix2pix", "data": {"size": [64, 64]}, "method": {"generator": {"levels": 6, "width": 4}}}
+    content = {
+        "extends": "pix2pix",
+        "data": {"size": [64, 64]},
+        "method": {"generator": {"levels": 6, "width": 4}},
+    }
     Path("mine.yaml").write_text(yaml.safe_dump(content))
     (line,) = warnings(schema.load("mine.yaml"))
     assert line.endswith("'data.size=[64,64]' 'data.resize=[72,72]'")
@@ -137,7 +141,13 @@ def test_a_dry_run_doctor_and_the_start_warn(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gantrain.cli.doctor._SECONDS", 0.01)
-    words = (*SMALL, "method.generator.levels=6", "batch_size=2", "length=2", "data.validation=null")
+    words = (
+        *SMALL,
+        "method.generator.levels=6",
+        "batch_size=2",
+        "length=2",
+        "data.validation=null",
+    )
     line = (
         "warning: the generator pads 32x32 to 64x64, 4 times the pixels; sizes that fit together: "
         "'data.size=[32,32]' method.generator.levels=5"

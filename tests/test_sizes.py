@@ -25,7 +25,7 @@ from gantrain.data.shards import Shards
 from gantrain.data.unpaired import DataSet, Unpaired
 from gantrain.inference.sizes import NATIVE_OPTION, SizeReport, result_size
 from gantrain.inference.translator import Translator
-from gantrain.recipe.data_request import view, data_request
+from gantrain.recipe.data_request import data_request, view
 
 TINY = (
     "data.workers=0", "batch_size=2", "length=2", "precision=fp32", "device=cpu", "threads=1", "trackers=[]",
@@ -68,7 +68,12 @@ def evaluated(model: Translator, data: DataSet, i: int) -> Tensor:
     fields, names = model.fields, data_request(model.recipe).names
     seen = view(model.recipe, fields, training=False)
     (raw,) = held_out_batches(data, seen, [i], 1)
-    batch = as_batch({role: raw.fields[name] for role, name in names.items()}, fields, torch.float32, model.device)
+    batch = as_batch(
+        {role: raw.fields[name] for role, name in names.items()},
+        fields,
+        torch.float32,
+        model.device,
+    )
     return batch["source"]
 
 
@@ -99,7 +104,8 @@ def quick_or_slow(table: Mapping[str, tuple[Any, ...]], quick: Collection[str]) 
     """The rows as parameters; the rows that are not named in `quick` are in the slow part."""
     assert set(quick) <= set(table)
     return [
-        pytest.param(*row, id=name, marks=[] if name in quick else [pytest.mark.slow]) for name, row in table.items()
+        pytest.param(*row, id=name, marks=[] if name in quick else [pytest.mark.slow])
+        for name, row in table.items()
     ]
 
 
@@ -112,9 +118,19 @@ GEOMETRIES: dict[str, tuple[list[Size], Size | None, tuple[str, str], Size]] = {
     "past the ratio": (SAME, None, ("data.size=[16,16]", "data.resize=[20,28]"), (20, 28)),
     "prepared": (SAME, (20, 28), ("data.size=[20,28]", "data.resize=null"), (20, 28)),
     "prepared and cropped": (SAME, (20, 28), ("data.size=[16,16]", "data.resize=null"), (20, 28)),
-    "prepared, then resized": (SAME, (24, 32), ("data.size=[16,20]", "data.resize=[18,22]"), (16, 20)),
+    "prepared, then resized": (
+        SAME,
+        (24, 32),
+        ("data.size=[16,20]", "data.resize=[18,22]"),
+        (16, 20),
+    ),
     "varying": (VARYING, None, ("data.size=[16,24]", "data.resize=[16,24]"), (16, 24)),
-    "varying, past the ratio": (VARYING, None, ("data.size=[16,16]", "data.resize=[32,40]"), (32, 40)),
+    "varying, past the ratio": (
+        VARYING,
+        None,
+        ("data.size=[16,16]", "data.resize=[32,40]"),
+        (32, 40),
+    ),
     "varying, prepared": (VARYING, (20, 28), ("data.size=[20,28]", "data.resize=null"), (20, 28)),
 }
 
@@ -148,7 +164,9 @@ KINDS: dict[str, tuple[str, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("kind", "instances"), quick_or_slow(KINDS, ["RGBA", "class ids and instances"]))
+@pytest.mark.parametrize(
+    ("kind", "instances"), quick_or_slow(KINDS, ["RGBA", "class ids and instances"])
+)
 def test_every_kind_of_file_is_resized_as_in_training(kind: str, instances: bool) -> None:
     write("files/a", SAME, kind)
     write("files/b", SAME)
@@ -171,7 +189,9 @@ def test_every_kind_of_file_is_resized_as_in_training(kind: str, instances: bool
     assert model.translate(image, ids).shape == (40, 56, 3)
     assert model.translate(image, ids, output_size="network").shape == (16, 24, 3)
     if ids is not None:
-        with pytest.raises(ValueError, match=r"allowed: whole numbers of shape \(40, 56, 1\), the image's"):
+        with pytest.raises(
+            ValueError, match=r"allowed: whole numbers of shape \(40, 56, 1\), the image's"
+        ):
             model.translate(image, ids[:16, :24])
 
 
@@ -182,13 +202,19 @@ def test_colours_become_class_ids_before_they_are_resized() -> None:
     table = np.array([(0, 0, 0), (255, 0, 0), (0, 255, 0), (9, 9, 9), (200, 200, 0)], np.uint8)
     for i, size in enumerate(SAME):
         Image.fromarray(table[drawn(i, size, "label")[..., 0]]).save(f"files/a/{i}.png")
-    Path("colours.txt").write_text("\n".join(" ".join(map(str, colour)) for colour in table.tolist()))
+    Path("colours.txt").write_text(
+        "\n".join(" ".join(map(str, colour)) for colour in table.tolist())
+    )
     prepare("files", "packed", labels=["a"], colors="colours.txt", progress=False)
     size = ("data.size=[16,24]", "data.resize=[16,24]")
-    run_here(*PAIRED, "data.train=packed", "data.source=a", "data.target=b", *size, "data.labels={a: 5}")
+    run_here(
+        *PAIRED, "data.train=packed", "data.source=a", "data.target=b", *size, "data.labels={a: 5}"
+    )
     model = gantrain.load("runs/x", "cpu")
     for i in range(2):
-        assert torch.equal(translated(model, f"files/a/{i}.png"), evaluated(model, Shards.open("packed"), i))
+        assert torch.equal(
+            translated(model, f"files/a/{i}.png"), evaluated(model, Shards.open("packed"), i)
+        )
 
 
 def test_each_side_of_unpaired_data_has_its_own_scale() -> None:
@@ -234,7 +260,12 @@ def model(trained: Path) -> Translator:
 
 def test_the_size_can_be_chosen(model: Translator) -> None:
     image = drawn(0, (64, 96), "RGB")
-    for size, seen in {None: (16, 24), "trained": (16, 24), "native": (64, 96), (20, 28): (20, 28)}.items():
+    for size, seen in {
+        None: (16, 24),
+        "trained": (16, 24),
+        "native": (64, 96),
+        (20, 28): (20, 28),
+    }.items():
         assert translated(model, image, size=size).shape[2:] == seen
         result = model.translate(image, size=size, output_size="network")
         assert result.shape == (*seen, 3)
@@ -258,13 +289,22 @@ def test_a_path_gives_a_picture(model: Translator) -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "another word": ({"size": "small"}, r"^size: found 'small', allowed: 'native', 'trained' or \(height, width\)"),
+    "another word": (
+        {"size": "small"},
+        r"^size: found 'small', allowed: 'native', 'trained' or \(height, width\)",
+    ),
     "one number": ({"size": 16}, r"^size: found 16, allowed"),
     "zero": ({"size": (0, 16)}, r"^size: found \(0, 16\), allowed"),
     "a float": ({"size": (16.0, 16)}, r"^size: found \(16\.0, 16\), allowed"),
     "an array": ({"size": np.array([16, 16])}, r"^size: found array\(\[16, 16\]\), allowed"),
-    "past reason": ({"size": (10**6, 16)}, r"^size: 64x64 would become 1000000x16, an image may be enlarged to"),
-    "output": ({"output_size": "same"}, r"^output_size: found 'same', allowed: 'input' or 'network'"),
+    "past reason": (
+        {"size": (10**6, 16)},
+        r"^size: 64x64 would become 1000000x16, an image may be enlarged to",
+    ),
+    "output": (
+        {"output_size": "same"},
+        r"^output_size: found 'same', allowed: 'input' or 'network'",
+    ),
 }
 
 
@@ -278,11 +318,15 @@ def test_a_tensor_has_the_networks_size_already(model: Translator) -> None:
     tensor = torch.zeros(3, 40, 56)
     assert model.translate(tensor).shape == (3, 40, 56)
     for size in ("native", "trained", (16, 16)):
-        with pytest.raises(ValueError, match=r"^size: found .* beside a tensor, allowed: none; it is never resized"):
+        with pytest.raises(
+            ValueError, match=r"^size: found .* beside a tensor, allowed: none; it is never resized"
+        ):
             model.translate(tensor, size=size)  # type: ignore[arg-type]
 
 
-def test_one_line_for_a_translator_reports_a_resize(model: Translator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_line_for_a_translator_reports_a_resize(
+    model: Translator, capsys: pytest.CaptureFixture[str]
+) -> None:
     slightly = drawn(0, (20, 20), "RGB")
     model.translate(slightly, size=(16, 16))
     model.translate(slightly, size=(16, 16))
@@ -293,7 +337,10 @@ def test_one_line_for_a_translator_reports_a_resize(model: Translator, capsys: p
         model.translate(drawn(0, (64, 64), "RGB"), output_size="network")
     said = capsys.readouterr().out
     assert said.count("\n") == 1
-    assert "1 image at the trained scale: 64x64 -> 16x16; detail is lost by a reduction of up to 4 times; size=" in said
+    assert (
+        "1 image at the trained scale: 64x64 -> 16x16; detail is lost by a reduction of up to 4 times; size="
+        in said
+    )
     model.translate(slightly, size="native")
     assert capsys.readouterr().out == ""
 
@@ -371,8 +418,12 @@ def test_files_of_several_sizes_share_batches_at_the_networks_size(
     assert counts == [3]
 
 
-def test_pairs_of_different_sizes_are_translated_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    """A model of enlarged sources, which can't know how large a new file should be; the line names the other choice."""
+def test_pairs_of_different_sizes_are_translated_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A model of enlarged sources, which can't know how large a new file should be; the line
+    names the other choice.
+    """
     write("files/a", [(16, 20), (16, 20)])
     write("files/b", [(32, 40), (32, 40)])
     prepare("files", "packed", resize=(32, 40), progress=False)
@@ -384,7 +435,9 @@ def test_pairs_of_different_sizes_are_translated_as_they_are(capsys: pytest.Capt
     assert translated(model, image).shape[2:] == (16, 20)
     said = "1 image at the original size: 16x20; in training the networks saw the source's files resized to 32x40, as "
     assert f"{said}size='trained' does" in capsys.readouterr().out
-    assert torch.equal(translated(model, image, size="trained"), evaluated(model, Shards.open("packed"), 0))
+    assert torch.equal(
+        translated(model, image, size="trained"), evaluated(model, Shards.open("packed"), 0)
+    )
 
 
 RESULT_SIZES: dict[str, tuple[Size, Size, Size, Size]] = {
@@ -395,7 +448,9 @@ RESULT_SIZES: dict[str, tuple[Size, Size, Size, Size]] = {
 }
 
 
-@pytest.mark.parametrize(("before", "network", "made", "expected"), RESULT_SIZES.values(), ids=list(RESULT_SIZES))
+@pytest.mark.parametrize(
+    ("before", "network", "made", "expected"), RESULT_SIZES.values(), ids=list(RESULT_SIZES)
+)
 def test_a_result_has_the_inputs_size_times_the_networks_factor(
     before: Size, network: Size, made: Size, expected: Size
 ) -> None:
@@ -411,7 +466,9 @@ def test_the_image_of_a_style_has_the_scale_of_targets() -> None:
     words = ("data.train=packed", "data.source=a", "data.target=b", "data.labels={a: 5}")
     run_here(spade, *TINY[:-2], "run=x", *words, "data.size=[16,16]", "data.resize=[16,16]")
     usual = gantrain.load("runs/x", "cpu")
-    (raw,) = held_out_batches(Shards.open("packed"), view(usual.recipe, usual.fields, training=False), [0], 1)
+    (raw,) = held_out_batches(
+        Shards.open("packed"), view(usual.recipe, usual.fields, training=False), [0], 1
+    )
     target = raw.fields["b"].permute(0, 3, 1, 2) / 127.5 - 1
     assert target.shape[2:] == (16, 16)
     model = gantrain.load("runs/x", "cpu", style="files/b/0.png")
@@ -428,13 +485,23 @@ def test_evaluate_measures_what_translate_makes(model: Translator) -> None:
         target = resize(drawn(i, (64, 64), "RGB"), 16, 16) / 127.5
         fake = model.translate(drawn(i, (64, 64), "RGB"), output_size="network") / 127.5
         differences.append(np.abs(fake - target).mean())
-    assert json.loads(Path("found.json").read_text())[0]["value"] == pytest.approx(np.mean(differences), rel=1e-3)
+    assert json.loads(Path("found.json").read_text())[0]["value"] == pytest.approx(
+        np.mean(differences), rel=1e-3
+    )
 
 
-def test_training_and_evaluate_say_at_which_scale_they_measure(capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_and_evaluate_say_at_which_scale_they_measure(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for folder in ("files/a", "files/b"):
         write(folder, [(64, 64), (64, 64)])
-    words = ("data.source=a", "data.target=b", "data.size=[16,16]", "data.resize=[32,32]", "evaluate.metrics=[l1]")
+    words = (
+        "data.source=a",
+        "data.target=b",
+        "data.size=[16,16]",
+        "data.resize=[32,32]",
+        "evaluate.metrics=[l1]",
+    )
     run_here(*PAIRED, "data.train=files", *words, "data.validation=files")
     shown = "the centre 16x16 of each sample resized to 32x32"
     line = f"held-out samples: {shown}, since data.resize is 1.25 times data.size or more"
@@ -448,7 +515,12 @@ def test_training_and_evaluate_say_at_which_scale_they_measure(capsys: pytest.Ca
 
 @pytest.mark.parametrize(
     ("sizes", "is_said"),
-    [([(64, 128)], True), ([(64, 128), (128, 256)], True), ([(64, 128), (64, 64)], False), ([(64, 64)], False)],
+    [
+        ([(64, 128)], True),
+        ([(64, 128), (128, 256)], True),
+        ([(64, 128), (64, 64)], False),
+        ([(64, 64)], False),
+    ],
 )
 def test_pairs_given_as_sources_are_noticed(sizes: list[tuple[int, int]], is_said: bool) -> None:
     scale = TrainedScale((Step((64, 64), (32, 32)),), "trained")

@@ -15,7 +15,9 @@ from gantrain.methods.base import Context
 from gantrain.recipe.schema import load as load_recipe
 from gantrain.recipe.schema import stages
 
-FIRST = "{length: 24, method: {generator: {enhancer: false}}, data: {size: [16, 16], resize: [16, 16]}}"
+FIRST = (
+    "{length: 24, method: {generator: {enhancer: false}}, data: {size: [16, 16], resize: [16, 16]}}"
+)
 SECOND = "{length: 16, freeze: [generator.coarse], schedule: {name: constant}, batch_size: 4}"
 THIRD = "{length: 16, method: {l1: 10.0}}"
 RUN = (
@@ -30,21 +32,29 @@ RUN = (
 
 def run_here(name: str) -> list[dict[str, Any]]:
     assert train(*RUN, f"run={name}").state == "finished"
-    return [json.loads(line) for line in Path(f"runs/{name}/metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in Path(f"runs/{name}/metrics.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.mark.slow
 def test_networks_go_from_stage_to_stage(capsys: pytest.CaptureFixture[str]) -> None:
     rows = run_here("x")
     said = capsys.readouterr().out
-    for text in ("starting a new run, stage 1 of 3", "resuming at image 24, stage 2 of 3", "image 40, stage 3 of 3"):
+    for text in (
+        "starting a new run, stage 1 of 3",
+        "resuming at image 24, stage 2 of 3",
+        "image 40, stage 3 of 3",
+    ):
         assert text in said
     handed = {row["images_seen"]: row["init_from"] for row in rows if "init_from" in row}
     assert set(handed) == {24, 40}
     assert handed[24][0].startswith("generator: 15 of 26 ")  # the coarse layers
     assert "; not there" not in handed[40][0]
     rates = {row["images_seen"]: row["lr"] for row in rows if "lr" in row}
-    assert rates[32] == rates[40] == rates[48] == max(rates.values())  # each stage has a schedule of its own
+    assert (
+        rates[32] == rates[40] == rates[48] == max(rates.values())
+    )  # each stage has a schedule of its own
     assert rates[56] < rates[48]
     at = {images: tensors("x", images) for images in (24, 32, 40, 56)}
     still = [key for key in at[40] if key.startswith("networks/generator/coarse")]
@@ -58,7 +68,9 @@ def test_networks_go_from_stage_to_stage(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("images", [32, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (8, 24, 40, 48))])
+@pytest.mark.parametrize(
+    "images", [32, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (8, 24, 40, 48))]
+)
 def test_resumed_anywhere_the_bits_are_the_same(images: int) -> None:
     """Between stages and inside them; the run was cut short after that checkpoint."""
     run_here("x")
@@ -80,10 +92,17 @@ def test_a_network_that_a_stage_brings_begins_with_its_own_weights() -> None:
     torch.save(weights, "weights.pt")
     network = "{name: projected, backbone: test_resnet, weights: weights.pt, width: 4, size: 128}"
     second = f"{{length: 8, method: {{more_discriminators: [{{network: {network}}}]}}}}"
-    assert train(*RUN[:-1], "run=x", "precision=fp32", f"stages=[{{length: 8}}, {second}]").state == "finished"
+    assert (
+        train(*RUN[:-1], "run=x", "precision=fp32", f"stages=[{{length: 8}}, {second}]").state
+        == "finished"
+    )
     after = tensors("x", 16)
     key = "conv1.0.weight"
-    seen = [value for name, value in after.items() if name.startswith("networks/discriminator_1") and key in name]
+    seen = [
+        value
+        for name, value in after.items()
+        if name.startswith("networks/discriminator_1") and key in name
+    ]
     assert len(seen) == 1
     assert torch.equal(seen[0], weights[key])
 
@@ -112,7 +131,9 @@ def test_a_mistake_is_named_by_its_stage(words: str) -> None:
 
 
 def test_a_stage_may_change_nothing() -> None:
-    assert [stage.length for stage in stages(load_recipe("quickstart", ("stages=[{length: 8}, {}]",)))] == [
+    assert [
+        stage.length for stage in stages(load_recipe("quickstart", ("stages=[{length: 8}, {}]",)))
+    ] == [
         8,
         "12 epochs",
     ]

@@ -22,7 +22,13 @@ SMALL_DISCRIMINATOR = {"name": "patchgan", "width": 8, "layers": 1, "norm": "ins
 METHOD = {"name": "pix2pix", "generator": SMALL_GENERATOR, "discriminator": SMALL_DISCRIMINATOR}
 CUT = {
     "name": "cut",
-    "generator": {"name": "resnet", "width": 8, "blocks": 2, "antialias": True, "upsample": "bilinear"},
+    "generator": {
+        "name": "resnet",
+        "width": 8,
+        "blocks": 2,
+        "antialias": True,
+        "upsample": "bilinear",
+    },
     "discriminator": {**SMALL_DISCRIMINATOR, "antialias": True},
     "layers": ("image", "down0", "down1", "block0"),
     "patches": 16,
@@ -30,7 +36,12 @@ CUT = {
 SPADE: dict[str, Any] = {
     "name": "spade",
     "generator": {"name": "spade", "width": 2, "hidden": 4},
-    "discriminator": {"name": "multiscale_patchgan", "width": 4, "layers": 1, "spectral_norm": True},
+    "discriminator": {
+        "name": "multiscale_patchgan",
+        "width": 4,
+        "layers": 1,
+        "spectral_norm": True,
+    },
     "perceptual": 0,
 }
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -54,7 +65,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "wgan": {**METHOD, "adversarial": "wgan", "penalty": "gradient_penalty"},
     "survey": {"name": "survey"},
     "cut": {**CUT, "augment": ("color", "translation", "cutout")},
-    "fastcut": {**CUT, "identity": False, "flip_equivariance": True, "order": "discriminator_first"},
+    "fastcut": {
+        **CUT,
+        "identity": False,
+        "flip_equivariance": True,
+        "order": "discriminator_first",
+    },
     "cyclegan": {
         "name": "cyclegan",
         "generator": {"name": "resnet", "width": 8, "blocks": 1},
@@ -64,7 +80,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
     "pix2pixhd": {
         "name": "pix2pixhd",
-        "generator": {"name": "coarse_to_fine", "width": 4, "halvings": 2, "blocks": 1, "enhancer": True},
+        "generator": {
+            "name": "coarse_to_fine",
+            "width": 4,
+            "halvings": 2,
+            "blocks": 1,
+            "enhancer": True,
+        },
         "discriminator": {"name": "multiscale_patchgan", "width": 4, "layers": 1},
         "perceptual": 0,
     },
@@ -73,11 +95,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "new_fakes": {**SPADE, "style": "vae", "order": "generator_first_new_fakes"},
 }
 # All of them, the slower part in the longer runs.
-QUICK = [n if n in ("pix2pix", "cyclegan") else pytest.param(n, marks=pytest.mark.slow) for n in OPTIONS]
+QUICK = [
+    n if n in ("pix2pix", "cyclegan") else pytest.param(n, marks=pytest.mark.slow) for n in OPTIONS
+]
 
 
 def make(
-    method: Any, size: int = 32, fake: bool = False, dtype: torch.dtype = torch.float32, **options: Any
+    method: Any,
+    size: int = 32,
+    fake: bool = False,
+    dtype: torch.dtype = torch.float32,
+    **options: Any,
 ) -> tuple[Engine, Batch]:
     """An engine and a batch; the survey's discriminator needs 64 pixels."""
     torch.manual_seed(0)
@@ -148,7 +176,9 @@ def test_steps_in_bf16(options: str) -> None:
     for bf16 in (False, True):
         engine, batch = make(OPTIONS[options], bf16=bf16)
         step(engine, batch)
-        assert {v.dtype for v in weights(engine).values() if v.is_floating_point()} == {torch.float32}
+        assert {v.dtype for v in weights(engine).values() if v.is_floating_point()} == {
+            torch.float32
+        }
         assert engine.read_nonfinite() == (0, 0)
         found.append(engine.meters.means())
     for name, value in found[0].items():
@@ -172,14 +202,18 @@ def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> No
     assert all(p.requires_grad for turn in engine.turns for p in trained(turn))
 
 
-@pytest.mark.parametrize("options", ["pix2pix", "everything", "survey", "cyclegan", "cut", "styles"])
+@pytest.mark.parametrize(
+    "options", ["pix2pix", "everything", "survey", "cyclegan", "cut", "styles"]
+)
 def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
     engine, batch = make(OPTIONS[options])
     step(engine, batch, 0)
     before, averaged = weights(engine), engine.ema.method.networks.state_dict()
     averaged = {k: v.clone() for k, v in averaged.items()}
     pools = engine.method.pools
-    stored = {(name, k): v.clone() for name, pool in pools.items() for k, v in pool.state_dict().items()}
+    stored = {
+        (name, k): v.clone() for name, pool in pools.items() for k, v in pool.state_dict().items()
+    }
     broken = {name: images * float("nan") for name, images in batch.items()}
     step(engine, broken, 1)
     after = weights(engine)
@@ -206,9 +240,13 @@ def test_rates_by_name() -> None:
     engine = Engine(method, torch.device("cpu"), settings, wrap=DDPPhase, seed=0)
     before = weights(engine)
     step(engine, batch)
-    largest = {k: (v - before[k]).abs().max().item() for k, v in weights(engine).items() if v.ndim > 1}
+    largest = {
+        k: (v - before[k]).abs().max().item() for k, v in weights(engine).items() if v.ndim > 1
+    }
     for name, moved in largest.items():  # Adam's first step is its rate, in each weight
-        factor = next((f for prefix, f in reversed(factors.items()) if name.startswith(prefix + ".")), 1.0)
+        factor = next(
+            (f for prefix, f in reversed(factors.items()) if name.startswith(prefix + ".")), 1.0
+        )
         assert moved == pytest.approx(1e-3 * factor, rel=1e-2), name
 
 
@@ -228,7 +266,11 @@ def test_optimizer_counts_only_the_steps_it_took() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "options", ["pix2pix", *(pytest.param(n, marks=pytest.mark.exhaustive) for n in OPTIONS if n != "pix2pix")]
+    "options",
+    [
+        "pix2pix",
+        *(pytest.param(n, marks=pytest.mark.exhaustive) for n in OPTIONS if n != "pix2pix"),
+    ],
 )
 def test_compiled_equals_eager(options: str) -> None:
     # In float32, Adam blows up the rounding noise of biases whose gradient is zero.
@@ -261,7 +303,10 @@ def test_phases_that_share_a_network_are_refused() -> None:
             super().__init__()
             self.networks = nn.ModuleDict({"generator": nn.Conv2d(3, 3, 1)})
             self.auxiliary, self.pools = nn.ModuleDict(), {}
-            self.phases = (Phase("a", ("generator",), self.terms), Phase("b", ("generator",), self.terms))
+            self.phases = (
+                Phase("a", ("generator",), self.terms),
+                Phase("b", ("generator",), self.terms),
+            )
 
         def terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
             return Terms({"loss": self.translate(batch).mean()})

@@ -11,7 +11,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from code_graph import ENTRY_POINTS, LAYERS, find_modules, import_graph, imports, level_of, package_of
+from code_graph import (
+    ENTRY_POINTS,
+    LAYERS,
+    find_modules,
+    import_graph,
+    imports,
+    level_of,
+    package_of,
+)
 from conftest import ROOT
 
 import gantrain
@@ -53,7 +61,9 @@ def test_packages_import_only_packages_below(name: str) -> None:
         imported = package_of(other)
         assert imported, f"{name} imports {other}, an entry point"
         if imported != package:
-            assert level_of(imported) > level_of(package), f"{name} imports {other}, which does not lie below"
+            assert level_of(imported) > level_of(package), (
+                f"{name} imports {other}, which does not lie below"
+            )
 
 
 def test_one_name_stands_for_one_thing() -> None:
@@ -61,10 +71,20 @@ def test_one_name_stands_for_one_thing() -> None:
     assert {name for name, count in counts.items() if count > 1} == SHARED_NAMES
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name
+)
 def test_packages_hold_tables_alone(path: Path) -> None:
     """`__init__.py` defines no function or class."""
-    allowed = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.AugAssign, ast.If)
+    allowed = (
+        ast.Expr,
+        ast.Import,
+        ast.ImportFrom,
+        ast.Assign,
+        ast.AnnAssign,
+        ast.AugAssign,
+        ast.If,
+    )
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         assert isinstance(node, allowed), path
 
@@ -111,7 +131,11 @@ def test_a_network_alone_needs_no_trainer() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert "gantrain.networks.unet" in loaded
-    assert loaded & {"accelerate", "webdataset", "yaml", "gantrain.recipe.schema", "gantrain.methods.base"} == set()
+    assert (
+        loaded
+        & {"accelerate", "webdataset", "yaml", "gantrain.recipe.schema", "gantrain.methods.base"}
+        == set()
+    )
 
 
 def test_files_are_small() -> None:
@@ -139,9 +163,14 @@ def test_the_package_holds_what_it_needs(tmp_path: Path) -> None:
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,), (archive,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
     modules = {path.relative_to(ROOT).as_posix() for path in MODULES.values()}
-    installed = {f"gantrain/_recipes/{path.name}" for path in RECIPES} | {"gantrain/recipe/peer_options.yaml"}
+    installed = {f"gantrain/_recipes/{path.name}" for path in RECIPES} | {
+        "gantrain/recipe/peer_options.yaml"
+    }
     launchers = [path for path in (ROOT / "launchers").rglob("*") if path.is_file()]
-    installed |= {f"gantrain/_launchers/{path.relative_to(ROOT / 'launchers').as_posix()}" for path in launchers}
+    installed |= {
+        f"gantrain/_launchers/{path.relative_to(ROOT / 'launchers').as_posix()}"
+        for path in launchers
+    }
     assert len(launchers) > 8
     names = set(zipfile.ZipFile(wheel).namelist())
     assert names >= modules | installed | {"gantrain/py.typed"}

@@ -10,7 +10,8 @@ import pytest
 from gantrain.cli.app import train_main
 from gantrain.recipe import peer_options, schema
 
-# The words behind `gantrain train`, and what the line suggests. A suggestion of a key alone gets the mistake's value.
+# The words behind `gantrain train`, and what the line suggests. A suggestion of a key alone gets
+# the mistake's value.
 MISTAKES = {
     # flat keys
     "recipe=facades lr=1e-4": "optimizer.lr",
@@ -105,7 +106,11 @@ def pasted(words: list[str], suggestion: str) -> list[str]:
     if len(new) == 1 and "=" not in new[0]:
         wrong, _, value = mistake.partition("=")
         # A part of the recipe that is misspelt keeps what stands behind it.
-        new = [f"{new[0]}.{wrong.partition('.')[2]}={value}" if new[0] == "optimizer" else f"{new[0]}={value}"]
+        new = [
+            f"{new[0]}.{wrong.partition('.')[2]}={value}"
+            if new[0] == "optimizer"
+            else f"{new[0]}={value}"
+        ]
     named = [word for word in words if word.startswith("recipe=")] if mistake else []
     return new if new[0].startswith("recipe=") else [*named, *new]
 
@@ -121,7 +126,9 @@ def test_the_table_is_long() -> None:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_suggestion_works_when_it_is_pasted(mistake: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_suggestion_works_when_it_is_pasted(
+    mistake: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = shlex.split(mistake)
     line = complaint(words, capsys)
     suggestions = re.findall(r"did you mean (.*?)\?(?: |$)", line)
@@ -135,7 +142,21 @@ def test_a_suggestion_works_when_it_is_pasted(mistake: str, capsys: pytest.Captu
 @pytest.mark.slow
 def test_every_option_of_another_project_leads_to_words_that_are_valid() -> None:
     """Each value that the table tells apart, and for the other options one of these values."""
-    samples = ["1", "0.5", "auto", "x", "true", "batch", "normal", "more", "lsgan", "512", "adam", "linear", "facades"]
+    samples = [
+        "1",
+        "0.5",
+        "auto",
+        "x",
+        "true",
+        "batch",
+        "normal",
+        "more",
+        "lsgan",
+        "512",
+        "adam",
+        "linear",
+        "facades",
+    ]
     entries = peer_options._entries("give")
     assert len(entries) > 100
     wrong = []
@@ -167,7 +188,10 @@ def _is_valid(words: list[str]) -> bool:
         (["max_steps=1000"], "lengths are images or epochs, such as length=10000"),
         (["data.size=[64,", "64]"], "put both into quotes: 'data.size=[64, 64]'"),
         (["length=20", "epochs"], "put both into quotes: 'length=20 epochs'"),
-        (["evaluate.metrics=[fid]"], "set both keys, as in 'evaluate.metrics=[fid]' evaluate.best_by=fid"),
+        (
+            ["evaluate.metrics=[fid]"],
+            "set both keys, as in 'evaluate.metrics=[fid]' evaluate.best_by=fid",
+        ),
         (["method.generator.blocks=6"], "unet has no blocks, but resnet and coarse_to_fine have"),
         (["--import_", "mine"], "did you mean --import mine?"),
         (["method=cycelgan"], "did you mean cyclegan?"),
@@ -187,10 +211,19 @@ def test_a_mistake_without_a_counterpart_is_explained(
     ("words", "says"),
     [
         (["--version"], "did you mean `gantrain --version`?"),
-        (["="], "found '=', which has no key; write key=value without blanks around =, such as length=1000"),
-        (["=5"], "found '=5', which has no key; write key=value without blanks around =, such as length=5"),
+        (
+            ["="],
+            "found '=', which has no key; write key=value without blanks around =, such as length=1000",
+        ),
+        (
+            ["=5"],
+            "found '=5', which has no key; write key=value without blanks around =, such as length=5",
+        ),
         (["lr="], "found 'lr=', which has no value; did you mean optimizer.lr=VALUE?"),
-        (["recipe=cut", "lambda_NCE="], "found 'lambda_NCE=', which has no value; did you mean method.nce=VALUE?"),
+        (
+            ["recipe=cut", "lambda_NCE="],
+            "found 'lambda_NCE=', which has no value; did you mean method.nce=VALUE?",
+        ),
         (["--dataroot"], "did you mean data.train=VALUE/train data.validation=VALUE/val?"),
         (["--lr"], "did you mean optimizer.lr=VALUE?"),
         (["--best"], "did you mean checkpoint.best=VALUE?"),
@@ -212,7 +245,9 @@ def test_a_word_without_a_key_or_a_value_gets_one_to_write(
         ["recipe=facade"],
     ],
 )
-def test_a_long_list_is_not_printed_behind_a_suggestion(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_long_list_is_not_printed_behind_a_suggestion(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     line = complaint(words, capsys)
     assert line.endswith("?")
     assert "allowed" not in line
@@ -224,7 +259,18 @@ def test_a_short_list_stays_behind_a_suggestion(capsys: pytest.CaptureFixture[st
 
 
 def test_each_option_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--dataroot", "./facades", "--name", "f", "--model", "pix2pix", "--direction", "BtoA", "--n_epochs", "5"]
+    words = [
+        "--dataroot",
+        "./facades",
+        "--name",
+        "f",
+        "--model",
+        "pix2pix",
+        "--direction",
+        "BtoA",
+        "--n_epochs",
+        "5",
+    ]
     assert train_main(words) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert len(lines) == 5
@@ -232,9 +278,13 @@ def test_each_option_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("key", ["extend", "extnds", "inherits", "base"])
-def test_a_misspelt_extends_is_the_only_problem(key: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_misspelt_extends_is_the_only_problem(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("mine.yaml").write_text(f"{key}: facades\nseed: 3\n")
-    assert f"mine.yaml: {key}: unknown key; did you mean extends?" in complaint(["recipe=mine.yaml"], capsys)
+    assert f"mine.yaml: {key}: unknown key; did you mean extends?" in complaint(
+        ["recipe=mine.yaml"], capsys
+    )
 
 
 def test_a_missing_blank_in_a_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,16 +303,24 @@ def test_similar_names_of_recipes(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_lists_of_keys_name_what_a_user_may_set(capsys: pytest.CaptureFixture[str]) -> None:
-    allowed = complaint(["recipe=facades", "colour=red"], capsys).partition("allowed: ")[2].split(", ")
+    allowed = (
+        complaint(["recipe=facades", "colour=red"], capsys).partition("allowed: ")[2].split(", ")
+    )
     assert {"run", "length", "optimizer"} <= set(allowed)
     assert not {"name", "description"} & set(allowed)
-    allowed = complaint(["recipe=facades", "method.generator.colour=red"], capsys).partition("allowed: ")[2].split(", ")
+    allowed = (
+        complaint(["recipe=facades", "method.generator.colour=red"], capsys)
+        .partition("allowed: ")[2]
+        .split(", ")
+    )
     assert {"name", "width", "levels"} <= set(allowed)
     assert not {"in_channels", "out_channels"} & set(allowed)
 
 
 def test_a_recipe_may_state_its_name() -> None:
-    """Only a component loses its options when its name changes: the recipe and its optimiser keep theirs."""
+    """Only a component loses its options when its name changes: the recipe and its optimiser
+    keep theirs.
+    """
     Path("mine.yaml").write_text("extends: facades\nname: mine\noptimizer: {name: adamw}\n")
     loaded = schema.load("mine.yaml")
     assert loaded.name == "mine"

@@ -18,7 +18,11 @@ from gantrain.cli.app import train_main
 from gantrain.recipe import schema
 from gantrain.runs.trackers import Trackers, check_trackers, group
 
-QUICK = (*(word for word in SMALL if not word.startswith("trackers")), "run=tracked", "batch_size=8")
+QUICK = (
+    *(word for word in SMALL if not word.startswith("trackers")),
+    "run=tracked",
+    "batch_size=8",
+)
 QUICK = (*QUICK, "log_every=8", "evaluate.max_samples=4", "evaluate.every=16", "previews.every=16")
 
 
@@ -109,7 +113,9 @@ def test_tensorboard_has_groups_and_one_run() -> None:
     assert {"train/l1", "val/l1", "phase/generator_gradient"} <= set(tags["scalars"])
     assert tags["images"] == ["previews/held_out"]
     assert tags["tensors"] == ["recipe/text_summary"]
-    rows = [json.loads(line) for line in Path("runs/tracked/metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in Path("runs/tracked/metrics.jsonl").read_text().splitlines()
+    ]
     names = {name for row in rows for name in row} - {"images_seen", "epoch", "time"}
     assert {group(name) for name in names} == set(tags["scalars"])
 
@@ -136,7 +142,9 @@ def test_a_resumed_run_goes_on_in_wandb(wandb: FakeWandb, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"id": 3}'])
-def test_a_damaged_id_is_reported(text: str, wandb: FakeWandb, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_id_is_reported(
+    text: str, wandb: FakeWandb, capsys: pytest.CaptureFixture[str]
+) -> None:
     from gantrain.runs.trackers import _wandb_id
 
     path = Path("wandb.json")
@@ -147,7 +155,9 @@ def test_a_damaged_id_is_reported(text: str, wandb: FakeWandb, capsys: pytest.Ca
     assert capsys.readouterr().out == ""
 
 
-def test_a_tracker_that_cannot_start_stops_the_run(wandb: FakeWandb, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tracker_that_cannot_start_stops_the_run(
+    wandb: FakeWandb, capsys: pytest.CaptureFixture[str]
+) -> None:
     wandb.start_error = RuntimeError("no API key;\nlog in")
     words = ["recipe=quickstart", *QUICK, "trackers=[wandb]", "length=8"]
     assert train_main(words) == 2
@@ -162,18 +172,41 @@ def test_training_goes_on_without_a_tracker_that_cannot_start(
     wandb: FakeWandb, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wandb.start_error = RuntimeError("no API key")
-    assert train_main(["recipe=quickstart", *QUICK, "trackers=[wandb]", "length=8", "tracker_failure=continue"]) == 0
+    assert (
+        train_main(
+            [
+                "recipe=quickstart",
+                *QUICK,
+                "trackers=[wandb]",
+                "length=8",
+                "tracker_failure=continue",
+            ]
+        )
+        == 0
+    )
     captured = capsys.readouterr()
-    assert captured.out.count("wandb could not start (RuntimeError: no API key); training goes on") == 1
+    assert (
+        captured.out.count("wandb could not start (RuntimeError: no API key); training goes on")
+        == 1
+    )
     assert state() == "finished"
 
 
 def test_a_tracker_that_fails_while_training_decides_by_the_recipe(
     wandb: FakeWandb, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The run is saved before it stops, and goes on with the other choice, which may change on resume."""
+    """The run is saved before it stops, and goes on with the other choice, which may change on
+    resume.
+    """
     wandb.fails_at = 16
-    words = ["recipe=quickstart", *QUICK, "trackers=[wandb]", "length=48", "evaluate.every=48", "previews.every=48"]
+    words = [
+        "recipe=quickstart",
+        *QUICK,
+        "trackers=[wandb]",
+        "length=48",
+        "evaluate.every=48",
+        "previews.every=48",
+    ]
     assert train_main(words) == 1
     line = complaint(capsys)
     assert "trackers: wandb failed (ConnectionError: the server is gone)" in line
@@ -183,7 +216,12 @@ def test_a_tracker_that_fails_while_training_decides_by_the_recipe(
     assert train_main([*words, "tracker_failure=continue"]) == 0
     captured = capsys.readouterr()
     assert "resuming at image 24" in captured.out
-    assert captured.out.count("wandb failed (ConnectionError: the server is gone); training goes on without it") == 1
+    assert (
+        captured.out.count(
+            "wandb failed (ConnectionError: the server is gone); training goes on without it"
+        )
+        == 1
+    )
     assert state() == "finished"
     assert wandb.finished == 0  # a tracker that failed is left alone
 
@@ -205,7 +243,13 @@ def test_a_full_disk_under_tensorboard_is_one_line(
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     monkeypatch.setattr(Trackers, "log", log_on_a_full_disk)
-    words = ["recipe=quickstart", *QUICK, "trackers=[tensorboard]", "length=64", "evaluate.every=64"]
+    words = [
+        "recipe=quickstart",
+        *QUICK,
+        "trackers=[tensorboard]",
+        "length=64",
+        "evaluate.every=64",
+    ]
     assert train_main([*words, "previews.every=64"]) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line]
     assert len(errors) == 1, errors
@@ -213,15 +257,21 @@ def test_a_full_disk_under_tensorboard_is_one_line(
     assert threading.excepthook is hook
 
 
-def test_a_failure_at_the_end_does_not_fail_the_run(wandb: FakeWandb, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_at_the_end_does_not_fail_the_run(
+    wandb: FakeWandb, capsys: pytest.CaptureFixture[str]
+) -> None:
     wandb.fails_at = 16
     assert train_main(["recipe=quickstart", *QUICK, "trackers=[wandb]", "length=16"]) == 0
     assert "trackers: wandb failed" in capsys.readouterr().out
     assert state() == "finished"
 
 
-def test_a_missing_package_stops_only_where_the_recipe_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gantrain.runs.trackers.get_available_trackers", lambda: [LoggerType.TENSORBOARD])
+def test_a_missing_package_stops_only_where_the_recipe_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "gantrain.runs.trackers.get_available_trackers", lambda: [LoggerType.TENSORBOARD]
+    )
     words = ["trackers=[aim]"]
     with pytest.raises(ValueError, match=r"aim is not installed; .*tracker_failure=continue"):
         check_trackers(schema.load("quickstart", words))

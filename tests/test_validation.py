@@ -60,8 +60,12 @@ def test_nulls_are_drawn_from_all_training_images(monkeypatch: pytest.MonkeyPatc
     assert parts.held_out is not None
     asked: list[list[int]] = []
     read = validation.held_out_batches
-    monkeypatch.setattr(validation, "held_out_batches", lambda *a: asked.append([*a[2]]) or read(*a))
-    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    monkeypatch.setattr(
+        validation, "held_out_batches", lambda *a: asked.append([*a[2]]) or read(*a)
+    )
+    held_out = HeldOut(
+        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+    )
     (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "fd_random0")
     assert record.null_n == 13
     assert asked[0] == list(range(13))
@@ -73,7 +77,9 @@ def test_a_broken_generator_has_no_value() -> None:
     """As 8-bit files its images would look like any others."""
     parts = Assembly(load("quickstart", [*SMALL, "evaluate.metrics=[l1,swd]"]), World("cpu"))
     assert parts.held_out is not None
-    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    held_out = HeldOut(
+        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+    )
     method = parts.method()
     next(method.networks["generator"].parameters()).data.fill_(torch.nan)
     found = {record.name: (record.value, record.problem) for record in held_out.metrics(method)}

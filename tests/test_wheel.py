@@ -1,4 +1,6 @@
-"""The wheel, installed where no clone of the repository is: what it carries works from another folder."""
+"""The wheel, installed where no clone of the repository is: what it carries works from another
+folder.
+"""
 
 import os
 import subprocess
@@ -37,7 +39,9 @@ def gantrain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     module, _, function = script.partition(":")
     command = environment / "bin" / "gantrain"
     python = environment / "bin" / "python"
-    command.write_text(f"#!{python}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+    command.write_text(
+        f"#!{python}\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+    )
     command.chmod(0o755)
     return command
 
@@ -46,7 +50,9 @@ def run(gantrain: Path, *words: str, status: int = 0) -> str:
     """What an installed command prints, in the test's folder."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
-    done = subprocess.run([gantrain, *words], env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [gantrain, *words], env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -55,7 +61,9 @@ def run(gantrain: Path, *words: str, status: int = 0) -> str:
 def test_an_installed_wheel_has_what_readme_shows(gantrain: Path) -> None:
     python = gantrain.with_name("python")
     where = [python, "-c", "import gantrain; print(gantrain.__file__)"]
-    done = subprocess.run(where, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        where, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith(str(gantrain.parent.parent))
     assert "gantrain 0." in run(gantrain, "--version")
     assert "CMP facades" in run(gantrain, "recipes")
@@ -66,6 +74,8 @@ def test_an_installed_wheel_has_what_readme_shows(gantrain: Path) -> None:
     assert not Path("launchers/slurm/benchmark.sbatch").exists()
     assert "everyday" in run(gantrain, "train", "--help").lower()
     assert "starting a new run" in run(gantrain, "train", "recipe=quickstart", *TINY)
-    assert "resuming at image 16" in run(gantrain, "train", "recipe=runs/mine/recipe.yaml", "length=24")
+    assert "resuming at image 16" in run(
+        gantrain, "train", "recipe=runs/mine/recipe.yaml", "length=24"
+    )
     refused = run(gantrain, "train", "recipe=facades", "--lambda_L1", "50", status=2)
     assert "did you mean method.l1=50?" in refused

@@ -7,7 +7,13 @@ from typer.testing import CliRunner
 
 import gantrain
 from gantrain.cli.app import app
-from gantrain.core.wording import import_advice, option, option_of_set, option_with, speaking_as_command
+from gantrain.core.wording import (
+    import_advice,
+    option,
+    option_of_set,
+    option_with,
+    speaking_as_command,
+)
 
 
 def test_an_option_has_two_names() -> None:
@@ -31,10 +37,22 @@ def test_an_option_has_two_names() -> None:
 # How train() is called, and what to write instead.
 CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "the command's word": (("recipe=quickstart",), {}, "write gantrain.train('quickstart', ...)"),
-    "the command's word behind": (("quickstart", "recipe=facades"), {}, "write gantrain.train('facades', ...)"),
-    "a mapping with recipe": (({"recipe": "quickstart"},), {}, "write gantrain.train('quickstart', {...})"),
+    "the command's word behind": (
+        ("quickstart", "recipe=facades"),
+        {},
+        "write gantrain.train('facades', ...)",
+    ),
+    "a mapping with recipe": (
+        ({"recipe": "quickstart"},),
+        {},
+        "write gantrain.train('quickstart', {...})",
+    ),
     "keywords alone": ((), {"trackers": None}, "write gantrain.train('NAME', {'trackers': None})"),
-    "keywords": (("quickstart",), {"length": 3}, "write gantrain.train('quickstart', {'length': 3})"),
+    "keywords": (
+        ("quickstart",),
+        {"length": 3},
+        "write gantrain.train('quickstart', {'length': 3})",
+    ),
     "nothing": ((), {}, "found no recipe; write gantrain.train('NAME', {'length': 1000})"),
 }
 
@@ -49,7 +67,10 @@ def test_a_wrong_call_of_train_is_one_line(case: str) -> None:
 
 
 EVALUATE: dict[str, tuple[dict[str, Any], str]] = {
-    "a list of runs": ({"run": ["runs/a", "runs/b"]}, "run: found list, allowed: one path; call evaluate() for each"),
+    "a list of runs": (
+        {"run": ["runs/a", "runs/b"]},
+        "run: found list, allowed: one path; call evaluate() for each",
+    ),
     "a list of data": (
         {"run": "runs/a", "data": ["a"]},
         "data: found list, allowed: one path; several are a dictionary",
@@ -86,4 +107,7 @@ URLS = {
 def test_a_url_in_the_place_of_a_local_path_is_refused(case: str) -> None:
     done = CliRunner().invoke(app, URLS[case])
     assert done.exit_code == 2
-    assert "is a URL, and only data sets may be remote; allowed: a regular file or a folder" in done.output
+    assert (
+        "is a URL, and only data sets may be remote; allowed: a regular file or a folder"
+        in done.output
+    )

@@ -10,7 +10,14 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from gantrain.core.yaml12 import MAX_BYTES, MAX_DEPTH, MAX_NODES, dump_yaml, parse_yaml, read_mapping
+from gantrain.core.yaml12 import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_NODES,
+    dump_yaml,
+    parse_yaml,
+    read_mapping,
+)
 from gantrain.recipe import schema
 
 VALUES: dict[str, Any] = {
@@ -49,7 +56,11 @@ VALUES: dict[str, Any] = {
         "c": {"x": 1, "y": 2, "z": 3},
     },
     "{<<: {a: 1}}": {"a": 1},
-    "a: &a {x: 1}\nb: {c: &c {<<: *a, x: 2}}\nd: {<<: *c}": {"a": {"x": 1}, "b": {"c": {"x": 2}}, "d": {"x": 2}},
+    "a: &a {x: 1}\nb: {c: &c {<<: *a, x: 2}}\nd: {<<: *c}": {
+        "a": {"x": 1},
+        "b": {"c": {"x": 2}},
+        "d": {"x": 2},
+    },
 }
 
 
@@ -91,11 +102,17 @@ REFUSED = {
     "key twice": ("{a: 1, a: 2}", "line 1, column 8: key 'a' appears twice"),
     "number twice as key": ("{1: 1, 0x1: 2}", "key 1 appears twice"),
     "merge twice": ("{<<: {a: 1}, <<: {b: 1}}", "key '<<' appears twice"),
-    "merge of a number": ("{<<: 5}", "found a value behind <<, allowed: a mapping, or a list of mappings"),
+    "merge of a number": (
+        "{<<: 5}",
+        "found a value behind <<, allowed: a mapping, or a list of mappings",
+    ),
     "null as key": ("{~: 1}", "found a key of the type null, allowed: text or a whole number"),
     "truth as key": ("{true: 1}", "found a key of the type bool"),
     "list as key": ("? [1]\n: 2", "found a key of the type seq"),
-    "python": ("!!python/object/apply:os.getpid []", "found the tag !!python/object/apply:os.getpid"),
+    "python": (
+        "!!python/object/apply:os.getpid []",
+        "found the tag !!python/object/apply:os.getpid",
+    ),
     "binary": ("!!binary aGk=", "found the tag !!binary"),
     "timestamp": ("!!timestamp 2026-11-28", "found the tag !!timestamp"),
     "set": ("!!set {a, b}", "found the tag !!set"),
@@ -104,7 +121,10 @@ REFUSED = {
     "huge number": ("9" * 400, "found a whole number of 400 digits, allowed: 40 at most"),
     "huger number": ("9" * 5000, "found a whole number of 5000 digits"),
     "huge fraction": ("1e400", "past the largest number"),
-    "documents": ("--- 1\n--- 2", "expected a single document in the stream but found another document"),
+    "documents": (
+        "--- 1\n--- 2",
+        "expected a single document in the stream but found another document",
+    ),
     "YAML 1.1": ("%YAML 1.1\n--- 1", "found %YAML 1.1, allowed: YAML 1.2"),
     "control character": ("a\x1b[2J", "line 1, column 2: found the control character U+001B"),
     "written control character": ('"\\0"', "found the control character U+0000"),
@@ -133,7 +153,9 @@ def test_a_bomb_is_small() -> None:
 def test_files_are_bounded_before_they_are_read() -> None:
     with Path("large.yaml").open("wb") as file:
         file.truncate(2**40)  # sparse: to read it would fill the memory
-    with pytest.raises(ValueError, match=r"large.yaml: found 1,099,511,627,776 bytes, allowed: 1,000,000"):
+    with pytest.raises(
+        ValueError, match=r"large.yaml: found 1,099,511,627,776 bytes, allowed: 1,000,000"
+    ):
         read_mapping(Path("large.yaml"))
     os.mkfifo("pipe.yaml")
     with pytest.raises(ValueError, match=r"pipe.yaml: found no ordinary file"):
@@ -141,20 +163,26 @@ def test_files_are_bounded_before_they_are_read() -> None:
     Path("wide.yaml").write_text("a: 1", encoding="utf-16")
     with pytest.raises(ValueError, match=r"wide.yaml: cannot be read as text .*; save it as UTF-8"):
         read_mapping(Path("wide.yaml"))
-    with pytest.raises(ValueError, match=r"none.yaml: cannot be read \(No such file or directory\)"):
+    with pytest.raises(
+        ValueError, match=r"none.yaml: cannot be read \(No such file or directory\)"
+    ):
         read_mapping(Path("none.yaml"))
 
 
 def test_a_recipe_that_comes_with_a_bomb_is_refused() -> None:
     Path("bomb.yaml").write_text(bomb(17, 9))
-    with pytest.raises(ValueError, match=r"^bomb.yaml: line \d+, column \d+: found more than 10,000 values"):
+    with pytest.raises(
+        ValueError, match=r"^bomb.yaml: line \d+, column \d+: found more than 10,000 values"
+    ):
         schema.load("./bomb.yaml")
 
 
 def test_files_that_extend_one_another_are_bounded() -> None:
     for number in range(30):
         Path(f"r{number}.yaml").write_text(f"extends: ./r{number + 1}.yaml")
-    with pytest.raises(ValueError, match="extends: found more than 20 files that extend one another"):
+    with pytest.raises(
+        ValueError, match="extends: found more than 20 files that extend one another"
+    ):
         schema.load("./r0.yaml")
 
 
@@ -175,7 +203,9 @@ def test_texts_are_written_so_that_they_stay_texts(text: str) -> None:
     assert yaml.safe_load(written) == content, "other tools read YAML 1.1"
 
 
-@pytest.mark.parametrize("number", [0, -1, 10, 2**62, 1e-05, 1e-300, 1e22, 1e16, 0.1, 100.0, -0.0, math.inf, -math.inf])
+@pytest.mark.parametrize(
+    "number", [0, -1, 10, 2**62, 1e-05, 1e-300, 1e22, 1e16, 0.1, 100.0, -0.0, math.inf, -math.inf]
+)
 def test_numbers_are_written_so_that_they_stay_the_same(number: float) -> None:
     written = dump_yaml({"a": number})
     for content in (parse_yaml(written, "here"), yaml.safe_load(written)):
@@ -189,7 +219,9 @@ def equal_types(left: Any, right: Any) -> bool:
     if type(left) is not type(right):
         return False
     if isinstance(left, dict):
-        return left.keys() == right.keys() and all(equal_types(value, right[key]) for key, value in left.items())
+        return left.keys() == right.keys() and all(
+            equal_types(value, right[key]) for key, value in left.items()
+        )
     if isinstance(left, list):
         return len(left) == len(right) and all(map(equal_types, left, right))
     return bool(left == right)
@@ -252,12 +284,18 @@ def test_overrides_are_read_by_the_core_schema() -> None:
         ("batch_size=1_000", "batch_size: found '1_000', allowed: a valid integer"),
         ("data.flip=yes", "data.flip: found 'yes', allowed: true, false"),
         ("method.vgg.weights=010", "method.vgg: unknown key"),
-        ("freeze=[010]", "freeze.0: found 10, allowed: text; a number that is text stands in quotes"),
+        (
+            "freeze=[010]",
+            "freeze.0: found 10, allowed: text; a number that is text stands in quotes",
+        ),
         ("length=" + "9" * 400, "length: line 1, column 1: found a whole number of 400 digits"),
         ("run=" + "\U0001f600" * 51, "since it names the folder runs/NAME, with at most 200 bytes"),
         ('run="a\\tb"', "run: found 'a\\tb', allowed: a plain name"),
         ("data.train=" + "a/" * 2001, "data.train: found 'a/a/"),
-        ("data.validation=" + "x" * 256, "allowed: a path or URL of one line, with names of at most 255 bytes"),
+        (
+            "data.validation=" + "x" * 256,
+            "allowed: a path or URL of one line, with names of at most 255 bytes",
+        ),
         ('init_from="a\\nb"', "init_from: found 'a\\nb', allowed: a path or URL of one line"),
         ("a." * 200 + "a=1", "allowed: key=value or a.b.c=value"),
     ],

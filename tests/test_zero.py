@@ -72,7 +72,9 @@ def gradients(run: str) -> torch.Tensor:
 
 
 def assert_engines_agree(stage: int, *arguments: str) -> None:
-    """Whole runs (`ddp` and `zero`), and runs that one engine begins and the other ends, all on two ranks."""
+    """Whole runs (`ddp` and `zero`), and runs that one engine begins and the other ends, all on
+    two ranks.
+    """
     launched(2, 0, *arguments, "run=ddp")
     launched(2, stage, *arguments, "run=zero")
     assert_close(tensors("ddp", 32), tensors("zero", 32), 1e-6)
@@ -97,7 +99,9 @@ def test_zero_and_ddp_go_on_with_one_anothers_checkpoints(method: str, stage: in
 @pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize("method", GRADIENTS)
-def test_first_gradients_agree_over_ranks_micro_batches_and_engines(method: str, ranks: int, pieces: int) -> None:
+def test_first_gradients_agree_over_ranks_micro_batches_and_engines(
+    method: str, ranks: int, pieces: int
+) -> None:
     """With one process and one backward too, where no batch norm sees the pieces."""
     arguments = (*RUN, *GRADIENTS[method], "length=8", "checkpoint.every=8", "optimizer.clip=1")
     micro = f"micro_batch_size={8 // ranks // pieces}"
@@ -196,5 +200,8 @@ def test_rates_by_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zero.dist, "is_initialized", lambda: True)
     zero.check(1, "fp32", {})
     zero.check(0, "fp32", {"generator": 0.1})
-    with pytest.raises(ValueError, match=r"zero_stage: found 1 with optimizer.lr_factors, .*give phases their lr, or"):
+    with pytest.raises(
+        ValueError,
+        match=r"zero_stage: found 1 with optimizer.lr_factors, .*give phases their lr, or",
+    ):
         zero.check(1, "fp32", {"generator": 0.1})

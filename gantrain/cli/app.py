@@ -9,8 +9,22 @@ import typer
 from gantrain.cli import import_arguments
 from gantrain.cli.command_words import check_words
 from gantrain.cli.error_report import reporting, reports_errors
-from gantrain.cli.options import Best, LeftOut, Patterns, parse_output_size, parse_seen_size, parse_size, patterns
-from gantrain.cli.shipped_commands import complete_words, launchers, recipes_app, show_train_help, show_version
+from gantrain.cli.options import (
+    Best,
+    LeftOut,
+    Patterns,
+    parse_output_size,
+    parse_seen_size,
+    parse_size,
+    patterns,
+)
+from gantrain.cli.shipped_commands import (
+    complete_words,
+    launchers,
+    recipes_app,
+    show_train_help,
+    show_version,
+)
 from gantrain.core.console import say
 from gantrain.core.extensions import import_modules, split_imports
 from gantrain.core.named_values import named_values
@@ -24,14 +38,19 @@ app = typer.Typer(
 # The words `recipe=NAME a.b.c=value` of a command.
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="recipe=NAME a.b.c=value", autocompletion=complete_words, show_default=False),
+    typer.Argument(
+        metavar="recipe=NAME a.b.c=value", autocompletion=complete_words, show_default=False
+    ),
 ]
 
 
 @app.callback()
 def start(
     version: Annotated[
-        bool, typer.Option("--version", help="print gantrain's version", is_eager=True, callback=show_version)
+        bool,
+        typer.Option(
+            "--version", help="print gantrain's version", is_eager=True, callback=show_version
+        ),
     ] = False,
 ) -> None:
     """Options before a command."""
@@ -44,7 +63,9 @@ def train_main(arguments: list[str]) -> int:
     def work() -> None:
         names, overrides = _words(arguments)
         if len(names) != 1:
-            raise ValueError("recipe: name one, such as recipe=quickstart; `gantrain recipes` lists them")
+            raise ValueError(
+                "recipe: name one, such as recipe=quickstart; `gantrain recipes` lists them"
+            )
         train(names[0], *overrides)
 
     return reporting(work)
@@ -67,7 +88,10 @@ def _words(arguments: list[str]) -> tuple[list[str], list[str]]:
 def train(
     words: Words = None,
     wanted_help: Annotated[
-        bool, typer.Option("--help", "-h", help="show this message", is_eager=True, callback=show_train_help)
+        bool,
+        typer.Option(
+            "--help", "-h", help="show this message", is_eager=True, callback=show_train_help
+        ),
     ] = False,
 ) -> None:
     import torch
@@ -86,7 +110,8 @@ def train(
 )
 @reports_errors
 def doctor(
-    words: Words = None, verify: Annotated[bool, typer.Option("--verify", help="read every sample")] = False
+    words: Words = None,
+    verify: Annotated[bool, typer.Option("--verify", help="read every sample")] = False,
 ) -> None:
     from gantrain.cli.doctor import doctor as examine
 
@@ -111,17 +136,32 @@ def prepare(
     out: Annotated[Path, typer.Option(help="folder to make")],
     layout: Annotated[
         str | None,
-        typer.Option("--as", help="pairs, folders, images, cityscapes, camvid, ade20k or coco; default: looked at"),
+        typer.Option(
+            "--as",
+            help="pairs, folders, images, cityscapes, camvid, ade20k or coco; default: looked at",
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, val or test, where the folder has several")] = "train",
-    labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
+    split: Annotated[
+        str, typer.Option(help="train, val or test, where the folder has several")
+    ] = "train",
+    labels: Annotated[
+        list[str] | None, typer.Option(help="field that holds class ids; may be repeated")
+    ] = None,
     instances: Annotated[str | None, typer.Option(help="field that holds ids of instances")] = None,
-    classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="number of classes; default: the largest id + 1")
+    ] = None,
     ignore: Annotated[
-        int | None, typer.Option(help="id of no class, such as 255, which becomes the last class", min=0, max=65535)
+        int | None,
+        typer.Option(
+            help="id of no class, such as 255, which becomes the last class", min=0, max=65535
+        ),
     ] = None,
     colors: Annotated[
-        Path | None, typer.Option(help="table of the colours of label maps in RGB, a line R G B [NAME] for each class")
+        Path | None,
+        typer.Option(
+            help="table of the colours of label maps in RGB, a line R G B [NAME] for each class"
+        ),
     ] = None,
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, pixels")] = None,
     pattern: Patterns = None,
@@ -149,12 +189,19 @@ def prepare(
         say(line)
 
 
-@app.command(help="Fetch one of pix2pix's or CycleGAN's archives, and unpack it where the recipes look for it.")
+@app.command(
+    help=(
+        "Fetch one of pix2pix's or CycleGAN's archives, and unpack it where the recipes look"
+        " for it."
+    )
+)
 @reports_errors
 def download(
     name: Annotated[str, typer.Argument(help="such as facades or horse2zebra")],
     out: Annotated[Path, typer.Option(help="folder in which NAME is made")] = Path("data"),
-    source: Annotated[Path | None, typer.Option(help="the archive, where it is on the disk already")] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="the archive, where it is on the disk already")
+    ] = None,
 ) -> None:
     from gantrain.data.download import download as get
 
@@ -164,12 +211,22 @@ def download(
 @app.command(help="Make a data set of others' WebDataset tars, here or remote, where they lie.")
 @reports_errors
 def index(
-    tars: Annotated[list[str], typer.Argument(help="files, URLs, or patterns such as a-{00..12}.tar")],
+    tars: Annotated[
+        list[str], typer.Argument(help="files, URLs, or patterns such as a-{00..12}.tar")
+    ],
     out: Annotated[Path, typer.Option(help="folder to make, for the index")],
-    field: Annotated[list[str], typer.Option(help="NAME=EXTENSION[,EXTENSION], once for each field")],
-    labels: Annotated[list[str] | None, typer.Option(help="field that holds class ids; may be repeated")] = None,
-    classes: Annotated[int | None, typer.Option(help="number of classes; default: the largest id + 1")] = None,
-    ignore: Annotated[int | None, typer.Option(help="id of no class, as in prepare", min=0, max=65535)] = None,
+    field: Annotated[
+        list[str], typer.Option(help="NAME=EXTENSION[,EXTENSION], once for each field")
+    ],
+    labels: Annotated[
+        list[str] | None, typer.Option(help="field that holds class ids; may be repeated")
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="number of classes; default: the largest id + 1")
+    ] = None,
+    ignore: Annotated[
+        int | None, typer.Option(help="id of no class, as in prepare", min=0, max=65535)
+    ] = None,
     max_left_out: LeftOut = 0.5,
 ) -> None:
     from gantrain.data.index_tars import index_tars
@@ -183,26 +240,41 @@ def index(
         say(line)
 
 
-@app.command(help="Measure a trained model on test sets, compare several, or a folder of images with another.")
+@app.command(
+    help=(
+        "Measure a trained model on test sets, compare several, or a folder of images with another."
+    )
+)
 @reports_errors
 def evaluate(
     checkpoints: Annotated[
-        list[Path] | None, typer.Argument(help="runs/NAME, or one of its checkpoints; several are compared")
+        list[Path] | None,
+        typer.Argument(help="runs/NAME, or one of its checkpoints; several are compared"),
     ] = None,
     data: Annotated[
-        list[str] | None, typer.Option(help="[NAME=]FOLDER to test on, of images or prepared; may be repeated")
+        list[str] | None,
+        typer.Option(help="[NAME=]FOLDER to test on, of images or prepared; may be repeated"),
     ] = None,
     data_target: Annotated[
-        list[str] | None, typer.Option(help="[NAME=]FOLDER of the targets, for unpaired models; --data has the sources")
+        list[str] | None,
+        typer.Option(
+            help="[NAME=]FOLDER of the targets, for unpaired models; --data has the sources"
+        ),
     ] = None,
     real: Annotated[Path | None, typer.Option(help="folder of real images, with --fake")] = None,
-    fake: Annotated[Path | None, typer.Option(help="folder of images to compare with --real")] = None,
+    fake: Annotated[
+        Path | None, typer.Option(help="folder of images to compare with --real")
+    ] = None,
     metrics: Annotated[
         str | None, typer.Option(help="such as fid,kid,lpips; default: those that need no weights")
     ] = None,
-    weights: Annotated[list[str] | None, typer.Option(help="NETWORK=FILE, such as inception=FILE")] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="NETWORK=FILE, such as inception=FILE")
+    ] = None,
     best: Best = False,
-    border: Annotated[int | None, typer.Option(help="pixels at each edge left out of pairs' distances", min=0)] = None,
+    border: Annotated[
+        int | None, typer.Option(help="pixels at each edge left out of pairs' distances", min=0)
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
@@ -227,24 +299,43 @@ def evaluate(
 @app.command(help="Translate images with a trained model.")
 @reports_errors
 def translate(
-    checkpoint: Annotated[Path, typer.Argument(help="runs/NAME, one of its checkpoints, or a file to import")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="runs/NAME, one of its checkpoints, or a file to import")
+    ],
     inputs: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
     out: Annotated[Path, typer.Option(help="folder for the results")],
     batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
     best: Best = False,
-    back: Annotated[bool, typer.Option("--back", help="target to source, by a model of cyclegan")] = False,
-    style: Annotated[str | None, typer.Option(help="seed or image of the style, for spade's with styles")] = None,
+    back: Annotated[
+        bool, typer.Option("--back", help="target to source, by a model of cyclegan")
+    ] = False,
+    style: Annotated[
+        str | None, typer.Option(help="seed or image of the style, for spade's with styles")
+    ] = None,
     instances: Annotated[
         Path | None,
-        typer.Option(help="folder of maps of instance ids, named as the images, for a model of their edges"),
+        typer.Option(
+            help="folder of maps of instance ids, named as the images, for a model of their edges"
+        ),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(help="for the networks: native, trained or HEIGHTxWIDTH; default: trained if training resized"),
+        typer.Option(
+            help=(
+                "for the networks: native, trained or HEIGHTxWIDTH; default: trained if training"
+                " resized"
+            )
+        ),
     ] = None,
-    output_size: Annotated[str, typer.Option(help="of the results: input (the files' size) or network")] = "input",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace results in --out")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")] = None,
+    output_size: Annotated[
+        str, typer.Option(help="of the results: input (the files' size) or network")
+    ] = "input",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace results in --out")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")
+    ] = None,
 ) -> None:
     from gantrain.inference.translate_files import translate_files
     from gantrain.inference.translator import load
@@ -252,13 +343,17 @@ def translate(
     seen_size = parse_seen_size(size)
     result_size = parse_output_size(output_size)
     model = load(checkpoint, device, back=back, style=style, best=best)
-    translate_files(model, inputs, out, batch_size, instances, seen_size, result_size, overwrite=overwrite)
+    translate_files(
+        model, inputs, out, batch_size, instances, seen_size, result_size, overwrite=overwrite
+    )
 
 
 @app.command("import", help="Make a checkpoint of another project's networks.")
 @reports_errors
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="state_dicts, such as latest_net_G.pth, or .safetensors")],
+    files: Annotated[
+        list[Path], typer.Argument(help="state_dicts, such as latest_net_G.pth, or .safetensors")
+    ],
     out: Annotated[Path, typer.Option(help="checkpoint folder to make")],
     norm: import_arguments.Norm = None,
     dropout: import_arguments.Dropout = False,

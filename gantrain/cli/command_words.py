@@ -31,10 +31,17 @@ def check_words(words: list[str]) -> None:
     problems = []
     rest = list(words)
     for option in _take_options(rest):
-        problems.append(f"found {one_line(option.typed)}, {_ALLOWED}{_advice_on_option(option, words)}")
+        problems.append(
+            f"found {one_line(option.typed)}, {_ALLOWED}{_advice_on_option(option, words)}"
+        )
     for option in _take_spaced(rest):
-        advice = _suggestions(words, option) or f"did you mean {shlex.quote(f'{option.name}={option.value}')}?"
-        problems.append(f"found {one_line(option.typed)}, allowed: key=value without blanks around =; {advice}")
+        advice = (
+            _suggestions(words, option)
+            or f"did you mean {shlex.quote(f'{option.name}={option.value}')}?"
+        )
+        problems.append(
+            f"found {one_line(option.typed)}, allowed: key=value without blanks around =; {advice}"
+        )
     for position, word in enumerate(rest):
         problem = _problem_of_word(words, rest, position)
         if problem:
@@ -52,7 +59,9 @@ def _take_options(words: list[str]) -> Iterator[_Option]:
             continue
         typed = words.pop(position)
         name, equals, value = typed.lstrip("-").partition("=")
-        is_value = position < len(words) and "=" not in words[position] and not _is_option(words[position])
+        is_value = (
+            position < len(words) and "=" not in words[position] and not _is_option(words[position])
+        )
         if not equals and is_value:
             value = words.pop(position)
             typed = f"{typed} {value}"
@@ -73,7 +82,9 @@ def _take_spaced(words: list[str]) -> Iterator[_Option]:
 
 
 def _spaced_words(words: list[str]) -> int:
-    """How many of the first words are one assignment with blanks around its `=`; 0 where they are none."""
+    """How many of the first words are one assignment with blanks around its `=`; 0 where they
+    are none.
+    """
     first, second, third = (*words[:3], "", "", "")[:3]
     if "=" not in first and second == "=" and third:
         return 3
@@ -122,7 +133,9 @@ def _suggestions_for(words: list[str]) -> "Suggestions":
 
 
 def _problem_of_word(words: list[str], rest: list[str], position: int) -> str:
-    """What is wrong with the word at a position of `rest`, and what to write; empty where nothing is seen yet."""
+    """What is wrong with the word at a position of `rest`, and what to write; empty where
+    nothing is seen yet.
+    """
     word = rest[position]
     key, equals, value = word.partition("=")
     if not equals:
@@ -141,16 +154,23 @@ def _advice_on_word(words: list[str], rest: list[str], position: int) -> str:
     """What is allowed instead of the word at a position of `rest`, which has no `=`."""
     word = rest[position]
     before = rest[position - 1] if position else ""
-    is_cut = any(before.count(mark) > before.count(end) for mark, end in zip(_OPENING, "]}", strict=True))
+    is_cut = any(
+        before.count(mark) > before.count(end) for mark, end in zip(_OPENING, "]}", strict=True)
+    )
     if is_cut or word in ("epoch", "epochs", "image", "images"):
         whole = shlex.quote(f"{before} {word}")
         return f"which a blank cuts off from {before!r:.100}; put both into quotes: {whole:.200}"
     colon = re.fullmatch(r"([A-Za-z_][\w.]*):(\S+)", word)
     if colon:
         meant = _Option(word, colon[1], colon[2])
-        return f"allowed: key=value; {_suggestions(words, meant) or f'did you mean {colon[1]}=...?'}"
+        return (
+            f"allowed: key=value; {_suggestions(words, meant) or f'did you mean {colon[1]}=...?'}"
+        )
     close = difflib.get_close_matches(word, recipe_files.available(), 1)
-    return f"allowed: recipe=NAME a.b.c=value; did you mean recipe={one_line(close[0] if close else word)}?"
+    return (
+        "allowed: recipe=NAME a.b.c=value; did you mean"
+        f" recipe={one_line(close[0] if close else word)}?"
+    )
 
 
 def _joined_once(problems: list[str]) -> list[str]:

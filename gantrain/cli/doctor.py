@@ -55,7 +55,11 @@ class Findings:
         except (ValueError, OSError) as e:
             for line in str(e).splitlines():
                 self.add(name, line, "fails")
-        except (FetchFailed, DamagedSample, torch.OutOfMemoryError) as e:  # a loader's process adds a traceback
+        except (
+            FetchFailed,
+            DamagedSample,
+            torch.OutOfMemoryError,
+        ) as e:  # a loader's process adds a traceback
             text = str(e).splitlines()[-1].rpartition(f"{type(e).__name__}: ")[2]
             if dist.is_initialized():  # the other ranks wait for this one
                 raise RunStopped(f"{name}: {text}", alone=True) from None
@@ -112,7 +116,11 @@ def _machine(found: Findings, world: World) -> None:
         gpu = torch.cuda.get_device_properties(world.device)
         found.add("device", f"{gpu.name}, {gpu.total_memory / _GIB:.0f} GiB")
     else:
-        found.add("device", f"CPU, {count_text(cores(), 'core')}; PyTorch sees no GPU, or the recipe asks for the CPU")
+        found.add(
+            "device",
+            f"CPU, {count_text(cores(), 'core')}; PyTorch sees no GPU, or the recipe asks for"
+            " the CPU",
+        )
     threads = set_threads("auto", world.device)
     usual = conv_timing.choose_convolutions(conv_timing.STANDARD, 1, threads)
     found.add("bf16", _compare_precisions(world, usual))
@@ -124,7 +132,9 @@ def _machine(found: Findings, world: World) -> None:
 
 
 def _compare_precisions(world: World, convolutions: Sequence[Convolution]) -> str:
-    """Describe how fast bf16 is on this machine, and what `precision: auto` means for these convolutions."""
+    """Describe how fast bf16 is on this machine, and what `precision: auto` means for these
+    convolutions.
+    """
     verdict = precision.judge_machine(world, convolutions)
     if world.device.type != "cuda" or not has_bf16(world.device):
         return f"precision=auto is {verdict.precision}{verdict.reason}"
@@ -162,12 +172,19 @@ def _speeds(found: Findings, parts: Assembly) -> None:
     endless = parts.recipe.batch_size * 10**6
     loader = _speed(parts, parts.loader(0, endless, parts.workers()).__next__)
     step = _step_speed(parts)
-    found.add("loader alone", f"{loader:,.1f} images/s with {count_text(parts.workers(), 'worker')} per rank")
+    found.add(
+        "loader alone",
+        f"{loader:,.1f} images/s with {count_text(parts.workers(), 'worker')} per rank",
+    )
     found.add("step alone", f"{step:,.1f} images/s")
     ratio = loader / step
     if ratio < 1:
         advice = "more data.workers, or `gantrain prepare --resize`"
-        found.add("limit", f"the loader: it delivers {ratio:.2f} times the images of the step; {advice}", "note")
+        found.add(
+            "limit",
+            f"the loader: it delivers {ratio:.2f} times the images of the step; {advice}",
+            "note",
+        )
     else:
         found.add("limit", f"the step: the loader delivers {ratio:.1f} times as many images")
 

@@ -42,7 +42,9 @@ def reporting(work: Callable[[], None]) -> int:
 
         if not is_out_of_memory(e):
             raise
-        complain(f"gantrain: out of memory{describe_request(e)}; give smaller images, or another device")
+        complain(
+            f"gantrain: out of memory{describe_request(e)}; give smaller images, or another device"
+        )
         return 1
     return 0
 
@@ -69,7 +71,9 @@ def _is_ours(error: Exception) -> bool:
 
 def _add_import_option(command: Callable[..., None], told: Callable[..., None]) -> None:
     """State the further parameter where typer looks for a command's options."""
-    option = inspect.Parameter("own_modules", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Imports)
+    option = inspect.Parameter(
+        "own_modules", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Imports
+    )
     signature = inspect.signature(command)
     parameters = [*signature.parameters.values(), option]
     told.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]

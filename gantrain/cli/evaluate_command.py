@@ -1,4 +1,6 @@
-"""The work of `gantrain evaluate`: its options checked, then a model, several models or two folders measured."""
+"""The work of `gantrain evaluate`: its options checked, then a model, several models or two
+folders measured.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,10 +28,16 @@ def run_evaluate(
     out: Path | None,
     device: str,
 ) -> int:
-    """Measure and print; returns the exit status. The arguments are the command's. Raises ValueError."""
+    """Measure and print; returns the exit status. The arguments are the command's. Raises
+    ValueError.
+    """
     are_folders = real is not None and fake is not None
     is_one_folder = (real is None) != (fake is None)
-    if bool(checkpoints) == are_folders or is_one_folder or (are_folders and (data or data_target or best)):
+    if (
+        bool(checkpoints) == are_folders
+        or is_one_folder
+        or (are_folders and (data or data_target or best))
+    ):
         raise ValueError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
     options: dict[str, Any] = {} if border is None else {"border": border}
     if weights:
@@ -44,7 +52,9 @@ def run_evaluate(
         if len(checkpoints) > 1:
             return comparison.compare_runs(world, checkpoints, tested, options, targets, out, best)
         if checkpoints:
-            results, about = evaluate.evaluate_checkpoint(world, checkpoints[0], tested, options, targets, best)
+            results, about = evaluate.evaluate_checkpoint(
+                world, checkpoints[0], tested, options, targets, best
+            )
         else:
             assert real
             assert fake

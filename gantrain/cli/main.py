@@ -1,4 +1,6 @@
-"""The `gantrain` command as a process: one line for a mistake in options, quiet on a closed pipe."""
+"""The `gantrain` command as a process: one line for a mistake in options, quiet on a closed
+pipe.
+"""
 
 import difflib
 import os
@@ -24,7 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
         status = command.main(words or ["--help"], prog_name="gantrain", standalone_mode=False)
         sys.stdout.flush()
         if status == _INTERRUPTED:
-            complain("gantrain: interrupted; what was written whole stays, and the same command goes on")
+            complain(
+                "gantrain: interrupted; what was written whole stays, and the same command goes on"
+            )
     except _UsageError as error:
         complain(f"gantrain: {_describe(error)}")
         return 2
@@ -49,10 +53,19 @@ def _describe(error: Any) -> str:
 
 
 def _options(context: Any) -> list[str]:
-    return [name for parameter in context.command.params for name in parameter.opts if name.startswith("-")]
+    return [
+        name
+        for parameter in context.command.params
+        for name in parameter.opts
+        if name.startswith("-")
+    ]
 
 
 def _similar(option: str, options: list[str]) -> str:
     names = {name.strip("-"): name for name in options}
     close = difflib.get_close_matches(option.strip("-"), names, 1)
-    return f"; did you mean {names[close[0]]}?" if close else f"; allowed: {', '.join(options) or 'none'}"
+    return (
+        f"; did you mean {names[close[0]]}?"
+        if close
+        else f"; allowed: {', '.join(options) or 'none'}"
+    )

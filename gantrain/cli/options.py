@@ -1,4 +1,6 @@
-"""Options that several commands share, and their values from what a user writes. Imports nothing heavy."""
+"""Options that several commands share, and their values from what a user writes. Imports nothing
+heavy.
+"""
 
 from typing import Annotated, Literal, cast
 
@@ -7,16 +9,30 @@ import typer
 Size = tuple[int, int]  # height, width
 MAX_DIGITS = 9  # of a number of pixels
 Best = Annotated[
-    bool, typer.Option("--best", help="take a run's best checkpoint by evaluate.best_by, not its latest one")
+    bool,
+    typer.Option(
+        "--best", help="take a run's best checkpoint by evaluate.best_by, not its latest one"
+    ),
 ]
-LeftOut = Annotated[float, typer.Option(help="largest fraction of samples that may be left out", min=0, max=1)]
+LeftOut = Annotated[
+    float, typer.Option(help="largest fraction of samples that may be left out", min=0, max=1)
+]
 Imports = Annotated[
     list[str] | None,
-    typer.Option("--import", metavar="MODULE", help="module of own methods, networks or losses; may be repeated"),
+    typer.Option(
+        "--import",
+        metavar="MODULE",
+        help="module of own methods, networks or losses; may be repeated",
+    ),
 ]
 Patterns = Annotated[
     list[str] | None,
-    typer.Option(help="FIELD=PATTERN of files' names, {} for what fields share: label={}_label; may be repeated"),
+    typer.Option(
+        help=(
+            "FIELD=PATTERN of files' names, {} for what fields share: label={}_label; may be"
+            " repeated"
+        )
+    ),
 ]
 
 
@@ -53,10 +69,14 @@ def parse_output_size(text: str) -> Literal["input", "network"]:
 
 
 def patterns(texts: list[str] | None, more: list[str]) -> dict[str, str]:
-    """--pattern NAME=PATTERN, repeated, or with several words behind one option, which the parser keeps apart."""
+    """--pattern NAME=PATTERN, repeated, or with several words behind one option, which the
+    parser keeps apart.
+    """
     from gantrain.data.prepare.patterns import parse_patterns
 
     strange = [word for word in more if not texts or "{}" not in word]
     if strange:
-        raise ValueError(f"found {strange[0]}, allowed: one folder of images; another option may be misspelt")
+        raise ValueError(
+            f"found {strange[0]}, allowed: one folder of images; another option may be misspelt"
+        )
     return parse_patterns([*(texts or []), *more])

@@ -56,7 +56,9 @@ def _list_recipes(schema: bool) -> None:
 @reports_errors
 def show(
     name: Annotated[str, typer.Argument(help="a recipe's name or file")],
-    changes: Annotated[list[str] | None, typer.Argument(metavar="a.b.c=value", help="changes to show")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="a.b.c=value", help="changes to show")
+    ] = None,
 ) -> None:
     from gantrain.cli.shown_recipes import annotated
     from gantrain.recipe.schema import load
@@ -66,9 +68,13 @@ def show(
 
 @reports_errors
 def launchers(
-    name: Annotated[str | None, typer.Argument(help="a launcher, a folder of them, or all; default: list them")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="a launcher, a folder of them, or all; default: list them")
+    ] = None,
     out: Annotated[Path, typer.Option(help="folder to copy to")] = Path("launchers"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist already")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace files that exist already")
+    ] = False,
 ) -> None:
     from rich.table import Table
 
@@ -129,7 +135,11 @@ def complete_words(incomplete: str) -> list[str]:
     if incomplete == "=" or _follows_recipe(incomplete):
         start = incomplete.removeprefix("=")
         return [name for name in recipe_files.available() if name.startswith(start)]
-    return [word for name in recipe_files.available() if (word := f"recipe={name}").startswith(incomplete)]
+    return [
+        word
+        for name in recipe_files.available()
+        if (word := f"recipe={name}").startswith(incomplete)
+    ]
 
 
 def _follows_recipe(incomplete: str) -> bool:

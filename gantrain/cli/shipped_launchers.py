@@ -8,7 +8,10 @@ from gantrain.core import files
 from gantrain.core.error_messages import one_line, with_allowed
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_PLACES = (_PACKAGE / "_launchers", _PACKAGE.parent / "launchers")  # of an installed wheel; of a clone
+_PLACES = (
+    _PACKAGE / "_launchers",
+    _PACKAGE.parent / "launchers",
+)  # of an installed wheel; of a clone
 _IN_A_CLONE_ONLY = "slurm/benchmark.sbatch"  # it starts a script that a wheel doesn't have
 
 # Files that are of no use alone, by the files beside which they are copied.
@@ -32,7 +35,8 @@ def launchers() -> dict[str, str]:
 
 
 def copy_launchers(name: str, out: Path, overwrite: bool) -> list[Path]:
-    """Copy a launcher, a folder of them or `all`, with the files that they need; returns the copies.
+    """Copy a launcher, a folder of them or `all`, with the files that they need; returns the
+    copies.
 
     Raises ValueError for an unknown name, and for files that are there, where `overwrite` is false.
     """
@@ -42,12 +46,16 @@ def copy_launchers(name: str, out: Path, overwrite: bool) -> list[Path]:
     copies = [out / launcher for launcher in chosen]
     there = [str(copy) for copy in copies if copy.exists()]
     if there and not overwrite:
-        raise ValueError(f"launchers: {', '.join(there)} exist already; give another --out, or --overwrite")
+        raise ValueError(
+            f"launchers: {', '.join(there)} exist already; give another --out, or --overwrite"
+        )
     for launcher, copy in zip(chosen, copies, strict=True):
         try:
             _copy(folder / launcher, copy, out)
         except OSError as error:
-            raise ValueError(f"--out: cannot write {copy} ({error.strerror}); give another folder") from None
+            raise ValueError(
+                f"--out: cannot write {copy} ({error.strerror}); give another folder"
+            ) from None
     return copies
 
 
@@ -65,7 +73,11 @@ def _chosen(name: str) -> list[str]:
     if name == "all":
         return known
     wanted = name.strip("/").removeprefix("launchers/")
-    chosen = [launcher for launcher in known if wanted in (launcher, Path(launcher).stem, Path(launcher).name)]
+    chosen = [
+        launcher
+        for launcher in known
+        if wanted in (launcher, Path(launcher).stem, Path(launcher).name)
+    ]
     chosen = chosen or [launcher for launcher in known if launcher.startswith(f"{wanted}/")]
     if not chosen:
         names = [*known, *(Path(launcher).stem for launcher in known)]

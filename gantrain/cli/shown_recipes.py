@@ -14,11 +14,32 @@ _WIDTH = 100  # of a line with its comment
 
 # The settings that most runs change, in the order in which a newcomer meets them.
 EVERYDAY = (
-    "run", "data.train", "data.validation", "data.source", "data.target", "data.labels", "data.size", "data.resize",
-    "length", "batch_size", "micro_batch_size", "optimizer.lr", "seed", "precision", "device", "data.workers",
-    "evaluate.every", "evaluate.metrics", "evaluate.best_by", "previews.every", "checkpoint.every", "log_every",
-    "trackers", "init_from", "dry_run",
-)  # fmt: skip
+    "run",
+    "data.train",
+    "data.validation",
+    "data.source",
+    "data.target",
+    "data.labels",
+    "data.size",
+    "data.resize",
+    "length",
+    "batch_size",
+    "micro_batch_size",
+    "optimizer.lr",
+    "seed",
+    "precision",
+    "device",
+    "data.workers",
+    "evaluate.every",
+    "evaluate.metrics",
+    "evaluate.best_by",
+    "previews.every",
+    "checkpoint.every",
+    "log_every",
+    "trackers",
+    "init_from",
+    "dry_run",
+)
 
 
 def annotated(recipe: Recipe) -> str:
@@ -49,7 +70,12 @@ def _lines(content: dict[str, Any], model: type[BaseModel] | None, indent: str) 
     for key, value in content.items():
         field = model.model_fields.get(key) if model else None
         inner = models_in(field.annotation) if field else []
-        if isinstance(value, dict) and value and len(inner) == 1 and set(value) <= set(inner[0].model_fields):
+        if (
+            isinstance(value, dict)
+            and value
+            and len(inner) == 1
+            and set(value) <= set(inner[0].model_fields)
+        ):
             yield from _commented([f"{indent}{key}:"], field)
             yield from _lines(value, inner[0], f"{indent}  ")
         else:

@@ -1,8 +1,8 @@
 """Components of a recipe, `{name: unet, width: 64}`, checked against the class's constructor.
 
-Keyword-only parameters are the recipe's to set, and their defaults are the paper's values. The other parameters
-(channels, sizes) are facts that the data know: a recipe may repeat one, and a contradiction is refused.
-"""
+Keyword-only parameters are the recipe's to set, and their defaults are the paper's values. The
+other parameters (channels, sizes) are facts that the data know: a recipe may repeat one, and a
+contradiction is refused."""
 
 import difflib
 import inspect
@@ -25,29 +25,39 @@ _Fact = Annotated[int, Field(ge=0, le=MAX_CHANNELS)]
 
 
 class BadComponent(ValueError):
-    """A class from outside gantrain that is not what its table asks for, or that returns something else."""
+    """A class from outside gantrain that is not what its table asks for, or that returns
+    something else.
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
     """Annotates a constructor parameter as a component chosen from `table`.
 
-    facts: only classes whose constructors take just one of these sets of facts are allowed; None allows all.
-    """
+    facts: only classes whose constructors take just one of these sets of facts are allowed; None
+    allows all."""
 
     table: Table
     facts: tuple[tuple[str, ...], ...] | None = None
 
     def allowed(self) -> Table:
         """Read when a recipe is, since a table may have grown after import."""
-        return {n: c for n, c in self.table.items() if self.facts is None or tuple(facts_of(c)) in self.facts}
+        return {
+            n: c
+            for n, c in self.table.items()
+            if self.facts is None or tuple(facts_of(c)) in self.facts
+        }
 
     def describe_unfit(self, name: Any) -> str:
-        """Say why an entry of the table is not allowed here; empty for a name that the table does not have."""
+        """Say why an entry of the table is not allowed here; empty for a name that the table
+        does not have.
+        """
         if not isinstance(name, str) or name not in self.table or self.facts is None:
             return ""
         wanted = " or ".join(f"({', '.join(facts)})" for facts in self.facts)
-        return f"{name} is built from ({', '.join(facts_of(self.table[name]))}), here from {wanted}; "
+        return (
+            f"{name} is built from ({', '.join(facts_of(self.table[name]))}), here from {wanted}; "
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +71,11 @@ class StrictModel(BaseModel):
     """Of a recipe. Strict: pydantic would take `batch_size: yes` for 1."""
 
     model_config = ConfigDict(
-        extra="forbid", validate_default=True, strict=True, allow_inf_nan=False, protected_namespaces=()
+        extra="forbid",
+        validate_default=True,
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
     )
 
 
@@ -95,7 +109,9 @@ def _resolve(hint: Any, default: Any) -> Any:
     bare, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     for extra in extras:
         if isinstance(extra, OneOf):
-            component = union(extra.allowed(), default if isinstance(default, str | dict) else None, extra)
+            component = union(
+                extra.allowed(), default if isinstance(default, str | dict) else None, extra
+            )
             return component | None if type(None) in get_args(bare) else component
         if isinstance(extra, Each):
             return Annotated[tuple[_options(extra.of), ...], Strict(False), Field(max_length=_MOST)]  # type: ignore[misc]
@@ -112,11 +128,16 @@ def _options(cls: Any, name: str = "") -> type[BaseModel]:
         return _model(cls, name)
     except BadComponent:  # of a component inside this one
         raise
-    except Exception as error:  # of annotations that mean nothing, and of types that pydantic does not know
+    except (
+        Exception
+    ) as error:  # of annotations that mean nothing, and of types that pydantic does not know
         if not is_own(cls):
             raise
         reason = " ".join(str(error).partition("For further information")[0].split())
-        allowed = "a class whose parameters have types that a recipe can hold, such as `*, width: int = 64`"
+        allowed = (
+            "a class whose parameters have types that a recipe can hold, such as `*, width: int"
+            " = 64`"
+        )
         described = f"{name}: {getattr(cls, '__qualname__', cls)} can't be a part of a recipe"
         raise BadComponent(f"{described} ({reason:.300}), allowed: {allowed}") from None
 
@@ -131,7 +152,9 @@ def _model(cls: Any, name: str) -> type[BaseModel]:
         else:
             hint = _Fact if hints[p.name] is int else hints[p.name]
             fields[p.name] = (hint | None, Field(None, exclude_if=lambda v: v is None))
-    return create_model(name or cls.__name__, __base__=StrictModel, __doc__=inspect.getdoc(cls), **fields)
+    return create_model(
+        name or cls.__name__, __base__=StrictModel, __doc__=inspect.getdoc(cls), **fields
+    )
 
 
 def _hints(cls: Any) -> dict[str, Any]:
@@ -150,9 +173,8 @@ def _hints(cls: Any) -> dict[str, Any]:
 def union(table: Table, default: Component | None = None, place: OneOf | None = None) -> Any:
     """The pydantic type of a component from `table`.
 
-    A bare name stands for `{name: ...}`; options without a name are laid on `default`. place: explains
-    why an entry of a larger table is not allowed.
-    """
+    A bare name stands for `{name: ...}`; options without a name are laid on `default`. place:
+    explains why an entry of a larger table is not allowed."""
     usual = {"name": default} if isinstance(default, str) else default
 
     def named(value: Any) -> Any:
@@ -165,19 +187,24 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
             name = options.get("name") if isinstance(options, dict) else value
             unfit = place.describe_unfit(name) if place else ""
             advice = _outside(name) + _similar(name, table)
-            raise ValueError(f"{unfit}allowed: {', '.join(table)}, as a name or as {{name: ...}}{advice}")
+            raise ValueError(
+                f"{unfit}allowed: {', '.join(table)}, as a name or as {{name: ...}}{advice}"
+            )
         return options
 
     models, broken = _sound_models(table)
-    tagged: Any = Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]  # noqa: UP007
+    tagged: Any = (
+        Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]
+    )  # noqa: UP007
     return Annotated[tagged, BeforeValidator(named)]
 
 
 def _sound_models(table: Table) -> tuple[tuple[type[BaseModel], ...], dict[str, BadComponent]]:
-    """The pydantic models of a table's entries, and by name what is wrong with entries that have none.
+    """The pydantic models of a table's entries, and by name what is wrong with entries that have
+    none.
 
-    A broken entry from outside stops only the recipes that name it. Raises BadComponent where all are broken.
-    """
+    A broken entry from outside stops only the recipes that name it. Raises BadComponent where all
+    are broken."""
     models: list[type[BaseModel]] = []
     broken: dict[str, BadComponent] = {}
     for name, cls in table.items():
@@ -203,7 +230,9 @@ def _outside(name: Any) -> str:
 
 
 def used_classes(table: Table, config: Component) -> Iterator[Any]:
-    """The classes that a component of a whole recipe names: its own, and those of the components inside it."""
+    """The classes that a component of a whole recipe names: its own, and those of the components
+    inside it.
+    """
     options = {"name": config} if isinstance(config, str) else config
     cls = table[options["name"]]
     yield cls
@@ -232,7 +261,9 @@ def build(table: Table, config: Component, **facts: Any) -> Any:
     cls = table[name]
     lacking = sorted(getattr(cls, "__abstractmethods__", ()))
     if lacking:
-        raise BadComponent(f"{name}: {cls.__name__} lacks {', '.join(lacking)}; define it in {cls.__module__}")
+        raise BadComponent(
+            f"{name}: {cls.__name__} lacks {', '.join(lacking)}; define it in {cls.__module__}"
+        )
     for fact in facts_of(cls):
         if fact in facts and options.setdefault(fact, facts[fact]) != facts[fact]:
             raise ValueError(

@@ -9,7 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from gantrain.core.printable import printable
-from gantrain.core.progress_rows import EVALUATION, Progress, TerminalRows, evaluation_rows, log_line
+from gantrain.core.progress_rows import (
+    EVALUATION,
+    Progress,
+    TerminalRows,
+    evaluation_rows,
+    log_line,
+)
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -17,9 +23,8 @@ console = Console(highlight=False, soft_wrap=True)
 def say(text: str, style: str | None = None, indent: int = 2) -> None:
     """Print a text of one or several lines; control characters in it are escaped.
 
-    A terminal gets long lines broken between words, a log gets them whole. indent: spaces before the rest of a line
-    that is broken.
-    """
+    A terminal gets long lines broken between words, a log gets them whole. indent: spaces before
+    the rest of a line that is broken."""
     safe = printable(text, kept="\n\t")
     if console.is_terminal:
         safe = "\n".join(_break(line, console.width, indent) for line in safe.split("\n"))
@@ -40,7 +45,9 @@ def _break(line: str, width: int, indent: int) -> str:
 
 
 def say_whole(text: str, style: str | None = None) -> None:
-    """Print a text whose lines stay whole on a terminal, too: a command to paste, or a row that fits."""
+    """Print a text whose lines stay whole on a terminal, too: a command to paste, or a row that
+    fits.
+    """
     console.print(printable(text, kept="\n"), style=style, markup=False, soft_wrap=True)
 
 

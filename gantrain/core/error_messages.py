@@ -10,7 +10,8 @@ from pydantic_core import ErrorDetails
 
 _IN_BRACKETS = "values in brackets"
 
-# What is allowed, in YAML's words and not in Python's, by pydantic's kind of problem. {names} are of its context.
+# What is allowed, in YAML's words and not in Python's, by pydantic's kind of problem. {names} are
+# of its context.
 _ALLOWED = {
     "model_type": "a mapping `key: value`",
     "dict_type": "a mapping `key: value`",
@@ -52,12 +53,17 @@ def with_allowed(suggestion: str, names: Sequence[str], more: str = "") -> str:
 
 
 def check(
-    model: type[Model], content: Any, prefix: str = "", most: int | None = None, advise: Advise = _advise
+    model: type[Model],
+    content: Any,
+    prefix: str = "",
+    most: int | None = None,
+    advise: Advise = _advise,
 ) -> Model:
-    """Validate; raises ValueError with one line for each wrong key (`prefix` before it), all problems at once.
+    """Validate; raises ValueError with one line for each wrong key (`prefix` before it), all
+    problems at once.
 
-    most: how many problems to report of a file that may hold millions. advise: words it where a key is unknown.
-    """
+    most: how many problems to report of a file that may hold millions. advise: words it where a key
+    is unknown."""
     try:
         return model.model_validate(content)
     except ValidationError as e:
@@ -84,7 +90,9 @@ def _with_rule(line: str, rule: str) -> str:
 
 
 def _is_short_list(problem: ErrorDetails) -> bool:
-    """Return whether the problem is a place of a list that has no value, since the list is too short."""
+    """Return whether the problem is a place of a list that has no value, since the list is too
+    short.
+    """
     return problem["type"] == "missing" and isinstance(problem["loc"][-1], int)
 
 
@@ -103,7 +111,9 @@ def _rule(problem: ErrorDetails) -> str:
 
 
 def _bracketed(value: Any) -> str:
-    """An example of values in brackets: a number twice, as for a height and a width; a word once."""
+    """An example of values in brackets: a number twice, as for a height and a width; a word
+    once.
+    """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f", such as [{value},{value}]"
     return f", such as [{value}]" if isinstance(value, str) and value.isidentifier() else ""
@@ -111,7 +121,9 @@ def _bracketed(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     """A wrong value, in one line."""
-    return _shortened(json.dumps(value) if value is None or isinstance(value, bool) else repr(value))
+    return _shortened(
+        json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+    )
 
 
 def one_line(text: str, most: int = _SHOWN) -> str:
@@ -123,11 +135,13 @@ def _shortened(text: str, most: int = _SHOWN) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-def _locate(loc: tuple[int | str, ...], content: Any, model: type[BaseModel]) -> tuple[str, type[BaseModel]]:
+def _locate(
+    loc: tuple[int | str, ...], content: Any, model: type[BaseModel]
+) -> tuple[str, type[BaseModel]]:
     """The key as the user wrote it, and the model whose keys are allowed in its place.
 
-    Pydantic's own names, of a component's class or a union's member, are neither fields nor in the content.
-    """
+    Pydantic's own names, of a component's class or a union's member, are neither fields nor in the
+    content."""
     path, models, beside = list[str](), [model], [model]
     for part in loc:
         in_list = isinstance(content, list) and isinstance(part, int)

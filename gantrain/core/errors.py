@@ -15,7 +15,9 @@ class RunStopped(Exception):
 
 
 def because_of_nonfinite(in_a_row: int, latest: Path | None) -> RunStopped:
-    """The end of a run whose last updates were not finite. latest: its last checkpoint, which is good."""
+    """The end of a run whose last updates were not finite. latest: its last checkpoint, which is
+    good.
+    """
     return RunStopped(
         f"{in_a_row} updates in a row were not finite; the last good checkpoint is {latest}. "
         "Try a lower optimizer.lr, optimizer.clip=1, or precision=fp32"

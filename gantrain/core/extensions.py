@@ -45,15 +45,21 @@ def _import(name: str) -> None:
     except ModuleNotFoundError as error:
         if _is_about(error, name):
             raise ValueError(f"{OPTION}: there is no module {name!r}, {_ALLOWED}") from None
-        raise ValueError(f"{OPTION}: {name!r} raised {describe_error(error)}; install or correct it") from None
+        raise ValueError(
+            f"{OPTION}: {name!r} raised {describe_error(error)}; install or correct it"
+        ) from None
     except (Exception, SystemExit) as error:
-        raise ValueError(f"{OPTION}: {name!r} raised {describe_error(error)}; correct it there") from None
+        raise ValueError(
+            f"{OPTION}: {name!r} raised {describe_error(error)}; correct it there"
+        ) from None
     finally:
         _being_imported.pop()
 
 
 def _is_about(error: ModuleNotFoundError, name: str) -> bool:
-    """Return whether the module itself or a package around it is missing, not something that it imports."""
+    """Return whether the module itself or a package around it is missing, not something that it
+    imports.
+    """
     missing = error.name or ""
     return name == missing or name.startswith(f"{missing}.")
 
@@ -65,7 +71,8 @@ def _describe_file(name: str) -> str:
 
 
 def split_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The modules that `--import MODULE` or `--import=MODULE` name among the words, and the other words.
+    """The modules that `--import MODULE` or `--import=MODULE` name among the words, and the other
+    words.
 
     Raises ValueError where a module's name is missing.
     """
@@ -89,12 +96,14 @@ def check_not_importing() -> None:
     if _being_imported:
         name = _being_imported[-1]
         raise ValueError(
-            f"train() was called while {OPTION} imported {name}; put the call below `if __name__ == '__main__':`"
+            f"train() was called while {OPTION} imported {name}; put the call below `if __name__ =="
+            " '__main__':`"
         )
 
 
 def modules_to_record(classes: Iterable[object]) -> list[str]:
-    """The modules that a later command has to import: those that the option named, and those of own classes.
+    """The modules that a later command has to import: those that the option named, and those of own
+    classes.
 
     classes: all that the recipe names, gantrain's own among them.
     """
@@ -117,7 +126,9 @@ def _importable_name(module: str) -> str:
 
 
 def _main_name() -> str:
-    """The name of the script that Python was started with; INTERACTIVE where there is none to import."""
+    """The name of the script that Python was started with; INTERACTIVE where there is none to
+    import.
+    """
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:  # python -m package.module
@@ -127,14 +138,16 @@ def _main_name() -> str:
 
 
 def check_imported(modules: Iterable[str], checkpoint: Path) -> None:
-    """Raises ValueError, in one line, for a checkpoint that records modules which are not imported here."""
+    """Raises ValueError, in one line, for a checkpoint that records modules which are not
+    imported here.
+    """
     missing = [name for name in modules if not _is_here(name)]
     if missing:
         options = " ".join(f"{OPTION} {name}" for name in missing)
         statements = "; ".join(f"import {name}" for name in missing)
         raise ValueError(
-            f"checkpoint: {checkpoint} was made with {_counted(missing)}, which this process has not imported; "
-            f"add {options} to the command (in Python: `{statements}` first)"
+            f"checkpoint: {checkpoint} was made with {_counted(missing)}, which this process has"
+            f" not imported; add {options} to the command (in Python: `{statements}` first)"
         )
 
 
@@ -148,7 +161,9 @@ def _is_here(name: str) -> bool:
 
 
 def interactive_advice(modules: Iterable[str]) -> str:
-    """What to add to an error about an unknown name; empty unless classes of a notebook were used."""
+    """What to add to an error about an unknown name; empty unless classes of a notebook were
+    used.
+    """
     if INTERACTIVE not in modules:
         return ""
     return (

@@ -1,4 +1,6 @@
-"""The writer of every file that gantrain writes: a reader sees the old content or the new one, never a part."""
+"""The writer of every file that gantrain writes: a reader sees the old content or the new one,
+never a part.
+"""
 
 import hashlib
 import json
@@ -23,11 +25,12 @@ class NoRegularFile(ValueError):
 
 @contextmanager
 def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
-    """Give a hidden path beside `path` to write to; the file there takes the name `path` at the end.
+    """Give a hidden path beside `path` to write to; the file there takes the name `path` at the
+    end.
 
-    The file is removed where writing fails or is interrupted. Several processes may write the same `path`: the last
-    one wins. sync: the content is on the disk before the name is, so that it also survives a power failure.
-    """
+    The file is removed where writing fails or is interrupted. Several processes may write the same
+    `path`: the last one wins. sync: the content is on the disk before the name is, so that it also
+    survives a power failure."""
     partial = path.with_name(_PARTIAL.format(secrets.token_hex(8)))
     try:
         yield partial
@@ -48,7 +51,9 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = False) -> None:
 
 
 def write_text(path: Path, text: str, *, sync: bool = False) -> None:
-    """Write a whole file in UTF-8. Raises OSError where the disk refuses; `path` is then as it was."""
+    """Write a whole file in UTF-8. Raises OSError where the disk refuses; `path` is then as it
+    was.
+    """
     write_bytes(path, text.encode(), sync=sync)
 
 
@@ -76,7 +81,8 @@ def clean(folder: Path, idle_seconds: float = 0) -> None:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes. Raises OSError, or ValueError for another kind or size.
+    """The content of a regular file of at most `limit` bytes. Raises OSError, or ValueError for
+    another kind or size.
 
     A pipe or a device could be read without end.
     """
@@ -98,7 +104,9 @@ def read_json(path: Path, limit: int) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a regular file, in hexadecimal. Raises OSError, or ValueError for another kind of file."""
+    """The SHA-256 of a regular file, in hexadecimal. Raises OSError, or ValueError for another
+    kind of file.
+    """
     if obstacle := describe_obstacle(path):
         raise NoRegularFile(f"{path} is {obstacle}")
     with path.open("rb") as file:

@@ -10,6 +10,8 @@ def named_values(key: str, texts: list[str] | None) -> dict[str, str]:
             raise ValueError(f"{key}: found {text!r}, allowed: NAME=VALUE")
         if name in values:
             listed = ", ".join(texts or [])
-            raise ValueError(f"{key}: found one name twice in {listed}, allowed: a NAME=VALUE for each")
+            raise ValueError(
+                f"{key}: found one name twice in {listed}, allowed: a NAME=VALUE for each"
+            )
         values[name] = value
     return values

@@ -1,4 +1,6 @@
-"""Failures to allocate memory: recognised on every device, and raised as one line that names what was too large."""
+"""Failures to allocate memory: recognised on every device, and raised as one line that names
+what was too large.
+"""
 
 import gc
 import re
@@ -9,7 +11,12 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 
 # How torch, oneDNN, cuDNN and cuBLAS say so in a RuntimeError.
-_SIGNS = ("DefaultCPUAllocator", "out of memory", "could not create a memory object", "_STATUS_ALLOC_FAILED")
+_SIGNS = (
+    "DefaultCPUAllocator",
+    "out of memory",
+    "could not create a memory object",
+    "_STATUS_ALLOC_FAILED",
+)
 _REQUEST = re.compile(r"allocate ([0-9.]+) ?(bytes|KiB|MiB|GiB|TiB)")
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
@@ -31,7 +38,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def describe_request(error: BaseException) -> str:
-    """Describe the allocation that failed, such as " (1.5 GiB were requested)"; empty where the error has no size."""
+    """Describe the allocation that failed, such as " (1.5 GiB were requested)"; empty where the
+    error has no size.
+    """
     match = _REQUEST.search(str(error))
     if match is None:
         return ""
@@ -65,7 +74,9 @@ def naming_too_large(what: str, device: torch.device, advice: str) -> Iterator[N
         raise OutOfMemory(problem)
 
 
-def naming_argument(size: Sequence[int] | None, device: torch.device) -> AbstractContextManager[None]:
+def naming_argument(
+    size: Sequence[int] | None, device: torch.device
+) -> AbstractContextManager[None]:
     """Raise a failure to allocate memory as OutOfMemory, for an image that Python code gives.
 
     size: its height and width; None while it is read.

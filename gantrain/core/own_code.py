@@ -6,7 +6,10 @@ import traceback
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_LIBRARIES = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+_LIBRARIES = tuple(
+    Path(sysconfig.get_path(name)).resolve()
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
 _LONGEST = 300  # characters of an exception's text
 
 
@@ -17,7 +20,9 @@ def is_own(cls: object) -> bool:
 
 
 def is_raised_by_gantrain(error: BaseException) -> bool:
-    """Return whether gantrain's own code raised the exception, rather than a library or a user's code."""
+    """Return whether gantrain's own code raised the exception, rather than a library or a user's
+    code.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -27,9 +32,8 @@ def is_raised_by_gantrain(error: BaseException) -> bool:
 def describe_error(error: BaseException) -> str:
     """Describe an exception in one line: its type, its text, and the place in the user's code.
 
-    The place is the innermost line outside of gantrain and of the installed libraries. Where there is
-    no such line, the place is the innermost line of all.
-    """
+    The place is the innermost line outside of gantrain and of the installed libraries. Where there
+    is no such line, the place is the innermost line of all."""
     message = str(error)
     place = _place(error)
     if isinstance(error, SyntaxError):

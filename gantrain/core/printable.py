@@ -2,22 +2,30 @@
 
 import unicodedata
 
-# Characters that reorder their neighbours on a screen, or that nobody sees: marks, embeddings, overrides and isolates
-# of bidirectional text, the separators of lines and paragraphs, and spaces without width. Joiners stay, since scripts
-# and emoji need them.
-_BIDIRECTIONAL = {*"\u061c\u200e\u200f", *map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))}
+# Characters that reorder their neighbours on a screen, or that nobody sees: marks, embeddings,
+# overrides and isolates of bidirectional text, the separators of lines and paragraphs, and spaces
+# without width. Joiners stay, since scripts and emoji need them.
+_BIDIRECTIONAL = {
+    *"\u061c\u200e\u200f",
+    *map(chr, range(0x202A, 0x202F)),
+    *map(chr, range(0x2066, 0x206A)),
+}
 _DECEPTIVE = {*_BIDIRECTIONAL, *"\u2028\u2029\u200b\u2060\ufeff"}
 
 
 def printable(text: str, kept: str = "") -> str:
-    """The text with its control characters, bidirectional marks and lone surrogates as escapes such as `\\x1b`.
+    """The text with its control characters, bidirectional marks and lone surrogates as escapes such
+    as `\\x1b`.
 
-    A control character could move the cursor, change colours or forge a line of output. kept: control characters that
-    stay as they are, such as a newline in a text of several lines that gantrain wrote itself.
-    """
+    A control character could move the cursor, change colours or forge a line of output. kept:
+    control characters that stay as they are, such as a newline in a text of several lines that
+    gantrain wrote itself."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(character if character in kept or _is_safe(character) else _escape(character) for character in text)
+    return "".join(
+        character if character in kept or _is_safe(character) else _escape(character)
+        for character in text
+    )
 
 
 def _is_safe(character: str) -> bool:

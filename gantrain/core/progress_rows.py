@@ -44,22 +44,28 @@ class Progress:
 class TerminalRows:
     """Lays a run's entries out in rows that are at most as wide as the terminal.
 
-    An entry has one row, or two where its losses do not fit into one. Columns that do not fit are left out, the least
-    important ones first. The first entry decides which columns are shown, for each width of the terminal: where a
-    column has become wider, those that no longer fit move to a second row. A column never becomes narrower. The header
-    comes again where a column has become wider.
-    """
+    An entry has one row, or two where its losses do not fit into one. Columns that do not fit are
+    left out, the least important ones first. The first entry decides which columns are shown, for
+    each width of the terminal: where a column has become wider, those that no longer fit move to a
+    second row. A column never becomes narrower. The header comes again where a column has become
+    wider."""
 
     def __init__(self) -> None:
         self._names: list[str] = []  # of the columns, the most important ones first
         self._widths: dict[str, int] = {}
         self._header: list[str] = []
         self._entries = 0  # since the last header
-        self._is_shown: dict[str, bool] = {}  # by secondary column, on a terminal of `_width` characters
+        self._is_shown: dict[
+            str, bool
+        ] = {}  # by secondary column, on a terminal of `_width` characters
         self._width = 0
 
-    def entry(self, progress: Progress, values: Mapping[str, float], width: int) -> tuple[list[str], list[str]]:
-        """Return the lines of the header, if it is due, and those of the entry. width: of the terminal."""
+    def entry(
+        self, progress: Progress, values: Mapping[str, float], width: int
+    ) -> tuple[list[str], list[str]]:
+        """Return the lines of the header, if it is due, and those of the entry. width: of the
+        terminal.
+        """
         cells = self._with_all_columns(_cells(progress, values))
         headings = {name: _HEADINGS.get(name, name) for name in cells}
         final = _cells(replace(progress, images_seen=progress.total), {})
@@ -76,7 +82,9 @@ class TerminalRows:
         return (header if is_due else []), self._lines(layout, cells)
 
     def _with_all_columns(self, cells: Mapping[str, str]) -> dict[str, str]:
-        """The cells of every column so far, empty where this entry has no value, such as that of a rare penalty."""
+        """The cells of every column so far, empty where this entry has no value, such as that of
+        a rare penalty.
+        """
         place = 0
         for name in cells:
             if name in self._names:
@@ -100,8 +108,12 @@ class TerminalRows:
         self._place_others(others, first, second, width)
         return [first, second] if second else [first]
 
-    def _place_others(self, names: Sequence[str], first: list[str], second: list[str], width: int) -> None:
-        """Add the secondary columns to the rows: those that were shown before, and new ones that fit."""
+    def _place_others(
+        self, names: Sequence[str], first: list[str], second: list[str], width: int
+    ) -> None:
+        """Add the secondary columns to the rows: those that were shown before, and new ones that
+        fit.
+        """
         if width != self._width:
             self._is_shown = {}
             self._width = width
@@ -176,7 +188,8 @@ def _is_secondary(name: str) -> bool:
 
 
 def evaluation_rows(progress: Progress, values: Mapping[str, float], width: int) -> list[str]:
-    """Return the lines of an evaluation on a terminal: its position, then the metrics in aligned columns.
+    """Return the lines of an evaluation on a terminal: its position, then the metrics in aligned
+    columns.
 
     values: the metrics and their nulls, with the prefix of an evaluation.
     """
@@ -195,7 +208,9 @@ def evaluation_rows(progress: Progress, values: Mapping[str, float], width: int)
 
 
 def _in_columns(items: Sequence[str], width: int) -> list[str]:
-    """Return rows of as many items as fit, so that each item starts where the one above it starts."""
+    """Return rows of as many items as fit, so that each item starts where the one above it
+    starts.
+    """
     for columns in range(len(items), 1, -1):
         rows = [items[start : start + columns] for start in range(0, len(items), columns)]
         widths = []

@@ -11,18 +11,31 @@ from torch import Tensor
 from gantrain.core.out_of_memory import is_out_of_memory
 from gantrain.core.paths import check_not_special
 
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # those that weights are kept in
+FLOATS = (
+    torch.float16,
+    torch.bfloat16,
+    torch.float32,
+    torch.float64,
+)  # those that weights are kept in
 
 
 def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or PyTorch file by name. Raises ValueError in the name of `setting`."""
+    """The tensors of a .safetensors or PyTorch file by name. Raises ValueError in the name of
+    `setting`.
+    """
     check_not_special(path, setting)
     try:
-        content = load_file(path) if Path(path).suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        content = (
+            load_file(path)
+            if Path(path).suffix == ".safetensors"
+            else torch.load(path, "cpu", weights_only=True)
+        )
     except Exception as e:  # of the disk, of zip files, of pickles that hold more than tensors
         if is_out_of_memory(e):
             raise
-        raise ValueError(f"{setting}: {path} can't be read as tensors by name ({reason(e)}); {advice}") from None
+        raise ValueError(
+            f"{setting}: {path} can't be read as tensors by name ({reason(e)}); {advice}"
+        ) from None
     named = content if isinstance(content, Mapping) else {}
     odd = [key for key, value in named.items() if not isinstance(value, Tensor)]
     if odd or not named:
@@ -30,7 +43,9 @@ def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
         raise ValueError(f"{setting}: {path} is no state_dict ({what}); {advice}")
     sparse = [key for key, value in named.items() if value.layout != torch.strided]
     if sparse:
-        raise ValueError(f"{setting}: {path}: {sparse[0]!r:.100} is sparse, allowed: dense tensors; {advice}")
+        raise ValueError(
+            f"{setting}: {path}: {sparse[0]!r:.100} is sparse, allowed: dense tensors; {advice}"
+        )
     tensors = {str(key): tensor.detach() for key, tensor in named.items()}
     if (nonfinite := first_nonfinite(tensors)) is not None:
         raise ValueError(f"{setting}: {path} holds NaN or infinite values in {nonfinite}; {advice}")
@@ -38,12 +53,15 @@ def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
 
 
 def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor that holds NaN or infinite values. Needs no memory of a tensor's size."""
+    """The name of the first tensor that holds NaN or infinite values. Needs no memory of a
+    tensor's size.
+    """
     for name, tensor in tensors.items():
         if tensor.dtype not in FLOATS or not tensor.numel():
             continue
         elements = tensor.untyped_storage().nbytes() // tensor.element_size()
-        # A file may name one element billions of times; then what it has is looked at, instead of what it names.
+        # A file may name one element billions of times; then what it has is looked at, instead of
+        # what it names.
         values = tensor if tensor.numel() <= elements else tensor.as_strided((elements,), (1,), 0)
         lowest, highest = torch.aminmax(values)  # NaN where there is one
         if not (math.isfinite(lowest) and math.isfinite(highest)):
@@ -52,7 +70,9 @@ def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """The first way in which the tensors are not those that a network or an optimiser has; empty where they are."""
+    """The first way in which the tensors are not those that a network or an optimiser has; empty
+    where they are.
+    """
     for name, wanted in expected.items():
         if name not in tensors:
             return f"{name} is missing"

@@ -1,7 +1,8 @@
-"""How a message names an option: as the command line's, `--data FOLDER`, or as Python's, `data=FOLDER`.
+"""How a message names an option: as the command line's, `--data FOLDER`, or as Python's,
+`data=FOLDER`.
 
-Each command says that it is one, and what is called from Python is not, so that its messages have Python's words.
-"""
+Each command says that it is one, and what is called from Python is not, so that its messages have
+Python's words."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,14 +27,18 @@ def option(name: str) -> str:
 
 
 def option_with(name: str, value: str = "") -> str:
-    """An option as a user writes it, such as `--data FOLDER` or `data=FOLDER`; without a value, a switch."""
+    """An option as a user writes it, such as `--data FOLDER` or `data=FOLDER`; without a value,
+    a switch.
+    """
     if _is_command.get():
         return f"{option(name)} {value}".rstrip()
     return f"{name}={value or True}"
 
 
 def option_of_set(key: str, name: str) -> str:
-    """The option that gives a test set of `evaluate` by name. key: ends in `_target` for the targets."""
+    """The option that gives a test set of `evaluate` by name. key: ends in `_target` for the
+    targets.
+    """
     return f"{option('data_target' if key.endswith('_target') else 'data')} {name}"
 
 

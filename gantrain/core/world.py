@@ -49,7 +49,10 @@ class World:
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device: found cuda, but PyTorch sees no GPU; allowed here: auto, cpu")
         if PartialState._shared_state and local_ranks() > 1 and not dist.is_initialized():
-            raise ValueError("launch: this process has left its ranks' group, allowed: a run in each launched process")
+            raise ValueError(
+                "launch: this process has left its ranks' group, allowed: a run in each launched"
+                " process"
+            )
         cpu = device == "cpu" or not torch.cuda.is_available()
         _forget_other_device(cpu)
         _rejoin_after_restart("gloo" if cpu else "nccl")
@@ -62,7 +65,9 @@ class World:
         self.local_rank = self.accelerator.local_process_index
         self.size = self.accelerator.num_processes
         self.device = self.accelerator.device
-        self.auto_precisions: dict[Path, str] = {}  # what `precision: auto` means in the runs of this process
+        self.auto_precisions: dict[
+            Path, str
+        ] = {}  # what `precision: auto` means in the runs of this process
 
     @property
     def is_main(self) -> bool:
@@ -91,7 +96,9 @@ class World:
         return self._shared(lambda: result if self.is_main else work(), self.rank - self.local_rank)
 
     def node_leader_first(self, work: Callable[[], T]) -> T:
-        """Each rank's own result; a node's first rank goes ahead, and finds what it fetches for the others."""
+        """Each rank's own result; a node's first rank goes ahead, and finds what it fetches for
+        the others.
+        """
         made: list[T] = []
         self.once_per_node(lambda: made.append(work()))
         return made[0] if made else work()
@@ -122,11 +129,12 @@ class World:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        """End the ranks' group. A user's mistake may be one rank's alone: then without waiting for the others.
+        """End the ranks' group. A user's mistake may be one rank's alone: then without waiting for
+        the others.
 
-        gloo's threads end when nobody holds a group any more; one that lives on and wants Python's lock while
-        Python shuts down aborts the process. With other errors a peer may be gone, and a thread wait for it.
-        """
+        gloo's threads end when nobody holds a group any more; one that lives on and wants Python's
+        lock while Python shuts down aborts the process. With other errors a peer may be gone, and a
+        thread wait for it."""
         if dist.is_initialized() and (kind is None or issubclass(kind, ValueError)):
             if kind is None:
                 dist.barrier()
@@ -137,7 +145,9 @@ class World:
 
 def describe_lost_rank(error: BaseException) -> str:
     """Words before an error that another rank's end has caused; empty before others."""
-    lost = re.search("closed by peer|reset by peer|remote process exited", str(error))  # gloo's words, NCCL's
+    lost = re.search(
+        "closed by peer|reset by peer|remote process exited", str(error)
+    )  # gloo's words, NCCL's
     return "another rank is gone, whose own output says why; " if lost else ""
 
 
@@ -151,11 +161,11 @@ def gathered(value: T) -> list[T]:
 
 
 def _forget_other_device(cpu: bool) -> None:
-    """Have accelerate choose the device anew in a process, such as a notebook's, that has used another one.
+    """Have accelerate choose the device anew in a process, such as a notebook's, that has used
+    another one.
 
-    Its state outlives an Accelerator: a CPU would silently be used instead of the GPU, and a change from a
-    GPU to a CPU would be refused.
-    """
+    Its state outlives an Accelerator: a CPU would silently be used instead of the GPU, and a change
+    from a GPU to a CPU would be refused."""
     device = PartialState._shared_state.get("device")
     if device is not None and not dist.is_initialized() and (device.type == "cpu") != cpu:
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -164,9 +174,9 @@ def _forget_other_device(cpu: bool) -> None:
 def _rejoin_after_restart(backend: str) -> None:
     """After torchrun has restarted the ranks of one node: join them under keys of their own.
 
-    Its store still has the addresses of the ranks before (pytorch issue 135712): who reads one of those waits for a
-    dead process. Nodes count restarts each for itself: on several, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
-    """
+    Its store still has the addresses of the ranks before (pytorch issue 135712): who reads one of
+    those waits for a dead process. Nodes count restarts each for itself: on several,
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps."""
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if attempt != "0" and os.environ.get("GROUP_WORLD_SIZE") == "1":
         store, rank, size = next(rendezvous("env://"))
@@ -182,7 +192,9 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def cpu_model() -> str:
-    """Return the CPU's name with its family, model and stepping, since virtual machines shorten the name."""
+    """Return the CPU's name with its family, model and stepping, since virtual machines shorten
+    the name.
+    """
     parts = [_cpu_line("model name") or platform.processor() or platform.machine()]
     for name in ("cpu family", "model", "stepping"):
         parts.append(f"{name} {_cpu_line(name) or 'unknown'}")
@@ -194,7 +206,9 @@ def _cpu_flags() -> set[str]:
 
 
 def _cpu_line(name: str) -> str:
-    """Return the first value of that name in Linux's description of the CPUs; empty where there is none."""
+    """Return the first value of that name in Linux's description of the CPUs; empty where there
+    is none.
+    """
     cpus = Path("/proc/cpuinfo")
     text = cpus.read_text(encoding="utf-8") if cpus.is_file() else ""
     match = re.search(rf"^{name}\s*:(.*)$", text, re.MULTILINE)

@@ -1,10 +1,10 @@
 """The reader and the writer of YAML: the core schema of YAML 1.2, within fixed bounds.
 
-PyYAML alone reads YAML 1.1, in which `010` is 8, `1:30` is 90, `yes` is true and `2026-11-28` is a date. This module
-keeps PyYAML's scanner and parser and replaces its table of implicit types by that of YAML 1.2.2, section 10.3.
-ruamel.yaml reads 1.2 itself, but it is one more dependency (accelerate brings PyYAML in any case) and it would need the
-same bounds. A recipe may come with a downloaded checkpoint, so the reader refuses what could hang or execute.
-"""
+PyYAML alone reads YAML 1.1, in which `010` is 8, `1:30` is 90, `yes` is true and `2026-11-28` is a
+date. This module keeps PyYAML's scanner and parser and replaces its table of implicit types by that
+of YAML 1.2.2, section 10.3. ruamel.yaml reads 1.2 itself, but it is one more dependency (accelerate
+brings PyYAML in any case) and it would need the same bounds. A recipe may come with a downloaded
+checkpoint, so the reader refuses what could hang or execute."""
 
 import math
 import re
@@ -22,7 +22,10 @@ MAX_DIGITS = 40  # Python's own limit for reading a whole number is 4,300
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 _INT = r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
-_FLOAT = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+_FLOAT = (
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
 # The implicit types: the pattern of the whole scalar, and the characters with which it may begin.
 _CORE_SCHEMA = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -44,7 +47,9 @@ _PyYAML: Any = yaml.SafeLoader  # whose types leave out most of what is used her
 
 
 class _Loader(_PyYAML):  # type: ignore[misc]
-    """A loader of the core schema that counts nodes while it composes them, in time linear in the text."""
+    """A loader of the core schema that counts nodes while it composes them, in time linear in
+    the text.
+    """
 
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
     yaml_constructors: ClassVar[dict[Any, Any]] = {}
@@ -59,7 +64,9 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         version = self.peek_event().version
         if version not in (None, (1, 2)):
             text = ".".join(map(str, version))
-            raise _Refused(self.peek_event(), f"found %YAML {text}, allowed: YAML 1.2; remove that line")
+            raise _Refused(
+                self.peek_event(), f"found %YAML {text}, allowed: YAML 1.2; remove that line"
+            )
         return super().compose_document()
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -67,7 +74,10 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         if isinstance(event, yaml.AliasEvent):
             # An anchor that is still being composed has no count yet.
             if event.anchor in self.anchors and event.anchor not in self.nodes_of_anchor:
-                raise _Refused(event, f"the alias *{event.anchor} stands inside its own anchor; write the values out")
+                raise _Refused(
+                    event,
+                    f"the alias *{event.anchor} stands inside its own anchor; write the values out",
+                )
             self._count(event, self.nodes_of_anchor.get(event.anchor, 0))
             return super().compose_node(parent, index)
         before = self.nodes
@@ -84,7 +94,9 @@ class _Loader(_PyYAML):  # type: ignore[misc]
     def _count(self, event: Any, nodes: int) -> None:
         self.nodes += nodes
         if self.nodes > MAX_NODES:
-            found = f"found more than {MAX_NODES:,} values, an alias counting as all that it stands for"
+            found = (
+                f"found more than {MAX_NODES:,} values, an alias counting as all that it stands for"
+            )
             raise _Refused(event, f"{found}; write fewer")
 
     def compose_mapping_node(self, anchor: str | None) -> Any:
@@ -98,7 +110,8 @@ class _Loader(_PyYAML):  # type: ignore[misc]
             own[key] = (key_node, value_node)
             if key_node.tag == _MERGE:
                 merged = self._merged_mappings(value_node)
-        # PyYAML's own merge gives wrong values where a mapping is merged before it is constructed itself.
+        # PyYAML's own merge gives wrong values where a mapping is merged before it is constructed
+        # itself.
         node.value = self._merge(own, merged)
         return node
 
@@ -107,11 +120,15 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         mappings = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for mapping in mappings:
             if not isinstance(mapping, yaml.MappingNode):
-                raise _Refused(mapping, "found a value behind <<, allowed: a mapping, or a list of mappings")
+                raise _Refused(
+                    mapping, "found a value behind <<, allowed: a mapping, or a list of mappings"
+                )
         return list(mappings)
 
     def _merge(self, own: dict[Any, Any], mappings: list[Any]) -> list[Any]:
-        """The pairs of nodes with those of `mappings` before them; a mapping's own key goes before a merged one."""
+        """The pairs of nodes with those of `mappings` before them; a mapping's own key goes
+        before a merged one.
+        """
         if not mappings:
             return list(own.values())
         pairs = dict[Any, Any]()
@@ -127,7 +144,10 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         if node.tag == f"{_TAG}int":  # of a schedule over images seen
             return _construct_int(self, node)
         kind = node.tag.removeprefix(_TAG)
-        raise _Refused(node, f"found a key of the type {kind}, allowed: text or a whole number; put it in quotes")
+        raise _Refused(
+            node,
+            f"found a key of the type {kind}, allowed: text or a whole number; put it in quotes",
+        )
 
 
 def _construct_null(loader: _Loader, node: yaml.Node) -> None:
@@ -141,7 +161,9 @@ def _construct_bool(loader: _Loader, node: yaml.Node) -> bool:
 def _construct_int(loader: _Loader, node: yaml.Node) -> int:
     text = _scalar(loader, node, "int")
     if len(text) > MAX_DIGITS:
-        raise _Refused(node, f"found a whole number of {len(text)} digits, allowed: {MAX_DIGITS} at most")
+        raise _Refused(
+            node, f"found a whole number of {len(text)} digits, allowed: {MAX_DIGITS} at most"
+        )
     bases = {"0o": 8, "0x": 16}
     return int(text, bases.get(text[:2], 10))
 
@@ -152,14 +174,18 @@ def _construct_float(loader: _Loader, node: yaml.Node) -> float:
         return float(text.replace(".", ""))
     number = float(text)
     if math.isinf(number):
-        raise _Refused(node, f"found {text:.40}, which is past the largest number, 1.8e308; give a smaller one")
+        raise _Refused(
+            node, f"found {text:.40}, which is past the largest number, 1.8e308; give a smaller one"
+        )
     return number
 
 
 def _construct_text(loader: _Loader, node: yaml.Node) -> str:
     text: str = loader.construct_scalar(node)
     if unwanted := _UNWANTED.search(text):
-        raise _Refused(node, f"found the control character U+{ord(unwanted[0]):04X} in a text; remove it")
+        raise _Refused(
+            node, f"found the control character U+{ord(unwanted[0]):04X} in a text; remove it"
+        )
     return text
 
 
@@ -196,7 +222,9 @@ _Loader.add_constructor(None, _refuse_tag)
 def parse_yaml(text: str, where: str) -> Any:
     """The content of a YAML text; `where` names it in errors. Raises ValueError, in one line."""
     if len(text) > MAX_BYTES:
-        raise ValueError(f"{where}: found {len(text):,} characters, allowed: {MAX_BYTES:,}; write less")
+        raise ValueError(
+            f"{where}: found {len(text):,} characters, allowed: {MAX_BYTES:,}; write less"
+        )
     if text.startswith("\ufeff"):
         raise ValueError(f"{where}: line 1: found a byte order mark; save it as UTF-8 without one")
     try:
@@ -210,7 +238,10 @@ def parse_yaml(text: str, where: str) -> Any:
     except yaml.reader.ReaderError as e:
         before = text[: e.position]
         place = f"line {before.count(chr(10)) + 1}, column {e.position - before.rfind(chr(10))}: "
-        invalid, problem = "", f"found the control character U+{ord(text[e.position]):04X}; remove it"
+        invalid, problem = (
+            "",
+            f"found the control character U+{ord(text[e.position]):04X}; remove it",
+        )
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
         place, invalid, problem = "", "not valid YAML: ", " ".join(str(e).split())
     raise ValueError(f"{where}: {invalid}{place}{' '.join(str(problem).split())}")
@@ -223,7 +254,9 @@ def read_mapping(path: Path) -> dict[str, Any]:
         if not stat.S_ISREG(about.st_mode):
             raise ValueError(f"{path}: found no ordinary file, allowed: a YAML file")
         if about.st_size > MAX_BYTES:
-            raise ValueError(f"{path}: found {about.st_size:,} bytes, allowed: {MAX_BYTES:,}; is it a recipe?")
+            raise ValueError(
+                f"{path}: found {about.st_size:,} bytes, allowed: {MAX_BYTES:,}; is it a recipe?"
+            )
         text = path.read_bytes().decode("utf-8")
     except OSError as e:
         raise ValueError(f"{path}: cannot be read ({e.strerror})") from None
@@ -238,13 +271,18 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """A dumper that quotes each text that a reader of YAML 1.1 or 1.2 would take for something else."""
+    """A dumper that quotes each text that a reader of YAML 1.1 or 1.2 would take for something
+    else.
+    """
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-for _kind, (_pattern, _first) in _CORE_SCHEMA.items():  # beside PyYAML's own types, which are those of YAML 1.1
+for _kind, (
+    _pattern,
+    _first,
+) in _CORE_SCHEMA.items():  # beside PyYAML's own types, which are those of YAML 1.1
     _Dumper.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"^(?:{_pattern})\Z"), _first)
 _Dumper.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^[yYnN]\Z"), list("yYnN"))
 

@@ -1,9 +1,10 @@
-"""Which addresses a request may connect to: a URL of the user's may name any but link-local ones, a redirect fewer.
+"""Which addresses a request may connect to: a URL of the user's may name any but link-local ones, a
+redirect fewer.
 
-Clusters keep their data at private addresses, so a user's URL may lead there. A public server's redirect may not: it
-would make this machine ask services that only this machine can reach. Link-local addresses belong to such services (a
-cloud's metadata, with its credentials) and are refused in any case.
-"""
+Clusters keep their data at private addresses, so a user's URL may lead there. A public server's
+redirect may not: it would make this machine ask services that only this machine can reach.
+Link-local addresses belong to such services (a cloud's metadata, with its credentials) and are
+refused in any case."""
 
 import ipaddress
 import socket
@@ -13,7 +14,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MOST_REDIRECTS = 10
 WHERE_THEY_LIE = "give the URL where the files lie themselves"
-NOT_LINK_LOCAL = "such addresses belong to this machine's own services; give the server's own address"
+NOT_LINK_LOCAL = (
+    "such addresses belong to this machine's own services; give the server's own address"
+)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -36,7 +39,9 @@ def parse(host: str) -> Address | None:
     except ValueError:
         pass
     try:
-        return ipaddress.IPv4Address(socket.inet_aton(host))  # one number, octal, hexadecimal, fewer than four parts
+        return ipaddress.IPv4Address(
+            socket.inet_aton(host)
+        )  # one number, octal, hexadecimal, fewer than four parts
     except (OSError, UnicodeError):
         return None
 
@@ -52,7 +57,9 @@ def _inner(address: Address) -> Address:
 
 
 def sort_of(address: Address) -> str:
-    """`link-local`, `public`, or `private`, which all others are: loopback, private, shared and reserved ones."""
+    """`link-local`, `public`, or `private`, which all others are: loopback, private, shared and
+    reserved ones.
+    """
     if address.is_link_local:
         return "link-local"
     return "public" if address.is_global and not address.is_multicast else "private"
@@ -61,12 +68,12 @@ def sort_of(address: Address) -> str:
 class Guard:
     """Judges the addresses of one request and of its redirects, before anything is asked of them.
 
-    Call `visit` with the request's URL, `redirect` with each redirect's, and `connect` with the address that a
-    connection is made to, so that no second look-up of a name can give another one.
+    Call `visit` with the request's URL, `redirect` with each redirect's, and `connect` with the
+    address that a connection is made to, so that no second look-up of a name can give another one.
 
-    is_proxied: to be set before `connect`; the connection is one to a proxy, which looks up the names itself. Then an
-    address can only be judged where the URL writes it out; any other place counts as public.
-    """
+    is_proxied: to be set before `connect`; the connection is one to a proxy, which looks up the
+    names itself. Then an address can only be judged where the URL writes it out; any other place
+    counts as public."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -89,7 +96,9 @@ class Guard:
         """Follow a redirect from `url`; returns the URL that it leads to. Raises Refused."""
         target = urljoin(url, location)
         if urlsplit(target).scheme not in ("http", "https"):
-            raise Refused("a redirect leads to a URL that is neither http nor https", WHERE_THEY_LIE)
+            raise Refused(
+                "a redirect leads to a URL that is neither http nor https", WHERE_THEY_LIE
+            )
         if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
             raise Refused("a redirect leads from https to a URL without encryption", WHERE_THEY_LIE)
         self.visit(target)
@@ -110,7 +119,9 @@ class Guard:
         if sort == "link-local":
             raise self._refuse(f"its address {address} is link-local", NOT_LINK_LOCAL)
         if sort == "private" and self._was_public:
-            raise self._refuse(f"a public server redirects to {address}, which is not public", WHERE_THEY_LIE)
+            raise self._refuse(
+                f"a public server redirects to {address}, which is not public", WHERE_THEY_LIE
+            )
         self._is_public = self._is_public or sort == "public"
 
     def _refuse(self, reason: str, advice: str) -> Refused:

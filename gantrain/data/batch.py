@@ -12,7 +12,8 @@ _HALF_RANGE = {"uint8": 127.5, "uint16": 32767.5, "float32": 0.5}
 
 
 def normalise(raw: Tensor, field: Field, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """NHWC file values to NCHW: images in [-1, 1], class ids one-hot, ids of instances as their edges.
+    """NHWC file values to NCHW: images in [-1, 1], class ids one-hot, ids of instances as their
+    edges.
 
     float32 files hold values in [0, 1].
     """
@@ -30,7 +31,9 @@ def normalise(raw: Tensor, field: Field, dtype: torch.dtype, device: torch.devic
 
 
 def _edges(ids: Tensor) -> Tensor:
-    """Of ids NHW, where a pixel's differs from that of any of its 4 neighbours: N1HW (pix2pixHD, arXiv 1711.11585)."""
+    """Of ids NHW, where a pixel's differs from that of any of its 4 neighbours: N1HW (pix2pixHD,
+    arXiv 1711.11585).
+    """
     across, down = ids[:, :, 1:] != ids[:, :, :-1], ids[:, 1:] != ids[:, :-1]
     # Each difference marks both of its pixels; the image's border is none.
     beside = F.pad(across, (1, 0)) | F.pad(across, (0, 1))
@@ -41,7 +44,9 @@ def _edges(ids: Tensor) -> Tensor:
 def as_batch(
     raw: Mapping[str, Tensor], fields: Mapping[str, Field], dtype: torch.dtype, device: torch.device
 ) -> dict[str, Tensor]:
-    """File values by role as what methods see, NCHW: the edges of `instances` are the last channel of `source`."""
+    """File values by role as what methods see, NCHW: the edges of `instances` are the last
+    channel of `source`.
+    """
     batch = {role: normalise(raw[role], field, dtype, device) for role, field in fields.items()}
     if "instances" in batch:
         batch["source"] = torch.cat([batch["source"], batch.pop("instances")], 1)

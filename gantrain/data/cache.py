@@ -29,10 +29,10 @@ def gib(size: float) -> str:
 class ShardCache:
     """Whole shards in a folder of at most `limit` bytes, shared by processes, workers and runs.
 
-    A shard is NAME-1, or NAME-2 if it was fetched again since its bytes weren't right; NAME is a hash of URL and
-    size. What a fetch has got so far is NAME.partial: it counts with its full length, and whoever holds NAME.lock
-    writes it. The least recently touched shards go first; a process that has one open still reads it.
-    """
+    A shard is NAME-1, or NAME-2 if it was fetched again since its bytes weren't right; NAME is a
+    hash of URL and size. What a fetch has got so far is NAME.partial: it counts with its full
+    length, and whoever holds NAME.lock writes it. The least recently touched shards go first; a
+    process that has one open still reads it."""
 
     def __init__(self, folder: Path, limit: float) -> None:
         self.folder, self.limit = folder, limit

@@ -29,7 +29,22 @@ Colour = tuple[int, int, int]
 Kind = Literal["image", "label", "instances"]
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "PPM", "GIF")
-EXTENSIONS = ("jpg", "jpeg", "jfif", "png", "tif", "tiff", "webp", "npy", "bmp", "ppm", "pgm", "pbm", "pnm", "gif")
+EXTENSIONS = (
+    "jpg",
+    "jpeg",
+    "jfif",
+    "png",
+    "tif",
+    "tiff",
+    "webp",
+    "npy",
+    "bmp",
+    "ppm",
+    "pgm",
+    "pbm",
+    "pnm",
+    "gif",
+)
 DTYPES = ("uint8", "uint16", "float32")
 _IDS = {"label": "class ids", "instances": "ids of instances"}
 _FIRST_FRAME = "{files} with several frames: the first one is read"
@@ -39,7 +54,13 @@ class NotLabels(ValueError):
     """A file that decodes but can't hold ids."""
 
 
-def decode(data: bytes, kind: Kind = "image", *, convert_profile: bool = True, notes: list[str] | None = None) -> Array:
+def decode(
+    data: bytes,
+    kind: Kind = "image",
+    *,
+    convert_profile: bool = True,
+    notes: list[str] | None = None,
+) -> Array:
     """The array (HWC; uint8, uint16 or float32; values as stored) in an image file's bytes.
 
     A palette PNG gives its indices for `label`, its colours for `image`; 1-bit files 0 and 1 for
@@ -66,7 +87,9 @@ def open_picture(data: bytes) -> Image.Image | Array:
 
 
 def _check_frames(image: Image.Image, notes: list[str] | None) -> None:
-    """Refuse several images in one file; only of a GIF's frames is the first one taken, with a note."""
+    """Refuse several images in one file; only of a GIF's frames is the first one taken, with a
+    note.
+    """
     # A phone's JPEG ("MPO") carries a preview or depth map besides the photograph.
     if image.format == "MPO" or not getattr(image, "is_animated", False):
         return
@@ -79,7 +102,11 @@ def _check_frames(image: Image.Image, notes: list[str] | None) -> None:
 
 
 def to_array(
-    content: Image.Image | Array, kind: Kind = "image", *, convert_profile: bool = True, notes: list[str] | None = None
+    content: Image.Image | Array,
+    kind: Kind = "image",
+    *,
+    convert_profile: bool = True,
+    notes: list[str] | None = None,
 ) -> Array:
     """A Pillow image or an array as `decode` gives the same picture in a file.
 
@@ -94,7 +121,10 @@ def to_array(
     with _one_line_errors(f" its {content.height}x{content.width} pixels"):
         _check_frames(content, notes)
         array = pixels(
-            content, ids=kind != "image", convert_profile=convert_profile, notes=[] if notes is None else notes
+            content,
+            ids=kind != "image",
+            convert_profile=convert_profile,
+            notes=[] if notes is None else notes,
         )
     return _checked(array, kind)
 
@@ -109,7 +139,9 @@ def _one_line_errors(what: str = " it") -> Iterator[None]:
         yield
     except MemoryError as error:  # the file may be sound
         request = describe_request(error)
-        raise OutOfMemory(f"out of memory to decode{what}{request}; give a smaller copy, or free memory") from None
+        raise OutOfMemory(
+            f"out of memory to decode{what}{request}; give a smaller copy, or free memory"
+        ) from None
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # its message names an address in memory
@@ -134,10 +166,9 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
     """The wanted fields of sample `i` as writable HWC arrays of one height and width.
 
     Each member is read and decoded once, also where two fields are its halves. Channels are
-    converted to those of the index where `channels.fit` knows how. Raises DamagedSample if any of it
-    can't be read, isn't what the index says, or differs in size from the others; OutOfMemory, which
-    says nothing about the file.
-    """
+    converted to those of the index where `channels.fit` knows how. Raises DamagedSample if any of
+    it can't be read, isn't what the index says, or differs in size from the others; OutOfMemory,
+    which says nothing about the file."""
     decoded = cache(lambda member, kind: decode(shards.read(i, member), kind))
     found: dict[str, Array] = {}
     for name in fields:
@@ -200,14 +231,16 @@ def encode(array: Array, extension: str) -> bytes:
 def resize(array: Array, height: int, width: int, kind: Kind = "image") -> Array:
     """An HWC array at another size: bicubic with antialiasing, nearest for ids.
 
-    Colours with alpha are weighted by it, so that the colours of transparent pixels do not show at edges.
-    """
+    Colours with alpha are weighted by it, so that the colours of transparent pixels do not show at
+    edges."""
     if kind == "image" and has_alpha(array.shape[2]) and array[..., -1].min() < _opaque(array):
         return _resize_with_alpha(array, height, width)
     method = Image.Resampling.BICUBIC if kind == "image" else Image.Resampling.NEAREST
     if array.dtype == np.uint8 and array.shape[2] in (1, 3):
         return np.array(_image(array).resize((width, height), method)).reshape(height, width, -1)
-    resized = _resize_planes(array, height, width, method)  # Pillow would premultiply RGBA and clip uint16
+    resized = _resize_planes(
+        array, height, width, method
+    )  # Pillow would premultiply RGBA and clip uint16
     resized = resized.clip(array.min(), array.max())  # bicubic overshoots at edges
     return _rounded(resized, array.dtype)
 
@@ -219,7 +252,8 @@ def _resize_planes(array: Array, height: int, width: int, method: Image.Resampli
 
 
 def _resize_with_alpha(array: Array, height: int, width: int) -> Array:
-    """An HWC image, whose last channel is alpha, at another size; a pixel that stays transparent has no weight.
+    """An HWC image, whose last channel is alpha, at another size; a pixel that stays transparent
+    has no weight.
 
     Where a resized pixel is wholly transparent, its colour is the plain mean, which nobody sees.
     """
@@ -261,7 +295,9 @@ def palette(classes: int, given: Sequence[Colour] = ()) -> list[Colour]:
 def _checked(array: Array, kind: Kind) -> Array:
     """An HW or HWC array as an HWC one of a dtype that is kept; raises ValueError for others."""
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise ValueError(f"array of shape {list(array.shape)}, expected height x width (x channels), not empty")
+        raise ValueError(
+            f"array of shape {list(array.shape)}, expected height x width (x channels), not empty"
+        )
     array = array[..., None] if array.ndim == 2 else array
     array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch takes no other
     if array.dtype == np.bool_:
@@ -271,7 +307,9 @@ def _checked(array: Array, kind: Kind) -> Array:
 
 def _checked_image(array: Array) -> Array:
     if array.dtype.name not in DTYPES:
-        raise ValueError(f"array of {array.dtype}, expected one of {', '.join(DTYPES)}{_advice(array)}")
+        raise ValueError(
+            f"array of {array.dtype}, expected one of {', '.join(DTYPES)}{_advice(array)}"
+        )
     if array.dtype == np.float32 and not np.isfinite(array).all():
         raise ValueError("the array holds NaN or infinite values")
     return array

@@ -14,9 +14,8 @@ _PILLOWS_LIMIT = threading.Lock()  # held while Pillow's own limit is lifted
 def open_header(source: Path | IO[bytes], formats: Sequence[str]) -> Image.Image:
     """Read the header of an image file in one of the formats.
 
-    Pillow itself warns of 89 million pixels and refuses twice as many, which a scene from a satellite may have. Raises
-    ValueError for more than MOST_PIXELS, and Pillow's errors.
-    """
+    Pillow itself warns of 89 million pixels and refuses twice as many, which a scene from a
+    satellite may have. Raises ValueError for more than MOST_PIXELS, and Pillow's errors."""
     with _PILLOWS_LIMIT:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None
@@ -26,5 +25,7 @@ def open_header(source: Path | IO[bytes], formats: Sequence[str]) -> Image.Image
             Image.MAX_IMAGE_PIXELS = limit
     if image.width * image.height > MOST_PIXELS:
         advice = "cut it into tiles, or save it as .npy"
-        raise ValueError(f"{image.height}x{image.width}, allowed: at most {MOST_PIXELS} pixels; {advice}")
+        raise ValueError(
+            f"{image.height}x{image.width}, allowed: at most {MOST_PIXELS} pixels; {advice}"
+        )
     return image

@@ -80,7 +80,9 @@ def _apply(transform: _Transform, image: Image.Image) -> Image.Image:
 
 
 def _keeps_colours(transform: _Transform, mode: str) -> bool:
-    """Return whether the transform keeps a grid of colours, whatever the name of the profile says."""
+    """Return whether the transform keeps a grid of colours, whatever the name of the profile
+    says.
+    """
     ramp = np.arange(256, dtype=np.uint8)[None]  # 1W
     probe = ramp
     if mode == "RGB":

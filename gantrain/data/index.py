@@ -19,8 +19,8 @@ from gantrain.data.urls import check_url, is_url
 
 PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a member
 
-# Bounds of what an index may state. They are far beyond what anybody trains on, and keep a hostile one from making
-# networks, arrays or lists that fill the memory.
+# Bounds of what an index may state. They are far beyond what anybody trains on, and keep a hostile
+# one from making networks, arrays or lists that fill the memory.
 MOST_INDEX_BYTES = 32 << 20  # of index.json: some 400,000 shards
 MOST_ARRAY_BYTES = 16 << 30  # of index.npz
 MOST_SIDE = 65536
@@ -45,12 +45,11 @@ class Field(BaseModel, extra="forbid", frozen=True):
     """What training sees of a sample under one name.
 
     member: the file in the tar. half: None for all of it, 0 for the left half, 1 for the right.
-    kind: `label` holds class ids, `instances` those of instances, `image` anything else. label_counts: pixels
-    by id. ignore: the id of pixels that are of no class; networks see it as the last of `classes`, which counts it.
-    min_size, max_size: smallest and largest (height, width) over the data set, in pixels.
-    original_min_size, original_max_size: those of the files before `prepare` resized them; None where it
-    did not.
-    """
+    kind: `label` holds class ids, `instances` those of instances, `image` anything else.
+    label_counts: pixels by id. ignore: the id of pixels that are of no class; networks see it as
+    the last of `classes`, which counts it. min_size, max_size: smallest and largest (height, width)
+    over the data set, in pixels. original_min_size, original_max_size: those of the files before
+    `prepare` resized them; None where it did not."""
 
     member: Name
     half: Literal[0, 1] | None = None
@@ -60,8 +59,12 @@ class Field(BaseModel, extra="forbid", frozen=True):
     classes: Positive | None = None
     label_counts: dict[Id, Pixels] | None = None
     # Left out where there is none, so that older data sets keep their fingerprints.
-    ignore: int | None = pydantic.Field(None, ge=0, le=65535, exclude_if=lambda ignore: ignore is None)
-    palette: Annotated[list[tuple[Byte, Byte, Byte]], pydantic.Field(max_length=MOST_IDS)] | None = None
+    ignore: int | None = pydantic.Field(
+        None, ge=0, le=65535, exclude_if=lambda ignore: ignore is None
+    )
+    palette: (
+        Annotated[list[tuple[Byte, Byte, Byte]], pydantic.Field(max_length=MOST_IDS)] | None
+    ) = None
     min_size: Size
     max_size: Size
     original_min_size: Size | None = None
@@ -77,7 +80,9 @@ class Shard(BaseModel, extra="forbid", frozen=True):
 
 
 class Index(BaseModel, extra="forbid", frozen=True):
-    """The content of `index.json`. base: the folder or URL where the shards lie, where that isn't the index's own."""
+    """The content of `index.json`. base: the folder or URL where the shards lie, where that
+    isn't the index's own.
+    """
 
     format: Literal[2]  # formats.INDEX
     samples: Count
@@ -120,18 +125,25 @@ def save(
     rows: Mapping[str, list[int]],
     base: str | None = None,
 ) -> Index:
-    """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides `keys`.
+    """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides
+    `keys`.
 
     Raises ValueError for what no index may state.
     """
-    arrays: Arrays = {name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()}
+    arrays: Arrays = {
+        name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()
+    }
     arrays["keys"] = np.array([key.encode(errors="surrogateescape") for key in keys])
     if (key_bytes := arrays["keys"].dtype.itemsize) > MOST_KEY_BYTES:
-        raise ValueError(f"{folder}: a sample's name has {key_bytes} bytes, allowed: {MOST_KEY_BYTES}; rename it")
+        raise ValueError(
+            f"{folder}: a sample's name has {key_bytes} bytes, allowed: {MOST_KEY_BYTES}; rename it"
+        )
     check_fields(fields)
     digest = fingerprint(fields, shards, arrays)
     about = {"samples": len(arrays["keys"]), "fingerprint": digest, "base": base}
-    index = Index.model_validate({"format": formats.INDEX, "shards": shards, "fields": dict(fields), **about})
+    index = Index.model_validate(
+        {"format": formats.INDEX, "shards": shards, "fields": dict(fields), **about}
+    )
     with files.replacing(folder / "index.npz") as partial, partial.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     files.write_text(folder / "index.json", index.model_dump_json(indent=1) + "\n")
@@ -161,8 +173,8 @@ def load(folder: Path) -> tuple[Index, Arrays]:
 def load_index(folder: Path, base: str | None = None) -> Index:
     """The index without its arrays, as `load` checks it.
 
-    base: where the shards lie, whatever the index says; an index from a server must not lead anywhere else.
-    """
+    base: where the shards lie, whatever the index says; an index from a server must not lead
+    anywhere else."""
     path = folder / "index.json"
     check_not_special(path, "data set")
     if not path.is_file():
@@ -214,7 +226,9 @@ def _check_base(base: object) -> str | None:
     if is_url(base):
         return check_url(base)
     if not base.startswith("/") or has_controls(base):
-        raise ValueError(f"found {base!r:.100}, allowed: a path from the root, or a URL; correct it")
+        raise ValueError(
+            f"found {base!r:.100}, allowed: a path from the root, or a URL; correct it"
+        )
     return base
 
 
@@ -252,7 +266,9 @@ def largest_arrays(index: Index) -> int:
     """The most bytes that an `index.npz` of so many samples may have."""
     number_bytes = sum(np.dtype(dtype).itemsize for dtype in PARTS.values())
     sample_bytes = len(index.members) * number_bytes + MOST_KEY_BYTES
-    return min(index.samples * sample_bytes + (1 << 20), MOST_ARRAY_BYTES)  # and the archive's own headers
+    return min(
+        index.samples * sample_bytes + (1 << 20), MOST_ARRAY_BYTES
+    )  # and the archive's own headers
 
 
 def _load_arrays(folder: Path, index: Index) -> Arrays:
@@ -263,11 +279,15 @@ def _load_arrays(folder: Path, index: Index) -> Arrays:
     try:
         size = path.stat().st_size
         if size > largest_arrays(index):
-            raise ValueError(f"it has {size} bytes, {index.samples} samples take at most {largest_arrays(index)}")
+            raise ValueError(
+                f"it has {size} bytes, {index.samples} samples take at most {largest_arrays(index)}"
+            )
         arrays = read_arrays(path, _wanted(index), index.samples)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}; copy the data set again") from None
-    limit = np.repeat([shard.bytes for shard in index.shards], [shard.samples for shard in index.shards])
+    limit = np.repeat(
+        [shard.bytes for shard in index.shards], [shard.samples for shard in index.shards]
+    )
     for member in index.members:
         offset = arrays[f"{member}_offset"]
         length = arrays[f"{member}_size"]

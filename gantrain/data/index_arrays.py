@@ -1,8 +1,9 @@
-"""Reading `index.npz` with suspicion: nothing is decompressed, evaluated, or allocated before its size is known.
+"""Reading `index.npz` with suspicion: nothing is decompressed, evaluated, or allocated before its
+size is known.
 
-numpy's reader would expand whatever an archive claims to hold. This one takes only what `numpy.savez` writes of
-one-dimensional arrays: members that are stored without compression, one after another, in little-endian order.
-"""
+numpy's reader would expand whatever an archive claims to hold. This one takes only what
+`numpy.savez` writes of one-dimensional arrays: members that are stored without compression, one
+after another, in little-endian order."""
 
 import os
 import re
@@ -20,11 +21,15 @@ Arrays = dict[str, NDArray[Any]]
 MOST_KEY_BYTES = 4096  # of a sample's name, as of a path
 _MOST_MEMBERS = 4096
 _MEMBER = struct.Struct("<4s5H3I2H")  # what stands before a member's name
-_SIZES = struct.Struct("<2H2Q")  # of a member past 4 GiB: the tag, its length, size and compressed size
+_SIZES = struct.Struct(
+    "<2H2Q"
+)  # of a member past 4 GiB: the tag, its length, size and compressed size
 _UNKNOWN = 0xFFFFFFFF  # a size that stands in _SIZES
 _UTF8_NAME = 0x800  # the only flag that a plain member may have
 _END_BYTES = 22
-_HEADER = re.compile(rb"\{'descr': '([^']{1,16})', 'fortran_order': False, 'shape': \(([0-9, ]{1,40})\), \}\s*")
+_HEADER = re.compile(
+    rb"\{'descr': '([^']{1,16})', 'fortran_order': False, 'shape': \(([0-9, ]{1,40})\), \}\s*"
+)
 _MOST_HEADER_BYTES = 1000
 _TYPES = {"int64": "<i8", "uint32": "<u4"}
 
@@ -38,7 +43,8 @@ class _Member(NamedTuple):
 
 
 def read_arrays(path: Path, wanted: Mapping[str, str], samples: int) -> Arrays:
-    """The arrays of an archive, each of `samples` items; `wanted` are their types (int64, uint32 or S) by name.
+    """The arrays of an archive, each of `samples` items; `wanted` are their types (int64, uint32 or
+    S) by name.
 
     Raises ValueError, in a few words, for anything else; OSError.
     """
@@ -98,7 +104,9 @@ def _read(file: IO[bytes], member: _Member, name: str, kind: str, samples: int) 
     if not item_bytes or shape != f"{samples},":
         raise ValueError(f"{name} holds {dtype}[{shape.rstrip(',')}], expected {kind}[{samples}]")
     if member.size != len(magic) + length + samples * item_bytes:
-        raise ValueError(f"{name} has {member.size} bytes, which is not what {samples} of {dtype} take")
+        raise ValueError(
+            f"{name} has {member.size} bytes, which is not what {samples} of {dtype} take"
+        )
     array: NDArray[Any] = np.fromfile(file, dtype, samples)
     if zlib.crc32(array.view(np.uint8).data, zlib.crc32(magic + header)) != member.crc:
         raise ValueError(f"{name} does not match its checksum")

@@ -16,7 +16,13 @@ from gantrain.core.printable import printable
 from gantrain.data.conversion_notes import summarise
 from gantrain.data.index import NAME, PARTS, SHARD_NAME, Shard, save
 from gantrain.data.open_dataset import expand
-from gantrain.data.prepare.check import CheckedSample, describe_fields, conversions, map_in_order, check_sample
+from gantrain.data.prepare.check import (
+    CheckedSample,
+    check_sample,
+    conversions,
+    describe_fields,
+    map_in_order,
+)
 from gantrain.data.prepare.hints import as_note, note_gaps
 from gantrain.data.prepare.layouts import FieldSpec
 from gantrain.data.prepare.left_out import check_left_out
@@ -54,9 +60,9 @@ def index_tars(
 ) -> Report:
     """Write the index of `tars` (paths, URLs, patterns; all in one folder) as the folder `out`.
 
-    labels, classes, ignore, max_left_out, and the samples that are left out: as in `prepare`. Raises ValueError, in
-    one line, for what a data set can't be: compressed or interleaved tars, links, keys that come twice.
-    """
+    labels, classes, ignore, max_left_out, and the samples that are left out: as in `prepare`.
+    Raises ValueError, in one line, for what a data set can't be: compressed or interleaved tars,
+    links, keys that come twice."""
     out = out.expanduser().absolute()
     if wrong := [field for field in fields if not re.fullmatch(NAME, field)]:
         raise ValueError(f"--field: found {wrong[0]!r}, allowed: letters, digits, _ and -")
@@ -74,10 +80,19 @@ def index_tars(
                 if is_url(base):
                     fetch(place, path := partial / "fetched.tar")
                 found = _samples(path, place, fields, shard_of)
-                for key, files, looked in map_in_order(lambda sample: (*sample, check_sample(sample[1], parts, notes)), found):
-                    looks[key], told[key] = looked, {field: file.name for field, file in files.items()}
+                for key, files, looked in map_in_order(
+                    lambda sample: (*sample, check_sample(sample[1], parts, notes)), found
+                ):
+                    looks[key], told[key] = (
+                        looked,
+                        {field: file.name for field, file in files.items()},
+                    )
                     for field, file in files.items():
-                        numbers = {"offset": file.offset, "size": len(file.content), "crc": zlib.crc32(file.content)}
+                        numbers = {
+                            "offset": file.offset,
+                            "size": len(file.content),
+                            "crc": zlib.crc32(file.content),
+                        }
                         for part, number in numbers.items():
                             rows[f"{field}_{part}"][key] = number
                 if len(looks) == before:
@@ -92,7 +107,11 @@ def index_tars(
             lines = "\n".join([*report.lines(None), ""])
             write_bytes(partial / "report.txt", lines.encode(errors="surrogateescape"))
             counts = Counter(shard_of[key] for key in good)
-            shards = [Shard(name=name, bytes=sizes[name], samples=counts[name]) for name in names if counts[name]]
+            shards = [
+                Shard(name=name, bytes=sizes[name], samples=counts[name])
+                for name in names
+                if counts[name]
+            ]
             kept = {name: [row[key] for key in good] for name, row in rows.items()}
             save(partial, described, shards, good, kept, base)
     except FetchFailed as error:
@@ -109,7 +128,9 @@ def _places(tars: Sequence[str]) -> tuple[str, list[str]]:
         expanded = expand(os.path.expanduser(pattern))
         if not expanded:
             raise ValueError(f"found {pattern}, whose range is empty; count upwards")
-        places += [os.path.split(check_url(f) if is_url(f) else os.path.abspath(f)) for f in expanded]
+        places += [
+            os.path.split(check_url(f) if is_url(f) else os.path.abspath(f)) for f in expanded
+        ]
     for base, name in places:
         if base != places[0][0]:
             raise ValueError(f"found tars in {places[0][0]} and {base}; index each folder apart")
@@ -129,7 +150,9 @@ def _samples(
             for key, group in groupby(_entries(tar, place), lambda entry: entry[0]):
                 if key in shard_of:
                     twice = f"sample {printable(key)} comes twice (also in {shard_of[key]})"
-                    raise ValueError(f"{place}: {twice}, or its files don't follow one another; repack the tars")
+                    raise ValueError(
+                        f"{place}: {twice}, or its files don't follow one another; repack the tars"
+                    )
                 shard_of[key] = place.rpartition("/")[2]
                 entries, files = list(group), {}
                 for field, known in fields.items():
@@ -139,17 +162,24 @@ def _samples(
                         there = printable(", ".join(extension for _, extension, _ in entries))
                         why = "its files must follow one another, and its key ends at the first dot"
                         raise ValueError(
-                            f"{place}: sample {printable(key)} has {found} for {field}, but {there}; {why}"
+                            f"{place}: sample {printable(key)} has {found} for {field}, but"
+                            f" {there}; {why}"
                         )
                     content = cast(IO[bytes], tar.extractfile(fitting[0])).read()
-                    files[field] = _File(f"{place}: {printable(fitting[0].name)}", fitting[0].offset_data, content)
+                    files[field] = _File(
+                        f"{place}: {printable(fitting[0].name)}", fitting[0].offset_data, content
+                    )
                 yield key, files
             with path.open("rb") as file:
                 file.seek(tar.offset)
                 if not (rest := file.read(1 << 20)) or len(rest) % tarfile.BLOCKSIZE or any(rest):
-                    raise tarfile.ReadError("more after its end" if any(rest) else "unexpected end of data")
+                    raise tarfile.ReadError(
+                        "more after its end" if any(rest) else "unexpected end of data"
+                    )
     except tarfile.TarError as error:
-        raise ValueError(f"{place} is no whole, uncompressed tar ({error}); gunzip it or copy it again") from None
+        raise ValueError(
+            f"{place} is no whole, uncompressed tar ({error}); gunzip it or copy it again"
+        ) from None
 
 
 def _entries(tar: tarfile.TarFile, place: str) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
@@ -161,5 +191,7 @@ def _entries(tar: tarfile.TarFile, place: str) -> Iterator[tuple[str, str, tarfi
         if key is None or entry.isdir():
             continue
         if not entry.isreg() or entry.issparse():
-            raise ValueError(f"{place}: {printable(entry.name)} is a link, sparse or special; repack the tar")
+            raise ValueError(
+                f"{place}: {printable(entry.name)} is a link, sparse or special; repack the tar"
+            )
         yield key, extension.lower(), entry

@@ -9,9 +9,13 @@ from typing import NamedTuple
 from gantrain.core.paths import describe_obstacle
 from gantrain.data.decode import EXTENSIONS
 
-# Files and folders that systems leave beside images. Names that start with a dot are ignored as well.
-_SYSTEM_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "@eadir"})
-_MOST_REPEATS = 10_000  # visits of folders that were visited before, by other links; links can multiply endlessly
+# Files and folders that systems leave beside images. Names that start with a dot are ignored as
+# well.
+_SYSTEM_NAMES = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "@eadir"}
+)
+# visits of folders that were visited before, by other links; links can multiply endlessly
+_MOST_REPEATS = 10_000
 _SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
 
 _FOLDER = "a folder"
@@ -22,9 +26,8 @@ Identity = tuple[int, int]  # device and inode of a folder
 class Listing(NamedTuple):
     """The images of a folder, and a line for each file that is not one.
 
-    images: files by their sub-path below the folder, such as `cam1/0.png`, in the order of these. skipped: lines
-    `FILE: reason`, in the order of the files.
-    """
+    images: files by their sub-path below the folder, such as `cam1/0.png`, in the order of these.
+    skipped: lines `FILE: reason`, in the order of the files."""
 
     images: dict[str, Path]
     skipped: list[str]
@@ -33,23 +36,31 @@ class Listing(NamedTuple):
 def list_images(folder: Path, recursive: bool = True) -> Listing:
     """List the images of a folder and, if `recursive`, of all folders inside it.
 
-    Links are followed. Hidden files, hidden folders and what systems leave (`Thumbs.db`, `__MACOSX`) are ignored.
-    Files with another extension, dangling links and special files are skipped with their reason. Nothing is opened.
-    Raises ValueError, in one line, for a loop of links.
-    """
+    Links are followed. Hidden files, hidden folders and what systems leave (`Thumbs.db`,
+    `__MACOSX`) are ignored. Files with another extension, dangling links and special files are
+    skipped with their reason. Nothing is opened. Raises ValueError, in one line, for a loop of
+    links."""
     names, skipped = list_names(folder, recursive)
     return Listing({name: Path(folder, name) for name in names}, skipped)
 
 
 def list_names(folder: Path, recursive: bool = True) -> tuple[list[str], list[str]]:
-    """The sub-paths of the images alone, sorted, and the lines of `list_images`: quick where a folder has very many."""
+    """The sub-paths of the images alone, sorted, and the lines of `list_images`: quick where a
+    folder has very many.
+    """
     scan = _Scan(str(folder), recursive)
     return sorted(scan.images), sorted(scan.skipped)
 
 
 def holds_images(folder: Path) -> bool:
-    """Return whether a folder, or a folder inside it, holds an image. A file or a hidden folder holds none."""
-    return not is_ignored(folder.name) and folder.is_dir() and bool(_Scan(str(folder), stop_at_first=True).images)
+    """Return whether a folder, or a folder inside it, holds an image. A file or a hidden folder
+    holds none.
+    """
+    return (
+        not is_ignored(folder.name)
+        and folder.is_dir()
+        and bool(_Scan(str(folder), stop_at_first=True).images)
+    )
 
 
 def is_ignored(name: str) -> bool:
@@ -81,7 +92,8 @@ class _Scan:
         self._walk()
 
     def _walk(self) -> None:
-        # A folder waits with its sub-path and the identities of the folders around it, which reveal a loop.
+        # A folder waits with its sub-path and the identities of the folders around it, which reveal
+        # a loop.
         waiting: list[tuple[str, frozenset[Identity]]] = [("", frozenset())]
         while waiting:
             prefix, around = waiting.pop()
@@ -98,16 +110,22 @@ class _Scan:
                 waiting += [(f"{prefix}{name}/", inside) for name in folders]
 
     def _enter(self, folder: str, around: frozenset[Identity]) -> Identity:
-        """The identity of a folder that may be entered. Raises ValueError where links lead back to it."""
+        """The identity of a folder that may be entered. Raises ValueError where links lead back
+        to it.
+        """
         status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
         if identity in around:
-            raise ValueError(f"{folder.rstrip('/')} is a loop of links, back to a folder around it; remove the link")
+            raise ValueError(
+                f"{folder.rstrip('/')} is a loop of links, back to a folder around it; remove the"
+                " link"
+            )
         if identity in self._seen:
             self._repeats += 1
         if self._repeats > _MOST_REPEATS:
             raise ValueError(
-                f"{self.root}: links lead to the same folders more than {_MOST_REPEATS} times; remove some"
+                f"{self.root}: links lead to the same folders more than {_MOST_REPEATS} times;"
+                " remove some"
             )
         self._seen.add(identity)
         return identity
@@ -132,7 +150,9 @@ class _Scan:
 
 
 def _why_no_file(entry: os.DirEntry[str]) -> str:
-    """`_FOLDER`, or why an entry is no regular file; "" for a regular file. Raises ValueError for a loop of links."""
+    """`_FOLDER`, or why an entry is no regular file; "" for a regular file. Raises ValueError
+    for a loop of links.
+    """
     try:
         if entry.is_file():
             return ""

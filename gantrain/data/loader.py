@@ -31,10 +31,17 @@ class _Stream(Dataset[Any]):
     """Position -> augmented sample; a damaged sample gives way to another one."""
 
     def __init__(self, shards: Shards, sample_transform: SampleTransform, order: Order) -> None:
-        self.shards, self.sample_transform, self.order, self.seed = shards, sample_transform, order, order.seed
+        self.shards, self.sample_transform, self.order, self.seed = (
+            shards,
+            sample_transform,
+            order,
+            order.seed,
+        )
 
     def __getitem__(self, position: int) -> tuple[Sample, int, list[str]]:
-        """Substitutes come from the position's window: of a remote set, no other shards may be at hand."""
+        """Substitutes come from the position's window: of a remote set, no other shards may be
+        at hand.
+        """
         substitutes = random_numbers(self.seed, position, Purpose.SUBSTITUTE)
         index = self.order[position]
         damaged: list[str] = []
@@ -47,11 +54,20 @@ class _Stream(Dataset[Any]):
                 if len(damaged) == 100:
                     raise DamagedSample(f"100 damaged samples in a row, the last: {e}") from None
                 index = int(substitutes.choice(self.order.window(position)[1]))
-        return self.sample_transform.augment(sample, random_numbers(self.seed, position, Purpose.AUGMENTATION)), position, damaged
+        return (
+            self.sample_transform.augment(
+                sample, random_numbers(self.seed, position, Purpose.AUGMENTATION)
+            ),
+            position,
+            damaged,
+        )
 
 
 def _collate(samples: list[tuple[Sample, int, list[str]]]) -> RawBatch:
-    fields = {f: torch.from_numpy(np.stack([sample[f] for sample, _, _ in samples])) for f in samples[0][0]}
+    fields = {
+        f: torch.from_numpy(np.stack([sample[f] for sample, _, _ in samples]))
+        for f in samples[0][0]
+    }
     damaged = tuple(text for _, _, texts in samples for text in texts)
     return RawBatch(fields, tuple(position for _, position, _ in samples), damaged)
 
@@ -82,7 +98,9 @@ def training_loader(
     workers: int,
     pin: bool = False,
 ) -> DataLoader[Any]:
-    """The places `slots` of each step's batch, positions [start, stop), in order; to go through once."""
+    """The places `slots` of each step's batch, positions [start, stop), in order; to go through
+    once.
+    """
     return DataLoader(
         _Stream(shards, sample_transform, order),
         batch_sampler=([seen + slot for slot in slots] for seen in range(start, stop, batch_size)),
@@ -100,8 +118,12 @@ def merge_streams(first: RawBatch, *others: RawBatch) -> RawBatch:
     return RawBatch(fields, first.positions, sum((raw.damaged for raw in others), first.damaged))
 
 
-def _held_out(data: DataSet, sample_transform: SampleTransform, i: int, damaged: list[str]) -> Sample:
-    """Nothing where sample `i` is damaged; a damaged target of unpaired data gives way to the next one."""
+def _held_out(
+    data: DataSet, sample_transform: SampleTransform, i: int, damaged: list[str]
+) -> Sample:
+    """Nothing where sample `i` is damaged; a damaged target of unpaired data gives way to the
+    next one.
+    """
     sample: Sample = {}
     for number, side in enumerate(data.domains):  # apart, since two sets' files differ in size
         own = [field for field in sample_transform.fields if field in side.fields]
@@ -116,10 +138,15 @@ def _held_out(data: DataSet, sample_transform: SampleTransform, i: int, damaged:
     return sample
 
 
-def held_out_batches(data: DataSet, sample_transform: SampleTransform, indices: Sequence[int], batch_size: int) -> Iterator[RawBatch]:
+def held_out_batches(
+    data: DataSet, sample_transform: SampleTransform, indices: Sequence[int], batch_size: int
+) -> Iterator[RawBatch]:
     """Samples `indices` without augmentation; damaged ones are left out and named."""
     for start in range(0, len(indices), batch_size):
         damaged: list[str] = []
-        read = [(_held_out(data, sample_transform, i, damaged), i, list[str]()) for i in indices[start : start + batch_size]]
+        read = [
+            (_held_out(data, sample_transform, i, damaged), i, list[str]())
+            for i in indices[start : start + batch_size]
+        ]
         if samples := [one for one in read if one[0]]:
             yield _collate(samples)._replace(damaged=tuple(damaged))

@@ -19,33 +19,41 @@ _TRAIN_NAMES = (_TRAIN, *(_TRAIN + ending for endings in SIDES for ending in end
 class Neighbour(NamedTuple):
     """A split that lies beside the training data, as two keys of `data` name it.
 
-    place: the folder. target: of two sets, the folder of the targets, or None where `place` holds both.
-    """
+    place: the folder. target: of two sets, the folder of the targets, or None where `place` holds
+    both."""
 
     place: str
     target: str | None
 
 
-def find_neighbour(splits: Sequence[str], train: str | None, train_target: str | None) -> Neighbour | None:
+def find_neighbour(
+    splits: Sequence[str], train: str | None, train_target: str | None
+) -> Neighbour | None:
     """The first of the splits that lies beside the training data, or None.
 
-    train, train_target: `data.train` and `data.train_target`. For a folder with trainA and trainB inside (or train_A
-    and train_B, or train_label and train_img) it is the same folder, with valA and valB; for Cityscapes as it is
-    unpacked, too. Of DIR/train, DIR/train/FIELD and DIR/trainA it is the folder in which `train` has the split's name.
-    It has to hold images or a data set. Nothing is looked for beside a URL or drawn images.
-    """
+    train, train_target: `data.train` and `data.train_target`. For a folder with trainA and trainB
+    inside (or train_A and train_B, or train_label and train_img) it is the same folder, with valA
+    and valB; for Cityscapes as it is unpacked, too. Of DIR/train, DIR/train/FIELD and DIR/trainA it
+    is the folder in which `train` has the split's name. It has to hold images or a data set.
+    Nothing is looked for beside a URL or drawn images."""
     if train is None or train == SYNTHETIC or is_url(train):
         return None
     for split in splits:
-        with suppress(OSError):  # a folder that cannot be read; opening the training data reports it
+        with suppress(
+            OSError
+        ):  # a folder that cannot be read; opening the training data reports it
             neighbour = _find_split(split, train, train_target)
             if neighbour is not None:
                 return neighbour
     return None
 
 
-def describe_unused(splits: Sequence[str], train: str | None, train_target: str | None) -> list[str]:
-    """What lies beside the training data under the name of a split, but can't be used, each with its reason."""
+def describe_unused(
+    splits: Sequence[str], train: str | None, train_target: str | None
+) -> list[str]:
+    """What lies beside the training data under the name of a split, but can't be used, each with
+    its reason.
+    """
     if train is None or train == SYNTHETIC or is_url(train):
         return []
     unused: list[str] = []
@@ -64,7 +72,11 @@ def _describe_split(split: str, train: str, train_target: str | None) -> list[st
         names = [split + name.removeprefix(_TRAIN) for name in list(sides.values())[:2]]
         return _describe_half(folder / names[0], folder / names[1])
     if is_cityscapes(folder):
-        return [] if split != "val" else _describe_half(folder / "leftImg8bit" / split, folder / "gtFine" / split)
+        return (
+            []
+            if split != "val"
+            else _describe_half(folder / "leftImg8bit" / split, folder / "gtFine" / split)
+        )
     place = _rename(train, split)
     if place is None:
         return []
@@ -78,14 +90,19 @@ def _describe_split(split: str, train: str, train_target: str | None) -> list[st
 
 
 def _describe_half(first: Path, second: Path) -> list[str]:
-    """Name the one of two folders that is there without the other, and a file in the place of a folder."""
+    """Name the one of two folders that is there without the other, and a file in the place of a
+    folder.
+    """
     reasons = []
     for here, other in ((first, second), (second, first)):
         is_folder = os.path.isdir(os.path.expanduser(here))
         if not is_folder and os.path.lexists(os.path.expanduser(here)):
             reasons.append(f"{here} is no folder")
         elif is_folder and not os.path.isdir(os.path.expanduser(other)):
-            reasons.append(f"{here} is there without a folder {other.name if here.parent == other.parent else other}")
+            reasons.append(
+                f"{here} is there without a folder"
+                f" {other.name if here.parent == other.parent else other}"
+            )
     return reasons
 
 

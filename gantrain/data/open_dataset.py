@@ -29,7 +29,14 @@ from gantrain.data.unpaired import DataSet
 from gantrain.data.urls import check_url, is_url, where
 
 # Samples, fewer where they are large.
-_DRAWN = {"train": 400, "validation": 64, "train_target": 320, "validation_target": 48, "test": 64, "test_target": 48}
+_DRAWN = {
+    "train": 400,
+    "validation": 64,
+    "train_target": 320,
+    "validation_target": 48,
+    "test": 64,
+    "test_target": 48,
+}
 _PIXELS = 400 * 128 * 128  # about what is drawn in a few seconds
 _MOST_NAMES = 1_000_000  # that a pattern of shards may stand for
 _MOST_DIGITS = 20  # of a number in one
@@ -51,10 +58,9 @@ class UnpairedRequest(NamedTuple):
 class DataRequest:
     """What a recipe asks of its data.
 
-    source, target: the samples' fields; of one of two unpaired sets, the other's is "". instances: that of their ids.
-    test_set: the name of a test set that `gantrain evaluate` was given. Errors then name that command's options, and
-    no key of a recipe.
-    """
+    source, target: the samples' fields; of one of two unpaired sets, the other's is "". instances:
+    that of their ids. test_set: the name of a test set that `gantrain evaluate` was given. Errors
+    then name that command's options, and no key of a recipe."""
 
     recipe: str
     source: str
@@ -73,7 +79,9 @@ class DataRequest:
         return self.test_set is not None
 
     def option(self, key: str) -> str:
-        """What the user wrote to give the data of a key such as `train`: a recipe's key, or a command's option."""
+        """What the user wrote to give the data of a key such as `train`: a recipe's key, or a
+        command's option.
+        """
         return f"data.{key}" if self.test_set is None else option_of_set(key, self.test_set)
 
     @property
@@ -84,17 +92,20 @@ class DataRequest:
 
 
 def open_sides(key: str, value: str | None, wanted: DataRequest) -> list[Shards]:
-    """The set of pairs, or the set of sources and that of targets; opened, and checked against the recipe.
+    """The set of pairs, or the set of sources and that of targets; opened, and checked against the
+    recipe.
 
-    key: `train`, `validation` or `test`. Raises ValueError, one line for each problem. Call it on one process.
-    """
+    key: `train`, `validation` or `test`. Raises ValueError, one line for each problem. Call it on
+    one process."""
     asked = [(key, value, wanted)]
     if apart := wanted.apart:
         values = find_two_sets(key, value, getattr(apart, key), wanted.is_for_evaluate)
         fields = [(apart.source, ""), ("", apart.target)]
         asked = [
             (name, one, replace(wanted, source=source, target=target))
-            for name, one, (source, target) in zip((key, f"{key}_target"), values, fields, strict=True)
+            for name, one, (source, target) in zip(
+                (key, f"{key}_target"), values, fields, strict=True
+            )
         ]
     opened = [open_set(*one) for one in asked]
     for shards, (name, _, of_set) in zip(opened, asked, strict=True):
@@ -103,7 +114,8 @@ def open_sides(key: str, value: str | None, wanted: DataRequest) -> list[Shards]
 
 
 def open_set(key: str, value: str | None, wanted: DataRequest) -> Shards:
-    """Open (first make, where needed) the data set that `data.train`, `data.validation` or `data.test` names.
+    """Open (first make, where needed) the data set that `data.train`, `data.validation` or
+    `data.test` names.
 
     key: of `data`, such as `train`. Raises ValueError in one line. Call it on one process.
     """
@@ -112,8 +124,13 @@ def open_set(key: str, value: str | None, wanted: DataRequest) -> Shards:
     except ValueError as e:
         raise ValueError(f"{wanted.option(key)}: {e}") from None
     except OSError as e:
-        advice = f"data sets are kept in {cache_folder()}, and the environment's GANTRAIN_CACHE names another folder"
-        raise ValueError(f"{wanted.option(key)}: cannot use {e.filename or value} ({e.strerror}); {advice}") from None
+        advice = (
+            f"data sets are kept in {cache_folder()}, and the environment's GANTRAIN_CACHE names"
+            " another folder"
+        )
+        raise ValueError(
+            f"{wanted.option(key)}: cannot use {e.filename or value} ({e.strerror}); {advice}"
+        ) from None
 
 
 def _open(key: str, value: str | None, wanted: DataRequest) -> Shards:
@@ -143,20 +160,31 @@ def _open(key: str, value: str | None, wanted: DataRequest) -> Shards:
         listed = [shard.name for shard in shards.index.shards]
         if pattern and listed != (names := expand(pattern)):
             lists = f"{shards.place}/index.json lists {len(listed)} ({listed[0]} ... {listed[-1]})"
-            raise ValueError(f"{pattern} names {len(names)} shards, {lists}; give the folder instead")
-        if shards.index.is_remote and not is_url(value):  # the index of a folder may come from anybody
+            raise ValueError(
+                f"{pattern} names {len(names)} shards, {lists}; give the folder instead"
+            )
+        if shards.index.is_remote and not is_url(
+            value
+        ):  # the index of a folder may come from anybody
             say(f"{wanted.option(key)}: the shards lie {where(shards.place)}")
         return shards
     if not folder.is_dir():
-        advice = HOW_TO.get(wanted.recipe.split("_")[0], "check the path (relative to where you start)")
+        advice = HOW_TO.get(
+            wanted.recipe.split("_")[0], "check the path (relative to where you start)"
+        )
         advice = advice.format(out=folder, split="train" if key.startswith("train") else "val")
         raise ValueError(f"no folder {folder}; {advice}{instead}")
     if any(not is_ignored(tar.name) for tar in folder.glob("*.tar")):
         raise ValueError(
-            f"{folder} holds tars but no index.json; copy the whole data set again, or `gantrain index` others' tars"
+            f"{folder} holds tars but no index.json; copy the whole data set again, or `gantrain"
+            " index` others' tars"
         )
     packed = _pack(key, folder, wanted)
-    lines = (report := packed / "report.txt").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    lines = (
+        (report := packed / "report.txt")
+        .read_text(encoding="utf-8", errors="surrogateescape")
+        .splitlines()
+    )
     if missing := [line[:-1] for line in lines if line.endswith((" unmatched:", " left out:"))]:
         say(f"{wanted.option(key)}: {' and '.join(missing)} of the files in {folder}; see {report}")
     for line in lines:
@@ -166,13 +194,19 @@ def _open(key: str, value: str | None, wanted: DataRequest) -> Shards:
 
 
 def _pack(key: str, folder: Path, wanted: DataRequest) -> Path:
-    labels = {name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)}
+    labels = {
+        name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)
+    }
     classes = max(labels.values(), default=None)
     split = find_split(key, folder, wanted.is_for_evaluate)
     fields = [name for name in (wanted.source, wanted.target) if name]
     try:
         options: Any = {"labels": sorted(labels), "classes": classes, "instances": wanted.instances}
-        options |= {"layout": choose_layout(folder, fields), "split": split, "max_left_out": wanted.max_left_out}
+        options |= {
+            "layout": choose_layout(folder, fields),
+            "split": split,
+            "max_left_out": wanted.max_left_out,
+        }
         return pack_once(folder, cache_folder() / "packed", **options)
     except UnclearLayout as e:
         advice = advise_layout(key, wanted.is_for_evaluate, folder, fields, e.options)
@@ -181,10 +215,17 @@ def _pack(key: str, folder: Path, wanted: DataRequest) -> Path:
         if wanted.is_for_evaluate:
             advice = f"; give such options to `gantrain prepare {folder} --out OUT`, and OUT here"
             raise ValueError(f"{e}{advice if '--' in str(e) else ''}") from None
-        options = f"; its options are those of `gantrain prepare {folder} --out OUT`, whose OUT you give here"
-        options += "; or set data.instances=null" if wanted.instances and "--instances" in str(e) else ""
+        options = (
+            f"; its options are those of `gantrain prepare {folder} --out OUT`, whose OUT you give"
+            " here"
+        )
+        options += (
+            "; or set data.instances=null" if wanted.instances and "--instances" in str(e) else ""
+        )
         text = f"{e}{options if '--' in str(e) else ''}"
-        raise ValueError(re.sub(r"--max-left-out ([\d.]+)", r"data.max_left_out=\1", text)) from None
+        raise ValueError(
+            re.sub(r"--max-left-out ([\d.]+)", r"data.max_left_out=\1", text)
+        ) from None
 
 
 def expand(pattern: str) -> list[str]:
@@ -195,7 +236,10 @@ def expand(pattern: str) -> list[str]:
     # Python refuses to read a number of thousands of digits.
     if max(len(first), len(last)) > _MOST_DIGITS or int(last) - int(first) >= _MOST_NAMES:
         raise ValueError(f"found {braces[0]}, allowed: {_MOST_NAMES:,} names at most")
-    return [pattern.replace(braces[0], str(i).zfill(len(first))) for i in range(int(first), int(last) + 1)]
+    return [
+        pattern.replace(braces[0], str(i).zfill(len(first)))
+        for i in range(int(first), int(last) + 1)
+    ]
 
 
 def _draw(key: str, wanted: DataRequest) -> Path:
@@ -207,7 +251,9 @@ def _draw(key: str, wanted: DataRequest) -> Path:
     text += f"+{wanted.instances}" if wanted.instances else ""
     folder = cache_folder() / f"{SYNTHETIC}-{_DRAWING}" / f"{key}-{text}-{height}x{width}"
     samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
-    write_synthetic(folder, samples, height, width, fields, list(_DRAWN).index(key), wanted.instances)
+    write_synthetic(
+        folder, samples, height, width, fields, list(_DRAWN).index(key), wanted.instances
+    )
     return folder
 
 
@@ -222,7 +268,10 @@ def check(key: str, shards: Shards, wanted: DataRequest) -> None:
                 instead = "" if wanted.is_for_evaluate else ", or data.instances=null"
                 allowed += f"; prepare the data with it{instead}"
             if wanted.is_for_evaluate:
-                allowed += f"; the model was trained on fields of the names {', '.join(wanted.names.values())}"
+                allowed += (
+                    "; the model was trained on fields of the names"
+                    f" {', '.join(wanted.names.values())}"
+                )
             problems.append(f"data.{role}: found {name!r}, allowed: {allowed}")
             continue
         field, expected = shards.fields[name], wanted.labels.get(name)
@@ -230,18 +279,30 @@ def check(key: str, shards: Shards, wanted: DataRequest) -> None:
             field.kind, f"{field.channels}-channel images"
         )
         if (role == "instances") != (field.kind == "instances"):
-            advice = f"prepare it with --instances {name}" if role == "instances" else "that is for data.instances"
+            advice = (
+                f"prepare it with --instances {name}"
+                if role == "instances"
+                else "that is for data.instances"
+            )
             problems.append(f"data.{role}: {name} holds {held} in {place}; {advice}")
         elif expected and field.kind != "label":
             advice = f"{place} holds {held} there; prepare it with --labels {name}"
             problems.append(f"data.labels.{name}: the recipe expects class ids, {advice}")
         elif expected and expected != channels(field):
             found = f"the recipe says {expected} classes, {place} has {channels(field)}"
-            problems.append(f"data.labels.{name}: {found}; change the recipe, or prepare it with --classes {expected}")
+            problems.append(
+                f"data.labels.{name}: {found}; change the recipe, or prepare it with --classes"
+                f" {expected}"
+            )
         if role == "target" and field.kind == "label":
-            problems.append(f"data.target: {name} holds class ids, a generator produces images; swap source and target")
+            problems.append(
+                f"data.target: {name} holds class ids, a generator produces images; swap source and"
+                " target"
+            )
         # Held-out samples that are too small to crop are resized.
-        too_small = any(found < asked for found, asked in zip(field.min_size, wanted.size, strict=True))
+        too_small = any(
+            found < asked for found, asked in zip(field.min_size, wanted.size, strict=True)
+        )
         if key.startswith("train") and wanted.resize is None and too_small:
             smallest = f"the smallest sample of {place} has {list(field.min_size)}"
             advice = "set data.resize, or a smaller data.size"
@@ -253,11 +314,11 @@ def check(key: str, shards: Shards, wanted: DataRequest) -> None:
 def with_channels_of(
     train: Mapping[str, Field], held_out: DataSet, option: str = VALIDATION
 ) -> tuple[DataSet, list[str]]:
-    """The held-out set with the channels of the training set, and a line for each field that is converted.
+    """The held-out set with the channels of the training set, and a line for each field that is
+    converted.
 
-    option: what the user wrote to give the held-out set. A field that cannot be converted is left for `check_alike` to
-    refuse.
-    """
+    option: what the user wrote to give the held-out set. A field that cannot be converted is left
+    for `check_alike` to refuse."""
     changes: dict[str, int] = {}
     lines = []
     for name, field in train.items():
@@ -272,7 +333,9 @@ def with_channels_of(
     return (held_out.converted(changes) if changes else held_out), lines
 
 
-def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field], option: str = VALIDATION) -> None:
+def check_alike(
+    train: Mapping[str, Field], held_out: Mapping[str, Field], option: str = VALIDATION
+) -> None:
     """Raises ValueError where a model of the one's fields could not be shown the other's.
 
     option: what the user wrote to give the held-out set.
@@ -282,7 +345,10 @@ def check_alike(train: Mapping[str, Field], held_out: Mapping[str, Field], optio
         theirs = _described(held_out[name])
         if ours != theirs:
             instead = f", or {option}=null" if option.startswith("data.") else ""
-            raise ValueError(f"{option}: {name} has {theirs}, in data.train {ours}; give data of one kind{instead}")
+            raise ValueError(
+                f"{option}: {name} has {theirs}, in data.train {ours}; give data of one"
+                f" kind{instead}"
+            )
 
 
 def _described(field: Field) -> str:

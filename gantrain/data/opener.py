@@ -1,7 +1,7 @@
 """Python's own client of http and https for archives, with the same caution as `web`.
 
-aiohttp drops what has arrived of a body that breaks off; this client keeps it, so that a large download goes on later.
-"""
+aiohttp drops what has arrived of a body that breaks off; this client keeps it, so that a large
+download goes on later."""
 
 import http.client
 import socket
@@ -25,7 +25,9 @@ from gantrain.data.web import Incomplete
 
 
 def guarded(url: str, stall_seconds: float) -> OpenerDirector:
-    """An opener for one request of `url`: its redirects and addresses are judged, and its header's time is bounded."""
+    """An opener for one request of `url`: its redirects and addresses are judged, and its
+    header's time is bounded.
+    """
     guard = Guard()
     guard.visit(url)
 
@@ -39,7 +41,9 @@ def guarded(url: str, stall_seconds: float) -> OpenerDirector:
                 return super().getresponse()
 
     class SecureConnection(Connection, http.client.HTTPSConnection):
-        """The same over TLS: its `connect` and `getresponse` are those above, around HTTPSConnection's."""
+        """The same over TLS: its `connect` and `getresponse` are those above, around
+        HTTPSConnection's.
+        """
 
     class Plain(HTTPHandler):
         def http_open(self, request: Request) -> http.client.HTTPResponse:
@@ -72,7 +76,9 @@ def _judge(connection: http.client.HTTPConnection, guard: Guard) -> None:
 
 @contextmanager
 def _limited(connected: socket.socket, seconds: float) -> Iterator[None]:
-    """Break the connection off after so many seconds: a header that trickles in never stalls. Raises Incomplete."""
+    """Break the connection off after so many seconds: a header that trickles in never stalls.
+    Raises Incomplete.
+    """
     is_late = threading.Event()
 
     def break_off() -> None:

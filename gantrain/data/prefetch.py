@@ -16,7 +16,10 @@ _AFTER_FAILURE_SECONDS = 10.0
 def check_cache(streams: Iterable[tuple[Shards, Order]], partitions: Collection[int]) -> None:
     """Raises ValueError where a node's partitions of remote sets need a larger cache."""
     remote = [(shards, order) for shards, order in streams if shards.cache]
-    need = sum(order.two_windows([s.bytes for s in shards.index.shards], partitions) for shards, order in remote)
+    need = sum(
+        order.two_windows([s.bytes for s in shards.index.shards], partitions)
+        for shards, order in remote
+    )
     if remote and need > (limit := remote[0][0].cache_gib) * 2**30:
         needed = f"mixing samples needs {gib(need)} on each node; data.cache_gib={gib(need)} works"
         raise ValueError(f"data.cache_gib: found {limit:.4g}, {needed}")
@@ -30,13 +33,17 @@ class Prefetch:
     processes: these must not be forked in the middle of a fetch.
     """
 
-    def __init__(self, shards: Shards, order: Order, partitions: Collection[int], position: int, stop: int) -> None:
+    def __init__(
+        self, shards: Shards, order: Order, partitions: Collection[int], position: int, stop: int
+    ) -> None:
         self.shards, self.order, self.partitions = shards, order, partitions
         self.position, self.stop = position, stop
         self._needed: dict[int, None] = {}  # soonest first
         self._lock, self._ended = threading.Lock(), threading.Event()
         for _ in range(_STREAMS if shards.cache and partitions else 0):
-            threading.Thread(target=self._work, args=[shards.cache], name="prefetch", daemon=True).start()
+            threading.Thread(
+                target=self._work, args=[shards.cache], name="prefetch", daemon=True
+            ).start()
 
     def close(self) -> None:
         self._ended.set()

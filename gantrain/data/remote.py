@@ -28,8 +28,15 @@ class FetchFailed(Exception):
     """A file that can't be had, in one line: its URL, the tries, the last one's reason."""
 
 
-def fetch(url: str, path: Path, size: int | None = None, tries: int | None = None, limit: int = LARGEST_BYTES) -> None:
-    """Copy the file at `url`, which has `size` bytes where that is known, else at most `limit`, to `path`.
+def fetch(
+    url: str,
+    path: Path,
+    size: int | None = None,
+    tries: int | None = None,
+    limit: int = LARGEST_BYTES,
+) -> None:
+    """Copy the file at `url`, which has `size` bytes where that is known, else at most `limit`, to
+    `path`.
 
     Tries again after what may pass. Raises FetchFailed.
     """
@@ -46,7 +53,11 @@ def fetch(url: str, path: Path, size: int | None = None, tries: int | None = Non
 
 
 def with_retries(
-    work: Callable[[], None], url: str, folder: Path, tries: int | None = None, is_known: bool = False
+    work: Callable[[], None],
+    url: str,
+    folder: Path,
+    tries: int | None = None,
+    is_known: bool = False,
 ) -> None:
     """Do `work`, which gets `url` into `folder`, and again after what may pass. Raises FetchFailed.
 
@@ -70,10 +81,14 @@ def with_retries(
             if isinstance(error, Refused):
                 refused = True
                 advice = error.advice
-            if refused or (not is_known and isinstance(error, lasting)):  # told at once, when a run starts
+            if refused or (
+                not is_known and isinstance(error, lasting)
+            ):  # told at once, when a run starts
                 number = attempt + 1
         if number == attempt + 1:
-            raise FetchFailed(f"{url} cannot be fetched (tries: {number}, the last: {reason}); {advice}")
+            raise FetchFailed(
+                f"{url} cannot be fetched (tries: {number}, the last: {reason}); {advice}"
+            )
 
 
 def _copy(url: str, file: IO[bytes], limit: int, exactly: bool) -> None:

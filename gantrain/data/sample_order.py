@@ -80,7 +80,8 @@ class Order:
                 windows.append([])
             windows[-1].append(shard)
         mixed = [
-            random.permutation(np.concatenate([first[s] + np.arange(count[s]) for s in window])) for window in windows
+            random.permutation(np.concatenate([first[s] + np.arange(count[s]) for s in window]))
+            for window in windows
         ]
         return _Epoch(np.concatenate(mixed), np.cumsum([len(m) for m in mixed]).tolist(), windows)
 

@@ -39,7 +39,9 @@ def held_out_resize(size: Size, resize: Size | None) -> Size | None:
 
 
 def describe_held_out(size: Size, resize: Size | None) -> str:
-    """Describe what a method sees of a held-out sample; the text is part of the keys of cached features."""
+    """Describe what a method sees of a held-out sample; the text is part of the keys of cached
+    features.
+    """
     resized = held_out_resize(size, resize)
     if resized is None:
         return f"the centre {text_of(size)} of each sample"
@@ -64,7 +66,9 @@ def described_choice(choice: Choice) -> str:
 
 
 def is_lossy(before: Size, after: Size) -> bool:
-    """Return whether the resize from one size to another loses detail that a user should know about."""
+    """Return whether the resize from one size to another loses detail that a user should know
+    about.
+    """
     return reduction(before, after) >= LOSSY_REDUCTION
 
 
@@ -145,7 +149,9 @@ def _checked(size: Size, sizes: list[Size]) -> list[Size]:
     return changed
 
 
-def trained_scale(source: Field, target: Field, *, paired: bool, size: Size, resize: Size | None) -> TrainedScale:
+def trained_scale(
+    source: Field, target: Field, *, paired: bool, size: Size, resize: Size | None
+) -> TrainedScale:
     """The scale at which a model was trained on its source's files.
 
     source, target: the fields in the direction of the translation. paired: they came as pairs.

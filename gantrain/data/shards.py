@@ -33,17 +33,20 @@ class DamagedSample(Exception):
 class Shards:
     """A data set read at random: `shards.read(i, member)`; remote shards by the node's cache.
 
-    place: the folder or URL of the shards. Safe to fork and to pickle, not to share between threads;
-    at most 64 files are open at a time.
-    """
+    place: the folder or URL of the shards. Safe to fork and to pickle, not to share between
+    threads; at most 64 files are open at a time."""
 
     def __init__(self, folder: Path, index: Index, arrays: Arrays, cache_gib: float) -> None:
         self.folder, self.index, self._arrays, self.cache_gib = folder, index, arrays, cache_gib
         self.place = index.base or str(folder)
-        self.cache = ShardCache(cache_folder() / "shards", cache_gib * 2**30) if index.is_remote else None
+        self.cache = (
+            ShardCache(cache_folder() / "shards", cache_gib * 2**30) if index.is_remote else None
+        )
         self.fields, self.fingerprint = index.fields, index.fingerprint
         self._ends = list(accumulate(shard.samples for shard in index.shards))
-        self._open: OrderedDict[int, int] = OrderedDict()  # descriptors by shard, least recently used first
+        self._open: OrderedDict[int, int] = (
+            OrderedDict()
+        )  # descriptors by shard, least recently used first
         self._held = hold(folder)  # a newer pack of the same images must not remove this one
 
     @classmethod
@@ -69,7 +72,8 @@ class Shards:
         return type(self)(self.folder, index, self._arrays, self.cache_gib)
 
     def converted(self, channels: Mapping[str, int]) -> Self:
-        """The same samples with other channels of some fields, by name, to which `decode_sample` converts.
+        """The same samples with other channels of some fields, by name, to which `decode_sample`
+        converts.
 
         The fingerprint differs too, since features that are kept by it belong to other values.
         """
@@ -79,7 +83,9 @@ class Shards:
         }
         changes = "".join(f"+{name}:{channels[name]}" for name in sorted(channels))
         update = {"fields": fields, "fingerprint": f"{self.fingerprint}{changes}"}
-        return type(self)(self.folder, self.index.model_copy(update=update), self._arrays, self.cache_gib)
+        return type(self)(
+            self.folder, self.index.model_copy(update=update), self._arrays, self.cache_gib
+        )
 
     def key(self, i: int) -> str:
         """The key of sample `i`: its name in the tar, with control characters escaped."""
@@ -123,7 +129,9 @@ class Shards:
             if self.cache:
                 self._open[shard] = self.cache.open(self.remote(shard), again)
             else:
-                self._open[shard] = os.open(Path(self.place, self.index.shards[shard].name), os.O_RDONLY)
+                self._open[shard] = os.open(
+                    Path(self.place, self.index.shards[shard].name), os.O_RDONLY
+                )
             # One that the cache has evicted takes space on the disk for as long as it is open.
             for other in [s for s, d in self._open.items() if not os.fstat(d).st_nlink]:
                 self._close(other)
@@ -144,6 +152,8 @@ class Shards:
 
 
 def _read_part(descriptor: int, size: int, offset: int) -> bytes:
-    """So many bytes of a file, fewer at its end: memory is taken for those that are there, not for those claimed."""
+    """So many bytes of a file, fewer at its end: memory is taken for those that are there, not
+    for those claimed.
+    """
     available = os.fstat(descriptor).st_size - offset
     return os.pread(descriptor, max(0, min(size, available)), offset)

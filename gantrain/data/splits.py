@@ -1,4 +1,6 @@
-"""The part of a folder that a key of `data` takes, where the folder holds several splits or both of two sets."""
+"""The part of a folder that a key of `data` takes, where the folder holds several splits or both
+of two sets.
+"""
 
 import os
 from collections.abc import Sequence
@@ -8,7 +10,8 @@ from gantrain.data.prepare.layouts import sides_of_split
 from gantrain.data.urls import is_url
 
 SYNTHETIC = "synthetic"
-# The names of held-out splits and of test splits, as in val, valA and val_label; the first one that is there is taken.
+# The names of held-out splits and of test splits, as in val, valA and val_label; the first one that
+# is there is taken.
 HELD_OUT_SPLITS = ("val", "valid", "validation")
 TEST_SPLITS = ("test",)
 
@@ -16,7 +19,9 @@ TEST_SPLITS = ("test",)
 def find_two_sets(
     key: str, value: str | None, target: str | None, is_for_evaluate: bool = False
 ) -> tuple[str | None, str | None]:
-    """The sources and the targets; one folder may hold both in CycleGAN's layout, trainA and trainB."""
+    """The sources and the targets; one folder may hold both in CycleGAN's layout, trainA and
+    trainB.
+    """
     if value == SYNTHETIC:
         return value, target or value
     if value is None:
@@ -30,7 +35,9 @@ def find_two_sets(
 
 
 def find_split(key: str, folder: Path, is_for_evaluate: bool) -> str:
-    """The split that a key of `data` takes of a layout with its splits inside, each under its own names."""
+    """The split that a key of `data` takes of a layout with its splits inside, each under its
+    own names.
+    """
     if key.startswith("train"):
         return "train"
     if (folder / "gtFine").is_dir():
@@ -48,7 +55,8 @@ def find_split(key: str, folder: Path, is_for_evaluate: bool) -> str:
 
 
 def describe_test_split(value: str) -> str | None:
-    """The folders of the test split that `data.validation` takes where a folder holds no other held-out one.
+    """The folders of the test split that `data.validation` takes where a folder holds no other
+    held-out one.
 
     value: `data.validation`. Returns the names of the folders, or None.
     """
@@ -58,7 +66,8 @@ def describe_test_split(value: str) -> str | None:
 
 
 def describe_other_split(value: str, option: str) -> list[str]:
-    """A line where `gantrain evaluate --data` takes the test split of a folder that holds a held-out one, too.
+    """A line where `gantrain evaluate --data` takes the test split of a folder that holds a
+    held-out one, too.
 
     option: what the user wrote to give the folder.
     """
@@ -83,9 +92,9 @@ def _find_sides(value: str, splits: Sequence[str]) -> str | None:
 def _splits_of(key: str, is_for_evaluate: bool) -> tuple[str, ...]:
     """The splits that a key takes, the first choice first.
 
-    A test set is for a trained model: checkpoints that are chosen on it look better than they are. So
-    `data.validation` takes it last, and `data.test` and `gantrain evaluate --data` take it first.
-    """
+    A test set is for a trained model: checkpoints that are chosen on it look better than they are.
+    So `data.validation` takes it last, and `data.test` and `gantrain evaluate --data` take it
+    first."""
     if key.startswith("train"):
         return ("train",)
     if key.startswith("test") or is_for_evaluate:

@@ -27,14 +27,17 @@ _MOST_PIXELS = 2**23  # 4096x2048; a set of larger pictures takes more than minu
 
 
 def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, Array]:
-    """Street front `index`: class ids (HW uint8), its photograph (HW3 uint8, RGB), an id for each shape (HW uint16).
+    """Street front `index`: class ids (HW uint8), its photograph (HW3 uint8, RGB), an id for each
+    shape (HW uint16).
 
     The same arguments always give the same picture. `height` and `width` are in pixels, 16 or more.
     """
     if min(height, width) < 16:
         raise ValueError(f"{height}x{width} is too small to draw, 16x16 is the least")
     if height * width > _MOST_PIXELS:
-        raise ValueError(f"{height}x{width} is too large to draw, {_MOST_PIXELS:,} pixels are the most")
+        raise ValueError(
+            f"{height}x{width} is too large to draw, {_MOST_PIXELS:,} pixels are the most"
+        )
     random = np.random.Generator(np.random.Philox(key=[seed, index]))
     label, tint = np.zeros((height, width), np.uint8), np.ones((height, width, 3))
     shape, shapes = np.zeros((height, width), int), 0
@@ -53,8 +56,16 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, 
     end, ground, x1 = width * 128 / height, random.uniform(112, 116), -random.uniform(0, 30)
     while x1 < end:  # a house from x0 to x1
         x0, x1 = x1, x1 + random.uniform(46, 84)
-        storeys, storey, columns = random.integers(3, 6), random.uniform(17, 21), round((x1 - x0) / 17)
-        top, slope, step = ground - storeys * storey - 5, random.choice([0.4, 1.5]), (x1 - x0) / columns
+        storeys, storey, columns = (
+            random.integers(3, 6),
+            random.uniform(17, 21),
+            round((x1 - x0) / 17),
+        )
+        top, slope, step = (
+            ground - storeys * storey - 5,
+            random.choice([0.4, 1.5]),
+            (x1 - x0) / columns,
+        )
         for y in range(15):
             box("roof", x0 + slope * y, top - y - 1, x1 - slope * y, top - y, more=y > 0)
         box("wall", x0, top, x1, ground)
@@ -62,7 +73,11 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, 
         box("trim", x0 - 1, top, x1 + 1, top + 3)
         railed, door = random.integers(1, storeys + 2), random.integers(columns)
         for floor, column in np.ndindex(storeys, columns):
-            left, right, foot = x0 + (column + 0.25) * step, x0 + (column + 0.75) * step, ground - floor * storey
+            left, right, foot = (
+                x0 + (column + 0.25) * step,
+                x0 + (column + 0.75) * step,
+                ground - floor * storey,
+            )
             name, sill = ("door", foot) if (floor, column) == (0, door) else ("window", foot - 6)
             box("trim", left - 1.4, foot - 18, right + 1.4, sill + 1.4)
             box(name, left, foot - 16.6, right, sill)
@@ -90,25 +105,35 @@ def write_synthetic(
 
     fields: by name, source first, the classes of a label map, None for an image. The last image is
     the photograph; another one is the label map in colours. Ids fold into fewer classes by
-    remainder. instances: a further field, of an id for each shape. Two processes may call it at once.
-    """
+    remainder. instances: a further field, of an id for each shape. Two processes may call it at
+    once."""
     photographed = [None, *(name for name, classes in fields.items() if classes is None)][-1]
     described: dict[str, Field] = {}
     size: dict[str, Any] = {"min_size": (height, width), "max_size": (height, width)}
     for name, classes in fields.items():
         about: dict[str, Any] = {"channels": 3}
         if classes:
-            about = {"kind": "label", "channels": 1, "classes": classes, "palette": palette(classes, PALETTE)}
+            about = {
+                "kind": "label",
+                "channels": 1,
+                "classes": classes,
+                "palette": palette(classes, PALETTE),
+            }
         described[name] = Field(member=name, **size, **about)
     if instances:
-        described[instances] = Field(member=instances, kind="instances", channels=1, dtype="uint16", **size)
+        described[instances] = Field(
+            member=instances, kind="instances", channels=1, dtype="uint16", **size
+        )
 
     def sample(index: int) -> PackedSample:
         ids, photograph, shapes = draw(index, height, width, seed)
         members = {instances: ("png", encode(shapes, "png"))} if instances else {}
         for name, classes in fields.items():
             image = photograph if name == photographed else np.array(PALETTE, np.uint8)[ids]
-            members[name] = ("png", encode(ids % min(classes, len(CLASSES)) if classes else image, "png"))
+            members[name] = (
+                "png",
+                encode(ids % min(classes, len(CLASSES)) if classes else image, "png"),
+            )
         return PackedSample(f"{index:06d}", members)
 
     create_once(out, lambda: write_shards(map_in_order(sample, range(samples)), out, described))

@@ -38,11 +38,15 @@ class SampleTransform:
             sample = {f: x[:, ::-1] for f, x in sample.items()}
         if self.jitter:
             brightness, contrast = (1 + self.jitter * (2 * u - 1) for u in (bright, strong))
-            sample = {f: x if f in self.labels else _jitter(x, brightness, contrast) for f, x in sample.items()}
+            sample = {
+                f: x if f in self.labels else _jitter(x, brightness, contrast)
+                for f, x in sample.items()
+            }
         return sample
 
     def held_out(self, sample: Sample) -> Sample:
-        """A sample of `size` without chance: its centre, after the resize of `held_out_resize`, if any.
+        """A sample of `size` without chance: its centre, after the resize of `held_out_resize`, if
+        any.
 
         Without such a resize a sample that is smaller than `size` is resized to it.
         """

@@ -10,8 +10,8 @@ from gantrain.data.shards import Shards
 class Unpaired:
     """Two sets as one of pairs, whose fields are called `source` and `target`.
 
-    sets: the sources, the targets. names: their own fields. As long as the longer set; of held-out samples, number i
-    is number i of each, modulo its length. In training the sets are two streams.
+    sets: the sources, the targets. names: their own fields. As long as the longer set; of held-out
+    samples, number i is number i of each, modulo its length. In training the sets are two streams.
     """
 
     def __init__(self, sets: Sequence[Shards], names: Sequence[str]) -> None:
@@ -27,7 +27,10 @@ class Unpaired:
     def converted(self, channels: Mapping[str, int]) -> "Unpaired":
         """The same samples with other channels of some fields, as a `Shards`' `converted`."""
         changed = copy.copy(self)
-        changed._take(side.converted({n: c for n, c in channels.items() if n in side.fields}) for side in self.domains)
+        changed._take(
+            side.converted({n: c for n, c in channels.items() if n in side.fields})
+            for side in self.domains
+        )
         return changed
 
     def __len__(self) -> int:

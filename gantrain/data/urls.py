@@ -18,9 +18,9 @@ def is_url(text: str) -> bool:
 def check_url(url: str) -> str:
     """The URL without a slash at its end.
 
-    Raises ValueError for a scheme that isn't known, for control characters, for a link-local address, and for
-    credentials, which would be stored with the run; its text repeats nothing that may be secret.
-    """
+    Raises ValueError for a scheme that isn't known, for control characters, for a link-local
+    address, and for credentials, which would be stored with the run; its text repeats nothing that
+    may be secret."""
     scheme, _, rest = url.partition("://")
     if url.startswith("pipe:"):
         raise ValueError("found a pipe: URL, which would run a shell command; fetch the shards")
@@ -30,30 +30,39 @@ def check_url(url: str) -> str:
     # After its repository a Hugging Face URL may have an @revision.
     if "@" in (rest.partition("/")[0] if scheme == "hf" else rest) or "?" in rest or "#" in rest:
         raise ValueError(
-            f"found a {scheme} URL with a user, query or fragment, which would be stored with the "
-            f"run; leave it out and give credentials as the scheme's library takes them: {CREDENTIALS}"
+            f"found a {scheme} URL with a user, query or fragment, which would be stored with the"
+            " run; leave it out and give credentials as the scheme's library takes them:"
+            f" {CREDENTIALS}"
         )
     if printable(url) != url:
         raise ValueError(f"found a {scheme} URL with control characters; give it without them")
     if scheme in ("http", "https"):
         _check_host(url)
     if scheme == "file" and not rest.startswith("/"):
-        raise ValueError(f"found {url}, allowed: file:// and a path from the root, such as file:///data/set")
+        raise ValueError(
+            f"found {url}, allowed: file:// and a path from the root, such as file:///data/set"
+        )
     return url.rstrip("/")
 
 
 def _check_host(url: str) -> None:
-    """Raises ValueError for an address that no request may reach; that of a name is judged when it is connected to."""
+    """Raises ValueError for an address that no request may reach; that of a name is judged when
+    it is connected to.
+    """
     try:
         address = parse(urlsplit(url).hostname or "")
     except ValueError:
-        raise ValueError("found a URL whose host cannot be read; write it as http://HOST/FOLDER") from None
+        raise ValueError(
+            "found a URL whose host cannot be read; write it as http://HOST/FOLDER"
+        ) from None
     if address and sort_of(address) == "link-local":
         raise ValueError(f"found the link-local address {address}; {NOT_LINK_LOCAL}")
 
 
 def where(url: str) -> str:
-    """The place of a checked URL in a few words, for a line such as "the shards lie at host example.org"."""
+    """The place of a checked URL in a few words, for a line such as "the shards lie at host
+    example.org".
+    """
     parts = urlsplit(url)
     if parts.scheme == "file":
         return f"in folder {parts.path}"

@@ -1,4 +1,6 @@
-"""Answers of http and https servers, which nobody has to trust: bounded in time, never decompressed."""
+"""Answers of http and https servers, which nobody has to trust: bounded in time, never
+decompressed.
+"""
 
 import asyncio
 import socket
@@ -13,7 +15,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
 CHUNK_BYTES = 4 << 20
-# A server that sends a byte now and then never stalls. No link that is this slow could feed a training.
+# A server that sends a byte now and then never stalls. No link that is this slow could feed a
+# training.
 SLOWEST_BYTES_PER_SECOND = 16 << 10
 PATIENCE_SECONDS = 60
 
@@ -31,7 +34,9 @@ class BadStatus(Exception):
 
 
 def paced(read: Callable[[int], bytes], limit: int) -> Iterator[bytes]:
-    """Yield what `read` gives until its end. Raises Incomplete past `limit` bytes, or where they come too slowly."""
+    """Yield what `read` gives until its end. Raises Incomplete past `limit` bytes, or where they
+    come too slowly.
+    """
     total = 0
     waited_seconds = 0.0
     counted_bytes = 0  # since the pace was last looked at
@@ -55,14 +60,17 @@ def paced(read: Callable[[int], bytes], limit: int) -> Iterator[bytes]:
 
 @contextmanager
 def answer(url: str, limit: int, stall_seconds: float) -> Iterator[Callable[[int], bytes]]:
-    """Ask for the file at `url`; gives a function that reads up to so many bytes of it, none at its end.
+    """Ask for the file at `url`; gives a function that reads up to so many bytes of it, none at its
+    end.
 
-    stall_seconds: how long to wait for a connection and for each next byte. Raises FileNotFoundError,
-    BadStatus, Refused, Incomplete where the answer announces more than `limit` bytes, and aiohttp's errors.
-    """
+    stall_seconds: how long to wait for a connection and for each next byte. Raises
+    FileNotFoundError, BadStatus, Refused, Incomplete where the answer announces more than `limit`
+    bytes, and aiohttp's errors."""
     from fsspec.asyn import get_loop, sync
 
-    loop = get_loop()  # in a thread of its own, so that notebooks, which have a loop already, can fetch too
+    loop = (
+        get_loop()
+    )  # in a thread of its own, so that notebooks, which have a loop already, can fetch too
     guard = Guard()
     try:
         session, response = sync(loop, _ask, url, guard, stall_seconds)
@@ -77,7 +85,9 @@ def answer(url: str, limit: int, stall_seconds: float) -> Iterator[Callable[[int
         sync(loop, _close, session, response)
 
 
-async def _ask(url: str, guard: Guard, stall_seconds: float) -> "tuple[ClientSession, ClientResponse]":
+async def _ask(
+    url: str, guard: Guard, stall_seconds: float
+) -> "tuple[ClientSession, ClientResponse]":
     """The answer's header; the body is not read yet."""
     import aiohttp
     import fsspec
@@ -109,7 +119,9 @@ async def _ask(url: str, guard: Guard, stall_seconds: float) -> "tuple[ClientSes
     options = {
         "timeout": timeout,
         "trust_env": True,
-        **fsspec.config.conf.get(url.partition(":")[0], {}).get("client_kwargs", {}),  # the user's own configuration
+        **fsspec.config.conf.get(url.partition(":")[0], {}).get(
+            "client_kwargs", {}
+        ),  # the user's own configuration
         "connector": Connector(socket_factory=make_socket),
         "trace_configs": [trace],
         "auto_decompress": False,
@@ -142,6 +154,8 @@ def _check(response: "ClientResponse", limit: int) -> None:
         raise BadStatus(response.status)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
-        raise Refused(f"it comes compressed, as {encoding!r:.20}", "have the server send files as they are")
+        raise Refused(
+            f"it comes compressed, as {encoding!r:.20}", "have the server send files as they are"
+        )
     if (response.content_length or 0) > limit:
         raise Incomplete(f"more than {limit} bytes")

@@ -1,4 +1,6 @@
-"""`gantrain evaluate RUN RUN...`: the metrics of several models side by side, a table for each test set."""
+"""`gantrain evaluate RUN RUN...`: the metrics of several models side by side, a table for each
+test set.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +26,9 @@ _BEST = "*"
 
 @dataclass(frozen=True)
 class Measured:
-    """A run's results. run: as the user gave it. images_seen: by the checkpoint that was measured."""
+    """A run's results. run: as the user gave it. images_seen: by the checkpoint that was
+    measured.
+    """
 
     run: str
     images_seen: int
@@ -40,7 +44,9 @@ class Comparison:
     problems: dict[str, str] = field(default_factory=dict)
 
     def records(self) -> list[dict[str, Any]]:
-        """Everything for a JSON file: a record for each run, test set and metric, and one for each failed run."""
+        """Everything for a JSON file: a record for each run, test set and metric, and one for
+        each failed run.
+        """
         content: list[dict[str, Any]] = []
         for one in self.measured:
             about = {"run": one.run, "images_seen": one.images_seen, **one.about}
@@ -60,9 +66,8 @@ def compare(
 ) -> Comparison:
     """Measure several models on the same test sets. Every rank calls it.
 
-    paths: runs or checkpoints. The others are those of `open_checkpoint`. A run that cannot be used is left out. Raises
-    ValueError where `data` is empty and the runs' own held-out data differ.
-    """
+    paths: runs or checkpoints. The others are those of `open_checkpoint`. A run that cannot be used
+    is left out. Raises ValueError where `data` is empty and the runs' own held-out data differ."""
     given = [str(path) for path in paths]
     runs = list(dict.fromkeys(given))
     for run in runs:
@@ -99,8 +104,8 @@ def compare_runs(
 ) -> int:
     """Compare runs, print the tables and write them to `out`. Every rank calls it.
 
-    Returns the command's exit status: 1 where some of the runs could not be measured, and 2 where none could be.
-    """
+    Returns the command's exit status: 1 where some of the runs could not be measured, and 2 where
+    none could be."""
     comparison = compare(world, paths, data, options, targets, best)
     if world.is_main:
         for line in describe(comparison, console.width):
@@ -128,8 +133,9 @@ def _check_same_content(contents: Mapping[str, Mapping[str, str]]) -> None:
     if different:
         groups = " / ".join(", ".join(runs) for runs in sorted(different))
         raise ValueError(
-            f"{option('data')}: the runs have different held-out data ({groups}), so that their values cannot be "
-            f"compared; give the images to test all of them on: {option_with('data', 'FOLDER')}"
+            f"{option('data')}: the runs have different held-out data ({groups}), so that their"
+            " values cannot be compared; give the images to test all of them on:"
+            f" {option_with('data', 'FOLDER')}"
         )
 
 
@@ -144,7 +150,10 @@ def describe(comparison: Comparison, width: int) -> list[str]:
     for title, (set_name, members) in groups.items():
         lines += [title, *_table(set_name, members, names, width), ""]
     if len({title.partition(",")[0] for title in groups}) < len(groups):
-        lines.append("Values of different tables are not comparable: the runs see the images at different scales.")
+        lines.append(
+            "Values of different tables are not comparable: the runs see the images at different"
+            " scales."
+        )
     if lines:
         lines.append(f"{_BEST} marks the best value; {_NULL}: what as many training images get")
     return lines
@@ -158,7 +167,9 @@ def _names(measured: Sequence[Measured]) -> dict[str, str]:
 
 
 def _groups(measured: Sequence[Measured]) -> dict[str, tuple[str, list[Measured]]]:
-    """The runs that saw the same images in the same way, by the title of their table, with the set's name."""
+    """The runs that saw the same images in the same way, by the title of their table, with the
+    set's name.
+    """
     groups: dict[str, tuple[str, list[Measured]]] = {}
     for one in measured:
         for set_name, results in one.results.items():
@@ -171,7 +182,9 @@ def _groups(measured: Sequence[Measured]) -> dict[str, tuple[str, list[Measured]
     return groups
 
 
-def _table(set_name: str, members: Sequence[Measured], names: Mapping[str, str], width: int) -> list[str]:
+def _table(
+    set_name: str, members: Sequence[Measured], names: Mapping[str, str], width: int
+) -> list[str]:
     """Rows of runs and columns of metrics, in as many blocks as the width needs."""
     by_run = {one.run: {record.name: record for record in one.results[set_name]} for one in members}
     metrics = list(dict.fromkeys(name for of_run in by_run.values() for name in of_run))
@@ -182,22 +195,33 @@ def _table(set_name: str, members: Sequence[Measured], names: Mapping[str, str],
     for metric in metrics:
         values = [of_run.get(metric) for of_run in by_run.values()]
         direction = "higher" if larger_is_better(metric) else "lower"
-        cells = [*_value_cells(metric, values), *(_text(of_run.get(metric)) for of_run in nulls.values())]
+        cells = [
+            *_value_cells(metric, values),
+            *(_text(of_run.get(metric)) for of_run in nulls.values()),
+        ]
         columns.append(_right([metric, direction, *cells]))
     problems = _problems(by_run, names)
     return [*_blocks(head, columns, width), *problems]
 
 
-def _names_and_images(members: Sequence[Measured], names: Mapping[str, str]) -> list[tuple[str, str]]:
+def _names_and_images(
+    members: Sequence[Measured], names: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """The first two cells of each run's row."""
     return [(names[one.run], f"{one.images_seen:,}") for one in members]
 
 
-def _null_rows(by_run: Mapping[str, Mapping[str, Record]], names: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """The values of real images by metric, by the row's title: one row, or one for each run where they differ."""
+def _null_rows(
+    by_run: Mapping[str, Mapping[str, Record]], names: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    """The values of real images by metric, by the row's title: one row, or one for each run
+    where they differ.
+    """
     nulls: dict[str, dict[str, float]] = {}
     for run, of_run in by_run.items():
-        nulls[run] = {name: record.null for name, record in of_run.items() if record.null is not None}
+        nulls[run] = {
+            name: record.null for name, record in of_run.items() if record.null is not None
+        }
     together: dict[str, float] = {}
     for values in nulls.values():
         together |= values
@@ -251,12 +275,17 @@ def _right(cells: Sequence[str]) -> list[str]:
 
 
 def _blocks(head: Sequence[str], columns: Sequence[Sequence[str]], width: int) -> list[str]:
-    """The lines of the table; columns that do not fit beside the others stand below them, after the same head."""
+    """The lines of the table; columns that do not fit beside the others stand below them, after
+    the same head.
+    """
     lines: list[str] = []
     left = list(columns)
     while left:
         taken = [left.pop(0)]
-        while left and len(_GAP.join([head[0], *(column[0] for column in taken), left[0][0]])) <= width:
+        while (
+            left
+            and len(_GAP.join([head[0], *(column[0] for column in taken), left[0][0]])) <= width
+        ):
             taken.append(left.pop(0))
         if lines:
             lines.append("")

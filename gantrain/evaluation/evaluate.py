@@ -56,12 +56,16 @@ def evaluate_checkpoint(
 
 
 def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:
-    """A model's metrics on each of its opened test sets, and how it was run. Every rank calls it."""
+    """A model's metrics on each of its opened test sets, and how it was run. Every rank calls
+    it.
+    """
     recipe, model = opened.recipe, opened.model
     names, fields = data_request(recipe).names, model.fields
 
     def batch(raw: dict[str, Tensor]) -> dict[str, Tensor]:
-        return as_batch({role: raw[name] for role, name in names.items()}, fields, torch.float32, world.device)
+        return as_batch(
+            {role: raw[name] for role, name in names.items()}, fields, torch.float32, world.device
+        )
 
     notice = held_out_notice(recipe.data.size, recipe.data.resize)
     if notice is not None:
@@ -73,8 +77,16 @@ def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:
         for text in sorted({text for texts in world.gather(held_out.damaged) for text in texts}):
             world.say(f"left out: {text}")
     averaged = recipe.ema.half_life is not None
-    about = {"checkpoint": str(opened.folder), "ema": averaged, "test_time": recipe.test_time.model_dump()}
-    about |= {"size": recipe.data.size, "resized": recipe.data.resize, "border": recipe.evaluate.border}
+    about = {
+        "checkpoint": str(opened.folder),
+        "ema": averaged,
+        "test_time": recipe.test_time.model_dump(),
+    }
+    about |= {
+        "size": recipe.data.size,
+        "resized": recipe.data.resize,
+        "border": recipe.evaluate.border,
+    }
     about["scale"] = describe_held_out(recipe.data.size, recipe.data.resize)
     return results, {**about, "content": opened.contents}
 
@@ -87,22 +99,35 @@ def evaluate_folders(
     Files of the same names are pairs; without them, only metrics of sets can be asked for. options:
     of a recipe's `evaluate`; without metrics, STANDARD. Raises ValueError.
     """
-    reals, fakes = images_by_stem(option("real"), real, world.say), images_by_stem(option("fake"), fake, world.say)
+    reals, fakes = (
+        images_by_stem(option("real"), real, world.say),
+        images_by_stem(option("fake"), fake, world.say),
+    )
     paired = reals.keys() == fakes.keys()
-    asked = check(Evaluate, best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate.")
-    if needy := [name for name in asked.metrics if name in (*SEGMENTATION, "copy_index", "cycle_error")]:
-        raise ValueError(f"{option('metrics')}: {', '.join(needy)} need a model and its sources; give a checkpoint")
+    asked = check(
+        Evaluate, best_first({"metrics": [*_PAIRED * paired, *STANDARD], **options}), "evaluate."
+    )
+    if needy := [
+        name for name in asked.metrics if name in (*SEGMENTATION, "copy_index", "cycle_error")
+    ]:
+        raise ValueError(
+            f"{option('metrics')}: {', '.join(needy)} need a model and its sources; give a"
+            " checkpoint"
+        )
     alone = [name for name in asked.metrics if not of_set(name)]
     if alone and not paired:
         first = min(reals.keys() ^ fakes.keys())
         found = f"{first} is in {real if first in reals else fake} alone"
         raise ValueError(
-            f"{option('metrics')}: {', '.join(alone)} need pairs, files of one name in both folders; {found}"
+            f"{option('metrics')}: {', '.join(alone)} need pairs, files of one name in both"
+            f" folders; {found}"
         )
     if not paired and "metrics" not in options:
         world.say(f"{', '.join(_PAIRED)} are left out: they need files of one name in both folders")
     paired = bool(alone)
-    metric_suite = world.node_leader_first(lambda: MetricSuite(asked.metrics, world.device, asked.weights, len(fakes), asked.border))
+    metric_suite = world.node_leader_first(
+        lambda: MetricSuite(asked.metrics, world.device, asked.weights, len(fakes), asked.border)
+    )
     content = hashlib.sha256()
     for name in sorted(reals):
         content.update(hashlib.sha256(reals[name].read_bytes()).digest())
@@ -120,7 +145,12 @@ def evaluate_folders(
     if not known:
         metric_suite.store_reference("real", content.hexdigest())
     name = fake.absolute().name
-    about = {"real": str(real), "fake": str(fake), "border": asked.border, "content": {name: content.hexdigest()}}
+    about = {
+        "real": str(real),
+        "fake": str(fake),
+        "border": asked.border,
+        "content": {name: content.hexdigest()},
+    }
     return {name: metric_suite.results()}, about
 
 
@@ -145,8 +175,12 @@ def check_out(path: Path | None) -> None:
         raise ValueError(f"--out: {path} cannot be written; give another file")
 
 
-def _share(world: World, problems: list[str], notes: list[str], *folders: Mapping[str, Path]) -> Iterator[list[Tensor]]:
-    """This rank's images, one of each folder; ends at one that can't be used, for the ranks to agree on."""
+def _share(
+    world: World, problems: list[str], notes: list[str], *folders: Mapping[str, Path]
+) -> Iterator[list[Tensor]]:
+    """This rank's images, one of each folder; ends at one that can't be used, for the ranks to
+    agree on.
+    """
     for name in sorted(folders[0])[world.rank :: world.size]:
         try:
             images = [_read(files[name], world.device, notes) for files in folders]
@@ -155,7 +189,9 @@ def _share(world: World, problems: list[str], notes: list[str], *folders: Mappin
             if len({x.shape for x in images}) > 1:
                 files = " and ".join(str(files[name]) for files in folders)
                 sizes = " and ".join("x".join(map(str, x.shape[2:])) for x in images)
-                raise ValueError(f"{option('fake')}: {files} have sizes {sizes}; give pairs of one size")
+                raise ValueError(
+                    f"{option('fake')}: {files} have sizes {sizes}; give pairs of one size"
+                )
         except ValueError as e:
             problems.append(str(e))
             return
@@ -178,9 +214,13 @@ def _read(file: Path, device: torch.device, notes: list[str]) -> Tensor:
             notes.append(channels.note(with_alpha.shape[2], array.shape[2]))
     height, width, bands = array.shape
     if bands not in (1, 3):
-        raise ValueError(f"{file}: has {bands} channels, allowed: 1 or 3; give it without its alpha")
+        raise ValueError(
+            f"{file}: has {bands} channels, allowed: 1 or 3; give it without its alpha"
+        )
     size = (height, width)
-    field = Field(member="image", channels=bands, dtype=array.dtype.name, min_size=size, max_size=size)
+    field = Field(
+        member="image", channels=bands, dtype=array.dtype.name, min_size=size, max_size=size
+    )
     return normalise(torch.from_numpy(array)[None], field, torch.float64, device)
 
 
@@ -191,7 +231,9 @@ def table(results: Results) -> Table:
         for record in records:
             value = record.problem if record.value is None else f"{record.value:.5g}"
             null = "" if record.null is None else f"{record.null:.5g}"
-            shown.add_row(cell(name), record.name, cell(value), null, str(record.n), str(record.null_n or ""))
+            shown.add_row(
+                cell(name), record.name, cell(value), null, str(record.n), str(record.null_n or "")
+            )
     return shown
 
 
@@ -222,4 +264,6 @@ def write_records(path: Path, content: list[dict[str, Any]]) -> None:
     try:
         write_text(path, json.dumps(content, indent=1) + "\n")
     except OSError as e:
-        raise ValueError(f"--out: cannot write {path} ({e.strerror}); make space, or give another file") from None
+        raise ValueError(
+            f"--out: cannot write {path} ({e.strerror}); make space, or give another file"
+        ) from None

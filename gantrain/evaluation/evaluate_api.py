@@ -18,29 +18,36 @@ Place = str | os.PathLike[str]
 class Evaluation:
     """The metrics of one or more test sets.
 
-    sets: the records by test set and by metric. about: what was measured, and how. A record has the metric's
-    `value`, the number `n` of images, and for metrics of sets the `null`, which is what as many real images
-    get; where there is no value, `value` is None and `problem` says why.
-    """
+    sets: the records by test set and by metric. about: what was measured, and how. A record has the
+    metric's `value`, the number `n` of images, and for metrics of sets the `null`, which is what as
+    many real images get; where there is no value, `value` is None and `problem` says why."""
 
     sets: dict[str, dict[str, Record]]
     about: dict[str, Any]
 
     @property
     def metrics(self) -> dict[str, Record]:
-        """The records of the only test set by metric. Raises ValueError where there are several sets."""
+        """The records of the only test set by metric. Raises ValueError where there are several
+        sets.
+        """
         if len(self.sets) != 1:
-            raise ValueError(f"metrics: found the sets {', '.join(self.sets)}, allowed: one; take sets[NAME]")
+            raise ValueError(
+                f"metrics: found the sets {', '.join(self.sets)}, allowed: one; take sets[NAME]"
+            )
         return next(iter(self.sets.values()))
 
     @property
     def values(self) -> dict[str, float | None]:
-        """The values of the only test set by metric. Raises ValueError where there are several sets."""
+        """The values of the only test set by metric. Raises ValueError where there are several
+        sets.
+        """
         return {name: record.value for name, record in self.metrics.items()}
 
     @property
     def nulls(self) -> dict[str, float | None]:
-        """What real images get by metric, of the only test set. Raises ValueError where there are several sets."""
+        """What real images get by metric, of the only test set. Raises ValueError where there
+        are several sets.
+        """
         return {name: record.null for name, record in self.metrics.items()}
 
     def __repr__(self) -> str:
@@ -66,28 +73,39 @@ def evaluate(
 ) -> Evaluation:
     """Measure a trained model on test sets, or a folder of images against another.
 
-    run: a run (its latest checkpoint) or one checkpoint. data: one test set, or several by name, in any form
-    that `data.validation` takes; None: the recipe's held-out data. data_target: the targets of unpaired test
-    sets, where `data` holds the sources alone. best: the run's best checkpoint instead of its latest one.
-    real, fake: two folders of images instead of a run; files of the same names are pairs. metrics: their
-    names, such as `["l1", "fid"]`; None: the recipe's, and those that need no weights. weights: files by
-    network, such as `{"inception": FILE}`. border: pixels at each edge that distances of pairs leave out.
-    device: `auto`, `cpu` or `cuda`.
+    run: a run (its latest checkpoint) or one checkpoint. data: one test set, or several by name, in
+    any form that `data.validation` takes; None: the recipe's held-out data. data_target: the
+    targets of unpaired test sets, where `data` holds the sources alone. best: the run's best
+    checkpoint instead of its latest one. real, fake: two folders of images instead of a run; files
+    of the same names are pairs. metrics: their names, such as `["l1", "fid"]`; None: the recipe's,
+    and those that need no weights. weights: files by network, such as `{"inception": FILE}`.
+    border: pixels at each edge that distances of pairs leave out. device: `auto`, `cpu` or `cuda`.
 
-    Images are measured as their files hold them, in float64 sums; L1 and L2 are of values in [-1, 1], PSNR
-    and the spectrum in dB. Works in one process and in each process of a launcher. Raises ValueError, one
-    line for each problem.
-    """
+    Images are measured as their files hold them, in float64 sums; L1 and L2 are of values in [-1,
+    1], PSNR and the spectrum in dB. Works in one process and in each process of a launcher. Raises
+    ValueError, one line for each problem."""
     for name, path in (("run", run), ("real", real), ("fake", fake)):
         _check_one_path(name, path)
     if data is not None and not isinstance(data, Mapping):
-        _check_one_path("data", data, "; several are a dictionary by name, as in data={'day': 'a', 'night': 'b'}")
+        _check_one_path(
+            "data",
+            data,
+            "; several are a dictionary by name, as in data={'day': 'a', 'night': 'b'}",
+        )
     if data_target is not None and not isinstance(data_target, Mapping):
-        _check_one_path("data_target", data_target, "; several are a dictionary by name, as in `data`")
+        _check_one_path(
+            "data_target", data_target, "; several are a dictionary by name, as in `data`"
+        )
     has_folder_pair = real is not None and fake is not None
     has_one_folder = (real is None) != (fake is None)
-    if (run is not None) == has_folder_pair or has_one_folder or (has_folder_pair and (data or data_target or best)):
-        raise ValueError("evaluate: found another choice, allowed: a run, and data if you like; or real and fake")
+    if (
+        (run is not None) == has_folder_pair
+        or has_one_folder
+        or (has_folder_pair and (data or data_target or best))
+    ):
+        raise ValueError(
+            "evaluate: found another choice, allowed: a run, and data if you like; or real and fake"
+        )
     options: dict[str, Any] = {} if border is None else {"border": border}
     if weights is not None:
         options["weights"] = {name: os.fspath(file) for name, file in weights.items()}
@@ -97,7 +115,9 @@ def evaluate(
     with World(device) as world:
         if run is not None:
             targets = name_targets(_as_texts(data_target), list(tested))
-            results, about = evaluation.evaluate_checkpoint(world, Path(run), tested, options, targets, best)
+            results, about = evaluation.evaluate_checkpoint(
+                world, Path(run), tested, options, targets, best
+            )
         else:
             assert real is not None
             assert fake is not None
@@ -106,7 +126,9 @@ def evaluate(
     return Evaluation(sets, dict(about))
 
 
-def _check_one_path(name: str, value: object, advice: str = "; call evaluate() for each of several") -> None:
+def _check_one_path(
+    name: str, value: object, advice: str = "; call evaluate() for each of several"
+) -> None:
     """Raises ValueError for what is no path, such as a list."""
     if value is not None and not isinstance(value, str | os.PathLike):
         raise ValueError(f"{name}: found {type(value).__name__}, allowed: one path{advice}")

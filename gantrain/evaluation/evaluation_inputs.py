@@ -13,7 +13,7 @@ from gantrain.data.splits import describe_other_split
 from gantrain.data.unpaired import DataSet
 from gantrain.evaluation.held_out_choice import known_sets
 from gantrain.inference.translator import Translator
-from gantrain.recipe.data_request import open_once_per_node, data_request
+from gantrain.recipe.data_request import data_request, open_once_per_node
 from gantrain.recipe.schema import Recipe, from_dict
 from gantrain.runs.best_checkpoint import find_best_checkpoint
 from gantrain.runs.checkpoint import find_checkpoint
@@ -27,8 +27,8 @@ _HALVES = ("left", "right")  # of an image that holds a pair
 class Opened:
     """A trained model and the test sets on which it is measured; nothing is measured yet.
 
-    recipe: the model's, with the evaluation's settings. sets: by name. training: its training set, where that is here.
-    """
+    recipe: the model's, with the evaluation's settings. sets: by name. training: its training set,
+    where that is here."""
 
     folder: Path
     model: Translator
@@ -50,17 +50,19 @@ def open_checkpoint(
     targets: Mapping[str, str] | None = None,
     best: bool = False,
 ) -> Opened:
-    """Load a model and open its test sets. Every rank calls it, and a ValueError is raised on every rank.
+    """Load a model and open its test sets. Every rank calls it, and a ValueError is raised on every
+    rank.
 
-    path: a run (its latest checkpoint, or its `best` one) or one checkpoint. data: test sets by name; none takes the
-    recipe's `data.validation` and `data.test`. targets: the targets of unpaired test sets, by the sets' names.
-    options: what differs from the recipe's `evaluate`; without metrics, the recipe's and STANDARD.
-    """
+    path: a run (its latest checkpoint, or its `best` one) or one checkpoint. data: test sets by
+    name; none takes the recipe's `data.validation` and `data.test`. targets: the targets of
+    unpaired test sets, by the sets' names. options: what differs from the recipe's `evaluate`;
+    without metrics, the recipe's and STANDARD."""
     folder, model = _load(world, path, best)
     usual_sets = known_sets(model.recipe.data)
     if not data and not usual_sets:
         raise ValueError(
-            f"{option('data')}: the model's recipe has no held-out data; give {option_with('data', 'FOLDER')}"
+            f"{option('data')}: the model's recipe has no held-out data; give"
+            f" {option_with('data', 'FOLDER')}"
         )
     usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
@@ -76,7 +78,9 @@ def open_checkpoint(
         training = None
     learnt = {field: model.fields[role] for role, field in wanted.names.items()}
     if not data and "validation" not in usual_sets:
-        world.say(f"data.test: {usual_sets['test']} is measured, since the recipe names no held-out data")
+        world.say(
+            f"data.test: {usual_sets['test']} is measured, since the recipe names no held-out data"
+        )
     opened: dict[str, DataSet] = {}
     problems: list[str] = []
     for name, value in (data or usual_sets).items():  # all, before any is measured
@@ -113,8 +117,12 @@ def _choose(world: World, run: Path) -> Path:
     return chosen.folder
 
 
-def _wanted_of(wanted: open_dataset.DataRequest, name: str, source: str | None, target: str | None) -> open_dataset.DataRequest:
-    """What is asked of a test set that the user named, whose unpaired targets are not the recipe's."""
+def _wanted_of(
+    wanted: open_dataset.DataRequest, name: str, source: str | None, target: str | None
+) -> open_dataset.DataRequest:
+    """What is asked of a test set that the user named, whose unpaired targets are not the
+    recipe's.
+    """
     apart = wanted.apart
     if apart:
         apart = apart._replace(
@@ -126,7 +134,8 @@ def _wanted_of(wanted: open_dataset.DataRequest, name: str, source: str | None, 
 
 
 def _field_in(place: str | None, field: str, labels: Mapping[str, int]) -> str:
-    """The field of an unpaired set: that of the model's recipe, or `image` in a folder of single images.
+    """The field of an unpaired set: that of the model's recipe, or `image` in a folder of single
+    images.
 
     Such a folder has no field's name, and the training set of the model may have had another.
     """
@@ -138,11 +147,19 @@ def _field_in(place: str | None, field: str, labels: Mapping[str, int]) -> str:
 
 
 def _open_as_learnt(
-    world: World, key: str, value: str | None, wanted: open_dataset.DataRequest, learnt: Mapping[str, Field]
+    world: World,
+    key: str,
+    value: str | None,
+    wanted: open_dataset.DataRequest,
+    learnt: Mapping[str, Field],
 ) -> DataSet:
-    """A test set in the channels that a model has learnt; says what is converted. Raises ValueError."""
+    """A test set in the channels that a model has learnt; says what is converted. Raises
+    ValueError.
+    """
     option = wanted.option(key)
-    opened, lines = open_dataset.with_channels_of(learnt, open_once_per_node(world, key, value, wanted), option)
+    opened, lines = open_dataset.with_channels_of(
+        learnt, open_once_per_node(world, key, value, wanted), option
+    )
     if wanted.is_for_evaluate and value is not None:
         lines += describe_other_split(value, option)
     for line in lines:

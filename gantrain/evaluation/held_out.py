@@ -22,7 +22,7 @@ from gantrain.metrics import feature_cache
 from gantrain.metrics.metric_suite import MetricSuite, Record, full_precision
 from gantrain.metrics.registry import SEGMENTATION
 from gantrain.metrics.segmentation import BATCH, STEPS, Segmentation, Segmenter, read, told, trained
-from gantrain.recipe.data_request import sample_transform, data_request
+from gantrain.recipe.data_request import data_request, sample_transform
 from gantrain.recipe.evaluation_settings import check_pairs
 from gantrain.recipe.schema import Recipe
 
@@ -34,8 +34,8 @@ class HeldOut:
 
     batch: makes what the method sees of the files' values. training: the set whose targets say what
     metrics of sets give for real images. diagnose: by the networks that training alone has, too.
-    Raises ValueError for metrics whose weights can't be had, and for those of pairs where there are none.
-    """
+    Raises ValueError for metrics whose weights can't be had, and for those of pairs where there are
+    none."""
 
     def __init__(
         self,
@@ -50,7 +50,10 @@ class HeldOut:
         check_pairs(recipe.evaluate.metrics, recipe.data.unpaired)
         self.recipe, self.world, self.shards, self.fields = recipe, world, shards, fields
         self.batch, self.training, self.diagnose = batch, training, diagnose
-        self.sample_transform, self.test_time = sample_transform(recipe, fields, training=False), recipe.test_time.model_dump()
+        self.sample_transform, self.test_time = (
+            sample_transform(recipe, fields, training=False),
+            recipe.test_time.model_dump(),
+        )
         # Where an output depends on its batch or on chance, a batch of one makes it its own.
         self.batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
         self.damaged: set[str] = set()  # of those that this rank read
@@ -70,14 +73,21 @@ class HeldOut:
     def _segmentation(self, names: list[str]) -> Segmentation:
         source, asked, training = self.fields["source"], ", ".join(names), self.training
         if source.kind != "label" or source.classes is None:
-            raise ValueError(f"evaluate.metrics: {asked} need class ids as the source, found images; choose others")
+            raise ValueError(
+                f"evaluate.metrics: {asked} need class ids as the source, found images; choose"
+                " others"
+            )
         ignored = None if source.ignore is None else source.classes - 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = Segmenter(self.fields["target"].channels, source.classes).to(self.world.device)
+            network = Segmenter(self.fields["target"].channels, source.classes).to(
+                self.world.device
+            )
 
         def pairs(data: DataSet) -> Iterator[tuple[Tensor, Tensor]]:
-            self.world.say(f"{asked}: a segmenter learns from data.train in {STEPS} steps, once for these data")
+            self.world.say(
+                f"{asked}: a segmenter learns from data.train in {STEPS} steps, once for these data"
+            )
             random = torch.Generator().manual_seed(0)
             indices = torch.randint(len(data), (STEPS * BATCH,), generator=random).tolist()
             for raw in held_out_batches(data, self.sample_transform, indices, BATCH):
@@ -96,15 +106,22 @@ class HeldOut:
         if path:
             found = self.world.broadcast_from_rank0(lambda: read(path, network))
         elif training is None:
-            where = "data.train, which isn't here; give evaluate.weights={unet: FILE}, another evaluation's"
+            where = (
+                "data.train, which isn't here; give evaluate.weights={unet: FILE}, another"
+                " evaluation's"
+            )
             raise ValueError(f"evaluate.metrics: {asked} train their segmenter on {where}")
         else:
             key = told(f"{self._key(training, len(training))} {self.recipe.data.source}")
-            found = self.world.broadcast_from_rank0(lambda: feature_cache.load_cached_features(key, "unet-"))
+            found = self.world.broadcast_from_rank0(
+                lambda: feature_cache.load_cached_features(key, "unet-")
+            )
         if found:
             network.load_state_dict(found)
         elif training is not None:  # later, when a signal finds a run that has begun
-            self.learn = lambda: network.load_state_dict(self.world.broadcast_from_rank0(lambda: learnt(training, key)))
+            self.learn = lambda: network.load_state_dict(
+                self.world.broadcast_from_rank0(lambda: learnt(training, key))
+            )
         return Segmentation(names, network, ignored)
 
     def _batches(self, indices: range) -> Iterator[Batch]:
@@ -120,9 +137,13 @@ class HeldOut:
 
     @torch.no_grad()
     def metrics(self, method: Method) -> list[Record]:
-        """Of the fakes as their files would hold them, each sample once over all ranks. Every rank calls it."""
+        """Of the fakes as their files would hold them, each sample once over all ranks. Every
+        rank calls it.
+        """
         set_inference(method, **self.test_time)
-        if self.world.size > 1:  # batch norm's running statistics are each rank's own; rank 0's are saved
+        if (
+            self.world.size > 1
+        ):  # batch norm's running statistics are each rank's own; rank 0's are saved
             for buffer in float_buffers(method):
                 dist.broadcast(buffer, 0)
         advice = "fewer or other evaluate.metrics need less"
@@ -130,7 +151,11 @@ class HeldOut:
             return self._metrics(method)
 
     def _metrics(self, method: Method) -> list[Record]:
-        metric_suite, field, apart = self.metric_suite, self.fields["target"], len(self.shards.domains) > 1
+        metric_suite, field, apart = (
+            self.metric_suite,
+            self.fields["target"],
+            len(self.shards.domains) > 1,
+        )
         metric_suite.reset()
         if self.learn:
             self.learn()
@@ -145,7 +170,9 @@ class HeldOut:
             written = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
             written = written.masked_fill(fake.isnan(), torch.nan)  # integers would hide it
             target = batch["target"][:0] if apart else batch["target"]
-            more = method.measure({**batch, "fake": written}) | (method.diagnose(batch) if self.diagnose else {})
+            more = method.measure({**batch, "fake": written}) | (
+                method.diagnose(batch) if self.diagnose else {}
+            )
             metric_suite.add(written, target, self._source(batch), **more)
             if self.segmentation:
                 self.segmentation.add(self._source(batch), written, target)
@@ -159,11 +186,15 @@ class HeldOut:
             self.warned = True
             for record in records:
                 if record.problem:
-                    self.world.say(f"evaluate.metrics: {record.name} has no value ({record.problem})")
+                    self.world.say(
+                        f"evaluate.metrics: {record.name} has no value ({record.problem})"
+                    )
         return records
 
     def _translate(self, method: Method, batch: Batch) -> Tensor:
-        """Translate a batch, one image at a time where memory is short. Raises OutOfMemory, which names the sample."""
+        """Translate a batch, one image at a time where memory is short. Raises OutOfMemory,
+        which names the sample.
+        """
         try:
             return method.translate(batch)
         except (MemoryError, RuntimeError) as error:
@@ -178,8 +209,14 @@ class HeldOut:
         fakes: list[Tensor] = []
         for number, position in enumerate(self.positions):
             height, width = batch["source"].shape[2:]
-            with naming_too_large(f"sample {self.shards.domains[0].key(position)} ({height}x{width})", device, advice):
-                fakes.append(method.translate({role: images[number : number + 1] for role, images in batch.items()}))
+            with naming_too_large(
+                f"sample {self.shards.domains[0].key(position)} ({height}x{width})", device, advice
+            ):
+                fakes.append(
+                    method.translate(
+                        {role: images[number : number + 1] for role, images in batch.items()}
+                    )
+                )
         return torch.cat(fakes)
 
     def _targets(self, which: str, data: DataSet, most: int) -> None:
@@ -191,20 +228,29 @@ class HeldOut:
         if which == "null":  # neighbours are alike: frames of a film, hours of a webcam
             indices = np.random.default_rng(0).permutation(indices)
         share = indices[:most][self.world.rank :: self.world.size].tolist()
-        for raw in held_out_batches(side, replace(self.sample_transform, fields=(name,)), share, _BATCH):
+        for raw in held_out_batches(
+            side, replace(self.sample_transform, fields=(name,)), share, _BATCH
+        ):
             self.damaged.update(raw.damaged)
-            images = normalise(raw.fields[name], self.fields["target"], torch.float32, self.world.device)
+            images = normalise(
+                raw.fields[name], self.fields["target"], torch.float32, self.world.device
+            )
             self.metric_suite.add_images(which, images)
         self._remember(which, data, most)
 
     def _key(self, shards: DataSet, most: int) -> str:
         data = self.recipe.data
         shown = describe_held_out(data.size, data.resize)
-        return f"{shards.fingerprint} {data.target} {data.size} {data.resize} {shown} {min(most, len(shards))}"
+        return (
+            f"{shards.fingerprint} {data.target} {data.size} {data.resize} {shown}"
+            f" {min(most, len(shards))}"
+        )
 
     def _recall(self, which: str, shards: DataSet, most: int) -> bool:
         return self.metric_suite.load_reference(which, f"{self._key(shards, most)} {which}")
 
     def _remember(self, which: str, shards: DataSet, most: int) -> None:
-        if not any(self.world.gather(bool(self.damaged))):  # a better copy of the data has the same fingerprint
+        if not any(
+            self.world.gather(bool(self.damaged))
+        ):  # a better copy of the data has the same fingerprint
             self.metric_suite.store_reference(which, f"{self._key(shards, most)} {which}")

@@ -1,4 +1,6 @@
-"""Which held-out data a run uses, where `data.validation` is `auto`; and the line that says what it means."""
+"""Which held-out data a run uses, where `data.validation` is `auto`; and the line that says what
+it means.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +21,8 @@ _KEYS = ("validation", "validation_target", "test", "test_target")
 Choice = dict[str, str | None]  # by the keys of `data` in _KEYS
 
 
-# Where a choice comes from: the user, the folders beside `data.train`, or the start of a run that is resumed.
+# Where a choice comes from: the user, the folders beside `data.train`, or the start of a run that
+# is resumed.
 Origin = Literal["given", "beside", "kept"]
 
 
@@ -37,7 +40,9 @@ class HeldOutChoice:
         return all(getattr(data, key) == getattr(own, key) for key in _KEYS)
 
     def describe(self, unusable_test: str | None = None) -> list[str]:
-        """The lines for the console. unusable_test: why the test set beside the training data can't be used."""
+        """The lines for the console. unusable_test: why the test set beside the training data
+        can't be used.
+        """
         data = self.recipe.data
         if unusable_test is None:
             return [*_describe(data, self.origin), *self.lines]
@@ -49,10 +54,9 @@ class HeldOutChoice:
 def choose_held_out(recipe: Recipe, world: World) -> HeldOutChoice:
     """Settle `data.validation` where it is `auto`. Every rank calls it.
 
-    A held-out split beside `data.train` becomes `data.validation`; else a test split beside it becomes `data.test`.
-    A run that has begun keeps the choice of its start, which its recipe.yaml states, as long as `data.train` is the
-    same path.
-    """
+    A held-out split beside `data.train` becomes `data.validation`; else a test split beside it
+    becomes `data.test`. A run that has begun keeps the choice of its start, which its recipe.yaml
+    states, as long as `data.train` is the same path."""
     if recipe.data.validation != AUTO:
         return HeldOutChoice(recipe, "given", [])
     chosen, origin, lines = world.broadcast_from_rank0(lambda: _choose(recipe))
@@ -81,13 +85,16 @@ def _choose(recipe: Recipe) -> tuple[Choice, Origin, list[str]]:
     if there is None or there == kept.get("validation"):
         return kept, "kept", []
     line = (
-        f"data.validation: {there} is there now, and the run goes on as it was started; data.validation={there} uses it"
+        f"data.validation: {there} is there now, and the run goes on as it was started;"
+        f" data.validation={there} uses it"
     )
     return kept, "kept", [line]
 
 
 def _describe_unused(data: Data, found: Choice) -> list[str]:
-    """A line on what looks like held-out data, or test data, beside the training data and can't be used."""
+    """A line on what looks like held-out data, or test data, beside the training data and can't
+    be used.
+    """
     if found.get("validation") is not None or data.test is not None:
         return []
     splits = HELD_OUT_SPLITS if found.get("test") is not None else (*HELD_OUT_SPLITS, *TEST_SPLITS)
@@ -102,7 +109,10 @@ def _look_beside(data: Data) -> Choice:
         return {"validation": SYNTHETIC}
     held_out = find_neighbour(HELD_OUT_SPLITS, data.train, data.train_target)
     if held_out is not None:
-        return {"validation": held_out.place, "validation_target": data.validation_target or held_out.target}
+        return {
+            "validation": held_out.place,
+            "validation_target": data.validation_target or held_out.target,
+        }
     test = find_neighbour(TEST_SPLITS, data.train, data.train_target)
     if test is None or data.test is not None:
         return {"validation": None}
@@ -121,32 +131,48 @@ def _saved_data(recipe: Recipe) -> Mapping[str, Any]:
         data = read_mapping(path).get("data")
     except ValueError:
         return {}
-    is_usable = isinstance(data, dict) and all(isinstance(data.get(key), str | None) for key in _KEYS)
+    is_usable = isinstance(data, dict) and all(
+        isinstance(data.get(key), str | None) for key in _KEYS
+    )
     return data if isinstance(data, dict) and is_usable else {}
 
 
 def _describe(data: Data, origin: Origin) -> list[str]:
     """The lines on settled keys of `data`."""
-    source = {"given": "", "beside": ", which was found beside data.train,", "kept": ", as in this run so far,"}[origin]
+    source = {
+        "given": "",
+        "beside": ", which was found beside data.train,",
+        "kept": ", as in this run so far,",
+    }[origin]
     if data.validation == SYNTHETIC:
         return []
     if data.validation is not None:
         lines = []
         if origin != "given":
-            lines.append(f"data.validation: {data.validation}{source} is held out; data.validation=null trains without")
+            lines.append(
+                f"data.validation: {data.validation}{source} is held out; data.validation=null"
+                " trains without"
+            )
         test_split = describe_test_split(data.validation)
         if test_split is not None:
             lines.append(
-                f"data.validation: {data.validation} holds {test_split} and no other held-out images, so "
-                "evaluate.best_by chooses checkpoints on a test set; measure the result on other images"
+                f"data.validation: {data.validation} holds {test_split} and no other held-out"
+                " images, so evaluate.best_by chooses checkpoints on a test set; measure the"
+                " result on other images"
             )
         return lines
     missing = "nothing is measured while training, and evaluate.best_by chooses no checkpoint"
     remedy = "data.validation=FOLDER sets held-out data"
     if data.test is not None:
-        return [f"data.test: {data.test}{source} is shown in previews only, as a test set: {missing}; {remedy}"]
+        return [
+            f"data.test: {data.test}{source} is shown in previews only, as a test set: {missing};"
+            f" {remedy}"
+        ]
     reason = _why_none(data, origin)
-    return [f"data.validation: no held-out data ({reason}): previews show training samples, {missing}; {remedy}"]
+    return [
+        f"data.validation: no held-out data ({reason}): previews show training samples, {missing};"
+        f" {remedy}"
+    ]
 
 
 def _why_none(data: Data, origin: Origin) -> str:

@@ -26,7 +26,9 @@ def name_targets(texts: list[str] | None, sets: list[str]) -> dict[str, str]:
     key = option("data_target")
     if texts and not sets:
         found = f"found it without {option('data')}"
-        raise ValueError(f"{key}: {found}; give the sources as {option('data')}, and the targets here")
+        raise ValueError(
+            f"{key}: {found}; give the sources as {option('data')}, and the targets here"
+        )
     if texts and len(texts) == len(sets) == 1 and "=" not in texts[0]:
         return {sets[0]: texts[0]}
     targets = named_values(key, texts)

@@ -1,4 +1,6 @@
-"""Layouts of other projects' networks. A new one is a function in a file here and one line in the table."""
+"""Layouts of other projects' networks. A new one is a function in a file here and one line in
+the table.
+"""
 
 from collections.abc import Callable
 

@@ -26,7 +26,8 @@ def of_norms(networks: Mapping[str, Network], options: ImportOptions) -> list[st
     if "instance" in roles:
         names = " and ".join(roles["instance"])
         sentences.append(
-            f"assumed: instance norm in {names}, which leaves no tensors in a file; --norm none if there was no norm"
+            f"assumed: instance norm in {names}, which leaves no tensors in a file; --norm none if"
+            " there was no norm"
         )
     if "none" in roles:
         names = " and ".join(roles["none"])
@@ -37,7 +38,9 @@ def of_norms(networks: Mapping[str, Network], options: ImportOptions) -> list[st
     return sentences
 
 
-def of_test_time(networks: Mapping[str, Network], method: Method, options: ImportOptions) -> list[str]:
+def of_test_time(
+    networks: Mapping[str, Network], method: Method, options: ImportOptions
+) -> list[str]:
     """Return sentences on dropout and on the statistics of batch norm in use.
 
     method: the networks as built. Raises ValueError where an option has nothing to act on.
@@ -51,7 +54,9 @@ def of_test_time(networks: Mapping[str, Network], method: Method, options: Impor
         other = ", or give --batch-statistics for batch norm" if has_batch_norm else ""
         raise ValueError(f"--dropout: found no dropout in {generator}; leave the option out{other}")
     if options.batch_statistics and not has_batch_norm:
-        raise ValueError(f"--batch-statistics: found no batch norm in {generator}; leave the option out")
+        raise ValueError(
+            f"--batch-statistics: found no batch norm in {generator}; leave the option out"
+        )
     kind = made.found.component["name"]
     sentences: list[str] = []
     # The test.py of SPADE takes the running statistics too.
@@ -63,7 +68,9 @@ def of_test_time(networks: Mapping[str, Network], method: Method, options: Impor
             f"--batch-statistics for those of each image, which {published}"
         )
     if has_dropout and not options.dropout:
-        sentences.append("assumed: dropout is off; --dropout keeps it on, as test.py does without --eval")
+        sentences.append(
+            "assumed: dropout is off; --dropout keeps it on, as test.py does without --eval"
+        )
     if has_dropout and options.dropout and kind == "unet":
         sentences.append(
             "assumed: dropout begins behind the decoder's second layer, as in the PyTorch code; "
@@ -113,7 +120,9 @@ def _of_classes(made: Network, fields: Mapping[str, Field]) -> list[str]:
 
 
 def of_start(networks: Mapping[str, Network]) -> list[str]:
-    """Return sentences on a run that starts at networks of files, and whose recipe states what these do not show."""
+    """Return sentences on a run that starts at networks of files, and whose recipe states what
+    these do not show.
+    """
     sentences = [note for network in networks.values() for note in network.notes]
     roles = []
     for network in networks.values():
@@ -122,14 +131,16 @@ def of_start(networks: Mapping[str, Network]) -> list[str]:
             roles.append(network.found.role)
     for role in dict.fromkeys(roles):
         sentences.append(
-            f"assumed: {role} had the norm of this recipe, since instance norm and no norm leave no tensors in a file; "
-            f"method.{role}.norm for another"
+            f"assumed: {role} had the norm of this recipe, since instance norm and no norm leave no"
+            f" tensors in a file; method.{role}.norm for another"
         )
     return sentences + of_training(networks, unpaired=True)
 
 
 def of_training(networks: Mapping[str, Network], *, unpaired: bool) -> list[str]:
-    """Return sentences on what only evaluation, or a run that starts at the networks, depends on."""
+    """Return sentences on what only evaluation, or a run that starts at the networks, depends
+    on.
+    """
     sentences: list[str] = []
     if not unpaired:
         sentences.append(
@@ -145,5 +156,7 @@ def of_training(networks: Mapping[str, Network], *, unpaired: bool) -> list[str]
             "method.adversarial"
         )
     if "projection" in networks:
-        sentences.append("assumed: --nce_layers 0,4,8,12,16; method.layers in recipe.yaml for others")
+        sentences.append(
+            "assumed: --nce_layers 0,4,8,12,16; method.layers in recipe.yaml for others"
+        )
     return sentences

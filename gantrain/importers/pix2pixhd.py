@@ -1,6 +1,14 @@
 """pix2pixHD's generators."""
 
-from gantrain.importers.layout import Found, State, chain, downs_before, has_dropout, norm, residual_blocks
+from gantrain.importers.layout import (
+    Found,
+    State,
+    chain,
+    downs_before,
+    has_dropout,
+    norm,
+    residual_blocks,
+)
 
 
 def coarse_to_fine(state: State) -> Found | None:
@@ -8,12 +16,27 @@ def coarse_to_fine(state: State) -> Found | None:
     first, at = state["model.1.weight"], residual_blocks(state)
     if not at:
         return None
-    halvings, blocks, enhancer = downs_before(state, at[0]) - 1, len(at), "model1_1.1.weight" in state
+    halvings, blocks, enhancer = (
+        downs_before(state, at[0]) - 1,
+        len(at),
+        "model1_1.1.weight" in state,
+    )
     ours = [f"coarse.{i}" for i in range(1 + 2 * halvings + blocks)]
     dropout = has_dropout(state, at[0])
     middle = 1 + halvings
-    names, end = chain("model", ours[:middle], ours[middle : middle + blocks], ours[middle + blocks :], dropout=dropout)
-    component = {"name": "coarse_to_fine", "width": first.shape[0], "halvings": halvings, "blocks": blocks}
+    names, end = chain(
+        "model",
+        ours[:middle],
+        ours[middle : middle + blocks],
+        ours[middle + blocks :],
+        dropout=dropout,
+    )
+    component = {
+        "name": "coarse_to_fine",
+        "width": first.shape[0],
+        "halvings": halvings,
+        "blocks": blocks,
+    }
     component |= {"dropout": 0.5 if dropout else 0.0, "enhancer": enhancer, "norm": norm(state)}
     last = f"model.{end + 1}"
     if enhancer:
@@ -26,4 +49,8 @@ def coarse_to_fine(state: State) -> Found | None:
         names |= inside
         component["fine_blocks"], last = fine, f"model1_2.{end + 1}"
     names[last] = "last"
-    return Found(component, {"in_channels": first.shape[1], "out_channels": state[f"{last}.weight"].shape[0]}, names)
+    return Found(
+        component,
+        {"in_channels": first.shape[1], "out_channels": state[f"{last}.weight"].shape[0]},
+        names,
+    )

@@ -26,7 +26,8 @@ _ADVICE = "give a network's file, such as latest_net_G.pth"
 # The norms that a file allows, by the norm that its recogniser assumes.
 ALLOWED_NORMS = {"batch": ["batch"], "instance": ["instance", "none"], "none": ["none", "instance"]}
 _OPEN_DOUBLINGS = ("normal", "more")  # these two have the same keys
-# CUT's blurs by the size of their kernel, in one direction: down-sampling has 3 values, up-sampling 4.
+# CUT's blurs by the size of their kernel, in one direction: down-sampling has 3 values, up-sampling
+# 4.
 _BLURS = {3: (0.25, 0.5, 0.25), 4: (0.25, 0.75, 0.75, 0.25)}
 _MOST_CHANNELS = 2**16
 
@@ -50,7 +51,9 @@ class Network:
 
 
 def read(file: Path, norm: str | None, doublings: str | None) -> Network:
-    """Read the network in a file. norm, doublings: as in ImportOptions. Raises ValueError, in one line."""
+    """Read the network in a file. norm, doublings: as in ImportOptions. Raises ValueError, in
+    one line.
+    """
     raw = weight_files.read(file, "import", _ADVICE)
     state = cleaned(raw)
     found = _recognised(state)
@@ -60,11 +63,16 @@ def read(file: Path, norm: str | None, doublings: str | None) -> Network:
     chosen = dict(found.component)
     if norm and "norm" in chosen:
         if norm not in (allowed := ALLOWED_NORMS[chosen["norm"]]):
-            raise ValueError(f"--norm: found {norm}, allowed by the keys of {file}: {', '.join(allowed)}")
+            raise ValueError(
+                f"--norm: found {norm}, allowed by the keys of {file}: {', '.join(allowed)}"
+            )
         chosen["norm"] = norm
     if doublings and found.role == "generator":
         if doublings not in _OPEN_DOUBLINGS or chosen.get("doublings") not in _OPEN_DOUBLINGS:
-            raise ValueError(f"--doublings: found {doublings}, allowed: normal or more, of a SPADE file without up_4")
+            raise ValueError(
+                f"--doublings: found {doublings}, allowed: normal or more, of a SPADE file without"
+                " up_4"
+            )
         chosen["doublings"] = doublings
     prefix = next(iter(raw)).removesuffix(re.sub(f"^{_PREFIX}", "", next(iter(raw))))
     placed = _placed(state, found, file, prefix)
@@ -73,17 +81,22 @@ def read(file: Path, norm: str | None, doublings: str | None) -> Network:
 
 
 def check_doublings(network: Network, doublings: str | None) -> None:
-    """Refuse a SPADE generator whose file fits two networks while no option chooses one. Raises ValueError."""
+    """Refuse a SPADE generator whose file fits two networks while no option chooses one. Raises
+    ValueError.
+    """
     if doublings is None and network.found.component.get("doublings") in _OPEN_DOUBLINGS:
         raise ValueError(
-            f"import: {network.file} fits SPADE's --num_upsampling_layers normal and more, which give "
-            "different images; found no --doublings, allowed: normal or more, as in the opt.txt of its training; run "
-            f"gantrain import {network.file} --out FOLDER --doublings more (or normal)"
+            f"import: {network.file} fits SPADE's --num_upsampling_layers normal and more, which"
+            " give different images; found no --doublings, allowed: normal or more, as in the"
+            f" opt.txt of its training; run gantrain import {network.file} --out FOLDER --doublings"
+            " more (or normal)"
         )
 
 
 def cleaned(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without wrappers' prefixes, and without what old instance norms tracked but did not use."""
+    """The tensors without wrappers' prefixes, and without what old instance norms tracked but
+    did not use.
+    """
 
     def named(key: str) -> str:
         module, dot, kind = re.sub(f"^{_PREFIX}", "", key).rpartition(".")
@@ -103,13 +116,20 @@ def cleaned(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _note_old_statistics(file: Path, left_out: int) -> list[str]:
     if left_out == 0:
         return []
-    return [f"left out: {left_out} running statistics of instance norms in {file}, which old versions did not use"]
+    return [
+        f"left out: {left_out} running statistics of instance norms in {file}, which old versions"
+        " did not use"
+    ]
 
 
 def _note_types(file: Path, tensors: Iterable[Tensor]) -> list[str]:
-    types = {tensor.dtype for tensor in tensors if tensor.dtype in weight_files.FLOATS} - {torch.float32}
+    types = {tensor.dtype for tensor in tensors if tensor.dtype in weight_files.FLOATS} - {
+        torch.float32
+    }
     names = sorted(str(dtype).removeprefix("torch.") for dtype in types)
-    return [f"converted: the weights of {file} from {' and '.join(names)} to float32"] if names else []
+    return (
+        [f"converted: the weights of {file} from {' and '.join(names)} to float32"] if names else []
+    )
 
 
 def _recognised(state: dict[str, Tensor]) -> Found | None:
@@ -121,7 +141,9 @@ def _recognised(state: dict[str, Tensor]) -> Found | None:
 
 
 def _is_known_blur(kernel: Tensor) -> bool:
-    """Whether a blur in a file has the constant kernel of our own blurs, which no checkpoint of ours holds."""
+    """Whether a blur in a file has the constant kernel of our own blurs, which no checkpoint of
+    ours holds.
+    """
     size = kernel.shape[-1] if kernel.ndim == 4 else 0
     if size not in _BLURS or kernel.shape[1:] != (1, size, size) or len(kernel) > _MOST_CHANNELS:
         return False
@@ -159,7 +181,9 @@ def _placed(state: dict[str, Tensor], found: Found, file: Path, prefix: str) -> 
     # Networks without any norm have biases here, and batch norms of before 2018 no counters.
     zero = (".bias",) if found.component.get("norm") == "none" else ("num_batches_tracked",)
     placed |= {
-        n: torch.zeros(t.shape, dtype=t.dtype) for n, t in expected.items() if n not in placed and n.endswith(zero)
+        n: torch.zeros(t.shape, dtype=t.dtype)
+        for n, t in expected.items()
+        if n not in placed and n.endswith(zero)
     }
     back = {ours: module for module, ours in found.names.items()}
     lacking = [name.rpartition(".") for name in expected if name not in placed]

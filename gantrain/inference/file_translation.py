@@ -49,20 +49,30 @@ class FileTranslation:
         self.size = size
         self.problems: list[str] = []
         self.notes: list[str] = []
-        self._tight: set[Size] = set()  # for the networks; of which several at once need too much memory
+        self._tight: set[Size] = (
+            set()
+        )  # for the networks; of which several at once need too much memory
         self._advice = "translate it alone with a smaller --size HEIGHTxWIDTH"
         if model.device.type == "cuda":
             self._advice = f"give --device cpu, or {self._advice}"
 
-    def read(self, pending: Mapping[Path, Path], maps: Mapping[Path, Path]) -> Generator[Item, None, None]:
-        """Read the inputs that can be read. pending: from result to input. maps: of instances, by input."""
+    def read(
+        self, pending: Mapping[Path, Path], maps: Mapping[Path, Path]
+    ) -> Generator[Item, None, None]:
+        """Read the inputs that can be read. pending: from result to input. maps: of instances,
+        by input.
+        """
         model = self.model
         if not pending:
             return  # an empty progress bar leaves an empty line
-        for result, file in track(pending.items(), "translating", len(pending), console=console, transient=True):
+        for result, file in track(
+            pending.items(), "translating", len(pending), console=console, transient=True
+        ):
             try:
                 advice = "give a smaller copy, or free memory"
-                with naming_too_large(f"{file} ({file.stat().st_size:,} bytes)", model.device, advice):
+                with naming_too_large(
+                    f"{file} ({file.stat().st_size:,} bytes)", model.device, advice
+                ):
                     sample = model.read(file, maps.get(file), self.notes)
                     seen = _at_size(model, file, sample, self.size)
             except OSError as error:
@@ -96,12 +106,17 @@ class FileTranslation:
         if len(batch) == 1:
             what, advice = str(batch[0]), self._advice
         else:
-            what, advice = f"{len(batch)} images of {text_of(batch[0].seen_size)} at once", "--batch-size sets fewer"
+            what, advice = (
+                f"{len(batch)} images of {text_of(batch[0].seen_size)} at once",
+                "--batch-size sets fewer",
+            )
         with naming_too_large(what, self.model.device, advice):
             fakes = self.model.translate_arrays([item.seen for item in batch])
         return list(zip(batch, fakes, strict=True))
 
-    def encoded(self, item: Item, fake: np.ndarray, kind: str, output_size: OutputSize) -> bytes | None:
+    def encoded(
+        self, item: Item, fake: np.ndarray, kind: str, output_size: OutputSize
+    ) -> bytes | None:
         """Return the result's file; None where memory is short."""
         try:
             with naming_too_large(str(item), self.model.device, self._advice):

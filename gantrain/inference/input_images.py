@@ -15,7 +15,9 @@ from gantrain.data.decode import Array, Kind, NotLabels, open_picture, refuse_lo
 from gantrain.data.prepare.color_table import class_ids
 from gantrain.data.shards import Field
 
-Given = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor  # an image, as `Translator.translate` takes it
+Given = (
+    str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+)  # an image, as `Translator.translate` takes it
 _COLOURS = ("P", "RGB", "RGBA")  # modes in which a label map may hold colours instead of ids
 
 
@@ -70,7 +72,9 @@ def _content(image: Any, name: str, kind: Kind, notes: list[str]) -> Image.Image
         check_not_special(Path(image), name)
         if os.path.isdir(image):
             advice = "give a list of its files, or use `gantrain translate`"
-            raise ValueError(f"{name}: found the folder {image}, allowed: the path of a file; {advice}")
+            raise ValueError(
+                f"{name}: found the folder {image}, allowed: the path of a file; {advice}"
+            )
         try:
             data = Path(image).read_bytes()
             refuse_lossy(data, kind)
@@ -130,7 +134,9 @@ def _check_classes(array: Array, source: Field) -> Array:
     if source.kind != "label" or not source.classes:
         return array
     highest = array[array != source.ignore].max(initial=0)
-    own_classes = source.classes if source.ignore is None else source.classes - 1  # the last one has no other id
+    own_classes = (
+        source.classes if source.ignore is None else source.classes - 1
+    )  # the last one has no other id
     if highest >= own_classes:
         also = "" if source.ignore is None else f", and {source.ignore}"
         known = f"this model knows ids 0 to {own_classes - 1}{also}"

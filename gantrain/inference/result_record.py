@@ -1,7 +1,7 @@
 """The record of what made the results in a folder.
 
-By it, the same command skips results that are there, and results of another command are not mixed with its own.
-"""
+By it, the same command skips results that are there, and results of another command are not mixed
+with its own."""
 
 import contextlib
 import errno
@@ -20,7 +20,9 @@ _NAME = ".translated.json"
 _MOST_BYTES = 256 << 20
 _STALE_SECONDS = 3600  # what a killed command left; a younger file may be another one's
 
-Entries = dict[str, list[str]]  # by a result's place in the folder: digests of the command and of the input
+Entries = dict[
+    str, list[str]
+]  # by a result's place in the folder: digests of the command and of the input
 
 
 def describe_input(paths: Iterable[Path]) -> str:
@@ -34,12 +36,13 @@ def describe_input(paths: Iterable[Path]) -> str:
 
 
 def begin(folder: Path, command: str, inputs: Mapping[Path, str], overwrite: bool) -> list[Path]:
-    """Record that a command makes these results; return those that are there and that it need not make again.
+    """Record that a command makes these results; return those that are there and that it need not
+    make again.
 
-    command: a digest of the model and of the options. inputs: by result, what describe_input returned. overwrite:
-    remove existing results, whatever made them. Raises ValueError where the folder can't be written, and for results
-    of another command or of an input that has changed since.
-    """
+    command: a digest of the model and of the options. inputs: by result, what describe_input
+    returned. overwrite: remove existing results, whatever made them. Raises ValueError where the
+    folder can't be written, and for results of another command or of an input that has changed
+    since."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place in {result.parent for result in inputs}:
@@ -52,7 +55,9 @@ def begin(folder: Path, command: str, inputs: Mapping[Path, str], overwrite: boo
                 for result in existing:
                     result.unlink()
             else:
-                _check_same(folder, entries, command, {result: inputs[result] for result in existing})
+                _check_same(
+                    folder, entries, command, {result: inputs[result] for result in existing}
+                )
             for result, digest in inputs.items():
                 entries[_key(folder, result)] = [command, digest]
             _write(folder, entries)
@@ -62,7 +67,10 @@ def begin(folder: Path, command: str, inputs: Mapping[Path, str], overwrite: boo
         say(f"replaced: {len(existing)} of {len(inputs)} results were in {folder} already")
         return []
     if existing:
-        say(f"skipped: {len(existing)} of {len(inputs)} results are in {folder} already; --overwrite makes them again")
+        say(
+            f"skipped: {len(existing)} of {len(inputs)} results are in {folder} already;"
+            " --overwrite makes them again"
+        )
     return existing
 
 
@@ -101,7 +109,8 @@ def _check_same(folder: Path, entries: Entries, command: str, existing: Mapping[
     for result, reason in problems.items():
         count = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise ValueError(
-            f"--out: {result} exists{count}, and {reason}; choose another folder, or --overwrite to replace results"
+            f"--out: {result} exists{count}, and {reason}; choose another folder, or --overwrite to"
+            " replace results"
         )
 
 
@@ -111,7 +120,9 @@ def _key(folder: Path, result: Path) -> str:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder's record, since several commands may write other results into it at the same time."""
+    """Hold a folder's record, since several commands may write other results into it at the same
+    time.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):  # a file system without locks
@@ -136,7 +147,11 @@ def _read(folder: Path) -> Entries:
 
 
 def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, list) and len(entry) == 2 and all(isinstance(digest, str) for digest in entry)
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2
+        and all(isinstance(digest, str) for digest in entry)
+    )
 
 
 def _write(folder: Path, entries: Entries) -> None:

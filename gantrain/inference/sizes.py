@@ -3,7 +3,15 @@
 from collections import Counter
 from typing import Literal
 
-from gantrain.data.scale import Choice, Size, TrainedScale, described_choice, is_lossy, reduction, text_of
+from gantrain.data.scale import (
+    Choice,
+    Size,
+    TrainedScale,
+    described_choice,
+    is_lossy,
+    reduction,
+    text_of,
+)
 
 OutputSize = Literal["input", "network"]
 _LISTED = 4  # pairs of sizes in one line
@@ -41,7 +49,9 @@ class SizeReport:
     native: how the user asks for the images' own size, NATIVE_OPTION or NATIVE_ARGUMENT.
     """
 
-    def __init__(self, scale: TrainedScale, choice: Choice | None, output_size: OutputSize, native: str) -> None:
+    def __init__(
+        self, scale: TrainedScale, choice: Choice | None, output_size: OutputSize, native: str
+    ) -> None:
         self.scale = scale
         self.choice = scale.default if choice is None else choice
         self.by_default = choice is None
@@ -92,7 +102,9 @@ class SizeReport:
 
     @property
     def _look_like_pairs(self) -> bool:
-        """Return whether all images have twice the width, relative to the height, that all files of training had."""
+        """Return whether all images have twice the width, relative to the height, that all files
+        of training had.
+        """
         source = self.scale.steps[0].before if self.scale.steps and self.scale.is_known else None
         if source is None:
             return False
@@ -110,7 +122,10 @@ class SizeReport:
         trained = text_of(self.scale.steps[-1].after)
         if not self.scale.is_known:
             return f"the sizes of training are not known, {option} takes {trained}"
-        return f"in training the networks saw the source's files resized to {trained}, as {option} does"
+        return (
+            f"in training the networks saw the source's files resized to {trained}, as {option}"
+            " does"
+        )
 
     def _listed(self) -> str:
         several = len(self.counts) > 1

@@ -21,13 +21,14 @@ from gantrain.inference.translator import Translator
 _MOST_NAMED = 10  # of the files that are passed over
 
 
-def find_inputs(inputs: list[Path], report: Callable[[str], None] = say, option: str = "input") -> dict[Path, str]:
+def find_inputs(
+    inputs: list[Path], report: Callable[[str], None] = say, option: str = "input"
+) -> dict[Path, str]:
     """The image files that the arguments name, and by each the name of its result.
 
-    A folder stands for the images in it and in the folders inside it; their names keep the sub-path, such as
-    `cam1/0`. report: gets lines on files that are passed over. option: names the arguments in errors. Raises
-    ValueError.
-    """
+    A folder stands for the images in it and in the folders inside it; their names keep the
+    sub-path, such as `cam1/0`. report: gets lines on files that are passed over. option: names the
+    arguments in errors. Raises ValueError."""
     files: dict[Path, str] = {}
     for path in inputs:
         check_not_special(path, option)
@@ -42,12 +43,17 @@ def find_inputs(inputs: list[Path], report: Callable[[str], None] = say, option:
 
 
 def _inside(folder: Path, report: Callable[[str], None], option: str) -> dict[Path, str]:
-    """The images of a folder by their sub-paths without the extension. Raises ValueError where there are none."""
+    """The images of a folder by their sub-paths without the extension. Raises ValueError where
+    there are none.
+    """
     listing = list_images(folder)
     skipped = listing.skipped
     if not listing.images:
         found = f" (found: {skipped[0]})" if skipped else ""
-        raise ValueError(f"{option}: no images in {folder}{found}; allowed: {', '.join(f'.{e}' for e in EXTENSIONS)}")
+        raise ValueError(
+            f"{option}: no images in {folder}{found}; allowed:"
+            f" {', '.join(f'.{e}' for e in EXTENSIONS)}"
+        )
     for line in skipped[:_MOST_NAMED]:
         report(f"left out: {line}")
     if len(skipped) > _MOST_NAMED:
@@ -67,14 +73,17 @@ def _without_results(files: dict[Path, str], inputs: list[Path], out: Path) -> d
 
 
 def _note_targets(model: Translator, files: dict[Path, str]) -> None:
-    """Report images that lie in a folder named as the model's target, beside one named as its source."""
+    """Report images that lie in a folder named as the model's target, beside one named as its
+    source.
+    """
     data = model.recipe.data
     folders = [name.partition("/")[0] for name in files.values() if "/" in name]
     if data.source in folders and data.target in folders:
         count = folders.count(data.target)
         say(
-            f"input: {count} of {len(files)} images lie in {data.target}/, which is this model's target, and are "
-            f"translated too; give the folder {data.source} alone to leave them out"
+            f"input: {count} of {len(files)} images lie in {data.target}/, which is this model's"
+            f" target, and are translated too; give the folder {data.source} alone to leave"
+            " them out"
         )
 
 
@@ -85,15 +94,23 @@ def _write(path: Path, content: bytes, done: int, total: int) -> None:
         write_bytes(path, content)
     except OSError as e:
         advice = result_record.advice(e)
-        raise ValueError(f"--out: cannot write {path} ({e.strerror}); {done} of {total} are done; {advice}") from None
+        raise ValueError(
+            f"--out: cannot write {path} ({e.strerror}); {done} of {total} are done; {advice}"
+        ) from None
 
 
-def images_by_stem(option: str, folder: Path, report: Callable[[str], None] = say) -> dict[str, Path]:
-    """The images in a folder by what pairs them with others: the sub-path without the extension. Raises ValueError."""
+def images_by_stem(
+    option: str, folder: Path, report: Callable[[str], None] = say
+) -> dict[str, Path]:
+    """The images in a folder by what pairs them with others: the sub-path without the extension.
+    Raises ValueError.
+    """
     found: dict[str, Path] = {}
     for file, name in find_inputs([folder], report, option).items():
         if (other := found.setdefault(matching_name(name), file)) != file:
-            raise ValueError(f"{option}: {other} and {file} have one name; leave one of them in {folder}")
+            raise ValueError(
+                f"{option}: {other} and {file} have one name; leave one of them in {folder}"
+            )
     return found
 
 
@@ -102,11 +119,15 @@ def _check_not_inputs(results: Iterable[Path], inputs: Iterable[Path]) -> None:
     real = {path.resolve() for path in inputs}
     for result in results:
         if result.resolve() in real:
-            raise ValueError(f"--overwrite: {result} is an input, too; choose another folder for --out")
+            raise ValueError(
+                f"--overwrite: {result} is an input, too; choose another folder for --out"
+            )
 
 
 def _instance_maps(files: Mapping[Path, str], instances: Path | None) -> dict[Path, Path]:
-    """The map of ids of each input, from the folder of maps. Raises ValueError where one is missing."""
+    """The map of ids of each input, from the folder of maps. Raises ValueError where one is
+    missing.
+    """
     if instances is None:
         return {}
     by_name = images_by_stem("--instances", instances)
@@ -121,7 +142,8 @@ def _instance_maps(files: Mapping[Path, str], instances: Path | None) -> dict[Pa
     if alone:
         named = ", ".join(map(str, alone[:8])) + (" ..." if len(alone) > 8 else "")
         raise ValueError(
-            f"--instances: {instances} lacks a map of ids of {len(alone)} inputs: {named}; give NAME.* each"
+            f"--instances: {instances} lacks a map of ids of {len(alone)} inputs: {named}; give"
+            " NAME.* each"
         )
     return maps
 
@@ -133,7 +155,9 @@ def _name_results(files: Mapping[Path, str], out: Path, kind: str) -> dict[Path,
         name = f"{files[file]}.{kind}"
         other = results.setdefault(out / name, file)
         if other != file:
-            raise ValueError(f"input: {other} and {file} would both become {name}; translate them apart")
+            raise ValueError(
+                f"input: {other} and {file} would both become {name}; translate them apart"
+            )
     return results
 
 
@@ -150,14 +174,14 @@ def translate_files(
 ) -> list[Path]:
     """Write `out/NAME.png` (`.npy` where PNG can't hold it) for each input.
 
-    size, output_size: as in `Translator.translate`; one line at the end describes all images' sizes.
+    size, output_size: as in `Translator.translate`; one line at the end describes all images'
+    sizes.
 
-    NAME is a file's name, and below a folder its sub-path, such as `cam1/0`. instances: the folder of maps of instance
-    ids, NAME.* for each input, for a model of their edges. Inputs that can't be read, or for which memory is short,
-    are listed at the end. Results that the same model has made with the same options from the same files are skipped.
-    overwrite: replace all results that exist. Raises ValueError where nothing can be done, and where other results
-    exist.
-    """
+    NAME is a file's name, and below a folder its sub-path, such as `cam1/0`. instances: the folder
+    of maps of instance ids, NAME.* for each input, for a model of their edges. Inputs that can't be
+    read, or for which memory is short, are listed at the end. Results that the same model has made
+    with the same options from the same files are skipped. overwrite: replace all results that
+    exist. Raises ValueError where nothing can be done, and where other results exist."""
     check_choice(size, output_size)
     files = _without_results(find_inputs(inputs), inputs, out)
     _note_targets(model, files)
@@ -172,14 +196,18 @@ def translate_files(
     command = hashlib.sha256(f"{model.identity} {scale} {output_size}".encode()).hexdigest()[:32]
     described: dict[Path, str] = {}
     for result, file in results.items():
-        described[result] = result_record.describe_input([file, maps[file]] if file in maps else [file])
+        described[result] = result_record.describe_input(
+            [file, maps[file]] if file in maps else [file]
+        )
     skipped = result_record.begin(out, command, described, overwrite)
     done = list(skipped)
     pending = {result: file for result, file in results.items() if result not in set(skipped)}
 
     sizes = SizeReport(model.scale, size, output_size, NATIVE_OPTION)
     work = FileTranslation(model, batch_size, size)
-    with closing(work.read(pending, maps)) as items:  # an error ends the progress bar, whose thread would go on
+    with closing(
+        work.read(pending, maps)
+    ) as items:  # an error ends the progress bar, whose thread would go on
         for _, same_size in groupby(items, key=lambda item: item.seen_size):
             for item, fake in work.translated(same_size):
                 content = work.encoded(item, fake, kind, output_size)
@@ -189,9 +217,14 @@ def translate_files(
                     done.append(item.result)
     if not done:
         result_record.forget(out, results)
-        raise ValueError(f"input: none of {len(files)} files could be translated; the first: {work.problems[0]}")
+        raise ValueError(
+            f"input: none of {len(files)} files could be translated; the first: {work.problems[0]}"
+        )
     _report(work, None if len(done) == len(skipped) else sizes)
-    say(f"{len(done)} images in {out}" + (f", {len(work.problems)} left out" if work.problems else ""))
+    say(
+        f"{len(done)} images in {out}"
+        + (f", {len(work.problems)} left out" if work.problems else "")
+    )
     return done
 
 

@@ -26,8 +26,20 @@ from gantrain.data.scale import Choice, text_of, trained_scale
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample, resize_sample
 from gantrain.importers.import_file import opened
-from gantrain.inference.input_images import Given, describe_values, image_array, instance_array, source_array
-from gantrain.inference.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport, check_choice, result_size
+from gantrain.inference.input_images import (
+    Given,
+    describe_values,
+    image_array,
+    instance_array,
+    source_array,
+)
+from gantrain.inference.sizes import (
+    NATIVE_ARGUMENT,
+    OutputSize,
+    SizeReport,
+    check_choice,
+    result_size,
+)
 from gantrain.methods.base import Batch, is_random_at_test, set_inference
 from gantrain.recipe import costs, schema
 from gantrain.recipe.build_method import make_method, sketch_method
@@ -38,16 +50,22 @@ from gantrain.runs.best_checkpoint import find_best_checkpoint
 class Translator:
     """A generator with all that its use needs: value range, channels, test-time modes.
 
-    Uses the averaged (EMA) weights where the run kept them. back: from target to source, by a model that learnt
-    both ways (CycleGAN). style: of all translations, drawn with a seed or an image file's (SPADE). Raises ValueError.
-    """
+    Uses the averaged (EMA) weights where the run kept them. back: from target to source, by a model
+    that learnt both ways (CycleGAN). style: of all translations, drawn with a seed or an image
+    file's (SPADE). Raises ValueError."""
 
-    def __init__(self, folder: Path, device: torch.device, back: bool = False, style: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, device: torch.device, back: bool = False, style: str | None = None
+    ) -> None:
         state = checkpoint.state(folder)
         check_not_special(folder / "recipe.yaml", "checkpoint")
         check_imported(state.modules, folder)
         fields = state.fields
-        self.source, self.target, self.instances = fields["source"], fields["target"], fields.get("instances")
+        self.source, self.target, self.instances = (
+            fields["source"],
+            fields["target"],
+            fields.get("instances"),
+        )
         try:
             self.recipe = schema.from_dict(checkpoint.saved_recipe(folder))
         except ValueError as e:
@@ -62,17 +80,26 @@ class Translator:
         kind = "networks" if self.recipe.ema.half_life is None else "ema"
         for name in self.method.inference:
             network = self.method.networks[name]
-            network.load_state_dict(checkpoint.tensors(folder, f"{kind}/{name}", state, network.state_dict()))
+            network.load_state_dict(
+                checkpoint.tensors(folder, f"{kind}/{name}", state, network.state_dict())
+            )
         # Of all that its translations depend on.
-        style_content = files.sha256(Path(style)) if style is not None and Path(style).is_file() else ""
-        settings = json.dumps([state.sha256, self.recipe.dump(), back, style, style_content], sort_keys=True)
+        style_content = (
+            files.sha256(Path(style)) if style is not None and Path(style).is_file() else ""
+        )
+        settings = json.dumps(
+            [state.sha256, self.recipe.dump(), back, style, style_content], sort_keys=True
+        )
         self.identity = hashlib.sha256(settings.encode()).hexdigest()
         self.checkpoint = folder
         self.images_seen = state.images_seen
         self.back = back
         if back:
             if not self.method.has_back or self.source.kind == "label" or self.instances:
-                found = f"{option('back')}: found a {self.recipe.method['name']} model from {self.source.kind}s"
+                found = (
+                    f"{option('back')}: found a {self.recipe.method['name']} model from"
+                    f" {self.source.kind}s"
+                )
                 raise ValueError(f"{found}, allowed: one of cyclegan between images")
             self.source, self.target = self.target, self.source
         data = self.recipe.data
@@ -95,7 +122,10 @@ class Translator:
     def __repr__(self) -> str:
         trained = f"{self.images_seen:,} images seen, {text_of(self.recipe.data.size)}"
         kinds = f"{describe_values(self.source)} -> {describe_values(self.target)}"
-        return f"Translator({self.recipe.method['name']} from {self.checkpoint}: {trained}, {kinds}, on {self.device})"
+        return (
+            f"Translator({self.recipe.method['name']} from {self.checkpoint}: {trained}, {kinds},"
+            f" on {self.device})"
+        )
 
     def translate(
         self,
@@ -105,22 +135,22 @@ class Translator:
         size: Choice | None = None,
         output_size: OutputSize = "input",
     ) -> Any:
-        """The translation of an image, in its own type; of a file, as a PIL image; of a list, as a list.
+        """The translation of an image, in its own type; of a file, as a PIL image; of a list, as a
+        list.
 
         image: a file's path; a PIL image; a numpy array, HWC or HW (a label map: class ids), in the
         dtype of the training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map:
         one-hot), whose last channel are the edges of instances (0 or 1), where the model has learnt
         with them. Paths, PIL images and arrays are read and converted as `gantrain translate` reads
         files; what was converted is reported once. A list or tuple may mix types and sizes.
-        instances: the ids of such a model's instances: a path, PIL or numpy, (H, W); of a list, a list.
-        size: what the networks see of the image: `native`, its own size; `trained`, the scale of
-        training; or (height, width). None: `trained` where training resized its files, else `native`
-        (see README). output_size: `input`, the result is resized to the image's size (times the factor
-        of networks that change the size); `network`, it stays as the networks give it. A tensor is in
-        the networks' space and is never resized.
-        Raises ValueError where the channels don't fit, and for ids that are missing or not wanted; OutOfMemory, which
-        is a ValueError too, for an image that needs more memory than there is.
-        """
+        instances: the ids of such a model's instances: a path, PIL or numpy, (H, W); of a list, a
+        list. size: what the networks see of the image: `native`, its own size; `trained`, the scale
+        of training; or (height, width). None: `trained` where training resized its files, else
+        `native` (see README). output_size: `input`, the result is resized to the image's size
+        (times the factor of networks that change the size); `network`, it stays as the networks
+        give it. A tensor is in the networks' space and is never resized. Raises ValueError where
+        the channels don't fit, and for ids that are missing or not wanted; OutOfMemory, which is a
+        ValueError too, for an image that needs more memory than there is."""
         check_choice(size, output_size)
         if isinstance(image, list | tuple):
             return self._translate_several(image, instances, size, output_size)
@@ -130,7 +160,8 @@ class Translator:
                 raise ValueError(f"size: {found}, allowed: none; it is never resized")
             if instances is not None:
                 raise ValueError(
-                    "instances: found ids beside a tensor, allowed: none; its last channel are their edges"
+                    "instances: found ids beside a tensor, allowed: none; its last channel are"
+                    " their edges"
                 )
             with naming_argument(image.shape[-2:], self.device):
                 return self._translate_tensor(image)
@@ -149,7 +180,9 @@ class Translator:
         if isinstance(image, np.ndarray):
             return result
         if result.shape[2] > (4 if result.dtype == np.uint8 else 1):
-            raise ValueError(f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy")
+            raise ValueError(
+                f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy"
+            )
         return _to_pil(result)
 
     def _translate_several(
@@ -159,7 +192,10 @@ class Translator:
         maps = [None] * len(images) if instances is None else instances
         if not isinstance(maps, list | tuple) or len(maps) != len(images):
             found = f"{len(maps)} maps" if isinstance(maps, list | tuple) else type(maps).__name__
-            raise ValueError(f"instances: found {found}, allowed: a list of {len(images)} maps, one for each image")
+            raise ValueError(
+                f"instances: found {found}, allowed: a list of {len(images)} maps, one for each"
+                " image"
+            )
         results: list[Any] = []
         for number, (image, ids) in enumerate(zip(images, maps, strict=True), 1):
             try:
@@ -173,7 +209,10 @@ class Translator:
 
     @torch.no_grad()
     def _translate_tensor(self, image: Tensor) -> Tensor:
-        wanted, batch = data_dims(self.fields)["source_channels"], image if image.ndim == 4 else image[None]
+        wanted, batch = (
+            data_dims(self.fields)["source_channels"],
+            image if image.ndim == 4 else image[None],
+        )
         if batch.ndim != 4 or batch.shape[1] != wanted or not image.is_floating_point():
             raise ValueError(
                 f"image: found {image.dtype} of shape {tuple(image.shape)}, allowed: floats in "
@@ -189,9 +228,14 @@ class Translator:
 
     @torch.no_grad()
     def translate_arrays(self, samples: list[Sample]) -> list[np.ndarray]:
-        """Several samples (by role) of one size at once, HWC to HWC, in the training files' dtypes."""
+        """Several samples (by role) of one size at once, HWC to HWC, in the training files'
+        dtypes.
+        """
         seed_all(self.recipe.seed)
-        raw = {role: torch.from_numpy(np.stack([sample[role] for sample in samples])) for role in samples[0]}
+        raw = {
+            role: torch.from_numpy(np.stack([sample[role] for sample in samples]))
+            for role in samples[0]
+        }
         batch = as_batch(raw, {role: self.fields[role] for role in raw}, torch.float32, self.device)
         fakes = self._apply(batch | self.style)
         return list(to_files(fakes, self.target.dtype).cpu().numpy())
@@ -204,8 +248,12 @@ class Translator:
             sample = resize_sample(sample, after, labels)
         return sample
 
-    def _say_size(self, sample: Sample, seen: Sample, size: Choice | None, output_size: OutputSize) -> None:
-        """Print a line on the first image that is resized, and on the first one that loses detail."""
+    def _say_size(
+        self, sample: Sample, seen: Sample, size: Choice | None, output_size: OutputSize
+    ) -> None:
+        """Print a line on the first image that is resized, and on the first one that loses
+        detail.
+        """
         report = SizeReport(self.scale, size, output_size, NATIVE_ARGUMENT)
         report.add(sample["source"].shape[:2], seen["source"].shape[:2])
         if report.is_notable and report.loses_detail not in self._said_sizes:
@@ -229,7 +277,9 @@ class Translator:
                 what = f"{array.dtype} with {count_text(array.shape[2], 'channel')}"
                 raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
         except (OSError, ValueError) as e:
-            raise ValueError(f"{key}: found {text} ({e}), allowed: a seed, or an image such as it makes") from None
+            raise ValueError(
+                f"{key}: found {text} ({e}), allowed: a seed, or an image such as it makes"
+            ) from None
         # A style of training is one of its targets, so an image has their scale.
         data = self.recipe.data
         scale = trained_scale(target, target, paired=True, size=data.size, resize=data.resize)
@@ -238,7 +288,9 @@ class Translator:
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
         return method.style(image)
 
-    def read(self, path: Path, instances: Path | None = None, notes: list[str] | None = None) -> Sample:
+    def read(
+        self, path: Path, instances: Path | None = None, notes: list[str] | None = None
+    ) -> Sample:
         """A file as the model's source, and its map of instances; HWC by role.
 
         notes: takes sentences on what was converted. Raises ValueError, naming the file.
@@ -259,14 +311,24 @@ class Translator:
     def check_instances(self, given: bool) -> None:
         """Raises ValueError where ids of instances are missing, or given to a model without."""
         if given and not self.instances:
-            raise ValueError("instances: found ids, allowed: none, since this model has learnt without; leave them out")
+            raise ValueError(
+                "instances: found ids, allowed: none, since this model has learnt without; leave"
+                " them out"
+            )
         if self.instances and not given:
             where = "--instances FOLDER to `gantrain translate`, instances= in Python"
-            raise ValueError(f"instances: found none, this model sees the edges of instances; give their ids: {where}")
+            raise ValueError(
+                "instances: found none, this model sees the edges of instances; give their ids:"
+                f" {where}"
+            )
 
 
-def at_output_size(fake: np.ndarray, sample: Sample, seen: Sample, output_size: OutputSize) -> np.ndarray:
-    """Resize what the networks made (HWC) of `seen` to the size that `translate` gives for `sample`."""
+def at_output_size(
+    fake: np.ndarray, sample: Sample, seen: Sample, output_size: OutputSize
+) -> np.ndarray:
+    """Resize what the networks made (HWC) of `seen` to the size that `translate` gives for
+    `sample`.
+    """
     if output_size == "network":
         return fake
     wanted = result_size(sample["source"].shape[:2], seen["source"].shape[:2], fake.shape[:2])
@@ -278,13 +340,18 @@ def _to_pil(array: np.ndarray) -> Image.Image:
 
 
 def load(
-    path: str | Path, device: str | None = None, *, back: bool = False, style: str | None = None, best: bool = False
+    path: str | Path,
+    device: str | None = None,
+    *,
+    back: bool = False,
+    style: str | None = None,
+    best: bool = False,
 ) -> Translator:
-    """The model of a run (its latest checkpoint), of one checkpoint, or of a file that `gantrain import` knows.
+    """The model of a run (its latest checkpoint), of one checkpoint, or of a file that `gantrain
+    import` knows.
 
-    back, style: as a Translator's. best: the run's best checkpoint by its `evaluate.best_by`. No code
-    in it is run. Raises ValueError where there is none.
-    """
+    back, style: as a Translator's. best: the run's best checkpoint by its `evaluate.best_by`. No
+    code in it is run. Raises ValueError where there is none."""
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if chosen not in here and not (chosen == "cuda" and len(here) > 1):
@@ -295,7 +362,10 @@ def load(
         say(chosen_checkpoint.line())
         path = chosen_checkpoint.folder
     advice = "free memory there, or choose another device"
-    with opened(path) as folder, naming_too_large(f"checkpoint: {path}", torch.device(chosen), advice):
+    with (
+        opened(path) as folder,
+        naming_too_large(f"checkpoint: {path}", torch.device(chosen), advice),
+    ):
         model = Translator(folder, torch.device(chosen), back, style)
     if Path(path).is_file():  # whose folder was a temporary one
         model.checkpoint = Path(path)

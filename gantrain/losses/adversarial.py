@@ -39,7 +39,10 @@ class Vanilla(AdversarialLoss):
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         # -log sigmoid(x) is softplus(-x).
-        return F.softplus(-at_least_float32(real_logits)).mean() + F.softplus(at_least_float32(fake_logits)).mean()
+        return (
+            F.softplus(-at_least_float32(real_logits)).mean()
+            + F.softplus(at_least_float32(fake_logits)).mean()
+        )
 
     def generator(self, fake_logits: Tensor) -> Tensor:
         return F.softplus(-at_least_float32(fake_logits)).mean()
@@ -51,7 +54,9 @@ class LeastSquares(AdversarialLoss):
     boundary = 0.5
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return (at_least_float32(real_logits) - 1).square().mean() + at_least_float32(fake_logits).square().mean()
+        return (at_least_float32(real_logits) - 1).square().mean() + at_least_float32(
+            fake_logits
+        ).square().mean()
 
     def generator(self, fake_logits: Tensor) -> Tensor:
         return (at_least_float32(fake_logits) - 1).square().mean()
@@ -71,12 +76,17 @@ class Hinge(Wasserstein):
     """Margins at 1 and -1, for the discriminator alone (Lim and Ye, 2017)."""
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return F.relu(1 - at_least_float32(real_logits)).mean() + F.relu(1 + at_least_float32(fake_logits)).mean()
+        return (
+            F.relu(1 - at_least_float32(real_logits)).mean()
+            + F.relu(1 + at_least_float32(fake_logits)).mean()
+        )
 
 
 def discriminator_loss(loss: AdversarialLoss, real: Outputs, fake: Outputs) -> Tensor:
     """The discriminator's loss, a mean over its scales; takes its whole outputs."""
-    terms = [_scalar(loss, loss.discriminator(r[-1], f[-1])) for r, f in zip(real, fake, strict=True)]
+    terms = [
+        _scalar(loss, loss.discriminator(r[-1], f[-1])) for r, f in zip(real, fake, strict=True)
+    ]
     return torch.stack(terms).mean()
 
 
@@ -86,10 +96,13 @@ def generator_loss(loss: AdversarialLoss, fake: Outputs) -> Tensor:
 
 
 def _scalar(loss: AdversarialLoss, value: Tensor) -> Tensor:
-    """The value, which a loss from outside might give with a dimension left, and a mean would hide that."""
+    """The value, which a loss from outside might give with a dimension left, and a mean would
+    hide that.
+    """
     if not isinstance(value, Tensor) or value.ndim:
         found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.60}"
         raise BadComponent(
-            f"adversarial: {type(loss).__name__} gives {found}, allowed: a tensor without dimensions, such as a mean"
+            f"adversarial: {type(loss).__name__} gives {found}, allowed: a tensor without"
+            " dimensions, such as a mean"
         )
     return value

@@ -31,6 +31,8 @@ def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
 
 
 def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Divergence of normal distributions (N, C) from the standard one, a mean over the samples (Kingma and Welling)."""
+    """Divergence of normal distributions (N, C) from the standard one, a mean over the samples
+    (Kingma and Welling).
+    """
     mean, log_variance = at_least_float32(mean), at_least_float32(log_variance)
     return (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean() / 2

@@ -1,15 +1,16 @@
 """Penalties on the gradient of a discriminator's logits by its images.
 
-Each penalty takes `discriminate`, a function from images to a discriminator's outputs. This function holds everything
-else that the discriminator sees, such as the source image of a conditional one, so the gradient is by the images alone.
+Each penalty takes `discriminate`, a function from images to a discriminator's outputs. This
+function holds everything else that the discriminator sees, such as the source image of a
+conditional one, so the gradient is by the images alone.
 
-`logits` states what is differentiated for an image whose logits form a map. `mean` is the mean of the map and `sum` is
-its sum; with several scales it is the average over the scales. A sum makes the squared gradient norm grow with the
-square of the number of logits: the same weight is then 810,000 times as strong on a 30x30 map as on one logit. With
-one logit both are the same number.
+`logits` states what is differentiated for an image whose logits form a map. `mean` is the mean of
+the map and `sum` is its sum; with several scales it is the average over the scales. A sum makes the
+squared gradient norm grow with the square of the number of logits: the same weight is then 810,000
+times as strong on a 30x30 map as on one logit. With one logit both are the same number.
 
-A penalty does not multiply itself by `every`. The method multiplies, because it applies the penalty so rarely.
-"""
+A penalty does not multiply itself by `every`. The method multiplies, because it applies the penalty
+so rarely."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -29,18 +30,22 @@ Logits = Literal["mean", "sum"]
 class R1:
     """R1 is half the weight times the mean squared gradient norm at real images.
 
-    Mescheder et al., 2018 (arXiv 1801.04406), applied every 16 steps as in StyleGAN 2 (arXiv 1912.04958). The papers'
-    discriminators give one logit an image. The default differentiates the mean of a map, as the adversarial loss takes
-    the mean, so that one weight serves maps of any size. LaMa's weight of 0.001 (arXiv 2109.07161) is for `sum`.
-    """
+    Mescheder et al., 2018 (arXiv 1801.04406), applied every 16 steps as in StyleGAN 2 (arXiv
+    1912.04958). The papers' discriminators give one logit an image. The default differentiates the
+    mean of a map, as the adversarial loss takes the mean, so that one weight serves maps of any
+    size. LaMa's weight of 0.001 (arXiv 2109.07161) is for `sum`."""
 
-    def __init__(self, *, weight: Weight = 10.0, every: Every = 16, logits: Logits = "mean") -> None:
+    def __init__(
+        self, *, weight: Weight = 10.0, every: Every = 16, logits: Logits = "mean"
+    ) -> None:
         self.weight = weight
         self.every = every
         self.logits = logits
 
     def __call__(self, discriminate: Discriminate, real: Tensor, *unused: Tensor) -> Tensor:
-        """Return a scalar from real images (N, C, H, W); fake images and mixing fractions are not used."""
+        """Return a scalar from real images (N, C, H, W); fake images and mixing fractions are
+        not used.
+        """
         gradient = _gradient(discriminate, real, self.logits)  # N(CHW)
         return self.weight / 2 * gradient.square().sum(1).mean()
 
@@ -48,17 +53,21 @@ class R1:
 class GradientPenalty:
     """The gradient penalty is the weight times the mean squared distance of the gradient norm to 1.
 
-    The gradient is taken at random mixtures of real and fake images. Gulrajani et al., 2017 (WGAN-GP, arXiv
-    1704.00028). The default differentiates the sum of a map, as the published code of pix2pix's `wgangp` does.
-    """
+    The gradient is taken at random mixtures of real and fake images. Gulrajani et al., 2017
+    (WGAN-GP, arXiv 1704.00028). The default differentiates the sum of a map, as the published code
+    of pix2pix's `wgangp` does."""
 
     def __init__(self, *, weight: Weight = 10.0, every: Every = 1, logits: Logits = "sum") -> None:
         self.weight = weight
         self.every = every
         self.logits = logits
 
-    def __call__(self, discriminate: Discriminate, real: Tensor, fake: Tensor, alpha: Tensor) -> Tensor:
-        """Return a scalar from images (N, C, H, W) and the fractions of the real ones, (N, 1, 1, 1) in [0, 1]."""
+    def __call__(
+        self, discriminate: Discriminate, real: Tensor, fake: Tensor, alpha: Tensor
+    ) -> Tensor:
+        """Return a scalar from images (N, C, H, W) and the fractions of the real ones, (N, 1, 1,
+        1) in [0, 1].
+        """
         real, fake, alpha = at_least_float32(real), at_least_float32(fake), at_least_float32(alpha)
         gradient = _gradient(discriminate, alpha * real + (1 - alpha) * fake, self.logits)  # N(CHW)
         # A norm has no gradient at 0.
@@ -74,7 +83,9 @@ def _gradient(discriminate: Discriminate, images: Tensor, logits: Logits) -> Ten
         torch.autocast(images.device.type, enabled=False),
         torch.compiler.set_stance("force_eager"),  # a compiled network has no double backward
     ):
-        scores = [_score(at_least_float32(features[-1]), logits) for features in discriminate(images)]
+        scores = [
+            _score(at_least_float32(features[-1]), logits) for features in discriminate(images)
+        ]
         score = torch.stack(scores).mean()
         (gradient,) = torch.autograd.grad(score, images, create_graph=True)
     per_sample: Tensor = gradient.flatten(1)
@@ -82,7 +93,9 @@ def _gradient(discriminate: Discriminate, images: Tensor, logits: Logits) -> Ten
 
 
 def _score(maps: Tensor, logits: Logits) -> Tensor:
-    """Add up the images' scores, each the mean or the sum of its map; an image's gradient is then its own score's."""
+    """Add up the images' scores, each the mean or the sum of its map; an image's gradient is
+    then its own score's.
+    """
     per_image = maps.flatten(1)  # N(CHW)
     if logits == "mean":
         return per_image.mean(1).sum()

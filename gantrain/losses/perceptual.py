@@ -21,24 +21,32 @@ Weights = list[tuple[Tensor, Tensor]]  # weight and bias of each layer
 
 
 class VGG19(nn.Module):
-    """Weighted L1 distances of VGG-19's relu1_1 .. relu5_1, pix2pixHD's (Wang et al., 2018, arXiv 1711.11585).
+    """Weighted L1 distances of VGG-19's relu1_1 .. relu5_1, pix2pixHD's (Wang et al., 2018, arXiv
+    1711.11585).
 
-    channels: of the images, 3 or 1 (grey). weights: a file (.safetensors, .pth) of torchvision's vgg19, or of one up to
-    relu3_1 with a colour layer in front, which gives the first three distances only; null: torchvision's, fetched into
-    torch.hub's folder. normalised: shift and scale colours as torchvision does, and pix2pixHD and SPADE do not; a
-    colour layer does so by itself. Raises ValueError for other channels.
-    """
+    channels: of the images, 3 or 1 (grey). weights: a file (.safetensors, .pth) of torchvision's
+    vgg19, or of one up to relu3_1 with a colour layer in front, which gives the first three
+    distances only; null: torchvision's, fetched into torch.hub's folder. normalised: shift and
+    scale colours as torchvision does, and pix2pixHD and SPADE do not; a colour layer does so by
+    itself. Raises ValueError for other channels."""
 
-    def __init__(self, channels: int, *, weights: str | None = None, normalised: bool = False) -> None:
+    def __init__(
+        self, channels: int, *, weights: str | None = None, normalised: bool = False
+    ) -> None:
         super().__init__()
         if channels not in (1, 3):
-            raise ValueError(f"method.perceptual: VGG-19 sees 1 or 3 channels, the target has {channels}; set it to 0")
+            raise ValueError(
+                f"method.perceptual: VGG-19 sees 1 or 3 channels, the target has {channels}; set it"
+                " to 0"
+            )
         self.weights, self.normalised = weights, normalised
         self.colour: nn.Module = nn.Identity()
         self.convs = nn.ModuleList()
 
     def load(self) -> None:
-        """Read the weights, or fetch them; before training, and on one process of a node first. Raises ValueError."""
+        """Read the weights, or fetch them; before training, and on one process of a node first.
+        Raises ValueError.
+        """
         coloured, layers = _read(self.weights)
         if coloured:
             (weight, bias), *layers = layers
@@ -46,8 +54,12 @@ class VGG19(nn.Module):
             self.colour = _frozen(weight / 2, bias + weight.sum((1, 2, 3)) / 2)
         elif self.normalised:
             mean, deviation = torch.tensor(_MEAN), torch.tensor(_DEVIATION)
-            self.colour = _frozen(torch.diag(0.5 / deviation)[..., None, None], (0.5 - mean) / deviation)
-        self.convs = nn.ModuleList(_frozen(*layer, "reflect" if coloured else "zeros") for layer in layers)
+            self.colour = _frozen(
+                torch.diag(0.5 / deviation)[..., None, None], (0.5 - mean) / deviation
+            )
+        self.convs = nn.ModuleList(
+            _frozen(*layer, "reflect" if coloured else "zeros") for layer in layers
+        )
 
     def forward(self, fake: Tensor, target: Tensor) -> Tensor:
         """A scalar from images (N, channels, H, W) in [-1, 1], of 16 pixels or more a side."""
@@ -82,9 +94,14 @@ def _read(path: str | None) -> tuple[bool, Weights]:
     for prefix, numbers in (("features.", _CONVS), ("", _COLOURED)):
         names = [f"{prefix}{n}" for n in numbers]
         if all(f"{n}.{kind}" in state for n in names for kind in ("weight", "bias")):
-            return numbers is _COLOURED, [(state[f"{n}.weight"].float(), state[f"{n}.bias"].float()) for n in names]
+            return numbers is _COLOURED, [
+                (state[f"{n}.weight"].float(), state[f"{n}.bias"].float()) for n in names
+            ]
     allowed = "a file of torchvision's vgg19, or of one up to relu3_1 with a colour layer in front"
-    raise ValueError(f"{_OPTION}: {path} holds no VGG-19 (found {', '.join(list(state)[:3])} ...); allowed: {allowed}")
+    raise ValueError(
+        f"{_OPTION}: {path} holds no VGG-19 (found {', '.join(list(state)[:3])} ...); allowed:"
+        f" {allowed}"
+    )
 
 
 def _fetched() -> dict[str, Tensor]:
@@ -92,7 +109,11 @@ def _fetched() -> dict[str, Tensor]:
 
     chosen = VGG19_Weights.IMAGENET1K_V1
     try:
-        return dict(chosen.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True))
+        return dict(
+            chosen.get_state_dict(
+                progress=False, check_hash=True, map_location="cpu", weights_only=True
+            )
+        )
     except Exception as e:  # of the network, the disk, the hash
         raise ValueError(
             f"{_OPTION}: {chosen.url} can't be fetched ({reason(e)}); "

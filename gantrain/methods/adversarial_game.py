@@ -1,4 +1,6 @@
-"""The adversarial game as the methods share it: discriminators, each with its loss, and both players' terms."""
+"""The adversarial game as the methods share it: discriminators, each with its loss, and both
+players' terms.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,17 +28,30 @@ def pair(source: Tensor, image: Tensor) -> Tensor:
 
 
 def mixes_samples(network: nn.Module) -> bool:
-    """Return whether an output depends on the other images of its batch, as by batch norm without fixed statistics."""
+    """Return whether an output depends on the other images of its batch, as by batch norm
+    without fixed statistics.
+    """
     return any(isinstance(m, _BatchNorm) and m.training for m in network.modules())
 
 
 def run_discriminator(discriminator: nn.Module, images: Tensor) -> Outputs:
-    """A discriminator's outputs. Raises BadComponent where one from outside gives something else."""
+    """A discriminator's outputs. Raises BadComponent where one from outside gives something
+    else.
+    """
     outputs: Outputs = discriminator(images)
     if not _are_outputs(outputs, len(images)):
-        found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
-        allowed = f"a list of scales, each a list of features with {len(images)} images, the logits last: [[logits]]"
-        raise BadComponent(f"discriminator: {type(discriminator).__name__} gives {found}, allowed: {allowed}")
+        found = (
+            f"a tensor of shape {tuple(outputs.shape)}"
+            if isinstance(outputs, Tensor)
+            else type(outputs).__name__
+        )
+        allowed = (
+            f"a list of scales, each a list of features with {len(images)} images, the logits last:"
+            " [[logits]]"
+        )
+        raise BadComponent(
+            f"discriminator: {type(discriminator).__name__} gives {found}, allowed: {allowed}"
+        )
     return outputs
 
 
@@ -51,7 +66,9 @@ def _are_outputs(outputs: Any, images: int) -> bool:
     return True
 
 
-def forward_real_fake(discriminator: nn.Module, real: Tensor, fake: Tensor) -> tuple[Outputs, Outputs]:
+def forward_real_fake(
+    discriminator: nn.Module, real: Tensor, fake: Tensor
+) -> tuple[Outputs, Outputs]:
     """Outputs for two batches, from one forward where that is the same mathematics.
 
     Batch norm would mix the two batches' statistics, so it gets a forward for each.
@@ -72,9 +89,8 @@ def accuracy(outputs: Outputs, boundary: float) -> Tensor:
 class Adversary:
     """A discriminator with its loss, by which both players' terms are computed.
 
-    side: ends the names of its terms. gan: weight of the generator's term. d: of its own. augment: of what it sees.
-    summed: the losses are summed over its scales rather than averaged.
-    """
+    side: ends the names of its terms. gan: weight of the generator's term. d: of its own. augment:
+    of what it sees. summed: the losses are summed over its scales rather than averaged."""
 
     side: str
     network: nn.Module
@@ -89,10 +105,15 @@ class Adversary:
 
     def discriminator_terms(self, real: Tensor, fake: Tensor, context: Context) -> Terms:
         """The discriminator's terms from what it is shown of both, (N, C, H, W)."""
-        on_real, on_fake = forward_real_fake(self.network, self.augment(real, context), self.augment(fake, context))
+        on_real, on_fake = forward_real_fake(
+            self.network, self.augment(real, context), self.augment(fake, context)
+        )
         scale = self.d * (len(on_real) if self.summed else 1)
         boundary = self.loss.boundary
-        right = {"d_on_real": accuracy(on_real, boundary), "d_on_fake": 1 - accuracy(on_fake, boundary)}
+        right = {
+            "d_on_real": accuracy(on_real, boundary),
+            "d_on_fake": 1 - accuracy(on_fake, boundary),
+        }
         return Terms(
             {f"d{self.side}": scale * discriminator_loss(self.loss, on_real, on_fake)},
             stats={f"{name}{self.side}": share for name, share in right.items()},
@@ -106,8 +127,8 @@ class Adversary:
 class ExtraDiscriminator:
     """One more discriminator: its network, its loss, and its weight in the generator's loss.
 
-    It has a phase of its own, so that its interval and its rate are `phases.discriminator_1.every` and `.lr`.
-    """
+    It has a phase of its own, so that its interval and its rate are `phases.discriminator_1.every`
+    and `.lr`."""
 
     def __init__(
         self,
@@ -120,11 +141,12 @@ class ExtraDiscriminator:
 
 
 class Adversaries:
-    """A method's discriminators of one kind of image, built into `networks` as `discriminator`, `discriminator_1`, ...
+    """A method's discriminators of one kind of image, built into `networks` as `discriminator`,
+    `discriminator_1`, ...
 
-    The first one is the paper's. channels: of the images that stand one behind the other in what they see. gan, d,
-    summed: an Adversary's, `gan` of the first one alone. side: comes before the numbers.
-    """
+    The first one is the paper's. channels: of the images that stand one behind the other in what
+    they see. gan, d, summed: an Adversary's, `gan` of the first one alone. side: comes before the
+    numbers."""
 
     def __init__(
         self,
@@ -150,14 +172,20 @@ class Adversaries:
             loss = build(ADVERSARIAL, one.adversarial)
             if not isinstance(loss, AdversarialLoss):
                 raise BadComponent(
-                    f"adversarial: {type(loss).__name__} is no gantrain.losses.AdversarialLoss; derive it from that"
+                    f"adversarial: {type(loss).__name__} is no gantrain.losses.AdversarialLoss;"
+                    " derive it from that"
                 )
             self.all.append(Adversary(end, network, loss, one.weight, d, changed, summed))
         self.first = self.all[0]
 
-    def phases(self, terms: Callable[[Adversary, Batch, Batch | None, Context], Terms]) -> list[Phase]:
+    def phases(
+        self, terms: Callable[[Adversary, Batch, Batch | None, Context], Terms]
+    ) -> list[Phase]:
         """A turn for each."""
-        return [Phase(f"discriminator{a.side}", (f"discriminator{a.side}",), partial(terms, a)) for a in self.all]
+        return [
+            Phase(f"discriminator{a.side}", (f"discriminator{a.side}",), partial(terms, a))
+            for a in self.all
+        ]
 
     def loss_weights(self, **others: float) -> dict[str, float]:
         """The weights of both players' terms, by the terms' names.
@@ -168,18 +196,27 @@ class Adversaries:
         weights |= {name: weight for name, weight in others.items() if weight}
         return weights | {f"d{one.side}": one.d for one in self.all}
 
-    def generator_terms(self, images: Tensor, context: Context) -> tuple[dict[str, Tensor], Outputs]:
+    def generator_terms(
+        self, images: Tensor, context: Context
+    ) -> tuple[dict[str, Tensor], Outputs]:
         """The generator's terms, and how the first discriminator judged its images."""
         judged = [one.forward(images, context) for one in self.all]
-        terms = {f"gan{one.side}": one.generator_loss(outputs) for one, outputs in zip(self.all, judged, strict=True)}
+        terms = {
+            f"gan{one.side}": one.generator_loss(outputs)
+            for one, outputs in zip(self.all, judged, strict=True)
+        }
         return terms, judged[0]
 
     def match_features(self, real: Tensor, judged: Outputs, context: Context) -> Tensor:
-        """Distance of the first discriminator's features of real images to those, `judged`, of the fakes."""
+        """Distance of the first discriminator's features of real images to those, `judged`, of
+        the fakes.
+        """
         with torch.no_grad():
             on_real = self.first.forward(real, context)
         return distances.feature_matching(on_real, judged)
 
     def diagnose(self, real: Tensor) -> dict[str, Tensor]:
         """What share of held-out images they take for real."""
-        return {f"d_on_held_out{a.side}": accuracy(a.network(real), a.loss.boundary) for a in self.all}
+        return {
+            f"d_on_held_out{a.side}": accuracy(a.network(real), a.loss.boundary) for a in self.all
+        }

@@ -70,18 +70,17 @@ class Phase:
 class Method(abc.ABC, nn.Module):
     """Networks and losses of one paper.
 
-    A constructor calls `super().__init__()`, fills `networks` and sets `phases`; all else may be left out.
+    A constructor calls `super().__init__()`, fills `networks` and sets `phases`; all else may be
+    left out.
 
-    networks: trained, by their names in checkpoints.
-    auxiliary: frozen helpers, which `load()` their weights before training; inference has none.
-    phases: in the order of the update; their networks are disjoint.
-    pools: gantrain.methods.image_pool's histories of images, saved with the run.
-    inference: the networks that `translate` needs (the ones averaged by EMA).
-    paired: it learns from pairs only; data without any are refused.
-    loss_weights: the factor of each loss that its terms contain, by the loss's name; the console prints them.
-    has_back: `translate_back` translates targets to sources, for `translate --back`.
-    has_style: `style` makes what `translate` takes as the batch's `style`, for `translate --style`.
-    """
+    networks: trained, by their names in checkpoints. auxiliary: frozen helpers, which `load()`
+    their weights before training; inference has none. phases: in the order of the update; their
+    networks are disjoint. pools: gantrain.methods.image_pool's histories of images, saved with the
+    run. inference: the networks that `translate` needs (the ones averaged by EMA). paired: it
+    learns from pairs only; data without any are refused. loss_weights: the factor of each loss that
+    its terms contain, by the loss's name; the console prints them. has_back: `translate_back`
+    translates targets to sources, for `translate --back`. has_style: `style` makes what `translate`
+    takes as the batch's `style`, for `translate --style`."""
 
     networks: nn.ModuleDict
     auxiliary: nn.ModuleDict
@@ -105,7 +104,9 @@ class Method(abc.ABC, nn.Module):
         """Images in [-1, 1], (N, C, H, W), from a batch's source."""
 
     def translate_back(self, batch: Batch) -> Tensor:
-        """Images of the sources' kind in [-1, 1], (N, C, H, W), from a batch whose `source` is a target."""
+        """Images of the sources' kind in [-1, 1], (N, C, H, W), from a batch whose `source` is a
+        target.
+        """
         raise NotImplementedError
 
     def style(self, given: int | Tensor) -> Tensor:
@@ -113,7 +114,9 @@ class Method(abc.ABC, nn.Module):
         raise NotImplementedError
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars worth watching on held-out samples while training, such as the discriminator's accuracy."""
+        """Scalars worth watching on held-out samples while training, such as the discriminator's
+        accuracy.
+        """
         return {}
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
@@ -139,7 +142,9 @@ def set_inference(method: nn.Module, *, dropout: bool, batch_statistics: bool) -
         if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm) and not still:
             module.train()
             if hasattr(module, "synced"):
-                module.synced = cast(Any, False)  # an image's own statistics, not those of all ranks' images
+                module.synced = cast(
+                    Any, False
+                )  # an image's own statistics, not those of all ranks' images
 
 
 @contextmanager
@@ -157,7 +162,9 @@ def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Restores the modules' buffers after the block, such as the running statistics of batch norm."""
+    """Restores the modules' buffers after the block, such as the running statistics of batch
+    norm.
+    """
     buffers = [buffer for module in modules for buffer in module.buffers()]
     before = [buffer.clone() for buffer in buffers]
     try:

@@ -1,4 +1,6 @@
-"""Whether a method that was built keeps the contract of gantrain.methods.base, before anything is trained."""
+"""Whether a method that was built keeps the contract of gantrain.methods.base, before anything
+is trained.
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,9 +19,15 @@ def check_contract(method: object) -> None:
     """Raises BadComponent with a line for each thing that the method's class has to mend."""
     cls = type(method)
     if not isinstance(method, Method):
-        raise BadComponent(f"method: {cls.__name__} is no Method; derive the class from gantrain.Method")
+        raise BadComponent(
+            f"method: {cls.__name__} is no Method; derive the class from gantrain.Method"
+        )
     tables = list(_table_problems(method))
-    problems = tables or [*_network_problems(method), *_phase_problems(method), *_capability_problems(method)]
+    problems = tables or [
+        *_network_problems(method),
+        *_phase_problems(method),
+        *_capability_problems(method),
+    ]
     if problems:
         raise BadComponent("\n".join(f"method: {cls.__name__}.{problem}" for problem in problems))
 
@@ -39,7 +47,10 @@ def _table_problems(method: Method) -> Iterator[str]:
         return
     for name, pool in method.pools.items():
         if not all(hasattr(pool, part) for part in _POOL):
-            yield f"pools[{name!r}]: found {_shown(pool)}, allowed: a gantrain.methods.image_pool.ImagePool"
+            yield (
+                f"pools[{name!r}]: found {_shown(pool)}, allowed: a"
+                " gantrain.methods.image_pool.ImagePool"
+            )
 
 
 def _network_problems(method: Method) -> Iterator[str]:
@@ -54,14 +65,18 @@ def _network_problems(method: Method) -> Iterator[str]:
         shared = {owners[id(p)] for p in network.parameters() if id(p) in owners}
         if shared:
             yield (
-                f"networks: found {name} and {', '.join(sorted(shared))} with the same parameters, allowed: "
-                "parameters of one network each; make the common part a network of its own"
+                f"networks: found {name} and {', '.join(sorted(shared))} with the same parameters,"
+                " allowed: parameters of one network each; make the common part a network of"
+                " its own"
             )
         owners |= {id(p): name for p in network.parameters()}
     unknown = [name for name in method.inference if name not in method.networks]
     if unknown or not method.inference:
         found = ", ".join(map(repr, unknown)) or "none"
-        yield f"inference: found {found}, allowed: {', '.join(names)}, the networks that translate needs"
+        yield (
+            f"inference: found {found}, allowed: {', '.join(names)}, the networks that translate"
+            " needs"
+        )
 
 
 def _phase_problems(method: Method) -> Iterator[str]:
@@ -78,15 +93,24 @@ def _phase_problems(method: Method) -> Iterator[str]:
     for phase in method.phases:
         place = f"phases: {phase.name!r}"
         if not isinstance(phase.networks, tuple | list) or not phase.networks:
-            yield f"{place}: found {_shown(phase.networks)} as networks, allowed: a tuple{_comma(phase.networks)}"
+            yield (
+                f"{place}: found {_shown(phase.networks)} as networks, allowed: a"
+                f" tuple{_comma(phase.networks)}"
+            )
             continue
         if not callable(phase.terms):
-            yield f"{place}: found {_shown(phase.terms)} as terms, allowed: a function that returns gantrain.Terms"
+            yield (
+                f"{place}: found {_shown(phase.terms)} as terms, allowed: a function that returns"
+                " gantrain.Terms"
+            )
         for name in phase.networks:
             if name not in method.networks:
                 yield f"{place}: found the network {name!r}, allowed: {', '.join(method.networks)}"
             elif name in trained:
-                yield f"{place}: found the network {name!r}, which {trained[name]!r} trains; allowed: one phase each"
+                yield (
+                    f"{place}: found the network {name!r}, which {trained[name]!r} trains; allowed:"
+                    " one phase each"
+                )
             trained.setdefault(name, phase.name)
         known = [method.networks[name] for name in phase.networks if name in method.networks]
         if known and not any(True for network in known for _ in network.parameters()):
@@ -98,7 +122,9 @@ def _capability_problems(method: Method) -> Iterator[str]:
         declared = getattr(method, flag)
         is_missing = getattr(type(method), function) is getattr(Method, function)
         if declared and is_missing:
-            yield f"{flag}: found {declared!r} without a {function}(); define it, or leave {flag} out"
+            yield (
+                f"{flag}: found {declared!r} without a {function}(); define it, or leave {flag} out"
+            )
 
 
 def _name_problems(table: str, names: Sequence[Any]) -> Iterator[str]:

@@ -24,25 +24,28 @@ LAYERS = ("image", "down0", "down1", "block0", "block4")
 
 
 class CUT(Method):
-    """A patch of the fake should be recognised, by the generator's own features, as the source's patch there.
+    """A patch of the fake should be recognised, by the generator's own features, as the source's
+    patch there.
 
-    Minimises gan * adversarial + nce * PatchNCE(source, fake) or, with `identity`, + nce * (PatchNCE(source, fake) +
-    PatchNCE(target, G(target))) / 2; the discriminator, which sees one image alone, minimises half of its loss.
-    Defaults are CUT's; FastCUT has `nce: 10`, no `identity`, and `flip_equivariance`: half of the sources are mirrored
-    for the generator alone, so that what it makes must be like the mirrored source's features. `layers` of the
-    generator are compared, each at `patches` places, as vectors of `projection_width`; `augment` is pix2pix's.
+    Minimises gan * adversarial + nce * PatchNCE(source, fake) or, with `identity`, + nce *
+    (PatchNCE(source, fake) + PatchNCE(target, G(target))) / 2; the discriminator, which sees one
+    image alone, minimises half of its loss. Defaults are CUT's; FastCUT has `nce: 10`, no
+    `identity`, and `flip_equivariance`: half of the sources are mirrored for the generator alone,
+    so that what it makes must be like the mirrored source's features. `layers` of the generator are
+    compared, each at `patches` places, as vectors of `projection_width`; `augment` is pix2pix's.
 
-    Four things differ from the paper's code. Places and mirroring are drawn for each image, not for the whole batch,
-    so that they don't depend on ranks and micro-batches. One Adam trains generator and projection, which is the same
-    mathematics as two with equal settings. The generator's turn is the first: `discriminator_first` is the paper's.
-    Random crops go on while the learning rate decays: the paper's code stops them then, because it loads images at the
-    size of the crop from the first epoch of the decay on.
+    Four things differ from the paper's code. Places and mirroring are drawn for each image, not for
+    the whole batch, so that they don't depend on ranks and micro-batches. One Adam trains generator
+    and projection, which is the same mathematics as two with equal settings. The generator's turn
+    is the first: `discriminator_first` is the paper's. Random crops go on while the learning rate
+    decays: the paper's code stops them then, because it loads images at the size of the crop from
+    the first epoch of the decay on.
 
-    With `identity`, one forward of the generator makes the fakes and the images of the identity term, as in the
-    paper's code. Batch norm then mixes the statistics of both. Its running statistics move three times a step in the
-    layers that are compared, since the features of the made and of the original images are forwards too.
-    Raises ValueError where source and target differ in channels, or the generator has no such features.
-    """
+    With `identity`, one forward of the generator makes the fakes and the images of the identity
+    term, as in the paper's code. Batch norm then mixes the statistics of both. Its running
+    statistics move three times a step in the layers that are compared, since the features of the
+    made and of the original images are forwards too. Raises ValueError where source and target
+    differ in channels, or the generator has no such features."""
 
     def __init__(
         self,
@@ -67,8 +70,9 @@ class CUT(Method):
         super().__init__()
         if source_channels != target_channels:
             raise ValueError(
-                f"cut: found {source_channels} channels of the source and {target_channels} of the target, allowed: "
-                "as many, since both are seen by the generator; choose other data.source and data.target"
+                f"cut: found {source_channels} channels of the source and {target_channels} of the"
+                " target, allowed: as many, since both are seen by the generator; choose other"
+                " data.source and data.target"
             )
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
@@ -77,10 +81,18 @@ class CUT(Method):
         if missing := [name for name in layers if name not in known]:
             allowed = ", ".join(known) or "none with this generator; choose method.generator=resnet"
             raise ValueError(f"method.layers: found {', '.join(missing)}, allowed: {allowed}")
-        self.networks["projection"] = Projection([known[name] for name in layers], width=projection_width)
+        self.networks["projection"] = Projection(
+            [known[name] for name in layers], width=projection_width
+        )
         seen = [target_channels]
         self.adversaries = Adversaries(
-            self.networks, discriminator, adversarial, more_discriminators, channels=seen, gan=gan, augment=augment
+            self.networks,
+            discriminator,
+            adversarial,
+            more_discriminators,
+            channels=seen,
+            gan=gan,
+            augment=augment,
         )
         self.nce, self.identity, self.flip_equivariance = nce, identity, flip_equivariance
         patch_weights = {"nce": nce / 2, "identity": nce / 2} if identity else {"nce": nce}
@@ -103,7 +115,8 @@ class CUT(Method):
         losses, _ = self.adversaries.generator_terms(fake, context)
         features = self.mirrored(generator.features(made, self.layers), context)
         places = self.places(features, context)
-        # Queries first: older autocasts keep a weight's copy, and one made without gradient never gets any.
+        # Queries first: older autocasts keep a weight's copy, and one made without gradient never
+        # gets any.
         queries = projection(features, places)
         with torch.no_grad():
             keys = projection(generator.features(originals, self.layers), places)
@@ -116,7 +129,9 @@ class CUT(Method):
             losses["nce"] = self.nce * nce.mean()
         return Terms(losses, carried={"fake": fake.detach()})
 
-    def discriminator_terms(self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+    def discriminator_terms(
+        self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context
+    ) -> Terms:
         (source,) = self.mirrored([batch["source"]], context)
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate({"source": source})
@@ -132,7 +147,9 @@ class CUT(Method):
         return [torch.where(chosen, x.flip(-1), x) for x in maps]
 
     def places(self, features: list[Tensor], context: Context) -> list[Tensor]:
-        """For each of the maps (N or 2N, C, h, w) the places to compare, (N or 2N, P) in [0, h * w), none twice."""
+        """For each of the maps (N or 2N, C, h, w) the places to compare, (N or 2N, P) in [0, h *
+        w), none twice.
+        """
         # A sample's target, if it is there, takes the numbers after its source's.
         randoms = [context.random(p, Purpose.PATCHES) for p in context.positions]
         randoms *= len(features[0]) // len(randoms)

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from gantrain.core.component import Component, Each, OneOf, build
 from gantrain.core.rng import Purpose
 from gantrain.losses import ADVERSARIAL, distances
-from gantrain.methods.adversarial_game import Adversaries, ExtraDiscriminator, PoolSize, Weight, mixes_samples
+from gantrain.methods.adversarial_game import (
+    Adversaries,
+    ExtraDiscriminator,
+    PoolSize,
+    Weight,
+    mixes_samples,
+)
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.image_pool import ImagePool
@@ -31,15 +37,15 @@ def translate_all(generator: nn.Module, *images: Tensor) -> tuple[Tensor, ...]:
 class CycleGAN(Method):
     """Generators G from source to target and F back; a discriminator of the images of each side.
 
-    The generators minimise, for x of the sources and y of the targets, the adversarial losses of G(x) and F(y), plus
-    cycle * (|F(G(x)) - x| + |G(F(y)) - y|) + identity * (|G(y) - y| + |F(x) - x|). Each discriminator minimises half
-    of its loss, on images of which half come from a history. Defaults are the paper's (`identity` that of its code,
-    and of its paintings); `augment` is pix2pix's. Raises ValueError for `identity` where source and target differ in
-    channels.
+    The generators minimise, for x of the sources and y of the targets, the adversarial losses of
+    G(x) and F(y), plus cycle * (|F(G(x)) - x| + |G(F(y)) - y|) + identity * (|G(y) - y| + |F(x) -
+    x|). Each discriminator minimises half of its loss, on images of which half come from a history.
+    Defaults are the paper's (`identity` that of its code, and of its paintings); `augment` is
+    pix2pix's. Raises ValueError for `identity` where source and target differ in channels.
 
-    The order is that of the paper's code: the generators' turn is first, and the discriminators see the fakes of that
-    turn. With batch norm, a generator's running statistics move once for each of its forwards in that turn.
-    """
+    The order is that of the paper's code: the generators' turn is first, and the discriminators see
+    the fakes of that turn. With batch norm, a generator's running statistics move once for each of
+    its forwards in that turn."""
 
     inference = ("generator", "generator_back")
     has_back = True
@@ -60,13 +66,25 @@ class CycleGAN(Method):
     ) -> None:
         super().__init__()
         if identity and source_channels != target_channels:
-            found = f"found {identity}, sources of {source_channels} and targets of {target_channels} channels"
-            raise ValueError(f"method.identity: {found}; allowed: images of equally many, or method.identity=0")
+            found = (
+                f"found {identity}, sources of {source_channels} and targets of {target_channels}"
+                " channels"
+            )
+            raise ValueError(
+                f"method.identity: {found}; allowed: images of equally many, or method.identity=0"
+            )
         there = {"in_channels": source_channels, "out_channels": target_channels}
         back = {"in_channels": target_channels, "out_channels": source_channels}
         self.networks["generator"] = build(NETWORKS, generator, **there)
         self.networks["generator_back"] = build(NETWORKS, generator, **back)
-        of_side = partial(Adversaries, self.networks, discriminator, adversarial, more_discriminators, augment=augment)
+        of_side = partial(
+            Adversaries,
+            self.networks,
+            discriminator,
+            adversarial,
+            more_discriminators,
+            augment=augment,
+        )
         self.adversaries = {
             side: of_side(channels=[channels], side=side)
             for side, channels in (("", target_channels), ("_source", source_channels))
@@ -100,18 +118,26 @@ class CycleGAN(Method):
         if self.identity:
             fake, same_target = translate_all(there, source, target)
             fake_source, cycled_source, same_source = translate_all(back, target, fake, source)
-            losses["identity"] = self.identity * (distances.l1(same_target, target) + distances.l1(same_source, source))
+            losses["identity"] = self.identity * (
+                distances.l1(same_target, target) + distances.l1(same_source, source)
+            )
         else:
             fake = there(source)
             fake_source, cycled_source = translate_all(back, target, fake)
         cycled_target = there(fake_source)
         for side, made in (("", fake), ("_source", fake_source)):
             losses |= self.adversaries[side].generator_terms(made, context)[0]
-        losses["cycle"] = self.cycle * (distances.l1(cycled_source, source) + distances.l1(cycled_target, target))
+        losses["cycle"] = self.cycle * (
+            distances.l1(cycled_source, source) + distances.l1(cycled_target, target)
+        )
         return Terms(losses, carried={"fake": fake.detach(), "fake_source": fake_source.detach()})
 
-    def discriminators_terms(self, number: int, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        """Of the discriminators of that number, one a side; the history of fakes is the first ones'."""
+    def discriminators_terms(
+        self, number: int, batch: Batch, carried: Batch | None, context: Context
+    ) -> Terms:
+        """Of the discriminators of that number, one a side; the history of fakes is the first
+        ones'.
+        """
         if not carried:  # the generators had no turn in this step
             with torch.no_grad():
                 back = self.networks["generator_back"](batch["target"])
@@ -130,5 +156,10 @@ class CycleGAN(Method):
         return there.diagnose(batch["target"]) | back.diagnose(batch["source"])
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
-        # Of what a file holds: generators learn to hide the source in what 8 bits can't (arXiv 1712.02950).
-        return {"cycle_error": distances.l1(self.networks["generator_back"](batch["fake"]), batch["source"])}
+        # Of what a file holds: generators learn to hide the source in what 8 bits can't (arXiv
+        # 1712.02950).
+        return {
+            "cycle_error": distances.l1(
+                self.networks["generator_back"](batch["fake"]), batch["source"]
+            )
+        }

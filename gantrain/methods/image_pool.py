@@ -32,8 +32,13 @@ class ImagePool:
                 self.slots[slot] = fake.new_zeros((share, *fake.shape))
             store = self.slots[slot]
             if store.shape != (share, *fake.shape):
-                found = f"a checkpoint's images of shape {tuple(store.shape[1:])}, this run's have {tuple(fake.shape)}"
-                raise ValueError(f"pools: found {found}; remove the checkpoint, or choose run=OTHER")
+                found = (
+                    f"a checkpoint's images of shape {tuple(store.shape[1:])}, this run's have"
+                    f" {tuple(fake.shape)}"
+                )
+                raise ValueError(
+                    f"pools: found {found}; remove the checkpoint, or choose run=OTHER"
+                )
             # A non-finite fake must not enter the history; its step is undone anyway.
             finite = fake.isfinite().all()
             if context.turn < share:

@@ -8,7 +8,14 @@ from torch import Tensor
 from gantrain.core.component import Component, Each, OneOf, build
 from gantrain.core.rng import Purpose
 from gantrain.losses import ADVERSARIAL, PENALTIES, distances
-from gantrain.methods.adversarial_game import Adversaries, Adversary, ExtraDiscriminator, PoolSize, Weight, pair
+from gantrain.methods.adversarial_game import (
+    Adversaries,
+    Adversary,
+    ExtraDiscriminator,
+    PoolSize,
+    Weight,
+    pair,
+)
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.image_pool import ImagePool
@@ -18,12 +25,12 @@ from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 class Pix2Pix(Method):
     """A generator from source to target; a discriminator that sees source and target together.
 
-    Minimises gan * adversarial + l1 * |G(x) - y| (+ l2 * (G(x) - y)^2 + feature_matching as in pix2pixHD); the
-    discriminator minimises half of its loss, plus a penalty if one is named, and sees images augmented by DiffAugment
-    where `augment` names kinds. Defaults are the paper's, but for the order: `discriminator_first` is the paper's, and
-    costs one more forward of the generator, which leaves batch norm's running statistics alone. The pool and the
-    penalty are the first discriminator's.
-    """
+    Minimises gan * adversarial + l1 * |G(x) - y| (+ l2 * (G(x) - y)^2 + feature_matching as in
+    pix2pixHD); the discriminator minimises half of its loss, plus a penalty if one is named, and
+    sees images augmented by DiffAugment where `augment` names kinds. Defaults are the paper's, but
+    for the order: `discriminator_first` is the paper's, and costs one more forward of the
+    generator, which leaves batch norm's running statistics alone. The pool and the penalty are the
+    first discriminator's."""
 
     paired = True
 
@@ -51,11 +58,19 @@ class Pix2Pix(Method):
         )
         seen = [source_channels, target_channels]
         self.adversaries = Adversaries(
-            self.networks, discriminator, adversarial, more_discriminators, channels=seen, gan=gan, augment=augment
+            self.networks,
+            discriminator,
+            adversarial,
+            more_discriminators,
+            channels=seen,
+            gan=gan,
+            augment=augment,
         )
         self.penalty = None if penalty is None else build(PENALTIES, penalty)
         self.l1, self.l2, self.feature_matching = l1, l2, feature_matching
-        self.loss_weights = self.adversaries.loss_weights(l1=l1, l2=l2, feature_matching=feature_matching)
+        self.loss_weights = self.adversaries.loss_weights(
+            l1=l1, l2=l2, feature_matching=feature_matching
+        )
         weight = getattr(self.penalty, "weight", None)  # an own penalty may have none
         if weight is not None:
             self.loss_weights["penalty"] = weight
@@ -82,16 +97,30 @@ class Pix2Pix(Method):
             losses["feature_matching"] = self.feature_matching * likeness
         return Terms(losses, carried={"fake": fake.detach()})
 
-    def discriminator_terms(self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        source, real, is_first = batch["source"], batch["target"], adversary is self.adversaries.first
+    def discriminator_terms(
+        self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context
+    ) -> Terms:
+        source, real, is_first = (
+            batch["source"],
+            batch["target"],
+            adversary is self.adversaries.first,
+        )
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate(batch)
         shown = pair(source, fake)
-        terms = adversary.discriminator_terms(pair(source, real), self.pool(shown, context) if is_first else shown, context)
+        terms = adversary.discriminator_terms(
+            pair(source, real), self.pool(shown, context) if is_first else shown, context
+        )
         if self.penalty is not None and is_first and context.due(self.penalty.every):
             alpha = [context.random(p, Purpose.MIX).random() for p in context.positions]
-            mix = torch.tensor(alpha, dtype=real.dtype).view(-1, 1, 1, 1).to(real.device, non_blocking=True)
-            penalty = self.penalty(lambda x: adversary.forward(pair(source, x), context), real, fake, mix)
+            mix = (
+                torch.tensor(alpha, dtype=real.dtype)
+                .view(-1, 1, 1, 1)
+                .to(real.device, non_blocking=True)
+            )
+            penalty = self.penalty(
+                lambda x: adversary.forward(pair(source, x), context), real, fake, mix
+            )
             terms.losses["penalty"] = self.penalty.every * penalty
         return terms
 

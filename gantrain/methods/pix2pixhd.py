@@ -1,4 +1,6 @@
-"""pix2pixHD (Wang et al. 2018, arXiv 1711.11585), without its features of instances; their edges: `data.instances`."""
+"""pix2pixHD (Wang et al. 2018, arXiv 1711.11585), without its features of instances; their
+edges: `data.instances`.
+"""
 
 from typing import Annotated, Any
 
@@ -7,7 +9,13 @@ from torch import Tensor
 
 from gantrain.core.component import Component, Each, OneOf, build
 from gantrain.losses import ADVERSARIAL, PERCEPTUAL
-from gantrain.methods.adversarial_game import Adversaries, Adversary, ExtraDiscriminator, Weight, pair
+from gantrain.methods.adversarial_game import (
+    Adversaries,
+    Adversary,
+    ExtraDiscriminator,
+    Weight,
+    pair,
+)
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
@@ -16,13 +24,13 @@ from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 class Pix2PixHD(Method):
     """A generator from source to target; discriminators that see both at several scales.
 
-    Minimises gan * adversarial, a sum over the scales, + feature_matching * distance of the discriminators' features +
-    perceptual * distance of VGG-19's; the discriminators minimise half of the sum of their losses. With `perceptual` 0
-    no weights of VGG-19 are needed. `generator.enhancer` adds the paper's local enhancer, all trained together.
+    Minimises gan * adversarial, a sum over the scales, + feature_matching * distance of the
+    discriminators' features + perceptual * distance of VGG-19's; the discriminators minimise half
+    of the sum of their losses. With `perceptual` 0 no weights of VGG-19 are needed.
+    `generator.enhancer` adds the paper's local enhancer, all trained together.
 
-    The order is that of the paper's code: the generator's turn is first, and the discriminators see the fakes of that
-    turn, made before the generator's update.
-    """
+    The order is that of the paper's code: the generator's turn is first, and the discriminators see
+    the fakes of that turn, made before the generator's update."""
 
     paired = True
 
@@ -58,7 +66,9 @@ class Pix2PixHD(Method):
         if perceptual:
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
         self.feature_matching, self.perceptual = feature_matching, perceptual
-        self.loss_weights = self.adversaries.loss_weights(feature_matching=feature_matching, perceptual=perceptual)
+        self.loss_weights = self.adversaries.loss_weights(
+            feature_matching=feature_matching, perceptual=perceptual
+        )
         generator_phase = Phase("generator", ("generator",), self.generator_terms)
         self.phases = (generator_phase, *self.adversaries.phases(self.discriminator_terms))
 
@@ -77,11 +87,15 @@ class Pix2PixHD(Method):
             losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
         return Terms(losses, carried={"fake": fake.detach()})
 
-    def discriminator_terms(self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context) -> Terms:
+    def discriminator_terms(
+        self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context
+    ) -> Terms:
         source = batch["source"]
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate(batch)
-        return adversary.discriminator_terms(pair(source, batch["target"]), pair(source, fake), context)
+        return adversary.discriminator_terms(
+            pair(source, batch["target"]), pair(source, fake), context
+        )
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

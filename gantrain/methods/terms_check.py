@@ -16,25 +16,37 @@ def check_terms(terms: Any, phase: str, cls: str) -> None:
     """
     place = f"method: {cls}, phase {phase!r}"
     if not isinstance(terms, Terms):
-        raise BadComponent(f"{place}: found {_described(terms)}, allowed: gantrain.Terms({{NAME: LOSS}})")
-    problems = [*_loss_problems(terms.losses), *_carried_problems(terms.carried), *_stat_problems(terms.stats)]
+        raise BadComponent(
+            f"{place}: found {_described(terms)}, allowed: gantrain.Terms({{NAME: LOSS}})"
+        )
+    problems = [
+        *_loss_problems(terms.losses),
+        *_carried_problems(terms.carried),
+        *_stat_problems(terms.stats),
+    ]
     if problems:
         raise BadComponent("\n".join(f"{place}: {problem}" for problem in problems))
 
 
 def _loss_problems(losses: Any) -> Iterator[str]:
     if not isinstance(losses, dict) or not losses:
-        yield f"losses: found {_described(losses)}, allowed: a dictionary of at least one loss by name"
+        yield (
+            f"losses: found {_described(losses)}, allowed: a dictionary of at least one loss by"
+            " name"
+        )
         return
     for name, loss in losses.items():
         if not isinstance(loss, Tensor) or loss.ndim != 0 or not loss.is_floating_point():
-            yield f"losses[{name!r}]: found {_described(loss)}, allowed: a float tensor without dimensions"
+            yield (
+                f"losses[{name!r}]: found {_described(loss)}, allowed: a float tensor without"
+                " dimensions"
+            )
     tensors = [loss for loss in losses.values() if isinstance(loss, Tensor)]
     if len(tensors) == len(losses) and not any(loss.requires_grad for loss in tensors):
         names = ", ".join(map(str, losses))
         yield (
-            f"losses: found {names} without a gradient, allowed: at least one that depends on the phase's networks; "
-            "leave out detach() and no_grad()"
+            f"losses: found {names} without a gradient, allowed: at least one that depends on the"
+            " phase's networks; leave out detach() and no_grad()"
         )
     devices = {str(loss.device) for loss in tensors}
     if len(devices) > 1:
@@ -49,7 +61,10 @@ def _carried_problems(carried: Any) -> Iterator[str]:
         if not isinstance(value, Tensor):
             yield f"carried[{name!r}]: found {_described(value)}, allowed: a tensor"
         elif value.requires_grad:
-            yield f"carried[{name!r}]: found a tensor with a gradient, allowed: a detached one; call detach()"
+            yield (
+                f"carried[{name!r}]: found a tensor with a gradient, allowed: a detached one; call"
+                " detach()"
+            )
 
 
 def _stat_problems(stats: Any) -> Iterator[str]:
@@ -58,9 +73,14 @@ def _stat_problems(stats: Any) -> Iterator[str]:
         return
     for name, value in stats.items():
         if not isinstance(value, Tensor) or value.ndim != 0:
-            yield f"stats[{name!r}]: found {_described(value)}, allowed: a tensor without dimensions"
+            yield (
+                f"stats[{name!r}]: found {_described(value)}, allowed: a tensor without dimensions"
+            )
         elif value.requires_grad:
-            yield f"stats[{name!r}]: found a tensor with a gradient, allowed: a detached one; call detach()"
+            yield (
+                f"stats[{name!r}]: found a tensor with a gradient, allowed: a detached one; call"
+                " detach()"
+            )
 
 
 def _described(value: Any) -> str:

@@ -16,7 +16,9 @@ from gantrain.core import weight_files
 
 _INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-_INCEPTION_SHA256 = "6726825d"  # how the digest of the file begins; the numbers of papers are made with it
+_INCEPTION_SHA256 = (  # how the digest of the file begins; the numbers of papers are made with it
+    "6726825d"
+)
 INCEPTION = ("inception", "inception_logits")
 _ALIASES = {"squeezenet": "torchvision/squeezenet1_1"}
 
@@ -45,11 +47,16 @@ def is_network(name: str) -> bool:
     import timm
 
     # It calls a known network with any tag a model.
-    return not source and timm.is_model(model) and ("." not in model or bool(timm.list_pretrained(model)))
+    return (
+        not source
+        and timm.is_model(model)
+        and ("." not in model or bool(timm.list_pretrained(model)))
+    )
 
 
 def network(name: str, path: str | None, device: torch.device) -> Extractor:
-    """The network of that name; its weights from a file (.safetensors, .pth) or by its library's route.
+    """The network of that name; its weights from a file (.safetensors, .pth) or by its library's
+    route.
 
     Raises ValueError, naming the file, where they can't be had.
     """
@@ -68,8 +75,9 @@ def fetch(work: Callable[[], Any], name: str, what: str) -> Any:
         return work()
     except Exception as e:  # every library and its transport raise their own
         raise ValueError(
-            f"evaluate.metrics: the weights of {name} could not be fetched ({weight_files.reason(e)}); "
-            f"get {what} elsewhere and give evaluate.weights={{{name}: FILE}}"
+            f"evaluate.metrics: the weights of {name} could not be fetched"
+            f" ({weight_files.reason(e)}); get {what} elsewhere and give evaluate.weights={{{name}:"
+            " FILE}"
         ) from None
 
 
@@ -78,7 +86,8 @@ def _fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path, what:
         module.load_state_dict(state)
     except RuntimeError as e:
         raise ValueError(
-            f"evaluate.weights: {path} does not fit {what} ({weight_files.reason(e)}); give its file"
+            f"evaluate.weights: {path} does not fit {what} ({weight_files.reason(e)}); give its"
+            " file"
         ) from None
 
 
@@ -100,10 +109,14 @@ class Inception(nn.Module):
             self.digest = hashlib.file_digest(content, "sha256").hexdigest()[:16]
         self.is_published = self.digest.startswith(_INCEPTION_SHA256)
         layer = "logits_unbiased" if name == "inception_logits" else "2048"
-        with tempfile.NamedTemporaryFile(suffix=".pth") as safe:  # it unpickles whatever it is given
+        with tempfile.NamedTemporaryFile(
+            suffix=".pth"
+        ) as safe:  # it unpickles whatever it is given
             torch.save(state, safe.name)
             try:
-                self.network = FeatureExtractorInceptionV3("inception-v3-compat", [layer], safe.name)
+                self.network = FeatureExtractorInceptionV3(
+                    "inception-v3-compat", [layer], safe.name
+                )
             except RuntimeError as e:
                 found = f"{file} is not torch-fidelity's Inception ({weight_files.reason(e)})"
                 raise ValueError(f"evaluate.weights: {found}; give its file") from None
@@ -117,7 +130,9 @@ def _inception_file() -> Path:
     file = Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(_INCEPTION + _INCEPTION_FILE, str(file), hash_prefix=_INCEPTION_SHA256)
+        torch.hub.download_url_to_file(
+            _INCEPTION + _INCEPTION_FILE, str(file), hash_prefix=_INCEPTION_SHA256
+        )
     return file
 
 
@@ -131,7 +146,9 @@ class Backbone(nn.Module):
         super().__init__()
         source, _, model = _ALIASES.get(name, name).rpartition("/")
         build = _torchvision if source else _timm
-        network: nn.Module = build(model, False) if path else fetch(lambda: build(model, True), name, "its file")
+        network: nn.Module = (
+            build(model, False) if path else fetch(lambda: build(model, True), name, "its file")
+        )
         if path:
             _fit(network, load_weights(path), path, name)
         self.digest = digest(network)
@@ -142,7 +159,10 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         arrays = images.permute(0, 2, 3, 1).cpu().numpy()
-        resized = [np.asarray(Image.fromarray(a).resize(self.size[::-1], Image.Resampling.BICUBIC)) for a in arrays]
+        resized = [
+            np.asarray(Image.fromarray(a).resize(self.size[::-1], Image.Resampling.BICUBIC))
+            for a in arrays
+        ]
         x = torch.from_numpy(np.stack(resized)).to(images.device).permute(0, 3, 1, 2).float() / 255
         mean, deviation = (x.new_tensor(v).view(3, 1, 1) for v in (self.mean, self.deviation))
         y: Tensor = self.features((x - mean) / deviation)
@@ -169,10 +189,14 @@ def _torchvision(model: str, pretrained: bool) -> nn.Module:
 
     known = torchvision.models.get_model_weights(model).DEFAULT
     made: nn.Module = torchvision.models.get_model(model, weights=known if pretrained else None)
-    if hasattr(made, "transform_input"):  # Inception's published weights want it, a file of them too
+    if hasattr(
+        made, "transform_input"
+    ):  # Inception's published weights want it, a file of them too
         made.transform_input = cast(Any, True)
     seen = known.transforms()
-    made.pretrained_cfg = cast(Any, {"input_size": (3, *seen.crop_size * 2), "mean": seen.mean, "std": seen.std})
+    made.pretrained_cfg = cast(
+        Any, {"input_size": (3, *seen.crop_size * 2), "mean": seen.mean, "std": seen.std}
+    )
     return made
 
 
@@ -184,4 +208,6 @@ def _without_classifier(network: nn.Module, name: str) -> nn.Module:
         if isinstance(part := getattr(network, last, None), nn.Module):
             setattr(network, last, nn.Identity())
             return part if last == "features" else network
-    raise ValueError(f"evaluate.metrics: {name} has no classifier to take off; allowed: timm's networks")
+    raise ValueError(
+        f"evaluate.metrics: {name} has no classifier to take off; allowed: timm's networks"
+    )

@@ -1,4 +1,6 @@
-"""What is known of data sets, in the node's cache; where it can't be kept, that costs time and no result."""
+"""What is known of data sets, in the node's cache; where it can't be kept, that costs time and
+no result.
+"""
 
 import contextlib
 import hashlib
@@ -15,7 +17,9 @@ _READING = 2  # raised when the same files are decoded to other values than befo
 
 
 def load_cached_features(told: str, prefix: str = "") -> dict[str, Tensor]:
-    """What was kept under `told`; empty where there is nothing. told: says what it is, down to the data's content."""
+    """What was kept under `told`; empty where there is nothing. told: says what it is, down to
+    the data's content.
+    """
     with contextlib.suppress(OSError, SafetensorError):
         return load_file(_file(told, prefix))
     return {}

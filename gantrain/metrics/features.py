@@ -41,12 +41,16 @@ class Features:
         return int(_summed(count) if self.spread else count)
 
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean (d) and covariance (d, d) over n - 1 of all ranks' rows: float64 sums, one reduction."""
+        """Mean (d) and covariance (d, d) over n - 1 of all ranks' rows: float64 sums, one
+        reduction.
+        """
         d = self.local.shape[1]
         sums = torch.zeros(d + 1, d + 1, dtype=torch.float64)
         for piece in torch.split(self.local, _ROWS):
             # A column of ones: its products are the sum of the rows, and their number.
-            rows = torch.cat([piece.double(), torch.ones(len(piece), 1, dtype=torch.float64)], dim=1)
+            rows = torch.cat(
+                [piece.double(), torch.ones(len(piece), 1, dtype=torch.float64)], dim=1
+            )
             sums.addmm_(rows.T, rows)
         sums = _summed(sums) if self.spread else sums
         n, mean = sums[d, d], sums[d, :d] / sums[d, d]

@@ -1,8 +1,9 @@
-"""Return whether a metric would choose checkpoints by a kind of network that the training itself pleases.
+"""Return whether a metric would choose checkpoints by a kind of network that the training itself
+pleases.
 
-A network that was trained to tell ImageNet's classes apart looks at what tells classes apart. Images that learn from
-one such network please another one without looking better (Kynkäänniemi et al., 2023, arXiv 2203.06026).
-"""
+A network that was trained to tell ImageNet's classes apart looks at what tells classes apart.
+Images that learn from one such network please another one without looking better (Kynkäänniemi et
+al., 2023, arXiv 2203.06026)."""
 
 import re
 from collections.abc import Mapping
@@ -16,11 +17,14 @@ from gantrain.metrics.paired import LPIPS
 from gantrain.networks.backbone import Backbone
 
 IMAGENET = "ImageNet's classes"
-_CLASSES = re.compile(r"(^|_)inw?(1|12|21|22)k(_|$)")  # in the tag of timm's weights, of the data that they saw last
+_CLASSES = re.compile(
+    r"(^|_)inw?(1|12|21|22)k(_|$)"
+)  # in the tag of timm's weights, of the data that they saw last
 
 
 def flattery(best_by: str, parts: Mapping[str, nn.Module]) -> str | None:
-    """The reason against choosing checkpoints by `best_by`, in one line, or None where there is none.
+    """The reason against choosing checkpoints by `best_by`, in one line, or None where there is
+    none.
 
     parts: the networks and frozen helpers of a method, by name.
     """
@@ -35,15 +39,17 @@ def flattery(best_by: str, parts: Mapping[str, nn.Module]) -> str | None:
             model = _pretrained(module)
             if model and _family_of_model(model) == family:
                 return (
-                    f"evaluate.best_by: {best_by} looks through a network trained on {family}, and so does the "
-                    f"training itself ({name}: {model}), so that it improves without better images "
-                    f"(Kynkäänniemi et al. 2023, arXiv 2203.06026); {advice}"
+                    f"evaluate.best_by: {best_by} looks through a network trained on {family}, and"
+                    f" so does the training itself ({name}: {model}), so that it improves without"
+                    f" better images (Kynkäänniemi et al. 2023, arXiv 2203.06026); {advice}"
                 )
     return None
 
 
 def family_of_metric(name: str) -> str | None:
-    """Name what the network behind a metric was trained on; None where no trained network is behind it."""
+    """Name what the network behind a metric was trained on; None where no trained network is
+    behind it.
+    """
     if name in LPIPS:
         return IMAGENET
     of_set = registry.of_set(name)

@@ -49,8 +49,8 @@ class Record:
 class _Set:
     """A set of images as an extractor describes it.
 
-    recalled: its features, once they are all known. mixed: they depend on the images' sizes, which differ.
-    """
+    recalled: its features, once they are all known. mixed: they depend on the images' sizes, which
+    differ."""
 
     def __init__(self, extractor: Extractor) -> None:
         self.extractor, self.mixed = extractor, False
@@ -76,7 +76,9 @@ class _Set:
             if self.waiting:
                 self._describe()
             # A rank without samples has none of their shape either.
-            shapes = {shape for shapes in gathered({x.shape[1:] for x in self.done}) for shape in shapes}
+            shapes = {
+                shape for shapes in gathered({x.shape[1:] for x in self.done}) for shape in shapes
+            }
             self.mixed = len(shapes) > 1
             none = torch.zeros(0, *(() if self.mixed else next(iter(shapes), ())))
             self.recalled = Features(none if self.mixed else torch.cat([none, *self.done]))
@@ -91,27 +93,41 @@ class MetricSuite:
     """
 
     def __init__(
-        self, names: Sequence[str], device: torch.device, weights: Mapping[str, str], total: int, border: int = 0
+        self,
+        names: Sequence[str],
+        device: torch.device,
+        weights: Mapping[str, str],
+        total: int,
+        border: int = 0,
     ) -> None:
         self.names, self.device, self.border = tuple(map(registry.check, names)), device, border
         self.patches = max(4, min(128, _PATCHES // total))
         with torch.random.fork_rng(devices=[]):  # a run's own numbers stay as they were
-            self.perceptual = {n: Perceptual(n, weights.get(n)).to(device) for n in self.names if n in LPIPS}
+            self.perceptual = {
+                n: Perceptual(n, weights.get(n)).to(device) for n in self.names if n in LPIPS
+            }
             wanted = dict.fromkeys(found[1] for n in self.names if (found := registry.of_set(n)))
             self.extractors = {name: self._extractor(name, weights) for name in wanted}
         for name in self.names:
-            inception: Any = self.extractors[registry.SETS[name][1]] if name in registry.PUBLISHED else None
+            inception: Any = (
+                self.extractors[registry.SETS[name][1]] if name in registry.PUBLISHED else None
+            )
             if inception and not inception.is_published:
                 raise ValueError(
-                    f"evaluate.metrics: {name} is a name for the published Inception weights, the file's digest is "
-                    f"{inception.digest}; give weights-inception-2015-12-05-6726825d.pth, or ask for fd_inception"
+                    f"evaluate.metrics: {name} is a name for the published Inception weights, the"
+                    f" file's digest is {inception.digest}; give"
+                    " weights-inception-2015-12-05-6726825d.pth, or ask for fd_inception"
                 )
-        self._sets = {s: {n: _Set(e) for n, e in self.extractors.items()} for s in ("fake", "real", "null")}
+        self._sets = {
+            s: {n: _Set(e) for n, e in self.extractors.items()} for s in ("fake", "real", "null")
+        }
         self.reset()
 
     def _extractor(self, name: str, weights: Mapping[str, str]) -> Extractor:
         if name == "patches":
-            return FunctionExtractor(partial(patches, count=self.patches), f"{self.patches} an image")
+            return FunctionExtractor(
+                partial(patches, count=self.patches), f"{self.patches} an image"
+            )
         if name in registry.WEIGHTFREE:
             return FunctionExtractor(registry.WEIGHTFREE[name])
         if name in registry.RANDOM:
@@ -125,7 +141,8 @@ class MetricSuite:
         self._problem = ""
 
     def load_reference(self, which: str, key: str) -> bool:
-        """Take a set's features from the node's cache; returns whether it is known now. Every rank calls it.
+        """Take a set's features from the node's cache; returns whether it is known now. Every rank
+        calls it.
 
         key: says what the images are, down to their content.
         """
@@ -149,7 +166,9 @@ class MetricSuite:
     def _told(self, key: str, name: str) -> str:
         return "\n".join([key, name, self.extractors[name].digest, self.extractors[name].resize])
 
-    def add(self, fake: Tensor, target: Tensor, source: Tensor | None = None, **more: Tensor) -> None:
+    def add(
+        self, fake: Tensor, target: Tensor, source: Tensor | None = None, **more: Tensor
+    ) -> None:
         """Fakes and targets, (N, C, H, W) in [-1, 1], as their files would hold them.
 
         more: other values of each sample, (N) or (), whose means are wanted.
@@ -170,8 +189,15 @@ class MetricSuite:
         if "psnr_pooled" in self.names:
             pixels = float(cut[0][0].numel())
             values |= {"psnr_pooled": l2(*cut) * pixels, "pixels": torch.tensor(pixels)}
-        if "copy_index" in self.names and source is not None and source.shape == fake.shape == target.shape:
-            values |= {"copy_index": l1(fake, source.double()), "distance": l1(target, source.double())}
+        if (
+            "copy_index" in self.names
+            and source is not None
+            and source.shape == fake.shape == target.shape
+        ):
+            values |= {
+                "copy_index": l1(fake, source.double()),
+                "distance": l1(target, source.double()),
+            }
         return values
 
     def add_images(self, which: str, images: Tensor) -> None:
@@ -182,7 +208,13 @@ class MetricSuite:
         elif wanting and images.shape[1] not in (1, 3):
             self._problem = f"images have {images.shape[1]} channels, extractors take 1 or 3"
         elif wanting:
-            eight_bit = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
+            eight_bit = (
+                ((images.float() + 1) * 127.5)
+                .round()
+                .clamp(0, 255)
+                .to(torch.uint8)
+                .expand(-1, 3, -1, -1)
+            )
             with torch.no_grad(), full_precision():
                 for one in wanting:
                     one.add(eight_bit)
@@ -209,18 +241,30 @@ class MetricSuite:
             value = decibels(torch.tensor(value, dtype=torch.float64)).item()
         if name == "copy_index":
             value = sums[name] / distance if distance else torch.nan
-        problem = "" if value == value else NAN if self._problem == NAN else _NO_VALUE.get(name, "too small")
+        problem = (
+            ""
+            if value == value
+            else NAN
+            if self._problem == NAN
+            else _NO_VALUE.get(name, "too small")
+        )
         net = self.perceptual.get(name)
         about = {"extractor": net.backbone, "digest": net.digest} if net else {}
         return Record(name, None if problem else value, n, problem=problem, **about)
 
     def _of_sets(self, name: str, distance: registry.Distance, extractor: str) -> Record:
         used = self.extractors[extractor]
-        about: dict[str, Any] = {"extractor": extractor, "digest": used.digest, "resize": used.resize}
+        about: dict[str, Any] = {
+            "extractor": extractor,
+            "digest": used.digest,
+            "resize": used.resize,
+        }
         sets = [self._sets[which][extractor] for which in ("fake", "real", "null")]
         fake, real, null = (one.features() for one in sets)
         problem = self._problem
-        if any(one.mixed for one in sets) or (real.count and fake.local.shape[1:] != real.local.shape[1:]):
+        if any(one.mixed for one in sets) or (
+            real.count and fake.local.shape[1:] != real.local.shape[1:]
+        ):
             problem = problem or "images differ in size"
         elif min(fake.count, real.count) < 2:
             problem = problem or "fewer than two images"
@@ -229,7 +273,10 @@ class MetricSuite:
         if problem:
             return Record(name, None, fake.count, problem=problem, **about)
         null, against = (null, real) if null.count > 1 else (_half(real, 0), _half(real, 1))
-        both = distance(fake, real), distance(null, against) if min(null.count, against.count) > 1 else math.nan
+        both = (
+            distance(fake, real),
+            distance(null, against) if min(null.count, against.count) > 1 else math.nan,
+        )
         value, nothing = (x if math.isfinite(x) else None for x in both)
         problem = "not finite: too few images, or too small" if value is None else ""
         return Record(name, value, fake.count, nothing, null.count, problem=problem, **about)

@@ -1,4 +1,6 @@
-"""Distances of each fake to its target; images (N, C, H, W) in [-1, 1], float64; one value an image."""
+"""Distances of each fake to its target; images (N, C, H, W) in [-1, 1], float64; one value an
+image.
+"""
 
 import re
 from collections.abc import Callable
@@ -36,7 +38,9 @@ def psnr(fake: Tensor, target: Tensor) -> Tensor:
 
 
 def _luma(images: Tensor) -> Tensor:
-    """ITU-R BT.601's Y of RGB (16 to 235 of 255), as super-resolution papers take it; grey as it is."""
+    """ITU-R BT.601's Y of RGB (16 to 235 of 255), as super-resolution papers take it; grey as it
+    is.
+    """
     if images.shape[1] != 3:
         return images
     weights = images.new_tensor([65.481, 128.553, 24.966]).view(3, 1, 1) / 255
@@ -49,7 +53,9 @@ def psnr_y(fake: Tensor, target: Tensor) -> Tensor:
 
 
 def ssim(fake: Tensor, target: Tensor) -> Tensor:
-    """Wang et al. 2004, with an 11x11 Gaussian window, where the window is whole; NaN for smaller images."""
+    """Wang et al. 2004, with an 11x11 Gaussian window, where the window is whole; NaN for
+    smaller images.
+    """
     if min(fake.shape[2:]) <= 2 * _REACH + 1:
         return fake.new_full((len(fake),), torch.nan)
     return _whole(fake, target)
@@ -62,7 +68,9 @@ def _whole(fake: Tensor, target: Tensor, contrast: bool = False) -> Tensor:
 
     # Its luminance term wants values from 0 up: around 0 it falls apart.
     pair = (fake + 1) / 2, (target + 1) / 2
-    _, each = similarity(*pair, data_range=1.0, return_full_image=not contrast, return_contrast_sensitivity=contrast)
+    _, each = similarity(
+        *pair, data_range=1.0, return_full_image=not contrast, return_contrast_sensitivity=contrast
+    )
     return each if contrast else each[..., _REACH:-_REACH, _REACH:-_REACH].mean((1, 2, 3))
 
 
@@ -72,7 +80,9 @@ def ssim_y(fake: Tensor, target: Tensor) -> Tensor:
 
 
 def ms_ssim(fake: Tensor, target: Tensor) -> Tensor:
-    """Wang et al. 2003, over five scales, where the window is whole; NaN for images of less than 176 pixels."""
+    """Wang et al. 2003, over five scales, where the window is whole; NaN for images of less than
+    176 pixels.
+    """
     if min(fake.shape[2:]) < (2 * _REACH + 1) * 2 ** len(_CONTRASTS):
         return fake.new_full((len(fake),), torch.nan)
     product = fake.new_ones(len(fake))
@@ -83,20 +93,34 @@ def ms_ssim(fake: Tensor, target: Tensor) -> Tensor:
 
 
 PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": l1, "l2": l2, "psnr": psnr, "psnr_y": psnr_y, "ssim": ssim, "ssim_y": ssim_y, "ms_ssim": ms_ssim,
-}  # fmt: skip
+    "l1": l1,
+    "l2": l2,
+    "psnr": psnr,
+    "psnr_y": psnr_y,
+    "ssim": ssim,
+    "ssim_y": ssim_y,
+    "ms_ssim": ms_ssim,
+}
 # The network, and the pixels that outlast its pooling.
-LPIPS: dict[str, tuple[Any, int]] = {"lpips": ("alex", 31), "lpips_vgg": ("vgg", 16), "lpips_squeeze": ("squeeze", 17)}
+LPIPS: dict[str, tuple[Any, int]] = {
+    "lpips": ("alex", 31),
+    "lpips_vgg": ("vgg", 16),
+    "lpips_squeeze": ("squeeze", 17),
+}
 
-_BACKBONES = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}  # by torchvision's names
+_BACKBONES = {
+    "alex": "alexnet",
+    "vgg": "vgg16",
+    "squeeze": "squeezenet1_1",
+}  # by torchvision's names
 
 
 class Perceptual(nn.Module):
     """LPIPS (Zhang et al. 2018, arXiv 1801.03924), by torchmetrics, which has the papers' heads.
 
-    path: weights of torchvision's backbone (alexnet, vgg16, squeezenet1_1); None takes torchvision's
-    route. NaN for images that are too small, or not of 1 or 3 channels. Raises ValueError.
-    """
+    path: weights of torchvision's backbone (alexnet, vgg16, squeezenet1_1); None takes
+    torchvision's route. NaN for images that are too small, or not of 1 or 3 channels. Raises
+    ValueError."""
 
     def __init__(self, name: str, path: str | None) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Metrics by name. A distance of sets is one function and one line here.
 
-`FAMILY_EXTRACTOR`, such as `fd_squeezenet`, applies a family's distance to any extractor's features.
-"""
+`FAMILY_EXTRACTOR`, such as `fd_squeezenet`, applies a family's distance to any extractor's
+features."""
 
 from collections.abc import Callable
 
@@ -47,7 +47,18 @@ POOLED = ("psnr_pooled", "copy_index")  # of sums over the whole set
 MEASURED = ("cycle_error",)  # by the method, where it has such a thing
 SEGMENTATION = ("miou_unet", "pixel_accuracy_unet", "class_accuracy_unet")
 
-_LARGER = {"psnr", "ssim", "ms", "precision", "recall", "density", "coverage", "inception", "diversity", "copy"}
+_LARGER = {
+    "psnr",
+    "ssim",
+    "ms",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "inception",
+    "diversity",
+    "copy",
+}
 _LARGER |= {"miou", "pixel", "class"}
 
 

@@ -48,7 +48,9 @@ def kernel(fake: Features, real: Features) -> float:
     x, y = fake.rows.double(), real.rows.double()
 
     def products(a: Tensor, b: Tensor) -> float:
-        return sum(((block @ b.T / b.shape[1] + 1) ** 3).sum().item() for block in torch.split(a, _BLOCK))
+        return sum(
+            ((block @ b.T / b.shape[1] + 1) ** 3).sum().item() for block in torch.split(a, _BLOCK)
+        )
 
     def within(a: Tensor) -> float:
         own = ((a.square().sum(1) / a.shape[1] + 1) ** 3).sum().item()
@@ -97,8 +99,8 @@ def coverage(fake: Features, real: Features) -> float:
 def inception_score(fake: Features, real: Features) -> float:
     """Exponential of the labels' mutual information (Salimans et al. 2016, arXiv 1606.03498).
 
-    From class logits; the mean of torch-fidelity's ten splits; NaN for fewer samples. Blind to the real ones.
-    """
+    From class logits; the mean of torch-fidelity's ten splits; NaN for fewer samples. Blind to the
+    real ones."""
     return _split_scores(fake).mean().item()
 
 
@@ -119,9 +121,9 @@ def _split_scores(fake: Features) -> Tensor:
 def sliced_wasserstein(fake: Features, real: Features) -> float:
     """1000 times the mean distance of patches' projections, over the pyramid's levels.
 
-    After Karras et al. 2018 (arXiv 1710.10196), but both sets are normalised by the real one's mean and deviation:
-    by its own, a set's tint and contrast would not show. Takes (n, levels, patches, channels, pixels).
-    """
+    After Karras et al. 2018 (arXiv 1710.10196), but both sets are normalised by the real one's mean
+    and deviation: by its own, a set's tint and contrast would not show. Takes (n, levels, patches,
+    channels, pixels)."""
     x, y = fake.rows, real.rows
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(y.shape[3] * y.shape[4], _DIRECTIONS, generator=generator)

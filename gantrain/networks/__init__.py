@@ -1,9 +1,8 @@
 """Generators and discriminators; each works alone, without the rest of gantrain.
 
-A generator is built with (in_channels, out_channels), one that takes a style too with (in_channels, out_channels,
-style_channels). A discriminator is built with (in_channels), or with (in_channels, image_channels) if it looks at the
-image alone where it is shown a pair.
-"""
+A generator is built with (in_channels, out_channels), one that takes a style too with (in_channels,
+out_channels, style_channels). A discriminator is built with (in_channels), or with (in_channels,
+image_channels) if it looks at the image alone where it is shown a pair."""
 
 from torch import nn
 
@@ -38,5 +37,11 @@ DISCRIMINATOR = (("in_channels",), ("in_channels", "image_channels"))
 
 __all__ = ["DISCRIMINATOR", "GENERATOR", "NETWORKS", "STYLED_GENERATOR"]
 __all__ += ["CoarseToFine", "EncoderDecoder", "PretrainedUNet", "ResNet", "SPADEGenerator", "UNet"]
-__all__ += ["MultiscalePatchGAN", "PatchGAN", "PixelDiscriminator", "ProjectedDiscriminator", "WholeImageDiscriminator"]
+__all__ += [
+    "MultiscalePatchGAN",
+    "PatchGAN",
+    "PixelDiscriminator",
+    "ProjectedDiscriminator",
+    "WholeImageDiscriminator",
+]
 __all__ += ["Projection"]

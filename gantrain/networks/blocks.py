@@ -16,7 +16,8 @@ from gantrain.networks.sync_batch import SyncBatchNorm2d
 Norm = Literal["instance", "batch", "sync_batch", "group", "none"]
 Init = Literal["normal", "xavier", "kaiming", "default"]
 Upsample = Literal["transpose", "nearest", "bilinear"]
-# The largest values that a recipe may state; what a network would cost is checked where it is built.
+# The largest values that a recipe may state; what a network would cost is checked where it is
+# built.
 Count = Annotated[int, Field(ge=1, le=256)]  # of layers of one kind and size
 Depth = Annotated[int, Field(ge=1, le=12)]  # of layers or scales that each halve the size
 Level = Annotated[int, Field(ge=0, le=12)]
@@ -37,7 +38,11 @@ class Layers:
     """
 
     def __init__(
-        self, norm: Norm, spectral_norm: bool = False, upsample: Upsample = "transpose", bias: bool | None = None
+        self,
+        norm: Norm,
+        spectral_norm: bool = False,
+        upsample: Upsample = "transpose",
+        bias: bool | None = None,
     ) -> None:
         check_choice("norm", norm, Norm)
         check_choice("upsample", upsample, Upsample)
@@ -58,7 +63,9 @@ class Layers:
         bias = self.bias if bias is None else bias
         return cls(before, after, kernel, stride, padding, bias=bias, padding_mode=padding_mode)
 
-    def up_conv(self, before: int, after: int, kernel: Literal[3, 4], bias: bool | None = None) -> nn.Module:
+    def up_conv(
+        self, before: int, after: int, kernel: Literal[3, 4], bias: bool | None = None
+    ) -> nn.Module:
         """Twice the size: a transposed convolution of that kernel, or a resize and a 3x3 one."""
         if self.upsample != "transpose":
             resize = nn.Upsample(scale_factor=2, mode=self.upsample)
@@ -80,7 +87,11 @@ class Layers:
             return [nn.GroupNorm(channels, channels, affine=False)]
         if self.norm == "group":
             return [nn.GroupNorm(math.gcd(GROUPS, channels), channels, affine=affine)]
-        return [(SyncBatchNorm2d if self.norm == "sync_batch" else nn.BatchNorm2d)(channels, affine=affine)]
+        return [
+            (SyncBatchNorm2d if self.norm == "sync_batch" else nn.BatchNorm2d)(
+                channels, affine=affine
+            )
+        ]
 
     def leaky(self, conv: nn.Conv2d, normalised: bool = True) -> nn.Sequential:
         """The convolution, its norm and a leaky ReLU."""
@@ -96,10 +107,11 @@ class Layers:
 
 
 class BlurPool(nn.Module):
-    """Every second pixel after a blur by [1, 2, 1] / 4 in both directions, reflecting at the border.
+    """Every second pixel after a blur by [1, 2, 1] / 4 in both directions, reflecting at the
+    border.
 
-    Zhang, 2019 (arXiv 1904.11486): (N, C, H, W) to half of H and W, rounded up. Keeps nothing in checkpoints.
-    """
+    Zhang, 2019 (arXiv 1904.11486): (N, C, H, W) to half of H and W, rounded up. Keeps nothing in
+    checkpoints."""
 
     kernel: Tensor
 
@@ -117,19 +129,24 @@ class BlurPool(nn.Module):
 class SelfAttention(nn.Module):
     """Each pixel adds a share of what it finds at all pixels: (N, C, H, W) to the same.
 
-    Of SAGAN (Zhang et al., 2019, arXiv 1805.08318); the share is learnt and starts at 0. Memory grows with the number
-    of pixels, or with its square where PyTorch has no better way, so it belongs where maps are small.
-    """
+    Of SAGAN (Zhang et al., 2019, arXiv 1805.08318); the share is learnt and starts at 0. Memory
+    grows with the number of pixels, or with its square where PyTorch has no better way, so it
+    belongs where maps are small."""
 
     def __init__(self, make: Layers, channels: int) -> None:
         super().__init__()
         narrow, half = max(1, channels // 8), max(1, channels // 2)
         self.query, self.key = (make.conv(channels, narrow, 1, bias=False) for _ in range(2))
-        self.value, self.out = make.conv(channels, half, 1, bias=False), make.conv(half, channels, 1, bias=False)
+        self.value, self.out = (
+            make.conv(channels, half, 1, bias=False),
+            make.conv(half, channels, 1, bias=False),
+        )
         self.share = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        asked, known, said = (f(x).flatten(2).mT[:, None] for f in (self.query, self.key, self.value))  # N1(HW)C
+        asked, known, said = (
+            f(x).flatten(2).mT[:, None] for f in (self.query, self.key, self.value)
+        )  # N1(HW)C
         found = F.scaled_dot_product_attention(asked, known, said, scale=1.0)
         y: Tensor = x + self.share * self.out(found[:, 0].mT.reshape(len(x), -1, *x.shape[2:]))
         return y
@@ -168,7 +185,9 @@ def initialise(network: nn.Module, init: Init, *, zero_bias: bool = True) -> Non
             module.advance(POWER_ITERATIONS)
 
 
-def padded(network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, minimum: int = 1) -> Tensor:
+def padded(
+    network: Callable[[Tensor], Tensor], images: Tensor, multiple: int, minimum: int = 1
+) -> Tensor:
     """Apply `network` to images padded to a multiple in height and width, and crop its output.
 
     The padding is on all sides; it reflects, or repeats the border of images too small for that.

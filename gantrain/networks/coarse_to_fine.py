@@ -6,18 +6,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import Count, Depth, Init, Layers, Norm, Share, Upsample, Width, initialise, padded
+from gantrain.networks.blocks import (
+    Count,
+    Depth,
+    Init,
+    Layers,
+    Norm,
+    Share,
+    Upsample,
+    Width,
+    initialise,
+    padded,
+)
 from gantrain.networks.resnet import ResidualBlock
 
 
 class CoarseToFine(nn.Module):
-    """Halvings, residual blocks, doublings; pix2pixHD's global generator (Wang et al., 2018, arXiv 1711.11585).
+    """Halvings, residual blocks, doublings; pix2pixHD's global generator (Wang et al., 2018, arXiv
+    1711.11585).
 
-    Takes images (N, in_channels, H, W) of any size and gives (N, out_channels, H, W) in [-1, 1]. With `enhancer` these
-    layers see the image at half its size, and thinner ones, of half the width, add the details: pix2pixHD's local
-    enhancer, for 1024x2048. `multiple` is 2**halvings, and twice that with it. As in pix2pixHD, every convolution has
-    a bias, whatever the norm. zero_bias: biases start at 0; pix2pixHD leaves them PyTorch's.
-    """
+    Takes images (N, in_channels, H, W) of any size and gives (N, out_channels, H, W) in [-1, 1].
+    With `enhancer` these layers see the image at half its size, and thinner ones, of half the
+    width, add the details: pix2pixHD's local enhancer, for 1024x2048. `multiple` is 2**halvings,
+    and twice that with it. As in pix2pixHD, every convolution has a bias, whatever the norm.
+    zero_bias: biases start at 0; pix2pixHD leaves them PyTorch's."""
 
     def __init__(
         self,
@@ -42,7 +54,9 @@ class CoarseToFine(nn.Module):
         make = Layers(norm, spectral_norm, upsample, bias=True)
 
         def down(width: int, halvings: int) -> Iterator[nn.Module]:
-            yield make.relu(make.conv(in_channels, width, 7, padding=3, padding_mode="reflect"), width)
+            yield make.relu(
+                make.conv(in_channels, width, 7, padding=3, padding_mode="reflect"), width
+            )
             for c in (width * 2**i for i in range(halvings)):
                 yield make.relu(make.conv(c, 2 * c, 3, stride=2, padding=1), 2 * c)
 

@@ -9,16 +9,20 @@ from gantrain.networks.blocks import Init, Width, initialise
 
 
 class Projection(nn.Module):
-    """Two linear layers for each feature map, then unit length: F of CUT (Park et al., 2020, arXiv 2007.15651).
+    """Two linear layers for each feature map, then unit length: F of CUT (Park et al., 2020, arXiv
+    2007.15651).
 
-    Takes feature maps (N, C, h, w) with the `channels`, and for each the places to look at, (N, P) in [0, h * w), a
-    row after the other. Gives a list of vectors (N, P, width), in float32 or better.
-    """
+    Takes feature maps (N, C, h, w) with the `channels`, and for each the places to look at, (N, P)
+    in [0, h * w), a row after the other. Gives a list of vectors (N, P, width), in float32 or
+    better."""
 
-    def __init__(self, channels: Sequence[int], *, width: Width = 256, init: Init = "xavier") -> None:
+    def __init__(
+        self, channels: Sequence[int], *, width: Width = 256, init: Init = "xavier"
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(c, width), nn.ReLU(inplace=True), nn.Linear(width, width)) for c in channels
+            nn.Sequential(nn.Linear(c, width), nn.ReLU(inplace=True), nn.Linear(width, width))
+            for c in channels
         )
         initialise(self, init)
 

@@ -1,8 +1,7 @@
 """Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): memory for time, and the same bits.
 
-A network's layers keep their inputs alone; the backward pass computes again what lies between. Names in checkpoints
-stay as they are.
-"""
+A network's layers keep their inputs alone; the backward pass computes again what lies between.
+Names in checkpoints stay as they are."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -21,15 +20,21 @@ def recompute(network: nn.Module) -> None:
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """Blocks, or Sequentials of a convolution and what follows it: the children, and those of lists of such."""
+    """Blocks, or Sequentials of a convolution and what follows it: the children, and those of
+    lists of such.
+    """
     for child in module.children():
         inside = list(child.children())
-        if isinstance(child, nn.ModuleList) or (isinstance(child, nn.Sequential) and _is_nested(inside)):
+        if isinstance(child, nn.ModuleList) or (
+            isinstance(child, nn.Sequential) and _is_nested(inside)
+        ):
             yield from _layers(child)
         else:
             yield child
 
 
 def _is_nested(layers: list[nn.Module]) -> bool:
-    """Whether these are layers of layers, rather than a convolution, its norm and its activation."""
+    """Whether these are layers of layers, rather than a convolution, its norm and its
+    activation.
+    """
     return all(any(True for _ in layer.children()) for layer in layers)

@@ -12,7 +12,17 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import BlurPool, Depth, Init, Layers, Level, Norm, SelfAttention, Width, initialise
+from gantrain.networks.blocks import (
+    BlurPool,
+    Depth,
+    Init,
+    Layers,
+    Level,
+    Norm,
+    SelfAttention,
+    Width,
+    initialise,
+)
 
 Outputs = list[list[Tensor]]
 
@@ -24,14 +34,18 @@ def _smallest_input(layers: Sequence[nn.Module]) -> int:
         conv = cast(nn.Conv2d, layer[0])
         if isinstance(layer[-1], BlurPool):
             size = 2 * size - 1
-        if len(layer) > 2:  # convolution, norm, activation; a single pixel can't be reflected either
+        if (
+            len(layer) > 2
+        ):  # convolution, norm, activation; a single pixel can't be reflected either
             size = max(size, 2)
         size = max((size - 1) * conv.stride[0] + conv.kernel_size[0] - 2 * int(conv.padding[0]), 1)
     return size
 
 
 class Discriminator(nn.Module):
-    """For each scale its layers, one after the other, each a Sequential that begins with its convolution."""
+    """For each scale its layers, one after the other, each a Sequential that begins with its
+    convolution.
+    """
 
     def __init__(self, *scales: Sequence[nn.Module], init: Init, zero_bias: bool = True) -> None:
         super().__init__()
@@ -42,7 +56,9 @@ class Discriminator(nn.Module):
 
     @staticmethod
     def scale_factors(names: Iterable[str]) -> dict[str, int]:
-        """For the prefix of each scale among the tensors' names, the factor by which it sees images down-sampled."""
+        """For the prefix of each scale among the tensors' names, the factor by which it sees
+        images down-sampled.
+        """
         factors = {}
         for name in names:
             matched = re.match(r"scales\.(\d{1,2})\.", name)
@@ -54,7 +70,8 @@ class Discriminator(nn.Module):
         height, width, least = *images.shape[-2:], self.minimum_size
         if height < least or width < least:
             raise ValueError(
-                f"{type(self).__name__}: images of {height}x{width} are too small, it needs {least}x{least} or more"
+                f"{type(self).__name__}: images of {height}x{width} are too small, it needs"
+                f" {least}x{least} or more"
             )
         outputs: Outputs = []
         for layers in self.scales:
@@ -84,7 +101,9 @@ def _patch_layers(
     made = []
     for i, (before, after) in enumerate(pairwise([in_channels, *widths])):
         make, halves = inner if i else outer, i < layers
-        layer = make.leaky(make.conv(before, after, 4, 2 if halves and not antialias else 1, padding))
+        layer = make.leaky(
+            make.conv(before, after, 4, 2 if halves and not antialias else 1, padding)
+        )
         if i == attention:
             layer.append(SelfAttention(make, after))
         made.append(layer.append(BlurPool()) if halves and antialias else layer)
@@ -114,7 +133,10 @@ class PatchGAN(Discriminator):
         init: Init = "normal",
     ) -> None:
         outer, inner = Layers("none", spectral_norm), Layers(norm, spectral_norm)
-        super().__init__(_patch_layers(outer, inner, in_channels, width, layers, 1, antialias, attention), init=init)
+        super().__init__(
+            _patch_layers(outer, inner, in_channels, width, layers, 1, antialias, attention),
+            init=init,
+        )
 
 
 class PixelDiscriminator(Discriminator):
@@ -142,10 +164,10 @@ class PixelDiscriminator(Discriminator):
 class MultiscalePatchGAN(Discriminator):
     """Patch discriminators on an image pyramid, of pix2pixHD (Wang et al., 2018, arXiv 1711.11585).
 
-    Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives, for each scale from full resolution down,
-    `layers + 1` feature maps and the logits (N, 1, h, w), 35x35 for 256x256. With `spectral_norm` it is SPADE's: on
-    the normalised convolutions, which then have no bias. Raises ValueError for smaller images.
-    """
+    Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives, for each scale from full
+    resolution down, `layers + 1` feature maps and the logits (N, 1, h, w), 35x35 for 256x256. With
+    `spectral_norm` it is SPADE's: on the normalised convolutions, which then have no bias. Raises
+    ValueError for smaller images."""
 
     def __init__(
         self,
@@ -160,5 +182,8 @@ class MultiscalePatchGAN(Discriminator):
         zero_bias: bool = False,
     ) -> None:
         outer, inner = Layers("none"), Layers(norm, spectral_norm, bias=not spectral_norm)
-        pyramid = (_patch_layers(outer, inner, in_channels, width, layers, padding=2) for _ in range(scales))
+        pyramid = (
+            _patch_layers(outer, inner, in_channels, width, layers, padding=2)
+            for _ in range(scales)
+        )
         super().__init__(*pyramid, init=init, zero_bias=zero_bias)

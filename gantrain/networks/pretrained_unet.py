@@ -10,13 +10,14 @@ from gantrain.networks.blocks import Init, Layers, Norm, Share, Upsample, Width,
 
 
 class PretrainedUNet(nn.Module):
-    """A U-Net (Ronneberger et al., 2015, arXiv 1505.04597) whose encoder is a network of timm, for little data.
+    """A U-Net (Ronneberger et al., 2015, arXiv 1505.04597) whose encoder is a network of timm, for
+    little data.
 
-    Takes images (N, in_channels, H, W) in [-1, 1], or class ids one-hot, of any size and gives (N, out_channels, H, W)
-    in [-1, 1]. The decoder doubles the size, from the encoder's coarsest map (`multiple` is its reduction) up to full
-    size, where it has `width` channels, twice as many a level below, 8 times at most; the encoder's maps join it, and
-    dropout is behind them. Raises ValueError for a `backbone` whose maps don't halve.
-    """
+    Takes images (N, in_channels, H, W) in [-1, 1], or class ids one-hot, of any size and gives (N,
+    out_channels, H, W) in [-1, 1]. The decoder doubles the size, from the encoder's coarsest map
+    (`multiple` is its reduction) up to full size, where it has `width` channels, twice as many a
+    level below, 8 times at most; the encoder's maps join it, and dropout is behind them. Raises
+    ValueError for a `backbone` whose maps don't halve."""
 
     def __init__(
         self,
@@ -38,10 +39,22 @@ class PretrainedUNet(nn.Module):
         self.multiple = reductions[-1]
         side, halves = 4 * self.multiple, all(not r & (r - 1) for r in reductions)
         heights = [h for h, _ in self.encoder.shapes(side, side + self.multiple)]
-        if not halves or any(a >= b for a, b in pairwise(reductions)) or heights != [side // r for r in reductions]:
-            found = f"found {backbone}, whose maps of images {side} high are {', '.join(map(str, heights))} high"
-            raise ValueError(f"pretrained_unet.backbone: {found}; allowed: a network that halves them")
-        make, joining = Layers(norm, upsample=upsample), dict(zip(reductions, self.encoder.channels, strict=True))
+        if (
+            not halves
+            or any(a >= b for a, b in pairwise(reductions))
+            or heights != [side // r for r in reductions]
+        ):
+            found = (
+                f"found {backbone}, whose maps of images {side} high are"
+                f" {', '.join(map(str, heights))} high"
+            )
+            raise ValueError(
+                f"pretrained_unet.backbone: {found}; allowed: a network that halves them"
+            )
+        make, joining = (
+            Layers(norm, upsample=upsample),
+            dict(zip(reductions, self.encoder.channels, strict=True)),
+        )
         self.ups, self.joins, before = nn.ModuleList(), nn.ModuleList(), self.encoder.channels[-1]
         for level in reversed(range(self.multiple.bit_length() - 1)):
             after = width * min(2**level, 8)

@@ -14,7 +14,9 @@ _ENCODED = 256  # pixels a side that the encoder sees
 
 
 class SpatialNorm(nn.Module):
-    """A norm without weights, scaled and shifted at each pixel by what the labels say (the paper's equation 1)."""
+    """A norm without weights, scaled and shifted at each pixel by what the labels say (the
+    paper's equation 1).
+    """
 
     def __init__(self, make: Layers, channels: int, label_channels: int, hidden: int) -> None:
         super().__init__()
@@ -31,16 +33,22 @@ class SpatialNorm(nn.Module):
 
 
 class ModulatedBlock(nn.Module):
-    """Two modulated convolutions around which the input passes, through a third where the width changes."""
+    """Two modulated convolutions around which the input passes, through a third where the width
+    changes.
+    """
 
-    def __init__(self, make: Layers, before: int, after: int, label_channels: int, hidden: int) -> None:
+    def __init__(
+        self, make: Layers, before: int, after: int, label_channels: int, hidden: int
+    ) -> None:
         super().__init__()
         middle = min(before, after)
         norm = partial(SpatialNorm, make, label_channels=label_channels, hidden=hidden)
         self.norms = nn.ModuleList([norm(before), norm(middle)])
         widths = pairwise((before, middle, after))
         self.convs = nn.ModuleList(make.conv(b, a, 3, padding=1, bias=True) for b, a in widths)
-        shortcut = [norm(before), make.conv(before, after, 1, bias=False)] if before != after else []
+        shortcut = (
+            [norm(before), make.conv(before, after, 1, bias=False)] if before != after else []
+        )
         self.shortcut = nn.ModuleList(shortcut)
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
@@ -57,11 +65,11 @@ class ModulatedBlock(nn.Module):
 class SPADEGenerator(nn.Module):
     """From label maps to images, coarse to fine (Park et al., 2019, arXiv 1903.07291).
 
-    Takes label maps (N, in_channels, H, W), one-hot, of any size, and gives (N, out_channels, H, W) in [-1, 1].
-    doublings: `normal` has 5, `more` 6, `most` 7 (the paper's choice for Cityscapes is `more`); `multiple` is 2 to
-    their number. style_channels: where not 0, it also takes styles (N, style_channels), by default the mean one, zeros,
-    which become the coarsest map: of `head` (height, width), resized where the label map wants another size.
-    """
+    Takes label maps (N, in_channels, H, W), one-hot, of any size, and gives (N, out_channels, H, W)
+    in [-1, 1]. doublings: `normal` has 5, `more` 6, `most` 7 (the paper's choice for Cityscapes is
+    `more`); `multiple` is 2 to their number. style_channels: where not 0, it also takes styles (N,
+    style_channels), by default the mean one, zeros, which become the coarsest map: of `head`
+    (height, width), resized where the label map wants another size."""
 
     def __init__(
         self,
@@ -83,7 +91,11 @@ class SPADEGenerator(nn.Module):
         self.padded_minimum = 2 * self.multiple
         self.width, self.head, self.style_channels = width, head, style_channels
         make, plain = Layers(norm, spectral_norm), Layers("none")
-        widths = [16 * width] * 4 + [8 * width, 4 * width, 2 * width, width] + [width // 2] * (extra == 2)
+        widths = (
+            [16 * width] * 4
+            + [8 * width, 4 * width, 2 * width, width]
+            + [width // 2] * (extra == 2)
+        )
         self.start = (
             nn.Linear(style_channels, widths[0] * head[0] * head[1])
             if style_channels
@@ -97,7 +109,12 @@ class SPADEGenerator(nn.Module):
 
     def forward(self, labels: Tensor, style: Tensor | None = None) -> Tensor:  # NCHW, NC -> NCHW
         # Two pixels are the least coarsest map that a norm can work on.
-        return padded(partial(self._translate, style=style), labels, self.multiple, minimum=self.padded_minimum)
+        return padded(
+            partial(self._translate, style=style),
+            labels,
+            self.multiple,
+            minimum=self.padded_minimum,
+        )
 
     def _translate(self, labels: Tensor, style: Tensor | None = None) -> Tensor:
         size = [side // self.multiple for side in labels.shape[-2:]]
@@ -113,17 +130,19 @@ class SPADEGenerator(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """From images to the distribution of their style, SPADE's variational encoder (arXiv 1903.07291).
+    """From images to the distribution of their style, SPADE's variational encoder (arXiv
+    1903.07291).
 
-    Takes images (N, in_channels, H, W) in [-1, 1] of any size, which it resizes to 256x256. Gives the mean and the
-    logarithm of the variance, each (N, style_channels).
-    """
+    Takes images (N, in_channels, H, W) in [-1, 1] of any size, which it resizes to 256x256. Gives
+    the mean and the logarithm of the variance, each (N, style_channels)."""
 
     def __init__(self, in_channels: int, style_channels: int = 256, *, width: Width = 64) -> None:
         super().__init__()
         make = Layers("instance", spectral_norm=True, bias=False)
         widths = [in_channels, width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width]
-        self.layers = nn.Sequential(*(make.leaky(make.conv(b, a, 3, 2, padding=1)) for b, a in pairwise(widths)))
+        self.layers = nn.Sequential(
+            *(make.leaky(make.conv(b, a, 3, 2, padding=1)) for b, a in pairwise(widths))
+        )
         features = widths[-1] * (_ENCODED // 2**6) ** 2
         self.mean, self.log_variance = (nn.Linear(features, style_channels) for _ in range(2))
         initialise(self, "xavier")

@@ -70,4 +70,6 @@ class SpectralConvTranspose2d(Spectral, nn.ConvTranspose2d):
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         assert output_size is None
         padding = cast(tuple[int, ...], self.padding)
-        return F.conv_transpose2d(x, self.normalised(), self.bias, self.stride, padding, self.output_padding)
+        return F.conv_transpose2d(
+            x, self.normalised(), self.bias, self.stride, padding, self.output_padding
+        )

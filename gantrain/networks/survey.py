@@ -45,7 +45,8 @@ class EncoderDecoder(nn.Module):
         make = Layers(norm, spectral_norm, upsample)
         self.downs = nn.ModuleList(_halvings(make, in_channels, widths))
         self.ups = nn.ModuleList(
-            make.relu(make.up_conv(before, after, 4), after, dropout) for before, after in pairwise(widths[::-1])
+            make.relu(make.up_conv(before, after, 4), after, dropout)
+            for before, after in pairwise(widths[::-1])
         )
         self.last = make.up_conv(widths[0], out_channels, 4)
         initialise(self, init)
@@ -63,9 +64,9 @@ class EncoderDecoder(nn.Module):
 class WholeImageDiscriminator(Discriminator):
     """Halvings to a 4x4 map, and one convolution of it all to a score.
 
-    Takes images (N, in_channels, H, W) of `minimum_size` (64) or more. Gives one scale: the feature maps, then the
-    logits (N, 1, h, w), a single score at `minimum_size` and a map beyond it. Raises ValueError for smaller images.
-    """
+    Takes images (N, in_channels, H, W) of `minimum_size` (64) or more. Gives one scale: the feature
+    maps, then the logits (N, 1, h, w), a single score at `minimum_size` and a map beyond it. Raises
+    ValueError for smaller images."""
 
     def __init__(
         self,

@@ -5,7 +5,9 @@ from typing import cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch._compile import _disable_dynamo  # as torch.compiler.disable, which takes a second to import
+from torch._compile import (
+    _disable_dynamo,  # as torch.compiler.disable, which takes a second to import
+)
 from torch.distributed.nn.functional import all_reduce  # differentiable, unlike dist's own
 from torch.nn.modules._functions import SyncBatchNorm as FusedSyncBatchNorm
 
@@ -32,7 +34,14 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
 def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     assert norm.momentum is not None
     if x.is_cuda:
-        state = (norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.eps, norm.momentum)
+        state = (
+            norm.weight,
+            norm.bias,
+            norm.running_mean,
+            norm.running_var,
+            norm.eps,
+            norm.momentum,
+        )
         return cast(Tensor, FusedSyncBatchNorm.apply(x, *state, dist.group.WORLD, _world_size()))
     wide = x if x.dtype == torch.float64 else x.float()
     # Ranks may hold different numbers of samples.
@@ -44,7 +53,10 @@ def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     centred = wide - mean[:, None, None]
     var = _sum_over_ranks(centred.square().sum((0, 2, 3))) / count
     with torch.no_grad():
-        for running, value in ((norm.running_mean, mean), (norm.running_var, var * count / (count - 1))):
+        for running, value in (
+            (norm.running_mean, mean),
+            (norm.running_var, var * count / (count - 1)),
+        ):
             assert running is not None
             running.lerp_(value.to(running.dtype), norm.momentum)
     y: Tensor = centred * torch.rsqrt(var + norm.eps)[:, None, None]

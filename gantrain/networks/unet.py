@@ -29,10 +29,10 @@ class UNet(nn.Module):
 
     Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
     [-1, 1]. Every level halves the size: 8 levels see 256 pixels as one, `multiple` is 2**levels.
-    `levels - 5` layers of the decoder end with dropout. `dropout_from` is the first of them: `innermost` is the
-    decoder's first layer, as in the authors' Torch code, and `second` is the layer after it, as in their PyTorch code.
-    `attention` adds SAGAN's to the encoder's map of that level, from 0. Raises ValueError for a level that isn't there.
-    """
+    `levels - 5` layers of the decoder end with dropout. `dropout_from` is the first of them:
+    `innermost` is the decoder's first layer, as in the authors' Torch code, and `second` is the
+    layer after it, as in their PyTorch code. `attention` adds SAGAN's to the encoder's map of that
+    level, from 0. Raises ValueError for a level that isn't there."""
 
     def __init__(
         self,
@@ -51,7 +51,9 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         if attention is not None and attention >= levels:
-            raise ValueError(f"unet.attention: found {attention}, allowed: a level, 0 to {levels - 1}")
+            raise ValueError(
+                f"unet.attention: found {attention}, allowed: a level, 0 to {levels - 1}"
+            )
         check_choice("dropout_from", dropout_from, DropoutFrom)
         self.multiple = 2**levels
         widths = [width * min(2**level, 8) for level in range(levels)]
@@ -76,7 +78,9 @@ class UNet(nn.Module):
             if dropout and len(self.ups) in layers_with_dropout:
                 layers.append(nn.Dropout(dropout))
             self.ups.append(nn.Sequential(*layers))
-        self.ups.append(nn.Sequential(nn.ReLU(), make.up_conv(2 * width, out_channels, 4, bias=True)))
+        self.ups.append(
+            nn.Sequential(nn.ReLU(), make.up_conv(2 * width, out_channels, 4, bias=True))
+        )
         initialise(self, init)
 
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW

@@ -25,7 +25,8 @@ def own_classes(recipe: Recipe) -> list[Any]:
 
 @contextmanager
 def telling_own_errors(recipe: Recipe, doing: str) -> Iterator[None]:
-    """Raise what own code raises as one line that names its classes, the exception, its file and its line.
+    """Raise what own code raises as one line that names its classes, the exception, its file and
+    its line.
 
     doing: what was tried, such as "a first step".
     """
@@ -53,14 +54,18 @@ def _make_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
     unknown = [fact for fact in facts_of(METHODS[name]) if fact not in data_dims]
     if unknown:
         found = f"found {', '.join(unknown)} as parameters of {METHODS[name].__name__}"
-        raise BadComponent(f"method: {found}, allowed: {', '.join(data_dims)}, and others behind a `*`")
+        raise BadComponent(
+            f"method: {found}, allowed: {', '.join(data_dims)}, and others behind a `*`"
+        )
     method: Method = build(METHODS, recipe.method, **data_dims)
     check_contract(method)
     for name, parameter in method.networks.named_parameters():
         if any(starts_with(name, prefix) for prefix in recipe.freeze):
             parameter.requires_grad_(False)
     if recipe.gradient_checkpointing:
-        for name in method.inference:  # the discriminators' features are losses' too, and kept in any case
+        for (
+            name
+        ) in method.inference:  # the discriminators' features are losses' too, and kept in any case
             recompute(method.networks[name])
     return method
 
@@ -68,26 +73,34 @@ def _make_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
 def sketch_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
     """The method without storage, on the meta device, to be counted and checked.
 
-    Raises ValueError as make_method, and for facts past reason, which a checkpoint from elsewhere may state.
-    """
+    Raises ValueError as make_method, and for facts past reason, which a checkpoint from elsewhere
+    may state."""
     for name, value in data_dims.items():
         if type(value) is not int or not 1 <= value <= MAX_CHANNELS:
-            raise ValueError(f"{name}: found {value!r:.100}, allowed: a whole number, 1 to {MAX_CHANNELS:,}")
+            raise ValueError(
+                f"{name}: found {value!r:.100}, allowed: a whole number, 1 to {MAX_CHANNELS:,}"
+            )
     with telling_own_errors(recipe, "building it"):
         try:
             with torch.device("meta"):
                 return _make_method(recipe, data_dims)
-        except (NotImplementedError, RuntimeError):  # a network from outside that reads what it has drawn
+        except (
+            NotImplementedError,
+            RuntimeError,
+        ):  # a network from outside that reads what it has drawn
             return _make_method(recipe, data_dims)
 
 
 def needs_weights(method: Method) -> bool:
     """Return whether any of its parts begins with weights that were trained before."""
-    return any(hasattr(part, "load") for part in (*method.networks.values(), *method.auxiliary.values()))
+    return any(
+        hasattr(part, "load") for part in (*method.networks.values(), *method.auxiliary.values())
+    )
 
 
 def load_pretrained(method: Method, started: bool = False) -> None:
-    """The weights that its parts begin with, read or fetched; those of networks only where no run has started.
+    """The weights that its parts begin with, read or fetched; those of networks only where no run
+    has started.
 
     Raises ValueError where they can't be had.
     """
@@ -102,7 +115,9 @@ def _load(part: nn.Module) -> None:
     except Exception as error:
         if not is_own(type(part)) or is_raised_by_gantrain(error):
             raise
-        raise BadComponent(f"method: {type(part).__name__}.load raised {describe_error(error)}") from None
+        raise BadComponent(
+            f"method: {type(part).__name__}.load raised {describe_error(error)}"
+        ) from None
 
 
 def _describe_nothing_to_train(recipe: Recipe, phase: Phase) -> str:
@@ -110,7 +125,9 @@ def _describe_nothing_to_train(recipe: Recipe, phase: Phase) -> str:
     if not recipe.freeze:
         found = f"found a phase {phase.name!r} all of whose parameters have requires_grad=False"
         return f"method: {found}, allowed: something to train in {networks}"
-    found = f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"
+    found = (
+        f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"
+    )
     return f"freeze: {found}; allowed: a part of {networks}"
 
 
@@ -118,28 +135,46 @@ def check_method(recipe: Recipe, method: Method) -> None:
     """Raises ValueError, one line for each thing that the recipe asks of a method without it."""
     phases = [phase.name for phase in method.phases]
     problems = [
-        f"phases.{name}: found {name!r}, allowed: {', '.join(phases)}" for name in recipe.phases if name not in phases
+        f"phases.{name}: found {name!r}, allowed: {', '.join(phases)}"
+        for name in recipe.phases
+        if name not in phases
     ]
     if recipe.data.unpaired and method.paired:
-        problems.append(f"data.unpaired: found true, {recipe.method['name']} learns from pairs; choose another method")
+        problems.append(
+            f"data.unpaired: found true, {recipe.method['name']} learns from pairs; choose another"
+            " method"
+        )
     names = [name for name, _ in method.networks.named_parameters()]
-    trained = [name for name, parameter in method.networks.named_parameters() if parameter.requires_grad]
-    for key, prefixes in (("freeze", recipe.freeze), ("optimizer.lr_factors", recipe.optimizer.lr_factors)):
+    trained = [
+        name for name, parameter in method.networks.named_parameters() if parameter.requires_grad
+    ]
+    for key, prefixes in (
+        ("freeze", recipe.freeze),
+        ("optimizer.lr_factors", recipe.optimizer.lr_factors),
+    ):
         for prefix in prefixes:
             if not any(starts_with(name, prefix) for name in names):
-                inside = [name.split(".")[:2] for name in names if starts_with(name, prefix.split(".")[0])]
+                inside = [
+                    name.split(".")[:2] for name in names if starts_with(name, prefix.split(".")[0])
+                ]
                 allowed = dict.fromkeys(map(".".join, inside)) or method.networks
-                problems.append(f"{key}: found {prefix!r}, allowed: {', '.join(allowed)}, or more, up to a dot")
+                problems.append(
+                    f"{key}: found {prefix!r}, allowed: {', '.join(allowed)}, or more, up to a dot"
+                )
             elif key != "freeze" and not any(starts_with(name, prefix) for name in trained):
-                problems.append(f"{key}: found {prefix!r}, which stays as it is; allowed: what is trained")
+                problems.append(
+                    f"{key}: found {prefix!r}, which stays as it is; allowed: what is trained"
+                )
     for phase in method.phases:
-        if not any(p.requires_grad for n in phase.networks for p in method.networks[n].parameters()):
+        if not any(
+            p.requires_grad for n in phase.networks for p in method.networks[n].parameters()
+        ):
             problems.append(_describe_nothing_to_train(recipe, phase))
     if recipe.gradient_checkpointing:
         mixing = [name for name in method.inference if mixes_samples(method.networks[name])]
         problems += [
-            f"gradient_checkpointing: found true, the {name}'s batch norm would count each batch twice; "
-            "allowed with norm: instance, group or none"
+            f"gradient_checkpointing: found true, the {name}'s batch norm would count each batch"
+            " twice; allowed with norm: instance, group or none"
             for name in mixing
         ]
     size = recipe.data.size
@@ -147,15 +182,18 @@ def check_method(recipe: Recipe, method: Method) -> None:
         smallest = getattr(network, "minimum_size", 1)
         if min(size) < smallest:
             problems.append(
-                f"data.size: found {list(size)}, the {name} needs [{smallest}, {smallest}] or "
-                f"more; raise data.size, or choose another one or fewer of its layers{_fewer_layers(recipe, name)}"
+                f"data.size: found {list(size)}, the {name} needs [{smallest}, {smallest}] or more;"
+                " raise data.size, or choose another one or fewer of its"
+                f" layers{_fewer_layers(recipe, name)}"
             )
     if problems:
         raise ValueError("\n".join(problems))
 
 
 def _fewer_layers(recipe: Recipe, name: str) -> str:
-    """The key with the most layers of a discriminator that fit `data.size`, as the end of an advice, or nothing."""
+    """The key with the most layers of a discriminator that fit `data.size`, as the end of an
+    advice, or nothing.
+    """
     key = "discriminator" if name in ("discriminator_source", "discriminator_target") else name
     component = recipe.method.get(key)
     if not isinstance(component, dict) or "layers" not in component:

@@ -1,4 +1,6 @@
-"""What a run costs in memory and on the disk, counted on a method without storage before the real one is built."""
+"""What a run costs in memory and on the disk, counted on a method without storage before the
+real one is built.
+"""
 
 import contextlib
 import os
@@ -45,7 +47,9 @@ class Memory:
 
 
 def count_memory(method: Method, item_bytes: int, sharded_over: int = 1) -> Memory:
-    """item_bytes: of one number. sharded_over: the ranks that share the optimisers' states, by ZeRO."""
+    """item_bytes: of one number. sharded_over: the ranks that share the optimisers' states, by
+    ZeRO.
+    """
     weights = item_bytes * _count([*method.parameters(), *method.buffers()])
     trained = item_bytes * _count(p for p in method.networks.parameters() if p.requires_grad)
     return Memory(weights, weights, trained, _MOMENTS * trained // sharded_over)
@@ -53,11 +57,15 @@ def count_memory(method: Method, item_bytes: int, sharded_over: int = 1) -> Memo
 
 def count_weights(method: Method) -> Memory:
     """Count the memory of a model that only translates, in float32."""
-    return Memory(4 * _count([*method.parameters(), *method.buffers()]), average=0, gradients=0, optimizers=0)
+    return Memory(
+        4 * _count([*method.parameters(), *method.buffers()]), average=0, gradients=0, optimizers=0
+    )
 
 
 def checkpoint_bytes(method: Method, recipe: Recipe, item_bytes: int) -> int:
-    """The size of one checkpoint: networks, the averaged ones, and the optimisers' states; pools are not counted."""
+    """The size of one checkpoint: networks, the averaged ones, and the optimisers' states; pools
+    are not counted.
+    """
     networks = _count_network(method.networks)
     averaged = 0
     if recipe.ema.half_life is not None:
@@ -70,7 +78,9 @@ def describe_run(recipe: Recipe, epoch: int, images: int, checkpoint: int) -> li
     """Lines for a dry run. epoch: images in one. images: of the run. checkpoint: bytes of one."""
     interval = images_in(recipe.checkpoint.every, epoch)
     written = max(1, -(-images // max(interval, recipe.batch_size)))
-    best = recipe.checkpoint.best if recipe.data.validation is not None else 0  # nothing is measured without
+    best = (
+        recipe.checkpoint.best if recipe.data.validation is not None else 0
+    )  # nothing is measured without
     kept = min(written, recipe.checkpoint.keep + best)
     return [
         f"checkpoints: about {written:,} of {bytes_text(checkpoint)} each, of which {kept:,} stay: "
@@ -85,8 +95,8 @@ def check_memory(memory: Memory, device: torch.device) -> None:
     if memory.total * ranks > here:
         several = f", on each of {ranks} ranks" if ranks > 1 else ""
         raise ValueError(
-            f"method: the networks need {memory}{several}, and {where} has {bytes_text(here)}; choose smaller ones "
-            "(a lower width, fewer levels, layers or blocks)"
+            f"method: the networks need {memory}{several}, and {where} has {bytes_text(here)};"
+            " choose smaller ones (a lower width, fewer levels, layers or blocks)"
         )
 
 

@@ -1,4 +1,6 @@
-"""The data that a recipe asks for, opened on every rank, and the view of a sample that the networks get."""
+"""The data that a recipe asks for, opened on every rank, and the view of a sample that the
+networks get.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,9 @@ from gantrain.recipe.schema import Recipe
 _WITHOUT = "; data.validation=null trains without"
 
 
-def sample_transform(recipe: Recipe, fields: dict[str, Field], *, training: bool) -> SampleTransform:
+def sample_transform(
+    recipe: Recipe, fields: dict[str, Field], *, training: bool
+) -> SampleTransform:
     """How samples become what the networks see; `fields` by role."""
     data, names = recipe.data, data_request(recipe).names
     labels = frozenset(name for role, name in names.items() if fields[role].kind != "image")
@@ -26,7 +30,9 @@ def data_request(recipe: Recipe) -> open_dataset.DataRequest:
     """Collect what the recipe asks of its data."""
     data, names, apart = recipe.data, (recipe.data.source, recipe.data.target), None
     if data.unpaired:
-        apart = open_dataset.UnpairedRequest(*names, data.train_target, data.validation_target, data.test_target)
+        apart = open_dataset.UnpairedRequest(
+            *names, data.train_target, data.validation_target, data.test_target
+        )
         names = ("source", "target")  # a sample's; the sets' own may be the same
     return open_dataset.DataRequest(
         recipe.name,
@@ -41,10 +47,16 @@ def data_request(recipe: Recipe) -> open_dataset.DataRequest:
     )
 
 
-def open_once_per_node(world: World, key: str, value: str | None, wanted: open_dataset.DataRequest) -> DataSet:
-    """The data set on every rank, made by one of each node where it has to be made. Raises ValueError."""
+def open_once_per_node(
+    world: World, key: str, value: str | None, wanted: open_dataset.DataRequest
+) -> DataSet:
+    """The data set on every rank, made by one of each node where it has to be made. Raises
+    ValueError.
+    """
 
-    made: list[Shards] = []  # kept open until this rank has opened them again, so that no other run removes them
+    made: list[
+        Shards
+    ] = []  # kept open until this rank has opened them again, so that no other run removes them
 
     def folders() -> list[Path]:
         made.extend(open_dataset.open_sides(key, value, wanted))
@@ -58,8 +70,8 @@ def open_once_per_node(world: World, key: str, value: str | None, wanted: open_d
 class RunData:
     """The data sets of a run, opened.
 
-    test: only where there is no held-out set. unusable_test: why a test set that no user named cannot be used, or None.
-    """
+    test: only where there is no held-out set. unusable_test: why a test set that no user named
+    cannot be used, or None."""
 
     train: DataSet
     held_out: DataSet | None
@@ -70,9 +82,8 @@ class RunData:
 def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> RunData:
     """The data sets of a recipe, made where they have to be. Every rank calls it.
 
-    is_automatic: no user named the held-out set and the test set. Such a test set may be unusable. Raises ValueError
-    with all problems at once.
-    """
+    is_automatic: no user named the held-out set and the test set. Such a test set may be unusable.
+    Raises ValueError with all problems at once."""
     data = recipe.data
     wanted = data_request(recipe)
     problems: list[str] = []
@@ -87,16 +98,20 @@ def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> RunDa
             unusable[key] = texts[0]
         elif is_automatic and key == "validation":
             problems.extend(
-                text.removesuffix(_WITHOUT) + f"; data.validation=auto chose it{_WITHOUT}" for text in texts
+                text.removesuffix(_WITHOUT) + f"; data.validation=auto chose it{_WITHOUT}"
+                for text in texts
             )
         else:
             problems.extend(texts)
         return None
 
     train = opened("train", data.train)
-    # Where the training images cannot be drawn, the same is wrong with held-out ones, and has been said.
+    # Where the training images cannot be drawn, the same is wrong with held-out ones, and has been
+    # said.
     draws_neither = train is None and data.train == data.validation == SYNTHETIC
-    held_out = opened("validation", data.validation) if data.validation and not draws_neither else None
+    held_out = (
+        opened("validation", data.validation) if data.validation and not draws_neither else None
+    )
     test = opened("test", data.test) if data.test and not data.validation else None
     world.raise_on_all_ranks(problems)
     assert train is not None

@@ -6,13 +6,36 @@ from typing import Any
 # Keys that may differ between the run's start and its resumption. The data's fingerprint is
 # compared apart, so a data set may move.
 RESUMABLE = (
-    "name", "description", "run", "length", "micro_batch_size", "zero_stage", "device", "threads", "log_every",
-    "trackers", "tracker_failure", "tracker_project", "stop_signal", "max_nonfinite", "dry_run",
-    "evaluate", "previews", "checkpoint", "gradient_checkpointing",
-    "data.train", "data.train_target", "data.validation", "data.validation_target",
-    "data.test", "data.test_target",
-    "data.workers", "data.max_bad_fraction", "data.max_left_out", "data.cache_gib",
-)  # fmt: skip
+    "name",
+    "description",
+    "run",
+    "length",
+    "micro_batch_size",
+    "zero_stage",
+    "device",
+    "threads",
+    "log_every",
+    "trackers",
+    "tracker_failure",
+    "tracker_project",
+    "stop_signal",
+    "max_nonfinite",
+    "dry_run",
+    "evaluate",
+    "previews",
+    "checkpoint",
+    "gradient_checkpointing",
+    "data.train",
+    "data.train_target",
+    "data.validation",
+    "data.validation_target",
+    "data.test",
+    "data.test_target",
+    "data.workers",
+    "data.max_bad_fraction",
+    "data.max_left_out",
+    "data.cache_gib",
+)
 
 
 def differences(

@@ -1,4 +1,6 @@
-"""Checks of a recipe's `evaluate` settings that need no network, before a run's folder is touched."""
+"""Checks of a recipe's `evaluate` settings that need no network, before a run's folder is
+touched.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -15,14 +17,24 @@ def check_pairs(names: Sequence[str], unpaired: bool) -> None:
     """Raises ValueError for metrics of pairs where the data have none."""
     of_pairs = [name for name in names if not (registry.of_set(name) or name in registry.MEASURED)]
     if unpaired and of_pairs:
-        allowed = "metrics of sets, as in evaluate.metrics=[fd_random0,swd] evaluate.best_by=fd_random0"
-        raise ValueError(f"evaluate.metrics: {', '.join(of_pairs)} need pairs; allowed with data.unpaired: {allowed}")
+        allowed = (
+            "metrics of sets, as in evaluate.metrics=[fd_random0,swd] evaluate.best_by=fd_random0"
+        )
+        raise ValueError(
+            f"evaluate.metrics: {', '.join(of_pairs)} need pairs; allowed with data.unpaired:"
+            f" {allowed}"
+        )
 
 
 def check_settings(
-    names: Sequence[str], weights: Mapping[str, str], border: int, size: tuple[int, int], fields: Mapping[str, Field]
+    names: Sequence[str],
+    weights: Mapping[str, str],
+    border: int,
+    size: tuple[int, int],
+    fields: Mapping[str, Field],
 ) -> list[str]:
-    """Returns a line for each setting that has no effect; raises ValueError with a line for each problem.
+    """Returns a line for each setting that has no effect; raises ValueError with a line for each
+    problem.
 
     size: height and width of a held-out sample, pixels. fields: the data's, by role.
     """
@@ -38,16 +50,23 @@ def check_settings(
     segmented = [name for name in names if name in registry.SEGMENTATION]
     if segmented and fields["source"].kind != "label":
         asked = ", ".join(segmented)
-        problems.append(f"evaluate.metrics: {asked} need class ids as the source, found images; choose others")
+        problems.append(
+            f"evaluate.metrics: {asked} need class ids as the source, found images; choose others"
+        )
     if problems:
         raise ValueError("\n".join(problems))
     unused = [name for name in weights if name not in used]
-    lines = [f"evaluate.weights: {name} has no effect, since no metric in evaluate.metrics uses it" for name in unused]
+    lines = [
+        f"evaluate.weights: {name} has no effect, since no metric in evaluate.metrics uses it"
+        for name in unused
+    ]
     of_colours = [name for name in names if name in LPIPS or registry.of_set(name)]
     channels = fields["target"].channels
     if of_colours and channels not in _COLOURS:
         reason = f"take images of 1 or 3 channels, the target has {channels}"
-        lines.append(f"evaluate.metrics: {', '.join(of_colours)} will have no value, since they {reason}")
+        lines.append(
+            f"evaluate.metrics: {', '.join(of_colours)} will have no value, since they {reason}"
+        )
     return lines
 
 

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from gantrain.metrics import registry
 
-# The largest values that a recipe may state. What lies above is a slip of the finger, or would never end.
+# The largest values that a recipe may state. What lies above is a slip of the finger, or would
+# never end.
 MAX_IMAGES = 10**12
 MAX_EPOCHS = 10**6
 MAX_BATCH_SIZE = 2**16
@@ -16,7 +17,9 @@ MAX_SIDE = 2**16  # pixels
 MAX_PIXELS = 2**26  # of an image that is trained on, such as 8192x8192
 MAX_COUNT = 10**6
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # what breaks a line or drives a terminal
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+)  # what breaks a line or drives a terminal
 _LONGEST_PATH = 4000
 _LONGEST_NAME = 255  # bytes of a file's name, on most file systems
 _LONGEST_FOLDER = 200  # bytes: files beside the folder have longer names
@@ -48,7 +51,9 @@ def _pair(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return (value, value)
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError("allowed: a size in pixels, which is one number, such as 64, or [height, width]")
+        raise ValueError(
+            "allowed: a size in pixels, which is one number, such as 64, or [height, width]"
+        )
     return value
 
 
@@ -63,7 +68,9 @@ def _place(text: str) -> str:
     parts = [] if "://" in text else text.split("/")
     longest = max((len(part.encode()) for part in parts), default=0)
     if _CONTROL.search(text) or len(text) > _LONGEST_PATH or longest > _LONGEST_NAME:
-        raise ValueError(f"allowed: a path or URL of one line, with names of at most {_LONGEST_NAME} bytes")
+        raise ValueError(
+            f"allowed: a path or URL of one line, with names of at most {_LONGEST_NAME} bytes"
+        )
     return text
 
 
@@ -84,8 +91,13 @@ def _rule(pattern: str, fits: bool, why: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-_FP16 = "which needs a loss scale for each optimiser and still overflows in GANs; allowed: auto, bf16, fp32, fp64"
-_ZERO_3 = "which shards the weights too: a GAN's phases use one another's networks; allowed: 0, 1, 2"
+_FP16 = (
+    "which needs a loss scale for each optimiser and still overflows in GANs; allowed: auto, bf16,"
+    " fp32, fp64"
+)
+_ZERO_3 = (
+    "which shards the weights too: a GAN's phases use one another's networks; allowed: 0, 1, 2"
+)
 _FOLDER = "allowed: a plain name, since it names the folder runs/NAME"
 _FIELD = "allowed: a field of the data, whose name has letters, digits, _ and -"
 # Not those that can't be caught, nor the loader's.
@@ -108,14 +120,20 @@ Norm = Annotated[float, Field(gt=0, le=1e9)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 # A file's list is no tuple, which strict types would insist on.
 _Sides = Annotated[tuple[Side, Side], Strict(False)]
-Size = Annotated[_Sides, AfterValidator(_area), BeforeValidator(_pair, json_schema_input_type=Side | _Sides)]
+Size = Annotated[
+    _Sides, AfterValidator(_area), BeforeValidator(_pair, json_schema_input_type=Side | _Sides)
+]
 Factors = dict[str, Annotated[float, Field(gt=0, le=1e6)]]
 Betas = Annotated[tuple[Share, Share], Strict(False)]
 FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER), AfterValidator(_folder)]
 Place = Annotated[str, AfterValidator(_place)]
 FieldName = Annotated[str, _rule(r"[A-Za-z0-9_-]{1,64}", True, _FIELD)]
-Signal = Annotated[str, _rule(_SIGNALS, True, "allowed: the name of a signal that can be caught, such as SIGUSR1")]
-Precision = Annotated[Literal["auto", "bf16", "fp32", "fp64"], _rule("fp16|float16|half", False, _FP16)]
+Signal = Annotated[
+    str, _rule(_SIGNALS, True, "allowed: the name of a signal that can be caught, such as SIGUSR1")
+]
+Precision = Annotated[
+    Literal["auto", "bf16", "fp32", "fp64"], _rule("fp16|float16|half", False, _FP16)
+]
 Metric = Annotated[str, AfterValidator(registry.check)]
 Metrics = Annotated[list[Metric], Field(max_length=100)]
 ZeroStage = Annotated[Literal[0, 1, 2], _rule("3", False, _ZERO_3)]

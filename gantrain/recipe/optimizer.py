@@ -11,7 +11,9 @@ from gantrain.recipe.field_types import Betas, Decay, Eps, Factors, Length, Norm
 class Optimizer(StrictModel):
     name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
     lr: Rate = Field(2e-4, description="learning rate")
-    lr_factors: Factors = Field({}, description="share of lr by network, or start of its parameters' dotted names")
+    lr_factors: Factors = Field(
+        {}, description="share of lr by network, or start of its parameters' dotted names"
+    )
     betas: Betas = (0.5, 0.999)
     eps: Eps = 1e-8
     weight_decay: Decay = 0.0
@@ -32,11 +34,18 @@ class OptimizerChange(StrictModel):
 
 class Schedule(StrictModel):
     name: Literal["constant", "linear", "cosine"] = Field(
-        "constant", description="the rate by images seen and length: a run that is made longer goes on at a higher rate"
+        "constant",
+        description=(
+            "the rate by images seen and length: a run that is made longer goes on at a higher rate"
+        ),
     )
-    decay: float = Field(0.5, gt=0, le=1, description="last share of the run in which the rate falls to 0")
+    decay: float = Field(
+        0.5, gt=0, le=1, description="last share of the run in which the rate falls to 0"
+    )
     warmup: Length | None = Field(None, description="images over which the rate rises from 0")
 
 
 class EMA(StrictModel):
-    half_life: Length | None = Field(None, description="images in which a weight's share halves; null: no average")
+    half_life: Length | None = Field(
+        None, description="images in which a weight's share halves; null: no average"
+    )

@@ -46,7 +46,9 @@ def words_for(option: str, value: str) -> list[str]:
 
 
 def explanation_for(option: str) -> str:
-    """What a user needs to know of an option without a counterpart; empty where nothing is known."""
+    """What a user needs to know of an option without a counterpart; empty where nothing is
+    known.
+    """
     for name, text in _entries("none"):
         if normalise(name) == normalise(option):
             return str(text)

@@ -47,12 +47,17 @@ def find(name: str, beside: Path | None = None) -> Path:
         if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that is too long
             missing = one_line(str(path), _LONGEST)
             hint = _similar(path, key, near)
-            raise ValueError(f"{key}: no file {missing}; {hint}give a .yaml file or a name from `gantrain recipes`")
+            raise ValueError(
+                f"{key}: no file {missing}; {hint}give a .yaml file or a name from `gantrain"
+                " recipes`"
+            )
         return path
     known = available(*near)
     if name not in known:
         close = difflib.get_close_matches(name, known, 3)
-        advice = with_allowed(_did_you_mean(key, close).strip(), list(known), ", or a path to a .yaml file")
+        advice = with_allowed(
+            _did_you_mean(key, close).strip(), list(known), ", or a path to a .yaml file"
+        )
         raise ValueError(f"{key}: found '{one_line(name)}', {advice}")
     return known[name]
 
@@ -70,7 +75,9 @@ def _similar(path: Path, key: str, near: list[Path]) -> str:
 
 
 def _did_you_mean(key: str, names: list[str]) -> str:
-    """A suggestion of recipes, as `recipe=NAME` for a command line or `extends: NAME` for a file."""
+    """A suggestion of recipes, as `recipe=NAME` for a command line or `extends: NAME` for a
+    file.
+    """
     assignment = "recipe=" if key == "recipe" else "extends: "
     shown = " or ".join(f"{assignment}{one_line(name, _LONGEST)}" for name in names)
     return f"did you mean {shown}? " if names else ""
@@ -118,7 +125,10 @@ def _merge_component(base: Any, over: Any) -> Any:
         return over
     if "name" in over and "name" in base and over["name"] != base["name"]:
         return over
-    return {**base, **{k: _merge_component(base[k], v) if k in base else v for k, v in over.items()}}
+    return {
+        **base,
+        **{k: _merge_component(base[k], v) if k in base else v for k, v in over.items()},
+    }
 
 
 def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -127,7 +137,10 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
     if path.resolve() in seen:
         raise ValueError(f"{path}: extends itself; remove `extends` from one of the files")
     if len(seen) >= MAX_EXTENDS:
-        raise ValueError(f"{path}: extends: found more than {MAX_EXTENDS} files that extend one another; join some")
+        raise ValueError(
+            f"{path}: extends: found more than {MAX_EXTENDS} files that extend one another; join"
+            " some"
+        )
     content = read_mapping(path)
     check_blanks(content, str(path))
     if "format" in content:  # a run's recipe.yaml, which is a recipe as well
@@ -139,7 +152,9 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
     own_name = content.get("name", path.stem)  # a saved recipe states its name
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
-        raise ValueError(f"{path}: extends: found {one_line(repr(parent))}, allowed: one recipe's name or path")
+        raise ValueError(
+            f"{path}: extends: found {one_line(repr(parent))}, allowed: one recipe's name or path"
+        )
     if parent is not None:
         inherited = read(parent, path, (*seen, path.resolve())) | {"description": ""}
         content = merge(inherited, content)
@@ -172,14 +187,18 @@ def _has(content: Any, key: str) -> bool:
     return True
 
 
-def apply(content: dict[str, Any], overrides: Iterable[str], texts: Container[str] = ()) -> dict[str, Any]:
-    """`content` with each `a.b.c=value` set; `data=X` is short for `data.train=X`, or for drawn data altogether.
+def apply(
+    content: dict[str, Any], overrides: Iterable[str], texts: Container[str] = ()
+) -> dict[str, Any]:
+    """`content` with each `a.b.c=value` set; `data=X` is short for `data.train=X`, or for drawn
+    data altogether.
 
-    texts: keys that take text, whose value is what was typed even where YAML has a number there, as in `run=010`.
-    Raises ValueError with one line for each problem.
-    """
+    texts: keys that take text, whose value is what was typed even where YAML has a number there, as
+    in `run=010`. Raises ValueError with one line for each problem."""
     problems = []
-    for override in sorted(overrides, key=lambda text: not text.startswith("data=")):  # other keys of data add to it
+    for override in sorted(
+        overrides, key=lambda text: not text.startswith("data=")
+    ):  # other keys of data add to it
         try:
             key, value = _assignment(override, texts)
         except ValueError as e:
@@ -206,8 +225,15 @@ def _assignment(override: str, texts: Container[str]) -> tuple[str, Any]:
     key, equals, text = override.partition("=")
     if key == "name" and equals:
         run = shlex.quote(f"run={text}")
-        raise ValueError(f"name: found {text!r:.100}, a recipe's name is that of its file; did you mean {run:.100}?")
-    is_key = re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key) and key.count(".") < MAX_DEPTH and len(key) <= _LONGEST
+        raise ValueError(
+            f"name: found {text!r:.100}, a recipe's name is that of its file; did you mean"
+            f" {run:.100}?"
+        )
+    is_key = (
+        re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", key)
+        and key.count(".") < MAX_DEPTH
+        and len(key) <= _LONGEST
+    )
     if not equals or not is_key:
         hint = ""
         if equals and "-" in key and re.fullmatch(r"[A-Za-z][\w.-]*", key):

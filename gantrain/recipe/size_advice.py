@@ -11,7 +11,8 @@ from gantrain.recipe import recipe_files
 from gantrain.recipe.build_method import sketch_method
 from gantrain.recipe.schema import Data, Recipe, from_dict
 
-# Padding to so many times the pixels is named, and so is a crop of less than this fraction of a sample's pixels.
+# Padding to so many times the pixels is named, and so is a crop of less than this fraction of a
+# sample's pixels.
 MOST_PADDING = 2.0
 LEAST_CROP = 0.5
 _USUAL_RATIO = 286 / 256  # of data.resize to data.size, pix2pix's
@@ -19,11 +20,11 @@ _DOUBLINGS = ("most", "more", "normal")  # of SPADE's generator
 
 
 def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) -> list[str]:
-    """A line where a generator pads its images to far more pixels, or a crop shows a small part of each sample.
+    """A line where a generator pads its images to far more pixels, or a crop shows a small part of
+    each sample.
 
-    The line ends with keys that can be pasted into a shell, and that give no such line. facts: what the data decide of
-    the networks.
-    """
+    The line ends with keys that can be pasted into a shell, and that give no such line. facts: what
+    the data decide of the networks."""
     size = recipe.data.size
     padding = _describe_padding(size, method)
     crop = _describe_crop(recipe.data)
@@ -47,14 +48,19 @@ def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) ->
 
 
 def _describe_padding(size: Size, method: Method) -> list[str]:
-    """A reason for the first generator that pads images to many times the pixels, or is deeper than they are large."""
+    """A reason for the first generator that pads images to many times the pixels, or is deeper
+    than they are large.
+    """
     for name in method.inference:
         network = method.networks[name]
         padded = _padded_by(network, size)
         times = (padded[0] * padded[1]) / (size[0] * size[1])
         is_too_deep = getattr(network, "multiple", 1) > min(size)
         if padded != size and (times >= MOST_PADDING or is_too_deep):
-            return [f"the {name} pads {text_of(size)} to {text_of(padded)}, {_number(times)} times the pixels"]
+            return [
+                f"the {name} pads {text_of(size)} to {text_of(padded)}, {_number(times)} times the"
+                " pixels"
+            ]
     return []
 
 
@@ -82,7 +88,9 @@ def _padded_by(network: Any, size: Size) -> Size:
 
 
 def _find_smaller_network(recipe: Recipe, data_dims: dict[str, int]) -> str:
-    """The key of the deepest generator that fits the size, such as `method.generator.levels=6`, or nothing."""
+    """The key of the deepest generator that fits the size, such as `method.generator.levels=6`,
+    or nothing.
+    """
     generator = recipe.method.get("generator")
     if not isinstance(generator, dict):
         return ""
@@ -113,12 +121,18 @@ def _smaller_options(generator: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _usual_resize(recipe: Recipe, size: Size) -> Size:
-    """The size from which `size` is cropped in the proportion of the recipe's own file, else in pix2pix's."""
+    """The size from which `size` is cropped in the proportion of the recipe's own file, else in
+    pix2pix's.
+    """
     height_ratio = width_ratio = _USUAL_RATIO
     try:
         content = recipe_files.read(recipe.name)
         own = Data.model_validate({key: content["data"][key] for key in ("size", "resize")})
-    except (ValueError, KeyError, TypeError):  # a file that is given by its path, or that states no sizes
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+    ):  # a file that is given by its path, or that states no sizes
         own = None
     if own is not None and own.resize is not None and not _describe_crop(own):
         height_ratio = own.resize[0] / own.size[0]

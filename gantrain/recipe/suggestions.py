@@ -28,7 +28,9 @@ class Suggestions:
         self.keys = list(_keys(model, content))
 
     def advise(self, key: str, value: Any, beside: type[BaseModel]) -> str:
-        """What to report of an unknown key in the model `beside`: a suggestion, and what is allowed."""
+        """What to report of an unknown key in the model `beside`: a suggestion, and what is
+        allowed.
+        """
         names = self._settable(beside)
         parent = key.rpartition(".")[0]
         hint = self._suggest(key, _text(value), [f"{parent}.{name}".lstrip(".") for name in names])
@@ -37,9 +39,8 @@ class Suggestions:
     def for_option(self, name: str, value: str) -> str:
         """What was probably meant by `--name value`; empty where nothing is similar.
 
-        value: empty where none was typed. The suggestion then says true for a key that is true or false, and else has
-        a placeholder.
-        """
+        value: empty where none was typed. The suggestion then says true for a key that is true or
+        false, and else has a placeholder."""
         value = value or ("true" if self._is_flag(name) else _PLACEHOLDER)
         return self._suggest(name, value, self._settable(self.model), is_option=True)
 
@@ -182,7 +183,9 @@ def _keys(model: type[BaseModel], content: Any, prefix: str = "") -> Iterator[st
             yield from _keys(inner, value, f"{prefix}{name}.")
 
 
-def _models_at(model: type[BaseModel], content: Any, key: str) -> tuple[list[type[BaseModel]], type[BaseModel] | None]:
+def _models_at(
+    model: type[BaseModel], content: Any, key: str
+) -> tuple[list[type[BaseModel]], type[BaseModel] | None]:
     """All models that the mapping at a dotted key may have, and the one that is chosen."""
     models = [model]
     chosen: type[BaseModel] | None = model

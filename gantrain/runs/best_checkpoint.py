@@ -17,7 +17,9 @@ LINK = "best"
 
 
 class BestCheckpoint(NamedTuple):
-    """A checkpoint that is the best of its run, and the metric that says so. damaged: those that are not compared."""
+    """A checkpoint that is the best of its run, and the metric that says so. damaged: those that
+    are not compared.
+    """
 
     folder: Path
     metric: str
@@ -33,7 +35,9 @@ class BestCheckpoint(NamedTuple):
 
 
 def best_of(checkpoints: Path, metric: str) -> BestCheckpoint | None:
-    """The checkpoint with the best value of the metric, the later one of equals; None where none has a value."""
+    """The checkpoint with the best value of the metric, the later one of equals; None where none
+    has a value.
+    """
     scores, damaged = checkpoint.read_scores(checkpoints, metric)
     for folder in checkpoint.rank(scores, larger_is_better(metric)):
         value = scores[folder]
@@ -43,11 +47,11 @@ def best_of(checkpoints: Path, metric: str) -> BestCheckpoint | None:
 
 
 def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
-    """The best checkpoint of a run by `evaluate.best_by`, as the metrics in its `state.json` files say.
+    """The best checkpoint of a run by `evaluate.best_by`, as the metrics in its `state.json` files
+    say.
 
-    path: the run's folder. Raises ValueError, in one line, for anything else, for a run that keeps no best checkpoint
-    (`checkpoint.best=0`), and where no checkpoint has a value of the metric.
-    """
+    path: the run's folder. Raises ValueError, in one line, for anything else, for a run that keeps
+    no best checkpoint (`checkpoint.best=0`), and where no checkpoint has a value of the metric."""
     run = Path(path)
     checkpoint.check_link(run)
     check_not_special(run, "checkpoint")
@@ -61,20 +65,26 @@ def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
     instead = f"leave {option_with('best')} out for the latest checkpoint"
     if kept.best == 0:
         advice = f"go on with checkpoint.best=1 and a larger length, or {instead}"
-        raise ValueError(f"{option('best')}: {run} keeps no best checkpoint (checkpoint.best is 0); {advice}")
+        raise ValueError(
+            f"{option('best')}: {run} keeps no best checkpoint (checkpoint.best is 0); {advice}"
+        )
     best = best_of(checkpoints, evaluate.best_by)
     if best is None:
         found = f"no checkpoint of {run} has a value of {evaluate.best_by} (evaluate.best_by)"
-        raise ValueError(f"{option('best')}: {found}; give the run held-out data by data.validation, or {instead}")
+        raise ValueError(
+            f"{option('best')}: {found}; give the run held-out data by data.validation, or"
+            f" {instead}"
+        )
     return best
 
 
 def link_best(run: Path, metric: str, count: int) -> str:
-    """Point the link `best` in a run's folder to its best checkpoint, or remove it where there is none.
+    """Point the link `best` in a run's folder to its best checkpoint, or remove it where there is
+    none.
 
-    count: the recipe's `checkpoint.best`. The new link takes the place of the old one at once, and is relative, so that
-    the run can be moved. What is no link stays. Returns why there is no link, or nothing.
-    """
+    count: the recipe's `checkpoint.best`. The new link takes the place of the old one at once, and
+    is relative, so that the run can be moved. What is no link stays. Returns why there is no link,
+    or nothing."""
     link = run / LINK
     if os.path.lexists(link) and not link.is_symlink():
         return f"{link} is not a link, and stays as it is"
@@ -94,19 +104,27 @@ def link_best(run: Path, metric: str, count: int) -> str:
 
 
 def saved_settings(run: Path, latest: Path) -> tuple[Evaluate, Checkpoint]:
-    """What the run's recipe says of the best checkpoint; of a run in stages, what that of its last stage says."""
+    """What the run's recipe says of the best checkpoint; of a run in stages, what that of its
+    last stage says.
+    """
     path = run / "recipe.yaml"
     content: Any = None
     if path.is_file():
         content = read_mapping(path)
         formats.check_format(
-            path, content, formats.RUN, f"give one of the run's checkpoints, without {option_with('best')}"
+            path,
+            content,
+            formats.RUN,
+            f"give one of the run's checkpoints, without {option_with('best')}",
         )
     if content is None or content.get("stages"):
         content = checkpoint.saved_recipe(latest)
         path = latest / "recipe.yaml"
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: found no mapping; give one of the run's checkpoints, without {option_with('best')}")
+        raise ValueError(
+            f"{path}: found no mapping; give one of the run's checkpoints, without"
+            f" {option_with('best')}"
+        )
     evaluate = check(Evaluate, content.get("evaluate", {}), f"{path}: evaluate.")
     kept = check(Checkpoint, content.get("checkpoint", {}), f"{path}: checkpoint.")
     return evaluate, kept

@@ -23,13 +23,18 @@ _RECIPE_BYTES = 1 << 20
 _STATE_BYTES = 256 << 20  # it names damaged samples, which may be many
 
 
-def save(root: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any], name: str | None = None) -> None:
+def save(
+    root: Path,
+    recipe: str,
+    tensors: dict[str, Tensors],
+    state: dict[str, Any],
+    name: str | None = None,
+) -> None:
     """Write `root/000123456/`, named by `state["images_seen"]` unless told otherwise.
 
-    tensors: by file, such as `networks/generator`. state: that of checkpoint_state, to which the format and the
-    files' SHA-256 are added. `state.json` comes last, then the folder gets its name: what bears a name is whole.
-    Raises OSError where the disk refuses; nothing is left.
-    """
+    tensors: by file, such as `networks/generator`. state: that of checkpoint_state, to which the
+    format and the files' SHA-256 are added. `state.json` comes last, then the folder gets its name:
+    what bears a name is whole. Raises OSError where the disk refuses; nothing is left."""
     folder = root / (name or f"{state['images_seen']:09d}")
     partial = root / f".{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -59,7 +64,8 @@ def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[s
 
 
 def _plain(content: Tensors) -> Tensors:
-    """The tensors as safetensors takes them: contiguous, and none sharing memory with another, as tied weights do.
+    """The tensors as safetensors takes them: contiguous, and none sharing memory with another, as
+    tied weights do.
 
     safetensors knows no strides: channels_last weights are stored in their logical order.
     """
@@ -88,7 +94,9 @@ def clean(root: Path) -> None:
 
 
 def found(root: Path) -> list[Path]:
-    """The whole checkpoints under `root`, oldest first. A renamed copy, such as `000000480.bak`, is none."""
+    """The whole checkpoints under `root`, oldest first. A renamed copy, such as `000000480.bak`,
+    is none.
+    """
     folders = [path.parent for path in root.glob("[0-9]*/state.json") if path.is_file()]
     numbered = [folder for folder in folders if folder.name.isascii() and folder.name.isdecimal()]
     return sorted(numbered, key=lambda folder: int(folder.name))
@@ -101,7 +109,9 @@ def latest(root: Path) -> Path | None:
 
 
 def check_link(path: str | Path, what: str = "checkpoint") -> None:
-    """Refuse a link to a run or a checkpoint that is gone. what: begins the message. Raises ValueError, in one line."""
+    """Refuse a link to a run or a checkpoint that is gone. what: begins the message. Raises
+    ValueError, in one line.
+    """
     if not os.path.islink(path) or os.path.exists(path):
         return
     target = os.readlink(path)
@@ -124,13 +134,16 @@ def find_checkpoint(path: str | Path) -> Path:
     folder = latest(path / "checkpoints")
     if folder is None:
         raise ValueError(
-            f"checkpoint: found none at {path}; give runs/NAME, one of its checkpoints, or what `gantrain import` made"
+            f"checkpoint: found none at {path}; give runs/NAME, one of its checkpoints, or what"
+            " `gantrain import` made"
         )
     return folder
 
 
 def state(folder: Path) -> State:
-    """The checked content of state.json. Raises ValueError, in one line that offers an older checkpoint."""
+    """The checked content of state.json. Raises ValueError, in one line that offers an older
+    checkpoint.
+    """
     with _naming(folder):
         return _read_state(folder)
 
@@ -143,13 +156,15 @@ def saved_recipe(folder: Path) -> Any:
         return parse_yaml(text, "recipe.yaml")
 
 
-def tensors(folder: Path, name: str, content: State, expected: Mapping[str, Tensor] | None = None) -> Tensors:
+def tensors(
+    folder: Path, name: str, content: State, expected: Mapping[str, Tensor] | None = None
+) -> Tensors:
     """The checked content of a tensor file, such as `networks/generator`.
 
-    content: that of the checkpoint's `state.json`, which the caller reads once for all files. expected: tensors whose
-    names, shapes and kinds of numbers it has to have; None takes any. Raises ValueError, in one line that offers an
-    older checkpoint, for a damaged file, for another network's, and for NaN.
-    """
+    content: that of the checkpoint's `state.json`, which the caller reads once for all files.
+    expected: tensors whose names, shapes and kinds of numbers it has to have; None takes any.
+    Raises ValueError, in one line that offers an older checkpoint, for a damaged file, for another
+    network's, and for NaN."""
     with _naming(folder):
         loaded = _read_tensors(folder, name, content)
     problem = "" if expected is None else weight_files.misfit(loaded, expected)
@@ -161,10 +176,15 @@ def tensors(folder: Path, name: str, content: State, expected: Mapping[str, Tens
 
 @contextmanager
 def _naming(folder: Path) -> Iterator[None]:
-    """Raise what is wrong with a checkpoint as one ValueError that names its folder and a remedy."""
+    """Raise what is wrong with a checkpoint as one ValueError that names its folder and a
+    remedy.
+    """
     try:
         yield
-    except (formats.AnotherFormat, files.NoRegularFile) as e:  # nothing is damaged: each names its own remedy
+    except (
+        formats.AnotherFormat,
+        files.NoRegularFile,
+    ) as e:  # nothing is damaged: each names its own remedy
         raise ValueError(f"checkpoint: {folder}: {e}") from None
     except ValueError as e:
         raise refusal(folder, str(e)) from None
@@ -172,7 +192,9 @@ def _naming(folder: Path) -> Iterator[None]:
 
 def refusal(folder: Path, reason: str) -> ValueError:
     """The error for a checkpoint that can't be used: what is wrong, and which older one can be."""
-    return ValueError(f"checkpoint: {folder} can't be used: {'; '.join(reason.splitlines())}; {_advice(folder)}")
+    return ValueError(
+        f"checkpoint: {folder} can't be used: {'; '.join(reason.splitlines())}; {_advice(folder)}"
+    )
 
 
 def _advice(folder: Path) -> str:
@@ -213,7 +235,10 @@ def _read_state(folder: Path) -> State:
         raise ValueError(f"state.json: {'; '.join(str(e).splitlines()[:3])}") from None
     is_of_run = folder.parent.name == "checkpoints" and folder.name.isdecimal()
     if is_of_run and int(folder.name) != content.images_seen:
-        raise ValueError(f"state.json: images_seen: found {content.images_seen}, allowed: {int(folder.name)}, its name")
+        raise ValueError(
+            f"state.json: images_seen: found {content.images_seen}, allowed: {int(folder.name)},"
+            " its name"
+        )
     return content
 
 
@@ -223,7 +248,9 @@ def _read_tensors(folder: Path, name: str, content: State) -> Tensors:
     if name not in content.sha256:
         raise ValueError(f"state.json has no SHA-256 of {name}.safetensors")
     if _read(path, lambda: files.sha256(path)) != content.sha256[name]:
-        raise ValueError(f"{name}.safetensors is damaged (its SHA-256 is not the one in state.json)")
+        raise ValueError(
+            f"{name}.safetensors is damaged (its SHA-256 is not the one in state.json)"
+        )
     loaded: Tensors = _read(path, lambda: load_file(path))
     if (nonfinite := weight_files.first_nonfinite(loaded)) is not None:
         raise ValueError(f"{name}.safetensors holds NaN or infinite values in {nonfinite}")
@@ -242,7 +269,9 @@ def _read(path: Path, reader: Callable[[], Any]) -> Any:
 
 
 def read_scores(root: Path, metric: str) -> tuple[dict[Path, float | None], list[Path]]:
-    """Each whole checkpoint's value of a metric, the oldest first; and those whose state can't be read."""
+    """Each whole checkpoint's value of a metric, the oldest first; and those whose state can't
+    be read.
+    """
     scores: dict[Path, float | None] = {}
     damaged: list[Path] = []
     for folder in found(root):
@@ -267,8 +296,8 @@ def rank(scores: Mapping[Path, float | None], largest: bool) -> list[Path]:
 def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> list[Path]:
     """Delete all but the last `keep` checkpoints and the `best` ones by a metric of their state.
 
-    Returns those whose state can't be read. They don't count, and stay, since they may be of use to somebody.
-    """
+    Returns those whose state can't be read. They don't count, and stay, since they may be of use to
+    somebody."""
     scores, damaged = read_scores(root, metric)
     kept = {*list(scores)[-keep:], *rank(scores, largest)[:best]}
     for folder in scores:

@@ -5,7 +5,14 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 import torch
-from pydantic import BaseModel, ConfigDict, FiniteFloat, NonNegativeInt, PositiveInt, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FiniteFloat,
+    NonNegativeInt,
+    PositiveInt,
+    field_validator,
+)
 
 import gantrain
 from gantrain.core.error_messages import check
@@ -29,7 +36,9 @@ class _Part(BaseModel):
 
 
 class Sum(_Part):
-    """A meter's sum since the last log point, as the mean over the ranks, and how many steps it adds up."""
+    """A meter's sum since the last log point, as the mean over the ranks, and how many steps it
+    adds up.
+    """
 
     total: FiniteFloat
     steps: Annotated[FiniteFloat, pydantic.Field(gt=0)]
@@ -38,15 +47,17 @@ class Sum(_Part):
 class Progress(_Part):
     """The values that the next row of metrics.jsonl needs of the steps before the checkpoint.
 
-    nonfinite_steps: updates left out so far. nonfinite_in_a_row: those that came last. nonfinite_most: the most in a
-    row since the last log point. damaged: a text for each damaged sample that was replaced.
-    """
+    nonfinite_steps: updates left out so far. nonfinite_in_a_row: those that came last.
+    nonfinite_most: the most in a row since the last log point. damaged: a text for each damaged
+    sample that was replaced."""
 
     meters: dict[str, Sum] = {}
     nonfinite_steps: NonNegativeInt = 0
     nonfinite_in_a_row: NonNegativeInt = 0
     nonfinite_most: NonNegativeInt = 0
-    damaged: list[Any] = []  # texts; pydantic's own refuse the undecodable bytes that a file's name may hold
+    damaged: list[
+        Any
+    ] = []  # texts; pydantic's own refuse the undecodable bytes that a file's name may hold
 
     @field_validator("damaged")
     @classmethod
@@ -59,15 +70,15 @@ class Progress(_Part):
 class State(_Part):
     """A checkpoint's state.json.
 
-    images_seen: by the whole run. length: images that the stage was to train on, at that time. rates: the last
-    learning rate of each phase. fingerprint: of the training data, of unpaired data two of them. ranks,
-    micro_batch_size: how the batch was split. precision: that of the steps, also where the recipe says `auto`; None
-    where networks were imported. metrics: those of the held-out set, measured at this checkpoint. left_marks: a
-    signal came when an evaluation was due, which the resumed run makes first. facts: what the data decide of the
-    networks. fields: the data's, by role. modules: the names of the user's own modules that the run had imported, which
-    are compared with those that a command imports, and never imported by themselves. sha256: of each tensor file, by
-    name without its suffix.
-    """
+    images_seen: by the whole run. length: images that the stage was to train on, at that time.
+    rates: the last learning rate of each phase. fingerprint: of the training data, of unpaired data
+    two of them. ranks, micro_batch_size: how the batch was split. precision: that of the steps,
+    also where the recipe says `auto`; None where networks were imported. metrics: those of the
+    held-out set, measured at this checkpoint. left_marks: a signal came when an evaluation was due,
+    which the resumed run makes first. facts: what the data decide of the networks. fields: the
+    data's, by role. modules: the names of the user's own modules that the run had imported, which
+    are compared with those that a command imports, and never imported by themselves. sha256: of
+    each tensor file, by name without its suffix."""
 
     format: int
     images_seen: Images
@@ -110,7 +121,11 @@ class State(_Part):
 
 def versions() -> dict[str, str]:
     """The versions on which the bits of a run depend."""
-    return {"gantrain": gantrain.__version__, "torch": torch.__version__, "python": sys.version.split()[0]}
+    return {
+        "gantrain": gantrain.__version__,
+        "torch": torch.__version__,
+        "python": sys.version.split()[0],
+    }
 
 
 def parse_state(content: Any) -> State:
@@ -119,5 +134,7 @@ def parse_state(content: Any) -> State:
     check_fields(state.fields)
     expected = data_dims(state.fields)
     if state.facts != expected:
-        raise ValueError(f"facts: found {state.facts}, allowed: {expected}, since that is what its fields say")
+        raise ValueError(
+            f"facts: found {state.facts}, allowed: {expected}, since that is what its fields say"
+        )
     return state

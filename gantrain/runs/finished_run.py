@@ -1,4 +1,6 @@
-"""A finished run that is started again, also with other settings: what has no effect, and what still holds."""
+"""A finished run that is started again, also with other settings: what has no effect, and what
+still holds.
+"""
 
 import shlex
 from collections.abc import Callable
@@ -14,18 +16,20 @@ _NOT_REPORTED = ("name", "description", "run", "length", "dry_run")
 
 
 def report_finished(run: Run, recipe: Recipe, latest: Path, say: Callable[[str], None]) -> Recipe:
-    """Report the changed keys of a finished run in a line, and renew the link to its best checkpoint.
+    """Report the changed keys of a finished run in a line, and renew the link to its best
+    checkpoint.
 
-    The best checkpoint is chosen by the settings that the run was trained with, as `--best` does. Returns the recipe
-    with those settings.
-    """
+    The best checkpoint is chosen by the settings that the run was trained with, as `--best` does.
+    Returns the recipe with those settings."""
     changes: list[str] = []
     if run.recipe.is_file():
         changes = differences(run.saved_recipe(), recipe.dump(), _NOT_REPORTED)
     if changes:
         keys = ", ".join(change.partition(":")[0] for change in changes)
         command = f"gantrain evaluate {shlex.quote(str(recipe.folder))}"
-        advice = f"a larger length=... trains on with the changes, `{command}` measures the run as it is"
+        advice = (
+            f"a larger length=... trains on with the changes, `{command}` measures the run as it is"
+        )
         say(f"no effect, since the run is finished: {keys}; {advice}")
     evaluate, kept = saved_settings(recipe.folder, latest)
     run.link_best(evaluate.best_by, kept.best)

@@ -4,11 +4,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-Sums = dict[str, tuple[float, float]]  # of each meter: its sum, as the mean over the ranks, and its number of steps
+Sums = dict[
+    str, tuple[float, float]
+]  # of each meter: its sum, as the mean over the ranks, and its number of steps
 
 
 class Meters:
-    """Sums since the last log point. They are kept in float64, so that a resumed run adds up to the same values."""
+    """Sums since the last log point. They are kept in float64, so that a resumed run adds up to
+    the same values.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -18,8 +22,8 @@ class Meters:
     def add(self, values: dict[str, Tensor], weight: float = 1.0) -> None:
         """Add detached scalars on the device; nothing is read.
 
-        weight: the fraction of a step that they describe, so that a mean does not depend on the micro-batches.
-        """
+        weight: the fraction of a step that they describe, so that a mean does not depend on the
+        micro-batches."""
         for name, value in values.items():
             # A non-finite value is counted apart (its step is undone); it must not hide the rest.
             value = torch.nan_to_num(value.double(), nan=0.0, posinf=0.0, neginf=0.0) * weight
@@ -45,7 +49,9 @@ class Meters:
         return dict(zip(self._sums, zip(totals.tolist(), steps, strict=True), strict=True))
 
     def restore(self, sums: Sums) -> None:
-        """Go on from the sums of another run of the same steps, on any number of ranks: rank 0 takes them all."""
+        """Go on from the sums of another run of the same steps, on any number of ranks: rank 0
+        takes them all.
+        """
         is_main = not dist.is_initialized() or dist.get_rank() == 0
         ranks = dist.get_world_size() if dist.is_initialized() else 1
         for name, (total, steps) in sums.items():

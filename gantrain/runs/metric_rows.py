@@ -15,7 +15,9 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path) -> tuple[list[Row], list[str]]:
-    """The rows of the file, and a text for each line that is none: cut short by a kill, or damaged on the disk."""
+    """The rows of the file, and a text for each line that is none: cut short by a kill, or
+    damaged on the disk.
+    """
     rows: list[Row] = []
     problems: list[str] = []
     lines = path.read_bytes().split(b"\n")
@@ -40,7 +42,9 @@ def _values(line: bytes) -> dict[str, Any] | None:
 
 
 def rows_before(rows: Iterable[Row], images_seen: int, made_again: str = "") -> list[Row]:
-    """The rows up to `images_seen`, without those there that have a key which begins with `made_again`."""
+    """The rows up to `images_seen`, without those there that have a key which begins with
+    `made_again`.
+    """
     kept: list[Row] = []
     for row in rows:
         is_made_again = bool(made_again) and any(key.startswith(made_again) for key in row.values)
@@ -56,7 +60,11 @@ def last_metrics(path: Path) -> dict[str, float]:
         return {}
     rows, _ = read_rows(path)
     for row in reversed(rows):
-        metrics = {key.removeprefix("val_"): value for key, value in row.values.items() if key.startswith("val_")}
+        metrics = {
+            key.removeprefix("val_"): value
+            for key, value in row.values.items()
+            if key.startswith("val_")
+        }
         if metrics:
             return {name: value for name, value in metrics.items() if not name.endswith("_null")}
     return {}

@@ -1,4 +1,6 @@
-"""The recipe that a command or a Python call asks for: a name, a path, a mapping or a Recipe, with changes."""
+"""The recipe that a command or a Python call asks for: a name, a path, a mapping or a Recipe,
+with changes.
+"""
 
 import json
 import os
@@ -22,11 +24,10 @@ Change = str | Mapping[str, Any]
 def request_recipe(source: Source, changes: Iterable[Change] = ()) -> Recipe:
     """The checked recipe.
 
-    source: a recipe's name or path, its content as a mapping (which may have `extends`, as a file may), or
-    a Recipe. changes: texts `a.b.c=value`, and mappings whose keys may be nested or dotted. Raises
-    ValueError with one line for each problem, all at once; where the run was made with modules that are
-    not imported here, one line names them instead.
-    """
+    source: a recipe's name or path, its content as a mapping (which may have `extends`, as a file
+    may), or a Recipe. changes: texts `a.b.c=value`, and mappings whose keys may be nested or
+    dotted. Raises ValueError with one line for each problem, all at once; where the run was made
+    with modules that are not imported here, one line names them instead."""
     content = recipe_files.apply(_content(source), _as_texts(changes), set(text_keys(Recipe)))
     try:
         return recipes.from_dict(content)
@@ -44,7 +45,9 @@ def _content(source: Source) -> dict[str, Any]:
     if isinstance(source, str | os.PathLike):
         return recipe_files.read(os.fspath(source))
     if not isinstance(source, Mapping):
-        raise ValueError(f"recipe: found {type(source).__name__}, allowed: a name, a path, a mapping, a Recipe")
+        raise ValueError(
+            f"recipe: found {type(source).__name__}, allowed: a name, a path, a mapping, a Recipe"
+        )
     content: dict[str, Any] = json.loads(_as_json("recipe", source))
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
@@ -66,7 +69,9 @@ def _as_texts(changes: Iterable[Change]) -> list[str]:
             texts += [f"{key}={_as_json(str(key), value)}" for key, value in change.items()]
         else:
             found = f"found {type(change).__name__}"
-            raise ValueError(f"recipe: {found} as a change, allowed: a text a.b.c=value, or a mapping")
+            raise ValueError(
+                f"recipe: {found} as a change, allowed: a text a.b.c=value, or a mapping"
+            )
     return texts
 
 
@@ -84,11 +89,15 @@ def _as_json(key: str, value: Any) -> str:
         return json.dumps(value, default=plain, ensure_ascii=False)
     except (TypeError, ValueError) as error:  # of a type, or of a list that holds itself
         allowed = "numbers, texts, paths, lists and mappings of them"
-        raise ValueError(f"{key}: found a value that no recipe can hold ({error}), allowed: {allowed}") from None
+        raise ValueError(
+            f"{key}: found a value that no recipe can hold ({error}), allowed: {allowed}"
+        ) from None
 
 
 def _check_run(content: Mapping[str, Any]) -> list[str]:
-    """The modules that the run's latest checkpoint records. Raises ValueError where some are not imported."""
+    """The modules that the run's latest checkpoint records. Raises ValueError where some are not
+    imported.
+    """
     name = content.get("run") or content.get("name")
     if not isinstance(name, str) or "/" in name:
         return []

@@ -45,7 +45,9 @@ class Run:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("a")
         except OSError as e:
-            raise ValueError(f"run: cannot write {self.folder} ({e.strerror}); start where you may write") from None
+            raise ValueError(
+                f"run: cannot write {self.folder} ({e.strerror}); start where you may write"
+            ) from None
         try:
             self._hold()
             self._compare(recipe)
@@ -82,24 +84,38 @@ class Run:
         if not (checkpoint.found(self.checkpoints) and self.recipe.is_file()):
             return
         if changed := differences(self.saved_recipe(), recipe.dump()):
-            same = f"recipe={shlex.quote(str(self.recipe))} goes on as it was started, also with another length"
-            other = f"run=OTHER starts afresh, and with init_from={shlex.quote(str(self.folder))} from its weights"
+            same = (
+                f"recipe={shlex.quote(str(self.recipe))} goes on as it was started, also with"
+                " another length"
+            )
+            other = (
+                f"run=OTHER starts afresh, and with init_from={shlex.quote(str(self.folder))} from"
+                " its weights"
+            )
             raise ValueError(
-                f"run: {self.folder} was started with another recipe; undo the changes: {same}; or {other}\n"
-                + "\n".join(f"  {c}" for c in changed)
+                f"run: {self.folder} was started with another recipe; undo the changes: {same}; or"
+                f" {other}\n" + "\n".join(f"  {c}" for c in changed)
             )
 
     def saved_recipe(self) -> dict[str, Any]:
         """The recipe that the run was started with. Raises ValueError, in one line."""
-        advice = f"remove it, then the recipe of {self.checkpoints} is not compared, or choose run=OTHER"
+        advice = (
+            f"remove it, then the recipe of {self.checkpoints} is not compared, or choose run=OTHER"
+        )
         try:
             content = read_mapping(self.recipe)
         except ValueError as e:
-            raise ValueError(f"run: {self.recipe} is damaged ({' '.join(str(e).split())}); {advice}") from None
-        formats.check_format(self.recipe, content, formats.RUN, "choose run=OTHER, or remove the run")
+            raise ValueError(
+                f"run: {self.recipe} is damaged ({' '.join(str(e).split())}); {advice}"
+            ) from None
+        formats.check_format(
+            self.recipe, content, formats.RUN, "choose run=OTHER, or remove the run"
+        )
         return {key: value for key, value in content.items() if key != "format"}
 
-    def begin(self, recipe: Recipe, images_seen: int, init_from: list[str], left_marks: bool) -> None:
+    def begin(
+        self, recipe: Recipe, images_seen: int, init_from: list[str], left_marks: bool
+    ) -> None:
         """Say that the run goes on from there; what a refused start finds is left as it was."""
         try:
             files.write_text(self.recipe, f"format: {formats.RUN}\n{recipe.yaml()}", sync=True)
@@ -112,13 +128,17 @@ class Run:
                 self.log({"images_seen": images_seen, "init_from": init_from})
             self.set_status("running", images_seen)
         except OSError as e:
-            raise ValueError(f"run: cannot write {self.folder} ({e.strerror}); make space there") from None
+            raise ValueError(
+                f"run: cannot write {self.folder} ({e.strerror}); make space there"
+            ) from None
 
     def latest(self) -> Path | None:
         return checkpoint.latest(self.checkpoints)
 
     def add_metrics(self, folder: Path, metrics: dict[str, float]) -> None:
-        """Add the evaluation that a signal had put off to a checkpoint; where that fails, the next start makes it."""
+        """Add the evaluation that a signal had put off to a checkpoint; where that fails, the
+        next start makes it.
+        """
         try:
             checkpoint.add_metrics(folder, metrics)
         except OSError as e:
@@ -135,7 +155,10 @@ class Run:
         """Name damaged checkpoints beside the run's whole ones, once."""
         for folder in folders:
             if folder not in self._reported:
-                say(f"checkpoint: {folder} is damaged; it is not used, and stays until you remove it")
+                say(
+                    f"checkpoint: {folder} is damaged; it is not used, and stays until you"
+                    " remove it"
+                )
                 self._reported.add(folder)
 
     def status(self) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from gantrain.runs.trackers import Trackers
 class Journal:
     """One on every rank; only rank 0, which has the `run`, writes."""
 
-    def __init__(self, trackers: Trackers, run: Run | None, display: Display, epoch: int, images_seen: int) -> None:
+    def __init__(
+        self, trackers: Trackers, run: Run | None, display: Display, epoch: int, images_seen: int
+    ) -> None:
         self.trackers, self.run, self.display, self.epoch = trackers, run, display, epoch
         self._reset(images_seen)
 
@@ -43,7 +45,10 @@ class Journal:
     def speed(self, images_seen: int) -> dict[str, float]:
         """Since the last call."""
         seconds = time.perf_counter() - self._clock
-        speed = {"images_per_second": (images_seen - self._since) / seconds, "data_wait": self._waited / seconds}
+        speed = {
+            "images_per_second": (images_seen - self._since) / seconds,
+            "data_wait": self._waited / seconds,
+        }
         self._reset(images_seen)
         return speed
 
@@ -57,7 +62,9 @@ class Journal:
         self.trackers.log(values, images_seen)
 
     def preview(self, images_seen: int, picture: np.ndarray, label: str) -> None:
-        """Write an HW3 uint8 sheet. label: `test` or `training` samples; empty for held-out ones."""
+        """Write an HW3 uint8 sheet. label: `test` or `training` samples; empty for held-out
+        ones.
+        """
         assert self.run
         name = f"{images_seen:09d}.{label}.png" if label else f"{images_seen:09d}.png"
         with _despite_full_disk("preview"):
@@ -83,7 +90,9 @@ def memory_gib(device: torch.device) -> float:
 
 
 def describe_damaged(replaced: set[str], left_out: set[str]) -> list[str]:
-    """Lines that count and name the damaged samples: those of training, and those of held-out data."""
+    """Lines that count and name the damaged samples: those of training, and those of held-out
+    data.
+    """
     lines: list[str] = []
     for what, damaged in (("replaced by others", replaced), ("left out", left_out)):
         if damaged:

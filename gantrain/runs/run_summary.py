@@ -1,4 +1,6 @@
-"""The lines that begin a run (its data, length and losses) and those that end it (its results, and what comes next)."""
+"""The lines that begin a run (its data, length and losses) and those that end it (its results,
+and what comes next).
+"""
 
 import os
 import shlex
@@ -43,11 +45,16 @@ def describe_length(images: int, epoch: int, batch_size: int) -> str:
     if epochs != "1":
         of_epochs = f"{epochs} epochs of {count_text(epoch, 'image')} each"
     steps = count_text(-(-images // batch_size), "step")
-    return f"{count_text(images, 'image')} ({of_epochs}) in {steps} of {count_text(batch_size, 'image')}"
+    return (
+        f"{count_text(images, 'image')} ({of_epochs}) in {steps} of"
+        f" {count_text(batch_size, 'image')}"
+    )
 
 
 def describe_losses(method: Method) -> str:
-    """The weights of the losses, where the method states them, and what the rows of the run show."""
+    """The weights of the losses, where the method states them, and what the rows of the run
+    show.
+    """
     weights = [f"{name} {value_text(weight)}" for name, weight in method.loss_weights.items()]
     stated = ", ".join(weights) or "the method does not state their weights"
     return f"{stated} (a row shows each loss times its weight; metrics.jsonl has all values)"
@@ -88,7 +95,9 @@ def _describe_best(recipe: Recipe, has_held_out: bool) -> list[str]:
     if best is None:
         return [f"best checkpoint: none yet, since no checkpoint has a value of {metric}"]
     direction = "higher" if larger_is_better(metric) else "lower"
-    return [f"best checkpoint: {best.folder} ({metric} {value_text(best.value)}; {direction} is better)"]
+    return [
+        f"best checkpoint: {best.folder} ({metric} {value_text(best.value)}; {direction} is better)"
+    ]
 
 
 def describe_resuming() -> list[str]:

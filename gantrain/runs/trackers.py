@@ -36,7 +36,9 @@ def check_trackers(recipe: Recipe) -> None:
             raise ValueError(f"trackers: found {name!r}, allowed: {', '.join(allowed)}")
         if name not in installed and recipe.tracker_failure == "stop":
             advice = "or train without it by tracker_failure=continue"
-            raise ValueError(f"trackers: {name} is not installed; pip install {name}, drop it, {advice}")
+            raise ValueError(
+                f"trackers: {name} is not installed; pip install {name}, drop it, {advice}"
+            )
 
 
 def group(name: str) -> str:
@@ -62,7 +64,9 @@ class Trackers:
         self._hook = threading.excepthook
 
     def start(self, images_seen: int) -> None:
-        """Open the trackers. Raises ValueError for one that can't start, where the recipe says `stop`."""
+        """Open the trackers. Raises ValueError for one that can't start, where the recipe says
+        `stop`.
+        """
         threading.excepthook = self._handle_thread_error
         for name in self._names:
             try:
@@ -70,7 +74,10 @@ class Trackers:
             except Exception as error:  # a tracker raises what it likes
                 problem = f"trackers: {name} could not start ({_in_one_line(error)})"
                 if self.recipe.tracker_failure == "stop":
-                    advice = f"mend it, drop {name} from trackers, or train without it by tracker_failure=continue"
+                    advice = (
+                        f"mend it, drop {name} from trackers, or train without it by"
+                        " tracker_failure=continue"
+                    )
                     raise ValueError(f"{problem}; {advice}") from None
                 say(f"{problem}; training goes on without it (tracker_failure: continue)")
 
@@ -80,7 +87,9 @@ class Trackers:
         self._each(lambda tracker: tracker.log(grouped, step=images_seen))
 
     def log_preview(self, picture: np.ndarray, images_seen: int, label: str) -> None:
-        """Send an HW3 uint8 picture to each tracker that takes images. label: that of `Journal.preview`."""
+        """Send an HW3 uint8 picture to each tracker that takes images. label: that of
+        `Journal.preview`.
+        """
         tag = f"previews/{label or 'held_out'}"
 
         def send(tracker: GeneralTracker) -> None:
@@ -102,7 +111,9 @@ class Trackers:
             threading.excepthook = self._hook
 
     def _handle_thread_error(self, arguments: threading.ExceptHookArgs) -> None:
-        """Leave out the traceback of TensorBoard's writer, whose error the next value raises again."""
+        """Leave out the traceback of TensorBoard's writer, whose error the next value raises
+        again.
+        """
         if not type(arguments.thread).__module__.startswith("tensorboard."):
             self._hook(arguments)
 
@@ -155,7 +166,12 @@ def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def _wandb_options(folder: Path) -> dict[str, Any]:
     """What W&B needs so that its run has the run's name, and goes on when the run does."""
-    return {"name": folder.name, "id": _wandb_id(folder / _WANDB_FILE), "resume": "allow", "dir": str(folder)}
+    return {
+        "name": folder.name,
+        "id": _wandb_id(folder / _WANDB_FILE),
+        "resume": "allow",
+        "dir": str(folder),
+    }
 
 
 def _wandb_id(path: Path) -> str:

@@ -11,14 +11,17 @@ from gantrain.training.setup import Assembly
 
 
 def largest_micro_batch(parts: Assembly) -> int:
-    """Tries the step of throw-away networks, on every rank; all agree on what fits on all, or on one image.
+    """Tries the step of throw-away networks, on every rank; all agree on what fits on all, or on
+    one image.
 
     On CPU all of the rank's images: there the system would kill the process, not refuse.
     """
     per_rank, world = parts.split.per_rank, parts.world
     if world.device.type != "cuda":
         return per_rank
-    return next(m for m in batch_split.divisors(per_rank) if m == 1 or all(world.gather(_fits(parts, m))))
+    return next(
+        m for m in batch_split.divisors(per_rank) if m == 1 or all(world.gather(_fits(parts, m)))
+    )
 
 
 def _fits(parts: Assembly, micro: int) -> bool:
@@ -50,6 +53,11 @@ def _step(parts: Assembly, micro: int, count: int) -> None:
 
 def describe_out_of_memory(split: batch_split.BatchLayout) -> str:
     """Say that a step did not fit, and what would take less memory."""
-    smaller = [size for size in batch_split.divisors(split.per_rank) if size < split.micro_batch_size]
+    smaller = [
+        size for size in batch_split.divisors(split.per_rank) if size < split.micro_batch_size
+    ]
     advice = f"micro_batch_size={smaller[0]}, or auto" if smaller else "a smaller data.size"
-    return f"out of memory with {count_text(split.micro_batch_size, 'image')} per backward pass; try {advice}"
+    return (
+        f"out of memory with {count_text(split.micro_batch_size, 'image')} per backward pass; try"
+        f" {advice}"
+    )

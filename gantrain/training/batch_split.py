@@ -51,7 +51,9 @@ def divisors(n: int) -> list[int]:
     return [d for d in range(n, 0, -1) if n % d == 0]
 
 
-def split(batch_size: int, ranks: int, micro_batch_size: int | None, partitions: int = 1) -> BatchLayout:
+def split(
+    batch_size: int, ranks: int, micro_batch_size: int | None, partitions: int = 1
+) -> BatchLayout:
     """Raises ValueError with values that work where the numbers don't divide."""
     if batch_size % ranks:
         below, above = batch_size // ranks * ranks, -(-batch_size // ranks) * ranks
@@ -70,7 +72,8 @@ def split(batch_size: int, ranks: int, micro_batch_size: int | None, partitions:
     micro = per_rank if micro_batch_size is None else micro_batch_size
     if per_rank % micro:
         raise ValueError(
-            f"micro_batch_size: found {micro}, which does not divide a rank's {per_rank} images "
-            f"(batch {batch_size}, ranks: {ranks}); allowed: {', '.join(map(str, divisors(per_rank)))}"
+            f"micro_batch_size: found {micro}, which does not divide a rank's {per_rank} images"
+            f" (batch {batch_size}, ranks: {ranks}); allowed:"
+            f" {', '.join(map(str, divisors(per_rank)))}"
         )
     return BatchLayout(batch_size, ranks, micro, partitions)

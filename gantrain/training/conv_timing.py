@@ -46,7 +46,8 @@ class Convolution:
         return 2.0 * places * taps * self.in_channels * self.out_channels / self.groups
 
     def fitted(self, batch: int, most: float) -> "Convolution":
-        """Return it with up to `batch` images and, where its work is more than `most`, on smaller images.
+        """Return it with up to `batch` images and, where its work is more than `most`, on smaller
+        images.
 
         Where that is not enough, it has fewer channels, too.
         """
@@ -65,10 +66,14 @@ class Convolution:
             if self.height >= self.width:
                 return dataclasses.replace(self, height=max(_SMALLEST_SIDE, self.height // 2))
             return dataclasses.replace(self, width=max(_SMALLEST_SIDE, self.width // 2))
-        can_be_halved = self.groups == 1 and min(self.in_channels, self.out_channels) >= 2 * _FEWEST_CHANNELS
+        can_be_halved = (
+            self.groups == 1 and min(self.in_channels, self.out_channels) >= 2 * _FEWEST_CHANNELS
+        )
         if not can_be_halved:
             return self
-        return dataclasses.replace(self, in_channels=self.in_channels // 2, out_channels=self.out_channels // 2)
+        return dataclasses.replace(
+            self, in_channels=self.in_channels // 2, out_channels=self.out_channels // 2
+        )
 
     def as_list(self) -> list[object]:
         """Return its values as JSON holds them."""
@@ -104,7 +109,8 @@ class Times(NamedTuple):
 
 
 def list_convolutions(sketch: Method, channels: int, size: tuple[int, int]) -> list[Convolution]:
-    """List the convolutions of one translation of a method on the meta device; none where it can't run there.
+    """List the convolutions of one translation of a method on the meta device; none where it can't
+    run there.
 
     channels: the source's. size: height and width of the images, pixels.
     """
@@ -120,7 +126,9 @@ def list_convolutions(sketch: Method, channels: int, size: tuple[int, int]) -> l
         stride = (module.stride[0], module.stride[1])
         height, width = inputs[0].shape[2:]
         channels = (module.in_channels, module.out_channels)
-        listed.append(Convolution(is_transposed, *channels, kernel, stride, module.groups, 1, height, width))
+        listed.append(
+            Convolution(is_transposed, *channels, kernel, stride, module.groups, 1, height, width)
+        )
 
     for module in method.networks.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -128,13 +136,21 @@ def list_convolutions(sketch: Method, channels: int, size: tuple[int, int]) -> l
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             method.translate({"source": torch.empty((2, channels, *size), device="meta")})
-    except (NotImplementedError, RuntimeError, ValueError, KeyError):  # it reads values, or further fields
+    except (
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+    ):  # it reads values, or further fields
         pass
     return listed
 
 
-def choose_convolutions(listed: Sequence[Convolution], batch: int, threads: int) -> tuple[Convolution, ...]:
-    """Choose those with the most work, cut to what can be timed at once; STANDARD where none are listed.
+def choose_convolutions(
+    listed: Sequence[Convolution], batch: int, threads: int
+) -> tuple[Convolution, ...]:
+    """Choose those with the most work, cut to what can be timed at once; STANDARD where none are
+    listed.
 
     batch: images of a backward. threads: of this rank.
     """
@@ -147,19 +163,22 @@ def choose_convolutions(listed: Sequence[Convolution], batch: int, threads: int)
 
 
 def _by_work(convolution: Convolution) -> tuple[float, int]:
-    """Sort by work, to a factor of two; then larger images first, whose ratio a cut changes less."""
+    """Sort by work, to a factor of two; then larger images first, whose ratio a cut changes
+    less.
+    """
     magnitude = round(math.log2(max(1.0, convolution.work)))
     return -magnitude, -convolution.height * convolution.width
 
 
 def measure(
-    convolutions: Sequence[Convolution], device: torch.device, clock: Callable[[], float] = time.perf_counter
+    convolutions: Sequence[Convolution],
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Times:
     """Time the forward and backward passes of the convolutions, in turns in fp32 and in bf16.
 
-    It takes no random numbers and leaves torch's settings as they are. The first round, which prepares the
-    library's code, does not count.
-    """
+    It takes no random numbers and leaves torch's settings as they are. The first round, which
+    prepares the library's code, does not count."""
     began = clock()
     cases = [_Case(convolution, device) for convolution in convolutions]
     _time_round(cases, device, False, clock)
@@ -176,7 +195,9 @@ def _microseconds(seconds: float) -> int:
     return max(1, round(seconds * 1e6))
 
 
-def _time_round(cases: "Sequence[_Case]", device: torch.device, bf16: bool, clock: Callable[[], float]) -> float:
+def _time_round(
+    cases: "Sequence[_Case]", device: torch.device, bf16: bool, clock: Callable[[], float]
+) -> float:
     before = clock()
     for case in cases:
         case.run(bf16)
@@ -198,7 +219,10 @@ class _Case:
         else:
             weight_shape = (out, into // convolution.groups, *convolution.kernel)
         source = torch.full(shape, 0.5, device=device)
-        self.sources = {False: source.requires_grad_(), True: source.detach().bfloat16().requires_grad_()}
+        self.sources = {
+            False: source.requires_grad_(),
+            True: source.detach().bfloat16().requires_grad_(),
+        }
         self.weight = torch.full(weight_shape, 0.01, device=device, requires_grad=True)
 
     def run(self, bf16: bool) -> None:
@@ -208,5 +232,7 @@ class _Case:
         padding = ((shape.kernel[0] - 1) // 2, (shape.kernel[1] - 1) // 2)
         source = self.sources[bf16]
         with torch.enable_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            made = function(source, self.weight, stride=shape.stride, padding=padding, groups=shape.groups)
+            made = function(
+                source, self.weight, stride=shape.stride, padding=padding, groups=shape.groups
+            )
         torch.autograd.grad(made, [source, self.weight], torch.ones_like(made))

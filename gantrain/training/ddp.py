@@ -25,16 +25,23 @@ class DDPPhase:
     """The phase's module and its optimiser; without an accelerator this rank's only."""
 
     def __init__(
-        self, module: nn.Module, optimizer: torch.optim.Optimizer, accelerator: Accelerator | None = None
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        accelerator: Accelerator | None = None,
     ) -> None:
         self.module, self.optimizer = module, optimizer
         if accelerator is not None:
             accelerator.ddp_handler = _OPTIONS
             # Told to look for unused parameters, DDP warns on each rank where it finds none.
-            module.register_parameter("unused", nn.Parameter(next(module.parameters()).new_zeros(1)))
+            module.register_parameter(
+                "unused", nn.Parameter(next(module.parameters()).new_zeros(1))
+            )
             with warnings.catch_warnings():
                 # Newer torch has another name for broadcast_buffers, which older torch lacks.
-                warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+                warnings.filterwarnings(
+                    "ignore", message=".*broadcast_buffers", category=FutureWarning
+                )
                 self.module = accelerator.prepare_model(module)
 
     def backward(self, *inputs: Any, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
@@ -55,14 +62,17 @@ class DDPPhase:
     def state(self, names: dict[nn.Parameter, str]) -> Tensors:
         """The optimiser's, by parameter: `generator.downs.0.weight/exp_avg`."""
         state: dict[Any, Tensors] = self.optimizer.state
-        return {f"{names[p]}/{key}": value for p, values in state.items() for key, value in values.items()}
+        return {
+            f"{names[p]}/{key}": value
+            for p, values in state.items()
+            for key, value in values.items()
+        }
 
     def load_state(self, saved: Tensors, names: dict[nn.Parameter, str]) -> None:
         """Put it back, each tensor with its parameter's strides.
 
-        Fused Adam pairs elements by their place in memory: a contiguous moment beside a channels_last
-        weight would silently update the wrong elements.
-        """
+        Fused Adam pairs elements by their place in memory: a contiguous moment beside a
+        channels_last weight would silently update the wrong elements."""
         parameters = {names[p]: p for group in self.optimizer.param_groups for p in group["params"]}
         for key, value in saved.items():
             name, part = key.rsplit("/", 1)

@@ -21,7 +21,9 @@ class EMA:
         self.live = method
         self.method = copy.deepcopy(method).requires_grad_(False).eval()
         names = method.inference
-        self._averaged: list[Tensor] = [p for n in names for p in self.method.networks[n].parameters()]
+        self._averaged: list[Tensor] = [
+            p for n in names for p in self.method.networks[n].parameters()
+        ]
         self._sources: list[Tensor] = [p for n in names for p in method.networks[n].parameters()]
 
     @torch.no_grad()

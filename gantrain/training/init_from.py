@@ -18,7 +18,9 @@ from gantrain.training.scale_matching import match_by_resolution, picture_size
 
 @dataclass(frozen=True)
 class Origin:
-    """A network's tensors in another run or file. picture_size: of whole pictures in that run, None if unknown."""
+    """A network's tensors in another run or file. picture_size: of whole pictures in that run,
+    None if unknown.
+    """
 
     place: str
     tensors: checkpoint.Tensors
@@ -26,12 +28,13 @@ class Origin:
 
 
 def place(method: Method, start: str | list[str], size: Size | None = None) -> list[str]:
-    """Copy what fits by the network's name, the tensor's name and its shape; returns a line for each network.
+    """Copy what fits by the network's name, the tensor's name and its shape; returns a line for
+    each network.
 
-    start: a run, a checkpoint, or files of networks that `gantrain import` knows. Where the run kept an average of a
-    network, that is copied: it is what was evaluated. size: of whole pictures in this run; the scales of a network are
-    matched by resolution with it. Raises ValueError where nothing is there, or nothing fits.
-    """
+    start: a run, a checkpoint, or files of networks that `gantrain import` knows. Where the run
+    kept an average of a network, that is copied: it is what was evaluated. size: of whole pictures
+    in this run; the scales of a network are matched by resolution with it. Raises ValueError where
+    nothing is there, or nothing fits."""
     paths = [start] if isinstance(start, str) else start
     path = ", ".join(paths)
     try:
@@ -57,8 +60,9 @@ def place(method: Method, start: str | list[str], size: Size | None = None) -> l
         lines.append(line)
     if not placed:
         raise ValueError(
-            f"init_from: no weight in {path} fits, found {', '.join(origins)}, allowed: {', '.join(method.networks)} "
-            "with tensors of the same names and shapes; choose another run, networks like its own, or init_from=null"
+            f"init_from: no weight in {path} fits, found {', '.join(origins)}, allowed:"
+            f" {', '.join(method.networks)} with tensors of the same names and shapes; choose"
+            " another run, networks like its own, or init_from=null"
         )
     return lines + assumed
 
@@ -69,7 +73,9 @@ def _find_origins(method: Method, paths: list[str]) -> tuple[dict[str, Origin], 
     check_not_special(paths[0], "found")
     if len(paths) > 1 or Path(paths[0]).is_file():
         networks = read_networks([Path(path) for path in paths], both=method.has_back)
-        of_files = {name: Origin(str(network.file), network.tensors) for name, network in networks.items()}
+        of_files = {
+            name: Origin(str(network.file), network.tensors) for name, network in networks.items()
+        }
         used = {name: network for name, network in networks.items() if name in method.networks}
         return of_files, assumptions.of_start(used)
     folder = checkpoint.find_checkpoint(paths[0])
@@ -84,7 +90,9 @@ def _find_origins(method: Method, paths: list[str]) -> tuple[dict[str, Origin], 
 
 
 def _picture_size(folder: Path, state: State) -> Size | None:
-    """The size of whole pictures in the run of a checkpoint. Raises ValueError where its recipe states none."""
+    """The size of whole pictures in the run of a checkpoint. Raises ValueError where its recipe
+    states none.
+    """
     content: Any = checkpoint.saved_recipe(folder)
     try:
         data = check(Data, content["data"] if isinstance(content, dict) else content)

@@ -36,7 +36,8 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
     def take(key: str, said: Any, unsaid: Any) -> None:
         if content[key] not in (unsaid, said):
             problems.append(
-                f"{key}: the recipe says {content[key]}, accelerate's configuration {said}; remove one of them"
+                f"{key}: the recipe says {content[key]}, accelerate's configuration {said}; remove"
+                " one of them"
             )
         content[key] = said
 
@@ -50,7 +51,10 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
         if found == allowed:
             take(key, value, unsaid)
         elif found != "no":
-            problems.append(f"{key}: accelerate's {setting} says {found}, allowed: {allowed} or no; change it there")
+            problems.append(
+                f"{key}: accelerate's {setting} says {found}, allowed: {allowed} or no; change it"
+                " there"
+            )
     steps = env.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
     pieces = int(env.get("WORLD_SIZE", "1")) * (int(steps) if steps.isdecimal() else 0)
     if pieces == 0:
@@ -60,7 +64,8 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
         )
     elif steps != "1" and recipe.batch_size % pieces:
         problems.append(
-            f"batch_size: found {recipe.batch_size}, ranks x {steps} accumulation need a multiple of {pieces}"
+            f"batch_size: found {recipe.batch_size}, ranks x {steps} accumulation need a multiple"
+            f" of {pieces}"
         )
     elif steps != "1":
         take("micro_batch_size", recipe.batch_size // pieces, None)

@@ -29,9 +29,8 @@ _CHOICES = ("bf16", "fp32")  # that `auto` may mean
 class Choice:
     """The precision that a run computes in.
 
-    line: says what `auto` means and why; empty where the recipe states the precision. convolutions: those that were
-    compared.
-    """
+    line: says what `auto` means and why; empty where the recipe states the precision. convolutions:
+    those that were compared."""
 
     precision: str
     line: str = ""
@@ -40,20 +39,26 @@ class Choice:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `auto` means on the machines of these ranks. reason: a clause that follows "auto is bf16"."""
+    """What `auto` means on the machines of these ranks. reason: a clause that follows "auto is
+    bf16".
+    """
 
     precision: str
     reason: str
 
 
 def choose_precision(
-    recipe: Recipe, world: World, list_convolutions: Callable[[], tuple[Convolution, ...]], began: int
+    recipe: Recipe,
+    world: World,
+    list_convolutions: Callable[[], tuple[Convolution, ...]],
+    began: int,
 ) -> Choice:
-    """Return what the recipe states; for `auto`, what the run has recorded, else what suits the machine.
+    """Return what the recipe states; for `auto`, what the run has recorded, else what suits the
+    machine.
 
-    Every rank calls it, and gets rank 0's choice. list_convolutions: lists the recipe's, to be timed on a CPU.
-    began: images seen when this stage of the run began. Raises ValueError for a damaged checkpoint.
-    """
+    Every rank calls it, and gets rank 0's choice. list_convolutions: lists the recipe's, to be
+    timed on a CPU. began: images seen when this stage of the run began. Raises ValueError for a
+    damaged checkpoint."""
     if recipe.precision != "auto":
         return Choice(recipe.precision)
     compared = list_convolutions()
@@ -63,7 +68,9 @@ def choose_precision(
     recorded = world.broadcast_from_rank0(lambda: _read_record(recipe.folder, compared, began))
     here = judge_machine(world, compared)
     if recorded is None:
-        choice = Choice(here.precision, f"precision: auto is {here.precision}{here.reason}", compared)
+        choice = Choice(
+            here.precision, f"precision: auto is {here.precision}{here.reason}", compared
+        )
     elif recorded == here.precision:
         choice = Choice(recorded, f"precision: auto is {recorded}, as this run began", compared)
     else:
@@ -77,7 +84,9 @@ def choose_precision(
 
 
 def judge_machine(world: World, convolutions: Sequence[Convolution]) -> Verdict:
-    """Decide what `auto` means on these ranks' hardware; every rank calls it, and rank 0 measures."""
+    """Decide what `auto` means on these ranks' hardware; every rank calls it, and rank 0
+    measures.
+    """
     # Where any rank lacks the instructions, none uses bf16.
     lacking = [rank for rank, has in enumerate(world.gather(has_bf16(world.device))) if not has]
     if lacking:
@@ -89,7 +98,9 @@ def judge_machine(world: World, convolutions: Sequence[Convolution]) -> Verdict:
         return Verdict("bf16", ", which this GPU computes")
     times = measure_on_main(world, convolutions)
     precision = "bf16" if times.is_bf16_worthwhile else "fp32"
-    return Verdict(precision, f": {describe_times(times, len(convolutions))}; auto takes bf16 from 1.2 times")
+    return Verdict(
+        precision, f": {describe_times(times, len(convolutions))}; auto takes bf16 from 1.2 times"
+    )
 
 
 def describe_times(times: Times, count: int) -> str:
@@ -134,7 +145,9 @@ def _recall_or_measure(convolutions: Sequence[Convolution], device: torch.device
 
 
 def _read_entries(path: Path) -> list[dict[str, Any]]:
-    """Read the measurements in the cache; none where the file is missing, damaged or of another format."""
+    """Read the measurements in the cache; none where the file is missing, damaged or of another
+    format.
+    """
     try:
         content = files.read_json(path, _MOST_BYTES)
     except (OSError, ValueError):
@@ -170,7 +183,9 @@ def record_choice(folder: Path, choice: Choice) -> None:
 
 
 def _read_record(folder: Path, convolutions: Sequence[Convolution], began: int) -> str | None:
-    """Read what `auto` means in the run, if it has begun. Raises ValueError for a damaged checkpoint."""
+    """Read what `auto` means in the run, if it has begun. Raises ValueError for a damaged
+    checkpoint.
+    """
     latest = checkpoint.latest(folder / "checkpoints")
     path = folder / _NAME
     try:

@@ -1,4 +1,6 @@
-"""The preview sheet of a run: a few samples, always the same, with what the generator makes of them."""
+"""The preview sheet of a run: a few samples, always the same, with what the generator makes of
+them.
+"""
 
 from collections.abc import Iterator
 
@@ -18,11 +20,11 @@ _BATCH = 8
 
 
 class Previews:
-    """Held-out samples; where there are none, those of a test set; else training samples, without augmentation.
+    """Held-out samples; where there are none, those of a test set; else training samples, without
+    augmentation.
 
-    label: "", `test` or `training`, which names files and tags. Training samples are the first of the run's own order,
-    so they follow from its seed.
-    """
+    label: "", `test` or `training`, which names files and tags. Training samples are the first of
+    the run's own order, so they follow from its seed."""
 
     def __init__(self, parts: Assembly) -> None:
         self.recipe, self.fields, self.batch = parts.recipe, parts.fields, parts.batch
@@ -53,13 +55,17 @@ class Previews:
 
     @torch.no_grad()
     def draw(self, method: Method) -> np.ndarray | None:
-        """A sheet, HW3 in uint8: source | generated | target, a row for each sample; None where all are damaged."""
+        """A sheet, HW3 in uint8: source | generated | target, a row for each sample; None where
+        all are damaged.
+        """
         set_inference(method, **self.test_time)
         source, target = self.fields["source"], self.fields["target"]
         rows = []
         for batch in self._batches():
             fake = method.translate(batch)
-            as_in_file = batch["source"][:, : channels(source)]  # the edges of instances are no class
+            as_in_file = batch["source"][
+                :, : channels(source)
+            ]  # the edges of instances are no class
             shown = ((as_in_file, source), (fake, target), (batch["target"], target))
             rows.append([viewable(images, field) for images, field in shown])
         if not rows:

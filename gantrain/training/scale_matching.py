@@ -60,7 +60,9 @@ def match_by_resolution(
     return _renamed(tensors, own, others, taken), text
 
 
-def _taken_scales(own: Mapping[str, int], size: Size, others: Mapping[str, int], other_size: Size) -> dict[str, str]:
+def _taken_scales(
+    own: Mapping[str, int], size: Size, others: Mapping[str, int], other_size: Size
+) -> dict[str, str]:
     """For each scale the other network's scale of the same resolution, where there is one."""
     taken = {}
     for prefix, factor in own.items():
@@ -73,7 +75,9 @@ def _taken_scales(own: Mapping[str, int], size: Size, others: Mapping[str, int],
     return taken
 
 
-def _renamed(tensors: Tensors, own: Mapping[str, int], others: Mapping[str, int], taken: Mapping[str, str]) -> Tensors:
+def _renamed(
+    tensors: Tensors, own: Mapping[str, int], others: Mapping[str, int], taken: Mapping[str, str]
+) -> Tensors:
     """The tensors outside all scales, and those of each taken scale under its new name."""
     renamed = {}
     for name, tensor in tensors.items():

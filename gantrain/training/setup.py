@@ -20,8 +20,14 @@ from gantrain.evaluation.held_out_choice import HeldOutChoice, choose_held_out
 from gantrain.methods.base import Batch, Context, Method
 from gantrain.metrics.flattery import flattery
 from gantrain.recipe import costs, evaluation_settings
-from gantrain.recipe.build_method import check_method, load_pretrained, make_method, needs_weights, sketch_method
-from gantrain.recipe.data_request import open_data, sample_transform, data_request
+from gantrain.recipe.build_method import (
+    check_method,
+    load_pretrained,
+    make_method,
+    needs_weights,
+    sketch_method,
+)
+from gantrain.recipe.data_request import data_request, open_data, sample_transform
 from gantrain.recipe.field_types import images_in
 from gantrain.recipe.schema import Recipe
 from gantrain.recipe.size_advice import describe_sizes
@@ -34,16 +40,21 @@ from gantrain.training.step import Engine, ParallelPhase
 
 
 class Assembly:
-    """The parts of a run on this rank: its data, opened, and what the recipe says, checked against them.
+    """The parts of a run on this rank: its data, opened, and what the recipe says, checked against
+    them.
 
-    fields: the data's, by role (source, target, instances); names: the samples' field of each role. facts: what they
-    decide of the networks. began: images seen when this stage of the run began. held_out_choice: of the whole run,
-    which settled the recipe's `data.validation`. held_out: the set that is measured; test: the set that previews alone
-    show, where there is no other. Made on all ranks alike. Raises ValueError, one line for each problem.
-    """
+    fields: the data's, by role (source, target, instances); names: the samples' field of each role.
+    facts: what they decide of the networks. began: images seen when this stage of the run began.
+    held_out_choice: of the whole run, which settled the recipe's `data.validation`. held_out: the
+    set that is measured; test: the set that previews alone show, where there is no other. Made on
+    all ranks alike. Raises ValueError, one line for each problem."""
 
     def __init__(
-        self, recipe: Recipe, world: World, began: int = 0, held_out_choice: HeldOutChoice | None = None
+        self,
+        recipe: Recipe,
+        world: World,
+        began: int = 0,
+        held_out_choice: HeldOutChoice | None = None,
     ) -> None:
         if held_out_choice is None or not held_out_choice.is_of(recipe.data):
             held_out_choice = choose_held_out(recipe, world)
@@ -61,25 +72,36 @@ class Assembly:
         self.memory = self._count_memory()
         costs.check_memory(self.memory, world.device)
         self.unused = self._check_evaluation()
-        latest = world.broadcast_from_rank0(lambda: checkpoint.latest(recipe.folder / "checkpoints"))
+        latest = world.broadcast_from_rank0(
+            lambda: checkpoint.latest(recipe.folder / "checkpoints")
+        )
         self.init_from = recipe.init_from
         if latest:  # its first weights are needed no more, but a stage begins with the last one's
             self.init_from = str(latest) if began and int(latest.name) == began else None
-        self.started = bool(latest) and not self.init_from  # networks that a stage brings begin with their own
+        self.started = (
+            bool(latest) and not self.init_from
+        )  # networks that a stage brings begin with their own
         self.seen = int(latest.name) if latest else 0  # images, by the run's latest checkpoint
         self.placed = world.once_per_node(self._place_weights)
-        self.precision_choice = precision.choose_precision(recipe, world, self.compared_convolutions, began)
+        self.precision_choice = precision.choose_precision(
+            recipe, world, self.compared_convolutions, began
+        )
         self.precision = self.precision_choice.precision
         zero.check(recipe.zero_stage, self.precision, recipe.optimizer.lr_factors)
         # Each phase's optimiser: the common one with the phase's changes.
-        changes = {name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()}
+        changes = {
+            name: change.model_dump(exclude_none=True) for name, change in recipe.phases.items()
+        }
         self.settings = {
-            phase.name: recipe.optimizer.model_copy(update=changes.get(phase.name, {})) for phase in self.sketch.phases
+            phase.name: recipe.optimizer.model_copy(update=changes.get(phase.name, {}))
+            for phase in self.sketch.phases
         }
         check_cache(self.streams(), self.node_partitions())
 
     def _place_weights(self) -> list[str]:
-        """Try the first weights, on one process of a node, which fetches them; returns the lines of `init_from`."""
+        """Try the first weights, on one process of a node, which fetches them; returns the lines
+        of `init_from`.
+        """
         fetches = needs_weights(self.sketch) and not self.recipe.dry_run
         if not self.init_from and not fetches:
             return []
@@ -99,7 +121,9 @@ class Assembly:
 
     def compared_convolutions(self) -> tuple[conv_timing.Convolution, ...]:
         """Return the convolutions of this recipe that show which precision is faster."""
-        listed = conv_timing.list_convolutions(self.sketch, self.data_dims["source_channels"], self.recipe.data.size)
+        listed = conv_timing.list_convolutions(
+            self.sketch, self.data_dims["source_channels"], self.recipe.data.size
+        )
         return conv_timing.choose_convolutions(listed, self.split.micro_batch_size, self.threads)
 
     def _check_evaluation(self) -> list[str]:
@@ -108,12 +132,16 @@ class Assembly:
             return []
         options = self.recipe.evaluate
         size = self.recipe.data.size
-        return evaluation_settings.check_settings(options.metrics, options.weights, options.border, size, self.fields)
+        return evaluation_settings.check_settings(
+            options.metrics, options.weights, options.border, size, self.fields
+        )
 
     def _open(self) -> None:
         """The data sets, made where they have to be; all their problems at once."""
         data = self.recipe.data
-        opened = open_data(self.recipe, self.world, is_automatic=self.held_out_choice.origin != "given")
+        opened = open_data(
+            self.recipe, self.world, is_automatic=self.held_out_choice.origin != "given"
+        )
         self.train = opened.train
         self.held_out = opened.held_out
         self.test = opened.test
@@ -131,7 +159,9 @@ class Assembly:
 
     @property
     def total(self) -> int:
-        """Images seen when the run, or this stage of it, is over, but for filling up the last batch."""
+        """Images seen when the run, or this stage of it, is over, but for filling up the last
+        batch.
+        """
         return self.began + self.images(self.recipe.length)
 
     @property
@@ -182,7 +212,9 @@ class Assembly:
             method = method.to(memory_format=torch.channels_last)
         half_life = self.recipe.ema.half_life
         if self.recipe.zero_stage and self.world.device.type == "cpu":
-            self.world.say("DeepSpeed compiles its communication for a CPU, once: it may take minutes")
+            self.world.say(
+                "DeepSpeed compiles its communication for a CPU, once: it may take minutes"
+            )
         return Engine(
             method,
             self.world.device,
@@ -214,12 +246,19 @@ class Assembly:
             piece = slice(start, start + size)
             batches.append(self.batch({name: x[piece] for name, x in raw.fields.items()}))
             positions = raw.positions[piece]
-            contexts.append(Context(seed, images_seen, self.split.batch_size, positions, began=self.began))
+            contexts.append(
+                Context(seed, images_seen, self.split.batch_size, positions, began=self.began)
+            )
         return batches, contexts
 
     def streams(self) -> list[tuple[Shards, Order]]:
-        """The stream of pairs, or that of sources and that of targets: two seeds, so nothing keeps them in step."""
-        seeds, partitions = (self.recipe.seed, targets_seed(self.recipe.seed)), self.recipe.data.partitions
+        """The stream of pairs, or that of sources and that of targets: two seeds, so nothing
+        keeps them in step.
+        """
+        seeds, partitions = (
+            (self.recipe.seed, targets_seed(self.recipe.seed)),
+            self.recipe.data.partitions,
+        )
         return [
             (side, Order([shard.samples for shard in side.index.shards], seed, partitions))
             for side, seed in zip(self.train.domains, seeds, strict=False)
@@ -234,10 +273,15 @@ class Assembly:
     def prefetch(self, images_seen: int) -> list[Prefetch]:
         """One for each stream."""
         partitions = range(0) if self.world.local_rank else self.node_partitions()
-        return [Prefetch(shards, order, partitions, images_seen, self.total) for shards, order in self.streams()]
+        return [
+            Prefetch(shards, order, partitions, images_seen, self.total)
+            for shards, order in self.streams()
+        ]
 
     def loader(self, start: int, stop: int, workers: int) -> Iterator[RawBatch]:
-        """This rank's share of each step's batch, positions [start, stop) of the stream; starts the workers."""
+        """This rank's share of each step's batch, positions [start, stop) of the stream; starts
+        the workers.
+        """
         seen, streams = sample_transform(self.recipe, self.fields, training=True), self.streams()
         loaders = [
             training_loader(
@@ -271,8 +315,14 @@ class Assembly:
         counts = [f"{n} {sum(p.numel() for p in m.parameters()):,}" for n, m in networks.items()]
         still = sum(p.numel() for p in networks.parameters() if not p.requires_grad)
         shows_others = self.held_out is not None or self.test is not None
-        notice = held_out_notice(self.recipe.data.size, self.recipe.data.resize) if shows_others else None
-        length = run_summary.describe_length(self.total - self.began, self.epoch, self.recipe.batch_size)
+        notice = (
+            held_out_notice(self.recipe.data.size, self.recipe.data.resize)
+            if shows_others
+            else None
+        )
+        length = run_summary.describe_length(
+            self.total - self.began, self.epoch, self.recipe.batch_size
+        )
         return [
             f"data: {run_summary.describe_data(self.train, self.recipe.data.train)}",
             f"length: {length}",
@@ -286,7 +336,10 @@ class Assembly:
             *self.size_warnings,
             *self._doubts(self.sketch),
             *([self.precision_choice.line] if self.precision_choice.line else []),
-            f"{self.split}, {self.precision} on {self.world.device.type}, {count_text(self.threads, 'thread')}",
+            (
+                f"{self.split}, {self.precision} on {self.world.device.type},"
+                f" {count_text(self.threads, 'thread')}"
+            ),
         ]
 
     def describe_costs(self) -> list[str]:

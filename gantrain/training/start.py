@@ -23,10 +23,9 @@ from gantrain.training.trial import try_method
 class TrainResult:
     """What became of a run.
 
-    folder: runs/NAME, from the working folder. state: `finished`, `unfinished` (stopped by a signal) or
-    `dry run`. images_seen: by the whole run so far. metrics: the run's last ones by name, empty where it
-    has measured nothing.
-    """
+    folder: runs/NAME, from the working folder. state: `finished`, `unfinished` (stopped by a
+    signal) or `dry run`. images_seen: by the whole run so far. metrics: the run's last ones by
+    name, empty where it has measured nothing."""
 
     folder: Path
     state: str
@@ -35,25 +34,29 @@ class TrainResult:
 
     def __repr__(self) -> str:
         metrics = "".join(f", {name} {value:.4g}" for name, value in self.metrics.items())
-        return f"TrainResult({self.folder}: {self.state}, {self.images_seen:,} images seen{metrics})"
+        return (
+            f"TrainResult({self.folder}: {self.state}, {self.images_seen:,} images seen{metrics})"
+        )
 
 
 def train(recipe: Source | None = None, *overrides: Change, **keywords: object) -> TrainResult:
     """Start the run of a recipe, or go on with it.
 
-    recipe: a name, a path, a Recipe, or a recipe's content as a dictionary, which may have `extends`.
-    overrides: what differs, as texts `a.b.c=value` or as dictionaries, whose keys may be nested or dotted.
-    Changes are no keyword arguments, and keywords raise an error that shows how to write them.
-    Works in one process, also several times and after an error, and in each process of a launcher. Raises
-    ValueError, one line for each problem, and RunStopped where training can't go on.
-    """
+    recipe: a name, a path, a Recipe, or a recipe's content as a dictionary, which may have
+    `extends`. overrides: what differs, as texts `a.b.c=value` or as dictionaries, whose keys may be
+    nested or dotted. Changes are no keyword arguments, and keywords raise an error that shows how
+    to write them. Works in one process, also several times and after an error, and in each process
+    of a launcher. Raises ValueError, one line for each problem, and RunStopped where training can't
+    go on."""
     check_not_importing()
     source = check_call(recipe, overrides, keywords)
     asked = agree_with_launcher(request_recipe(source, overrides))
     check_trackers(asked)
     exit_with_parent()
     with World(asked.device) as world:
-        return _train(asked, world)  # in a frame of its own: its networks hold DDP, and that the ranks' group
+        return _train(
+            asked, world
+        )  # in a frame of its own: its networks hold DDP, and that the ranks' group
 
 
 def _check(several: list[Recipe], world: World, choice: HeldOutChoice) -> list[str]:
@@ -83,7 +86,9 @@ def _train(recipe: Recipe, world: World) -> TrainResult:
     recipe = choice.recipe
     several = stages(recipe)
     lines = _check(several, world, choice) if recipe.dry_run or len(several) > 1 else []
-    if recipe.dry_run:  # the settings come once nothing is wrong: a mistake below them would be overlooked
+    if (
+        recipe.dry_run
+    ):  # the settings come once nothing is wrong: a mistake below them would be overlooked
         world.say_whole(recipe.yaml())
         for line in lines:
             world.say(line)
@@ -114,8 +119,8 @@ def _warn_of_interactive_classes(several: list[Recipe], world: World) -> None:
     for stage in several:
         if INTERACTIVE in modules_to_record(used_classes(METHODS, stage.method)):
             world.say(
-                "warning: the recipe uses classes that were defined in a notebook or an interactive session; "
-                "put them into a file, such as mine.py, and `import mine`: other processes, such as "
-                "`gantrain translate --import mine`, can import only a file"
+                "warning: the recipe uses classes that were defined in a notebook or an interactive"
+                " session; put them into a file, such as mine.py, and `import mine`: other"
+                " processes, such as `gantrain translate --import mine`, can import only a file"
             )
             return

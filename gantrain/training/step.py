@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from gantrain.core.rng import seed_all
-from gantrain.methods.base import Batch, Context, Method, Phase, float_buffers, frozen, starts_with, unchanged
+from gantrain.methods.base import (
+    Batch,
+    Context,
+    Method,
+    Phase,
+    float_buffers,
+    frozen,
+    starts_with,
+    unchanged,
+)
 from gantrain.methods.terms_check import check_terms
 from gantrain.recipe.optimizer import Optimizer
 from gantrain.runs.meters import Meters
@@ -31,7 +40,9 @@ class PhaseModule(nn.Module):
         self.terms, self.bf16, self.device = phase.terms, bf16, device
         self.names = (phase.name, type(method).__name__)  # for errors
 
-    def forward(self, batch: Batch, carried: Batch | None, context: Context) -> tuple[Tensor, Batch, dict[str, Tensor]]:
+    def forward(
+        self, batch: Batch, carried: Batch | None, context: Context
+    ) -> tuple[Tensor, Batch, dict[str, Tensor]]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             terms = self.terms(batch, carried, context)
         check_terms(terms, *self.names)
@@ -48,16 +59,31 @@ class PhaseRunner:
     """A phase with what it takes to carry it out."""
 
     def __init__(
-        self, method: Method, phase: Phase, settings: Optimizer, wrap: PhaseWrapper, bf16: bool, device: torch.device
+        self,
+        method: Method,
+        phase: Phase,
+        settings: Optimizer,
+        wrap: PhaseWrapper,
+        bf16: bool,
+        device: torch.device,
     ) -> None:
         networks = method.networks
         self.phase, self.settings = phase, settings
-        self.others = [n for name, n in networks.items() if name not in phase.networks] + [*method.auxiliary.values()]
-        # What other phases train: a network's running statistics move in its own turn only. Networks rather than
-        # their buffers, since a wrapper may replace these.
-        self.still = [networks[name] for other in method.phases if other is not phase for name in other.networks]
+        self.others = [n for name, n in networks.items() if name not in phase.networks] + [
+            *method.auxiliary.values()
+        ]
+        # What other phases train: a network's running statistics move in its own turn only.
+        # Networks rather than their buffers, since a wrapper may replace these.
+        self.still = [
+            networks[name]
+            for other in method.phases
+            if other is not phase
+            for name in other.networks
+        ]
         # Modules with state of their own for each step (spectral norm).
-        advancing = (m for n in phase.networks for m in networks[n].modules() if hasattr(m, "advance"))
+        advancing = (
+            m for n in phase.networks for m in networks[n].modules() if hasattr(m, "advance")
+        )
         self.advancing: list[Any] = list(advancing)
         self.norm = torch.zeros((), device=device)  # of the gradients of the last update
         self.bad = torch.zeros((), device=device)  # 1.0 where that update was left out, else 0.0
@@ -86,21 +112,31 @@ class PhaseRunner:
         optimizer.grad_scale, optimizer.found_inf = None, self.bad
 
 
-def _groups(networks: nn.ModuleDict, phase: Phase, factors: dict[str, float]) -> list[dict[str, Any]]:
-    """The parameters that a phase trains by their `lr_factor`, that of the longest of `factors` a name starts with."""
+def _groups(
+    networks: nn.ModuleDict, phase: Phase, factors: dict[str, float]
+) -> list[dict[str, Any]]:
+    """The parameters that a phase trains by their `lr_factor`, that of the longest of `factors`
+    a name starts with.
+    """
     groups: dict[float, list[nn.Parameter]] = {}
     for network in phase.networks:
         for name, parameter in networks[network].named_parameters(network):
             if parameter.requires_grad:
-                chosen = max((prefix for prefix in factors if starts_with(name, prefix)), key=len, default="")
+                chosen = max(
+                    (prefix for prefix in factors if starts_with(name, prefix)), key=len, default=""
+                )
                 groups.setdefault(factors.get(chosen, 1.0), []).append(parameter)
     return [{"params": parameters, "lr_factor": factor} for factor, parameters in groups.items()]
 
 
 def _norm(gradients: list[Tensor]) -> Tensor:
-    """Of all of them; of pieces first, since a CPU's float32 sum over millions has but four digits."""
+    """Of all of them; of pieces first, since a CPU's float32 sum over millions has but four
+    digits.
+    """
     whole = [g if g.ndim else g[None] for g in gradients]
-    return get_total_norm([piece for g in whole for piece in torch.split(g, max(1, _PIECE * len(g) // g.numel()))])
+    return get_total_norm(
+        [piece for g in whole for piece in torch.split(g, max(1, _PIECE * len(g) // g.numel()))]
+    )
 
 
 class Engine:
@@ -131,11 +167,16 @@ class Engine:
         if compile:
             for network in itertools.chain(method.networks.values(), method.auxiliary.values()):
                 network.compile(dynamic=False)
-        self.turns = [PhaseRunner(method, phase, settings[phase.name], wrap, bf16, device) for phase in method.phases]
+        self.turns = [
+            PhaseRunner(method, phase, settings[phase.name], wrap, bf16, device)
+            for phase in method.phases
+        ]
         self.buffers = float_buffers(method.networks)
         self.nonfinite, self.in_a_row, self.worst = torch.zeros((3,), device=device)
 
-    def step(self, batches: Sequence[Batch], contexts: Sequence[Context], rates: dict[str, float]) -> None:
+    def step(
+        self, batches: Sequence[Batch], contexts: Sequence[Context], rates: dict[str, float]
+    ) -> None:
         """One turn of each phase that is due; the batch comes as micro-batches.
 
         rates: learning rate by phase. A turn whose gradients are not finite is undone, on all
@@ -175,7 +216,11 @@ class Engine:
         self.worst.fill_(most)
 
     def accumulate(
-        self, turn: PhaseRunner, batches: Sequence[Batch], contexts: Sequence[Context], carried: list[Batch | None]
+        self,
+        turn: PhaseRunner,
+        batches: Sequence[Batch],
+        contexts: Sequence[Context],
+        carried: list[Batch | None],
     ) -> None:
         """The mean gradient over micro-batches and ranks; fills `carried`."""
         turn.optimizer.zero_grad()
@@ -184,7 +229,9 @@ class Engine:
             # The phase is not in the key: a fake made again by a later phase is the same fake.
             seed_all(self.seed, context.images_seen, self.rank, i)
             pieces, last = len(batches), i == len(batches) - 1
-            handed_on, stats = turn.ranks.backward(batch, carried[i], context, pieces=pieces, last=last)
+            handed_on, stats = turn.ranks.backward(
+                batch, carried[i], context, pieces=pieces, last=last
+            )
             carried[i] = {**(carried[i] or {}), **handed_on}
             self.meters.add(stats, 1 / pieces)
 

@@ -44,7 +44,9 @@ class StopFlag:
         if not any(error):  # else a peer may be gone
             if self._work is not None:
                 self._work.wait()
-            self._work = self._group = None  # a handler that stays keeps this object, and gloo's threads would stay
+            self._work = self._group = (
+                None  # a handler that stays keeps this object, and gloo's threads would stay
+            )
         if not self.agreed:  # else the signal may still be on its way to this rank
             self._restore()
 

@@ -1,15 +1,24 @@
-"""What a user writes as arguments of `gantrain.train`, and how to write it where it is not allowed."""
+"""What a user writes as arguments of `gantrain.train`, and how to write it where it is not
+allowed.
+"""
 
 from collections.abc import Mapping, Sequence
 
 from gantrain.runs.recipe_request import Change, Source
 
 _COMMAND = "recipe="  # starts a recipe's name on the command line
-_HOW = "write gantrain.train('NAME', {'length': 1000}), with a recipe's name first and the changes behind it"
+_HOW = (
+    "write gantrain.train('NAME', {'length': 1000}), with a recipe's name first and the changes"
+    " behind it"
+)
 
 
-def check_call(recipe: Source | None, changes: Sequence[Change], keywords: Mapping[str, object]) -> Source:
-    """The recipe. Raises ValueError, in one line, for keywords and for the command line's `recipe=NAME`."""
+def check_call(
+    recipe: Source | None, changes: Sequence[Change], keywords: Mapping[str, object]
+) -> Source:
+    """The recipe. Raises ValueError, in one line, for keywords and for the command line's
+    `recipe=NAME`.
+    """
     if keywords:
         listed = ", ".join(keywords)
         first, value = next(iter(keywords.items()))
@@ -21,8 +30,12 @@ def check_call(recipe: Source | None, changes: Sequence[Change], keywords: Mappi
     for text in (recipe, *changes):
         if isinstance(text, str) and text.startswith(_COMMAND):
             name = text.removeprefix(_COMMAND)
-            raise ValueError(f"train: found {text!r}, which a command takes; write gantrain.train({name!r}, ...)")
+            raise ValueError(
+                f"train: found {text!r}, which a command takes; write gantrain.train({name!r}, ...)"
+            )
         if isinstance(text, Mapping) and "recipe" in text:
             name = f"{text['recipe']!r:.60}"
-            raise ValueError(f"train: found a mapping with the key recipe; write gantrain.train({name}, {{...}})")
+            raise ValueError(
+                f"train: found a mapping with the key recipe; write gantrain.train({name}, {{...}})"
+            )
     return recipe

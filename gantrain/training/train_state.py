@@ -49,9 +49,9 @@ def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
 class Mark:
     """The position and the results of a run when it saves.
 
-    metrics: of the held-out set, measured there. rates: the last learning rate of each phase. damaged: a text for each
-    damaged sample that this rank knows of. left_marks: an evaluation or preview is due that was not made.
-    """
+    metrics: of the held-out set, measured there. rates: the last learning rate of each phase.
+    damaged: a text for each damaged sample that this rank knows of. left_marks: an evaluation or
+    preview is due that was not made."""
 
     images_seen: int
     metrics: dict[str, float]
@@ -95,14 +95,18 @@ def _goes_on(run: Run) -> str:
 
 
 def link_best(run: Run, parts: Assembly) -> None:
-    """Renew the run's link to its best checkpoint, by the rule of its recipe or of its present stage."""
+    """Renew the run's link to its best checkpoint, by the rule of its recipe or of its present
+    stage.
+    """
     run.link_best(parts.recipe.evaluate.best_by, parts.recipe.checkpoint.best)
 
 
 def _prune(run: Run, parts: Assembly) -> None:
     kept = parts.recipe.checkpoint
     metric = parts.recipe.evaluate.best_by
-    damaged = checkpoint.prune(run.checkpoints, kept.keep, kept.best, metric, larger_is_better(metric))
+    damaged = checkpoint.prune(
+        run.checkpoints, kept.keep, kept.best, metric, larger_is_better(metric)
+    )
     run.report_damaged(damaged)
 
 
@@ -125,10 +129,15 @@ def _state(parts: Assembly, mark: Mark) -> dict[str, Any]:
 
 
 def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, Any]:
-    """Progress, as JSON has it. Every rank calls it; the device is read here and at log points alone."""
+    """Progress, as JSON has it. Every rank calls it; the device is read here and at log points
+    alone.
+    """
     texts = {text for part in world.gather(damaged) for text in part}
     return {
-        "meters": {name: {"total": total, "steps": steps} for name, (total, steps) in engine.meters.sums().items()},
+        "meters": {
+            name: {"total": total, "steps": steps}
+            for name, (total, steps) in engine.meters.sums().items()
+        },
         "nonfinite_steps": int(engine.nonfinite),
         "nonfinite_in_a_row": int(engine.in_a_row),
         "nonfinite_most": int(engine.worst),
@@ -137,33 +146,44 @@ def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, Any]
 
 
 def restore(engine: Engine, folder: Path, parts: Assembly, progress: Progress) -> None:
-    """Put a checkpoint's tensors, and what the next row adds up, into a new engine, on any number of ranks.
+    """Put a checkpoint's tensors, and what the next row adds up, into a new engine, on any number
+    of ranks.
 
     Raises ValueError, in one line, where they are not this run's.
     """
     method, names = engine.method, _names(engine)
     state = checkpoint.state(folder)
     for name, network in method.networks.items():
-        network.load_state_dict(checkpoint.tensors(folder, f"networks/{name}", state, network.state_dict()))
+        network.load_state_dict(
+            checkpoint.tensors(folder, f"networks/{name}", state, network.state_dict())
+        )
     if engine.ema.half_life is not None:
         for name in method.inference:
             network = engine.ema.method.networks[name]
-            network.load_state_dict(checkpoint.tensors(folder, f"ema/{name}", state, network.state_dict()))
+            network.load_state_dict(
+                checkpoint.tensors(folder, f"ema/{name}", state, network.state_dict())
+            )
     for turn in engine.turns:
         file = f"optimizers/{turn.phase.name}"
         saved = checkpoint.tensors(folder, file, state)
         if problem := _optimizer_problem(saved, method, turn):
-            raise checkpoint.refusal(folder, f"{file}.safetensors is not this phase's optimiser state: {problem}")
+            raise checkpoint.refusal(
+                folder, f"{file}.safetensors is not this phase's optimiser state: {problem}"
+            )
         turn.ranks.load_state(saved, names)
     slots = parts.split.slots(parts.world.rank)  # the pools of other slots are other ranks'
     for name, pool in method.pools.items():
         saved = checkpoint.tensors(folder, f"pools/{name}", state)
         if problem := _pool_problem(saved, pool, parts.recipe.batch_size):
-            raise checkpoint.refusal(folder, f"pools/{name}.safetensors is not this run's pool: {problem}")
+            raise checkpoint.refusal(
+                folder, f"pools/{name}.safetensors is not this run's pool: {problem}"
+            )
         own = {k: v.to(parts.world.device) for k, v in saved.items() if int(k) in slots}
         pool.load_state_dict(own)
     engine.meters.restore({name: (sum.total, sum.steps) for name, sum in progress.meters.items()})
-    engine.restore_nonfinite(progress.nonfinite_steps, progress.nonfinite_in_a_row, progress.nonfinite_most)
+    engine.restore_nonfinite(
+        progress.nonfinite_steps, progress.nonfinite_in_a_row, progress.nonfinite_most
+    )
 
 
 def _optimizer_problem(saved: Tensors, method: Method, turn: PhaseRunner) -> str:
@@ -196,7 +216,11 @@ def _pool_problem(saved: Tensors, pool: ImagePool, batch_size: int) -> str:
     if set(saved) != set(slots):
         return f"it has {len(saved)} slots, expected {batch_size}, numbered from 0"
     first = saved["0"]
-    if first.ndim != 4 or len(first) != pool.share(batch_size) or first.dtype not in weight_files.FLOATS:
+    if (
+        first.ndim != 4
+        or len(first) != pool.share(batch_size)
+        or first.dtype not in weight_files.FLOATS
+    ):
         expected = f"float images of shape ({pool.share(batch_size)}, channels, height, width)"
         return f"it has {first.dtype} of shape {tuple(first.shape)}, expected {expected}"
     return weight_files.misfit(saved, dict.fromkeys(slots, first))

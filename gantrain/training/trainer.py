@@ -32,7 +32,9 @@ from gantrain.training.trial import try_method
 
 
 class Trainer:
-    """Carries a run, or its stage of that number, to its end or to a signal. One of these on every rank."""
+    """Carries a run, or its stage of that number, to its end or to a signal. One of these on
+    every rank.
+    """
 
     def __init__(self, parts: Assembly, whole: Recipe, stage: int = 1) -> None:
         self.parts, self.recipe, self.world, self.whole = parts, parts.recipe, parts.world, whole
@@ -47,25 +49,35 @@ class Trainer:
         self.left_marks: Path | None = None  # a checkpoint at which a signal put an evaluation off
 
     def train(self) -> str:
-        """Returns `finished` or `unfinished`. Raises ValueError for a user's mistake, RunStopped if it can't go on."""
+        """Returns `finished` or `unfinished`. Raises ValueError for a user's mistake, RunStopped
+        if it can't go on.
+        """
         parts = self.parts
         if parts.seen < parts.total:
             try_method(parts)
-        if parts.held_out and parts.seen < parts.total:  # its weights may be lacking: before a folder is made
-            self.held_out = HeldOut(parts.recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train)
+        if (
+            parts.held_out and parts.seen < parts.total
+        ):  # its weights may be lacking: before a folder is made
+            self.held_out = HeldOut(
+                parts.recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train
+            )
         try:
             latest = self.world.broadcast_from_rank0(self._open_run)
             state = checkpoint.state(latest) if latest else None
             self.images_seen = state.images_seen if state else 0
             if state and latest:
                 check_imported(state.modules, latest)
-            if state and self.parts.began < self.images_seen <= self.parts.end:  # other stages may have other data
+            if (
+                state and self.parts.began < self.images_seen <= self.parts.end
+            ):  # other stages may have other data
                 check_data(self.parts, state.fingerprint)
             if self.images_seen >= self.parts.total:
                 if self.is_last:
                     progress = count_text(self.images_seen, "image")
                     length = f"{self.parts.total - self.parts.began:,}"
-                    self.world.say(f"already finished: trained on {progress}, of a length of {length}")
+                    self.world.say(
+                        f"already finished: trained on {progress}, of a length of {length}"
+                    )
                     if self.run and latest:
                         self.whole = report_finished(self.run, self.whole, latest, self.world.say)
                 ended = self._end("finished")
@@ -98,7 +110,9 @@ class Trainer:
         same_world = state is not None and state.ranks == self.world.size
         micro = state.micro_batch_size if state and same_world else largest_micro_batch(self.parts)
         partitions = self.recipe.data.partitions
-        self.parts.split = batch_split.split(self.recipe.batch_size, self.world.size, micro, partitions)
+        self.parts.split = batch_split.split(
+            self.recipe.batch_size, self.world.size, micro, partitions
+        )
 
     def _run(self, latest: Path | None, state: State | None) -> str:
         """Train; whatever goes wrong is in the run's status."""
@@ -108,7 +122,8 @@ class Trainer:
         except OutOfMemory as e:  # of the evaluation, which names the sample
             raise self._failed(_own_line(e), alone=True) from None
         except (DamagedSample, FetchFailed) as e:
-            # The frames hold the loader. Freed later, as a part of a cycle, it would wait for its processes in vain.
+            # The frames hold the loader. Freed later, as a part of a cycle, it would wait for its
+            # processes in vain.
             traceback.clear_frames(e.__traceback__)
             advice = "; copy or prepare the data again" if isinstance(e, DamagedSample) else ""
             raise self._failed(f"data: {_own_line(e)}{advice}", alone=True) from None
@@ -127,7 +142,9 @@ class Trainer:
         self.previews = Previews(parts)
         self.engine = parts.engine()
         self.world.say(f"engine: {self.engine.turns[0].ranks}")
-        if latest and state and self.images_seen > parts.began:  # a stage begins with optimisers of its own
+        if (
+            latest and state and self.images_seen > parts.began
+        ):  # a stage begins with optimisers of its own
             restore(self.engine, latest, parts, state.progress)
             self.damaged = set(state.progress.damaged)
             self.left_marks = latest if state.left_marks else None
@@ -149,7 +166,9 @@ class Trainer:
 
     def _end(self, state: str) -> str:
         if self.run:
-            self.run.set_status(state if self.is_last or state != "finished" else "running", self.images_seen)
+            self.run.set_status(
+                state if self.is_last or state != "finished" else "running", self.images_seen
+            )
         ranks = self.world.gather((self.damaged, self._left_out()))
         self.damaged, held_out = (set().union(*texts) for texts in zip(*ranks, strict=True))
         for line in describe_damaged(replaced=self.damaged, left_out=held_out):
@@ -202,15 +221,21 @@ class Trainer:
                 del batches  # ends its processes, which an exception would keep
         self._check_trackers()
         if stop.agreed:
-            self.world.say(f"stopped by a signal at image {self.images_seen:,} of {parts.total:,}, and saved")
+            self.world.say(
+                f"stopped by a signal at image {self.images_seen:,} of {parts.total:,}, and saved"
+            )
         return self.images_seen >= parts.total
 
     def _check_trackers(self) -> None:
-        """Raise RunStopped, on all ranks, where a tracker's failure stops the run before its end."""
+        """Raise RunStopped, on all ranks, where a tracker's failure stops the run before its
+        end.
+        """
         problem = self.world.gather(self.trackers.problem)[0]
         if problem and self.images_seen < self.parts.total:
             saved = f"the run is saved at image {self.images_seen}, and the same command goes on"
-            raise RunStopped(f"{problem}; {saved}; tracker_failure=continue trains without a tracker that fails")
+            raise RunStopped(
+                f"{problem}; {saved}; tracker_failure=continue trains without a tracker that fails"
+            )
         if problem:
             self.world.say(problem)
 
@@ -239,12 +264,19 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         """The evaluation and the preview, where they are due; returns the metrics."""
-        recipe, journal, held_out, metrics = self.recipe, self.journal, self.held_out, dict[str, float]()
+        recipe, journal, held_out, metrics = (
+            self.recipe,
+            self.journal,
+            self.held_out,
+            dict[str, float](),
+        )
         if held_out and self._is_due(recipe.evaluate.every):
             records = held_out.metrics(self.engine.ema.refresh())
             metrics = {r.name: r.value for r in records if r.value is not None}
             nulls = {f"{r.name}_null": r.null for r in records if r.null is not None}
-            journal.record(self.images_seen, {f"val_{k}": v for k, v in {**metrics, **nulls}.items()})
+            journal.record(
+                self.images_seen, {f"val_{k}": v for k, v in {**metrics, **nulls}.items()}
+            )
         if self.previews and self._is_due(recipe.previews.every) and self.world.is_main:
             picture = self.previews.draw(self.engine.ema.refresh())
             if picture is not None:
@@ -252,7 +284,9 @@ class Trainer:
         return metrics
 
     def _catch_up(self) -> None:
-        """Make the evaluation that a signal put off, so that the run has the rows of one that was never stopped."""
+        """Make the evaluation that a signal put off, so that the run has the rows of one that
+        was never stopped.
+        """
         if self.left_marks:
             with self.journal.pause():
                 metrics = self._evaluate()
@@ -288,7 +322,9 @@ class Trainer:
             values["damaged_samples"] = len(self.damaged)
         self.journal.record(self.images_seen, values)
         if in_a_row >= self.recipe.max_nonfinite:
-            latest = self.world.broadcast_from_rank0(lambda: self.run.latest() if self.run else None)
+            latest = self.world.broadcast_from_rank0(
+                lambda: self.run.latest() if self.run else None
+            )
             raise because_of_nonfinite(in_a_row, latest)
         limit = self.recipe.data.max_bad_fraction
         if len(self.damaged) > limit * self.parts.epoch:
@@ -296,5 +332,7 @@ class Trainer:
 
 
 def _own_line(error: Exception) -> str:
-    """The line of gantrain's own error; from a loader's process it comes with a traceback, as the last line."""
+    """The line of gantrain's own error; from a loader's process it comes with a traceback, as
+    the last line.
+    """
     return str(error).splitlines()[-1].rpartition(f"{type(error).__name__}: ")[2]

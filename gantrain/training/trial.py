@@ -20,11 +20,11 @@ _MOST_IMAGES = 2  # enough for batch norm, and to tell the batch's dimension fro
 
 
 def try_method(parts: Assembly) -> None:
-    """Compute each phase's gradients and a translation once, on drawn values and with networks that are thrown away.
+    """Compute each phase's gradients and a translation once, on drawn values and with networks that
+    are thrown away.
 
-    Only where the recipe uses a class from outside gantrain. Every rank calls it. Raises ValueError, one
-    line for each problem.
-    """
+    Only where the recipe uses a class from outside gantrain. Every rank calls it. Raises
+    ValueError, one line for each problem."""
     if not own_classes(parts.recipe):
         return
     try:
@@ -45,7 +45,9 @@ def _try(parts: Assembly) -> None:
     method.train()
     carried: Batch | None = None
     for phase in method.phases:
-        with torch.autocast(parts.world.device.type, torch.bfloat16, enabled=parts.precision == "bf16"):
+        with torch.autocast(
+            parts.world.device.type, torch.bfloat16, enabled=parts.precision == "bf16"
+        ):
             handed_on = _try_phase(method, phase, batch, carried, context)
         carried = {**(carried or {}), **handed_on}
     _check_states(method)
@@ -68,7 +70,8 @@ def _copied(method: Method) -> Method:
     except Exception as error:
         name = type(method).__name__
         raise BadComponent(
-            f"method: {name} can't be copied ({describe_error(error)}), allowed: attributes that copy.deepcopy takes"
+            f"method: {name} can't be copied ({describe_error(error)}), allowed: attributes that"
+            " copy.deepcopy takes"
         ) from None
 
 
@@ -82,22 +85,33 @@ def _try_translation(method: Method, batch: Batch, channels: int, parts: Assembl
     found = ""
     if not isinstance(fake, Tensor):
         found = f"an object of {type(fake).__name__}"
-    elif fake.ndim != 4 or fake.shape[:2] != (len(source), channels) or not fake.is_floating_point():
+    elif (
+        fake.ndim != 4 or fake.shape[:2] != (len(source), channels) or not fake.is_floating_point()
+    ):
         found = f"a {str(fake.dtype).removeprefix('torch.')} tensor of shape {tuple(fake.shape)}"
     if found:
-        raise BadComponent(f"method: {name}.translate gives {found}, allowed: {wanted}; correct it or the generator")
+        raise BadComponent(
+            f"method: {name}.translate gives {found}, allowed: {wanted}; correct it or the"
+            " generator"
+        )
     own_sizes = is_own(type(method)) or parts.recipe.data.unpaired  # its losses decide
     if not own_sizes and fake.shape[2:] != batch["target"].shape[2:]:
         sizes = f"{tuple(fake.shape[2:])} of images of {tuple(source.shape[2:])}"
-        raise BadComponent(f"method: {name}.translate makes {sizes}, allowed: the size of the target")
+        raise BadComponent(
+            f"method: {name}.translate makes {sizes}, allowed: the size of the target"
+        )
     for function, given in (("diagnose", batch), ("measure", {**batch, "fake": fake})):
         _check_scalars(f"{name}.{function}", getattr(method, function)(given))
 
 
 def _check_scalars(place: str, values: Any) -> None:
-    is_fine = isinstance(values, dict) and all(isinstance(v, Tensor) and v.numel() == 1 for v in values.values())
+    is_fine = isinstance(values, dict) and all(
+        isinstance(v, Tensor) and v.numel() == 1 for v in values.values()
+    )
     if not is_fine:
-        raise BadComponent(f"method: {place} gives {values!r:.80}, allowed: a dictionary of tensors of one number")
+        raise BadComponent(
+            f"method: {place} gives {values!r:.80}, allowed: a dictionary of tensors of one number"
+        )
 
 
 def _check_states(method: Method) -> None:
@@ -105,11 +119,15 @@ def _check_states(method: Method) -> None:
     for name, network in method.networks.items():
         for key, value in network.state_dict().items():
             if not isinstance(value, Tensor):
-                found = f"found {key}, an object of {type(value).__name__}, in the state_dict of {name}"
+                found = (
+                    f"found {key}, an object of {type(value).__name__}, in the state_dict of {name}"
+                )
                 raise BadComponent(f"method: {found}, allowed: tensors, as parameters and buffers")
 
 
-def _try_phase(method: Method, phase: Phase, batch: Batch, carried: Batch | None, context: Context) -> Batch:
+def _try_phase(
+    method: Method, phase: Phase, batch: Batch, carried: Batch | None, context: Context
+) -> Batch:
     """The tensors that a phase hands on, after its gradients were computed and thrown away."""
     trained = [method.networks[name] for name in phase.networks]
     others = [network for name, network in method.networks.items() if name not in phase.networks]
@@ -121,8 +139,8 @@ def _try_phase(method: Method, phase: Phase, batch: Batch, carried: Batch | None
     if not _has_gradient(trained):
         names = ", ".join(phase.networks)
         raise BadComponent(
-            f"method: {type(method).__name__}, phase {phase.name!r}: no parameter of {names} gets a gradient, "
-            "allowed: losses that depend on them; is the forward in no_grad()?"
+            f"method: {type(method).__name__}, phase {phase.name!r}: no parameter of {names} gets a"
+            " gradient, allowed: losses that depend on them; is the forward in no_grad()?"
         )
     method.zero_grad()
     handed_on: Batch = terms.carried
@@ -130,4 +148,6 @@ def _try_phase(method: Method, phase: Phase, batch: Batch, carried: Batch | None
 
 
 def _has_gradient(networks: Sequence[nn.Module]) -> bool:
-    return any(parameter.grad is not None for network in networks for parameter in network.parameters())
+    return any(
+        parameter.grad is not None for network in networks for parameter in network.parameters()
+    )

@@ -34,9 +34,14 @@ def check(stage: int, precision: str, lr_factors: Mapping[str, float]) -> None:
     elif not dist.is_initialized():
         problem = " without a launcher; start with `accelerate launch -m gantrain.train ...`"
     elif lr_factors:
-        problem = " with optimizer.lr_factors, each rank has its optimiser in one piece; give phases their lr"
+        problem = (
+            " with optimizer.lr_factors, each rank has its optimiser in one piece; give phases"
+            " their lr"
+        )
     elif precision == "fp64":
-        problem = " with precision=fp64, DeepSpeed keeps weights in fp32; allowed: precision=fp32 or bf16"
+        problem = (
+            " with precision=fp64, DeepSpeed keeps weights in fp32; allowed: precision=fp32 or bf16"
+        )
     else:
         return
     raise ValueError(f"zero_stage: found {stage}{problem}, or zero_stage=0")
@@ -59,10 +64,19 @@ def from_launcher(env: Mapping[str, str]) -> tuple[int, bool]:
             f"optimizer.clip: the DeepSpeed configuration clips gradients to {clipping}; set "
             "gradient_clipping to 0.0 there and optimizer.clip in the recipe"
         )
-    other = [k for k in config if k not in _KEYS and config[k] != "auto"] + [k for k in zero if "offload" in k]
-    other += [k for k in env if k.startswith("ACCELERATE_DEEPSPEED_OFFLOAD") and env[k] not in ("none", "false")]
+    other = [k for k in config if k not in _KEYS and config[k] != "auto"] + [
+        k for k in zero if "offload" in k
+    ]
+    other += [
+        k
+        for k in env
+        if k.startswith("ACCELERATE_DEEPSPEED_OFFLOAD") and env[k] not in ("none", "false")
+    ]
     if other:
-        what = f"the DeepSpeed configuration has {', '.join(other)}, allowed: {', '.join(_KEYS)} without offload"
+        what = (
+            f"the DeepSpeed configuration has {', '.join(other)}, allowed: {', '.join(_KEYS)}"
+            " without offload"
+        )
         problems.append(f"zero_stage: {what}; the recipe says the rest")
     if problems:
         raise ValueError("\n".join(problems))
@@ -81,9 +95,17 @@ def _config_file(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 class ZeROPhase:
-    """As gantrain.training.ddp's, but that each rank updates a share of the parameters, with that share's gradients."""
+    """As gantrain.training.ddp's, but that each rank updates a share of the parameters, with
+    that share's gradients.
+    """
 
-    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, stage: int, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        stage: int,
+        env: Mapping[str, str],
+    ) -> None:
         # It looks for devices by itself, tells of every setting, and calls what torch deprecates.
         os.environ.setdefault("DS_ACCELERATOR", next(module.parameters()).device.type)
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
@@ -124,7 +146,9 @@ class ZeROPhase:
         (share,) = self.optimizer.param_groups[0]["params"]
         tensors = {}
         for p in filter(lambda p: p.requires_grad, self.engine.module.parameters()):
-            tensors[f"{names[p]}/step"] = self.optimizer.state[share]["step"].clone()  # all share one
+            tensors[f"{names[p]}/step"] = self.optimizer.state[share][
+                "step"
+            ].clone()  # all share one
             for key in _MOMENTS:
                 tensors[f"{names[p]}/{key}"] = safe_get_full_optimizer_state(p, key)
         return tensors
@@ -136,7 +160,9 @@ class ZeROPhase:
         self.zero.refresh_fp32_params()
         (share,) = self.optimizer.param_groups[0]["params"]
         state = self.optimizer.state[share]
-        state["step"] = next(value for name, value in saved.items() if name.endswith("/step")).to(share.device)
+        state["step"] = next(value for name, value in saved.items() if name.endswith("/step")).to(
+            share.device
+        )
         state.update({key: torch.zeros_like(share) for key in _MOMENTS})
         self.zero._lazy_init_hp_params_optimizer_state()  # else it does that at its first step
         for p in self.engine.module.parameters():

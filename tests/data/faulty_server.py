@@ -34,10 +34,14 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, body)
         start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
         if start < len(body):
-            return self.answer(206, body[start:], content_range=f"bytes {start}-{len(body) - 1}/{len(body)}")
+            return self.answer(
+                206, body[start:], content_range=f"bytes {start}-{len(body) - 1}/{len(body)}"
+            )
         self.answer(416, b"", content_range=f"bytes */{len(body)}")
 
-    def answer(self, status: int, body: bytes, length: int | None = None, content_range: str = "") -> None:
+    def answer(
+        self, status: int, body: bytes, length: int | None = None, content_range: str = ""
+    ) -> None:
         self.send_response(status)
         if content_range:
             self.send_header("Content-Range", content_range)

@@ -46,7 +46,9 @@ def test_an_address_is_known_in_any_form(text: str) -> None:
     assert sort_of(address) == SORTS[text]
 
 
-@pytest.mark.parametrize("text", ["example.org", "node1", "", "1.2.3.4.5", "0x", "fe80", "256.1.1.1"])
+@pytest.mark.parametrize(
+    "text", ["example.org", "node1", "", "1.2.3.4.5", "0x", "fe80", "256.1.1.1"]
+)
 def test_a_name_is_no_address(text: str) -> None:
     assert parse(text) is None
 
@@ -120,7 +122,9 @@ def test_an_address_that_cannot_be_read_is_refused() -> None:
         ("http://a.example/x", "file:///etc/passwd", "neither http nor https"),
     ],
 )
-def test_a_redirect_keeps_its_encryption_and_its_protocol(url: str, location: str, reason: str) -> None:
+def test_a_redirect_keeps_its_encryption_and_its_protocol(
+    url: str, location: str, reason: str
+) -> None:
     with pytest.raises(Refused, match=reason):
         Guard().redirect(url, location)
 

@@ -33,7 +33,9 @@ def test_pixels_of_no_class_are_the_last_channel() -> None:
     seen = normalise(ids, field, torch.float32, CPU)
     assert seen.argmax(1).flatten().tolist() == [0, 2, 3, 1]
     assert torch.equal(seen.sum(1), torch.ones(1, 2, 2))
-    assert "ignore" not in Field(channels=1, **SIZE).model_dump_json()  # older data sets' fingerprints
+    assert (
+        "ignore" not in Field(channels=1, **SIZE).model_dump_json()
+    )  # older data sets' fingerprints
 
 
 def test_class_ids_become_one_channel_a_class() -> None:
@@ -59,17 +61,30 @@ def edges(ids: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1), (7, 11)])
 def test_edges_of_instances_are_the_sources_last_channel(size: tuple[int, int]) -> None:
     random = np.random.default_rng(0)
-    ids = random.choice(np.array([0, 7, 26001, 26002, 65535], np.uint16), (3, *size, 1), p=[0.6, 0.1, 0.1, 0.1, 0.1])
+    ids = random.choice(
+        np.array([0, 7, 26001, 26002, 65535], np.uint16), (3, *size, 1), p=[0.6, 0.1, 0.1, 0.1, 0.1]
+    )
     fields = {
         "source": Field(channels=1, kind="label", classes=5, **SIZE),
         "target": Field(channels=3, **SIZE),
         "instances": Field(channels=1, kind="instances", dtype="uint16", **SIZE),
     }
-    labels, photo = random.integers(0, 5, (3, *size, 1), np.uint8), np.zeros((3, *size, 3), np.uint8)
-    raw = {"source": torch.from_numpy(labels), "target": torch.from_numpy(photo), "instances": torch.from_numpy(ids)}
+    labels, photo = (
+        random.integers(0, 5, (3, *size, 1), np.uint8),
+        np.zeros((3, *size, 3), np.uint8),
+    )
+    raw = {
+        "source": torch.from_numpy(labels),
+        "target": torch.from_numpy(photo),
+        "instances": torch.from_numpy(ids),
+    }
     seen = as_batch(raw, fields, torch.float64, CPU)
     assert set(seen) == {"source", "target"}
     assert facts(fields) == {"source_channels": 6, "target_channels": 3}
     assert seen["source"].shape == (3, 6, *size)
-    assert torch.equal(seen["source"][:, :5], normalise(raw["source"], fields["source"], torch.float64, CPU))
-    np.testing.assert_array_equal(seen["source"][:, 5].numpy(), np.stack([edges(one[..., 0]) for one in ids]))
+    assert torch.equal(
+        seen["source"][:, :5], normalise(raw["source"], fields["source"], torch.float64, CPU)
+    )
+    np.testing.assert_array_equal(
+        seen["source"][:, 5].numpy(), np.stack([edges(one[..., 0]) for one in ids])
+    )

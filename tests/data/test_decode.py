@@ -264,7 +264,9 @@ def test_an_opaque_image_is_resized_as_one_without_alpha():
     assert np.abs(resized[..., :3].astype(int) - resize(opaque[..., :3], 7, 9)).max() <= 1
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("label", []), ("image", ["{files} with a palette: converted to RGB"])])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("label", []), ("image", ["{files} with a palette: converted to RGB"])]
+)
 def test_a_palette_that_becomes_colours_is_noted(kind, expected):
     image = Image.fromarray(np.arange(16, dtype=np.uint8).reshape(4, 4)).convert("P")
     stream = io.BytesIO()

@@ -90,8 +90,12 @@ def test_each_shape_is_an_instance_of_one_class(tmp_path):
         sample = {name: x[..., 0] for name, x in decode_sample(shards, i, ["label", "ids"]).items()}
         np.testing.assert_array_equal(sample["ids"], draw(i, 64, 96, 0)[2])
         numbers = np.unique(sample["ids"])
-        assert all(len(np.unique(sample["label"][sample["ids"] == number])) == 1 for number in numbers)
-        assert len(numbers) > 2 * len(np.unique(sample["label"]))  # several windows, a house's or more
+        assert all(
+            len(np.unique(sample["label"][sample["ids"] == number])) == 1 for number in numbers
+        )
+        assert len(numbers) > 2 * len(
+            np.unique(sample["label"])
+        )  # several windows, a house's or more
 
 
 def test_labels_as_the_target(tmp_path):

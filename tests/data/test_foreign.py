@@ -102,7 +102,9 @@ def test_tars_of_others_are_a_data_set(tmp_path: Path, where: str) -> None:
             assert shards.key(i) == found["__key__"]
             assert shards.read(i, "target") == found[jpg] == photo(i)
             assert shards.read(i, "source") == found["seg.png"]
-            assert np.array_equal(decode_sample(shards, i, ["source"])["source"][..., 0], draw(i, 32, 32, 0)[0])
+            assert np.array_equal(
+                decode_sample(shards, i, ["source"])["source"][..., 0], draw(i, 32, 32, 0)[0]
+            )
         if where == "http":  # read once for the index, once into the cache
             assert server.requests == {"a-00.tar": 2, "a-01.tar": 2}
 
@@ -133,9 +135,19 @@ def test_samples_of_another_kind_are_left_out_and_named(tmp_path: Path) -> None:
     assert "a.tar: deep.jpg: target has 1 channel of uint16, most have 3" in out
     assert "a.tar: text.jpg: does not decode" in out
     shards = Shards.open("set")
-    assert [shards.key(i) for i in range(7)] == ["x000", "x001", "x002", "x003", "x004", "grey", "x007"]
+    assert [shards.key(i) for i in range(7)] == [
+        "x000",
+        "x001",
+        "x002",
+        "x003",
+        "x004",
+        "grey",
+        "x007",
+    ]
     assert shards.read(5, "target") == grey
-    assert np.array_equal(decode_sample(shards, 5, ["target"])["target"], np.zeros((32, 32, 3), np.uint8))
+    assert np.array_equal(
+        decode_sample(shards, 5, ["target"])["target"], np.zeros((32, 32, 3), np.uint8)
+    )
     assert shards.read(6, "target") == photo(7)
 
 
@@ -181,7 +193,10 @@ BAD = {
         lambda f: tar(f / "a.tar", *sample(0, "x"), *sample(1), ("x.txt", b"")),
         "sample x comes twice (also in a.tar), or its files don't follow one another",
     ),
-    "key twice": (lambda f: tar(f / "a.tar", *sample(0), *sample(1), *sample(0)), "sample x000 comes twice"),
+    "key twice": (
+        lambda f: tar(f / "a.tar", *sample(0), *sample(1), *sample(0)),
+        "sample x000 comes twice",
+    ),
     "two files for a field": (
         lambda f: tar(f / "a.tar", *sample(0), ("x000.jpg", photo(0))),
         "x000 has two files for target",
@@ -250,9 +265,15 @@ def test_what_is_no_data_set_is_refused_by_name(name: str, tmp_path: Path) -> No
         (("https://u:secret@h/a.tar",), "a https URL with a user"),
         (("file://d/a.tar",), "found file://d/a.tar, allowed: file:// and a path from the root"),
         (("pipe:cat a.tar",), "would run a shell command"),
-        (("a.tar", "--labels", "mask"), "--labels mask: not a field that can hold class ids; found are target, source"),
+        (
+            ("a.tar", "--labels", "mask"),
+            "--labels mask: not a field that can hold class ids; found are target, source",
+        ),
         (("a.tar", "--classes", "4"), "--classes 4: no field holds class ids"),
-        (("a.tar", "--classes", "1", "--labels", "source"), "--classes 1: give a number in 2..65536"),
+        (
+            ("a.tar", "--classes", "1", "--labels", "source"),
+            "--classes 1: give a number in 2..65536",
+        ),
         (("a.tar", "--field", "x"), "--field: found 'x', allowed: NAME=VALUE"),
         (("a.tar", "--field", "target=png"), "--field: found one name twice"),
         (("a.tar", "--out", "old"), "old exists and is never overwritten"),

@@ -1,4 +1,6 @@
-"""Damaged and hostile image files: each ends in an image or in one line, through every kind of field and `prepare`."""
+"""Damaged and hostile image files: each ends in an image or in one line, through every kind of
+field and `prepare`.
+"""
 
 import io
 import random
@@ -24,10 +26,18 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def saved(mode: str, image_format: str, chance: random.Random) -> bytes | None:
-    """An image of that mode as a file of that format, or nothing where the format does not hold the mode."""
+    """An image of that mode as a file of that format, or nothing where the format does not hold
+    the mode.
+    """
     size = (chance.randint(16, 40), chance.randint(16, 40))
-    values = np.frombuffer(chance.randbytes(size[0] * size[1] * 4), np.uint8).reshape(size[1], size[0], 4)
-    image = Image.fromarray(values, "RGBA") if mode == "RGBA" else Image.fromarray(values[..., :3].copy()).convert("L")
+    values = np.frombuffer(chance.randbytes(size[0] * size[1] * 4), np.uint8).reshape(
+        size[1], size[0], 4
+    )
+    image = (
+        Image.fromarray(values, "RGBA")
+        if mode == "RGBA"
+        else Image.fromarray(values[..., :3].copy()).convert("L")
+    )
     if mode not in ("L", "RGBA"):
         image = Image.fromarray(values[..., :3].copy()) if mode in ("RGB", "CMYK", "P") else image
         image = image.convert("I").convert(mode) if mode == "I;16" else image.convert(mode)
@@ -49,21 +59,39 @@ def saved(mode: str, image_format: str, chance: random.Random) -> bytes | None:
 def npy(chance: random.Random) -> bytes:
     """A `.npy` file whose header may lie."""
     dtype = chance.choice(["|u1", "<u2", "<f4", "<f8", "<i8", "|b1", "<c8", "|O", "<U4", "<M8[s]"])
-    shape = chance.choice(["(4, 4)", "(16, 16, 3)", "(16, 16)", "(0, 4)", "(9999999999, 9999999999)", "(-1, 4)", "()"])
+    shape = chance.choice(
+        ["(4, 4)", "(16, 16, 3)", "(16, 16)", "(0, 4)", "(9999999999, 9999999999)", "(-1, 4)", "()"]
+    )
     header = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}"
     padded = header.ljust(117) + "\n"
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(padded)) + padded.encode() + chance.randbytes(16 * 16 * 8)
+    return (
+        b"\x93NUMPY\x01\x00"
+        + struct.pack("<H", len(padded))
+        + padded.encode()
+        + chance.randbytes(16 * 16 * 8)
+    )
 
 
 def bomb(chance: random.Random) -> bytes:
     """A PNG of a few bytes that claims a huge picture."""
-    width, height = chance.choice([(60_000, 60_000), (2**31 - 1, 1), (1, 2**31 - 1), (0, 5), (16, 100_000)])
+    width, height = chance.choice(
+        [(60_000, 60_000), (2**31 - 1, 1), (1, 2**31 - 1), (0, 5), (16, 100_000)]
+    )
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
-    head = struct.pack(">IIBBBBB", width, height, chance.choice([1, 8, 16]), chance.choice([0, 2, 3, 6]), 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    head = struct.pack(
+        ">IIBBBBB", width, height, chance.choice([1, 8, 16]), chance.choice([0, 2, 3, 6]), 0, 0, 0
+    )
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(bytes(99)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def draw(number: int) -> bytes:

@@ -1,4 +1,6 @@
-"""Servers that nobody should trust: bodies and headers without an end, bombs, redirects into this machine."""
+"""Servers that nobody should trust: bodies and headers without an end, bombs, redirects into
+this machine.
+"""
 
 import gzip
 import socket
@@ -120,16 +122,28 @@ def nothing_but_a_redirect(handler: Handler, body: bytes) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Handler, bytes], None], str]] = {
-    "compressed": (compressed, r"tries: 1, the last: it comes compressed, as 'gzip'\); have the server send"),
+    "compressed": (
+        compressed,
+        r"tries: 1, the last: it comes compressed, as 'gzip'\); have the server send",
+    ),
     "endless": (endless, r"tries: 2, the last: more than 1048576 bytes"),
     "endless without chunks": (endless_plain, r"tries: 2, the last: more than 1048576 bytes"),
     "announces much": (announces_much, r"tries: 2, the last: more than 1048576 bytes"),
     "trickles": (trickles, r"tries: 2, the last: only \d+ bytes in \d+ s"),
     "header trickles": (header_trickles, r"tries: 2, the last: no whole header in 0.8 s"),
-    "header without an end": (header_without_end, r"tries: 2, the last: (HTTP status 400|\w+Error)"),
+    "header without an end": (
+        header_without_end,
+        r"tries: 2, the last: (HTTP status 400|\w+Error)",
+    ),
     "a part": (part, r"tries: 2, the last: HTTP status 206"),
-    "redirects in a circle": (redirect("/index.json"), r"tries: 1, the last: more than 10 redirects"),
-    "redirects to a file": (redirect("file:///etc/passwd"), r"tries: 1, the last: a redirect leads to a URL that is"),
+    "redirects in a circle": (
+        redirect("/index.json"),
+        r"tries: 1, the last: more than 10 redirects",
+    ),
+    "redirects to a file": (
+        redirect("file:///etc/passwd"),
+        r"tries: 1, the last: a redirect leads to a URL that is",
+    ),
     "redirects nowhere": (nothing_but_a_redirect, r"tries: 2, the last: HTTP status 302"),
     "redirects to metadata": (
         redirect("http://169.254.169.254/latest/meta-data/?token=secret"),
@@ -138,7 +152,9 @@ FAULTS: dict[str, tuple[Callable[[Handler, bytes], None], str]] = {
 }
 
 
-CASES = [pytest.param(name, marks=pytest.mark.slow if "trickles" in name else ()) for name in FAULTS]
+CASES = [
+    pytest.param(name, marks=pytest.mark.slow if "trickles" in name else ()) for name in FAULTS
+]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -146,7 +162,9 @@ def test_an_answer_is_bounded_in_size_and_time(name: str, server: Server) -> Non
     fault, reason = FAULTS[name]
     server.faults = {"*": [fault] * 30}
     before = time.monotonic()
-    with pytest.raises(ValueError, match=f"data.train: {server.url}/index.json cannot be fetched .{reason}") as caught:
+    with pytest.raises(
+        ValueError, match=f"data.train: {server.url}/index.json cannot be fetched .{reason}"
+    ) as caught:
         open_set("train", server.url, WANTED)
     assert time.monotonic() - before < ENOUGH_SECONDS
     assert "\n" not in str(caught.value)
@@ -173,15 +191,25 @@ def test_a_fault_that_passes_is_forgiven(server: Server) -> None:
     assert Path("got").read_bytes() == b"{}" * 1000
 
 
-# -- where a URL and its redirects may lead ----------------------------------------------------------
+# -- where a URL and its redirects may lead
+# ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "host",
-    ["169.254.169.254", "2852039166", "0xa9fea9fe", "0251.0376.0251.0376", "[::ffff:169.254.169.254]", "[fe80::1]"],
+    [
+        "169.254.169.254",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "[::ffff:169.254.169.254]",
+        "[fe80::1]",
+    ],
 )
 def test_a_link_local_address_is_refused_in_any_form(host: str) -> None:
-    with pytest.raises(ValueError, match=r"data\.train: found the link-local address \S+; such addresses"):
+    with pytest.raises(
+        ValueError, match=r"data\.train: found the link-local address \S+; such addresses"
+    ):
         open_set("train", f"http://{host}/set", WANTED)
 
 
@@ -208,7 +236,9 @@ def public(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     except OSError:
         pytest.skip("this machine has no second loopback address")
     real = addresses.sort_of
-    monkeypatch.setattr(addresses, "sort_of", lambda x: "public" if str(x) == "127.0.0.2" else real(x))
+    monkeypatch.setattr(
+        addresses, "sort_of", lambda x: "public" if str(x) == "127.0.0.2" else real(x)
+    )
 
     def serve() -> None:
         while True:
@@ -239,17 +269,24 @@ def test_a_public_server_may_not_redirect_to_this_machine(
     assert not server.requests, "nothing is asked of the address"
 
 
-def test_what_a_name_stands_for_is_looked_up_once(public: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that stands for a public address first and then for this machine does not get past the check."""
+def test_what_a_name_stands_for_is_looked_up_once(
+    public: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that stands for a public address first and then for this machine does not get past
+    the check.
+    """
     port = public.rpartition(":")[2]
-    monkeypatch.setattr(socket, "getaddrinfo", lookup({"data.example": "127.0.0.2", "inside.example": "127.0.0.1"}))
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lookup({"data.example": "127.0.0.2", "inside.example": "127.0.0.1"})
+    )
     server.url = server.url.replace("127.0.0.1", "inside.example")
     with pytest.raises(FetchFailed, match="a public server redirects to"):
         fetch(f"http://data.example:{port}/index.json", Path("got"))
     assert not server.requests
 
 
-# -- behind a proxy ----------------------------------------------------------------------------------
+# -- behind a proxy
+# ----------------------------------------------------------------------------------
 
 
 def fetched(way: str, url: str) -> None:
@@ -262,7 +299,9 @@ def fetched(way: str, url: str) -> None:
 
 @pytest.mark.parametrize("way", ["fetch", "download"])
 def test_a_proxy_is_used(way: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked for the whole URL, and may have any address but a written-out link-local one for its target."""
+    """It is asked for the whole URL, and may have any address but a written-out link-local one
+    for its target.
+    """
     monkeypatch.setenv("http_proxy", server.url)
     (server.folder / "http:" / "data.example").mkdir(parents=True)
     (server.folder / "http:" / "data.example" / "file").write_bytes(b"by the proxy")
@@ -276,7 +315,9 @@ def test_a_proxy_is_used(way: str, server: Server, monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("way", ["fetch", "download"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.%31", "inside.example"])
-def test_what_a_proxy_redirects_is_judged(way: str, host: str, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_proxy_redirects_is_judged(
+    way: str, host: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A place that the proxy reaches counts as public; the redirect leads past the proxy."""
     monkeypatch.setattr(socket, "getaddrinfo", lookup({"inside.example": "127.0.0.1"}))
     monkeypatch.setenv("http_proxy", server.url)
@@ -285,12 +326,16 @@ def test_what_a_proxy_redirects_is_judged(way: str, host: str, server: Server, m
     (server.folder / "http:" / "data.example").mkdir(parents=True)
     (server.folder / "http:" / "data.example" / "file").write_bytes(b"")
     server.faults = {"http://data.example/file": [redirect(f"http://{host}:{port}/index.json")] * 9}
-    with pytest.raises(FetchFailed, match=r"a public server redirects to 127\.0\.0\.1, which is not public"):
+    with pytest.raises(
+        FetchFailed, match=r"a public server redirects to 127\.0\.0\.1, which is not public"
+    ):
         fetched(way, "http://data.example/file")
     assert not server.requests["index.json"]
 
 
-def test_a_proxy_that_the_client_ignores_is_no_way_around(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_that_the_client_ignores_is_no_way_around(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """aiohttp leaves out proxies of https, and connects directly."""
     monkeypatch.setattr(socket, "getaddrinfo", lookup({"metadata.example": "169.254.169.254"}))
     monkeypatch.setenv("http_proxy", server.url.replace("http:", "https:"))

@@ -22,7 +22,9 @@ from gantrain.recipe.schema import load
 
 
 def image(height: int = 64, width: int = 64, seed: int = 0) -> bytes:
-    return encode(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8), "png")
+    return encode(
+        np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8), "png"
+    )
 
 
 def grey(*ids: int) -> bytes:
@@ -58,10 +60,26 @@ def too_small(folder: Path) -> None:
 
 
 STOPPED: dict[str, tuple[Callable[[Path], None], float, str]] = {
-    "sizes": (sizes_differ, 0.9, r"9 of 10 pairs left out: sizes differ \(such as .*\); `--resize 6[45]x64` makes"),
-    "names": (names_differ, 0.8, r"4 of 5 pairs left out: names without a partner; .*--pattern dst=\{\}_dst --pattern"),
-    "damaged": (damaged, 0.75, r"3 of 4 pairs left out: damaged or not usable \(such as .*1\.png: does not decode"),
-    "small": (too_small, 0.75, r"3 of 4 pairs left out: too small .*`--resize HEIGHTxWIDTH` enlarges them"),
+    "sizes": (
+        sizes_differ,
+        0.9,
+        r"9 of 10 pairs left out: sizes differ \(such as .*\); `--resize 6[45]x64` makes",
+    ),
+    "names": (
+        names_differ,
+        0.8,
+        r"4 of 5 pairs left out: names without a partner; .*--pattern dst=\{\}_dst --pattern",
+    ),
+    "damaged": (
+        damaged,
+        0.75,
+        r"3 of 4 pairs left out: damaged or not usable \(such as .*1\.png: does not decode",
+    ),
+    "small": (
+        too_small,
+        0.75,
+        r"3 of 4 pairs left out: too small .*`--resize HEIGHTxWIDTH` enlarges them",
+    ),
 }
 
 
@@ -69,11 +87,16 @@ STOPPED: dict[str, tuple[Callable[[Path], None], float, str]] = {
 def test_packing_stops_where_most_is_left_out(tmp_path: Path, name: str) -> None:
     make, fraction, says = STOPPED[name]
     make(tmp_path / "in")
-    with pytest.raises(ValueError, match=rf"in: {says}.*--max-left-out {fraction} goes on") as caught:
+    with pytest.raises(
+        ValueError, match=rf"in: {says}.*--max-left-out {fraction} goes on"
+    ) as caught:
         prepare(tmp_path / "in", tmp_path / "out", progress=False)
     assert "\n" not in str(caught.value)
     assert sorted(tmp_path.iterdir()) == [tmp_path / "in"]
-    assert prepare(tmp_path / "in", tmp_path / "out", max_left_out=fraction, progress=False).samples == 1
+    assert (
+        prepare(tmp_path / "in", tmp_path / "out", max_left_out=fraction, progress=False).samples
+        == 1
+    )
 
 
 @pytest.mark.parametrize("name", STOPPED)
@@ -81,7 +104,9 @@ def test_a_first_run_stops_as_well(tmp_path: Path, name: str) -> None:
     make, fraction, says = STOPPED[name]
     make(tmp_path / "in")
     wanted = DataRequest("mine", "src", "dst", {}, (16, 16), None)
-    with pytest.raises(ValueError, match=rf"data\.train: .*{says}.*data\.max_left_out={fraction} goes on"):
+    with pytest.raises(
+        ValueError, match=rf"data\.train: .*{says}.*data\.max_left_out={fraction} goes on"
+    ):
         open_set("train", str(tmp_path / "in"), wanted)
     allowed = DataRequest("mine", "src", "dst", {}, (16, 16), None, max_left_out=fraction)
     assert len(open_set("train", str(tmp_path / "in"), allowed)) == 1
@@ -91,7 +116,9 @@ def test_half_may_be_left_out(tmp_path: Path) -> None:
     fill(tmp_path / "in", [image(seed=i) for i in range(4)] + [b"x"] * 4)
     assert prepare(tmp_path / "in", tmp_path / "out", layout="images", progress=False).samples == 4
     with pytest.raises(ValueError, match="4 of 8 images left out"):
-        prepare(tmp_path / "in", tmp_path / "none", layout="images", max_left_out=0.4, progress=False)
+        prepare(
+            tmp_path / "in", tmp_path / "none", layout="images", max_left_out=0.4, progress=False
+        )
 
 
 def test_files_that_are_no_images_do_not_count(tmp_path: Path) -> None:
@@ -112,7 +139,9 @@ def test_a_sample_without_all_its_files_is_one_line(tmp_path: Path) -> None:
 def test_where_no_size_fits_the_remedy_is_named(tmp_path: Path) -> None:
     fill(tmp_path / "in" / "src", [image() for _ in range(3)])
     fill(tmp_path / "in" / "dst", [image(70) for _ in range(3)])
-    with pytest.raises(ValueError, match=r"none of 3 samples is usable; .*; `--resize 64x64` makes them equal"):
+    with pytest.raises(
+        ValueError, match=r"none of 3 samples is usable; .*; `--resize 64x64` makes them equal"
+    ):
         prepare(tmp_path / "in", tmp_path / "out", progress=False)
 
 
@@ -140,8 +169,13 @@ def test_the_option_of_prepare(tmp_path: Path) -> None:
 def test_a_published_layout_is_not_advised_about_patterns(tmp_path: Path) -> None:
     fill(tmp_path / "in" / "train", [image(32, 32, seed=i) for i in range(3)])
     fill(tmp_path / "in" / "trainannot", [grey(0, 1)])
-    with pytest.raises(ValueError, match=r"2 of 3 pairs left out: names without a partner; compare the files' names"):
-        prepare(tmp_path / "in", tmp_path / "out", layout="camvid", max_left_out=0.5, progress=False)
+    with pytest.raises(
+        ValueError,
+        match=r"2 of 3 pairs left out: names without a partner; compare the files' names",
+    ):
+        prepare(
+            tmp_path / "in", tmp_path / "out", layout="camvid", max_left_out=0.5, progress=False
+        )
 
 
 def test_the_recipes_fraction() -> None:
@@ -173,7 +207,9 @@ GAPS = {
 def test_a_highest_id_far_above_the_others_gets_a_line(name: str) -> None:
     ids, options, says = GAPS[name]
     about = {"classes": max(ids) + 1, "label_counts": dict.fromkeys(ids, 9), **options}
-    field = Field(member="label", kind="label", channels=1, min_size=(32, 32), max_size=(32, 32), **about)
+    field = Field(
+        member="label", kind="label", channels=1, min_size=(32, 32), max_size=(32, 32), **about
+    )
     notes = note_gaps({"label": field})
     assert len(notes) == (says is not None)
     if says:
@@ -197,7 +233,10 @@ ID_LIKE = {
     "ids and void": ([grey(0, 1, 255), grey(2, 255)], True),
     "many ids": ([grey(*range(i, i + 40)) for i in range(0, 150, 30)], True),
     "palette": ([palette(0, 1, 2), palette(3)], True),
-    "ids and void of 16 bits": ([encode(np.tile(np.array([0, 1, 3, 65535], np.uint16), (32, 8)), "png")] * 2, True),
+    "ids and void of 16 bits": (
+        [encode(np.tile(np.array([0, 1, 3, 65535], np.uint16), (32, 8)), "png")] * 2,
+        True,
+    ),
     "a photograph": ([photograph(0), photograph(1)], False),
     "one photograph among ids": ([grey(0, 1), photograph(1)], False),
     "a mask of 0 and 255": ([grey(0, 255), grey(0)], False),
@@ -207,7 +246,9 @@ ID_LIKE = {
 
 
 @pytest.mark.parametrize("name", ID_LIKE)
-def test_ids_packed_as_images_get_a_line(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ids_packed_as_images_get_a_line(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     files, expected = ID_LIKE[name]
     fill(tmp_path / "in" / "label", files)
     fill(tmp_path / "in" / "photo", [image(32, 32, seed=i) for i in range(len(files))])
@@ -216,23 +257,34 @@ def test_ids_packed_as_images_get_a_line(tmp_path: Path, name: str, capsys: pyte
     assert all(note in (tmp_path / "out" / "report.txt").read_text() for note in report.notes)
     assert all(note in report.lines() for note in report.notes)
     capsys.readouterr()
-    open_set("train", str(tmp_path / "in"), DataRequest("mine", "photo", "label", {}, (16, 16), None))
+    open_set(
+        "train", str(tmp_path / "in"), DataRequest("mine", "photo", "label", {}, (16, 16), None)
+    )
     printed = capsys.readouterr().out
     for note in report.notes:
         assert f"data.train: {note.removeprefix('note: ')}" in printed
     assert ("--labels" in printed) == expected
-    named = prepare(tmp_path / "in", tmp_path / "named", labels=["label"] * expected, progress=False)
+    named = prepare(
+        tmp_path / "in", tmp_path / "named", labels=["label"] * expected, progress=False
+    )
     assert [note for note in named.notes if "prepare --labels" in note] == []
 
 
-def test_the_note_on_a_gap_is_printed_by_a_first_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_note_on_a_gap_is_printed_by_a_first_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fill(tmp_path / "in" / "label", [grey(0, 1, 2, 3, 255)] * 2)
     fill(tmp_path / "in" / "photo", [image(32, 32, seed=i) for i in range(2)])
     report = prepare(tmp_path / "in", tmp_path / "out", labels=["label"], progress=False)
     assert report.fields["label"].classes == 256
     assert any("--ignore 255" in line for line in report.lines())
-    fixed = prepare(tmp_path / "in", tmp_path / "fixed", labels=["label"], ignore=255, progress=False)
+    fixed = prepare(
+        tmp_path / "in", tmp_path / "fixed", labels=["label"], ignore=255, progress=False
+    )
     assert (fixed.fields["label"].classes, fixed.notes) == (5, [])
     wanted = DataRequest("mine", "label", "photo", {"label": 256}, (16, 16), None)
-    assert Shards.open(open_set("train", str(tmp_path / "in"), wanted).folder).fields["label"].classes == 256
+    assert (
+        Shards.open(open_set("train", str(tmp_path / "in"), wanted).folder).fields["label"].classes
+        == 256
+    )
     assert "--ignore 255" in capsys.readouterr().out

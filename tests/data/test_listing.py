@@ -1,4 +1,6 @@
-"""Which files of a folder are images, what is passed over and why, and the keys of their samples."""
+"""Which files of a folder are images, what is passed over and why, and the keys of their
+samples.
+"""
 
 import os
 import socket
@@ -14,7 +16,7 @@ from PIL import Image
 from gantrain.data import listing
 from gantrain.data.decode import EXTENSIONS, decode, decode_sample, encode
 from gantrain.data.listing import list_images
-from gantrain.data.open_dataset import UnpairedRequest, DataRequest, open_set, open_sides
+from gantrain.data.open_dataset import DataRequest, UnpairedRequest, open_set, open_sides
 from gantrain.data.prepare.matching import sample_key
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.shard_writer import PackedSample, write_shards
@@ -46,7 +48,10 @@ SKIPPED: dict[str, tuple[Callable[[Path], object], str]] = {
     "fifo.png": (fifo, "a FIFO"),
     "socket.png": (unix_socket, "a socket"),
     "device.png": (lambda path: path.symlink_to("/dev/zero"), "a device"),
-    "annex.png": (lambda path: path.symlink_to(".git/annex/x"), "a dangling link to .git/annex/x (fetch the file fi"),
+    "annex.png": (
+        lambda path: path.symlink_to(".git/annex/x"),
+        "a dangling link to .git/annex/x (fetch the file fi",
+    ),
 }
 IGNORED = (".hidden.png", "._0.png", ".DS_Store", "Thumbs.db", "desktop.ini", "Desktop.INI")
 IGNORED_FOLDERS = (".ipynb_checkpoints", "__MACOSX", ".git", "@eaDir")
@@ -54,7 +59,9 @@ IGNORED_FOLDERS = (".ipynb_checkpoints", "__MACOSX", ".git", "@eaDir")
 
 @pytest.mark.parametrize("name", SKIPPED)
 @pytest.mark.parametrize("inside", ["", "cam1/"])
-def test_what_is_no_image_is_skipped_with_its_reason(tmp_path: Path, name: str, inside: str) -> None:
+def test_what_is_no_image_is_skipped_with_its_reason(
+    tmp_path: Path, name: str, inside: str
+) -> None:
     make, reason = SKIPPED[name]
     image = put(tmp_path / inside / "0.png")
     make(tmp_path / inside / name)
@@ -90,7 +97,8 @@ def test_links_are_followed_and_the_order_is_that_of_names(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("link", "target"), [("a/up", ".."), ("a/b/top", "../.."), ("a/self", "self"), ("a/x.png", "x.png")]
+    ("link", "target"),
+    [("a/up", ".."), ("a/b/top", "../.."), ("a/self", "self"), ("a/x.png", "x.png")],
 )
 def test_a_loop_of_links_is_refused(tmp_path: Path, link: str, target: str) -> None:
     put(tmp_path / "in" / "a" / "b" / "0.png")
@@ -100,7 +108,9 @@ def test_a_loop_of_links_is_refused(tmp_path: Path, link: str, target: str) -> N
     assert "\n" not in str(caught.value)
 
 
-def test_links_that_multiply_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_that_multiply_without_end_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(listing, "_MOST_REPEATS", 100)
     for i in range(20):
         (tmp_path / f"{i}").mkdir()
@@ -137,7 +147,9 @@ def test_keys_keep_the_sub_path_and_lead_nowhere_else(tmp_path: Path, name: str,
 def nested(tmp_path: Path) -> Path:
     """CycleGAN's two sides with folders inside them, one of which has a dot in its name."""
     for side in ("trainA", "trainB"):
-        for i, name in enumerate(("0.png", "1.png", "cam.1/0.png", "cam.1/1.png", "cam2/deep/0.png")):
+        for i, name in enumerate(
+            ("0.png", "1.png", "cam.1/0.png", "cam.1/1.png", "cam2/deep/0.png")
+        ):
             put(tmp_path / "nested" / side / name, seed=i)
         put(tmp_path / "nested" / side / ".ipynb_checkpoints" / "0.png")
         (tmp_path / "nested" / side / "Thumbs.db").write_bytes(b"x")
@@ -148,7 +160,9 @@ NESTED_KEYS = ["0", "1", "cam.1/0", "cam.1/1", "cam2/deep/0"]
 
 
 @pytest.mark.parametrize("inside", ["", "trainA"])
-def test_images_in_folders_inside_are_packed_with_their_sub_path(nested: Path, tmp_path: Path, inside: str) -> None:
+def test_images_in_folders_inside_are_packed_with_their_sub_path(
+    nested: Path, tmp_path: Path, inside: str
+) -> None:
     options = {"layout": "images"} if inside else {}
     report = prepare(nested / inside, tmp_path / "out", progress=False, **options)  # type: ignore[arg-type]
     assert (report.samples, report.unmatched, report.unreadable) == (5, [], [])
@@ -191,7 +205,9 @@ def test_splits_are_not_mixed(tmp_path: Path, layout: str) -> None:
         (("{}_label", "{}_img", "{}_inst"), ["label", "img", "inst"]),
     ],
 )
-def test_sides_are_recognised_by_split(tmp_path: Path, names: tuple[str, ...], fields: list[str]) -> None:
+def test_sides_are_recognised_by_split(
+    tmp_path: Path, names: tuple[str, ...], fields: list[str]
+) -> None:
     for split, count in (("train", 3), ("test", 2)):
         for name in names:
             for i in range(count):
@@ -243,7 +259,9 @@ def test_ids_in_a_bitmap_stay_ids(tmp_path: Path) -> None:
     palette.save(tmp_path / "in" / "label" / "0.bmp")
     expected = decode((tmp_path / "in" / "label" / "0.bmp").read_bytes(), "label")
     prepare(tmp_path / "in", tmp_path / "out", labels=["label"], progress=False)
-    np.testing.assert_array_equal(decode_sample(Shards.open(tmp_path / "out"), 0, ["label"])["label"], expected)
+    np.testing.assert_array_equal(
+        decode_sample(Shards.open(tmp_path / "out"), 0, ["label"])["label"], expected
+    )
 
 
 def test_what_prepare_passes_over_is_named_in_its_report(tmp_path: Path) -> None:
@@ -254,4 +272,6 @@ def test_what_prepare_passes_over_is_named_in_its_report(tmp_path: Path) -> None
     report = prepare(tmp_path / "in", tmp_path / "out", layout="images", progress=False)
     text = (tmp_path / "out" / "report.txt").read_text()
     assert report.samples == 1
-    assert [name for name in (*SKIPPED, "0.png: has the same name as 0.jpg") if name not in text] == []
+    assert [
+        name for name in (*SKIPPED, "0.png: has the same name as 0.jpg") if name not in text
+    ] == []

@@ -42,7 +42,10 @@ def test_two_samples_of_one_key_are_both_packed(tmp_path: Path) -> None:
 
 
 ENDINGS = {
-    "labels and photographs": (["0_label.png", "0_photo.jpg", "1_label.png", "1_photo.jpg"], ["label", "photo"]),
+    "labels and photographs": (
+        ["0_label.png", "0_photo.jpg", "1_label.png", "1_photo.jpg"],
+        ["label", "photo"],
+    ),
     "numbers": (["a_0.png", "a_1.png", "b_0.png"], []),
     "one field": (["0_label.png", "1_label.png"], []),
     "no underscore": (["0.png", "1.png"], []),
@@ -64,7 +67,9 @@ def test_the_suggested_patterns_work(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--pattern label=\{\}_label --pattern photo=\{\}_photo"):
         prepare(tmp_path / "flat", tmp_path / "a", progress=False)
     patterns = {"label": "{}_label", "photo": "{}_photo"}
-    assert prepare(tmp_path / "flat", tmp_path / "b", patterns=patterns, progress=False).samples == 3
+    assert (
+        prepare(tmp_path / "flat", tmp_path / "b", patterns=patterns, progress=False).samples == 3
+    )
     with pytest.raises(ValueError, match=r"--pattern lab=\{\}_label --pattern pho=\{\}_photo"):
         prepare(tmp_path / "two", tmp_path / "c", progress=False)
     patterns = {"lab": "{}_label", "pho": "{}_photo"}
@@ -76,7 +81,9 @@ def test_a_split_that_is_not_there_is_named(tmp_path: Path) -> None:
         save(tmp_path / "in" / folder / "0.png")
     with pytest.raises(ValueError, match="found no split test, but train, val"):
         prepare(tmp_path / "in", tmp_path / "out", layout="folders", split="test", progress=False)
-    held_out = open_set("validation", str(tmp_path / "in"), DataRequest("mine", "A", "B", {}, (16, 16), None))
+    held_out = open_set(
+        "validation", str(tmp_path / "in"), DataRequest("mine", "A", "B", {}, (16, 16), None)
+    )
     assert len(held_out) == 1
 
 
@@ -98,7 +105,9 @@ def test_pillows_limits_are_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("image_format", ["TIFF", "WEBP", "PNG"])
-def test_a_pillow_image_with_several_frames_is_read_as_its_file_is(image_format: str, tmp_path: Path) -> None:
+def test_a_pillow_image_with_several_frames_is_read_as_its_file_is(
+    image_format: str, tmp_path: Path
+) -> None:
     frames = [Image.new("RGB", (16, 16), (shade, 0, 0)) for shade in (50, 150)]
     path = tmp_path / "frames"
     frames[0].save(path, image_format, save_all=True, append_images=frames[1:])

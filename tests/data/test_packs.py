@@ -1,4 +1,6 @@
-"""Folders packed in the cache: what makes them be packed again, and what becomes of the older pack."""
+"""Folders packed in the cache: what makes them be packed again, and what becomes of the older
+pack.
+"""
 
 import os
 from collections.abc import Callable
@@ -60,7 +62,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("how", ["nothing", "folder itself", "folders", "files"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_key_covers_every_image_also_through_links(tmp_path: Path, layout: str, how: str, change: str) -> None:
+def test_the_key_covers_every_image_also_through_links(
+    tmp_path: Path, layout: str, how: str, change: str
+) -> None:
     for i, name in enumerate(LAYOUTS[layout]):
         put(tmp_path / "real" / name, seed=i)
     folder = linked(tmp_path / "real", tmp_path / "link", how)
@@ -106,10 +110,14 @@ def test_changed_data_behind_links_replace_the_older_pack(
     assert shards.fingerprint != fingerprint
     assert sorted(cache.iterdir()) == sorted([second, other_options, other_folder])
     (line,) = capsys.readouterr().out.splitlines()
-    assert line == f"{links}: its files have changed; removed the pack of their older state, {first}"
+    assert (
+        line == f"{links}: its files have changed; removed the pack of their older state, {first}"
+    )
 
 
-def test_equal_data_that_are_packed_again_keep_their_fingerprint(links: Path, tmp_path: Path) -> None:
+def test_equal_data_that_are_packed_again_keep_their_fingerprint(
+    links: Path, tmp_path: Path
+) -> None:
     first = pack_once(links, tmp_path / "cache")
     fingerprint = Shards.open(first).fingerprint
     os.utime(tmp_path / "real/src/0.png", ns=(5, 5))
@@ -139,7 +147,9 @@ def test_a_removal_that_was_cut_short_is_finished(links: Path, tmp_path: Path) -
     assert list((tmp_path / "cache").iterdir()) == [second]
 
 
-def test_another_format_is_packed_again(links: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_format_is_packed_again(
+    links: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = pack_once(links, tmp_path / "cache")
     assert (first / "pack.json").read_text() == f'{{"format": {formats.PACK}}}\n'
     monkeypatch.setattr(formats, "PACK", formats.PACK + 1)

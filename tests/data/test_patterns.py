@@ -48,7 +48,9 @@ def test_the_most_exact_pattern_is_taken() -> None:
     assert choose(PATTERNS, "7.png") is None
 
 
-@pytest.mark.parametrize("texts", [["label={}_label", "photo={}_photo"], ["label={}_label photo={}_photo"]])
+@pytest.mark.parametrize(
+    "texts", [["label={}_label", "photo={}_photo"], ["label={}_label photo={}_photo"]]
+)
 def test_several_options_or_words_are_the_same(texts: list[str]) -> None:
     assert parse_patterns(texts) == PATTERNS
 
@@ -104,9 +106,16 @@ def test_a_pattern_of_an_unknown_field_or_layout_is_refused(tmp_path: Path) -> N
     for field in PATTERNS:
         put(tmp_path / "in" / field / f"0_{field}.png")
     with pytest.raises(ValueError, match="--pattern: lable is not a field, found are label, photo"):
-        prepare(tmp_path / "in", tmp_path / "out", patterns={"lable": "{}_label", "photo": "{}_photo"}, progress=False)
+        prepare(
+            tmp_path / "in",
+            tmp_path / "out",
+            patterns={"lable": "{}_label", "photo": "{}_photo"},
+            progress=False,
+        )
     with pytest.raises(ValueError, match="--pattern: found --as pairs too"):
-        prepare(tmp_path / "in", tmp_path / "out", patterns=PATTERNS, layout="pairs", progress=False)
+        prepare(
+            tmp_path / "in", tmp_path / "out", patterns=PATTERNS, layout="pairs", progress=False
+        )
 
 
 def test_names_without_a_partner_advise_the_option(tmp_path: Path) -> None:
@@ -116,8 +125,12 @@ def test_names_without_a_partner_advise_the_option(tmp_path: Path) -> None:
     advice = r"--pattern label=\{\}_label --pattern photo=\{\}_photo"
     with pytest.raises(ValueError, match=advice):
         prepare(tmp_path / "in", tmp_path / "out", progress=False)
-    with pytest.raises(ValueError, match=rf"data\.train: .*{advice}.*`gantrain prepare .*--out OUT`"):
-        open_set("train", str(tmp_path / "in"), DataRequest("mine", "label", "photo", {}, (16, 16), None))
+    with pytest.raises(
+        ValueError, match=rf"data\.train: .*{advice}.*`gantrain prepare .*--out OUT`"
+    ):
+        open_set(
+            "train", str(tmp_path / "in"), DataRequest("mine", "label", "photo", {}, (16, 16), None)
+        )
 
 
 COMMANDS = [
@@ -143,4 +156,7 @@ def test_a_strange_word_on_the_command_line_is_refused(
     put(tmp_path / "in" / "0_label.png")
     result = CliRunner().invoke(app, ["prepare", "in", "--out", "out", *words])
     assert result.exit_code == 2
-    assert f"found {words[-1]}, allowed: one folder of images" in result.output + capsys.readouterr().err
+    assert (
+        f"found {words[-1]}, allowed: one folder of images"
+        in result.output + capsys.readouterr().err
+    )

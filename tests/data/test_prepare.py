@@ -220,9 +220,13 @@ def test_cyclegan_folders_go_by_split(tmp_path):
     report = _run(tmp_path / "in", tmp_path / "test", split="test")
     assert (report.samples, list(report.fields)) == (1, ["A", "B"])
     wanted = DataRequest("mine", "A", "B", {}, (16, 16), None)
-    assert [len(open_set(key, str(tmp_path / "in"), wanted)) for key in ("train", "validation")] == [2, 1]
+    assert [
+        len(open_set(key, str(tmp_path / "in"), wanted)) for key in ("train", "validation")
+    ] == [2, 1]
     (tmp_path / "in" / "testA").rename(tmp_path / "in" / "valA")
-    with pytest.raises(ValueError, match=r"data\.validation: .*/in holds trainA but no testA and testB"):
+    with pytest.raises(
+        ValueError, match=r"data\.validation: .*/in holds trainA but no testA and testB"
+    ):
         open_set("validation", str(tmp_path / "in"), wanted)
 
 
@@ -232,10 +236,15 @@ def test_cityscapes(cityscapes, tmp_path):
     shards = Shards.open(tmp_path / "out")
     keys = [shards.key(i) for i in range(len(shards))]
     assert keys == ["aachen_000000_000019", "aachen_000000_000020", "ulm_000000_000019"]
-    assert ["ulm_000000_000020_leftImg8bit.png: no label" in line for line in report.unmatched] == [True]
+    assert ["ulm_000000_000020_leftImg8bit.png: no label" in line for line in report.unmatched] == [
+        True
+    ]
     label = shards.fields["label"]
     assert (label.kind, label.classes) == ("label", 35)
-    assert shards.read(0, "image") == next(cityscapes.glob("leftImg8bit/train/aachen/*19_leftImg8bit.png")).read_bytes()
+    assert (
+        shards.read(0, "image")
+        == next(cityscapes.glob("leftImg8bit/train/aachen/*19_leftImg8bit.png")).read_bytes()
+    )
     assert _run(cityscapes, tmp_path / "val", split="val").samples == 2
     with pytest.raises(ValueError, match=r"found no images like leftImg8bit/test/.*--split"):
         _run(cityscapes, tmp_path / "none", split="test")
@@ -244,8 +253,13 @@ def test_cityscapes(cityscapes, tmp_path):
 def test_cityscapes_brings_its_instances_where_they_are(cityscapes, tmp_path):
     for photo in cityscapes.glob("leftImg8bit/*/*/*.png"):
         stem, city = photo.name.removesuffix("_leftImg8bit.png"), photo.parent
-        ids = np.random.default_rng(len(stem)).choice(np.array([7, 26000, 26001], np.uint16), (32, 64, 1))
-        _put(cityscapes / "gtFine" / city.parent.name / city.name / f"{stem}_gtFine_instanceIds.png", ids)
+        ids = np.random.default_rng(len(stem)).choice(
+            np.array([7, 26000, 26001], np.uint16), (32, 64, 1)
+        )
+        _put(
+            cityscapes / "gtFine" / city.parent.name / city.name / f"{stem}_gtFine_instanceIds.png",
+            ids,
+        )
     report = _run(cityscapes, tmp_path / "out", resize=(16, 32))
     assert "  instance: instances, 1 channel, uint16, height x width 16x32" in report.lines()
     found = decode_sample(Shards.open(tmp_path / "out"), 0, ["instance"])["instance"]
@@ -261,13 +275,20 @@ def test_folders_with_instances(labelled, tmp_path):
     report = _run(labelled, tmp_path / "out", labels=["label"], instances="ids")
     assert (report.samples, report.unreadable) == (5, [])
     field = Shards.open(tmp_path / "out").fields["ids"]
-    assert (field.kind, field.classes, field.label_counts, field.dtype) == ("instances", None, None, "uint16")
+    assert (field.kind, field.classes, field.label_counts, field.dtype) == (
+        "instances",
+        None,
+        None,
+        "uint16",
+    )
     wanted = DataRequest("mine", "label", "image", {"label": 4}, (16, 16), None, instances="ids")
     for folder in (labelled, tmp_path / "out"):  # packed when it is first used, and prepared
         (shards,) = open_sides("train", str(folder), wanted)
         assert decode_sample(shards, 0, wanted.names.values())["ids"].max() > 255
     wrong = {
-        "ids holds 1-channel images in data.train; prepare it with --instances ids": {"labels": ["label"]},
+        "ids holds 1-channel images in data.train; prepare it with --instances ids": {
+            "labels": ["label"]
+        },
         "data.instances: found 'ids', allowed: image, label .*or data.instances=null": None,
     }
     for i, (says, options) in enumerate(wrong.items()):
@@ -276,8 +297,12 @@ def test_folders_with_instances(labelled, tmp_path):
         _run(labelled, tmp_path / f"wrong{i}", **options or {"labels": ["label"]})
         with pytest.raises(ValueError, match=says):
             open_sides("train", str(tmp_path / f"wrong{i}"), wanted)
-    with pytest.raises(ValueError, match=r"data\.source: ids holds ids of instances .*for data\.instances"):
-        open_sides("train", str(tmp_path / "out"), DataRequest("mine", "ids", "image", {}, (16, 16), None))
+    with pytest.raises(
+        ValueError, match=r"data\.source: ids holds ids of instances .*for data\.instances"
+    ):
+        open_sides(
+            "train", str(tmp_path / "out"), DataRequest("mine", "ids", "image", {}, (16, 16), None)
+        )
     _put(tmp_path / "away" / "f3.jpg", _image(0, 20, 30))
     (tmp_path / "away" / "f3.png").unlink()
     (tmp_path / "away").rename(labelled / "ids")
@@ -302,7 +327,10 @@ def published(request, tmp_path):
     *patterns, called, highest, classes = PUBLISHED[request.param]
     for split, samples in (("train", 3), ("val", 2)):
         for i in range(samples):
-            photo, label = (tmp_path / "in" / pattern.format(called.get(split, split), i) for pattern in patterns)
+            photo, label = (
+                tmp_path / "in" / pattern.format(called.get(split, split), i)
+                for pattern in patterns
+            )
             _put(photo, _image(i, 20, 30))
             ids = [*(row % highest for row in range(19)), highest]
             _put(label, np.array(ids, np.uint8).repeat(30).reshape(20, 30))
@@ -322,7 +350,9 @@ def test_published_layouts(published, tmp_path):
     assert re.search(r"1\.(jpg|png): no label.*other\.png: no image", " ".join(report.unmatched))
 
 
-@pytest.mark.parametrize(("wrong", "reason"), [(200, "label holds ids beyond .*: 200;"), (None, "RGB where class ids")])
+@pytest.mark.parametrize(
+    ("wrong", "reason"), [(200, "label holds ids beyond .*: 200;"), (None, "RGB where class ids")]
+)
 def test_wrong_maps_in_published_layouts_are_refused_by_name(published, wrong, reason, tmp_path):
     name, source, _, label = published
     _put(label, _image(0, 20, 30) if wrong is None else np.full((20, 30), wrong, np.uint8))
@@ -335,7 +365,10 @@ def test_a_whole_cityscapes_folder_gives_each_split_to_its_key(cityscapes):
     wanted = DataRequest("cityscapes", "label", "image", {"label": 35}, (32, 64), None)
     assert len(open_set("train", str(cityscapes), wanted)) == 4
     held_out = open_set("validation", str(cityscapes), wanted)
-    assert [held_out.key(i) for i in range(len(held_out))] == ["lindau_000000_000019", "lindau_000000_000020"]
+    assert [held_out.key(i) for i in range(len(held_out))] == [
+        "lindau_000000_000019",
+        "lindau_000000_000020",
+    ]
 
 
 @pytest.mark.parametrize("name", ["cityscapes", *PUBLISHED])
@@ -361,7 +394,8 @@ def test_ids_beyond_the_classes_are_refused_by_name(labelled, tmp_path):
     ids[0, :2, 0] = 9, 255
     _put(labelled / "label" / "f3.png", ids)
     with pytest.raises(
-        ValueError, match=r"1 file is no label map: .*f3\.png: label holds ids beyond 4 classes: 9, 255;"
+        ValueError,
+        match=r"1 file is no label map: .*f3\.png: label holds ids beyond 4 classes: 9, 255;",
     ):
         _run(labelled, tmp_path / "out", labels=["label"], classes=4)
     assert _left_behind(tmp_path, "set") == []
@@ -376,13 +410,17 @@ def test_pixels_of_no_class_are_one_more(labelled, tmp_path):
     _put(file, ids)
     for name, classes in (("counted", None), ("said", 5)):
         report = _run(labelled, tmp_path / name, labels=["label"], classes=classes, ignore=255)
-        assert "label: label, 5 classes, the last of them id 255, uint8" in "\n".join(report.lines())
+        assert "label: label, 5 classes, the last of them id 255, uint8" in "\n".join(
+            report.lines()
+        )
         shards = Shards.open(tmp_path / name)
         label = shards.fields["label"]
         assert (label.classes, label.ignore, label.label_counts[255]) == (5, 255, 30)
         assert shards.fields["image"].ignore is None
         assert shards.read(3, "label") == file.read_bytes()
-    with pytest.raises(ValueError, match="holds ids beyond 4 classes, the last of which is 255: 3;"):
+    with pytest.raises(
+        ValueError, match="holds ids beyond 4 classes, the last of which is 255: 3;"
+    ):
         _run(labelled, tmp_path / "few", labels=["label"], classes=4, ignore=255)
 
 
@@ -425,7 +463,9 @@ def coloured(labelled, tmp_path):
 @pytest.mark.parametrize("ignore", [None, 3])
 def test_label_maps_in_colours_become_ids(coloured, tmp_path, resize, ignore):
     source, table = coloured
-    report = _run(source, tmp_path / "out", labels=["label"], colors=table, resize=resize, ignore=ignore)
+    report = _run(
+        source, tmp_path / "out", labels=["label"], colors=table, resize=resize, ignore=ignore
+    )
     assert (report.samples, report.unreadable) == (5, [])
     shards = Shards.open(tmp_path / "out")
     field = shards.fields["label"]
@@ -436,9 +476,10 @@ def test_label_maps_in_colours_become_ids(coloured, tmp_path, resize, ignore):
         expected = ids if resize is None else resized(ids, *resize, "label")
         found = decode_sample(shards, i, ["label", "image"])["label"]
         np.testing.assert_array_equal(found, expected)
-        assert viewable(normalise(torch.from_numpy(found)[None], field, torch.float32, torch.device("cpu")), field)[
-            0, 3, 5
-        ].tolist() == list(COLOURS[expected[3, 5, 0]])
+        assert viewable(
+            normalise(torch.from_numpy(found)[None], field, torch.float32, torch.device("cpu")),
+            field,
+        )[0, 3, 5].tolist() == list(COLOURS[expected[3, 5, 0]])
     if resize is None:
         assert shards.read(0, "image") == (source / "image" / "f0.jpg").read_bytes()
 
@@ -459,7 +500,9 @@ def test_wrong_colours_are_refused_by_name(coloured, tmp_path):
     _put(source / "label" / "f3.jpg", wrong)
     with pytest.raises(ValueError, match=r"f3\.jpg: a JPEG where class ids are expected"):
         _run(source, tmp_path / "out", labels=["label"], colors=table)
-    with pytest.raises(ValueError, match=r"RGB where class ids are expected.*or the table of colours to --colors"):
+    with pytest.raises(
+        ValueError, match=r"RGB where class ids are expected.*or the table of colours to --colors"
+    ):
         _run(source, tmp_path / "out", labels=["label"])
     assert not (tmp_path / "out").exists()
 
@@ -467,7 +510,11 @@ def test_wrong_colours_are_refused_by_name(coloured, tmp_path):
 @pytest.mark.parametrize(
     ("content", "options", "says"),
     [
-        ("1 2 3 a\n4 5\n", {}, r"colours\.txt, line 2: found '4 5', allowed: R G B \[name\], each in 0\.\.255"),
+        (
+            "1 2 3 a\n4 5\n",
+            {},
+            r"colours\.txt, line 2: found '4 5', allowed: R G B \[name\], each in 0\.\.255",
+        ),
         ("1 2 3\n4 5 256 b\n", {}, "line 2: found '4 5 256 b'"),
         ("1 2 -3\n", {}, "line 1: found '1 2 -3'"),
         ("1,2,3\n", {}, "line 1: found '1,2,3'"),
@@ -475,15 +522,27 @@ def test_wrong_colours_are_refused_by_name(coloured, tmp_path):
         ("1 2 3\n", {}, "has 1 colours, allowed: 2 to 65536"),
         (None, {}, "cannot be read as text .*No such file"),
         (TABLE, {"classes": 4}, "--colors: found --classes 4 too"),
-        (TABLE, {"labels": []}, "--colors: no field holds class ids; name label fields with --labels"),
-        (TABLE, {"ignore": 0}, "--ignore 0: with --colors it is the table's last, 3; move its line"),
+        (
+            TABLE,
+            {"labels": []},
+            "--colors: no field holds class ids; name label fields with --labels",
+        ),
+        (
+            TABLE,
+            {"ignore": 0},
+            "--ignore 0: with --colors it is the table's last, 3; move its line",
+        ),
     ],
 )
 def test_wrong_tables_of_colours(labelled, tmp_path, content, options, says):
     if content is not None:
         (tmp_path / "colours.txt").write_text(content)
     with pytest.raises(ValueError, match=says) as caught:
-        _run(labelled, tmp_path / "out", **{"labels": ["label"], "colors": tmp_path / "colours.txt", **options})
+        _run(
+            labelled,
+            tmp_path / "out",
+            **{"labels": ["label"], "colors": tmp_path / "colours.txt", **options},
+        )
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -513,10 +572,20 @@ MISTAKES = {
     "layout": ({"in/a.png": None}, "in", {"layout": "zip"}, "'zip' is not known; choose one of"),
     "small": ({"in/a.png": None}, "in", {"resize": (8, 99)}, r"8x99 \(height x width\) is too sma"),
     "classes": ({"in/a.png": None}, "in", {"classes": 4}, "name one with --labels"),
-    "ignored id": ({"in/a.png": None}, "in", {"ignore": 255}, "--ignore 255: no field holds class ids"),
+    "ignored id": (
+        {"in/a.png": None},
+        "in",
+        {"ignore": 255},
+        "--ignore 255: no field holds class ids",
+    ),
     "one class": ({"in/a.png": None}, "in", {"classes": 1}, r"2\.\.65536"),
     "label": ({"in/a.png": None}, "in", {"labels": ["x"]}, "--labels x: not a field"),
-    "instances": ({"in/a.png": None}, "in", {"instances": "x"}, "--instances x: not a field that can hold ids of inst"),
+    "instances": (
+        {"in/a.png": None},
+        "in",
+        {"instances": "x"},
+        "--instances x: not a field that can hold ids of inst",
+    ),
     "labels and instances": (
         {"in/a/0.png": None, "in/b/0.png": None},
         "in",
@@ -613,7 +682,9 @@ def _pack(source, cache, answers):
 def test_racing_processes_pack_once(pairs, tmp_path):
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
-    racers = [context.Process(target=_pack, args=(pairs, tmp_path / "cache", answers)) for _ in range(3)]
+    racers = [
+        context.Process(target=_pack, args=(pairs, tmp_path / "cache", answers)) for _ in range(3)
+    ]
     for racer in racers:
         racer.start()
     found = {answers.get(timeout=60) for _ in racers}
@@ -654,8 +725,14 @@ def test_files_past_an_index_bounds_are_left_out_with_the_reason(tmp_path: Path)
     for number in range(3):
         (source / f"{number}.png").write_bytes(encode(np.zeros((16, 16, 1), np.uint8), "png"))
     (source / "strip.png").write_bytes(encode(np.zeros((16, MOST_SIDE + 1, 1), np.uint8), "png"))
-    (source / "stack.npy").write_bytes(encode(np.zeros((16, 16, MOST_CHANNELS + 1), np.uint8), "npy"))
+    (source / "stack.npy").write_bytes(
+        encode(np.zeros((16, 16, MOST_CHANNELS + 1), np.uint8), "npy")
+    )
     report = prepare(source, tmp_path / "out", layout="images", progress=False)
     assert report.samples == 3
-    assert f"strip.png: 16x{MOST_SIDE + 1}, the largest is {MOST_SIDE}x{MOST_SIDE}" in " ".join(report.unreadable)
-    assert f"{MOST_CHANNELS + 1} channels, allowed: at most {MOST_CHANNELS}" in " ".join(report.unreadable)
+    assert f"strip.png: 16x{MOST_SIDE + 1}, the largest is {MOST_SIDE}x{MOST_SIDE}" in " ".join(
+        report.unreadable
+    )
+    assert f"{MOST_CHANNELS + 1} channels, allowed: at most {MOST_CHANNELS}" in " ".join(
+        report.unreadable
+    )

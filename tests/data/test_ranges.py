@@ -9,7 +9,10 @@ from PIL import Image
 from gantrain.data.prepare.pack import prepare
 
 
-@pytest.mark.xfail(strict=True, reason="fields have no value range yet: 12-bit values in uint16 files train as black")
+@pytest.mark.xfail(
+    strict=True,
+    reason="fields have no value range yet: 12-bit values in uint16 files train as black",
+)
 def test_12_bit_values_in_16_bit_files_need_a_range(tmp_path: Path) -> None:
     """`prepare` refuses them in a line that gives the measured values and `--range`."""
     random = np.random.default_rng(0)

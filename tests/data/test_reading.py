@@ -33,7 +33,9 @@ def png_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 
 
-def png(values, bits: int, *, colour_type: int = 0, palette: bytes = b"", key: int | None = None) -> bytes:
+def png(
+    values, bits: int, *, colour_type: int = 0, palette: bytes = b"", key: int | None = None
+) -> bytes:
     """Two equal rows as a PNG of any depth: colour type 0 is grey, 3 has a palette."""
     header = struct.pack(">IIBBBBB", len(values), 2, bits, colour_type, 0, 0, 0)
     row = b"\0" + pack(values, bits)
@@ -46,7 +48,15 @@ def png(values, bits: int, *, colour_type: int = 0, palette: bytes = b"", key: i
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def tiff(pixels: bytes, width: int, bits: int, *, photometric: int = 1, sample_format: int = 1, palette=()) -> bytes:
+def tiff(
+    pixels: bytes,
+    width: int,
+    bits: int,
+    *,
+    photometric: int = 1,
+    sample_format: int = 1,
+    palette=(),
+) -> bytes:
     """Two rows as an uncompressed TIFF; photometric 0 is MinIsWhite, 1 MinIsBlack, 3 a palette."""
     tags = {256: width, 257: 2, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 2}
     tags |= {279: len(pixels), 339: sample_format}
@@ -56,7 +66,9 @@ def tiff(pixels: bytes, width: int, bits: int, *, photometric: int = 1, sample_f
         entries[320] = struct.pack("<HHII", 320, 3, len(palette), 8 + len(pixels))
     directory = struct.pack("<H", len(entries)) + b"".join(entries[tag] for tag in sorted(entries))
     start = 8 + len(pixels) + len(colours)
-    return struct.pack("<2sHI", b"II", 42, start) + pixels + colours + directory + struct.pack("<I", 0)
+    return (
+        struct.pack("<2sHI", b"II", 42, start) + pixels + colours + directory + struct.pack("<I", 0)
+    )
 
 
 def bmp(values, bits: int, palette) -> bytes:
@@ -65,7 +77,9 @@ def bmp(values, bits: int, palette) -> bytes:
     rows = (row + b"\0" * (-len(row) % 4)) * 2
     colours = b"".join(bytes((blue, green, red, 0)) for red, green, blue in palette)
     start = 14 + 40 + len(colours)
-    header = struct.pack("<IiiHHIIiiII", 40, len(values), 2, 1, bits, 0, len(rows), 0, 0, len(palette), 0)
+    header = struct.pack(
+        "<IiiHHIIiiII", 40, len(values), 2, 1, bits, 0, len(rows), 0, 0, len(palette), 0
+    )
     return b"BM" + struct.pack("<IHHI", start + len(rows), 0, 0, start) + header + colours + rows
 
 
@@ -118,8 +132,14 @@ STORED_IDS = {
     "tiff grey 4 bits": (tiff(pack(IDS, 4) * 2, 12, 4), IDS),
     "tiff grey 8 bits": (tiff(bytes(IDS) * 2, 12, 8), IDS),
     "tiff grey 12 bits": (tiff(pack([291, 1110], 12) * 2, 2, 12), [291, 1110]),
-    "tiff 16 signed bits": (tiff(struct.pack("<4h", 5, 300, 5, 300), 2, 16, sample_format=2), [5, 300]),
-    "tiff palette 4 bits": (tiff(pack(IDS, 4) * 2, 12, 4, photometric=3, palette=TIFF_PALETTE), IDS),
+    "tiff 16 signed bits": (
+        tiff(struct.pack("<4h", 5, 300, 5, 300), 2, 16, sample_format=2),
+        [5, 300],
+    ),
+    "tiff palette 4 bits": (
+        tiff(pack(IDS, 4) * 2, 12, 4, photometric=3, palette=TIFF_PALETTE),
+        IDS,
+    ),
     "bmp palette 1 bit": (bmp([0, 1, 1], 1, [(255, 0, 0), (0, 255, 0)]), [0, 1, 1]),
     "bmp palette 4 bits": (bmp(IDS, 4, COLOURS), IDS),
     "bmp palette 8 bits": (bmp(IDS, 8, COLOURS), IDS),
@@ -165,7 +185,10 @@ NOT_IDS = {
     "jpeg": (saved(Image.new("L", (9, 9)), "JPEG"), "a JPEG where class ids are expected"),
     "lossy webp": (webp(), "a lossy WebP where class ids are expected"),
     "lossless webp": (webp(lossless=True), "RGBA where class ids are expected"),
-    "jpeg in tiff": (saved(Image.new("L", (16, 16)), "TIFF", compression="jpeg"), "TIFF with JPEG compression"),
+    "jpeg in tiff": (
+        saved(Image.new("L", (16, 16)), "TIFF", compression="jpeg"),
+        "TIFF with JPEG compression",
+    ),
     "floats": (npy(np.zeros((9, 9))), "1-channel float64 where class ids are expected"),
 }
 
@@ -184,9 +207,21 @@ CHANGED = {
         "label",
         r"values 70000\.\.70000, at most 0\.\.65535",
     ),
-    "negative ids": (tiff(struct.pack("<4h", -1, 3, -1, 3), 2, 16, sample_format=2), "label", r"values -1\.\.3"),
-    "a deep image": (tiff(struct.pack("<4i", 70000, 3, 0, 0), 2, 32, sample_format=2), "image", r"values 0\.\.70000"),
-    "unsigned 32 bits": (tiff(struct.pack("<4I", 4000000000, 3, 0, 0), 2, 32), "image", r"values 0\.\.4000000000"),
+    "negative ids": (
+        tiff(struct.pack("<4h", -1, 3, -1, 3), 2, 16, sample_format=2),
+        "label",
+        r"values -1\.\.3",
+    ),
+    "a deep image": (
+        tiff(struct.pack("<4i", 70000, 3, 0, 0), 2, 32, sample_format=2),
+        "image",
+        r"values 0\.\.70000",
+    ),
+    "unsigned 32 bits": (
+        tiff(struct.pack("<4I", 4000000000, 3, 0, 0), 2, 32),
+        "image",
+        r"values 0\.\.4000000000",
+    ),
     "signed 8 bits": (
         tiff(struct.pack("<4b", -1, 5, -1, 5), 2, 8, sample_format=2),
         "image",
@@ -194,7 +229,11 @@ CHANGED = {
     ),
     "ids where 0 is white": (tiff(bytes(IDS) * 2, 12, 8, photometric=0), "label", TWO_WAYS),
     "16 bits where 0 is white": (tiff(bytes(8), 2, 16, photometric=0), "image", TWO_WAYS),
-    "wide colours": (b"P6 1 1 1000\n" + struct.pack(">3H", 0, 1, 1000), "image", "3 channels with 16 bits"),
+    "wide colours": (
+        b"P6 1 1 1000\n" + struct.pack(">3H", 0, 1, 1000),
+        "image",
+        "3 channels with 16 bits",
+    ),
     "integers for an image": (
         npy(np.full((9, 9), 7)),
         "image",
@@ -205,7 +244,11 @@ CHANGED = {
         "image",
         r"700\.\.700 fit into uint16: give array\.astype\('uint16'\)",
     ),
-    "integers that do not fit": (npy(np.full((9, 9), -7)), "image", r"values -7\.\.-7 fit into none"),
+    "integers that do not fit": (
+        npy(np.full((9, 9), -7)),
+        "image",
+        r"values -7\.\.-7 fit into none",
+    ),
 }
 
 
@@ -234,7 +277,10 @@ INTENSITIES = {
     "png grey 2 bits": (png([0, 1, 2, 3], 2), [0, 85, 170, 255]),
     "png grey 4 bits": (png([0, 1, 15], 4), [0, 17, 255]),
     "tiff grey 4 bits": (tiff(pack([0, 1, 15], 4) * 2, 3, 4), [0, 17, 255]),
-    "tiff grey 8 bits, 0 is white": (tiff(bytes([0, 1, 255]) * 2, 3, 8, photometric=0), [255, 254, 0]),
+    "tiff grey 8 bits, 0 is white": (
+        tiff(bytes([0, 1, 255]) * 2, 3, 8, photometric=0),
+        [255, 254, 0],
+    ),
     "pgm to 3": (pnm("P5", [0, 1, 3], 3), [0, 85, 255]),
     "pgm to 4095": (pnm("P5", [0, 4095], 4095), [0, 65535]),
     "png grey 16 bits with a transparent value": (png([0, 1, 70], 16, key=1), [0, 1, 70]),
@@ -378,7 +424,9 @@ def test_jitter_leaves_alpha_alone(dtype, count):
         # The colours alone decide the mean: they change as they would without alpha.
         without = np.repeat(image[..., :1], 3, axis=2)
         expected = view.augment({"s": without}, np.random.default_rng(seed))["s"]
-        np.testing.assert_allclose(found[..., 0].astype(float), expected[..., 0], atol=top / 1e5 + (dtype == "uint8"))
+        np.testing.assert_allclose(
+            found[..., 0].astype(float), expected[..., 0], atol=top / 1e5 + (dtype == "uint8")
+        )
         assert not np.array_equal(found[..., 0], image[..., 0])
 
 
@@ -409,7 +457,9 @@ def profile(space: bytes, tags: dict[bytes, bytes], connection: bytes = b"XYZ ")
         table += struct.pack(">4sII", tag, 132 + 12 * len(tags) + len(content), len(value))
         content += value
     size = 132 + len(table) + len(content)
-    head = struct.pack(">I4sI4s4s4s12x4s28x", size, b"test", 0x02400000, b"mntr", space, connection, b"acsp")
+    head = struct.pack(
+        ">I4sI4s4s4s12x4s28x", size, b"test", 0x02400000, b"mntr", space, connection, b"acsp"
+    )
     head += fixed(0.9642) + fixed(1) + fixed(0.8249)
     return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + content
 
@@ -421,13 +471,19 @@ def rgb_profile(red, green, blue, exponent: float) -> bytes:
 
 
 # The primaries of Adobe RGB (1998), adapted to D50, and those of sRGB in another order.
-WIDE = rgb_profile((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457), 2.2)
-SWAPPED = rgb_profile((0.14307, 0.06061, 0.7141), (0.38515, 0.71687, 0.09708), (0.43607, 0.22249, 0.01392), 2.2)
+WIDE = rgb_profile(
+    (0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457), 2.2
+)
+SWAPPED = rgb_profile(
+    (0.14307, 0.06061, 0.7141), (0.38515, 0.71687, 0.09708), (0.43607, 0.22249, 0.01392), 2.2
+)
 GREY = profile(b"GRAY", {b"kTRC": gamma(1.8)})
 
 
 def cmyk_profile() -> bytes:
-    """Inks by a table: full black gives L* 0, each other full ink takes 20 of L*, and all are neutral."""
+    """Inks by a table: full black gives L* 0, each other full ink takes 20 of L*, and all are
+    neutral.
+    """
     table = []
     for corner in range(16):
         inks, black = bin(corner >> 1).count("1"), corner & 1
@@ -444,7 +500,9 @@ CONVERTED = "1 file with a colour profile: converted to sRGB"
 UNUSABLE = "1 file with a colour profile that cannot be used: read without it"
 
 
-@pytest.mark.parametrize(("form", "options"), [("PNG", {}), ("JPEG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})])
+@pytest.mark.parametrize(
+    ("form", "options"), [("PNG", {}), ("JPEG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})]
+)
 def test_colours_are_converted_to_srgb(form, options):
     red = Image.new("RGB", (16, 16), (255, 0, 0))
     notes = []
@@ -457,12 +515,18 @@ def test_colours_are_converted_to_srgb(form, options):
 
 def test_a_conversion_agrees_with_its_equations():
     """Adobe RGB's (50, 150, 50) by matrices: linear by 2.2, to XYZ, to sRGB."""
-    to_xyz = np.array([(0.60974, 0.20528, 0.14919), (0.31111, 0.62567, 0.06322), (0.01947, 0.06087, 0.74457)])
-    srgb_to_xyz = np.array([(0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.7141)])
+    to_xyz = np.array(
+        [(0.60974, 0.20528, 0.14919), (0.31111, 0.62567, 0.06322), (0.01947, 0.06087, 0.74457)]
+    )
+    srgb_to_xyz = np.array(
+        [(0.43607, 0.38515, 0.14307), (0.22249, 0.71687, 0.06061), (0.01392, 0.09708, 0.7141)]
+    )
     for colour in ((120, 150, 110), (200, 180, 190), (60, 64, 70)):
         linear = (np.array(colour) / 255) ** 2.2
         target = np.linalg.solve(srgb_to_xyz, to_xyz @ linear).clip(0, 1)
-        expected = 255 * np.where(target < 0.0031308, 12.92 * target, 1.055 * target ** (1 / 2.4) - 0.055)
+        expected = 255 * np.where(
+            target < 0.0031308, 12.92 * target, 1.055 * target ** (1 / 2.4) - 0.055
+        )
         found = decode(saved(Image.new("RGB", (16, 16), colour), "PNG", icc_profile=WIDE))
         assert np.abs(found[0, 0] - expected).max() < 1.5
 
@@ -502,10 +566,16 @@ def test_palettes_with_profiles():
 
 def test_ids_and_their_colours_are_never_converted():
     notes = []
-    ids = decode(saved(Image.fromarray(IDS[None].repeat(2, 0)), "PNG", icc_profile=GREY), "label", notes=notes)
+    ids = decode(
+        saved(Image.fromarray(IDS[None].repeat(2, 0)), "PNG", icc_profile=GREY),
+        "label",
+        notes=notes,
+    )
     np.testing.assert_array_equal(ids[0, :, 0], IDS)
     red = saved(Image.new("RGB", (16, 16), (255, 0, 0)), "PNG", icc_profile=SWAPPED)
-    np.testing.assert_array_equal(decode(red, convert_profile=False, notes=notes)[0, 0], [255, 0, 0])
+    np.testing.assert_array_equal(
+        decode(red, convert_profile=False, notes=notes)[0, 0], [255, 0, 0]
+    )
     assert notes == []
 
 
@@ -517,9 +587,16 @@ def test_deep_values_with_profiles_stay():
 
 @pytest.mark.parametrize("form", ["TIFF", "JPEG"])  # Pillow's JPEG is inverted, as Adobe's are
 def test_cmyk_becomes_rgb_by_its_profile(form):
-    for inks, lightness in (((0, 0, 0, 0), 100), ((0, 0, 0, 255), 0), ((255, 0, 0, 0), 80), ((255, 255, 0, 0), 60)):
+    for inks, lightness in (
+        ((0, 0, 0, 0), 100),
+        ((0, 0, 0, 255), 0),
+        ((255, 0, 0, 0), 80),
+        ((255, 255, 0, 0), 60),
+    ):
         notes = []
-        found = decode(saved(Image.new("CMYK", (16, 16), inks), form, icc_profile=CMYK), notes=notes)
+        found = decode(
+            saved(Image.new("CMYK", (16, 16), inks), form, icc_profile=CMYK), notes=notes
+        )
         luminance = ((lightness + 16) / 116) ** 3 if lightness > 8 else 0
         expected = 255 * (1.055 * luminance ** (1 / 2.4) - 0.055) if luminance else 0
         assert found.shape == (16, 16, 3)

@@ -17,7 +17,18 @@ import numpy as np
 import pytest
 from comparing import assert_identical, tensors
 from conftest import SMALL, command, launch, run_here
-from faulty_server import Server, cut, error_500, long, not_found, refuse, serving, short, stall, wrong
+from faulty_server import (
+    Server,
+    cut,
+    error_500,
+    long,
+    not_found,
+    refuse,
+    serving,
+    short,
+    stall,
+    wrong,
+)
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import _registry
 
@@ -80,7 +91,11 @@ def cached(tmp_path: Path) -> list[str]:
 
 def same(shards: Shards, folder: Path) -> bool:
     local = Shards.open(folder)
-    return all(shards.read(i, member) == local.read(i, member) for i in range(SAMPLES) for member in ("label", "photo"))
+    return all(
+        shards.read(i, member) == local.read(i, member)
+        for i in range(SAMPLES)
+        for member in ("label", "photo")
+    )
 
 
 def shard_requests(server: Server) -> dict[str, int]:
@@ -106,7 +121,9 @@ def test_a_pattern_must_name_the_indexed_shards(server: Server) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["file", "s3", "gs", "hf"])
-def test_other_schemes_go_through_their_libraries(folder: Path, scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_schemes_go_through_their_libraries(
+    folder: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if scheme != "file":
         stand_in = type("StandIn", (LocalFileSystem,), {"protocol": scheme})
         monkeypatch.setitem(_registry, scheme, stand_in)
@@ -116,7 +133,9 @@ def test_other_schemes_go_through_their_libraries(folder: Path, scheme: str, mon
 
 
 @pytest.mark.parametrize(("scheme", "extra"), [("s3", "s3"), ("gs", "gcs"), ("hf", "hf")])
-def test_a_missing_library_is_named(scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named(
+    scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def missing(*arguments: object, **more: object) -> None:
         raise ImportError("Install it")
 
@@ -144,7 +163,9 @@ def test_a_missing_library_is_named(scheme: str, extra: str, monkeypatch: pytest
     ],
 )
 @pytest.mark.parametrize("key", ["data.train", "data.validation"])
-def test_credentials_are_refused_and_never_repeated(url: str, key: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_credentials_are_refused_and_never_repeated(
+    url: str, key: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     from gantrain.cli.app import train_main
 
     others = "data.train=synthetic" if key == "data.validation" else "data.validation=null"
@@ -160,7 +181,9 @@ def test_credentials_are_refused_and_never_repeated(url: str, key: str, capfd: p
 
 
 def test_revisions_are_no_credentials() -> None:
-    assert check_url("hf://datasets/me/facades@main/train/") == "hf://datasets/me/facades@main/train"
+    assert (
+        check_url("hf://datasets/me/facades@main/train/") == "hf://datasets/me/facades@main/train"
+    )
 
 
 def test_a_password_comes_from_netrc(
@@ -170,7 +193,8 @@ def test_a_password_comes_from_netrc(
 
     server.password = "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
     with pytest.raises(
-        ValueError, match=r"tries: 1, the last: HTTP status 401\); the server wants credentials: ~/.netrc"
+        ValueError,
+        match=r"tries: 1, the last: HTTP status 401\); the server wants credentials: ~/.netrc",
     ):
         opened(server.url)
     netrc = tmp_path / "netrc"
@@ -195,7 +219,9 @@ def test_a_host_without_an_address_is_no_unknown_error(monkeypatch: pytest.Monke
         opened("http://no-such-host.invalid/set")
 
 
-def test_an_index_from_a_server_leads_nowhere_else(folder: Path, tmp_path: Path, server: Server) -> None:
+def test_an_index_from_a_server_leads_nowhere_else(
+    folder: Path, tmp_path: Path, server: Server
+) -> None:
     import shutil
 
     copy = shutil.copytree(folder, tmp_path / "copy")
@@ -207,10 +233,14 @@ def test_an_index_from_a_server_leads_nowhere_else(folder: Path, tmp_path: Path,
         assert same(shards, folder)
         index["shards"][0]["name"] = "../s.tar"
         (copy / "index.json").write_text(json.dumps(index))
-        with pytest.raises(ValueError, match=rf"{hostile.url}/index\.json: shards\.0\.name: found '\.\./s\.tar'"):
+        with pytest.raises(
+            ValueError, match=rf"{hostile.url}/index\.json: shards\.0\.name: found '\.\./s\.tar'"
+        ):
             opened(hostile.url)
         (copy / "index.json").write_bytes(b"{")
-        with pytest.raises(ValueError, match=rf"{hostile.url}/index\.json: Expecting property name"):
+        with pytest.raises(
+            ValueError, match=rf"{hostile.url}/index\.json: Expecting property name"
+        ):
             opened(hostile.url)
     assert not list((tmp_path / "cache" / "remote").glob(".*"))
 
@@ -295,7 +325,9 @@ def _read_all(shards: Shards, folder: Path, answer) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.exhaustive)])
-def test_processes_share_a_cache_and_fetch_each_shard_once(server: Server, folder: Path, method: str) -> None:
+def test_processes_share_a_cache_and_fetch_each_shard_once(
+    server: Server, folder: Path, method: str
+) -> None:
     server.delay_seconds = 0.05
     shards = opened(server.url)
     context = multiprocessing.get_context(method)
@@ -323,7 +355,9 @@ def test_threads_of_one_process_fetch_each_shard_once(server: Server, folder: Pa
     assert set(shard_requests(server).values()) == {1}
 
 
-def test_the_cache_stays_in_its_bounds_and_the_oldest_go(server: Server, folder: Path, tmp_path: Path) -> None:
+def test_the_cache_stays_in_its_bounds_and_the_oldest_go(
+    server: Server, folder: Path, tmp_path: Path
+) -> None:
     largest = max(shard.bytes for shard in Shards.open(folder).index.shards)
     shards = opened(server.url, 3.2 * largest / 2**30)
     local = Shards.open(folder)
@@ -353,7 +387,9 @@ def test_a_cache_too_small_for_the_window_is_refused(server: Server) -> None:
         return Order([PER_SHARD] * 6, 0)
 
     shards = opened(server.url, 1e-6)
-    with pytest.raises(ValueError, match=r"data\.cache_gib: found 1e-06.*data\.cache_gib=") as caught:
+    with pytest.raises(
+        ValueError, match=r"data\.cache_gib: found 1e-06.*data\.cache_gib="
+    ) as caught:
         check_cache([(shards, order(shards))], [0])
     works = float(str(caught.value).partition("cache_gib=")[2].partition(" ")[0])
     shards = opened(server.url, works)
@@ -370,7 +406,9 @@ Shards.open(sys.argv[1], 1).read(0, "label")
 """
 
 
-def test_a_killed_fetch_leaves_nothing_that_counts(server: Server, folder: Path, tmp_path: Path) -> None:
+def test_a_killed_fetch_leaves_nothing_that_counts(
+    server: Server, folder: Path, tmp_path: Path
+) -> None:
     shards = opened(server.url, 0.01)
     server.faults = {"s-000000.tar": [stall]}
     process = subprocess.Popen([sys.executable, "-c", _FETCH, str(shards.folder)])
@@ -425,7 +463,9 @@ def test_shards_are_there_before_they_are_asked_for(server: Server, folder: Path
     assert set(shard_requests(server).values()) == {1}
 
 
-def test_only_what_two_windows_need_is_fetched_ahead(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_two_windows_need_is_fetched_ahead(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("gantrain.data.sample_order.WINDOW", 2)
     monkeypatch.setattr("gantrain.data.sample_order.MIXED", 1)
     monkeypatch.setattr(prefetch, "_TURN_SECONDS", 0.02)
@@ -472,7 +512,9 @@ def test_a_server_that_is_gone_delays_neither_the_run_nor_its_end(server: Server
         f"s = Shards.open(sys.argv[1], 1); Prefetch(s, Order([{PER_SHARD}] * 6, 0), [0], 0, 99); "
         "time.sleep(1); print(time.time())"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(shards.folder)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(shards.folder)], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert time.time() - float(done.stdout) < 2
 
@@ -497,7 +539,9 @@ def trained_on(place: object, name: str, *more: str) -> dict:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_training_from_a_url_gives_the_same_bits(server: Server, folder: Path, workers: int) -> None:
+def test_training_from_a_url_gives_the_same_bits(
+    server: Server, folder: Path, workers: int
+) -> None:
     local = trained_on(folder, "local")
     away = trained_on(server.url, "away", f"data.workers={workers}")
     assert_identical(local, away)
@@ -509,10 +553,20 @@ def test_training_from_a_url_gives_the_same_bits(server: Server, folder: Path, w
 def test_two_sets_from_a_url_give_the_same_bits(server: Server, folder: Path) -> None:
     networks = "generator: {width: 4, blocks: 1}, discriminator: {width: 4, layers: 1}"
     words = [word for word in RUN if not word.startswith("method.")]
-    words += [f"method={{name: cyclegan, identity: 0, {networks}}}", "data.unpaired=true", "data.partitions=2"]
+    words += [
+        f"method={{name: cyclegan, identity: 0, {networks}}}",
+        "data.unpaired=true",
+        "data.partitions=2",
+    ]
     words += ["data.validation=null", "evaluate.metrics=[histogram]", "evaluate.best_by=histogram"]
     for name, place in (("local", folder), ("away", server.url)):
-        run_here(*words, f"data.train={place}", f"data.train_target={place}", f"run={name}", "data.workers=1")
+        run_here(
+            *words,
+            f"data.train={place}",
+            f"data.train_target={place}",
+            f"run={name}",
+            "data.workers=1",
+        )
     assert_identical(tensors("local", 64), tensors("away", 64))
     assert set(shard_requests(server).values()) == {1}
 
@@ -597,7 +651,9 @@ def test_a_stalled_server_does_not_delay_a_signal(
 
 
 @pytest.mark.exhaustive
-def test_a_fault_that_stays_stops_the_run(server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_that_stays_stops_the_run(
+    server: Server, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(remote, "TRIES", 2)
     monkeypatch.setattr(prefetch, "_AFTER_FAILURE_SECONDS", 0.1)
     server.faults = {"s-000003.tar": [error_500] * 1000}

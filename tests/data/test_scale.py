@@ -27,9 +27,24 @@ HELD_OUT: dict[str, tuple[Size, Size | None, Size | None, str]] = {
     "the same": ((256, 512), (256, 512), (256, 512), "each sample resized to 256x512"),
     "augmentation": ((256, 256), (286, 286), (256, 256), "each sample resized to 256x256"),
     "just below the ratio": ((100, 100), (124, 124), (100, 100), "each sample resized to 100x100"),
-    "at the ratio": ((100, 100), (125, 125), (125, 125), "the centre 100x100 of each sample resized to 125x125"),
-    "far above it": ((256, 256), (1024, 1024), (1024, 1024), "the centre 256x256 of each sample resized to 1024x1024"),
-    "in one axis": ((256, 256), (256, 512), (256, 512), "the centre 256x256 of each sample resized to 256x512"),
+    "at the ratio": (
+        (100, 100),
+        (125, 125),
+        (125, 125),
+        "the centre 100x100 of each sample resized to 125x125",
+    ),
+    "far above it": (
+        (256, 256),
+        (1024, 1024),
+        (1024, 1024),
+        "the centre 256x256 of each sample resized to 1024x1024",
+    ),
+    "in one axis": (
+        (256, 256),
+        (256, 512),
+        (256, 512),
+        "the centre 256x256 of each sample resized to 256x512",
+    ),
 }
 
 
@@ -56,9 +71,18 @@ def test_a_view_takes_the_centre_at_the_scale_of_training() -> None:
     assert small.shape == (16, 16, 1), "what is too small to crop is resized"
 
 
-def field(smallest: Size, largest: Size | None = None, before: tuple[Size, Size] | None = None, **more: Any) -> Field:
-    originals = {} if before is None else {"original_min_size": before[0], "original_max_size": before[1]}
-    return Field(member="x", channels=3, min_size=smallest, max_size=largest or smallest, **originals, **more)
+def field(
+    smallest: Size,
+    largest: Size | None = None,
+    before: tuple[Size, Size] | None = None,
+    **more: Any,
+) -> Field:
+    originals = (
+        {} if before is None else {"original_min_size": before[0], "original_max_size": before[1]}
+    )
+    return Field(
+        member="x", channels=3, min_size=smallest, max_size=largest or smallest, **originals, **more
+    )
 
 
 ONE = field((256, 256))
@@ -67,14 +91,22 @@ PACKED = field((64, 64), before=((256, 512), (256, 512)))
 PACKED_MANY = field((64, 64), before=((200, 300), (400, 600)))
 UNKNOWN_SIZES = field((1, 1))
 
-# The source's field, data.size, data.resize, the default, and the sizes given to an image of some size.
+# The source's field, data.size, data.resize, the default, and the sizes given to an image of some
+# size.
 TRAINED: dict[str, tuple[Field, Size, Size | None, str, Size, list[Size]]] = {
     "cropped alone": (ONE, (64, 64), None, "native", (256, 256), []),
     "cropped alone, varying": (MANY, (64, 64), None, "native", (400, 600), []),
     "resized": (ONE, (64, 64), (64, 64), "trained", (256, 256), [(64, 64)]),
     "resized with augmentation": (ONE, (64, 64), (70, 70), "trained", (256, 256), [(64, 64)]),
     "resized past the ratio": (ONE, (64, 64), (128, 128), "trained", (256, 256), [(128, 128)]),
-    "larger scenes keep their scale": (ONE, (64, 64), (64, 64), "trained", (1024, 512), [(256, 128)]),
+    "larger scenes keep their scale": (
+        ONE,
+        (64, 64),
+        (64, 64),
+        "trained",
+        (1024, 512),
+        [(256, 128)],
+    ),
     "each axis by its ratio": (ONE, (64, 128), (64, 128), "trained", (100, 100), [(25, 50)]),
     "a side of one pixel at least": (ONE, (16, 16), (16, 16), "trained", (3, 300), [(1, 19)]),
     "resized to what it was": (ONE, (256, 256), (256, 256), "native", (100, 300), []),
@@ -84,21 +116,50 @@ TRAINED: dict[str, tuple[Field, Size, Size | None, str, Size, list[Size]]] = {
     "prepared": (PACKED, (64, 64), None, "trained", (256, 512), [(64, 64)]),
     "prepared, a larger scene": (PACKED, (64, 64), None, "trained", (512, 512), [(128, 64)]),
     "prepared and cropped": (PACKED, (32, 32), None, "trained", (256, 512), [(64, 64)]),
-    "prepared, then resized": (PACKED, (32, 32), (36, 36), "trained", (256, 512), [(64, 64), (32, 32)]),
+    "prepared, then resized": (
+        PACKED,
+        (32, 32),
+        (36, 36),
+        "trained",
+        (256, 512),
+        [(64, 64), (32, 32)],
+    ),
     "prepared varying": (PACKED_MANY, (64, 64), None, "trained", (300, 300), [(64, 64)]),
-    "prepared varying, then resized": (PACKED_MANY, (32, 32), (32, 32), "trained", (9, 9), [(64, 64), (32, 32)]),
-    "prepared to what it was": (field((64, 64), before=((64, 64), (64, 64))), (64, 64), None, "native", (99, 9), []),
+    "prepared varying, then resized": (
+        PACKED_MANY,
+        (32, 32),
+        (32, 32),
+        "trained",
+        (9, 9),
+        [(64, 64), (32, 32)],
+    ),
+    "prepared to what it was": (
+        field((64, 64), before=((64, 64), (64, 64))),
+        (64, 64),
+        None,
+        "native",
+        (99, 9),
+        [],
+    ),
     "imported": (UNKNOWN_SIZES, (256, 256), None, "native", (512, 512), []),
     "imported with a size": (UNKNOWN_SIZES, (64, 96), (64, 96), "trained", (512, 512), [(64, 96)]),
 }
 
 
 @pytest.mark.parametrize(
-    ("source", "size", "resize", "default", "image", "expected"), TRAINED.values(), ids=list(TRAINED)
+    ("source", "size", "resize", "default", "image", "expected"),
+    TRAINED.values(),
+    ids=list(TRAINED),
 )
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_trained_scale_of_an_image(
-    source: Field, size: Size, resize: Size | None, default: str, image: Size, expected: list[Size], paired: bool
+    source: Field,
+    size: Size,
+    resize: Size | None,
+    default: str,
+    image: Size,
+    expected: list[Size],
+    paired: bool,
 ) -> None:
     scale = trained_scale(source, source, paired=paired, size=size, resize=resize)
     assert scale.default == default
@@ -115,7 +176,9 @@ def test_trained_by_choice_where_an_importer_knows_no_sizes() -> None:
 
 
 @pytest.mark.parametrize(("paired", "default"), [(True, "native"), (False, "trained")])
-def test_a_model_whose_pairs_differed_in_size_takes_files_as_they_are(paired: bool, default: str) -> None:
+def test_a_model_whose_pairs_differed_in_size_takes_files_as_they_are(
+    paired: bool, default: str
+) -> None:
     """Two unpaired sets have sizes of their own, which say nothing about the model."""
     small = field((64, 64), before=((16, 16), (16, 16)))
     large = field((64, 64), before=((64, 64), (64, 64)))
@@ -137,7 +200,9 @@ def test_sizes_past_reason_are_refused(source: Field, choice: Choice) -> None:
     says = r"^size: 64x64 would become .*, an image may be enlarged to 32768 pixels a side"
     with pytest.raises(ValueError, match=says):
         scale.sizes((64, 64), choice)
-    assert scale.sizes((99999, 64), (99999, 32)) == [(99999, 32)], "an image may be as large as it is"
+    assert scale.sizes((99999, 64), (99999, 32)) == [(99999, 32)], (
+        "an image may be as large as it is"
+    )
 
 
 def test_a_reduction_by_two_in_an_axis_loses_detail() -> None:
@@ -162,7 +227,9 @@ ORIGINALS: dict[str, tuple[list[Size], str, Size, Size]] = {
 }
 
 
-@pytest.mark.parametrize(("sizes", "layout", "smallest", "largest"), ORIGINALS.values(), ids=list(ORIGINALS))
+@pytest.mark.parametrize(
+    ("sizes", "layout", "smallest", "largest"), ORIGINALS.values(), ids=list(ORIGINALS)
+)
 def test_an_index_holds_the_sizes_before_prepare_resized(
     sizes: list[Size], layout: str, smallest: Size, largest: Size
 ) -> None:
@@ -180,7 +247,13 @@ def test_an_index_holds_the_sizes_before_prepare_resized(
 
 def test_sizes_before_prepare_are_no_part_of_the_fingerprint() -> None:
     """The fingerprint is that of the content, which is the same pixels here."""
-    prepare(write_images(Path("files"), [(40, 60)]), "packed", layout="images", resize=(20, 32), progress=False)
+    prepare(
+        write_images(Path("files"), [(40, 60)]),
+        "packed",
+        layout="images",
+        resize=(20, 32),
+        progress=False,
+    )
     path = Path("packed/index.json")
     content = json.loads(path.read_text())
     content["fields"]["image"].update(original_min_size=[80, 99], original_max_size=[90, 99])

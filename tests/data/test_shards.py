@@ -28,7 +28,9 @@ def _content(i):
 def _samples(n, key="k{:03d}"):
     for i in range(n):
         content = _content(i)
-        yield PackedSample(key.format(i), {"image": ("jpg", content["image"]), "label": ("png", content["label"])})
+        yield PackedSample(
+            key.format(i), {"image": ("jpg", content["image"]), "label": ("png", content["label"])}
+        )
 
 
 @pytest.fixture
@@ -68,7 +70,22 @@ def test_odd_names(tmp_path):
 
 @pytest.mark.parametrize(
     "key",
-    ["", "a.b", "a/b.c", "../a", "a/../b", "a//b", "/a", "a/", ".a/b", "a\\b", "a\x1bb", "a\x1b/b", "__meta__", "same"],
+    [
+        "",
+        "a.b",
+        "a/b.c",
+        "../a",
+        "a/../b",
+        "a//b",
+        "/a",
+        "a/",
+        ".a/b",
+        "a\\b",
+        "a\x1bb",
+        "a\x1b/b",
+        "__meta__",
+        "same",
+    ],
 )
 def test_unusable_keys_are_refused(tmp_path, key):
     samples = [PackedSample(k, {"image": ("jpg", b"x")}) for k in ("same", key)]
@@ -111,7 +128,10 @@ def test_leftovers_are_removed_and_a_rival_is_refused(tmp_path):
     (leftover / "s-000000.tar").write_bytes(b"half")
     other = tmp_path / ".settle.partial"  # another set's
     other.mkdir()
-    with file_lock(tmp_path / ".set.lock", wait=False), pytest.raises(ValueError, match="another process"):
+    with (
+        file_lock(tmp_path / ".set.lock", wait=False),
+        pytest.raises(ValueError, match="another process"),
+    ):
         write_shards(_samples(3), tmp_path / "set", FIELDS)
     assert leftover.exists()
     write_shards(_samples(3), tmp_path / "set", FIELDS)
@@ -225,22 +245,40 @@ def _with(position, value):
 
 
 HOSTILE = {
-    "another format": (_set("format", to=9), "found format 9, this gantrain reads format 2; prepare or index"),
+    "another format": (
+        _set("format", to=9),
+        "found format 9, this gantrain reads format 2; prepare or index",
+    ),
     "path in a shard's name": (
         _set("shards", 0, "name", to="../x.tar"),
         r"shards\.0\.name: found '\.\./x\.tar', string should",
     ),
-    "absolute shard": (_set("shards", 0, "name", to="/etc/x.tar"), r"shards\.0\.name: found '/etc/x\.tar'"),
-    "dots in a shard's name": (_set("shards", 0, "name", to="a..tar"), r"shards\.0\.name: found 'a\.\.tar'"),
+    "absolute shard": (
+        _set("shards", 0, "name", to="/etc/x.tar"),
+        r"shards\.0\.name: found '/etc/x\.tar'",
+    ),
+    "dots in a shard's name": (
+        _set("shards", 0, "name", to="a..tar"),
+        r"shards\.0\.name: found 'a\.\.tar'",
+    ),
     "shard twice": (_set("shards", 1, "name", to="s-000000.tar"), "named twice"),
-    "path in a member's name": (_set("fields", "image", "member", to="../x"), r"image\.member: found '\.\./x'"),
+    "path in a member's name": (
+        _set("fields", "image", "member", to="../x"),
+        r"image\.member: found '\.\./x'",
+    ),
     "unknown member": (_set("fields", "image", "member", to="other"), "other_offset"),
     "unknown key": (_set("extra", to=1), "extra"),
     "no fields": (_set("fields", to={}), "no fields"),
     "too few samples": (_set("samples", to=24), "do not add up"),
     "negative samples": (_set("shards", 0, "samples", to=-1), "greater than 0"),
-    "ignored id": (_set("fields", "image", "ignore", to=65536), "allowed: less than or equal to 65535"),
-    "colour": (_set("fields", "image", "palette", to=[[0, 0, 256]]), "allowed: less than or equal to 255"),
+    "ignored id": (
+        _set("fields", "image", "ignore", to=65536),
+        "allowed: less than or equal to 65535",
+    ),
+    "colour": (
+        _set("fields", "image", "palette", to=[[0, 0, 256]]),
+        "allowed: less than or equal to 255",
+    ),
     "other fields": (_set("fields", "image", "channels", to=4), "fingerprint"),
     "offset before": (_array("image_offset", _with(3, -1)), "sample 3 lies outside"),
     "offset behind": (_array("label_offset", _with(4, 1 << 62)), "sample 4 lies outside"),
@@ -287,7 +325,13 @@ def test_broken_index_files_are_refused_in_one_line(folder, tmp_path):
 def test_fields_round_trip_through_the_index(tmp_path):
     fields = {
         "left": _field("pair", half=0),
-        "ids": _field("ids", kind="label", classes=2, label_counts={0: 5, 1: 7}, palette=[(0, 0, 0), (9, 8, 7)]),
+        "ids": _field(
+            "ids",
+            kind="label",
+            classes=2,
+            label_counts={0: 5, 1: 7},
+            palette=[(0, 0, 0), (9, 8, 7)],
+        ),
     }
     packed = [PackedSample("a", {"pair": ("jpg", b"a"), "ids": ("png", b"b")})]
     index = write_shards(packed, tmp_path / "set", fields, extras={"report.txt": b"hello"})

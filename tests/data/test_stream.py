@@ -30,7 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return packed
 
 
-def stream(folder: Path, ranks: int, workers: int, start: int, stop: int, view: SampleTransform = VIEW):
+def stream(
+    folder: Path, ranks: int, workers: int, start: int, stop: int, view: SampleTransform = VIEW
+):
     """The global batches of 6, put together from the ranks' shares."""
     shards = Shards.open(folder)
     loaders = [
@@ -51,7 +53,13 @@ def stream(folder: Path, ranks: int, workers: int, start: int, stop: int, view: 
         yield fields, sum((share.positions for share in shares), ())
 
 
-SHARDS = {"one sample": [1], "one shard": [7], "few": [3, 1, 8], "many small": [40, 50] * 100, "many large": [400] * 40}
+SHARDS = {
+    "one sample": [1],
+    "one shard": [7],
+    "few": [3, 1, 8],
+    "many small": [40, 50] * 100,
+    "many large": [400] * 40,
+}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +84,9 @@ def test_seeds_give_other_orders() -> None:
 
 @pytest.mark.parametrize("partitions", [1, 4])
 @pytest.mark.parametrize(("size", "shards"), [(400, 16), (64, 64), (4, 100)])
-def test_a_shard_is_needed_for_one_stretch_of_an_epoch(size: int, shards: int, partitions: int) -> None:
+def test_a_shard_is_needed_for_one_stretch_of_an_epoch(
+    size: int, shards: int, partitions: int
+) -> None:
     """A window has enough shards and samples to mix, and says which: all that a cache must hold."""
     order = Order([size] * 100, 0, partitions)
     length = 100 * size // partitions
@@ -138,7 +148,9 @@ def test_partitions_that_do_not_divide_are_refused(ranks: int, partitions: int) 
 
 
 @pytest.mark.parametrize(("ranks", "workers"), [(1, 2), (2, 0), (3, 1), (6, 0)])
-def test_stream_is_the_same_for_any_ranks_and_workers(folder: Path, ranks: int, workers: int) -> None:
+def test_stream_is_the_same_for_any_ranks_and_workers(
+    folder: Path, ranks: int, workers: int
+) -> None:
     expected = list(stream(folder, 1, 0, 0, 30))
     found = list(stream(folder, ranks, workers, 0, 30))
     assert len(expected) == len(found) == 5
@@ -174,7 +186,9 @@ def damage(folder: Path, copy: Path, sample: int) -> Path:
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_damaged_sample_gives_way_to_the_same_other_one(folder: Path, tmp_path: Path, ranks: int) -> None:
+def test_damaged_sample_gives_way_to_the_same_other_one(
+    folder: Path, tmp_path: Path, ranks: int
+) -> None:
     copy = damage(folder, tmp_path / "copy", 4)
     whole, broken = list(stream(folder, 1, 0, 0, 30)), list(stream(copy, ranks, 0, 0, 30))
     again = list(stream(copy, 1, 0, 0, 30))
@@ -189,7 +203,14 @@ def test_damaged_sample_gives_way_to_the_same_other_one(folder: Path, tmp_path: 
 def test_damaged_sample_is_named(folder: Path, tmp_path: Path) -> None:
     shards = Shards.open(damage(folder, tmp_path / "copy", 4))
     loader = training_loader(
-        shards, VIEW, order=Order([13], 3), start=0, stop=13, batch_size=13, slots=range(13), workers=0
+        shards,
+        VIEW,
+        order=Order([13], 3),
+        start=0,
+        stop=13,
+        batch_size=13,
+        slots=range(13),
+        workers=0,
     )
     (batch,) = loader
     (text,) = set(batch.damaged)  # a substitute may be the damaged one again
@@ -218,7 +239,9 @@ def test_instances_are_cropped_and_flipped_with_the_rest_and_keep_their_ids() ->
         out = view.augment({"image": image, "i": ids}, np.random.default_rng(seed))
         assert out["i"].dtype == np.uint16
         assert np.array_equal(out["i"] % 251, out["image"])
-    resized = SampleTransform(("i",), frozenset({"i"}), (16, 16), (20, 20)).held_out({"i": ids})["i"]
+    resized = SampleTransform(("i",), frozenset({"i"}), (16, 16), (20, 20)).held_out({"i": ids})[
+        "i"
+    ]
     assert (resized.dtype, set(np.unique(resized))) == (np.uint16, {3, 26001, 65535})
 
 
@@ -234,4 +257,6 @@ def test_held_out_takes_the_centre_or_the_whole() -> None:
     image = np.arange(10 * 12).reshape(10, 12, 1).astype(np.uint8)
     centre = SampleTransform(("x",), frozenset(), (4, 4), None).held_out({"x": image})["x"]
     assert np.array_equal(centre, image[3:7, 4:8])
-    assert SampleTransform(("x",), frozenset(), (4, 4), (8, 8)).held_out({"x": image})["x"].shape == (4, 4, 1)
+    assert SampleTransform(("x",), frozenset(), (4, 4), (8, 8)).held_out({"x": image})[
+        "x"
+    ].shape == (4, 4, 1)

@@ -1,4 +1,6 @@
-"""Unpaired data: two sets in two streams, alike for any ranks and workers; held-out samples; damage."""
+"""Unpaired data: two sets in two streams, alike for any ranks and workers; held-out samples;
+damage.
+"""
 
 import json
 import shutil
@@ -28,7 +30,12 @@ from gantrain.training.batch_split import split
 from gantrain.training.setup import Assembly
 
 SIZES = {"trainA": (13, 24, 30), "trainB": (7, 40, 20), "testA": (5, 24, 30), "testB": (3, 40, 20)}
-UNPAIRED = ("data.unpaired=true", "data.labels={}", "evaluate.metrics=[histogram]", "evaluate.best_by=histogram")
+UNPAIRED = (
+    "data.unpaired=true",
+    "data.labels={}",
+    "evaluate.metrics=[histogram]",
+    "evaluate.best_by=histogram",
+)
 CYCLEGAN = (
     *SMALL[:2],
     *SMALL[5:],
@@ -56,7 +63,9 @@ def assembled(*words: str) -> Assembly:
     return Assembly(schema.load("quickstart", [*CYCLEGAN, "length=78", *words]), World("cpu"))
 
 
-def stream(*words: str, ranks: int = 1, workers: int = 0, start: int = 0) -> list[dict[str, torch.Tensor]]:
+def stream(
+    *words: str, ranks: int = 1, workers: int = 0, start: int = 0
+) -> list[dict[str, torch.Tensor]]:
     """The global batches of 6, put together from the ranks' shares."""
     parts, shares = assembled(*words), []
     for rank in range(ranks):
@@ -68,7 +77,9 @@ def stream(*words: str, ranks: int = 1, workers: int = 0, start: int = 0) -> lis
         assert set(raws[0].fields) == {"source", "target"}
         positions = [p for raw in raws for p in raw.positions]
         assert positions == list(range(positions[0], positions[0] + 6))
-        batches.append({n: torch.cat([raw.fields[n] for raw in raws]) for n in ("source", "target")})
+        batches.append(
+            {n: torch.cat([raw.fields[n] for raw in raws]) for n in ("source", "target")}
+        )
     return batches
 
 
@@ -106,7 +117,9 @@ def test_targets_follow_from_seed_and_position_alone(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("ranks", "workers"), [(1, 2), (2, 0), (3, 1), (6, 0)])
-def test_stream_is_the_same_for_any_ranks_and_workers(folder: Path, ranks: int, workers: int) -> None:
+def test_stream_is_the_same_for_any_ranks_and_workers(
+    folder: Path, ranks: int, workers: int
+) -> None:
     words = (f"data={folder}", "data.resize=[20,24]", "data.flip=true", "data.jitter=0.3")
     for a, b in zip(stream(*words), stream(*words, ranks=ranks, workers=workers), strict=True):
         assert all(torch.equal(a[field], b[field]) for field in a)
@@ -126,7 +139,10 @@ def test_augmentations_are_independent(tmp_path: Path) -> None:
         Image.fromarray(np.ascontiguousarray(ramp)).save(tmp_path / "ramp" / f"{i}.png")
     place = tmp_path / "ramp"
     batches = stream(f"data.train={place}", f"data.train_target={place}", "data.flip=true")
-    lefts, rights = ({n: torch.cat([b[n] for b in batches])[:, 0, x, 0].int() for n in batches[0]} for x in (0, -1))
+    lefts, rights = (
+        {n: torch.cat([b[n] for b in batches])[:, 0, x, 0].int() for n in batches[0]}
+        for x in (0, -1)
+    )
     mirrored = {n: (lefts[n] > rights[n]).double() for n in lefts}
     places = {n: torch.minimum(lefts[n], rights[n]).double() for n in lefts}
     for found in (mirrored, places):
@@ -148,14 +164,22 @@ def damaged(folder: Path, tmp_path: Path, name: str, sample: int) -> Path:
     return tmp_path / name
 
 
-def test_damaged_target_gives_way_to_another_and_leaves_the_sources(folder: Path, tmp_path: Path) -> None:
+def test_damaged_target_gives_way_to_another_and_leaves_the_sources(
+    folder: Path, tmp_path: Path
+) -> None:
     whole = stream(f"data={folder}")
-    words = (f"data.train={folder / 'trainA'}", f"data.train_target={damaged(folder, tmp_path, 'trainB', 4)}")
+    words = (
+        f"data.train={folder / 'trainA'}",
+        f"data.train_target={damaged(folder, tmp_path, 'trainB', 4)}",
+    )
     broken = stream(*words)
     assert numbers(broken, "source") == numbers(whole, "source")
     for before, now in zip(numbers(whole, "target"), numbers(broken, "target"), strict=True):
         assert now == before if before != 4 else now != 4
-    assert all(torch.equal(a["target"], b["target"]) for a, b in zip(broken, stream(*words, ranks=3), strict=True))
+    assert all(
+        torch.equal(a["target"], b["target"])
+        for a, b in zip(broken, stream(*words, ranks=3), strict=True)
+    )
     named = {text for raw in assembled(*words).loader(0, 78, 0) for text in raw.damaged}
     assert len(named) == 1
     assert "trainB/s-000000.tar, sample 4 (04)" in named.pop()
@@ -176,7 +200,10 @@ def test_held_out_samples_meet_by_number(folder: Path, tmp_path: Path) -> None:
     raws = list(held_out_batches(broken, view, range(5), 2))
     assert [p for raw in raws for p in raw.positions] == [0, 1, 2, 4]
     assert sum(len(raw.damaged) for raw in raws) == 1
-    broken = Unpaired([Shards.open(data.domains[0].folder), Shards.open(damaged(folder, tmp_path, "testB", 1))], names)
+    broken = Unpaired(
+        [Shards.open(data.domains[0].folder), Shards.open(damaged(folder, tmp_path, "testB", 1))],
+        names,
+    )
     raws = list(held_out_batches(broken, view, range(5), 2))
     assert numbers([raw.fields for raw in raws], "source") == [0, 1, 2, 3, 4]
     assert numbers([raw.fields for raw in raws], "target") == [0, 2, 2, 0, 2]
@@ -186,13 +213,17 @@ def test_held_out_samples_meet_by_number(folder: Path, tmp_path: Path) -> None:
 def test_damage_costs_its_own_sample_alone(
     folder: Path, tmp_path: Path, side: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path / "cache"))  # where nothing is known of the whole set
+    monkeypatch.setenv(
+        "GANTRAIN_CACHE", str(tmp_path / "cache")
+    )  # where nothing is known of the whole set
     places = {letter: str(folder / f"test{letter}") for letter in "AB"}
     places[side] = str(damaged(folder, tmp_path, f"test{side}", 1))
     words = (f"data.validation={places['A']}", f"data.validation_target={places['B']}")
     parts = assembled(f"data={folder}", *words)
     assert parts.held_out is not None
-    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    held_out = HeldOut(
+        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+    )
     panel: Any = held_out.panel
     (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "histogram")
     count = panel._sets["real"]["histogram"].features().count
@@ -203,13 +234,19 @@ def test_damage_costs_its_own_sample_alone(
 @pytest.mark.parametrize("swap", [False, True])
 def test_metrics_see_each_source_and_each_target_once(folder: Path, swap: bool) -> None:
     sides = [str(folder / name) for name in ("testA", "testB")][:: -1 if swap else 1]
-    parts = assembled(f"data={folder}", f"data.validation={sides[0]}", f"data.validation_target={sides[1]}")
+    parts = assembled(
+        f"data={folder}", f"data.validation={sides[0]}", f"data.validation_target={sides[1]}"
+    )
     assert parts.held_out is not None
-    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    held_out = HeldOut(
+        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+    )
     panel: Any = held_out.panel
     for _ in range(2):  # the second time from what is remembered
         (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "histogram")
-        assert (record.n, panel._sets["real"]["histogram"].features().count) == ((3, 5) if swap else (5, 3))
+        assert (record.n, panel._sets["real"]["histogram"].features().count) == (
+            (3, 5) if swap else (5, 3)
+        )
     assert record.null_n == record.n  # of seven targets that are trained on, as many as fakes
     assert held_out.panel.patches == MetricSuite(["swd"], torch.device("cpu"), {}, record.n).patches
 
@@ -221,11 +258,16 @@ def test_a_run_keeps_to_both_sets(folder: Path, tmp_path: Path) -> None:
     run_here(*words, f"data={folder}", f"data.validation={folder}", "length=12")
     state = json.loads(next(Path("runs/x/checkpoints").glob("*/state.json")).read_text())
     assert len(state["fingerprint"].split()) == 2
-    with pytest.raises(ValueError, match=r"^data\.train_target: .*trainB.* holds other data .*run=OTHER$"):
+    with pytest.raises(
+        ValueError, match=r"^data\.train_target: .*trainB.* holds other data .*run=OTHER$"
+    ):
         run_here(*words, f"data={tmp_path / 'other'}", f"data.validation={folder}", "length=24")
     # The same data under other names are the same.
     shutil.move(folder, tmp_path / "moved")
-    apart = (f"data.train={tmp_path / 'moved' / 'trainA'}", f"data.train_target={tmp_path / 'moved' / 'trainB'}")
+    apart = (
+        f"data.train={tmp_path / 'moved' / 'trainA'}",
+        f"data.train_target={tmp_path / 'moved' / 'trainB'}",
+    )
     assert run_here(*words, *apart, "data.validation=null", "length=24") == "finished"
 
 
@@ -235,9 +277,21 @@ def test_drawn_sets_are_of_other_drawings() -> None:
     assert parts.held_out is not None
     assert [len(side) for side in parts.train.domains] == [400, 320]
     assert [len(side) for side in parts.held_out.domains] == [64, 48]
-    assert len({side.fingerprint for data in (parts.train, parts.held_out) for side in data.domains}) == 4
-    raw = next(held_out_batches(parts.train, SampleTransform(("source", "target"), frozenset(), (32, 32), None), range(8), 8))
-    colours = {n: len({tuple(c) for c in raw.fields[n].reshape(-1, 3).tolist()}) for n in raw.fields}
+    assert (
+        len({side.fingerprint for data in (parts.train, parts.held_out) for side in data.domains})
+        == 4
+    )
+    raw = next(
+        held_out_batches(
+            parts.train,
+            SampleTransform(("source", "target"), frozenset(), (32, 32), None),
+            range(8),
+            8,
+        )
+    )
+    colours = {
+        n: len({tuple(c) for c in raw.fields[n].reshape(-1, 3).tolist()}) for n in raw.fields
+    }
     assert colours["source"] <= 10 < 1000 < colours["target"]  # maps, photographs
 
 
@@ -247,7 +301,12 @@ def test_sides_of_pairs_can_be_two_sets(tmp_path: Path) -> None:
         halves = [np.full((20, 20, 3), value, np.uint8) for value in (10 * i, 10 * i + 5)]
         Image.fromarray(np.concatenate(halves, 1)).save(tmp_path / "pairs" / f"{i}.png")
     place = tmp_path / "pairs"
-    words = (f"data.train={place}", f"data.train_target={place}", "data.source=left", "data.target=right")
+    words = (
+        f"data.train={place}",
+        f"data.train_target={place}",
+        "data.source=left",
+        "data.target=right",
+    )
     batches = stream(*words)
     assert set(numbers(batches, "source")) == set(numbers(batches, "target")) == set(range(4))
     assert numbers(batches, "source") != numbers(batches, "target")
@@ -299,8 +358,16 @@ def test_where_to_get_the_archives_is_told() -> None:
 
 
 def test_the_way_back_starts_from_what_a_file_holds(folder: Path) -> None:
-    """Generators hide sources in what 8 bits can't hold: an error of that would look far too good."""
-    words = (*CYCLEGAN, f"data.train={folder}", f"data.validation={folder}", "length=12", "precision=fp64")
+    """Generators hide sources in what 8 bits can't hold: an error of that would look far too
+    good.
+    """
+    words = (
+        *CYCLEGAN,
+        f"data.train={folder}",
+        f"data.validation={folder}",
+        "length=12",
+        "precision=fp64",
+    )
     run_here(*words, "run=x")
     row = [json.loads(line) for line in Path("runs/x/metrics.jsonl").read_text().splitlines()][-1]
     method, errors = gantrain.load("runs/x", "cpu").method.double(), []
@@ -353,11 +420,19 @@ def test_a_model_of_both_ways_goes_back_too(folder: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     x = torch.from_numpy(image).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
-        made = ((there.method.networks["generator_back"](x) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    np.testing.assert_allclose(back.translate(image), made[0].permute(1, 2, 0).numpy(), atol=1)  # a level
+        made = (
+            ((there.method.networks["generator_back"](x) + 1) * 127.5)
+            .round()
+            .clamp(0, 255)
+            .to(torch.uint8)
+        )
+    np.testing.assert_allclose(
+        back.translate(image), made[0].permute(1, 2, 0).numpy(), atol=1
+    )  # a level
     assert (there.translate(image) != back.translate(image)).any()
     run_here(*SMALL, "batch_size=8", "length=8", "run=one_way")
     with pytest.raises(
-        ValueError, match=r"^--back: found a pix2pix model from labels, allowed: one of cyclegan between"
+        ValueError,
+        match=r"^--back: found a pix2pix model from labels, allowed: one of cyclegan between",
     ):
         gantrain.load("runs/one_way", "cpu", back=True)

@@ -1,4 +1,6 @@
-"""An index that somebody else wrote: bounds, its base, the names in it, and generated hostile ones."""
+"""An index that somebody else wrote: bounds, its base, the names in it, and generated hostile
+ones.
+"""
 
 import copy
 import io
@@ -37,11 +39,20 @@ def write(folder: Path) -> Path:
     fields = {
         "image": Field(member="image", channels=3, **size),
         "label": Field(
-            member="label", kind="label", channels=1, classes=3, label_counts=counts, palette=[(0, 0, 0)] * 3, **size
+            member="label",
+            kind="label",
+            channels=1,
+            classes=3,
+            label_counts=counts,
+            palette=[(0, 0, 0)] * 3,
+            **size,
         ),
     }
     samples = [
-        PackedSample(f"k{i:03d}", {"image": ("jpg", f"image {i}".encode()), "label": ("png", bytes([i % 3] * 5))})
+        PackedSample(
+            f"k{i:03d}",
+            {"image": ("jpg", f"image {i}".encode()), "label": ("png", bytes([i % 3] * 5))},
+        )
         for i in range(SAMPLES)
     ]
     write_shards(samples, folder, fields, shard_samples=10)
@@ -82,33 +93,78 @@ def refusal(folder: Path) -> str:
     return text
 
 
-# -- what an index may state -------------------------------------------------------------------------
+# -- what an index may state
+# -------------------------------------------------------------------------
 
 BOUNDS = {
-    "classes": (set_in("fields", "label", "classes", to=65537), "fields.label.classes: found 65537, allowed: at most"),
-    "no classes": (set_in("fields", "label", "classes", to=None), "fields.label.classes: missing, although the field"),
-    "channels": (set_in("fields", "image", "channels", to=1025), "fields.image.channels: found 1025, allowed: at most"),
-    "height": (set_in("fields", "image", "max_size", to=[65537, 1]), "fields.image.max_size: found 65537, allowed"),
-    "width": (set_in("fields", "image", "max_size", to=[99, 10**30]), "fields.image.max_size: found 1000"),
-    "sizes": (set_in("fields", "image", "min_size", to=[33, 16]), "min_size: found [33, 16] and max_size [32, 64]"),
+    "classes": (
+        set_in("fields", "label", "classes", to=65537),
+        "fields.label.classes: found 65537, allowed: at most",
+    ),
+    "no classes": (
+        set_in("fields", "label", "classes", to=None),
+        "fields.label.classes: missing, although the field",
+    ),
+    "channels": (
+        set_in("fields", "image", "channels", to=1025),
+        "fields.image.channels: found 1025, allowed: at most",
+    ),
+    "height": (
+        set_in("fields", "image", "max_size", to=[65537, 1]),
+        "fields.image.max_size: found 65537, allowed",
+    ),
+    "width": (
+        set_in("fields", "image", "max_size", to=[99, 10**30]),
+        "fields.image.max_size: found 1000",
+    ),
+    "sizes": (
+        set_in("fields", "image", "min_size", to=[33, 16]),
+        "min_size: found [33, 16] and max_size [32, 64]",
+    ),
     "ids": (set_in("fields", "label", "label_counts", to={"65536": 1}), "label_counts"),
-    "counts": (set_in("fields", "label", "label_counts", to={"1": 2**63}), "fields.label.label_counts.1: found 9223"),
-    "palette": (set_in("fields", "label", "palette", to=[[0, 0, 0]] * 65537), "fields.label.palette"),
-    "samples": (set_in("samples", to=2**40 + 1), "samples: found 1099511627777, allowed: less than or equal to"),
-    "shard's samples": (set_in("shards", 0, "samples", to=2**41), "shards.0.samples: found 2199023255552, allowed"),
-    "shard's bytes": (set_in("shards", 0, "bytes", to=2**51), "shards.0.bytes: found 2251799813685248, allowed"),
+    "counts": (
+        set_in("fields", "label", "label_counts", to={"1": 2**63}),
+        "fields.label.label_counts.1: found 9223",
+    ),
+    "palette": (
+        set_in("fields", "label", "palette", to=[[0, 0, 0]] * 65537),
+        "fields.label.palette",
+    ),
+    "samples": (
+        set_in("samples", to=2**40 + 1),
+        "samples: found 1099511627777, allowed: less than or equal to",
+    ),
+    "shard's samples": (
+        set_in("shards", 0, "samples", to=2**41),
+        "shards.0.samples: found 2199023255552, allowed",
+    ),
+    "shard's bytes": (
+        set_in("shards", 0, "bytes", to=2**51),
+        "shards.0.bytes: found 2251799813685248, allowed",
+    ),
     "fields": (
         change_json(lambda c: c.update(fields={f"f{i}": c["fields"]["image"] for i in range(257)})),
         "fields: found",
     ),
     "fingerprint": (set_in("fingerprint", to="x" * 10**6), "fingerprint: found 'xxx"),
-    "many unknown keys": (change_json(lambda c: c.update({f"k{i}": i for i in range(10**4)})), "k0: unknown key"),
-    "many wrong shards": (set_in("shards", to=[0] * 10**6), "shards.0: found 0, allowed: a mapping"),
-    "no mapping": (lambda folder: (folder / "index.json").write_text(f'["{SECRET}"]'), "found format 'none'"),
+    "many unknown keys": (
+        change_json(lambda c: c.update({f"k{i}": i for i in range(10**4)})),
+        "k0: unknown key",
+    ),
+    "many wrong shards": (
+        set_in("shards", to=[0] * 10**6),
+        "shards.0: found 0, allowed: a mapping",
+    ),
+    "no mapping": (
+        lambda folder: (folder / "index.json").write_text(f'["{SECRET}"]'),
+        "found format 'none'",
+    ),
     "not a number": (set_in("samples", to=float("nan")), "samples: found nan, allowed"),
     "deep": (lambda folder: (folder / "index.json").write_text("[" * 10**6), "recursion"),
     "deep format": (
-        lambda folder: (folder / "index.json").write_text('{"format": ' + "[" * 900 + "]" * 900 + "}"),
+        lambda folder: (folder / "index.json").write_text(
+            '{"format": ' + "[" * 900 + "]" * 900 + "}"
+        ),
         "format: found no number",
     ),
     "digits": (lambda folder: (folder / "index.json").write_text("9" * 10**6), "Exceeds the limit"),
@@ -138,7 +194,9 @@ def test_nothing_is_written_that_could_not_be_read(tmp_path: Path) -> None:
     size = {"min_size": (16, 16), "max_size": (16, 16)}
     packed = [PackedSample("k", {"image": ("npy", b"x")})]
     with pytest.raises(ValueError, match="channels: found 1025, allowed: at most 1024"):
-        write_shards(packed, tmp_path / "set", {"image": Field(member="image", channels=1025, **size)})
+        write_shards(
+            packed, tmp_path / "set", {"image": Field(member="image", channels=1025, **size)}
+        )
     packed = [PackedSample("k" * 4097, {"image": ("npy", b"x")})]
     with pytest.raises(ValueError, match="a sample's name has 4097 bytes, allowed: 4096"):
         write_shards(packed, tmp_path / "set", {"image": Field(member="image", channels=1, **size)})
@@ -157,14 +215,17 @@ def test_memory_is_taken_for_bytes_that_are_there(folder: Path) -> None:
     shards = Shards.open(folder)
     tracemalloc.start()
     try:
-        with pytest.raises(DamagedSample, match=r"sample 3 \(k003\): image: \d+ bytes of 1099511627776 read"):
+        with pytest.raises(
+            DamagedSample, match=r"sample 3 \(k003\): image: \d+ bytes of 1099511627776 read"
+        ):
             shards.read(3, "image")
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
 
 
-# -- where the shards lie ----------------------------------------------------------------------------
+# -- where the shards lie
+# ----------------------------------------------------------------------------
 
 BASES = {
     f"https://me:{SECRET}@example.org/set": "credentials",
@@ -215,7 +276,9 @@ WANTED = DataRequest("x", "label", "image", {"label": 3}, (16, 16), (16, 16), 1)
         ("file:///data/set", "data.train: the shards lie in folder /data/set\n"),
     ],
 )
-def test_a_remote_base_is_named(base: str, line: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_remote_base_is_named(
+    base: str, line: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     set_in("base", to=base)(folder)
     shards = open_set("train", str(folder), WANTED)
     assert shards.place == base.rstrip("/")
@@ -223,7 +286,10 @@ def test_a_remote_base_is_named(base: str, line: str, folder: Path, capsys: pyte
 
 
 def test_a_base_from_a_server_is_ignored(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path / "cache"))
     for base in ("/etc", f"https://me:{SECRET}@example.org/set", "pipe:id", 7):
@@ -251,7 +317,8 @@ def test_a_large_index_from_a_server_is_not_fetched(
     assert f"it has {most + 1} bytes, 25 samples take at most {most}" in refusal(folder)
 
 
-# -- generated ones ----------------------------------------------------------------------------------
+# -- generated ones
+# ----------------------------------------------------------------------------------
 
 VALUES: list[Any] = [
     -1, 0, 1, 2**31, 2**63, 2**64, 10**400, 0.5, float("nan"), float("inf"), "", "x", "x" * 10**6, "\x1b[31m\u202e",
@@ -307,7 +374,9 @@ def other_length(folder: Path, draw: random.Random) -> None:
 def other_array(folder: Path, draw: random.Random) -> None:
     arrays = dict(np.load(folder / "index.npz"))
     name = draw.choice(sorted(arrays))
-    shape = draw.choice([(), (0,), (SAMPLES,), (SAMPLES, 1), (1, SAMPLES), (SAMPLES - 1,), (10**5,)])
+    shape = draw.choice(
+        [(), (0,), (SAMPLES,), (SAMPLES, 1), (1, SAMPLES), (SAMPLES - 1,), (10**5,)]
+    )
     arrays[name] = np.zeros(shape, draw.choice(DTYPES))
     np.savez(folder / "index.npz", **arrays)
 
@@ -317,7 +386,9 @@ def other_number(folder: Path, draw: random.Random) -> None:
     arrays = dict(np.load(folder / "index.npz"))
     name = draw.choice([name for name in sorted(arrays) if name != "keys"])
     low, high = np.iinfo(arrays[name].dtype).min, np.iinfo(arrays[name].dtype).max
-    arrays[name][draw.randrange(SAMPLES)] = draw.choice([low, high, -1 if low else 0, 0, 1, high // 2])
+    arrays[name][draw.randrange(SAMPLES)] = draw.choice(
+        [low, high, -1 if low else 0, 0, 1, high // 2]
+    )
     np.savez(folder / "index.npz", **arrays)
     index = load_index(folder)
     set_in("fingerprint", to=indexing.fingerprint(index.fields, index.shards, arrays))(folder)
@@ -326,7 +397,14 @@ def other_number(folder: Path, draw: random.Random) -> None:
 def other_keys(folder: Path, draw: random.Random) -> None:
     """Names that a terminal would obey, with the fingerprint that belongs to them."""
     arrays = dict(np.load(folder / "index.npz"))
-    names = [b"\x1b[31mred", "\u202edesrever".encode(), b"a\nforged line", b"\xff\xfe", b"x" * 4096, b"\x9b2J"]
+    names = [
+        b"\x1b[31mred",
+        "\u202edesrever".encode(),
+        b"a\nforged line",
+        b"\xff\xfe",
+        b"x" * 4096,
+        b"\x9b2J",
+    ]
     arrays["keys"] = np.array([draw.choice(names) for _ in range(SAMPLES)])
     np.savez(folder / "index.npz", **arrays)
     index = load_index(folder)
@@ -334,13 +412,24 @@ def other_keys(folder: Path, draw: random.Random) -> None:
 
 
 def header_that_lies(folder: Path, draw: random.Random) -> None:
-    shape = draw.choice(["(25,)", "(1099511627776,)", "(-1,)", "(25, 1)", "(" * 500 + ")" * 500, "(__import__('os'),)"])
+    shape = draw.choice(
+        [
+            "(25,)",
+            "(1099511627776,)",
+            "(-1,)",
+            "(25, 1)",
+            "(" * 500 + ")" * 500,
+            "(__import__('os'),)",
+        ]
+    )
     descr = draw.choice(["<i8", "|S4096", "|S99999999", "|O", "<i8'*9, 'x"])
     header = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
     length = draw.choice([len(header), 0, 65535])
     array = b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + header + bytes(8 * SAMPLES)
     name = draw.choice(["keys", "image_offset", "label_crc"])
-    contents = {f"{n}.npy": npy(a) for n, a in np.load(folder / "index.npz").items()} | {f"{name}.npy": array}
+    contents = {f"{n}.npy": npy(a) for n, a in np.load(folder / "index.npz").items()} | {
+        f"{name}.npy": array
+    }
     archive(folder, contents, zipfile.ZIP_STORED)
 
 
@@ -384,7 +473,9 @@ KINDS = (
 
 
 def check_load(folder: Path) -> str:
-    """Load a data set and read it; returns what was wrong. Fails for anything but success or a line of ours."""
+    """Load a data set and read it; returns what was wrong. Fails for anything but success or a
+    line of ours.
+    """
     tracemalloc.start()
     problem = ""
     try:

@@ -1,4 +1,6 @@
-"""Networks whose state_dicts have other projects' keys: plain PyTorch, written from the published specifications."""
+"""Networks whose state_dicts have other projects' keys: plain PyTorch, written from the
+published specifications.
+"""
 
 from itertools import chain, pairwise
 
@@ -17,7 +19,9 @@ NORMS = {
 class Level(nn.Module):
     """A U-Net's level around the one inside; `inner` has the number of its channels."""
 
-    def __init__(self, outside: int, width: int, inside: nn.Module | None, norm: str, drop: bool) -> None:
+    def __init__(
+        self, outside: int, width: int, inside: nn.Module | None, norm: str, drop: bool
+    ) -> None:
         super().__init__()
         bias = norm in ("instance", "old")
         down = nn.Conv2d(outside, width, 4, 2, 1, bias=bias)
@@ -44,14 +48,18 @@ class Outermost(nn.Module):
 
 
 class UNet(nn.Module):
-    """pix2pix's; `place` is that of its dropout: the PyTorch code's, the Torch code's, or nowhere (--no_dropout)."""
+    """pix2pix's; `place` is that of its dropout: the PyTorch code's, the Torch code's, or
+    nowhere (--no_dropout).
+    """
 
     def __init__(
         self, before: int = 3, after: int = 3, width: int = 4, levels: int = 5, norm: str = "batch",
         place: str = "pytorch",
     ) -> None:  # fmt: skip
         super().__init__()
-        dropped = {"pytorch": range(4, levels - 1), "torch": range(5, levels), "nowhere": range(0)}[place]
+        dropped = {"pytorch": range(4, levels - 1), "torch": range(5, levels), "nowhere": range(0)}[
+            place
+        ]
         inside = None
         for level in reversed(range(1, levels)):
             outer, inner = (width * min(2**n, 8) for n in (level - 1, level))
@@ -71,7 +79,9 @@ class Blur(nn.Module):
         self.register_buffer("filt", torch.outer(line, line)[None, None].repeat(channels, 1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), self.filt, stride=2, groups=len(self.filt))
+        return F.conv2d(
+            F.pad(x, (1, 1, 1, 1), mode="reflect"), self.filt, stride=2, groups=len(self.filt)
+        )
 
 
 class BlurUp(nn.Module):
@@ -84,17 +94,24 @@ class BlurUp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, (1, 1, 1, 1), mode="replicate")
-        return F.conv_transpose2d(x, self.filt, stride=2, padding=2, groups=len(self.filt))[..., 1:-1, 1:-1]
+        return F.conv_transpose2d(x, self.filt, stride=2, padding=2, groups=len(self.filt))[
+            ..., 1:-1, 1:-1
+        ]
 
 
 class Block(nn.Module):
-    def __init__(self, channels: int, norm: str, bias: bool, drop: bool, padding: str = "reflect") -> None:
+    def __init__(
+        self, channels: int, norm: str, bias: bool, drop: bool, padding: str = "reflect"
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for half in range(2):
             reflect = padding == "reflect"
             layers += [nn.ReflectionPad2d(1)] * reflect
-            layers += [nn.Conv2d(channels, channels, 3, padding=0 if reflect else 1, bias=bias), NORMS[norm](channels)]
+            layers += [
+                nn.Conv2d(channels, channels, 3, padding=0 if reflect else 1, bias=bias),
+                NORMS[norm](channels),
+            ]
             layers += [] if half else [nn.ReLU(True), *[nn.Dropout(0.5)] * drop]
         self.conv_block = nn.Sequential(*layers)
 
@@ -128,10 +145,18 @@ def resnet_layers(
 
 class ResNet(nn.Module):
     def __init__(
-        self, before: int = 3, after: int = 3, width: int = 4, halvings: int = 2, blocks: int = 2, **options
+        self,
+        before: int = 3,
+        after: int = 3,
+        width: int = 4,
+        halvings: int = 2,
+        blocks: int = 2,
+        **options,
     ) -> None:
         super().__init__()
-        self.model = nn.Sequential(*resnet_layers(before, after, width, halvings, blocks, **options))
+        self.model = nn.Sequential(
+            *resnet_layers(before, after, width, halvings, blocks, **options)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.model(x)
@@ -146,7 +171,9 @@ class Enhancer(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         options = {"norm": norm, "biased": True}
-        self.model = nn.Sequential(*resnet_layers(before, after, 2 * width, halvings, blocks, **options)[:-3])
+        self.model = nn.Sequential(
+            *resnet_layers(before, after, 2 * width, halvings, blocks, **options)[:-3]
+        )
         layers = resnet_layers(before, after, width, 1, fine, **options)
         self.model1_1, self.model1_2 = nn.Sequential(*layers[:7]), nn.Sequential(*layers[7:])
 
@@ -162,7 +189,9 @@ class Spatial(nn.Module):
         free = nn.BatchNorm2d if norm == "batch" else nn.InstanceNorm2d
         self.param_free_norm = free(channels, affine=False)
         self.mlp_shared = nn.Sequential(nn.Conv2d(classes, hidden, 3, padding=1), nn.ReLU())
-        self.mlp_gamma, self.mlp_beta = (nn.Conv2d(hidden, channels, 3, padding=1) for _ in range(2))
+        self.mlp_gamma, self.mlp_beta = (
+            nn.Conv2d(hidden, channels, 3, padding=1) for _ in range(2)
+        )
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
         shared = self.mlp_shared(F.interpolate(labels, size=x.shape[2:], mode="nearest"))
@@ -172,7 +201,10 @@ class Spatial(nn.Module):
 class SpatialBlock(nn.Module):
     def __init__(self, before: int, after: int, classes: int, hidden: int, norm: str) -> None:
         super().__init__()
-        middle, spectral = min(before, after), nn.utils.spectral_norm  # the old one, as published files have it
+        middle, spectral = (
+            min(before, after),
+            nn.utils.spectral_norm,
+        )  # the old one, as published files have it
         self.conv_0 = spectral(nn.Conv2d(before, middle, 3, padding=1))
         self.conv_1 = spectral(nn.Conv2d(middle, after, 3, padding=1))
         self.norm_0 = Spatial(before, classes, hidden, norm)
@@ -188,7 +220,9 @@ class SpatialBlock(nn.Module):
 
 
 class SPADE(nn.Module):
-    """`most` has one doubling more at its end, `more` one in its middle; with styles it begins at a map of `head`."""
+    """`most` has one doubling more at its end, `more` one in its middle; with styles it begins
+    at a map of `head`.
+    """
 
     def __init__(
         self, classes: int = 5, width: int = 4, hidden: int = 128, size: str = "normal", norm: str = "batch",
@@ -197,9 +231,19 @@ class SPADE(nn.Module):
         super().__init__()
         self.size, self.head = size, head
         wide = 16 * width
-        self.fc = nn.Linear(256, wide * head[0] * head[1]) if head else nn.Conv2d(classes, wide, 3, padding=1)
-        names = ["head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3"] + ["up_4"] * (size == "most")
-        widths = [16 * width] * 4 + [8 * width, 4 * width, 2 * width, width] + [width // 2] * (size == "most")
+        self.fc = (
+            nn.Linear(256, wide * head[0] * head[1])
+            if head
+            else nn.Conv2d(classes, wide, 3, padding=1)
+        )
+        names = ["head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3"] + [
+            "up_4"
+        ] * (size == "most")
+        widths = (
+            [16 * width] * 4
+            + [8 * width, 4 * width, 2 * width, width]
+            + [width // 2] * (size == "most")
+        )
         self.order = names
         for name, before, after in zip(names, widths[:-1], widths[1:], strict=True):
             setattr(self, name, SpatialBlock(before, after, classes, hidden, norm))
@@ -208,11 +252,15 @@ class SPADE(nn.Module):
     def forward(self, labels: Tensor, style: Tensor | None = None) -> Tensor:
         halvings = {"normal": 5, "more": 6, "most": 7}[self.size]
         if style is None:
-            x = self.fc(F.interpolate(labels, size=[side // 2**halvings for side in labels.shape[2:]]))
+            x = self.fc(
+                F.interpolate(labels, size=[side // 2**halvings for side in labels.shape[2:]])
+            )
         else:
             x = self.fc(style).view(len(style), -1, *self.head)
         for name in self.order:
-            if name not in ("head_0", "G_middle_1") or (name == "G_middle_1" and self.size != "normal"):
+            if name not in ("head_0", "G_middle_1") or (
+                name == "G_middle_1" and self.size != "normal"
+            ):
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
             x = getattr(self, name)(x, labels)
         return torch.tanh(self.conv_img(F.leaky_relu(x, 2e-1)))
@@ -241,13 +289,20 @@ class PatchGAN(nn.Module):
     """CycleGAN's and pix2pix's discriminator; with `blur`, CUT's."""
 
     def __init__(
-        self, channels: int = 3, width: int = 4, layers: int = 3, norm: str = "batch", blur: bool = False
+        self,
+        channels: int = 3,
+        width: int = 4,
+        layers: int = 3,
+        norm: str = "batch",
+        blur: bool = False,
     ) -> None:
         super().__init__()
         bias, made, before = norm in ("instance", "old"), list[nn.Module](), channels
         for i in range(layers + 1):
             after, halves = width * min(2**i, 8), i < layers
-            conv = nn.Conv2d(before, after, 4, 2 if halves and not blur else 1, 1, bias=bias or i == 0)
+            conv = nn.Conv2d(
+                before, after, 4, 2 if halves and not blur else 1, 1, bias=bias or i == 0
+            )
             made += [conv, *([NORMS[norm](after)] if i else []), nn.LeakyReLU(0.2, True)]
             made += [Blur(after)] if halves and blur else []
             before = after
@@ -261,9 +316,15 @@ class Pixel(nn.Module):
     def __init__(self, channels: int = 3, width: int = 4, norm: str = "batch") -> None:
         super().__init__()
         bias = norm in ("instance", "old")
-        second = nn.Conv2d(width, 2 * width, 1, bias=bias), NORMS[norm](2 * width), nn.LeakyReLU(0.2, True)
+        second = (
+            nn.Conv2d(width, 2 * width, 1, bias=bias),
+            NORMS[norm](2 * width),
+            nn.LeakyReLU(0.2, True),
+        )
         last = nn.Conv2d(2 * width, 1, 1, bias=bias)
-        self.net = nn.Sequential(nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2, True), *second, last)
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, width, 1), nn.LeakyReLU(0.2, True), *second, last
+        )
 
     def forward(self, x: Tensor) -> list[Tensor]:
         return [self.net(x)]
@@ -274,7 +335,9 @@ def halved(x: Tensor) -> Tensor:
 
 
 class HDScales(nn.Module):
-    """pix2pixHD's discriminators, of which the last sees the full resolution; `whole` is without --ganFeat."""
+    """pix2pixHD's discriminators, of which the last sees the full resolution; `whole` is without
+    --ganFeat.
+    """
 
     def __init__(
         self, channels: int = 6, width: int = 4, layers: int = 3, scales: int = 2, norm: str = "instance",
@@ -309,10 +372,17 @@ class HDScales(nn.Module):
 
 
 class SPADEScales(nn.Module):
-    """SPADE's discriminators, of which the first sees the full resolution; `layers` as its option --n_layers_D."""
+    """SPADE's discriminators, of which the first sees the full resolution; `layers` as its
+    option --n_layers_D.
+    """
 
     def __init__(
-        self, channels: int = 8, width: int = 4, layers: int = 4, scales: int = 2, norm: str = "instance"
+        self,
+        channels: int = 8,
+        width: int = 4,
+        layers: int = 4,
+        scales: int = 2,
+        norm: str = "instance",
     ) -> None:
         super().__init__()
         for scale in range(scales):
@@ -344,7 +414,11 @@ class Projection(nn.Module):
     def __init__(self, channels: list[int], width: int = 256) -> None:
         super().__init__()
         for i, c in enumerate(channels):
-            setattr(self, f"mlp_{i}", nn.Sequential(nn.Linear(c, width), nn.ReLU(), nn.Linear(width, width)))
+            setattr(
+                self,
+                f"mlp_{i}",
+                nn.Sequential(nn.Linear(c, width), nn.ReLU(), nn.Linear(width, width)),
+            )
 
 
 def drawn(network: nn.Module) -> nn.Module:

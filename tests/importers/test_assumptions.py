@@ -95,7 +95,9 @@ def test_what_is_assumed_of_other_networks() -> None:
     saved(peers.ResNet(blocks=9))
     saved(peers.PatchGAN(norm="none"), name="latest_net_D.pth")
     saved(peers.Projection([3, 8, 16, 16, 16]), name="latest_net_F.pth")
-    lines = lines_of("latest_net_G.pth", "latest_net_D.pth", "latest_net_F.pth", "--out", "imported")
+    lines = lines_of(
+        "latest_net_G.pth", "latest_net_D.pth", "latest_net_F.pth", "--out", "imported"
+    )
     beginnings = (
         NORM, "no norm in discriminator; --norm instance if",
         "discriminator had the method's own loss; --gan_mode or --no_lsgan may have chosen another, which",
@@ -107,8 +109,13 @@ def test_what_is_assumed_of_other_networks() -> None:
 def test_a_style_begins_at_a_map_of_an_assumed_shape() -> None:
     saved(peers.SPADE(hidden=8, head=(4, 8)))
     saved(peers.Encoder(), name="latest_net_E.pth")
-    lines = lines_of("latest_net_G.pth", "latest_net_E.pth", "--out", "imported", "--doublings", "more")
-    assert "the coarsest map, of 32 pixels, is 4x8 (height x width); method.generator.head in recipe.yaml" in lines[2]
+    lines = lines_of(
+        "latest_net_G.pth", "latest_net_E.pth", "--out", "imported", "--doublings", "more"
+    )
+    assert (
+        "the coarsest map, of 32 pixels, is 4x8 (height x width); method.generator.head in recipe.yaml"
+        in lines[2]
+    )
 
 
 def test_what_is_left_out_and_converted_is_reported() -> None:
@@ -147,7 +154,10 @@ def test_the_sizes_of_training_are_not_made_up() -> None:
     saved(peers.drawn(peers.UNet(levels=3)))
     Image.fromarray(np.zeros((40, 56, 3), np.uint8)).save("a.png")
     said = run("translate", "latest_net_G.pth", "a.png", "--out", "a")
-    assert "original size: 40x56; the sizes of training are not known, --size trained takes 256x256" in said
+    assert (
+        "original size: 40x56; the sizes of training are not known, --size trained takes 256x256"
+        in said
+    )
     said = run("translate", "latest_net_G.pth", "a.png", "--out", "b", "--size", "trained")
     assert "1 image at an assumed size of training: 40x56 -> 256x256 and back" in said
     run("import", "latest_net_G.pth", "--out", "imported", "--resize", "64")
@@ -161,7 +171,9 @@ def test_a_run_that_starts_at_files_states_what_it_assumes() -> None:
     saved(peers.PatchGAN(norm="none"), name="latest_net_D.pth")
     files = ["latest_net_G.pth", "latest_net_D.pth"]
     networks = read_networks([Path(file) for file in files])
-    component = {"name": "pix2pix"} | {role: network.found.component for role, network in networks.items()}
+    component = {"name": "pix2pix"} | {
+        role: network.found.component for role, network in networks.items()
+    }
     facts = networks["generator"].found.facts
     channels = {"source_channels": facts["in_channels"], "target_channels": facts["out_channels"]}
     lines = init_from.place(build(METHODS, component, **channels), files)

@@ -1,4 +1,6 @@
-"""Layers without tensors: dropout stands where the published code has it, and batch norm takes the right statistics."""
+"""Layers without tensors: dropout stands where the published code has it, and batch norm takes
+the right statistics.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -51,14 +53,18 @@ def set_modes(peer: nn.Module, options: tuple[str, ...]) -> None:
 
 
 def running_statistics(network: nn.Module) -> torch.Tensor:
-    """All of them in the order of their values, since the modules of two networks come in different orders."""
+    """All of them in the order of their values, since the modules of two networks come in
+    different orders.
+    """
     kept = [tensor.flatten() for name, tensor in network.state_dict().items() if "running_" in name]
     return torch.cat(kept).sort().values if kept else torch.empty(0)
 
 
 @torch.no_grad()
 def check_same_draws(ours: nn.Module, peer: nn.Module) -> None:
-    """The same images from the same random numbers, and others from other numbers where dropout is on."""
+    """The same images from the same random numbers, and others from other numbers where dropout
+    is on.
+    """
     channels = next(m for m in peer.modules() if isinstance(m, nn.Conv2d)).in_channels
     images = torch.rand(2, channels, 256, 256, generator=torch.Generator().manual_seed(1)) * 2 - 1
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
@@ -69,7 +75,9 @@ def check_same_draws(ours: nn.Module, peer: nn.Module) -> None:
         assert outputs[1].std() > 1e-3
         torch.testing.assert_close(outputs[0], outputs[1], rtol=0, atol=tolerance)
     # Norms that took an image's own statistics moved the running ones by as much.
-    torch.testing.assert_close(running_statistics(ours), running_statistics(peer), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        running_statistics(ours), running_statistics(peer), rtol=0, atol=1e-6
+    )
     is_random = any(isinstance(m, nn.Dropout) and m.training for m in peer.modules())
     torch.manual_seed(4)
     assert torch.equal(ours(images.double()), outputs[0]) != is_random
@@ -91,11 +99,16 @@ def test_a_peer_in_its_own_test_mode_gives_the_same(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("levels", [6, 7, 8])
 def test_the_torch_codes_place_of_dropout(levels: int) -> None:
-    """The same weights and random numbers give the Torch code's images, which are not the PyTorch code's."""
+    """The same weights and random numbers give the Torch code's images, which are not the
+    PyTorch code's.
+    """
     peer = peers.drawn(peers.UNet(width=2, levels=levels, place="torch"))
     saved(peer)
     run("import", "latest_net_G.pth", "--out", "imported")
-    ours = {place: UNet(3, 3, width=2, levels=levels, dropout_from=place) for place in ("innermost", "second")}
+    ours = {
+        place: UNet(3, 3, width=2, levels=levels, dropout_from=place)
+        for place in ("innermost", "second")
+    }
     for network in ours.values():
         network.load_state_dict(load_file("imported/networks/generator.safetensors"))
         set_modes(network, (DROPOUT, STATISTICS))
@@ -119,7 +132,9 @@ def test_the_default_and_the_papers_recipe() -> None:
         default = UNet(3, 3, width=2)
     assert isinstance(default.ups[0][-1], nn.Dropout)
     assert schema.load("facades_paper").method["generator"]["dropout_from"] == "second"
-    with pytest.raises(ValueError, match=r"dropout_from: found 'third', allowed are innermost, second"):
+    with pytest.raises(
+        ValueError, match=r"dropout_from: found 'third', allowed are innermost, second"
+    ):
         UNet(3, 3, dropout_from="third")
     with pytest.raises(ValueError, match=r"dropout_from"):
         schema.load("facades_paper", ["method.generator.dropout_from=third"])

@@ -42,7 +42,9 @@ PEERS = {
     "pix2pixhd of 3 halvings": lambda: peers.ResNet(halvings=3, drop=True),
     "pix2pixhd's enhancer": lambda: peers.Enhancer(5, 3, fine=2),
     "pix2pixhd with batch norm": lambda: peers.ResNet(6, 3, halvings=4, norm="batch", biased=True),
-    "pix2pixhd of 2 halvings with batch norm": lambda: peers.ResNet(6, 3, norm="batch", biased=True, drop=True),
+    "pix2pixhd of 2 halvings with batch norm": lambda: peers.ResNet(
+        6, 3, norm="batch", biased=True, drop=True
+    ),
     "pix2pixhd's enhancer with batch norm": lambda: peers.Enhancer(5, 3, fine=2, norm="batch"),
     "spade": lambda: peers.SPADE(hidden=16),
     "spade with instance norm": lambda: peers.SPADE(7, width=2, hidden=8, norm="instance"),
@@ -56,7 +58,9 @@ def run(*arguments: str, status: int = 0) -> str:
     return " ".join(result.output.split())
 
 
-def saved(network: nn.Module, prefix: str = "", name: str = "latest_net_G.pth") -> dict[str, torch.Tensor]:
+def saved(
+    network: nn.Module, prefix: str = "", name: str = "latest_net_G.pth"
+) -> dict[str, torch.Tensor]:
     state = {prefix + key: tensor for key, tensor in network.state_dict().items()}
     torch.save(state, name)
     return state
@@ -64,7 +68,9 @@ def saved(network: nn.Module, prefix: str = "", name: str = "latest_net_G.pth") 
 
 def needed(peer: nn.Module) -> tuple[str, ...]:
     """The options that a network's file must have beside it."""
-    return ("--doublings", peer.size) if isinstance(peer, peers.SPADE) and peer.size != "most" else ()
+    return (
+        ("--doublings", peer.size) if isinstance(peer, peers.SPADE) and peer.size != "most" else ()
+    )
 
 
 def check_same(peer: nn.Module, *, old: bool = False) -> None:
@@ -102,7 +108,9 @@ def test_what_spades_keys_do_not_tell() -> None:
     assert "--doublings: found most, allowed: normal or more, of a SPADE file without up_4" in said
     said = refused("latest_net_G.pth")
     assert "latest_net_G.pth fits SPADE's --num_upsampling_layers normal and more, which" in said
-    assert "allowed: normal or more, as in the opt.txt of its training; run gantrain import " in said
+    assert (
+        "allowed: normal or more, as in the opt.txt of its training; run gantrain import " in said
+    )
     run("import", "latest_net_G.pth", "--out", "imported", "--doublings", "more")
     check_same(peer)
 
@@ -117,7 +125,11 @@ def test_wrappers_prefixes(prefix: str) -> None:
 
 def test_safetensors_half_precision_and_missing_counters() -> None:
     peer = peers.drawn(peers.UNet()).half()
-    state = {key: tensor for key, tensor in peer.state_dict().items() if not key.endswith("num_batches_tracked")}
+    state = {
+        key: tensor
+        for key, tensor in peer.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
     save_file(state, "g.safetensors")
     run("import", "g.safetensors", "--out", "imported")
     check_same(peer.float())
@@ -155,7 +167,9 @@ def test_pix2pix_own_test_mode() -> None:
 
 def test_translate_evaluate_and_the_file_itself() -> None:
     saved(peers.drawn(peers.ResNet()))
-    said = run("import", "latest_net_G.pth", "--out", "zoo/imported", "--unpaired", "--resize", "32x48")
+    said = run(
+        "import", "latest_net_G.pth", "--out", "zoo/imported", "--unpaired", "--resize", "32x48"
+    )
     assert "sizes: evaluate and translate resize images to 32x48" in said
     assert sorted(p.name for p in Path("zoo/imported").rglob("*")) == [
         "generator.safetensors", "networks", "recipe.yaml", "state.json",
@@ -164,7 +178,9 @@ def test_translate_evaluate_and_the_file_itself() -> None:
     for folder in ("data/testA", "data/testB"):
         Path(folder).mkdir(parents=True)
         for i in range(4):
-            Image.fromarray(random.integers(0, 256, (40, 56, 3), np.uint8)).save(f"{folder}/{i}.png")
+            Image.fromarray(random.integers(0, 256, (40, 56, 3), np.uint8)).save(
+                f"{folder}/{i}.png"
+            )
     run("translate", "zoo/imported", "data/testA", "--out", "a", "--size", "native")
     run("translate", "latest_net_G.pth", "data/testA", "--out", "b")
     for i in range(4):
@@ -172,7 +188,18 @@ def test_translate_evaluate_and_the_file_itself() -> None:
     assert np.asarray(Image.open("a/0.png")).shape == (40, 56, 3)
     run("translate", "zoo/imported", "data/testA", "--out", "c", "--output-size", "network")
     assert np.asarray(Image.open("c/0.png")).shape == (32, 48, 3)
-    run("evaluate", "zoo/imported", "--data", "data", "--metrics", "swd", "--out", "found.json", "--device", "cpu")
+    run(
+        "evaluate",
+        "zoo/imported",
+        "--data",
+        "data",
+        "--metrics",
+        "swd",
+        "--out",
+        "found.json",
+        "--device",
+        "cpu",
+    )
     assert json.loads(Path("found.json").read_text())[0]["value"] > 0
 
 
@@ -181,8 +208,21 @@ def test_a_pix2pix_model_is_measured_on_pairs() -> None:
     run("import", "latest_net_G.pth", "--out", "imported", "--resize", "32x32")
     Path("pairs").mkdir()
     for i in range(4):
-        Image.fromarray(np.random.default_rng(i).integers(0, 256, (32, 64, 3), np.uint8)).save(f"pairs/{i}.png")
-    run("evaluate", "imported", "--data", "pairs", "--metrics", "l1", "--out", "found.json", "--device", "cpu")
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (32, 64, 3), np.uint8)).save(
+            f"pairs/{i}.png"
+        )
+    run(
+        "evaluate",
+        "imported",
+        "--data",
+        "pairs",
+        "--metrics",
+        "l1",
+        "--out",
+        "found.json",
+        "--device",
+        "cpu",
+    )
     assert 0 < json.loads(Path("found.json").read_text())[0]["value"] < 2
 
 
@@ -202,11 +242,19 @@ def test_class_ids_as_the_source() -> None:
 # Keys and shapes at the published sizes, and the published numbers of parameters.
 FULL = {
     "unet_256 batch": (lambda: peers.UNet(width=64, levels=8), UNet, 54_413_955),
-    "unet_256 instance": (lambda: peers.UNet(width=64, levels=8, norm="instance"), UNet, 54_409_603),
+    "unet_256 instance": (
+        lambda: peers.UNet(width=64, levels=8, norm="instance"),
+        UNet,
+        54_409_603,
+    ),
     "unet_128 batch": (lambda: peers.UNet(width=64, levels=7), UNet, 41_828_995),
     "resnet_9blocks": (lambda: peers.ResNet(width=64, blocks=9), OurResNet, 11_378_179),
     "resnet_6blocks": (lambda: peers.ResNet(width=64, blocks=6), OurResNet, 7_837_699),
-    "cut": (lambda: peers.ResNet(width=64, blocks=9, blur_down=True, blur_up=True), OurResNet, 11_378_179),
+    "cut": (
+        lambda: peers.ResNet(width=64, blocks=9, blur_down=True, blur_up=True),
+        OurResNet,
+        11_378_179,
+    ),
     "pix2pixhd": (lambda: peers.ResNet(36, 3, 64, 4, 9), CoarseToFine, 182_546_755),
     "pix2pixhd local": (lambda: peers.Enhancer(36, 3, 32, 4, 9), CoarseToFine, 182_857_059),
     "spade batch": (lambda: peers.SPADE(151, width=64), SPADEGenerator, 96_492_483),
@@ -296,9 +344,15 @@ def test_no_code_in_a_file_runs() -> None:
 
 def test_files_of_no_network_known_here() -> None:
     saved(nn.Linear(2, 2), "module.", "linear.pth")
-    assert "holds no network known here (its keys: module.weight, module.bias ...)" in refused("linear.pth")
-    saved(peers.ResNet(3, 3, halvings=4, blocks=0), name="latest_net_E.pth")  # pix2pixHD's encoder of features
-    assert "holds no network known here (its keys: model.1.weight, model.1.bias" in refused("latest_net_E.pth")
+    assert "holds no network known here (its keys: module.weight, module.bias ...)" in refused(
+        "linear.pth"
+    )
+    saved(
+        peers.ResNet(3, 3, halvings=4, blocks=0), name="latest_net_E.pth"
+    )  # pix2pixHD's encoder of features
+    assert "holds no network known here (its keys: model.1.weight, model.1.bias" in refused(
+        "latest_net_E.pth"
+    )
     torch.save({"state_dict": {}, "epoch": 3}, "whole.pth")
     assert "'state_dict' is no tensor" in refused("whole.pth")
     torch.save([torch.zeros(2)], "list.pth")
@@ -328,7 +382,9 @@ def test_what_cannot_be_placed_is_named() -> None:
     assert "no place for model.99.weight (2,)" in refused("g.pth")
     torch.save({**state, "model.4.weight": torch.zeros(8, 4, 5, 5)}, "g.pth")
     assert "no place for model.4.weight (8, 4, 5, 5)" in refused("g.pth")
-    saved(peers.ResNet(padding="zero"), name="zero.pth")  # the same layers by number, with other edges
+    saved(
+        peers.ResNet(padding="zero"), name="zero.pth"
+    )  # the same layers by number, with other edges
     assert "holds no network" in refused("zero.pth")
 
 
@@ -344,7 +400,13 @@ def test_a_folder_that_exists_is_kept() -> None:
 
 def test_training_starts_from_a_file() -> None:
     state = saved(peers.UNet(10, 3, levels=3, width=8, norm="instance"))
-    words = ("init_from=latest_net_G.pth", "optimizer.lr=1e-30", "length=8", "evaluate.max_samples=1", "run=begun")
+    words = (
+        "init_from=latest_net_G.pth",
+        "optimizer.lr=1e-30",
+        "length=8",
+        "evaluate.max_samples=1",
+        "run=begun",
+    )
     assert gantrain.train("quickstart", *SMALL, *words).state == "finished"
     for kind in ("networks", "ema"):
         placed = load_file(f"runs/begun/checkpoints/000000008/{kind}/generator.safetensors")
@@ -360,7 +422,9 @@ def test_a_last_channel_of_edges(name: str) -> None:
     model = gantrain.load("imported", device="cpu")
     classes = model.source.classes
     random = np.random.default_rng(0)
-    labels = np.kron(random.integers(classes, size=(8, 8), dtype=np.uint8), np.ones((32, 32), np.uint8))
+    labels = np.kron(
+        random.integers(classes, size=(8, 8), dtype=np.uint8), np.ones((32, 32), np.uint8)
+    )
     edges = np.zeros((256, 256), np.float32)
     for at in range(32, 256, 32):
         for side in (at - 1, at):
@@ -368,7 +432,11 @@ def test_a_last_channel_of_edges(name: str) -> None:
     ids = np.arange(64).reshape(8, 8).repeat(32, 0).repeat(32, 1)
     one_hot = np.concatenate([np.eye(classes, dtype=np.float32)[labels], edges[..., None]], 2)
     with torch.no_grad():
-        expected = peer(torch.from_numpy(one_hot).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+        expected = (
+            peer(torch.from_numpy(one_hot).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+        )
     assert np.abs(model.translate(labels, ids) - (expected.clip(-1, 1) + 1) * 127.5).max() < 0.51
     saved(peers.ResNet(1, 3), name="grey.pth")
-    assert "--instances: found one channel" in run("import", "grey.pth", "--out", "new", "--instances", status=2)
+    assert "--instances: found one channel" in run(
+        "import", "grey.pth", "--out", "new", "--instances", status=2
+    )

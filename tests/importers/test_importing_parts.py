@@ -1,4 +1,6 @@
-"""`gantrain import` of several files, and `init_from` of them: discriminators, encoders, both ways of CycleGAN."""
+"""`gantrain import` of several files, and `init_from` of them: discriminators, encoders, both
+ways of CycleGAN.
+"""
 
 from pathlib import Path
 
@@ -75,7 +77,13 @@ def test_a_peers_discriminator_gives_the_same(name: str) -> None:
         if isinstance(m, nn.InstanceNorm2d):
             m.track_running_stats, m.running_mean, m.running_var = False, None, None
     channels = next(m for m in judge.modules() if isinstance(m, nn.Conv2d)).in_channels
-    images = torch.rand(2, channels, 128, 96, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2 - 1
+    images = (
+        torch.rand(
+            2, channels, 128, 96, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+        )
+        * 2
+        - 1
+    )
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-11)):
         with torch.no_grad():
             expected = judge.to(dtype)(images.to(dtype))
@@ -119,18 +127,28 @@ def test_the_peers_here_have_the_published_keys(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", ["normal", "more"])
 def test_spade_with_styles(size: str) -> None:
-    """The generator and its encoder; a map twice as wide as high, as for Cityscapes, at its own size."""
+    """The generator and its encoder; a map twice as wide as high, as for Cityscapes, at its own
+    size.
+    """
     head = (8, 8) if size == "normal" else (4, 8)
-    generator, encoder = peers.drawn(peers.SPADE(hidden=8, size=size, head=head)), peers.drawn(peers.Encoder())
+    generator, encoder = (
+        peers.drawn(peers.SPADE(hidden=8, size=size, head=head)),
+        peers.drawn(peers.Encoder()),
+    )
     saved(generator)
     saved(encoder, name="latest_net_E.pth")
     saved(peers.SPADEScales(), name="latest_net_D.pth")
-    assert "beside latest_net_G.pth there is no encoder; give its file too" in refused("latest_net_G.pth")
+    assert "beside latest_net_G.pth there is no encoder; give its file too" in refused(
+        "latest_net_G.pth"
+    )
     run("import", *PAIR, "latest_net_E.pth", "--out", "imported", *needed(generator))
     model = gantrain.load("imported", device="cpu")
     random = torch.Generator().manual_seed(1)
     height, width = (256, 256) if size == "normal" else (256, 512)
-    labels, styles = torch.rand(2, 5, height, width, generator=random), torch.randn(2, 256, generator=random)
+    labels, styles = (
+        torch.rand(2, 5, height, width, generator=random),
+        torch.randn(2, 256, generator=random),
+    )
     images = torch.rand(2, 3, 80, 64, generator=random) * 2 - 1
     with torch.no_grad():
         found = model.method.networks["generator"](labels, styles)
@@ -143,7 +161,9 @@ def test_spade_with_styles(size: str) -> None:
 
 
 def test_both_ways_of_a_cyclegan() -> None:
-    """Whatever the order; each file by its name, and its discriminators by the side that they judge."""
+    """Whatever the order; each file by its name, and its discriminators by the side that they
+    judge.
+    """
     peer = {name: peers.drawn(peers.ResNet(blocks=2)) for name in ("G_A", "G_B")}
     peer |= {name: peers.drawn(peers.PatchGAN(norm="instance")) for name in ("D_A", "D_B")}
     states = {}
@@ -168,7 +188,10 @@ def test_both_ways_of_a_cyclegan() -> None:
     run("import", "5_net_G_B.pth", "5_net_D_B.pth", "--out", "back")
     with torch.no_grad():
         torch.testing.assert_close(
-            gantrain.load("back", device="cpu").translate(images), peer["G_B"](images), rtol=0, atol=1e-5
+            gantrain.load("back", device="cpu").translate(images),
+            peer["G_B"](images),
+            rtol=0,
+            atol=1e-5,
         )
 
 
@@ -176,7 +199,12 @@ def test_cyclegan_between_images_of_other_channels() -> None:
     saved(peers.UNet(1, 3, levels=3), name="latest_net_G_A.pth")
     saved(peers.UNet(3, 1, levels=3), name="latest_net_G_B.pth")
     run("import", "latest_net_G_A.pth", "latest_net_G_B.pth", "--out", "imported")
-    assert gantrain.load("imported", device="cpu", back=True).translate(torch.zeros(1, 3, 64, 64)).shape[1] == 1
+    assert (
+        gantrain.load("imported", device="cpu", back=True)
+        .translate(torch.zeros(1, 3, 64, 64))
+        .shape[1]
+        == 1
+    )
 
 
 def test_cut_with_its_projection() -> None:
@@ -226,7 +254,9 @@ def test_files_that_do_not_belong_together() -> None:
         "odd latest_net_E": "odd.pth is not quite a spade known here: no place for fc.weight (384, 256), fc.bias",
     }
     for given, expected in mistakes.items():
-        said = run("import", *(f"{name}.pth" for name in given.split()), "--out", "imported", status=2)
+        said = run(
+            "import", *(f"{name}.pth" for name in given.split()), "--out", "imported", status=2
+        )
         assert f"import: {expected}" in said
         assert not Path("imported").exists()
     for name in ("latest_net_D.pth", "latest_net_E.pth", "latest_net_F.pth"):
@@ -241,24 +271,38 @@ def test_mistakes_are_told_by_the_files_own_keys() -> None:
     said = refused("d.pth")
     assert "no place for module.discriminator_0.model2.0.0.weight_u (3,)" in said
     assert (
-        "nothing for module.discriminator_0.model2.0.0.weight_u, module.discriminator_1.model1.0.0.weight_orig" in said
+        "nothing for module.discriminator_0.model2.0.0.weight_u, module.discriminator_1.model1.0.0.weight_orig"
+        in said
     )
 
 
 @pytest.mark.parametrize("kind", ["scalar", "empty", "flat", "huge", "gaps"])
 def test_odd_discriminators(kind: str) -> None:
-    makes = [peers.PatchGAN, peers.Pixel, peers.HDScales, lambda: peers.HDScales(whole=True), peers.SPADEScales]
+    makes = [
+        peers.PatchGAN,
+        peers.Pixel,
+        peers.HDScales,
+        lambda: peers.HDScales(whole=True),
+        peers.SPADEScales,
+    ]
     makes += [peers.Encoder, lambda: peers.Projection([3, 8])]
     change = {
         "scalar": lambda state: dict.fromkeys(state, torch.tensor(1.0)),
-        "empty": lambda state: {key: tensor[:0] if tensor.ndim else tensor for key, tensor in state.items()},
+        "empty": lambda state: {
+            key: tensor[:0] if tensor.ndim else tensor for key, tensor in state.items()
+        },
         "flat": lambda state: {key: tensor.flatten() for key, tensor in state.items()},
-        "huge": lambda state: {key: t[:1].expand(2**40, *t.shape[1:]) for key, t in state.items() if t.ndim},
+        "huge": lambda state: {
+            key: t[:1].expand(2**40, *t.shape[1:]) for key, t in state.items() if t.ndim
+        },
         "gaps": lambda state: dict(list(state.items())[::3]),
     }[kind]
     for make in makes:
         torch.save(change(make().state_dict()), "odd.pth")
-        assert "holds no network known here" in (said := refused("odd.pth")) or "is not quite a" in said
+        assert (
+            "holds no network known here" in (said := refused("odd.pth"))
+            or "is not quite a" in said
+        )
 
 
 def test_the_way_back_alone_is_what_the_method_makes_of_it() -> None:
@@ -287,7 +331,10 @@ def test_training_starts_from_several_files(capsys: pytest.CaptureFixture[str]) 
     assert torch.equal(placed["scales.0.1.0.weight"], states["D"]["model.2.weight"])
     said = capsys.readouterr().out
     assert "init_from: discriminator: 16 of 16 tensors from latest_net_D.pth\n" in said
-    assert gantrain.train("quickstart", *words, "run=alone", "init_from=latest_net_D.pth").state == "finished"
+    assert (
+        gantrain.train("quickstart", *words, "run=alone", "init_from=latest_net_D.pth").state
+        == "finished"
+    )
     said = capsys.readouterr().out
     assert "generator: 0 of 12 tensors from latest_net_D.pth; not there" in said
     assert "discriminator: 16 of 16 tensors from latest_net_D.pth\n" in said

@@ -23,7 +23,10 @@ FORMULAS = {
         lambda f: -np.log(sigmoid(f)).mean(),
     ),
     "lsgan": (lambda r, f: ((r - 1) ** 2).mean() + (f**2).mean(), lambda f: ((f - 1) ** 2).mean()),
-    "hinge": (lambda r, f: np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + f).mean(), lambda f: -f.mean()),
+    "hinge": (
+        lambda r, f: np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + f).mean(),
+        lambda f: -f.mean(),
+    ),
     "wgan": (lambda r, f: f.mean() - r.mean(), lambda f: -f.mean()),
     "nonsaturating": (
         lambda r, f: np.log(1 + np.exp(-r)).mean() + np.log(1 + np.exp(f)).mean(),

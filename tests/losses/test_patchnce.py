@@ -33,7 +33,11 @@ def formula(queries, keys, temperature):
 @pytest.mark.parametrize("temperature", [0.07, 1.0])
 def test_formula(temperature, dtype, tolerance):
     q, k = layers(0), layers(1)
-    ours = patch_nce([torch.tensor(x, dtype=dtype) for x in q], [torch.tensor(x, dtype=dtype) for x in k], temperature)
+    ours = patch_nce(
+        [torch.tensor(x, dtype=dtype) for x in q],
+        [torch.tensor(x, dtype=dtype) for x in k],
+        temperature,
+    )
     assert ours.shape == (2,)
     np.testing.assert_allclose(ours.numpy(), formula(q, k, temperature), rtol=tolerance)
 

@@ -89,9 +89,13 @@ def test_means_of_maps_are_averaged_over_scales(batch):
     torch.testing.assert_close(GradientPenalty(logits="mean")(discriminate, *batch), expected)
 
 
-@pytest.mark.parametrize("side", [1, 14, 30])  # one logit, a 70-pixel PatchGAN at 128 and at 256 pixels
+@pytest.mark.parametrize(
+    "side", [1, 14, 30]
+)  # one logit, a 70-pixel PatchGAN at 128 and at 256 pixels
 def test_only_a_sum_grows_with_the_number_of_logits(side):
-    """A map that repeats one logit has the penalty of that logit by its mean, and far more by its sum."""
+    """A map that repeats one logit has the penalty of that logit by its mean, and far more by
+    its sum.
+    """
     torch.manual_seed(0)
     real, w = torch.randn(2, *SHAPE, dtype=torch.float64)
 
@@ -173,9 +177,23 @@ def test_compiled_discriminator(name):
 @pytest.mark.parametrize(("logits", "lowest", "highest"), [("mean", 0.6, 1.0), ("sum", 0.0, 0.3)])
 def test_default_weight_leaves_a_patchgan_able_to_judge(logits, lowest, highest):
     """After 480 images, R1 of the mean lets d recognise fakes; R1 of the sum switches d off."""
-    quiet = ("evaluate.every=9999", "previews.every=9999", "evaluate.metrics=[l1]", "trackers=[]", "data.workers=0")
-    run_here(f"method.penalty={{name: r1, logits: {logits}}}", "length=480", "log_every=160", "threads=1", *quiet)
-    rows = [json.loads(line) for line in Path("runs/quickstart/metrics.jsonl").read_text().splitlines()]
+    quiet = (
+        "evaluate.every=9999",
+        "previews.every=9999",
+        "evaluate.metrics=[l1]",
+        "trackers=[]",
+        "data.workers=0",
+    )
+    run_here(
+        f"method.penalty={{name: r1, logits: {logits}}}",
+        "length=480",
+        "log_every=160",
+        "threads=1",
+        *quiet,
+    )
+    rows = [
+        json.loads(line) for line in Path("runs/quickstart/metrics.jsonl").read_text().splitlines()
+    ]
     last = [row for row in rows if "d_on_fake" in row][-1]
     assert last["images_seen"] == 480
     assert lowest <= last["d_on_fake"] <= highest

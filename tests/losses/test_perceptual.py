@@ -58,13 +58,17 @@ def test_formula(file, normalised):
     fake.requires_grad_()
     network, colours = plain().double(), (lambda x: x)
     if normalised:
-        mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+        mean, deviation = (
+            torch.tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+        )
         colours = lambda x: ((x + 1) / 2 - mean) / deviation  # noqa: E731
     expected, a, b = 0.0, colours(fake), colours(target)
     for i, layer in enumerate(network):
         a, b = layer(a), layer(b)
         if i in (1, 6, 11, 20, 29):  # relu1_1 .. relu5_1
-            expected += WEIGHTS[(1, 6, 11, 20, 29).index(i)] * np.abs((a - b).detach().numpy()).mean()
+            expected += (
+                WEIGHTS[(1, 6, 11, 20, 29).index(i)] * np.abs((a - b).detach().numpy()).mean()
+            )
     vgg = loaded(weights=file, normalised=normalised)
     ours = vgg(fake, target)
     assert ours.item() == pytest.approx(expected, rel=1e-6)
@@ -79,7 +83,9 @@ def coloured(state, x):
     x, features = conv2d((x + 1) / 2, state["0.weight"], state["0.bias"]), []
     for i, name in enumerate((2, 5, 9, 12, 16)):
         x = max_pool2d(x, 2) if i in (2, 4) else x
-        x = conv2d(pad(x, (1, 1, 1, 1), mode="reflect"), state[f"{name}.weight"], state[f"{name}.bias"]).relu()
+        x = conv2d(
+            pad(x, (1, 1, 1, 1), mode="reflect"), state[f"{name}.weight"], state[f"{name}.bias"]
+        ).relu()
         features.append(x)
     return features[0], features[2], features[4]
 
@@ -91,7 +97,9 @@ def assert_first_three(path, state):
     expected = sum(w * np.abs((a - b).numpy()).mean() for w, a, b in pairs)
     assert loaded(weights=str(path))(fake, target).item() == pytest.approx(expected, rel=1e-6)
     # Colours are the file's business.
-    assert loaded(weights=str(path), normalised=True)(fake, target).item() == pytest.approx(expected, rel=1e-6)
+    assert loaded(weights=str(path), normalised=True)(fake, target).item() == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_a_file_with_a_colour_layer_gives_three_distances(tmp_path):
@@ -121,7 +129,12 @@ def test_other_files_are_refused(tmp_path):
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
     torch.save({"a": {1, 2}, "b": VGG19}, tmp_path / "code.pth")
     (tmp_path / "text.safetensors").write_text("no")
-    cases = {"other.pth": "no VGG-19", "code.pth": "can't be read", "text.safetensors": "can't", "none.pth": "No such"}
+    cases = {
+        "other.pth": "no VGG-19",
+        "code.pth": "can't be read",
+        "text.safetensors": "can't",
+        "none.pth": "No such",
+    }
     for name, why in cases.items():
         with pytest.raises(ValueError, match=why) as e:
             VGG19(3, weights=str(tmp_path / name)).load()
@@ -137,11 +150,17 @@ def test_what_cannot_be_fetched_is_named(monkeypatch):
 
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     monkeypatch.setattr("torch.hub.get_dir", lambda: "nowhere")
-    with pytest.raises(ValueError, match=r"^method\.vgg\.weights: https.*vgg19-dcbb9e9d.pth can't .*\(no network\)"):
+    with pytest.raises(
+        ValueError, match=r"^method\.vgg\.weights: https.*vgg19-dcbb9e9d.pth can't .*\(no network\)"
+    ):
         VGG19(3).load()
 
 
 def test_divergence_of_styles():
     mean, log_variance = np.random.default_rng(0).normal(size=(2, 3, 5))
-    expected = -0.5 * (1 + log_variance - mean**2 - np.exp(log_variance)).sum() / 3  # a mean over the samples
-    assert kl(torch.tensor(mean), torch.tensor(log_variance)).item() == pytest.approx(expected, rel=1e-9)
+    expected = (
+        -0.5 * (1 + log_variance - mean**2 - np.exp(log_variance)).sum() / 3
+    )  # a mean over the samples
+    assert kl(torch.tensor(mean), torch.tensor(log_variance)).item() == pytest.approx(
+        expected, rel=1e-9
+    )

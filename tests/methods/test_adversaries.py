@@ -17,19 +17,34 @@ CONTEXT = Context(0, 0, 2, (0, 1))
 RESNET = {"name": "resnet", "width": 4, "blocks": 1}
 SMALL = {
     "pix2pix": {"generator": {"name": "unet", "width": 4, "levels": 4}},
-    "pix2pixhd": {"generator": RESNET, "discriminator": {"name": "multiscale_patchgan", "width": 4}, "perceptual": 0},
+    "pix2pixhd": {
+        "generator": RESNET,
+        "discriminator": {"name": "multiscale_patchgan", "width": 4},
+        "perceptual": 0,
+    },
     "spade": {"generator": {"name": "spade", "width": 2, "hidden": 4}, "perceptual": 0},
     "cyclegan": {"generator": RESNET},
     "cut": {"generator": RESNET, "layers": ("image", "down0")},
 }
 MORE = [
-    {"network": {"name": "pixel", "width": 4, "norm": "none"}, "adversarial": "lsgan", "weight": 0.25},
-    {"network": {"name": "patchgan", "width": 4, "layers": 1, "norm": "instance"}, "adversarial": "vanilla"},
+    {
+        "network": {"name": "pixel", "width": 4, "norm": "none"},
+        "adversarial": "lsgan",
+        "weight": 0.25,
+    },
+    {
+        "network": {"name": "patchgan", "width": 4, "layers": 1, "norm": "instance"},
+        "adversarial": "vanilla",
+    },
 ]
 
 
 def test_all_methods_but_the_survey_may_have_several():
-    several = {n for n, cls in METHODS.items() if "more_discriminators" in inspect.signature(cls).parameters}
+    several = {
+        n
+        for n, cls in METHODS.items()
+        if "more_discriminators" in inspect.signature(cls).parameters
+    }
     assert several == set(SMALL) == set(METHODS) - {"survey"}
 
 
@@ -59,7 +74,9 @@ def test_terms_are_those_of_each_discriminator(name):
             torch.testing.assert_close(found[number].losses[f"d{side}_{number}"].detach(), own)
             fooled = more.get("weight", 1.0) * loss.generator(on_fake)
             torch.testing.assert_close(terms.losses[f"gan{side}_{number}"].detach(), fooled)
-    assert {f"d_on_held_out{side}{end}" for side in sides for end in ("", "_1", "_2")} == set(method.diagnose(data))
+    assert {f"d_on_held_out{side}{end}" for side in sides for end in ("", "_1", "_2")} == set(
+        method.diagnose(data)
+    )
 
 
 @pytest.mark.slow
@@ -73,7 +90,9 @@ def test_each_has_its_interval_and_its_rate(tmp_path, monkeypatch):
         "phases.discriminator_1.every=2", "phases.discriminator_1.lr=1e-5", "trackers=[]", "data.workers=0",
     ]  # fmt: skip
     assert train_main(command) == 0
-    rows = [json.loads(line) for line in Path("runs/several/metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in Path("runs/several/metrics.jsonl").read_text().splitlines()
+    ]
     logged = [row for row in rows if "gan" in row]
     assert len(logged) == 4
     assert ["d_1" in row for row in logged] == [True, False, True, False]

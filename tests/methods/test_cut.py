@@ -12,8 +12,20 @@ from gantrain.methods.cut import CUT
 N, P = 4, 12
 LAYERS = ("image", "down0", "block1")
 SMALL = {
-    "generator": {"name": "resnet", "width": 4, "blocks": 2, "antialias": True, "upsample": "bilinear"},
-    "discriminator": {"name": "patchgan", "width": 4, "layers": 1, "norm": "instance", "antialias": True},
+    "generator": {
+        "name": "resnet",
+        "width": 4,
+        "blocks": 2,
+        "antialias": True,
+        "upsample": "bilinear",
+    },
+    "discriminator": {
+        "name": "patchgan",
+        "width": 4,
+        "layers": 1,
+        "norm": "instance",
+        "antialias": True,
+    },
     "layers": LAYERS,
     "patches": P,
 }
@@ -37,7 +49,10 @@ def contrast(method, original, made, places, flips=None):
     generator, total = method.networks["generator"], 0.0
     features = generator.features(made, LAYERS)
     if flips is not None:
-        features = [torch.stack([x.flip(-1) if f else x for x, f in zip(xs, flips, strict=True)]) for xs in features]
+        features = [
+            torch.stack([x.flip(-1) if f else x for x, f in zip(xs, flips, strict=True)])
+            for xs in features
+        ]
     queries = method.networks["projection"](features, places)
     keys = method.networks["projection"](generator.features(original, LAYERS), places)
     for q, k in zip(queries, keys, strict=True):
@@ -54,7 +69,9 @@ def test_terms_of_cut() -> None:
     terms = method.generator_terms(data, None, CONTEXT)
     fake, identity = generator(data["source"]), generator(data["target"])
     assert torch.equal(terms.carried["fake"], method.translate(data).detach())
-    places = method.places([f.repeat(2, 1, 1, 1) for f in generator.features(fake, LAYERS)], CONTEXT)
+    places = method.places(
+        [f.repeat(2, 1, 1, 1) for f in generator.features(fake, LAYERS)], CONTEXT
+    )
     assert [tuple(p.shape) for p in places] == [(2 * N, P)] * 3
     expected = {
         "gan": (discriminator(fake)[0][-1] - 1).square().mean(),
@@ -66,15 +83,21 @@ def test_terms_of_cut() -> None:
         torch.testing.assert_close(terms.losses[name], value, rtol=1e-9, atol=0)
     judged = method.phases[1].terms(data, terms.carried, CONTEXT)
     real, made = discriminator(data["target"])[0][-1], discriminator(fake)[0][-1]
-    torch.testing.assert_close(judged.losses["d"], ((real - 1).square().mean() + made.square().mean()) / 2)
+    torch.testing.assert_close(
+        judged.losses["d"], ((real - 1).square().mean() + made.square().mean()) / 2
+    )
 
 
 def test_terms_of_fastcut() -> None:
     method, data = make(**FAST), batch()
     generator = method.networks["generator"]
-    flips = (method.mirrored([data["source"]], CONTEXT)[0] != data["source"]).flatten(1).any(1).tolist()
+    flips = (
+        (method.mirrored([data["source"]], CONTEXT)[0] != data["source"]).flatten(1).any(1).tolist()
+    )
     assert 0 < sum(flips) < N
-    shown = torch.stack([x.flip(-1) if f else x for x, f in zip(data["source"], flips, strict=True)])
+    shown = torch.stack(
+        [x.flip(-1) if f else x for x, f in zip(data["source"], flips, strict=True)]
+    )
     terms = method.generator_terms(data, None, CONTEXT)
     assert list(terms.losses) == ["gan", "nce"]
     made = generator(shown)
@@ -82,7 +105,9 @@ def test_terms_of_fastcut() -> None:
     expected = 10 * contrast(method, data["source"], made, places, flips)
     torch.testing.assert_close(terms.losses["nce"], expected, rtol=1e-9, atol=0)
     # The discriminator makes the same fakes where its turn is first.
-    first, second = (method.phases[1].terms(data, c, CONTEXT).losses["d"] for c in (None, terms.carried))
+    first, second = (
+        method.phases[1].terms(data, c, CONTEXT).losses["d"] for c in (None, terms.carried)
+    )
     assert torch.equal(first, second)
 
 
@@ -91,10 +116,15 @@ def test_micro_batches_change_nothing(options: dict) -> None:
     method = make(**options)
     whole = method.generator_terms(batch(), None, CONTEXT)
     halves = [
-        method.generator_terms(batch(i, i + 2), None, Context(3, 8, N, CONTEXT.positions[i : i + 2])) for i in (0, 2)
+        method.generator_terms(
+            batch(i, i + 2), None, Context(3, 8, N, CONTEXT.positions[i : i + 2])
+        )
+        for i in (0, 2)
     ]
     for name, loss in whole.losses.items():
-        torch.testing.assert_close(sum(h.losses[name] for h in halves) / 2, loss, rtol=1e-12, atol=0)
+        torch.testing.assert_close(
+            sum(h.losses[name] for h in halves) / 2, loss, rtol=1e-12, atol=0
+        )
 
 
 def test_places_are_each_there_once_and_differ() -> None:
@@ -136,7 +166,10 @@ def test_every_parameter_learns_under_autocast() -> None:
 def test_mistakes_are_told_in_a_line() -> None:
     with pytest.raises(ValueError, match="found 10 channels of the source and 3 of the target"):
         CUT(10, 3, **SMALL)
-    with pytest.raises(ValueError, match=r"method\.layers: found block2, allowed: image, down0, down1, block0, block1"):
+    with pytest.raises(
+        ValueError,
+        match=r"method\.layers: found block2, allowed: image, down0, down1, block0, block1",
+    ):
         make(layers=("image", "block2"))
     with pytest.raises(ValueError, match="none with this generator; choose"):
         make(generator={"name": "unet", "width": 4, "levels": 3})
@@ -145,7 +178,10 @@ def test_mistakes_are_told_in_a_line() -> None:
 def test_defaults_are_the_papers() -> None:
     with torch.device("meta"):
         method = CUT(3, 3)
-    counts = {name: sum(p.numel() for p in network.parameters()) for name, network in method.networks.items()}
+    counts = {
+        name: sum(p.numel() for p in network.parameters())
+        for name, network in method.networks.items()
+    }
     assert counts == {"generator": 11_378_179, "projection": 560_384, "discriminator": 2_764_737}
     assert {name: p.networks for name, p in zip("GD", method.phases, strict=True)} == {
         "G": ("generator", "projection"),

@@ -26,7 +26,9 @@ CONTEXT = Context(0, 0, B, tuple(range(B)))
 
 def small(source_channels: int = 3, **options: Any) -> Method:
     torch.manual_seed(0)
-    made: Method = build(METHODS, {**SMALL, **options}, source_channels=source_channels, target_channels=3)
+    made: Method = build(
+        METHODS, {**SMALL, **options}, source_channels=source_channels, target_channels=3
+    )
     for p in made.parameters():
         nn.init.normal_(p, std=0.1)
     return made.double()
@@ -35,7 +37,9 @@ def small(source_channels: int = 3, **options: Any) -> Method:
 def batch(source_channels: int = 3) -> Batch:
     random = torch.Generator().manual_seed(1)
     shapes = {"source": (B, source_channels, 20, 24), "target": (B, 3, 20, 24)}
-    return {n: torch.rand(s, generator=random, dtype=torch.float64) * 2 - 1 for n, s in shapes.items()}
+    return {
+        n: torch.rand(s, generator=random, dtype=torch.float64) * 2 - 1 for n, s in shapes.items()
+    }
 
 
 def test_networks_are_the_papers() -> None:
@@ -54,7 +58,10 @@ def test_networks_are_the_papers() -> None:
 def test_options_without_a_name_are_laid_on_the_default() -> None:
     wider = resolve(METHODS, {"name": "cyclegan", "discriminator": {"width": 8}})["discriminator"]
     assert (wider["name"], wider["norm"], wider["width"]) == ("patchgan", "instance", 8)
-    assert resolve(METHODS, {"name": "cyclegan", "discriminator": "patchgan"})["discriminator"]["norm"] == "batch"
+    assert (
+        resolve(METHODS, {"name": "cyclegan", "discriminator": "patchgan"})["discriminator"]["norm"]
+        == "batch"
+    )
 
 
 def numpy_of(method: Method, name: str) -> Any:
@@ -80,7 +87,8 @@ def test_losses_are_the_formulas(norm: str, channels: int, identity: float) -> N
     method, seen = small(channels, generator=generator, identity=identity), batch(channels)
     x, y = (seen[name].numpy() for name in ("source", "target"))
     there, back, judge, judge_source = (
-        numpy_of(method, n) for n in ("generator", "generator_back", "discriminator", "discriminator_source")
+        numpy_of(method, n)
+        for n in ("generator", "generator_back", "discriminator", "discriminator_source")
     )
     wanted = {
         "gan": ((judge(there(x)) - 1) ** 2).mean(),
@@ -95,20 +103,25 @@ def test_losses_are_the_formulas(norm: str, channels: int, identity: float) -> N
     assert not any(v.requires_grad for v in terms.carried.values())
     expected = {
         "d": 0.5 * (((judge(y) - 1) ** 2).mean() + (judge(there(x)) ** 2).mean()),
-        "d_source": 0.5 * (((judge_source(x) - 1) ** 2).mean() + (judge_source(back(y)) ** 2).mean()),
+        "d_source": 0.5
+        * (((judge_source(x) - 1) ** 2).mean() + (judge_source(back(y)) ** 2).mean()),
     }
     for carried in (terms.carried, None):  # without the generators' turn it makes the same fakes
         terms = method.phases[1].terms(seen, carried, CONTEXT)
         assert {n: v.item() for n, v in terms.losses.items()} == pytest.approx(expected, abs=1e-6)
     assert terms.stats["d_on_real"].item() == pytest.approx((judge(y) > 0.5).mean())
-    assert terms.stats["d_on_fake_source"].item() == pytest.approx((judge_source(back(y)) <= 0.5).mean())
+    assert terms.stats["d_on_fake_source"].item() == pytest.approx(
+        (judge_source(back(y)) <= 0.5).mean()
+    )
 
 
 def test_discriminators_do_not_reach_the_generators() -> None:
     method = small()
     sum(method.phases[1].terms(batch(), None, CONTEXT).losses.values()).backward()
     for name, network in method.networks.items():
-        assert all((p.grad is None) == name.startswith("generator") for p in network.parameters()), name
+        assert all(
+            (p.grad is None) == name.startswith("generator") for p in network.parameters()
+        ), name
 
 
 def test_diagnosis_has_both_sides_and_the_cycle() -> None:
@@ -118,14 +131,21 @@ def test_diagnosis_has_both_sides_and_the_cycle() -> None:
         found = method.diagnose(seen) | method.measure({**seen, "fake": written})
         cycled = method.networks["generator_back"](written)
     assert set(found) == {"d_on_held_out", "d_on_held_out_source", "cycle_error"}
-    assert found["cycle_error"].item() == pytest.approx(l1(cycled.numpy(), seen["source"].numpy()), abs=1e-9)
+    assert found["cycle_error"].item() == pytest.approx(
+        l1(cycled.numpy(), seen["source"].numpy()), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("channels", [1, 10])
 def test_identity_of_other_channels_is_refused(channels: int) -> None:
-    with pytest.raises(ValueError, match=rf"^method\.identity: found 5\.0.* {channels} and.* 3 .*identity=0$"):
+    with pytest.raises(
+        ValueError, match=rf"^method\.identity: found 5\.0.* {channels} and.* 3 .*identity=0$"
+    ):
         small(channels)
-    assert small(channels, identity=0.0).networks["generator_back"](batch()["target"]).shape[1] == channels
+    assert (
+        small(channels, identity=0.0).networks["generator_back"](batch()["target"]).shape[1]
+        == channels
+    )
 
 
 def shown(pool: ImagePool) -> Iterator[int]:

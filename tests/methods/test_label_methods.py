@@ -29,18 +29,29 @@ GENERATORS = {
 def weights(tmp_path):
     """A narrow VGG-19 in torchvision's form."""
     torch.manual_seed(0)
-    places, widths = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28), (3, 4, 4, 8, 8, *[8] * 4, *[8] * 5)
+    places, widths = (
+        (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28),
+        (3, 4, 4, 8, 8, *[8] * 4, *[8] * 5),
+    )
     state = {}
     for i, place in enumerate(places):
         conv = nn.Conv2d(widths[i], widths[i + 1], 3)
-        state |= {f"features.{place}.weight": conv.weight.detach(), f"features.{place}.bias": conv.bias.detach()}
+        state |= {
+            f"features.{place}.weight": conv.weight.detach(),
+            f"features.{place}.bias": conv.bias.detach(),
+        }
     torch.save(state, tmp_path / "vgg.pth")
     return str(tmp_path / "vgg.pth")
 
 
 def made(name, weights=None, dtype=torch.float64, **options):
     torch.manual_seed(0)
-    config = {"name": name, "generator": GENERATORS[name], "discriminator": DISCRIMINATOR, **options}
+    config = {
+        "name": name,
+        "generator": GENERATORS[name],
+        "discriminator": DISCRIMINATOR,
+        **options,
+    }
     config |= {"vgg": {"name": "vgg19", "weights": weights}} if weights else {"perceptual": 0}
     method = build(METHODS, config, source_channels=3, target_channels=3)
     for helper in method.auxiliary.values():
@@ -69,13 +80,17 @@ def test_spade_minimises_what_the_paper_says(style, weights):
     terms = method.generator_terms(data, None, CONTEXT)
     fake, losses = terms.carried["fake"], {k: v.item() for k, v in terms.losses.items()}
     on_fake, on_real = judged(method, fake, data), judged(method, data["target"], data)
-    assert losses["gan"] == pytest.approx(np.mean([-scale[-1].mean() for scale in on_fake]), rel=1e-6)
+    assert losses["gan"] == pytest.approx(
+        np.mean([-scale[-1].mean() for scale in on_fake]), rel=1e-6
+    )
     expected = 0.0
     for r, f in zip(on_real, on_fake, strict=True):
         for i in range(4):  # maps before the logits
             expected += 10 / len(on_real) * np.abs(r[i] - f[i]).mean()
     assert losses["feature_matching"] == pytest.approx(expected, rel=1e-6)
-    assert losses["perceptual"] == pytest.approx(10 * method.auxiliary["vgg"](fake, data["target"]).item(), rel=1e-6)
+    assert losses["perceptual"] == pytest.approx(
+        10 * method.auxiliary["vgg"](fake, data["target"]).item(), rel=1e-6
+    )
     assert ("kld" in losses) == (style == "vae")
     if style == "vae":
         with torch.no_grad():
@@ -97,15 +112,22 @@ def test_pix2pixhd_minimises_what_the_paper_says(weights):
     terms = method.generator_terms(data, None, CONTEXT)
     fake, losses = terms.carried["fake"], {k: v.item() for k, v in terms.losses.items()}
     on_fake, on_real = judged(method, fake, data), judged(method, data["target"], data)
-    assert losses["gan"] == pytest.approx(sum(((scale[-1] - 1) ** 2).mean() for scale in on_fake), rel=1e-6)
+    assert losses["gan"] == pytest.approx(
+        sum(((scale[-1] - 1) ** 2).mean() for scale in on_fake), rel=1e-6
+    )
     expected = 0.0
     for r, f in zip(on_real, on_fake, strict=True):
         for i in range(4):  # of three layers, and the first
             expected += 4 / (3 + 1) / 2 * 10 * np.abs(r[i] - f[i]).mean()
     assert losses["feature_matching"] == pytest.approx(expected, rel=1e-6)
-    assert losses["perceptual"] == pytest.approx(10 * method.auxiliary["vgg"](fake, data["target"]).item(), rel=1e-6)
+    assert losses["perceptual"] == pytest.approx(
+        10 * method.auxiliary["vgg"](fake, data["target"]).item(), rel=1e-6
+    )
     d = method.phases[1].terms(data, terms.carried, CONTEXT).losses["d"].item()
-    squares = [((r[-1] - 1) ** 2).mean() + (f[-1] ** 2).mean() for r, f in zip(on_real, on_fake, strict=True)]
+    squares = [
+        ((r[-1] - 1) ** 2).mean() + (f[-1] ** 2).mean()
+        for r, f in zip(on_real, on_fake, strict=True)
+    ]
     assert d == pytest.approx(0.5 * sum(squares), rel=1e-6)
 
 
@@ -125,7 +147,10 @@ def test_styles_at_test_do_not_depend_on_chance_or_batch():
     with torch.no_grad():
         mean, drawn, other = (made("spade", style="vae", test_style=seed) for seed in (None, 3, 4))
         generator = mean.networks["generator"]
-        assert torch.equal(mean.translate(data), generator(data["source"], torch.zeros(2, 256, dtype=torch.float64)))
+        assert torch.equal(
+            mean.translate(data),
+            generator(data["source"], torch.zeros(2, 256, dtype=torch.float64)),
+        )
         fakes = drawn.translate(data)
         alone = drawn.translate({"source": data["source"][1:]})
     torch.testing.assert_close(fakes[1:], alone)
@@ -137,7 +162,11 @@ def test_spectral_norm_is_where_the_paper_has_it():
     networks = made("spade", style="vae").networks
     spectral = {name for name, m in networks.named_modules() if isinstance(m, Spectral)}
     convs = {name for name, m in networks.named_modules() if isinstance(m, nn.Conv2d)}
-    plain = {name for name in convs - spectral if not any(part in name for part in ("shared", "scale.", "shift"))}
+    plain = {
+        name
+        for name in convs - spectral
+        if not any(part in name for part in ("shared", "scale.", "shift"))
+    }
     plain = {name for name in plain if not name.endswith((".scale", ".shift"))}
     ends = {f"discriminator.scales.{i}.{layer}.0" for i in (0, 1) for layer in (0, 4)}
     assert plain == {"generator.last", *ends}
@@ -146,12 +175,20 @@ def test_spectral_norm_is_where_the_paper_has_it():
 
 def test_no_weights_are_read_where_the_term_is_off_or_nothing_is_trained():
     assert not made("spade").auxiliary
-    method = build(METHODS, {"name": "spade", "generator": GENERATORS["spade"]}, source_channels=3, target_channels=3)
+    method = build(
+        METHODS,
+        {"name": "spade", "generator": GENERATORS["spade"]},
+        source_channels=3,
+        target_channels=3,
+    )
     assert not list(method.auxiliary.parameters())
 
 
 SMALL = {
-    "cityscapes_spade": ("method.generator={width: 2, hidden: 4, doublings: normal}", "method.style=vae"),
+    "cityscapes_spade": (
+        "method.generator={width: 2, hidden: 4, doublings: normal}",
+        "method.style=vae",
+    ),
     "camvid_spade": ("method.generator={width: 2, hidden: 4}",),
     "ade20k_spade": ("method.generator={width: 2, hidden: 4}",),
     "coco_spade": ("method.generator={width: 2, hidden: 4}",),
@@ -162,14 +199,32 @@ SMALL = {
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
-    [pytest.param(r, marks=pytest.mark.exhaustive) if r in ("cityscapes_spade", "coco_spade") else r for r in SMALL],
+    [
+        pytest.param(r, marks=pytest.mark.exhaustive)
+        if r in ("cityscapes_spade", "coco_spade")
+        else r
+        for r in SMALL
+    ],
 )
 def test_recipe_trains_on_drawn_data(recipe, weights):
-    sizes = ("data.size=[32,64]", "data.resize=[32,64]", "method.discriminator={name: multiscale_patchgan, width: 4}")
-    quick = ("data=synthetic", "data.workers=0", "batch_size=2", "length=4", "evaluate.max_samples=2", "trackers=[]")
+    sizes = (
+        "data.size=[32,64]",
+        "data.resize=[32,64]",
+        "method.discriminator={name: multiscale_patchgan, width: 4}",
+    )
+    quick = (
+        "data=synthetic",
+        "data.workers=0",
+        "batch_size=2",
+        "length=4",
+        "evaluate.max_samples=2",
+        "trackers=[]",
+    )
     vgg = ("method.perceptual=10", f"method.vgg.weights={weights}")
     assert (
-        train(recipe, *quick, *sizes, *SMALL[recipe], *vgg, "precision=fp32", "log_every=4", "run=x").state
+        train(
+            recipe, *quick, *sizes, *SMALL[recipe], *vgg, "precision=fp32", "log_every=4", "run=x"
+        ).state
         == "finished"
     )
     rows = [json.loads(line) for line in Path("runs/x/metrics.jsonl").read_text().splitlines()]
@@ -183,26 +238,57 @@ def test_recipe_trains_on_drawn_data(recipe, weights):
 @pytest.mark.slow
 def test_pix2pixhds_local_enhancer_in_the_papers_stages(weights, capsys):
     """cityscapes_pix2pixhd_1024p, small."""
-    small = ("method.generator.width=4", "method.generator.blocks=1", "method.discriminator.width=4")
-    small += ("method.discriminator.layers=1", f"method.vgg.weights={weights}", "data.size=[32,64]", "data.resize=null")
-    quick = ("data=synthetic", "data.workers=0", "batch_size=2", "evaluate.max_samples=1", "trackers=[]")
+    small = (
+        "method.generator.width=4",
+        "method.generator.blocks=1",
+        "method.discriminator.width=4",
+    )
+    small += (
+        "method.discriminator.layers=1",
+        f"method.vgg.weights={weights}",
+        "data.size=[32,64]",
+        "data.resize=null",
+    )
+    quick = (
+        "data=synthetic",
+        "data.workers=0",
+        "batch_size=2",
+        "evaluate.max_samples=1",
+        "trackers=[]",
+    )
     stages = load_recipe("cityscapes_pix2pixhd_1024p").stages
     assert [stage["length"] for stage in stages] == ["200 epochs", "10 epochs", "90 epochs"]
-    short = [{**stage, "length": 2} | ({"data": {"size": [16, 32]}} if "data" in stage else {}) for stage in stages]
+    short = [
+        {**stage, "length": 2} | ({"data": {"size": [16, 32]}} if "data" in stage else {})
+        for stage in stages
+    ]
     words = (*small, *quick, "precision=fp32", f"stages={json.dumps(short)}")
     train("cityscapes_pix2pixhd_1024p", *words)
     first, second, third = capsys.readouterr().out.split("parameters: ")[1:]
     assert "frozen" not in first
-    assert "generator: 23 of 42 tensors from runs/cityscapes_pix2pixhd_1024p/checkpoints/000000002; not there" in second
+    assert (
+        "generator: 23 of 42 tensors from runs/cityscapes_pix2pixhd_1024p/checkpoints/000000002; not there"
+        in second
+    )
     assert "frozen" in second
     assert "generator: 42 of 42 tensors" in third
     assert "frozen" not in third
     ids = np.zeros((50, 70), np.uint8)
-    assert load("runs/cityscapes_pix2pixhd_1024p").translate(ids, instances=ids).shape == (50, 70, 3)
+    assert load("runs/cityscapes_pix2pixhd_1024p").translate(ids, instances=ids).shape == (
+        50,
+        70,
+        3,
+    )
 
 
 def test_missing_weights_are_a_line_before_training(capsys):
-    words = ("recipe=camvid_spade", "data=synthetic", "data.size=[32,64]", "data.resize=null", "method.perceptual=1")
+    words = (
+        "recipe=camvid_spade",
+        "data=synthetic",
+        "data.size=[32,64]",
+        "data.resize=null",
+        "method.perceptual=1",
+    )
     assert train_main([*words, "method.vgg.weights=none.pth"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "method.vgg.weights: none.pth can't be read" in line

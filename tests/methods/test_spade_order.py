@@ -24,7 +24,12 @@ DISCRIMINATOR = {"name": "multiscale_patchgan", "width": 4, "layers": 2, "spectr
 def made(order: str, norm: str, style: str) -> Any:
     torch.manual_seed(0)
     generator = {"name": "spade", "width": 2, "hidden": 4, "norm": norm}
-    options = {"name": "spade", "generator": generator, "discriminator": DISCRIMINATOR, "perceptual": 0}
+    options = {
+        "name": "spade",
+        "generator": generator,
+        "discriminator": DISCRIMINATOR,
+        "perceptual": 0,
+    }
     options |= {"style": style, "order": order}
     return build(METHODS, options, source_channels=3, target_channels=3).double()
 
@@ -37,7 +42,9 @@ def batch(number: int) -> dict[str, Tensor]:
 
 
 class Plain:
-    """SPADE's step as its paper states it, written out. new: the fakes are made anew for the discriminator."""
+    """SPADE's step as its paper states it, written out. new: the fakes are made anew for the
+    discriminator.
+    """
 
     def __init__(self, networks: nn.ModuleDict, new: bool) -> None:
         self.networks, self.new = networks, new
@@ -45,7 +52,9 @@ class Plain:
         weights = [p for network in made_by for p in network.parameters()]
         self.makers = made_by
         self.g = torch.optim.Adam(weights, lr=RATES["generator"], betas=BETAS)
-        self.d = torch.optim.Adam(networks["discriminator"].parameters(), lr=RATES["discriminator"], betas=BETAS)
+        self.d = torch.optim.Adam(
+            networks["discriminator"].parameters(), lr=RATES["discriminator"], betas=BETAS
+        )
 
     def iterate(self, network: nn.Module) -> None:
         """One power iteration of each spectral norm."""
@@ -83,7 +92,9 @@ class Plain:
         loss = 0.05 * kld
         for f, r in zip(on_fake, on_real, strict=True):
             loss = loss - f[-1].mean() / len(on_fake)
-            for i in range(len(f) - 1):  # gantrain's weight of the features: 4 over the number of maps
+            for i in range(
+                len(f) - 1
+            ):  # gantrain's weight of the features: 4 over the number of maps
                 loss = loss + 10 * 4 / (len(f) - 1) / len(on_fake) * (f[i] - r[i]).abs().mean()
         self.g.zero_grad()
         loss.backward()
@@ -114,7 +125,9 @@ def by_engine(method: Any) -> None:
 @pytest.mark.parametrize("norm", [pytest.param("instance", marks=pytest.mark.slow), "batch"])
 @pytest.mark.parametrize("order", ["generator_first", "generator_first_new_fakes"])
 def test_steps_are_those_of_the_plain_loop(order: str, norm: str, style: str) -> None:
-    """All weights and buffers; among them the running statistics, which move once a step, and spectral norm's."""
+    """All weights and buffers; among them the running statistics, which move once a step, and
+    spectral norm's.
+    """
     method, plain = made(order, norm, style), made(order, norm, style)
     by_engine(method)
     loop = Plain(plain.networks, new=order == "generator_first_new_fakes")
@@ -128,8 +141,13 @@ def test_steps_are_those_of_the_plain_loop(order: str, norm: str, style: str) ->
 
 @pytest.mark.slow
 def test_the_orders_differ() -> None:
-    first, second = made("generator_first", "instance", "none"), made("generator_first_new_fakes", "instance", "none")
+    first, second = (
+        made("generator_first", "instance", "none"),
+        made("generator_first_new_fakes", "instance", "none"),
+    )
     by_engine(first)
     by_engine(second)
     weight = "discriminator.scales.0.0.0.weight"
-    assert (first.networks.get_parameter(weight) - second.networks.get_parameter(weight)).abs().max() > 1e-6
+    assert (
+        first.networks.get_parameter(weight) - second.networks.get_parameter(weight)
+    ).abs().max() > 1e-6

@@ -24,7 +24,10 @@ def main(kind: str, out: str) -> None:
     found: dict[str, object] = {}
     if kind == "features":
         for rows, width in ((23, 40), (400, 40)):
-            x, y = torch.randn(rows, width, generator=random), torch.randn(rows + 9, width, generator=random) + 0.3
+            x, y = (
+                torch.randn(rows, width, generator=random),
+                torch.randn(rows + 9, width, generator=random) + 0.3,
+            )
             pair = Features(x[rank::world]), Features(y[rank::world])
             found |= {f"{name}{rows}": distance(*pair) for name, distance in FAMILIES.items()}
             found[f"is{rows}"] = set_distances.inception_score(*pair)

@@ -18,7 +18,9 @@ SIZES = [(40, 64), (200, 16), (64, 64), (65, 64)]  # samples, features: fewer, m
 def two_sets(n: int, d: int) -> tuple[Features, Features]:
     random = torch.Generator().manual_seed(n + d)
     x = torch.randn(n, d, generator=random) * 0.7 + 0.4
-    y = torch.randn(n + 7, d, generator=random) @ (torch.eye(d) + 0.1 * torch.randn(d, d, generator=random))
+    y = torch.randn(n + 7, d, generator=random) @ (
+        torch.eye(d) + 0.1 * torch.randn(d, d, generator=random)
+    )
     return Features(x), Features(y)
 
 
@@ -43,7 +45,9 @@ def test_frechet_is_exact_where_it_is_known() -> None:
     base -= base.mean(0)
     variance = base.var(0).sum().item()
     for rows in (base, torch.cat([base, torch.zeros(30, 40, dtype=torch.float64)], dim=1)):
-        assert set_distances.frechet(Features(2 * rows), Features(rows)) == pytest.approx(variance, rel=1e-9)
+        assert set_distances.frechet(Features(2 * rows), Features(rows)) == pytest.approx(
+            variance, rel=1e-9
+        )
         assert set_distances.frechet(Features(rows), Features(rows)) == pytest.approx(0, abs=1e-9)
 
 
@@ -62,7 +66,9 @@ def test_kernel_is_the_sum_over_all_pairs(n: int, d: int, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(("n", "d"), SIZES)
-def test_neighbours_are_those_of_the_whole_matrix(n: int, d: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbours_are_those_of_the_whole_matrix(
+    n: int, d: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(set_distances, "_BLOCK", 17)
     x, y = two_sets(n, d)
     a, b = arrays(x, y)
@@ -108,10 +114,14 @@ def test_torch_fidelity_gives_the_same_from_features() -> None:
     # One subset of all samples: its estimate is the same sum.
     whole = Features(y.rows[:200])
     options = {"kid_subsets": 1, "kid_subset_size": 200, "verbose": False, "rng_seed": 0}
-    theirs = kid_features_to_metric(x.rows.double(), whole.rows.double(), **options)["kernel_inception_distance_mean"]
+    theirs = kid_features_to_metric(x.rows.double(), whole.rows.double(), **options)[
+        "kernel_inception_distance_mean"
+    ]
     assert set_distances.kernel(x, whole) == pytest.approx(theirs, rel=1e-5)
     ours = set_distances.precision(x, y), set_distances.recall(x, y)
-    theirs = prc_features_to_metric(x.rows.double(), y.rows.double(), prc_neighborhood=3, verbose=False)
+    theirs = prc_features_to_metric(
+        x.rows.double(), y.rows.double(), prc_neighborhood=3, verbose=False
+    )
     assert ours == pytest.approx((theirs["precision"], theirs["recall"]), abs=1e-6)
 
 
@@ -121,7 +131,10 @@ def he_inception(path: Path) -> Path:
 
     names = Network.__init__.__globals__
     random, state = torch.Generator().manual_seed(0), {}
-    original, names["load_state_dict_from_url"] = names["load_state_dict_from_url"], lambda *a, **k: None
+    original, names["load_state_dict_from_url"] = (
+        names["load_state_dict_from_url"],
+        lambda *a, **k: None,
+    )
     load, Network.load_state_dict = Network.load_state_dict, lambda self, given: None  # type: ignore[method-assign]
     try:
         network = Network("inception-v3-compat", ["2048"])
@@ -138,7 +151,12 @@ def he_inception(path: Path) -> Path:
 def noise(n: int, seed: int) -> Tensor:
     random = torch.Generator().manual_seed(seed)
     coarse = torch.rand(n, 3, 8, 8, generator=random)
-    return torch.nn.functional.interpolate(coarse, size=48, mode="bicubic").clamp(0, 1).mul(255).to(torch.uint8)
+    return (
+        torch.nn.functional.interpolate(coarse, size=48, mode="bicubic")
+        .clamp(0, 1)
+        .mul(255)
+        .to(torch.uint8)
+    )
 
 
 @pytest.mark.exhaustive
@@ -162,7 +180,9 @@ def test_torch_fidelity_gives_the_same_from_images(tmp_path: Path) -> None:
         input1=Images(fake), input2=Images(real), cuda=False, fid=True, kid=True, kid_subsets=1, kid_subset_size=12,
         feature_extractor_weights_path=str(file), verbose=False, save_cpu_ram=True, rng_seed=0,
     )  # fmt: skip
-    panel = MetricSuite(["fd_inception", "kd_inception"], torch.device("cpu"), {"inception": str(file)}, 12)
+    panel = MetricSuite(
+        ["fd_inception", "kd_inception"], torch.device("cpu"), {"inception": str(file)}, 12
+    )
     panel.add(fake.float() / 127.5 - 1, real.float() / 127.5 - 1)
     frechet, kernel = panel.results()
     assert frechet.value == pytest.approx(theirs["frechet_inception_distance"], rel=1e-5)
@@ -170,5 +190,7 @@ def test_torch_fidelity_gives_the_same_from_images(tmp_path: Path) -> None:
     assert kernel.value == pytest.approx(theirs["kernel_inception_distance_mean"], abs=1e-6)
     assert frechet.digest
     for name in ("fid", "kid", "inception_score", "inception_score_deviation"):
-        with pytest.raises(ValueError, match=f"{name} is a name for the published Inception weights"):
+        with pytest.raises(
+            ValueError, match=f"{name} is a name for the published Inception weights"
+        ):
             MetricSuite([name], torch.device("cpu"), {"inception": str(file)}, 24)

@@ -11,15 +11,23 @@ from gantrain.networks import NETWORKS
 from gantrain.networks.backbone import Backbone
 
 FAMILIES = {
-    **dict.fromkeys(["fid", "kid", "inception_score", "fd_inception", "kd_inception", "fd_squeezenet"], IMAGENET),
-    **dict.fromkeys(["recall_torchvision/resnet18", "fd_resnet50", "precision_resnet18", "lpips_vgg"], IMAGENET),
+    **dict.fromkeys(
+        ["fid", "kid", "inception_score", "fd_inception", "kd_inception", "fd_squeezenet"], IMAGENET
+    ),
+    **dict.fromkeys(
+        ["recall_torchvision/resnet18", "fd_resnet50", "precision_resnet18", "lpips_vgg"], IMAGENET
+    ),
     **dict.fromkeys(["lpips", "fd_vit_base_patch16_clip_224.laion2b_ft_in1k"], IMAGENET),
     "fd_vit_small_patch14_dinov2": "lvd142m",
     "kd_vit_small_patch14_dinov2.lvd142m": "lvd142m",
     "fd_vit_small_patch16_224.dino": "dino",
     "fd_vit_base_patch16_clip_224.openai": "openai",
-    **dict.fromkeys(["l1", "l2", "psnr", "ssim", "ms_ssim", "psnr_pooled", "copy_index", "cycle_error"]),
-    **dict.fromkeys(["swd", "spectrum", "histogram", "diversity", "miou_unet", "fd_random0", "recall_random9"]),
+    **dict.fromkeys(
+        ["l1", "l2", "psnr", "ssim", "ms_ssim", "psnr_pooled", "copy_index", "cycle_error"]
+    ),
+    **dict.fromkeys(
+        ["swd", "spectrum", "histogram", "diversity", "miou_unet", "fd_random0", "recall_random9"]
+    ),
 }
 
 PARTS = {
@@ -61,18 +69,24 @@ def test_what_a_metric_was_trained_on(name: str) -> None:
 
 
 @pytest.mark.parametrize(("part", "metric", "is_flattering"), PAIRS)
-def test_a_metric_of_the_kind_that_training_pleases(part: str, metric: str, is_flattering: bool) -> None:
+def test_a_metric_of_the_kind_that_training_pleases(
+    part: str, metric: str, is_flattering: bool
+) -> None:
     reason = flattery(metric, {"generator": nn.Conv2d(3, 3, 1), "other": PARTS[part]()})
     assert bool(reason) == is_flattering
     if reason:
         assert "other: " in reason
         assert "arXiv 2203.06026" in reason
         assert "choose by swd or fd_random0" in reason
-        assert ("such as fd_vit_small_patch14_dinov2" in reason) == (part != "self-supervised backbone")
+        assert ("such as fd_vit_small_patch14_dinov2" in reason) == (
+            part != "self-supervised backbone"
+        )
 
 
 METHODS = {
-    "projected": ["method.more_discriminators=[{network: {name: projected, backbone: resnet18, width: 4}}]"],
+    "projected": [
+        "method.more_discriminators=[{network: {name: projected, backbone: resnet18, width: 4}}]"
+    ],
     "pretrained_unet": ["method.generator={name: pretrained_unet, backbone: resnet18, width: 4}"],
     "VGG": ["method={name: spade, generator: {width: 4}, perceptual: 10}"],
 }
@@ -87,6 +101,8 @@ def test_a_run_begins_with_one_warning(name: str, capsys: pytest.CaptureFixture[
     for metric, count in (("fd_squeezenet", 1), ("fd_random0", 0)):
         train("quickstart", *words, f"evaluate.metrics=[l1,{metric}]", f"evaluate.best_by={metric}")
         lines = capsys.readouterr().out.splitlines()
-        assert len([line for line in lines if line.startswith("warning: evaluate.best_by: ")]) == count
+        assert (
+            len([line for line in lines if line.startswith("warning: evaluate.best_by: ")]) == count
+        )
     train("quickstart", *words, "evaluate.metrics=[l1,fd_squeezenet]", "evaluate.best_by=l1")
     assert "warning: evaluate.best_by" not in capsys.readouterr().out

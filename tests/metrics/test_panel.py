@@ -31,7 +31,18 @@ def measured(names: tuple[str, ...], fake: Tensor, real: Tensor) -> dict[str, Re
 
 
 @pytest.mark.parametrize(
-    "name", ["fdd", "fd", "fd_", "fd_nonet", "fd_resnet18.bogus", "kd_torchvision/nonet", "random0", "inception", "L1"]
+    "name",
+    [
+        "fdd",
+        "fd",
+        "fd_",
+        "fd_nonet",
+        "fd_resnet18.bogus",
+        "kd_torchvision/nonet",
+        "random0",
+        "inception",
+        "L1",
+    ],
 )
 def test_unknown_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="allowed: l1, l2, psnr"):
@@ -39,7 +50,15 @@ def test_unknown_names_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["fd_resnet18", "fd_resnet18.a1_in1k", "kd_torchvision/vgg16", "coverage_squeezenet", "fd_inception", "fid"]
+    "name",
+    [
+        "fd_resnet18",
+        "fd_resnet18.a1_in1k",
+        "kd_torchvision/vgg16",
+        "coverage_squeezenet",
+        "fd_inception",
+        "fid",
+    ],
 )
 def test_networks_are_known_without_fetching_them(name: str) -> None:
     assert check(name) == name
@@ -60,7 +79,9 @@ def test_grey_images_are_measured_and_others_named() -> None:
     grey = measured(NAMES, images(0, channels=1), images(1, channels=1))
     assert all(record.value is not None for record in grey.values())
     five = measured(NAMES, images(0, channels=5), images(1, channels=5))
-    assert {record.problem for record in five.values()} == {"images have 5 channels, extractors take 1 or 3"}
+    assert {record.problem for record in five.values()} == {
+        "images have 5 channels, extractors take 1 or 3"
+    }
 
 
 def test_sets_of_several_sizes_have_values_where_that_is_meaningful() -> None:
@@ -69,8 +90,14 @@ def test_sets_of_several_sizes_have_values_where_that_is_meaningful() -> None:
         panel.add_images("fake", images(0, 6, size))
         panel.add_images("real", images(1, 6, size))
     found = {record.name: record for record in panel.results()}
-    assert [n for n, r in found.items() if r.problem == "images differ in size"] == ["swd", "spectrum"]
-    assert all(found[n].value is not None for n in ("fd_random0", "recall_random1", "histogram", "diversity"))
+    assert [n for n, r in found.items() if r.problem == "images differ in size"] == [
+        "swd",
+        "spectrum",
+    ]
+    assert all(
+        found[n].value is not None
+        for n in ("fd_random0", "recall_random1", "histogram", "diversity")
+    )
 
 
 @pytest.mark.parametrize("pixels", [16, 6, 1])
@@ -92,10 +119,15 @@ def test_features_that_are_not_finite_are_told_of() -> None:
 
 
 def test_fakes_that_hold_nan_have_no_value() -> None:
-    panel, names = MetricSuite((*NAMES, "l1", "psnr", "copy_index"), CPU, {}, 12), (*NAMES, "l1", "psnr", "copy_index")
+    panel, names = (
+        MetricSuite((*NAMES, "l1", "psnr", "copy_index"), CPU, {}, 12),
+        (*NAMES, "l1", "psnr", "copy_index"),
+    )
     for fake in (images(0), images(0).masked_fill(images(0) > 0.9, torch.nan)):
         panel.add(fake.double(), images(1).double(), images(2).double())
-    assert {r.name: (r.value, r.problem) for r in panel.results()} == dict.fromkeys(names, (None, "images hold NaN"))
+    assert {r.name: (r.value, r.problem) for r in panel.results()} == dict.fromkeys(
+        names, (None, "images hold NaN")
+    )
     panel.reset()
     panel.add(images(0).double(), images(1).double(), images(2).double())
     assert all(r.value is not None for r in panel.results())
@@ -105,7 +137,10 @@ def test_too_few_logits_for_the_splits_have_no_value() -> None:
     panel = MetricSuite(("histogram",), CPU, {}, 12)
     panel.extractors["logits"] = FunctionExtractor(lambda images: images.float().mean((2, 3)))
     for n, there in ((9, False), (12, True)):
-        panel._sets = {which: {"logits": _Set(panel.extractors["logits"])} for which in ("fake", "real", "null")}
+        panel._sets = {
+            which: {"logits": _Set(panel.extractors["logits"])}
+            for which in ("fake", "real", "null")
+        }
         panel.add_images("fake", images(0, n))
         panel.add_images("real", images(1))
         record = panel._of_sets("inception_score", inception_score, "logits")
@@ -167,7 +202,9 @@ def test_a_set_is_recalled_by_its_content_and_the_extractor() -> None:
     again.add(images(0), images(3))  # not looked at: what is known is not measured again
     assert [r.value for r in again.results()] == [r.value for r in first.results()]
     assert not MetricSuite(("fd_random3",), CPU, {}, 12).recall("real", "these")  # another network
-    assert not MetricSuite(("swd",), CPU, {}, 2000).recall("real", "these")  # fewer patches an image
+    assert not MetricSuite(("swd",), CPU, {}, 2000).recall(
+        "real", "these"
+    )  # fewer patches an image
     for file in Path(os.environ["GANTRAIN_CACHE"], "metrics").iterdir():
         file.write_bytes(file.read_bytes()[:40])
     assert not MetricSuite(NAMES, CPU, {}, 12).recall("real", "these")
@@ -206,14 +243,20 @@ def test_weight_files_are_not_unpickled(tmp_path: Path) -> None:
     file.write_bytes(pickle.dumps({"x": _Evil()}))
     torch.save({"x": _Evil()}, tmp_path / "z.pth")
     for path in (file, tmp_path / "z.pth", tmp_path / "none.pth"):
-        with pytest.raises(ValueError, match=f"evaluate.weights: {path} can't be read as tensors by name"):
+        with pytest.raises(
+            ValueError, match=f"evaluate.weights: {path} can't be read as tensors by name"
+        ):
             load_weights(path)
-        with pytest.raises(ValueError, match=f"evaluate.weights: {path} can't be read as tensors by name"):
+        with pytest.raises(
+            ValueError, match=f"evaluate.weights: {path} can't be read as tensors by name"
+        ):
             MetricSuite(("fd_inception",), CPU, {"inception": str(path)}, 12)
     assert not Path("it-ran").exists()
 
 
-def test_weights_that_cannot_be_fetched_are_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_weights_that_cannot_be_fetched_are_told_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def offline(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
@@ -223,7 +266,8 @@ def test_weights_that_cannot_be_fetched_are_told_of(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     for name in ("fid", "fd_torchvision/squeezenet1_1", "lpips"):
         with pytest.raises(
-            ValueError, match=r"could not be fetched \(no route to host\); get .* give evaluate.weights"
+            ValueError,
+            match=r"could not be fetched \(no route to host\); get .* give evaluate.weights",
         ):
             MetricSuite((name,), CPU, {}, 12)
 
@@ -245,7 +289,9 @@ def test_a_classifier_is_taken_off_or_the_network_refused() -> None:
         (MNASNet(0.1), 1280),
     ):
         assert _without_classifier(network.eval(), "it")(x).shape == (2, width)
-    with pytest.raises(ValueError, match=r"^evaluate\.metrics: it has no classifier to take off; allowed: timm's"):
+    with pytest.raises(
+        ValueError, match=r"^evaluate\.metrics: it has no classifier to take off; allowed: timm's"
+    ):
         _without_classifier(torch.nn.Sequential(torch.nn.Flatten()), "it")
 
 
@@ -262,6 +308,8 @@ def test_any_backbone_gives_its_last_features(tmp_path: Path) -> None:
         torch.save(network.state_dict(), file)
         backbone = Backbone(name, str(file)).eval()
         assert backbone((images(0, 2) * 127 + 127).to(torch.uint8)).shape == (2, width)
-        assert backbone.size == ((176, 176) if name == "resnet10t" else (299, 299) if width == 2048 else (224, 224))
+        assert backbone.size == (
+            (176, 176) if name == "resnet10t" else (299, 299) if width == 2048 else (224, 224)
+        )
         with pytest.raises(ValueError, match="does not fit torchvision/vgg11"):
             Backbone("torchvision/vgg11", str(file))

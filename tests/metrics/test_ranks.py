@@ -11,9 +11,17 @@ WORKER = Path(__file__).with_name("panel_worker.py")
 
 
 def found(kind: str, ranks: int) -> dict[str, object]:
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    words = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={ranks}",
+    ]
     out = Path(f"{kind}{ranks}.json")
-    done = subprocess.run([*words, str(WORKER), kind, str(out)], capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        [*words, str(WORKER), kind, str(out)], capture_output=True, text=True, timeout=200
+    )
     assert done.returncode == 0, done.stderr
     content: dict[str, object] = json.loads(out.read_text())
     return content
@@ -25,7 +33,8 @@ def numbers(value: object) -> list[object]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "tolerance"), [pytest.param("features", 1e-9, marks=pytest.mark.exhaustive), ("images", 1e-6)]
+    ("kind", "tolerance"),
+    [pytest.param("features", 1e-9, marks=pytest.mark.exhaustive), ("images", 1e-6)],
 )
 def test_ranks_agree(kind: str, tolerance: float) -> None:
     one = found(kind, 1)

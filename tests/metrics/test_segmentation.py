@@ -27,7 +27,9 @@ class Reader(Segmenter):
     """Finds in an image's first channel the class itself."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return one_hot(((x[:, 0].nan_to_num() + 1) * 2).round().long().numpy(), self.last.out_channels)
+        return one_hot(
+            ((x[:, 0].nan_to_num() + 1) * 2).round().long().numpy(), self.last.out_channels
+        )
 
 
 @pytest.mark.parametrize("ignored", [None, 4])
@@ -44,8 +46,16 @@ def test_scores_are_those_of_the_definitions(ignored: int | None) -> None:
     if ignored is not None:  # it is never found
         found[found == ignored] = 0
     unions = {c: ((true == c) | (found == c)) & counted for c in range(5)}
-    ious = [((true == c) & (found == c) & counted).sum() / unions[c].sum() for c in range(5) if unions[c].any()]
-    recalls = [(found == c)[(true == c) & counted].mean() for c in range(5) if ((true == c) & counted).any()]
+    ious = [
+        ((true == c) & (found == c) & counted).sum() / unions[c].sum()
+        for c in range(5)
+        if unions[c].any()
+    ]
+    recalls = [
+        (found == c)[(true == c) & counted].mean()
+        for c in range(5)
+        if ((true == c) & counted).any()
+    ]
     assert records["miou_unet"].value == pytest.approx(np.mean(ious))
     assert records["pixel_accuracy_unet"].value == pytest.approx((found == true)[counted].mean())
     assert records["class_accuracy_unet"].value == pytest.approx(np.mean(recalls))
@@ -55,7 +65,9 @@ def test_scores_are_those_of_the_definitions(ignored: int | None) -> None:
     broken[2, 0, 1, 1] = torch.nan
     for fake in (images[0], broken):
         measured.add(one_hot(true, 5), fake, images[1])
-    assert {(r.value, r.problem) for r in measured.results(lambda own: [own])} == {(None, "images hold NaN")}
+    assert {(r.value, r.problem) for r in measured.results(lambda own: [own])} == {
+        (None, "images hold NaN")
+    }
 
 
 def test_a_segmenter_takes_any_size() -> None:
@@ -80,22 +92,35 @@ def test_it_learns_the_runs_pairs_once_and_leaves_training_as_it_is(
     assert capsys.readouterr().out.count("a segmenter learns") == 1
     parts = Assembly(load("quickstart", words), World("cpu"))
     assert parts.held_out is not None
-    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    held_out = HeldOut(
+        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+    )
     assert "a segmenter learns" not in capsys.readouterr().out
     found = {r.name: r for r in held_out.metrics(parts.method())}
     assert list(found)[-3:] == NAMES
     assert found["pixel_accuracy_unet"].null is not None
     assert found["pixel_accuracy_unet"].null > 0.8, "the drawn photographs show their classes"
     assert found["miou_unet"].value is not None
-    assert found["miou_unet"].value < 0.5 * found["miou_unet"].null, "an untrained generator doesn't"  # type: ignore[operator]
+    assert found["miou_unet"].value < 0.5 * found["miou_unet"].null, (
+        "an untrained generator doesn't"
+    )  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("data.source=right", "data.target=left", "data.labels={}"), "need class ids as the source, found images"),
-        (("evaluate.weights={unet: no.safetensors}",), "no.safetensors can't be read as tensors by name"),
-        (("evaluate.weights={unet: other.safetensors}",), "other.safetensors is no unet for these channels"),
+        (
+            ("data.source=right", "data.target=left", "data.labels={}"),
+            "need class ids as the source, found images",
+        ),
+        (
+            ("evaluate.weights={unet: no.safetensors}",),
+            "no.safetensors can't be read as tensors by name",
+        ),
+        (
+            ("evaluate.weights={unet: other.safetensors}",),
+            "other.safetensors is no unet for these channels",
+        ),
     ],
 )
 def test_refusals(words: tuple[str, ...], says: str) -> None:
@@ -126,7 +151,9 @@ def test_an_ignored_class_costs_nothing() -> None:
 
 @pytest.mark.exhaustive
 @pytest.mark.usefixtures("few_steps")
-def test_what_was_learnt_from_damaged_data_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_learnt_from_damaged_data_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
     parts = Assembly(load("quickstart", WORDS), World("cpu"))
     assert parts.held_out is not None
@@ -136,7 +163,9 @@ def test_what_was_learnt_from_damaged_data_is_not_kept(tmp_path: Path, monkeypat
         return b"damaged" if i == 3 else read(i, member)
 
     monkeypatch.setattr(parts.train, "read", failing)
-    held_out = HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+    held_out = HeldOut(
+        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+    )
     held_out.metrics(parts.method())
     assert any(damaged in text for text in held_out.damaged)
     assert not list(tmp_path.glob("metrics/unet-*"))

@@ -14,7 +14,9 @@ N, SIZE = 192, 64
 
 
 def dead_leaves(seed: int) -> Tensor:
-    """Discs over one another, 8-bit values (N, 3, SIZE, SIZE): edges and a spectrum like photographs'."""
+    """Discs over one another, 8-bit values (N, 3, SIZE, SIZE): edges and a spectrum like
+    photographs'.
+    """
     random = torch.Generator().manual_seed(seed)
     images = torch.full((N, 3, SIZE, SIZE), 127.0)
     y, x = torch.arange(SIZE)[:, None], torch.arange(SIZE)
@@ -29,7 +31,9 @@ def dead_leaves(seed: int) -> Tensor:
 def blurred(images: Tensor) -> Tensor:
     kernel = torch.exp(-torch.arange(-3, 4.0).square() / (2 * 0.7**2))
     kernel = (torch.outer(kernel, kernel) / kernel.sum() ** 2).expand(3, 1, 7, 7)
-    return torch.nn.functional.conv2d(torch.nn.functional.pad(images, (3,) * 4, mode="reflect"), kernel, groups=3)
+    return torch.nn.functional.conv2d(
+        torch.nn.functional.pad(images, (3,) * 4, mode="reflect"), kernel, groups=3
+    )
 
 
 def shuffled(images: Tensor) -> Tensor:
@@ -46,13 +50,28 @@ def noisy(images: Tensor) -> Tensor:
 DEGRADATIONS: dict[str, tuple[Callable[[Tensor], Tensor], tuple[str, ...]]] = {
     "blur": (blurred, ("swd", "spectrum", "kd_random0")),
     "noise": (noisy, ("swd", "spectrum")),
-    "tint": (lambda x: x + torch.tensor([12.0, 0, 0]).view(3, 1, 1), ("swd", "histogram", "kd_random0")),
-    "contrast": (lambda x: (x - 127) * 0.85 + 127, ("swd", "histogram", "fd_random0", "kd_random0")),
-    "checkerboard": (lambda x: x + 4 * (-1) ** (torch.arange(SIZE) + torch.arange(SIZE)[:, None]), ("spectrum",)),
+    "tint": (
+        lambda x: x + torch.tensor([12.0, 0, 0]).view(3, 1, 1),
+        ("swd", "histogram", "kd_random0"),
+    ),
+    "contrast": (
+        lambda x: (x - 127) * 0.85 + 127,
+        ("swd", "histogram", "fd_random0", "kd_random0"),
+    ),
+    "checkerboard": (
+        lambda x: x + 4 * (-1) ** (torch.arange(SIZE) + torch.arange(SIZE)[:, None]),
+        ("spectrum",),
+    ),
     "shuffled blocks": (shuffled, ("swd", "spectrum")),
     "collapse": (lambda x: x[:8].repeat(N // 8, 1, 1, 1), ("fd_random0", "recall_random0")),
-    "one image": (lambda x: x[:1].repeat(N, 1, 1, 1), ("fd_random0", "recall_random0", "diversity", "histogram")),
-    "larger pixels": (lambda x: interpolate(interpolate(x, scale_factor=0.5), scale_factor=2), ("spectrum",)),
+    "one image": (
+        lambda x: x[:1].repeat(N, 1, 1, 1),
+        ("fd_random0", "recall_random0", "diversity", "histogram"),
+    ),
+    "larger pixels": (
+        lambda x: interpolate(interpolate(x, scale_factor=0.5), scale_factor=2),
+        ("spectrum",),
+    ),
 }
 
 

@@ -39,7 +39,10 @@ def test_bilinear_doubling_is_the_blur_by_1331():
 
 def test_blurs_leave_nothing_in_checkpoints():
     generators = ResNet(3, 3, width=4, upsample="bilinear"), ResNet(3, 3, width=4, **ANTIALIASED)
-    for plain, blurred in (generators, (PatchGAN(3, width=4), PatchGAN(3, width=4, antialias=True))):
+    for plain, blurred in (
+        generators,
+        (PatchGAN(3, width=4), PatchGAN(3, width=4, antialias=True)),
+    ):
         assert any(isinstance(m, BlurPool) for m in blurred.modules())
         assert plain.state_dict().keys() == blurred.state_dict().keys()
 
@@ -49,9 +52,13 @@ def test_features_are_the_paths_of_the_forward_pass(options):
     network = ResNet(3, 3, width=4, blocks=5, norm="none", **options).double()
     seen, x = {}, images(16, 24).double()
     for name, module in {f"down{i}": d[0] for i, d in enumerate(network.downs)}.items():
-        module.register_forward_hook(lambda _, __, out, name=name: seen.setdefault(name, out.clone()))
+        module.register_forward_hook(
+            lambda _, __, out, name=name: seen.setdefault(name, out.clone())
+        )
     for i, block in enumerate(network.blocks):
-        block.register_forward_hook(lambda _, __, out, name=f"block{i}": seen.setdefault(name, out.clone()))
+        block.register_forward_hook(
+            lambda _, __, out, name=f"block{i}": seen.setdefault(name, out.clone())
+        )
     network(x)
     found = network.features(x, LAYERS)
     assert [f.shape[1] for f in found] == [network.feature_channels[name] for name in LAYERS]
@@ -72,7 +79,9 @@ def test_the_papers_features():
     with META:
         network = ResNet(3, 3, **ANTIALIASED)
         found = network.features(torch.empty(1, 3, 256, 256), LAYERS)
-    assert [tuple(f.shape[1:]) for f in found] == [(c, s, s) for c, s in zip(CHANNELS, SIDES, strict=True)]
+    assert [tuple(f.shape[1:]) for f in found] == [
+        (c, s, s) for c, s in zip(CHANNELS, SIDES, strict=True)
+    ]
     assert [network.feature_channels[name] for name in LAYERS] == CHANNELS
 
 
@@ -94,7 +103,9 @@ def test_projection_against_numpy():
             for i, at in enumerate(place[n]):
                 x = feature[n, :, at // feature.shape[3], at % feature.shape[3]]
                 x = c @ np.maximum(a @ x + b, 0) + d
-                np.testing.assert_allclose(vectors[n, i].detach().numpy(), x / (np.linalg.norm(x) + 1e-7), atol=1e-12)
+                np.testing.assert_allclose(
+                    vectors[n, i].detach().numpy(), x / (np.linalg.norm(x) + 1e-7), atol=1e-12
+                )
 
 
 def test_projection_in_bfloat16_gives_float32():

@@ -16,7 +16,9 @@ def test_it_is_the_papers_formula() -> None:
     x = torch.randn(2, 16, 5, 3, dtype=torch.float64)
     flattened = x.flatten(2)  # N, C, pixels
     f, g, h, v = (m.weight[..., 0, 0] for m in (module.key, module.query, module.value, module.out))
-    scores = torch.einsum("ac,nci,ad,ndj->nij", f, flattened, g, flattened)  # of pixel i for pixel j
+    scores = torch.einsum(
+        "ac,nci,ad,ndj->nij", f, flattened, g, flattened
+    )  # of pixel i for pixel j
     weights = scores.exp() / scores.exp().sum(1, keepdim=True)
     found = torch.einsum("cb,bd,ndi,nij->ncj", v, h, flattened, weights)
     torch.testing.assert_close(module(x), x + 0.7 * found.unflatten(2, (5, 3)), rtol=0, atol=1e-12)
@@ -42,5 +44,7 @@ def test_networks_start_without_it_and_learn_it(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "level"), [("unet", 4), ("patchgan", 3)])
 def test_a_level_that_is_not_there(name: str, level: int) -> None:
-    with pytest.raises(ValueError, match=rf"{name}.attention: found {level}, allowed: a l\w+, 0 to {level - 1}"):
+    with pytest.raises(
+        ValueError, match=rf"{name}.attention: found {level}, allowed: a l\w+, 0 to {level - 1}"
+    ):
         small(name, attention=level)

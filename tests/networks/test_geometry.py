@@ -77,7 +77,9 @@ def test_multiply_adds(gmacs, build, shape):
     network = on_meta(build).eval()
     with FlopCounterMode(display=False) as counter:
         network(torch.empty(1, *shape, device=META))
-    assert counter.get_total_flops() / 2e9 == pytest.approx(gmacs, abs=0.051 if gmacs > 99 else 0.0051)
+    assert counter.get_total_flops() / 2e9 == pytest.approx(
+        gmacs, abs=0.051 if gmacs > 99 else 0.0051
+    )
 
 
 def logits_sizes(build, channels, height, width):
@@ -167,7 +169,11 @@ def test_padding_is_symmetric_reflection(name):
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 @pytest.mark.parametrize("name", [*(n for n in DISCRIMINATORS if n != "projected"), "antialiased"])
 def test_minimum_size(name, norm):
-    network = small("patchgan", norm=norm, antialias=True) if name == "antialiased" else small(name, norm=norm)
+    network = (
+        small("patchgan", norm=norm, antialias=True)
+        if name == "antialiased"
+        else small(name, norm=norm)
+    )
     smallest = network.minimum_size
     outputs = network(images(smallest, smallest, batch=1))
     assert all(f.isfinite().all() for scale in outputs for f in scale)
@@ -207,10 +213,14 @@ def test_spade_takes_styles_at_any_size():
 
 
 def test_spade_modulates_by_the_nearest_labels():
-    """The norm's map, times one and a map of the labels, plus another, as in the paper's equation 1."""
+    """The norm's map, times one and a map of the labels, plus another, as in the paper's
+    equation 1.
+    """
     torch.manual_seed(0)
     block = SPADEGenerator(3, 2, width=2, hidden=4, norm="instance").blocks[3].double()
-    labels = torch.nn.functional.one_hot(torch.randint(3, (2, 8, 8)), 3).permute(0, 3, 1, 2).double()
+    labels = (
+        torch.nn.functional.one_hot(torch.randint(3, (2, 8, 8)), 3).permute(0, 3, 1, 2).double()
+    )
     x = torch.randn(2, 32, 4, 4, dtype=torch.float64)
     norm = block.norms[0]
     seen = torch.relu(norm.shared[0](labels[..., ::2, ::2]))
@@ -218,7 +228,11 @@ def test_spade_modulates_by_the_nearest_labels():
     expected = (x - mean) / (std**2 + 1e-5).sqrt() * (1 + norm.scale(seen)) + norm.shift(seen)
     torch.testing.assert_close(norm(x, labels[..., ::2, ::2]), expected)
     y = torch.nn.functional.leaky_relu(expected, 0.2)
-    y = block.convs[1](torch.nn.functional.leaky_relu(block.norms[1](block.convs[0](y), labels[..., ::2, ::2]), 0.2))
+    y = block.convs[1](
+        torch.nn.functional.leaky_relu(
+            block.norms[1](block.convs[0](y), labels[..., ::2, ::2]), 0.2
+        )
+    )
     norm, conv = block.shortcut
     torch.testing.assert_close(block(x, labels), conv(norm(x, labels[..., ::2, ::2])) + y)
 
@@ -233,7 +247,9 @@ def test_style_encoder_sees_256_pixels():
 
 
 def test_the_enhancer_adds_to_the_global_generator():
-    """Its coarse layers see the average of 3x3 pixels, and their features are added to the fine ones."""
+    """Its coarse layers see the average of 3x3 pixels, and their features are added to the fine
+    ones.
+    """
     torch.manual_seed(0)
     options = {"width": 4, "halvings": 1, "blocks": 1}
     network = CoarseToFine(3, 2, enhancer=True, fine_blocks=1, **options).double()

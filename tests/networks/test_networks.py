@@ -35,7 +35,9 @@ def test_recipe_builds(name):
     config = resolve(NETWORKS, name)
     with torch.device("meta"):
         network = build(NETWORKS, config, in_channels=5, out_channels=4, image_channels=3)
-    assert next(network.parameters()).shape[1] == (3 if name == "projected" else 5)  # it sees the image alone
+    assert next(network.parameters()).shape[1] == (
+        3 if name == "projected" else 5
+    )  # it sees the image alone
 
 
 @pytest.mark.parametrize("folder", ["networks", "losses"])
@@ -52,7 +54,11 @@ def test_imports(folder):
         else:
             continue
         for module in modules:
-            known = ".".join(module.split(".")[:2]) in ours or module in ours or module.split(".")[0] in allowed
+            known = (
+                ".".join(module.split(".")[:2]) in ours
+                or module in ours
+                or module.split(".")[0] in allowed
+            )
             assert known, module
 
 
@@ -105,7 +111,8 @@ COMPILED = ("unet", "resnet", "coarse_to_fine", "patchgan")  # in the shorter ru
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in COMPILED else pytest.mark.exhaustive) for n in NETWORKS]
+    "name",
+    [pytest.param(n, marks=[] if n in COMPILED else pytest.mark.exhaustive) for n in NETWORKS],
 )
 def test_in_place_compile_equals_eager(name):
     torch._dynamo.reset()
@@ -137,10 +144,14 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=LONG.get(n, ())) for n in NETWORKS if takes(n, "norm")])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=LONG.get(n, ())) for n in NETWORKS if takes(n, "norm")]
+)
 def test_options(name):
     sizes = set()
-    for options in dict.fromkeys(tuple((k, v) for k, v in c.items() if takes(name, k)) for c in CHOICES):
+    for options in dict.fromkeys(
+        tuple((k, v) for k, v in c.items() if takes(name, k)) for c in CHOICES
+    ):
         options = dict(options)
         network = small(name, **options)
         outputs = flat(network(images(33, 40)))
@@ -150,7 +161,9 @@ def test_options(name):
     assert len(sizes) > 1  # the options did something
 
 
-TYPOS = [(n, option) for n in NETWORKS for option in ("norm", "init", "upsample") if takes(n, option)]
+TYPOS = [
+    (n, option) for n in NETWORKS for option in ("norm", "init", "upsample") if takes(n, option)
+]
 
 
 @pytest.mark.parametrize(("name", "option"), TYPOS)
@@ -173,7 +186,9 @@ def test_dropout(name):
 def test_initial_weights(name):
     for init, std in [("normal", 0.02), ("xavier", None), ("default", None)]:
         width = {"width": 16} if name in ("coarse_to_fine", "spade") else {}  # large with their own
-        network = NETWORKS[name](*([3] * len(facts_of(NETWORKS[name]))), norm="batch", init=init, **width)
+        network = NETWORKS[name](
+            *([3] * len(facts_of(NETWORKS[name]))), norm="batch", init=init, **width
+        )
         theirs = {m for b in network.modules() if isinstance(b, Backbone) for m in b.modules()}
         own = [m for m in network.modules() if m not in theirs]
         convs = [m for m in own if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]

@@ -11,7 +11,9 @@ from gantrain.networks.gradient_checkpointing import recompute
 
 
 def gradients(network: nn.Module, images: Tensor) -> tuple[list[Tensor], int]:
-    """What a backward pass gives, and the bytes that the forward pass has kept for it besides the weights."""
+    """What a backward pass gives, and the bytes that the forward pass has kept for it besides
+    the weights.
+    """
     kept: dict[int, int] = {}
     weights = {p.data_ptr() for p in network.parameters()}
 
@@ -40,9 +42,23 @@ def test_gradients_are_the_same_and_less_is_kept(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_has_the_same_bits_and_goes_on_with_either(capsys: pytest.CaptureFixture[str]) -> None:
-    words = (*SMALL, "method.generator.norm=instance", "method.generator.levels=6", "method.generator.dropout=0.5")
-    words = (*words, "data.size=[64,64]", "batch_size=4", "length=16", "micro_batch_size=2", "checkpoint.every=8")
+def test_a_run_has_the_same_bits_and_goes_on_with_either(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = (
+        *SMALL,
+        "method.generator.norm=instance",
+        "method.generator.levels=6",
+        "method.generator.dropout=0.5",
+    )
+    words = (
+        *words,
+        "data.size=[64,64]",
+        "batch_size=4",
+        "length=16",
+        "micro_batch_size=2",
+        "checkpoint.every=8",
+    )
     run_here(*words, "run=plain")
     run_here(*words, "run=again", "length=8")
     run_here(*words, "run=again", "gradient_checkpointing=true")
@@ -51,5 +67,10 @@ def test_a_run_has_the_same_bits_and_goes_on_with_either(capsys: pytest.CaptureF
 
 
 def test_batch_norm_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"gradient_checkpointing: found true, the generator's batch norm .*allowed"):
-        run_here(*SMALL, "gradient_checkpointing=true", "method.generator.norm=batch", "dry_run=true")
+    with pytest.raises(
+        ValueError,
+        match=r"gradient_checkpointing: found true, the generator's batch norm .*allowed",
+    ):
+        run_here(
+            *SMALL, "gradient_checkpointing=true", "method.generator.norm=batch", "dry_run=true"
+        )

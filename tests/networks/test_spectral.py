@@ -6,7 +6,10 @@ from small_networks import NETWORKS, flat, images, small, takes
 
 from gantrain.networks.spectral import Spectral, SpectralConv2d, SpectralConvTranspose2d
 
-LAYERS = [lambda: SpectralConv2d(6, 10, 3, padding=1), lambda: SpectralConvTranspose2d(6, 10, 4, stride=2, padding=1)]
+LAYERS = [
+    lambda: SpectralConv2d(6, 10, 3, padding=1),
+    lambda: SpectralConvTranspose2d(6, 10, 4, stride=2, padding=1),
+]
 
 
 def largest(layer, weight):

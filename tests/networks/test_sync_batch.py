@@ -15,7 +15,9 @@ WORKER = Path(__file__).with_name("sync_batch_worker.py")
 def test_two_ranks_equal_one(split):
     """Outputs, gradients and running statistics, with DDP, in float64 on CPU."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run([*command, str(WORKER), split], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*command, str(WORKER), split], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("equal") == 2
 

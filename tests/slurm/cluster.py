@@ -139,7 +139,9 @@ class Cluster:
 
     def _daemon(self, *words: str) -> None:
         with (self.folder / "daemons.log").open("a") as log:
-            subprocess.run(words, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+            subprocess.run(
+                words, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True
+            )
 
     def start_node(self, node: str) -> None:
         self._daemon("slurmd", "-N", node)
@@ -151,7 +153,9 @@ class Cluster:
             assert re.search(rf"^{line}$", shown, re.M), f"another cluster answers: {shown}"
 
     def run(self, *words: str, cwd: Path | None = None, **env: str) -> str:
-        done = subprocess.run(words, env={**self.env, **env}, cwd=cwd, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            words, env={**self.env, **env}, cwd=cwd, capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
 

@@ -59,7 +59,9 @@ def steps() -> int:
 def wait_for_steps(cluster: Cluster, job: str, count: int = 2) -> None:
     """Until the run is on its way."""
     wait_until(
-        lambda: steps() >= count or cluster.job(job)["JobState"] == "FAILED", 240, f"{count} log points of job {job}"
+        lambda: steps() >= count or cluster.job(job)["JobState"] == "FAILED",
+        240,
+        f"{count} log points of job {job}",
     )
     assert cluster.job(job)["JobState"] == "RUNNING", log(job)
 
@@ -93,7 +95,9 @@ def finishes_alike(cluster: Cluster, job: str, undisturbed: dict[str, object]) -
     assert_identical(tensors("x", LENGTH), undisturbed)
 
 
-def test_told_to_leave_goes_on_by_itself_but_not_for_ever(cluster: Cluster, undisturbed: dict[str, object]) -> None:
+def test_told_to_leave_goes_on_by_itself_but_not_for_ever(
+    cluster: Cluster, undisturbed: dict[str, object]
+) -> None:
     """By the signal that comes ahead of the time limit."""
     job = cluster.submit(*BOTH, *RUN, MAX_REQUEUES="1")
     wait_for_steps(cluster, job)
@@ -167,7 +171,9 @@ def test_cancelled_by_its_user_stays_cancelled(cluster: Cluster) -> None:
         (("recipe=quickstart", "batch_size=3"), "gantrain: batch_size: found 3, which 2 ranks"),
     ],
 )
-def test_mistake_is_told_and_not_repeated(cluster: Cluster, words: tuple[str, ...], says: str) -> None:
+def test_mistake_is_told_and_not_repeated(
+    cluster: Cluster, words: tuple[str, ...], says: str
+) -> None:
     job = cluster.submit(str(SCRIPT), *SMALL, *words, "run=x")
     ended = cluster.wait(job)
     assert (ended["JobState"], ended["Restarts"]) == ("FAILED", "0")
@@ -236,7 +242,9 @@ def test_benchmark_over_node_counts(cluster: Cluster, tmp_path: Path) -> None:
     """One result of one and two nodes, with two processes on each."""
     words = ("recipe=quickstart", *SMALL, "--per-device=2", "--steps=1", "--repeats=1")
     script = str(SCRIPT.with_name("benchmark.sbatch"))
-    job = cluster.submit("--nodes=2", script, *words, RESULTS=str(tmp_path / "out"), PROCESSES_PER_NODE="2")
+    job = cluster.submit(
+        "--nodes=2", script, *words, RESULTS=str(tmp_path / "out"), PROCESSES_PER_NODE="2"
+    )
     ended = cluster.wait(job)
     text = Path(f"benchmark-{job}.log").read_text()
     assert ended["JobState"] == "COMPLETED", text
@@ -250,7 +258,9 @@ def test_evaluation_over_nodes(cluster: Cluster) -> None:
     """Four processes find what one finds."""
     run_here(*SMALL, "batch_size=8", "length=16", "run=x", "evaluate.max_samples=4")
     words = ("runs/x", "--metrics", "l1,fd_random0", "--out", "found.json")
-    job = cluster.submit("--nodes=2", str(SCRIPT.with_name("evaluate.sbatch")), *words, PROCESSES_PER_NODE="2")
+    job = cluster.submit(
+        "--nodes=2", str(SCRIPT.with_name("evaluate.sbatch")), *words, PROCESSES_PER_NODE="2"
+    )
     ended = cluster.wait(job)
     assert ended["JobState"] == "COMPLETED", Path(f"evaluate-{job}.log").read_text()
     several = json.loads(Path("found.json").read_text())

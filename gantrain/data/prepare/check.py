@@ -15,7 +15,7 @@ from gantrain.data import channels
 from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
 from gantrain.data.prepare.color_table import decode_colours
-from gantrain.data.prepare.layouts import Files, FieldSpec, FieldSpecs
+from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs, Files
 from gantrain.data.prepare.left_out import TooSmall, UnequalSizes, advise_unequal
 from gantrain.data.shards import Field
 
@@ -27,7 +27,9 @@ Out = TypeVar("Out")
 CheckedSample = dict[str, Field] | ValueError  # a sample's fields, or what is wrong with it
 
 
-def map_in_order(work: Callable[[In], Out], items: Iterable[In], workers: int | None = None) -> Iterator[Out]:
+def map_in_order(
+    work: Callable[[In], Out], items: Iterable[In], workers: int | None = None
+) -> Iterator[Out]:
     """`map` over threads (Pillow works without the interpreter's lock), some items ahead."""
     rest, workers = iter(items), workers or min(16, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
@@ -79,7 +81,9 @@ def _load_originals(files: Files, parts: FieldSpecs, notes: list[str] | None) ->
 
 
 def check_sample(files: Files, parts: FieldSpecs, notes: list[str] | None = None) -> CheckedSample:
-    """Decode a sample and describe it as if it were the whole data set; notes as `load` takes them."""
+    """Decode a sample and describe it as if it were the whole data set; notes as `load` takes
+    them.
+    """
     try:
         originals = _load_originals(files, parts, notes)
         arrays = _at_part_sizes(originals, parts)
@@ -91,7 +95,10 @@ def check_sample(files: Files, parts: FieldSpecs, notes: list[str] | None = None
         if min(height, width) < SMALLEST:
             raise TooSmall(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
         if max(height, width) > MOST_SIDE:
-            raise ValueError(f"{file}: {height}x{width}, the largest is {MOST_SIDE}x{MOST_SIDE}; cut it into tiles")
+            raise ValueError(
+                f"{file}: {height}x{width}, the largest is {MOST_SIDE}x{MOST_SIDE}; cut it into"
+                " tiles"
+            )
         fields = {}
         for name, array in arrays.items():
             field = _describe(array, name, parts[name], files)
@@ -110,16 +117,27 @@ def _describe(array: Array, name: str, part: FieldSpec, files: Files) -> Field:
     if part.kind == "label":
         ids, pixels = np.unique(array, return_counts=True)
         spare = part.ignore is not None  # the last class has no other id
-        if part.classes and (beyond := [str(i) for i in ids if i >= part.classes - spare and i != part.ignore]):
+        if part.classes and (
+            beyond := [str(i) for i in ids if i >= part.classes - spare and i != part.ignore]
+        ):
             listed = ", ".join([*beyond[:8], *["..."] * (len(beyond) > 8)])
             classes = f"{part.classes} classes" + f", the last of which is {part.ignore}" * spare
             raise NotLabels(f"{file}: {name} holds ids beyond {classes}: {listed}")
         counts = dict(zip(ids.tolist(), pixels.tolist(), strict=True))
     elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
-        raise ValueError(f"{file}: {name} has values {array.min():.4g}..{array.max():.4g}, floats must be in 0..1")
+        raise ValueError(
+            f"{file}: {name} has values {array.min():.4g}..{array.max():.4g}, floats must be in"
+            " 0..1"
+        )
     if array.shape[2] > MOST_CHANNELS:
-        raise ValueError(f"{file}: {name} has {array.shape[2]} channels, allowed: at most {MOST_CHANNELS}")
-    about: dict[str, Any] = {"channels": array.shape[2], "dtype": array.dtype.name, "label_counts": counts}
+        raise ValueError(
+            f"{file}: {name} has {array.shape[2]} channels, allowed: at most {MOST_CHANNELS}"
+        )
+    about: dict[str, Any] = {
+        "channels": array.shape[2],
+        "dtype": array.dtype.name,
+        "label_counts": counts,
+    }
     about |= {"kind": part.kind, "ignore": part.ignore if counts else None, "palette": part.colors}
     size = array.shape[:2]
     return Field(member=part.member, half=part.half, min_size=size, max_size=size, **about)
@@ -137,15 +155,24 @@ def describe_fields(
     """
     if wrong := [str(found) for found in looks.values() if isinstance(found, NotLabels)]:
         more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-        advice = "mend them, or give other --labels or --instances, more --classes, the id of no class to --ignore, "
+        advice = (
+            "mend them, or give other --labels or --instances, more --classes, the id of no class"
+            " to --ignore, "
+        )
         advice += "or the table of colours to --colors"
-        files = "1 file is no label map" if len(wrong) == 1 else f"{len(wrong):,} files are no label maps"
+        files = (
+            "1 file is no label map"
+            if len(wrong) == 1
+            else f"{len(wrong):,} files are no label maps"
+        )
         raise ValueError(f"{files}: {'; '.join(wrong[:_NAMED])}{more}; {advice}")
     bad = [str(found) for found in looks.values() if isinstance(found, ValueError)]
     good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}
     if not good:
         tried = count_text(len(bad), "sample")
-        raise ValueError(f"none of {tried} is usable; the first: {bad[0]}{advise_unequal(looks.values())}")
+        raise ValueError(
+            f"none of {tried} is usable; the first: {bad[0]}{advise_unequal(looks.values())}"
+        )
     usual_kinds: dict[str, tuple[int, str]] = {}
     for name, part in parts.items():
         kinds = {key: (fields[name].channels, fields[name].dtype) for key, fields in good.items()}
@@ -164,8 +191,12 @@ def describe_fields(
     return list(good), bad, merged
 
 
-def conversions(looks: Mapping[str, CheckedSample], good: Iterable[str], fields: Mapping[str, Field]) -> list[str]:
-    """A note for each file of good samples whose channels are converted to its field's when it is decoded."""
+def conversions(
+    looks: Mapping[str, CheckedSample], good: Iterable[str], fields: Mapping[str, Field]
+) -> list[str]:
+    """A note for each file of good samples whose channels are converted to its field's when it
+    is decoded.
+    """
     notes = []
     for key in good:
         described = looks[key]

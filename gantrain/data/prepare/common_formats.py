@@ -1,4 +1,6 @@
-"""Which files go into shards byte for byte: those in the formats that WebDataset's users expect there."""
+"""Which files go into shards byte for byte: those in the formats that WebDataset's users expect
+there.
+"""
 
 from pathlib import Path
 
@@ -29,7 +31,8 @@ def read_as_usual(file: Path, kind: Kind) -> tuple[str, bytes]:
 
 
 def usual_extension(extension: str, data: bytes) -> str | None:
-    """The extension under which a file is packed as it is; None for BMP, PPM, GIF and the like, which become PNG.
+    """The extension under which a file is packed as it is; None for BMP, PPM, GIF and the like,
+    which become PNG.
 
     extension: the file's own, in lower case and without the dot.
     """

@@ -1,4 +1,6 @@
-"""Lines about data that can be read but are probably meant otherwise: class ids that nobody named as such."""
+"""Lines about data that can be read but are probably meant otherwise: class ids that nobody
+named as such.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -7,7 +9,7 @@ import numpy as np
 
 from gantrain.data.decode import FORMATS, Array, decode
 from gantrain.data.headers import open_header
-from gantrain.data.prepare.layouts import File, FieldSpecs
+from gantrain.data.prepare.layouts import FieldSpecs, File
 from gantrain.data.shards import Field
 
 _PREFIX = "note: "  # of these lines in report.txt, which a run prints
@@ -30,22 +32,38 @@ def read_note(line: str) -> str:
 
 
 def note_gaps(fields: Mapping[str, Field]) -> list[str]:
-    """A line for each label field whose highest id stands far above the others, without `--ignore`."""
+    """A line for each label field whose highest id stands far above the others, without
+    `--ignore`.
+    """
     notes = []
     for name, field in fields.items():
         ids = sorted(field.label_counts or {})
-        if field.kind != "label" or field.ignore is not None or len(ids) < 2 or field.classes != ids[-1] + 1:
+        if (
+            field.kind != "label"
+            or field.ignore is not None
+            or len(ids) < 2
+            or field.classes != ids[-1] + 1
+        ):
             continue
         highest, next_id = ids[-1], ids[-2]
         doubles = highest + 1 >= 2 * (next_id + 1)
         if highest - next_id > _SMALLEST_GAP and (doubles or highest in _VOID):
-            found = f"{name}: the ids are {_ranges(ids[:-1])} and {highest}, which makes {field.classes} classes"
-            notes.append(as_note(f"{found}; if {highest} marks pixels of no class, give --ignore {highest}"))
+            found = (
+                f"{name}: the ids are {_ranges(ids[:-1])} and {highest}, which makes"
+                f" {field.classes} classes"
+            )
+            notes.append(
+                as_note(f"{found}; if {highest} marks pixels of no class, give --ignore {highest}")
+            )
     return notes
 
 
-def note_ids_as_images(fields: Mapping[str, Field], samples: Sequence[Mapping[str, File]], parts: FieldSpecs) -> list[str]:
-    """A line for each field that is packed as images, though its files look like maps of class ids."""
+def note_ids_as_images(
+    fields: Mapping[str, Field], samples: Sequence[Mapping[str, File]], parts: FieldSpecs
+) -> list[str]:
+    """A line for each field that is packed as images, though its files look like maps of class
+    ids.
+    """
     notes = []
     for name, part in parts.items():
         field = fields[name]
@@ -58,7 +76,10 @@ def note_ids_as_images(fields: Mapping[str, Field], samples: Sequence[Mapping[st
         elif field.channels > 1 and all(_is_palette_map(file) for file in files):
             found = "palette files, whose colours are packed instead of their numbers"
         if found:
-            option = f"`gantrain prepare --labels {name}`, and in a recipe 'data.labels={{{name}: CLASSES}}'"
+            option = (
+                f"`gantrain prepare --labels {name}`, and in a recipe 'data.labels={{{name}:"
+                " CLASSES}'"
+            )
             looks = f"{name}: its files look like class ids ({found}), and are packed as images"
             notes.append(as_note(f"{looks}; if they are ids, give {option}"))
     return notes
@@ -85,7 +106,11 @@ def _decoded(file: File) -> Array:
 def _is_palette_map(file: File) -> bool:
     """Return whether a file is a PNG with a palette of which it uses few colours."""
     with open_header(io.BytesIO(file.read_bytes()), FORMATS) as image:
-        return image.format == "PNG" and image.mode == "P" and len(np.unique(np.asarray(image))) <= _MOST_IDS
+        return (
+            image.format == "PNG"
+            and image.mode == "P"
+            and len(np.unique(np.asarray(image))) <= _MOST_IDS
+        )
 
 
 def _ranges(ids: Sequence[int]) -> str:

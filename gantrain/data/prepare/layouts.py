@@ -12,18 +12,18 @@ from gantrain.data.listing import holds_images, list_images, without_extension
 
 _PROBED = 8  # images whose proportions tell side-by-side pairs
 _SPLITS = {"train", "val", "valid", "validation", "test"}
-# What stands behind the split in the names of two folders that belong together, and a third one that may be there.
+# What stands behind the split in the names of two folders that belong together, and a third one
+# that may be there.
 SIDES = (("A", "B"), ("_A", "_B", "_inst"), ("_label", "_img", "_inst"))
 
 
 class FieldSpec(NamedTuple):
     """A field before any file is read.
 
-    files: a pattern below the folder; what its last `*` stands for is the sample's key. FOLDER/* takes images of
-    folders inside FOLDER, too. pattern: what the name of a file looks like, with {} for the key. classes:
-    None for the highest id + 1. ignore: as a `Field`'s. size: (height, width) in pixels to resize to. colors: by class
-    id, where the files hold these instead of ids.
-    """
+    files: a pattern below the folder; what its last `*` stands for is the sample's key. FOLDER/*
+    takes images of folders inside FOLDER, too. pattern: what the name of a file looks like, with {}
+    for the key. classes: None for the highest id + 1. ignore: as a `Field`'s. size: (height, width)
+    in pixels to resize to. colors: by class id, where the files hold these instead of ids."""
 
     member: str
     files: str = "*"
@@ -50,8 +50,8 @@ Layout = Callable[[Path, str], FieldSpecs]
 class UnclearLayout(ValueError):
     """A folder whose layout is not recognised.
 
-    reason: what is there. options: those of `prepare` that may fit, none where nothing fits. The message has both.
-    """
+    reason: what is there. options: those of `prepare` that may fit, none where nothing fits. The
+    message has both."""
 
     def __init__(self, reason: str, advice: str, options: Sequence[str] = ()) -> None:
         super().__init__(f"{reason}; {advice}")
@@ -76,16 +76,24 @@ def folders(source: Path, split: str) -> FieldSpecs:
     sides = sides_of_split(source, split)
     if sides:
         return {field: FieldSpec(field, f"{name}/*") for field, name in sides.items()}
-    other_splits = [name for name in sorted(_SPLITS) if name != split and sides_of_split(source, name)]
+    other_splits = [
+        name for name in sorted(_SPLITS) if name != split and sides_of_split(source, name)
+    ]
     if other_splits:
-        raise ValueError(f"{source}: found no split {split}, but {', '.join(other_splits)}; give one with --split")
+        raise ValueError(
+            f"{source}: found no split {split}, but {', '.join(other_splits)}; give one with"
+            " --split"
+        )
     names = [folder.name for folder in sorted(source.iterdir()) if holds_images(folder)]
     found = ", ".join(names) or "none"
     if len(names) < 2:
         raise ValueError(f"{source}: two or more folders of images are needed, found {found}")
     if set(names) <= _SPLITS:
         example = "train" if "train" in names else names[0]
-        raise ValueError(f"{source}: {found} are splits, not fields; give one of them, such as {source / example}")
+        raise ValueError(
+            f"{source}: {found} are splits, not fields; give one of them, such as"
+            f" {source / example}"
+        )
     if odd := [name for name in names if not re.fullmatch(NAME, name)]:
         reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
         raise ValueError(f"{source / odd[0]}: {reason}")
@@ -95,11 +103,11 @@ def folders(source: Path, split: str) -> FieldSpecs:
 
 
 def sides_of_split(source: Path, split: str) -> dict[str, str]:
-    """The folders of a split by field, where their names hold it: trainA and trainB, or pix2pixHD's train_A, train_B.
+    """The folders of a split by field, where their names hold it: trainA and trainB, or pix2pixHD's
+    train_A, train_B.
 
-    Also train_label, train_img and train_inst. The fields are called A and B, or label, img and inst. Of folders with
-    other names the result is empty.
-    """
+    Also train_label, train_img and train_inst. The fields are called A and B, or label, img and
+    inst. Of folders with other names the result is empty."""
     for endings in SIDES:
         there = [ending for ending in endings if (source / f"{split}{ending}").is_dir()]
         if set(endings[:2]) <= set(there):
@@ -108,11 +116,11 @@ def sides_of_split(source: Path, split: str) -> dict[str, str]:
 
 
 def common_endings(names: Iterable[str]) -> list[str]:
-    """Return the endings by which one folder seems to hold several fields, such as `label` of `7_label.png`.
+    """Return the endings by which one folder seems to hold several fields, such as `label` of
+    `7_label.png`.
 
-    names: the files' sub-paths. Each ending follows an underscore, and all of them come with the same beginnings, of
-    which there are two or more. Without such endings the result is empty.
-    """
+    names: the files' sub-paths. Each ending follows an underscore, and all of them come with the
+    same beginnings, of which there are two or more. Without such endings the result is empty."""
     beginnings: dict[str, set[str]] = {}
     for name in names:
         beginning, _, ending = without_extension(name).rpartition("_")
@@ -124,29 +132,52 @@ def common_endings(names: Iterable[str]) -> list[str]:
 
 
 def _refuse_splits(source: Path) -> None:
-    """Raises ValueError where a folder that is read with all folders inside it holds a split in each of several."""
-    splits = [folder.name for folder in sorted(source.iterdir()) if folder.name in _SPLITS and holds_images(folder)]
+    """Raises ValueError where a folder that is read with all folders inside it holds a split in
+    each of several.
+    """
+    splits = [
+        folder.name
+        for folder in sorted(source.iterdir())
+        if folder.name in _SPLITS and holds_images(folder)
+    ]
     if len(splits) > 1:
-        advice = f"give one of them, such as {source / splits[0]}, or move each split into a folder of its own"
-        raise ValueError(f"{source} holds the splits {', '.join(splits)}, which would be mixed; {advice}")
+        advice = (
+            f"give one of them, such as {source / splits[0]}, or move each split into a folder of"
+            " its own"
+        )
+        raise ValueError(
+            f"{source} holds the splits {', '.join(splits)}, which would be mixed; {advice}"
+        )
 
 
 def published(
-    image: str, label: str, classes: int, ignore: int | None = None, instances: str = "", **called: str
+    image: str,
+    label: str,
+    classes: int,
+    ignore: int | None = None,
+    instances: str = "",
+    **called: str,
 ) -> Layout:
-    """Photographs and class ids as a data set is unpacked, and ids of instances where there are files of them.
+    """Photographs and class ids as a data set is unpacked, and ids of instances where there are
+    files of them.
 
     {split} in a pattern is the split, or what it is called.
     """
 
     def layout(source: Path, split: str) -> FieldSpecs:
-        files = [pattern.format(split=called.get(split, split)) for pattern in (image, label, instances)]
+        files = [
+            pattern.format(split=called.get(split, split)) for pattern in (image, label, instances)
+        ]
         parts = {
             "image": FieldSpec("image", files[0]),
             "label": FieldSpec("label", files[1], kind="label", classes=classes, ignore=ignore),
         }
         there = instances and any(source.glob(files[2]))
-        return parts | {"instance": FieldSpec("instance", files[2], kind="instances")} if there else parts
+        return (
+            parts | {"instance": FieldSpec("instance", files[2], kind="instances")}
+            if there
+            else parts
+        )
 
     return layout
 

@@ -1,4 +1,6 @@
-"""How many samples may be left out before packing stops: training on a small rest would go unnoticed."""
+"""How many samples may be left out before packing stops: training on a small rest would go
+unnoticed.
+"""
 
 import math
 from collections import Counter
@@ -37,10 +39,10 @@ def check_left_out(
 ) -> None:
     """Stop where more than the fraction `limit` of the samples is left out.
 
-    looks: what was found in each sample that has all its files, by key; an exception says why it is unusable. good:
-    the keys of the samples that are packed. fields: their names. unmatched: samples that lack files. names_remedy: what
-    to do about these. Raises ValueError, in one line, with the counts, the most frequent reason and what to do.
-    """
+    looks: what was found in each sample that has all its files, by key; an exception says why it is
+    unusable. good: the keys of the samples that are packed. fields: their names. unmatched: samples
+    that lack files. names_remedy: what to do about these. Raises ValueError, in one line, with the
+    counts, the most frequent reason and what to do."""
     total = len(looks) + unmatched
     left = total - len(good)
     if left <= limit * total:
@@ -50,7 +52,11 @@ def check_left_out(
     ((reason, count),) = reasons.most_common(1)
     noun = {1: "images", 2: "pairs"}.get(len(fields), "samples")
     mostly = "" if count == left else f"{count} of them: "
-    examples = [str(look) for look in looks.values() if isinstance(look, ValueError) and _reason(look) == reason]
+    examples = [
+        str(look)
+        for look in looks.values()
+        if isinstance(look, ValueError) and _reason(look) == reason
+    ]
     example = f" (such as {examples[0]})" if examples else ""
     allowed = math.ceil(100 * left / total) / 100
     remedy = names_remedy if reason == _UNMATCHED else suggest_remedy(reason, looks.values())
@@ -65,7 +71,10 @@ def suggest_remedy(reason: str, looks: Iterable[object]) -> str:
     if reason == _SIZES:
         height, width = _usual_size(looks)
         return f"`--resize {height}x{width}` makes them equal"
-    remedies = {_SMALL: "`--resize HEIGHTxWIDTH` enlarges them", _KIND: "convert all files to one kind"}
+    remedies = {
+        _SMALL: "`--resize HEIGHTxWIDTH` enlarges them",
+        _KIND: "convert all files to one kind",
+    }
     return remedies.get(reason, "mend the files or remove them")
 
 
@@ -82,7 +91,9 @@ def suggest_names(names: Mapping[str, Sequence[str]], layout: str, has_patterns:
 
 
 def _common_ending(names: Sequence[str]) -> str:
-    """Return what most names have from their last underscore on, such as `_label`; "" where most have nothing alike."""
+    """Return what most names have from their last underscore on, such as `_label`; "" where most
+    have nothing alike.
+    """
     endings = Counter("_" + name.rpartition("_")[2] for name in names if "_" in name)
     if not endings:
         return ""
@@ -91,7 +102,9 @@ def _common_ending(names: Sequence[str]) -> str:
 
 
 def advise_unequal(looks: Iterable[object]) -> str:
-    """The remedy, after "; ", where the size of the first unusable sample is what is wrong; else ""."""
+    """The remedy, after "; ", where the size of the first unusable sample is what is wrong; else
+    "".
+    """
     looks = list(looks)
     problems = [look for look in looks if isinstance(look, ValueError)]
     if not problems or _reason(problems[0]) not in (_SIZES, _SMALL):
@@ -108,6 +121,10 @@ def _reason(look: object) -> str:
 
 
 def _usual_size(looks: Iterable[object]) -> Size:
-    """The most frequent size of a field in samples of unequal sizes; of equally frequent ones the smallest."""
-    counts = Counter(size for look in looks if isinstance(look, UnequalSizes) for size in look.sizes)
+    """The most frequent size of a field in samples of unequal sizes; of equally frequent ones
+    the smallest.
+    """
+    counts = Counter(
+        size for look in looks if isinstance(look, UnequalSizes) for size in look.sizes
+    )
     return min(counts, key=lambda size: (-counts[size], size))

@@ -11,7 +11,8 @@ from gantrain.data.listing import is_ignored, list_images, matching_name, withou
 from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs
 from gantrain.data.prepare.patterns import choose
 
-# WebDataset takes a key up to the first dot of the last name in it. Dots in the folders' names do no harm there.
+# WebDataset takes a key up to the first dot of the last name in it. Dots in the folders' names do
+# no harm there.
 _ODD_IN_FOLDER = re.compile(r"[\\\s\x00-\x1f\x7f-\x9f]")
 _ODD_IN_NAME = re.compile(r"[.\\\s\x00-\x1f\x7f-\x9f]")
 
@@ -20,11 +21,11 @@ _ODD_IN_NAME = re.compile(r"[.\\\s\x00-\x1f\x7f-\x9f]")
 class Matched:
     """The files of a folder, by sample.
 
-    samples: files by member and by key, in the order of the keys. lines: one for each sample that lacks a file, each
-    second file of a name, and each file that is no image. left_out: how many samples there could be besides, if the
-    images of the field with most of them had all they need. renamed: a line for each sample whose key was taken.
-    names: those of each member's images, by which they match.
-    """
+    samples: files by member and by key, in the order of the keys. lines: one for each sample that
+    lacks a file, each second file of a name, and each file that is no image. left_out: how many
+    samples there could be besides, if the images of the field with most of them had all they need.
+    renamed: a line for each sample whose key was taken. names: those of each member's images, by
+    which they match."""
 
     samples: dict[str, dict[str, Path]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
@@ -54,7 +55,9 @@ def match(source: Path, parts: FieldSpecs) -> Matched:
             continue
         key = _free_key(sample_key(name), matched.samples)
         if key != sample_key(name):
-            matched.renamed.append(f"{name} has the key {key}, since another name has the key {sample_key(name)}")
+            matched.renamed.append(
+                f"{name} has the key {key}, since another name has the key {sample_key(name)}"
+            )
         matched.samples[key] = sample
     matched.left_out = max(len(names) for names in matched.names.values()) - len(matched.samples)
     return matched
@@ -71,7 +74,8 @@ def _free_key(key: str, taken: Container[str]) -> str:
 
 
 def sample_key(name: str) -> str:
-    """The key of a sample from the sub-path of its files, which stays visible in it: `cam1/a.b` gives `cam1/a_b`.
+    """The key of a sample from the sub-path of its files, which stays visible in it: `cam1/a.b`
+    gives `cam1/a_b`.
 
     It never leads out of a folder, and WebDataset splits `KEY.MEMBER.EXTENSION` where the key ends.
     """
@@ -81,8 +85,12 @@ def sample_key(name: str) -> str:
     return "/".join(words)
 
 
-def _named_files(source: Path, members: FieldSpecs, lines: list[str]) -> Iterator[tuple[str, str, Path]]:
-    """Member, name (by which the files of a sample match) and file of each image; a line for what is passed over."""
+def _named_files(
+    source: Path, members: FieldSpecs, lines: list[str]
+) -> Iterator[tuple[str, str, Path]]:
+    """Member, name (by which the files of a sample match) and file of each image; a line for
+    what is passed over.
+    """
     by_files: dict[str, FieldSpecs] = {}
     for member, part in members.items():
         by_files.setdefault(part.files, {})[member] = part
@@ -96,7 +104,9 @@ def _named_files(source: Path, members: FieldSpecs, lines: list[str]) -> Iterato
 
 
 def _below(folder: Path, members: FieldSpecs, lines: list[str]) -> Iterator[tuple[str, str, Path]]:
-    """The images of a folder and of the folders inside it, which belong to one member, or to several by patterns."""
+    """The images of a folder and of the folders inside it, which belong to one member, or to
+    several by patterns.
+    """
     if not folder.is_dir():
         return
     listing = list_images(folder)
@@ -104,7 +114,9 @@ def _below(folder: Path, members: FieldSpecs, lines: list[str]) -> Iterator[tupl
     patterns = {member: part.pattern for member, part in members.items() if part.pattern}
     wanted = " or ".join(patterns.values())
     for name, file in listing.images.items():
-        fitting = choose(patterns, name) if patterns else (next(iter(members)), without_extension(name))
+        fitting = (
+            choose(patterns, name) if patterns else (next(iter(members)), without_extension(name))
+        )
         if fitting:
             yield *fitting, file
         else:

@@ -16,11 +16,26 @@ from gantrain.core.paths import check_not_special
 from gantrain.core.printable import printable
 from gantrain.data.conversion_notes import summarise
 from gantrain.data.decode import Colour, Kind, encode, lossless
-from gantrain.data.prepare.check import SMALLEST, describe_fields, conversions, map_in_order, load, check_sample
+from gantrain.data.prepare.check import (
+    SMALLEST,
+    check_sample,
+    conversions,
+    describe_fields,
+    load,
+    map_in_order,
+)
 from gantrain.data.prepare.color_table import read_table
 from gantrain.data.prepare.common_formats import read_as_usual
 from gantrain.data.prepare.hints import as_note, note_gaps, note_ids_as_images
-from gantrain.data.prepare.layouts import Layout, FieldSpecs, folders, images, pairs, published, recognise
+from gantrain.data.prepare.layouts import (
+    FieldSpecs,
+    Layout,
+    folders,
+    images,
+    pairs,
+    published,
+    recognise,
+)
 from gantrain.data.prepare.left_out import check_left_out, suggest_names
 from gantrain.data.prepare.matching import match
 from gantrain.data.prepare.pack_cache import describe_pack, pack_folder, remove_replaced
@@ -42,7 +57,9 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "camvid": published("{split}/*", "{split}annot/*", classes=12),  # the last one is void
     # 0 is what is none of the 150.
-    "ade20k": published("images/{split}/*", "annotations/{split}/*", classes=151, train="training", val="validation"),
+    "ade20k": published(
+        "images/{split}/*", "annotations/{split}/*", classes=151, train="training", val="validation"
+    ),
     # COCO-stuff's archive has no ids of instances: they are a user's own.
     "coco": published(
         "images/{split}2017/*",
@@ -56,7 +73,9 @@ LAYOUTS: dict[str, Layout] = {
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of `prepare`: what was written, one line for each sample or file that was not, and notes."""
+    """The outcome of `prepare`: what was written, one line for each sample or file that was not,
+    and notes.
+    """
 
     folder: Path
     layout: str
@@ -70,7 +89,9 @@ class Report:
         """For people; names so many left-over files of each sort, or all (None)."""
         lines = [f"{count_text(self.samples, 'sample')} ({self.layout}) in {self.folder}"]
         for name, one in self.fields.items():
-            size = " to ".join(dict.fromkeys(f"{height}x{width}" for height, width in (one.min_size, one.max_size)))
+            size = " to ".join(
+                dict.fromkeys(f"{height}x{width}" for height, width in (one.min_size, one.max_size))
+            )
             what = count_text(one.channels, "channel")
             if one.classes:
                 what = count_text(one.classes, "class", "classes")
@@ -107,14 +128,13 @@ def prepare(
 
     layout: a name in `LAYOUTS`; None recognises it. split: which part, where the layout has parts.
     labels: the fields that hold class ids. classes: their number; None takes the highest id + 1.
-    instances: the field that holds ids of instances.
-    ignore: the id of pixels that are of no class; they are the last class, which `classes` counts.
-    colors: a table, `read_table`'s, of the colours that the label files hold instead of ids, and of all classes.
-    resize: (height, width) in pixels of every field; without it files that hold no `colors` are kept byte for byte, but
-    for BMP, PPM and GIF, which become PNG.
-    patterns: by field, what its files' names look like, with {} for what they share: `{"label": "{}_label"}`.
-    max_left_out: the largest fraction (0 to 1) of samples that may be unusable or unmatched.
-    extras: further files to write, by name.
+    instances: the field that holds ids of instances. ignore: the id of pixels that are of no class;
+    they are the last class, which `classes` counts. colors: a table, `read_table`'s, of the colours
+    that the label files hold instead of ids, and of all classes. resize: (height, width) in pixels
+    of every field; without it files that hold no `colors` are kept byte for byte, but for BMP, PPM
+    and GIF, which become PNG. patterns: by field, what its files' names look like, with {} for what
+    they share: `{"label": "{}_label"}`. max_left_out: the largest fraction (0 to 1) of samples that
+    may be unusable or unmatched. extras: further files to write, by name.
 
     Beside the shards lies `report.txt`. Raises ValueError, in one line, for anything a user can
     mend; then nothing is left behind.
@@ -140,9 +160,13 @@ def prepare(
         if matched.left_out and not patterns:
             unpaired = f"{names_remedy}; {unpaired}"
         advice = HOW_TO.get(layout, unpaired)
-        raise ValueError(f"{source}: found no images like {wanted}{first}; {_filled(advice, out, split)}")
+        raise ValueError(
+            f"{source}: found no images like {wanted}{first}; {_filled(advice, out, split)}"
+        )
     stderr = Console(stderr=True)
-    shown = partial(track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True)
+    shown = partial(
+        track, console=stderr, disable=not (progress and stderr.is_terminal), transient=True
+    )
     notes: list[str] = []
     looks = map_in_order(lambda files: check_sample(files, parts, notes), samples.values(), workers)
     looked = zip(samples, shown(looks, "checking", len(samples)), strict=True)
@@ -165,7 +189,12 @@ def prepare(
     whole = "\n".join([*report.lines(None), ""]).encode(errors="surrogateescape")
     packed = map_in_order(lambda key: _pack(key, samples[key], parts), good, workers)
     try:
-        write_shards(shown(packed, "packing", len(good)), out, fields, extras={"report.txt": whole, **(extras or {})})
+        write_shards(
+            shown(packed, "packing", len(good)),
+            out,
+            fields,
+            extras={"report.txt": whole, **(extras or {})},
+        )
     except OSError as error:
         raise ValueError(f"{out} could not be written: {error}") from None
     return report
@@ -184,10 +213,10 @@ def pack_once(
 ) -> Path:
     """The data set packed from `folder`, made below `cache` unless it is there already.
 
-    A changed folder (names, sizes, times of its images, also through links) or other options make another data set; a
-    pack of the folder's older state is removed, unless a process reads it, and a line says so. Processes may race: one
-    packs, the others wait for it. Raises what `prepare` raises.
-    """
+    A changed folder (names, sizes, times of its images, also through links) or other options make
+    another data set; a pack of the folder's older state is removed, unless a process reads it, and
+    a line says so. Processes may race: one packs, the others wait for it. Raises what `prepare`
+    raises."""
     folder, cache = Path(folder), Path(cache).absolute()
     check_not_special(folder, "prepare")  # resolving a loop of links raises an error of its own
     folder = folder.resolve()
@@ -195,17 +224,25 @@ def pack_once(
     options |= {"instances": instances, "classes": classes}
     target = pack_folder(folder, cache, options)
     extras = {"pack.json": describe_pack()}
-    create_once(target, lambda: prepare(folder, target, **options, max_left_out=max_left_out, extras=extras))
+    create_once(
+        target, lambda: prepare(folder, target, **options, max_left_out=max_left_out, extras=extras)
+    )
     for removed in remove_replaced(target):
         say(f"{folder}: its files have changed; removed the pack of their older state, {removed}")
     return target
 
 
-def _lay_out(source: Path, layout: str | None, split: str, patterns: Mapping[str, str]) -> tuple[str, FieldSpecs]:
-    """The layout's name and the fields. Raises ValueError for a layout that is not known or doesn't fit."""
+def _lay_out(
+    source: Path, layout: str | None, split: str, patterns: Mapping[str, str]
+) -> tuple[str, FieldSpecs]:
+    """The layout's name and the fields. Raises ValueError for a layout that is not known or
+    doesn't fit.
+    """
     if patterns:
         if layout not in (None, "folders"):
-            raise ValueError(f"--pattern: found --as {layout} too, allowed: --as folders, or no --as")
+            raise ValueError(
+                f"--pattern: found --as {layout} too, allowed: --as folders, or no --as"
+            )
         return "folders", patterned(source, split, patterns)
     layout = layout or recognise(source)
     if layout not in LAYOUTS:
@@ -239,32 +276,52 @@ def asked(
         ids[instances] = "instances"
     for name, kind in ids.items():
         if name not in whole:
-            option, what = ("--labels", "class ids") if kind == "label" else ("--instances", "ids of instances")
+            option, what = (
+                ("--labels", "class ids")
+                if kind == "label"
+                else ("--instances", "ids of instances")
+            )
             found = ", ".join(whole) or "side-by-side images only, ids need a folder of their own"
-            raise ValueError(f"{option} {name}: not a field that can hold {what}; found are {found}")
+            raise ValueError(
+                f"{option} {name}: not a field that can hold {what}; found are {found}"
+            )
         if kind == "instances" and (name in labels or parts[name].kind == "label"):
             raise ValueError(f"--instances {name}: it holds class ids already; name another field")
         parts = parts | {name: parts[name]._replace(kind=kind)}
     if colors:
         if classes or all(part.kind != "label" for part in parts.values()):
-            found = f"found --classes {classes} too, which it counts" if classes else "no field holds class ids"
-            raise ValueError(f"--colors: {found}; name label fields with --labels, without --classes")
+            found = (
+                f"found --classes {classes} too, which it counts"
+                if classes
+                else "no field holds class ids"
+            )
+            raise ValueError(
+                f"--colors: {found}; name label fields with --labels, without --classes"
+            )
         if ignore not in (None, len(colors) - 1):
             raise ValueError(
-                f"--ignore {ignore}: with --colors it is the table's last, {len(colors) - 1}; move its line"
+                f"--ignore {ignore}: with --colors it is the table's last, {len(colors) - 1}; move"
+                " its line"
             )
         classes = len(colors)
-        parts = {name: part._replace(colors=colors) if part.kind == "label" else part for name, part in parts.items()}
+        parts = {
+            name: part._replace(colors=colors) if part.kind == "label" else part
+            for name, part in parts.items()
+        }
     options = {"classes": classes, "ignore": ignore, "size": resize}
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     for option in ("classes", "ignore"):
         if option in given and all(part.kind != "label" for part in parts.values()):
-            raise ValueError(f"--{option} {given[option]}: no field holds class ids; name one with --labels")
+            raise ValueError(
+                f"--{option} {given[option]}: no field holds class ids; name one with --labels"
+            )
     return {name: part._replace(**given) for name, part in parts.items()}
 
 
 def _pack(key: str, files: Mapping[str, Path], parts: FieldSpecs) -> PackedSample:
-    """A sample's files as they are, but for fields that are resized or hold colours, and formats that become PNG."""
+    """A sample's files as they are, but for fields that are resized or hold colours, and formats
+    that become PNG.
+    """
     changed = {part.member for part in parts.values() if part.size or part.colors}
     arrays = load(files, {name: part for name, part in parts.items() if part.member in changed})
     kinds = {part.member: part.kind for part in parts.values()}
@@ -274,7 +331,9 @@ def _pack(key: str, files: Mapping[str, Path], parts: FieldSpecs) -> PackedSampl
             members[member] = read_as_usual(file, kinds[member])
     for member in sorted(changed):
         # Halves were resized apart: no bleeding.
-        array = np.concatenate([arrays[name] for name, part in parts.items() if part.member == member], axis=1)
+        array = np.concatenate(
+            [arrays[name] for name, part in parts.items() if part.member == member], axis=1
+        )
         lossy = files[member].read_bytes().startswith(b"\xff\xd8")
         ending = "jpg" if lossy else lossless(array.shape[2], array.dtype.name)
         members[member] = (ending, encode(array, ending))

@@ -1,8 +1,8 @@
-"""Folders that are packed in the cache: the cache key of their files, and the removal of packs that it replaces.
+"""Folders that are packed in the cache: the cache key of their files, and the removal of packs that
+it replaces.
 
-A pack's name is FOLDER-OPTIONS-FILES: the folder's name, a digest of its place and of the options, and a digest of
-its files. Packs that differ in the last alone are older states of one folder.
-"""
+A pack's name is FOLDER-OPTIONS-FILES: the folder's name, a digest of its place and of the options,
+and a digest of its files. Packs that differ in the last alone are older states of one folder."""
 
 import hashlib
 import json
@@ -22,16 +22,19 @@ _DIGITS = 16  # of a digest
 
 
 def pack_folder(folder: Path, cache: Path, options: Mapping[str, Any]) -> Path:
-    """Return the place of the pack of a folder's present files. Raises ValueError for a loop of links."""
+    """Return the place of the pack of a folder's present files. Raises ValueError for a loop of
+    links.
+    """
     about = f"{folder}\n{sorted(options.items())}"
     return cache / f"{folder.name}-{_digest(about)}-{_digest(describe_files(folder))}"
 
 
 def describe_files(folder: Path) -> str:
-    """Name, size and time of each image in a folder and the folders inside it, also through links; and what is skipped.
+    """Name, size and time of each image in a folder and the folders inside it, also through links;
+    and what is skipped.
 
-    Changes when a file changes, comes, goes, or gets another name. A change of the format changes it, too.
-    """
+    Changes when a file changes, comes, goes, or gets another name. A change of the format changes
+    it, too."""
     names, skipped = list_names(folder)
     root = os.path.join(folder, "")
     lines = [f"{formats.PACK} {formats.INDEX}"]

@@ -1,4 +1,6 @@
-"""`--pattern FIELD={}_suffix`: which field a file's name is of, and by what it matches other fields' files."""
+"""`--pattern FIELD={}_suffix`: which field a file's name is of, and by what it matches other
+fields' files.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,17 +11,24 @@ from gantrain.data.index import NAME
 from gantrain.data.listing import without_extension
 from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs, folders, sides_of_split
 
-_ALLOWED = "allowed: FIELD=PATTERN, where {} stands once for the name that the fields share, as in label={}_label"
+_ALLOWED = (
+    "allowed: FIELD=PATTERN, where {} stands once for the name that the fields share, as in"
+    " label={}_label"
+)
 
 
 def parse_patterns(texts: Iterable[str]) -> dict[str, str]:
-    """The patterns by field, from texts that each hold one or several `FIELD=PATTERN`. Raises ValueError."""
+    """The patterns by field, from texts that each hold one or several `FIELD=PATTERN`. Raises
+    ValueError.
+    """
     patterns: dict[str, str] = {}
     for text in texts:
         for word in text.split():
             field, _, pattern = word.partition("=")
             if field in patterns:
-                raise ValueError(f"--pattern: found {field} twice, allowed: one pattern for each field")
+                raise ValueError(
+                    f"--pattern: found {field} twice, allowed: one pattern for each field"
+                )
             patterns[field] = pattern
     check_patterns(patterns)
     return patterns
@@ -32,15 +41,18 @@ def check_patterns(patterns: Mapping[str, str]) -> None:
         if not re.fullmatch(NAME, field) or pattern.count("{}") != 1:
             raise ValueError(f"--pattern: found {found!r}, {_ALLOWED}")
         if "/" in pattern:
-            raise ValueError(f"--pattern: found {found!r}, allowed: a file's name without its folder")
+            raise ValueError(
+                f"--pattern: found {found!r}, allowed: a file's name without its folder"
+            )
 
 
 def split_name(pattern: str, name: str) -> str | None:
-    """The part of a file's name that `{}` stands for, behind its folders; None where the name doesn't fit.
+    """The part of a file's name that `{}` stands for, behind its folders; None where the name
+    doesn't fit.
 
-    name: a sub-path with its extension, such as `cam1/7_label.png`, of which `{}_label` gives `cam1/7`. A pattern that
-    ends with a known extension is compared with the whole name, any other with the name before the extension.
-    """
+    name: a sub-path with its extension, such as `cam1/7_label.png`, of which `{}_label` gives
+    `cam1/7`. A pattern that ends with a known extension is compared with the whole name, any other
+    with the name before the extension."""
     folder, slash, own_name = name.rpartition("/")
     before, _, after = pattern.partition("{}")
     names_extension = after.rpartition(".")[2].lower() in EXTENSIONS and "." in after
@@ -54,9 +66,8 @@ def split_name(pattern: str, name: str) -> str | None:
 def choose(patterns: Mapping[str, str], name: str) -> tuple[str, str] | None:
     """The field whose pattern fits a file's name best, and the shared name; None where none fits.
 
-    Of several that fit, the pattern with the most characters beside `{}` is taken: with `photo={}` and `label={}_label`
-    the file `7_label.png` is a label.
-    """
+    Of several that fit, the pattern with the most characters beside `{}` is taken: with `photo={}`
+    and `label={}_label` the file `7_label.png` is a label."""
     for field in sorted(patterns, key=lambda field: len(patterns[field]), reverse=True):
         shared = split_name(patterns[field], name)
         if shared is not None:
@@ -65,7 +76,8 @@ def choose(patterns: Mapping[str, str], name: str) -> tuple[str, str] | None:
 
 
 def patterned(source: Path, split: str, patterns: Mapping[str, str]) -> FieldSpecs:
-    """The fields where files' names follow patterns: folders with a field each, or one folder that holds all fields.
+    """The fields where files' names follow patterns: folders with a field each, or one folder that
+    holds all fields.
 
     Raises ValueError, in one line.
     """
