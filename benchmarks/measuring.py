@@ -98,17 +98,15 @@ class PhaseClock:
     def __init__(self, engine: Engine) -> None:
         self.cuda = engine.nonfinite.is_cuda
         self.turns: list[tuple[str, Any, Any]] = []
-        accumulate, update = engine.accumulate, engine.update
+        run_phase = engine.run_phase
 
-        def first(turn: Any, *rest: Any) -> None:
-            self.began = self._now()
-            accumulate(turn, *rest)
+        def timed(runner: Any, *arguments: Any) -> Any:
+            began = self._now()
+            is_nonfinite = run_phase(runner, *arguments)
+            self.turns.append((runner.phase.name, began, self._now()))
+            return is_nonfinite
 
-        def last(turn: Any, rate: float) -> None:
-            update(turn, rate)
-            self.turns.append((turn.phase.name, self.began, self._now()))
-
-        engine.accumulate, engine.update = first, last
+        engine.run_phase = timed
 
     def _now(self) -> Any:
         if not self.cuda:

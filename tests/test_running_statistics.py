@@ -94,13 +94,13 @@ class Watched:
                 self.norms[name] = module
                 self.inputs[name] = []
                 module.register_forward_pre_hook(self._note(name))
-        accumulate = self.engine.accumulate
+        run_phase = self.engine.run_phase
 
-        def noted(turn: Any, *arguments: Any) -> None:
-            self.turn = turn.phase.name
-            accumulate(turn, *arguments)
+        def noted(runner: Any, *arguments: Any) -> Tensor:
+            self.turn = runner.phase.name
+            return run_phase(runner, *arguments)
 
-        self.engine.accumulate = noted  # type: ignore[method-assign]
+        self.engine.run_phase = noted  # type: ignore[method-assign]
 
     def _note(self, name: str) -> Any:
         def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -114,7 +114,7 @@ class Watched:
             k: torch.rand(B, 3, 32, 32, dtype=torch.float64) * 2 - 1 for k in ("source", "target")
         }
         positions = tuple(range(number * B, (number + 1) * B))
-        rates = {turn.phase.name: 1e-3 for turn in self.engine.turns}
+        rates = {turn.phase.name: 1e-3 for turn in self.engine.phases}
         self.engine.step([batch], [Context(0, number * B, B, positions)], rates)
 
     def own_inputs(self, name: str) -> list[Tensor]:
@@ -163,6 +163,6 @@ def test_what_no_phase_trains_may_keep_a_state_of_its_own() -> None:
     settings = {phase.name: Optimizer() for phase in method.phases}
     engine = Engine(method, torch.device("cpu"), settings, wrap=DDPPhase, seed=0)
     batch = {k: torch.rand(B, 3, 32, 32) for k in ("source", "target")}
-    rates = {turn.phase.name: 1e-3 for turn in engine.turns}
+    rates = {turn.phase.name: 1e-3 for turn in engine.phases}
     engine.step([batch], [Context(0, 0, B, tuple(range(B)))], rates)
     assert method.auxiliary["memory"].num_batches_tracked == 1

@@ -108,7 +108,7 @@ def test_a_network_that_a_stage_brings_begins_with_its_own_weights() -> None:
 
 
 def test_turns_are_counted_from_the_stages_start() -> None:
-    assert Context(0, 48, 8, (), began=40).turn == 1
+    assert Context(0, 48, 8, (), stage_start=40).turn == 1
 
 
 MISTAKES = {

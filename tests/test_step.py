@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from gantrain.core.component import build
 from gantrain.methods import METHODS
-from gantrain.methods.base import Batch, Context, Method, Phase, Terms, frozen
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.recipe import schema
 from gantrain.recipe.schema import Optimizer
 from gantrain.training.ddp import DDPPhase
@@ -123,7 +123,7 @@ def make(
 
 def step(engine: Engine, batch: Batch, number: int = 0) -> None:
     positions = tuple(range(number * B, (number + 1) * B))
-    rates = {turn.phase.name: 1e-3 for turn in engine.turns}
+    rates = {turn.phase.name: 1e-3 for turn in engine.phases}
     engine.step([batch], [Context(0, number * B, B, positions)], rates)
 
 
@@ -191,15 +191,14 @@ def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> No
     engine, batch = make(OPTIONS[options])
     context = Context(0, 0, B, tuple(range(B)))
     carried: list[Batch | None] = [None]
-    for turn in engine.turns:
-        others = [p for t in engine.turns if t is not turn for p in trained(t)]
+    for turn in engine.phases:
+        others = [p for t in engine.phases if t is not turn for p in trained(t)]
         for p in others:
             p.grad = None
-        with frozen(turn.others):
-            engine.accumulate(turn, [batch], [context], carried)
+        engine.run_phase(turn, [batch], [context], carried, learning_rate=1e-3)
         assert all(p.grad is not None and p.grad.isfinite().all() for p in trained(turn))
         assert all(p.grad is None for p in others)
-    assert all(p.requires_grad for turn in engine.turns for p in trained(turn))
+    assert all(p.requires_grad for turn in engine.phases for p in trained(turn))
 
 
 @pytest.mark.parametrize(
@@ -260,7 +259,7 @@ def test_optimizer_counts_only_the_steps_it_took() -> None:
     engine, batch = make(METHOD)
     step(engine, batch, 0)
     step(engine, {**batch, "source": batch["source"] * float("inf")}, 1)
-    steps = [s["step"].item() for t in engine.turns for s in t.optimizer.state.values()]
+    steps = [s["step"].item() for t in engine.phases for s in t.optimizer.state.values()]
     assert set(steps) == {1.0}
 
 
@@ -290,7 +289,7 @@ def test_frozen_network_is_advanced_only_in_its_own_turn() -> None:
     """Spectral norm iterates once a step, however often the discriminator is called."""
     discriminator = {**SMALL_DISCRIMINATOR, "spectral_norm": True}
     engine, batch = make({**METHOD, "discriminator": discriminator, "feature_matching": 1.0})
-    layer = engine.turns[1].advancing[0]
+    layer = engine.phases[1].stepwise_modules[0]
     calls = []
     layer.advance = lambda: calls.append(1)
     step(engine, batch, 0)

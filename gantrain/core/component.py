@@ -193,9 +193,9 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
         return options
 
     models, broken = _sound_models(table)
-    tagged: Any = (
-        Annotated[Union[models], Field(discriminator="name")] if len(models) > 1 else models[0]
-    )  # noqa: UP007
+    tagged: Any = models[0]
+    if len(models) > 1:
+        tagged = Annotated[Union[models], Field(discriminator="name")]  # noqa: UP007
     return Annotated[tagged, BeforeValidator(named)]
 
 

@@ -18,23 +18,33 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Context:
-    """Where a micro-batch stands in the run; everything that a random choice may depend on."""
+    """Where a micro-batch stands in the run: everything that a random choice may depend on.
+
+    seed: the run's. images_seen: at the start of the step, over all ranks. batch_size: global.
+    positions: of this micro-batch's samples in the stream. stage_start: images seen when this stage
+    of the run began. interval_steps: the phase runs in every n-th step.
+    """
 
     seed: int
-    images_seen: int  # at the start of the step, over all ranks
-    batch_size: int  # global
-    positions: tuple[int, ...]  # of this micro-batch's samples in the stream
-    every: int = 1  # the phase has a turn in each of so many steps
-    began: int = 0  # images seen when this stage of the run began
+    images_seen: int
+    batch_size: int
+    positions: tuple[int, ...]
+    stage_start: int = 0
+    interval_steps: int = 1
+
+    @property
+    def step(self) -> int:
+        """The number of steps of this stage before this one."""
+        return (self.images_seen - self.stage_start) // self.batch_size
 
     @property
     def turn(self) -> int:
-        """How many turns the phase has had."""
-        return (self.images_seen - self.began) // self.batch_size // self.every
+        """The number of times that the phase ran in this stage before."""
+        return self.step // self.interval_steps
 
-    def due(self, every: int) -> bool:
-        """Whether something that happens in each of `every` turns happens in this one."""
-        return self.turn % every == 0
+    def is_due(self, interval_turns: int) -> bool:
+        """Return whether something that happens in every n-th turn happens in this one."""
+        return self.turn % interval_turns == 0
 
     def random(self, position: int, purpose: Purpose) -> np.random.Generator:
         """The random numbers of one sample and purpose."""

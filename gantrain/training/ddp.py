@@ -56,9 +56,6 @@ class DDPPhase:
     def __str__(self) -> str:
         return "DDP" if isinstance(self.module, DistributedDataParallel) else "one process"
 
-    def step(self) -> None:
-        self.optimizer.step()
-
     def state(self, names: dict[nn.Parameter, str]) -> Tensors:
         """The optimiser's, by parameter: `generator.downs.0.weight/exp_avg`."""
         state: dict[Any, Tensors] = self.optimizer.state

@@ -247,7 +247,7 @@ class Assembly:
             batches.append(self.batch({name: x[piece] for name, x in raw.fields.items()}))
             positions = raw.positions[piece]
             contexts.append(
-                Context(seed, images_seen, self.split.batch_size, positions, began=self.began)
+                Context(seed, images_seen, self.split.batch_size, positions, stage_start=self.began)
             )
         return batches, contexts
 

@@ -1,4 +1,10 @@
-"""One step of training: the phases' turns on one micro-batched batch, on any number of ranks."""
+"""One step of training: each phase runs on the micro-batches of one batch; then EMA follows.
+
+`Engine.step` and `Engine.run_phase` show the order: forward and backward of each micro-batch, the
+reduction over ranks, the gradient norm, the non-finite mask, clipping, the optimiser, EMA. Only
+ZeRO hides a part of it: DeepSpeed owns the gradients until it calls the optimiser, so that the
+optimiser's hook measures, masks and clips them there (see zero.py).
+"""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -6,9 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from gantrain.core.rng import seed_all
 from gantrain.methods.base import (
@@ -26,37 +30,52 @@ from gantrain.recipe.optimizer import Optimizer
 from gantrain.runs.meters import Meters
 from gantrain.training.ddp import DDPPhase
 from gantrain.training.ema import EMA
+from gantrain.training.gradients import clip_gradients, gradient_norm, skip_if_nonfinite
 from gantrain.training.zero import ZeROPhase
 
-_PIECE = 2**16  # gradients whose squares are added up at once
+ParallelPhase = DDPPhase | ZeROPhase
+PhaseWrapper = Callable[[nn.Module, torch.optim.Optimizer], ParallelPhase]
+
+_OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 class PhaseModule(nn.Module):
-    """A phase as one module that owns just the networks it trains: one forward, one backward."""
+    """A phase as a module that owns only the networks that the phase trains.
+
+    DDP and DeepSpeed wrap this module, so a micro-batch has one forward and one backward.
+    """
 
     def __init__(self, method: Method, phase: Phase, bf16: bool, device: torch.device) -> None:
         super().__init__()
-        self.trained = nn.ModuleDict({n: method.networks[n] for n in phase.networks})
-        self.terms, self.bf16, self.device = phase.terms, bf16, device
-        self.names = (phase.name, type(method).__name__)  # for errors
+        self.trained = nn.ModuleDict({name: method.networks[name] for name in phase.networks})
+        self.terms = phase.terms
+        self.bf16 = bf16
+        self.device = device
+        self.phase_name = phase.name
+        self.method_name = type(method).__name__
 
     def forward(
         self, batch: Batch, carried: Batch | None, context: Context
     ) -> tuple[Tensor, Batch, dict[str, Tensor]]:
+        """Return the sum of the losses, what the phase carries on, and scalars for the meters."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             terms = self.terms(batch, carried, context)
-        check_terms(terms, *self.names)
-        total = torch.stack([loss.float() if self.bf16 else loss for loss in terms.losses.values()])
+        check_terms(terms, self.phase_name, self.method_name)
+        losses = list(terms.losses.values())
+        if self.bf16:
+            losses = [loss.float() for loss in losses]
         stats = {name: loss.detach() for name, loss in terms.losses.items()}
-        return total.sum(), terms.carried, {**stats, **terms.stats}
-
-
-ParallelPhase = DDPPhase | ZeROPhase  # a phase's module and optimiser over all ranks
-PhaseWrapper = Callable[[nn.Module, torch.optim.Optimizer], ParallelPhase]
+        stats.update(terms.stats)
+        return torch.stack(losses).sum(), terms.carried, stats
 
 
 class PhaseRunner:
-    """A phase with what it takes to carry it out."""
+    """A phase with its optimiser, its module over all ranks, and the networks it leaves alone.
+
+    other_networks: what the phase does not train and therefore freezes.
+    still_networks: what other phases train. Running statistics move only in a network's own phase.
+    stepwise_modules: modules of this phase with a state of their own for each step (spectral norm).
+    """
 
     def __init__(
         self,
@@ -67,82 +86,46 @@ class PhaseRunner:
         bf16: bool,
         device: torch.device,
     ) -> None:
-        networks = method.networks
-        self.phase, self.settings = phase, settings
-        self.others = [n for name, n in networks.items() if name not in phase.networks] + [
-            *method.auxiliary.values()
+        self.phase = phase
+        self.settings = settings
+        self.other_networks = [
+            network for name, network in method.networks.items() if name not in phase.networks
         ]
-        # What other phases train: a network's running statistics move in its own turn only.
-        # Networks rather than their buffers, since a wrapper may replace these.
-        self.still = [
-            networks[name]
+        self.other_networks += method.auxiliary.values()
+        # Networks instead of their buffers, because a wrapper may replace a buffer.
+        self.still_networks = [
+            method.networks[name]
             for other in method.phases
             if other is not phase
             for name in other.networks
         ]
-        # Modules with state of their own for each step (spectral norm).
-        advancing = (
-            m for n in phase.networks for m in networks[n].modules() if hasattr(m, "advance")
-        )
-        self.advancing: list[Any] = list(advancing)
-        self.norm = torch.zeros((), device=device)  # of the gradients of the last update
-        self.bad = torch.zeros((), device=device)  # 1.0 where that update was left out, else 0.0
-        kind: Any = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+        self.stepwise_modules: list[Any] = []
+        for name in phase.networks:
+            for module in method.networks[name].modules():
+                if hasattr(module, "advance"):
+                    self.stepwise_modules.append(module)
+        groups = _parameter_groups(method.networks, phase, settings.lr_factors)
         options = settings.model_dump(include={"lr", "betas", "eps", "weight_decay"})
-        self.optimizer: torch.optim.Optimizer = kind(
-            _groups(networks, phase, settings.lr_factors), fused=True, **options
+        self.optimizer: torch.optim.Optimizer = _OPTIMIZERS[settings.name](
+            groups, fused=True, **options
         )
-        self.ranks = wrap(PhaseModule(method, phase, bf16, device), self.optimizer)
-        # Also reached where DeepSpeed, which owns the gradients until then, calls the optimiser.
-        self.optimizer.register_step_pre_hook(lambda *_: self._guard())
+        self.parallel = wrap(PhaseModule(method, phase, bf16, device), self.optimizer)
 
-    @torch.no_grad()
-    def _guard(self) -> None:
-        """Before an update: clip, and have the fused kernel leave it out where it is not finite."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.norm = _norm([p.grad for p in parameters if p.grad is not None])
-        if isinstance(self.ranks, ZeROPhase):  # of this rank's share of the gradients
-            squares = self.norm.square()
-            dist.all_reduce(squares)
-            self.norm = squares.sqrt()
-        self.bad = (~self.norm.isfinite()).float()
-        if self.settings.clip is not None:
-            clip_grads_with_norm_(parameters, self.settings.clip, self.norm)
-        optimizer: Any = self.optimizer
-        optimizer.grad_scale, optimizer.found_inf = None, self.bad
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters that this rank's optimiser updates."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
-
-def _groups(
-    networks: nn.ModuleDict, phase: Phase, factors: dict[str, float]
-) -> list[dict[str, Any]]:
-    """The parameters that a phase trains by their `lr_factor`, that of the longest of `factors`
-    a name starts with.
-    """
-    groups: dict[float, list[nn.Parameter]] = {}
-    for network in phase.networks:
-        for name, parameter in networks[network].named_parameters(network):
-            if parameter.requires_grad:
-                chosen = max(
-                    (prefix for prefix in factors if starts_with(name, prefix)), key=len, default=""
-                )
-                groups.setdefault(factors.get(chosen, 1.0), []).append(parameter)
-    return [{"params": parameters, "lr_factor": factor} for factor, parameters in groups.items()]
-
-
-def _norm(gradients: list[Tensor]) -> Tensor:
-    """Of all of them; of pieces first, since a CPU's float32 sum over millions has but four
-    digits.
-    """
-    whole = [g if g.ndim else g[None] for g in gradients]
-    return get_total_norm(
-        [piece for g in whole for piece in torch.split(g, max(1, _PIECE * len(g) // g.numel()))]
-    )
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the learning rate of each group of parameters, scaled by the group's factor."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate * group["lr_factor"]
 
 
 class Engine:
-    """Owns the wrapped phases and optimisers of a method; knows nothing about GANs.
+    """Runs the phases of a method with their optimisers; it knows nothing about GANs.
 
-    Raises ValueError where phases share a network.
+    Raises ValueError where two phases train the same network.
     """
 
     def __init__(
@@ -158,86 +141,132 @@ class Engine:
         ema_half_life: int | None = None,
         compile: bool = False,
     ) -> None:
-        names = [n for phase in method.phases for n in phase.networks]
+        names = [name for phase in method.phases for name in phase.networks]
         if len(set(names)) < len(names):
             raise ValueError(f"phases share a network, found {names}; each network has one phase")
-        self.method, self.rank, self.seed = method, rank, seed
+        self.method = method
+        self.rank = rank
+        self.seed = seed
         self.ema = EMA(method, ema_half_life)
         self.meters = Meters(device)
         if compile:
             for network in itertools.chain(method.networks.values(), method.auxiliary.values()):
                 network.compile(dynamic=False)
-        self.turns = [
+        self.phases = [
             PhaseRunner(method, phase, settings[phase.name], wrap, bf16, device)
             for phase in method.phases
         ]
         self.buffers = float_buffers(method.networks)
-        self.nonfinite, self.in_a_row, self.worst = torch.zeros((3,), device=device)
+        # Counts of steps that were undone: all, in a row until now, the most in a row.
+        self.nonfinite = torch.zeros((), device=device)
+        self.in_a_row = torch.zeros((), device=device)
+        self.worst = torch.zeros((), device=device)
 
     def step(
-        self, batches: Sequence[Batch], contexts: Sequence[Context], rates: dict[str, float]
+        self,
+        batches: Sequence[Batch],
+        contexts: Sequence[Context],
+        learning_rates: dict[str, float],
     ) -> None:
-        """One turn of each phase that is due; the batch comes as micro-batches.
+        """Run every phase whose turn it is, then update the average of the weights.
 
-        rates: learning rate by phase. A turn whose gradients are not finite is undone, on all
-        ranks alike and without asking the device.
+        batches, contexts: one for each micro-batch of this rank. learning_rates: by phase. An
+        update whose gradients are not finite is skipped on all ranks alike, and the step's changes
+        of buffers are undone. The host never reads the device here.
         """
         context = contexts[0]
-        buffers = [b.clone() for b in self.buffers]
+        buffers_before = [buffer.clone() for buffer in self.buffers]
         carried: list[Batch | None] = [None] * len(batches)
-        bad = torch.zeros_like(self.nonfinite)
-        for turn in self.turns:
-            if not context.due(turn.settings.every):  # counts steps: here `every` is still 1
-                continue
-            with frozen(turn.others):
-                for module in turn.advancing:
-                    module.advance()
-                with unchanged(turn.still):
-                    self.accumulate(turn, batches, contexts, carried)
-                self.update(turn, rates[turn.phase.name])
-            bad = torch.maximum(bad, turn.bad)
-        for buffer, before in zip(self.buffers, buffers, strict=True):
-            buffer.copy_(torch.where(bad > 0, before, buffer))
-        self.ema.update(context.images_seen + context.batch_size, context.batch_size, 1 - bad)
-        self.nonfinite += bad
-        self.in_a_row = (self.in_a_row + bad) * bad
+        is_nonfinite = torch.zeros_like(self.nonfinite)
+
+        for runner in self.phases:
+            if context.step % runner.settings.every == 0:
+                learning_rate = learning_rates[runner.phase.name]
+                phase_is_nonfinite = self.run_phase(
+                    runner, batches, contexts, carried, learning_rate
+                )
+                is_nonfinite = torch.maximum(is_nonfinite, phase_is_nonfinite)
+
+        for buffer, before in zip(self.buffers, buffers_before, strict=True):
+            buffer.copy_(torch.where(is_nonfinite > 0, before, buffer))
+        images_seen = context.images_seen + context.batch_size
+        self.ema.update(images_seen, context.batch_size, 1 - is_nonfinite)
+        self.nonfinite += is_nonfinite
+        self.in_a_row = (self.in_a_row + is_nonfinite) * is_nonfinite
         self.worst = torch.maximum(self.worst, self.in_a_row)
 
+    def run_phase(
+        self,
+        runner: PhaseRunner,
+        batches: Sequence[Batch],
+        contexts: Sequence[Context],
+        carried: list[Batch | None],
+        learning_rate: float,
+    ) -> Tensor:
+        """Run one phase: the gradients of all micro-batches, then one update.
+
+        carried: what earlier phases of this step carry on, by micro-batch; the phase adds its own.
+        Returns a scalar on the device, 1 where the gradients are not finite, else 0.
+        """
+        with frozen(runner.other_networks):
+            for module in runner.stepwise_modules:
+                module.advance()
+
+            # Forward and backward. The last backward averages the gradients over the ranks.
+            runner.optimizer.zero_grad()
+            pieces = len(batches)
+            with unchanged(runner.still_networks):
+                for index, batch in enumerate(batches):
+                    context = replace(contexts[index], interval_steps=runner.settings.every)
+                    # Without the phase: a fake that a later phase makes again is the same fake.
+                    seed_all(self.seed, context.images_seen, self.rank, index)
+                    new_carried, stats = runner.parallel.backward(
+                        batch, carried[index], context, pieces=pieces, last=index == pieces - 1
+                    )
+                    carried[index] = {**(carried[index] or {}), **new_carried}
+                    self.meters.add(stats, 1 / pieces)
+
+            # The gradient norm, the non-finite mask, clipping, the optimiser.
+            runner.set_learning_rate(learning_rate)
+            if isinstance(runner.parallel, ZeROPhase):
+                norm, is_nonfinite = runner.parallel.step(runner.settings.clip)
+            else:
+                norm = gradient_norm(runner.parameters)
+                is_nonfinite = skip_if_nonfinite(runner.optimizer, norm)
+                clip_gradients(runner.parameters, norm, runner.settings.clip)
+                runner.optimizer.step()
+            self.meters.add({f"{runner.phase.name}_gradient": norm})
+        return is_nonfinite
+
     def read_nonfinite(self) -> tuple[int, int]:
-        """Steps undone so far, and the most in a row since the last call. Reads the device."""
-        counts = int(self.nonfinite), int(self.worst)
+        """Return how many steps were undone, and the most in a row since the last call.
+
+        Reads the device.
+        """
+        steps = int(self.nonfinite)
+        most_in_a_row = int(self.worst)
         self.worst.zero_()
-        return counts
+        return steps, most_in_a_row
 
     def restore_nonfinite(self, steps: int, in_a_row: int, most: int) -> None:
-        """Go on with a run's counts."""
+        """Continue the counts of a saved run."""
         self.nonfinite.fill_(steps)
         self.in_a_row.fill_(in_a_row)
         self.worst.fill_(most)
 
-    def accumulate(
-        self,
-        turn: PhaseRunner,
-        batches: Sequence[Batch],
-        contexts: Sequence[Context],
-        carried: list[Batch | None],
-    ) -> None:
-        """The mean gradient over micro-batches and ranks; fills `carried`."""
-        turn.optimizer.zero_grad()
-        for i, (batch, context) in enumerate(zip(batches, contexts, strict=True)):
-            context = replace(context, every=turn.settings.every)
-            # The phase is not in the key: a fake made again by a later phase is the same fake.
-            seed_all(self.seed, context.images_seen, self.rank, i)
-            pieces, last = len(batches), i == len(batches) - 1
-            handed_on, stats = turn.ranks.backward(
-                batch, carried[i], context, pieces=pieces, last=last
-            )
-            carried[i] = {**(carried[i] or {}), **handed_on}
-            self.meters.add(stats, 1 / pieces)
 
-    def update(self, turn: PhaseRunner, rate: float) -> None:
-        """The optimiser's step, unless a gradient is not finite."""
-        for group in turn.optimizer.param_groups:
-            group["lr"] = rate * group["lr_factor"]
-        turn.ranks.step()
-        self.meters.add({f"{turn.phase.name}_gradient": turn.norm})
+def _parameter_groups(
+    networks: nn.ModuleDict, phase: Phase, factors: dict[str, float]
+) -> list[dict[str, Any]]:
+    """Group the parameters that a phase trains by their factor of the learning rate.
+
+    factors: by the start of a parameter's dotted name. The longest start that fits counts.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for network in phase.networks:
+        for name, parameter in networks[network].named_parameters(network):
+            if parameter.requires_grad:
+                prefixes = [prefix for prefix in factors if starts_with(name, prefix)]
+                factor = factors[max(prefixes, key=len)] if prefixes else 1.0
+                groups.setdefault(factor, []).append(parameter)
+    return [{"params": parameters, "lr_factor": factor} for factor, parameters in groups.items()]

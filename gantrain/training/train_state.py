@@ -35,8 +35,8 @@ def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
     if engine.ema.half_life is not None:
         averaged = engine.ema.refresh()
         files |= {f"ema/{n}": averaged.networks[n].state_dict() for n in method.inference}
-    for turn in engine.turns:
-        files[f"optimizers/{turn.phase.name}"] = turn.ranks.state(names)
+    for runner in engine.phases:
+        files[f"optimizers/{runner.phase.name}"] = runner.parallel.state(names)
     for name, pool in method.pools.items():
         slots: dict[str, Tensor] = {}
         for part in world.gather({k: v.cpu() for k, v in pool.state_dict().items()}):
@@ -163,14 +163,14 @@ def restore(engine: Engine, folder: Path, parts: Assembly, progress: Progress) -
             network.load_state_dict(
                 checkpoint.tensors(folder, f"ema/{name}", state, network.state_dict())
             )
-    for turn in engine.turns:
-        file = f"optimizers/{turn.phase.name}"
+    for runner in engine.phases:
+        file = f"optimizers/{runner.phase.name}"
         saved = checkpoint.tensors(folder, file, state)
-        if problem := _optimizer_problem(saved, method, turn):
+        if problem := _optimizer_problem(saved, method, runner):
             raise checkpoint.refusal(
                 folder, f"{file}.safetensors is not this phase's optimiser state: {problem}"
             )
-        turn.ranks.load_state(saved, names)
+        runner.parallel.load_state(saved, names)
     slots = parts.split.slots(parts.world.rank)  # the pools of other slots are other ranks'
     for name, pool in method.pools.items():
         saved = checkpoint.tensors(folder, f"pools/{name}", state)
@@ -186,13 +186,13 @@ def restore(engine: Engine, folder: Path, parts: Assembly, progress: Progress) -
     )
 
 
-def _optimizer_problem(saved: Tensors, method: Method, turn: PhaseRunner) -> str:
+def _optimizer_problem(saved: Tensors, method: Method, runner: PhaseRunner) -> str:
     """Describe what keeps the tensors from being Adam's moments of the phase's parameters.
 
     A parameter that had no gradient has no moments.
     """
     expected: Tensors = {}
-    for network in turn.phase.networks:
+    for network in runner.phase.networks:
         for name, parameter in method.networks[network].named_parameters(network):
             moments = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
             has_moments = any(f"{name}/{key}" in saved for key in moments)

@@ -141,7 +141,7 @@ class Trainer:
             self.world.say(line)
         self.previews = Previews(parts)
         self.engine = parts.engine()
-        self.world.say(f"engine: {self.engine.turns[0].ranks}")
+        self.world.say(f"engine: {self.engine.phases[0].parallel}")
         if (
             latest and state and self.images_seen > parts.began
         ):  # a stage begins with optimisers of its own

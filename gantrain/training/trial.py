@@ -41,7 +41,9 @@ def _try(parts: Assembly) -> None:
     seed_all(parts.recipe.seed)
     copied = _copied(method)
     _try_translation(copied, batch, data_dims(parts.fields)["target_channels"], parts)
-    context = Context(parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(size)), began=0)
+    context = Context(
+        parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(size)), stage_start=0
+    )
     method.train()
     carried: Batch | None = None
     for phase in method.phases:

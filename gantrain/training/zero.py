@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gantrain.methods.base import Batch
 from gantrain.runs.checkpoint import Tensors
+from gantrain.training.gradients import clip_gradients, gradient_norm, skip_if_nonfinite
 
 _FILE = "ACCELERATE_DEEPSPEED_CONFIG_FILE"
 _KEYS = ("zero_optimization", "bf16", "gradient_clipping")
@@ -114,6 +115,11 @@ class ZeROPhase:
 
         zero = _config_file(env).get("zero_optimization", {})
         self.optimizer = optimizer
+        device = next(module.parameters()).device
+        self.largest_norm: float | None = None
+        self.norm = torch.zeros((), device=device)
+        self.is_nonfinite = torch.zeros((), device=device)
+        optimizer.register_step_pre_hook(lambda *_: self._mask_and_clip())
         self.engine, self.zero, _, _ = deepspeed.initialize(
             model=module,
             optimizer=optimizer,
@@ -136,8 +142,30 @@ class ZeROPhase:
     def __str__(self) -> str:
         return f"DeepSpeed's ZeRO-{self.engine.zero_optimization_stage()}"
 
-    def step(self) -> None:
+    def step(self, largest_norm: float | None) -> tuple[Tensor, Tensor]:
+        """Update the weights with clipped gradients.
+
+        largest_norm: to which the gradients are clipped; None does not clip.
+
+        Returns scalars on the device: the norm of all gradients, and 1 where the update was skipped
+        because the norm is not finite, else 0.
+        """
+        self.largest_norm = largest_norm
         self.engine.step()
+        return self.norm, self.is_nonfinite
+
+    @torch.no_grad()
+    def _mask_and_clip(self) -> None:
+        """Measure, mask and clip this rank's part of the gradients, before the optimiser's update.
+
+        DeepSpeed owns the gradients until it calls the optimiser, so this is the optimiser's hook.
+        """
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        squared_norm = gradient_norm(parameters).square()
+        dist.all_reduce(squared_norm)
+        self.norm = squared_norm.sqrt()
+        self.is_nonfinite = skip_if_nonfinite(self.optimizer, self.norm)
+        clip_gradients(parameters, self.norm, self.largest_norm)
 
     def state(self, names: dict[nn.Parameter, str]) -> Tensors:
         """As DDP's: whole tensors by parameter. Every rank calls it, for each holds a part."""
