@@ -14,7 +14,7 @@ from conftest import ROOT, SMALL
 from gantrain.core.world import World
 from gantrain.data.batch import normalise
 from gantrain.data.loader import held_out_batches
-from gantrain.data.transforms import SampleTransform
+from gantrain.data.transforms import View
 from gantrain.recipe import schema as recipes
 from gantrain.training.setup import Assembly
 
@@ -284,7 +284,7 @@ def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
         *["torchvision"] * bool(importlib.util.find_spec("torchvision")),
     ]
     for size, resize in ((32, None), (36, 36)):
-        shown = SampleTransform(
+        shown = View(
             ("left", "right"), frozenset(), (size, size), resize and (resize, resize)
         )
         (raw,) = held_out_batches(data.shards, shown, range(2), 2)
@@ -292,7 +292,7 @@ def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
             name: normalise(raw.fields[name], fields[name], torch.float32, CPU) for name in fields
         }
         for source in sources:
-            view = loaders.SampleTransform(size, resize, batch=2, workers=0, total=2)
+            view = loaders.View(size, resize, batch=2, workers=0, total=2)
             loop = data.loop(source, str(tmp_path / "data"), view, form == "png16", tmp_path)
             theirs = next(loop())
             near = 0.02 if resize and source == "torchvision" else 2e-5  # it rounds otherwise
