@@ -14,7 +14,7 @@ from conftest import ROOT, SMALL
 from gantrain.core.world import World
 from gantrain.data.batch import normalise
 from gantrain.data.loader import held_out_batches
-from gantrain.data.transforms import View
+from gantrain.data.transforms import SampleTransform
 from gantrain.recipe import schema as recipes
 from gantrain.training.setup import Assembly
 
@@ -284,7 +284,7 @@ def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
         *["torchvision"] * bool(importlib.util.find_spec("torchvision")),
     ]
     for size, resize in ((32, None), (36, 36)):
-        shown = View(
+        shown = SampleTransform(
             ("left", "right"), frozenset(), (size, size), resize and (resize, resize)
         )
         (raw,) = held_out_batches(data.shards, shown, range(2), 2)
