@@ -341,7 +341,7 @@ PART_CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     ),
     "a penalty of another signature": (
         PENALTY,
-        "class Bad:\n    every = 1\n    def __call__(self, real):\n        return real.mean()\n"
+        "class Bad:\n    interval_steps = 1\n    def __call__(self, real):\n        return real.mean()\n"
         "PENALTIES['mine'] = Bad\n",
         "method: a first step with Bad raised TypeError: Bad.__call__() takes 2 positional arguments but 5 were given",
     ),
@@ -349,7 +349,7 @@ PART_CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
         PENALTY,
         "class Bad:\n    def __call__(self, discriminate, real, fake, mix):\n        return real.mean()\n"
         "PENALTIES['mine'] = Bad\n",
-        "method: a first step with Bad raised AttributeError: 'Bad' object has no attribute 'every'",
+        "method: a first step with Bad raised AttributeError: 'Bad' object has no attribute 'interval_steps'",
     ),
     "a perceptual distance of a map": (
         VGG, network("self, channels: int", "(x - y).abs()", "PERCEPTUAL").replace("self, x", "self, x, y"),
