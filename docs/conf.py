@@ -58,7 +58,9 @@ def fill_page(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = fill_placeholders(source[0], "../" * page.count("/"))
 
 
-def convert_docstring(app: Sphinx, kind: str, name: str, item: object, options: object, lines: list[str]) -> None:
+def convert_docstring(
+    app: Sphinx, kind: str, name: str, item: object, options: object, lines: list[str]
+) -> None:
     """Turn the Markdown of a docstring into reStructuredText: code, links to arXiv, and signs with a meaning."""
     for number, line in enumerate(lines):
         pieces = re.split(r"(`+[^`]+`+)", line)
@@ -67,12 +69,20 @@ def convert_docstring(app: Sphinx, kind: str, name: str, item: object, options: 
                 pieces[place] = f"``{piece.strip('`')}``"
             else:
                 escaped = re.sub(r"([*|])", r"\\\1", piece)
-                pieces[place] = re.sub(r"arXiv (\d{4}\.\d{4,5})", r"`arXiv \1 <https://arxiv.org/abs/\1>`__", escaped)
+                pieces[place] = re.sub(
+                    r"arXiv (\d{4}\.\d{4,5})", r"`arXiv \1 <https://arxiv.org/abs/\1>`__", escaped
+                )
         lines[number] = "".join(pieces)
 
 
 def shorten_signature(
-    app: Sphinx, kind: str, name: str, item: Any, options: object, signature: str | None, result: str | None
+    app: Sphinx,
+    kind: str,
+    name: str,
+    item: Any,
+    options: object,
+    signature: str | None,
+    result: str | None,
 ) -> tuple[str, str | None] | None:
     """Leave out what a reader does not need: limits of numbers, and constructors that only gantrain calls."""
     if kind == "class" and name.rsplit(".", 1)[-1] in MADE_BY_GANTRAIN:
@@ -83,12 +93,16 @@ def shorten_signature(
     constructor = inspect.signature(item)
     parameters = [p.replace(annotation=types[p.name]) for p in constructor.parameters.values()]
     return stringify_signature(
-        constructor.replace(parameters=parameters), unqualified_typehints=True, show_return_annotation=False
+        constructor.replace(parameters=parameters),
+        unqualified_typehints=True,
+        show_return_annotation=False,
     ), None
 
 
 def setup(app: Sphinx) -> None:
     """Connect the functions of this file to the build."""
     app.connect("source-read", fill_page)
-    app.connect("autodoc-process-docstring", convert_docstring, priority=400)  # before napoleon, at 500
+    app.connect(
+        "autodoc-process-docstring", convert_docstring, priority=400
+    )  # before napoleon, at 500
     app.connect("autodoc-process-signature", shorten_signature)

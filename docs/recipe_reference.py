@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from gantrain.core.component import Each, OneOf
 from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
 from gantrain.methods import METHODS
-from gantrain.methods.adversarial_game import AnotherDiscriminator
+from gantrain.methods.adversarial_game import ExtraDiscriminator
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS, STYLED_GENERATOR
 from gantrain.recipe import field_types, recipe_files
 from gantrain.recipe.optimizer import Optimizer
@@ -139,7 +139,7 @@ def method_section(name: str) -> str:
 
 def other_section(name: str) -> str:
     """Return the docstring and the options of a class that stands in no table."""
-    others = {"more_discriminators": AnotherDiscriminator}
+    others = {"more_discriminators": ExtraDiscriminator}
     return f"{docstring(others[name])}\n\n{options_table(others[name])}"
 
 
@@ -161,7 +161,9 @@ def options_table(component: Any, prefix: str = "") -> str:
     for name, parameter in inspect.signature(component).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY:
             default = "" if parameter.default is parameter.empty else as_code(parameter.default)
-            rows.append((f"`{prefix}{name}`", describe_type(hints[name]), default, meanings.get(name, "")))
+            rows.append(
+                (f"`{prefix}{name}`", describe_type(hints[name]), default, meanings.get(name, ""))
+            )
     if not rows:
         return "It has no options."
     if any(row[3] for row in rows):
@@ -223,13 +225,20 @@ def describe_annotated(hint: Any, extras: tuple[Any, ...]) -> str:
             return joined([*names, "`null`"] if is_optional else names)
         if isinstance(extra, Each):
             return "list of [entries](keys.md#entries-of-more-discriminators)"
-    metadata = [limit for extra in extras if isinstance(extra, FieldInfo) for limit in extra.metadata]
+    metadata = [
+        limit for extra in extras if isinstance(extra, FieldInfo) for limit in extra.metadata
+    ]
     return describe_type(hint) + limits(metadata)
 
 
 def limits(metadata: Any) -> str:
     """Return the limits of a number in words and in brackets."""
-    found = {key: getattr(limit, key) for limit in metadata for key in ("ge", "gt", "le", "lt") if hasattr(limit, key)}
+    found = {
+        key: getattr(limit, key)
+        for limit in metadata
+        for key in ("ge", "gt", "le", "lt")
+        if hasattr(limit, key)
+    }
     parts = []
     if "ge" in found and "le" in found:
         parts.append(f"{number(found['ge'])} to {number(found['le'])}")
@@ -283,7 +292,9 @@ def as_yaml(value: Any) -> str:
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Return a Markdown table in a box of the class `keys`."""
     lines = [header, ("---",) * len(header), *rows]
-    text = "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+    text = "\n".join(
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines
+    )
     return f":::{{container}} keys\n{text}\n:::"
 
 

@@ -368,7 +368,9 @@ def test_the_code_of_the_api_page_runs() -> None:
         Image.fromarray(photo).save(f"data/mine_val/{number}.png")
         Image.fromarray(photo[:, :32]).save(f"photos/new/{number}.png")
     Path("script.py").write_text(documents.block("docs/api.md", "python"))
-    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, env={**os.environ})
+    done = subprocess.run(
+        [sys.executable, "script.py"], capture_output=True, text=True, env={**os.environ}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\nfinished 4 {" in done.stdout
     assert json.loads(Path("runs/mine/status.json").read_text())["state"] == "finished"

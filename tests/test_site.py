@@ -26,7 +26,9 @@ LARGEST_PICTURE = 200_000  # bytes
 @pytest.fixture(scope="module")
 def reference() -> ModuleType:
     """docs/recipe_reference.py, which needs no Sphinx."""
-    spec = importlib.util.spec_from_file_location("recipe_reference", ROOT / "docs/recipe_reference.py")
+    spec = importlib.util.spec_from_file_location(
+        "recipe_reference", ROOT / "docs/recipe_reference.py"
+    )
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -70,7 +72,9 @@ def test_the_shared_options_are_options(keys_page: str) -> None:
     section = documents.text("docs/keys.md").split("## Generators")[1].split("<!--")[0]
     names = re.findall(r"^\| `(\w+)` \|", section, re.M)
     assert len(names) > 5
-    known = {option for network in NETWORKS.values() for option in inspect.signature(network).parameters}
+    known = {
+        option for network in NETWORKS.values() for option in inspect.signature(network).parameters
+    }
     assert set(names) <= known
 
 
@@ -147,14 +151,27 @@ def test_pictures_are_small() -> None:
 @pytest.mark.slow
 def test_the_built_pages_load_nothing_from_elsewhere(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="the extra [docs] is not installed")
-    build = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", str(ROOT / "docs"), str(tmp_path)]
+    build = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        str(ROOT / "docs"),
+        str(tmp_path),
+    ]
     done = subprocess.run(build, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     pages = list(tmp_path.rglob("*.html"))
     assert len(pages) > len(documents.PAGES)
     for page in pages:
         html = page.read_text()
-        assert re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=[\"'](?:https?:)?//[^\"']*", html) == [], page.name
+        assert (
+            re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=[\"'](?:https?:)?//[^\"']*", html) == []
+        ), page.name
         assert re.findall(r"<link[^>]*\shref=[\"'](?:https?:)?//[^\"']*", html) == [], page.name
     for sheet in tmp_path.rglob("*.css"):
-        assert re.findall(r"(?:url\(|@import\s)\s*[\"']?(?:https?:)?//", sheet.read_text()) == [], sheet.name
+        assert re.findall(r"(?:url\(|@import\s)\s*[\"']?(?:https?:)?//", sheet.read_text()) == [], (
+            sheet.name
+        )
