@@ -12,6 +12,7 @@ from conftest import SMALL
 from own_code import PRELUDE, forgotten, write
 from typer.testing import CliRunner
 
+from gantrain import load
 from gantrain.cli.app import app, train_main
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
@@ -502,6 +503,39 @@ class Tied(nn.Module):
     def forward(self, x):
         return self.second(self.first(x))
 """
+
+
+STYLED = """
+class Styled(Base):
+    has_style = True
+
+    def translate(self, batch):
+        return super().translate(batch) * batch.get("style", torch.ones(1, 1)).mean()
+
+    def style(self, given):
+        return torch.full((1, 3), float(given)) if isinstance(given, int) else given.mean((2, 3))
+
+
+METHODS["mine"] = Styled
+"""
+
+
+def test_an_own_style_is_tried_before_training_and_checked_at_every_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write("mine_styled", PRELUDE + STYLED)
+    assert train_main([*QUICK, "--import", "mine_styled"]) == 0
+    assert load("runs/x", "cpu", style="2").style["style"].tolist() == [[2.0, 2.0, 2.0]]
+
+    def refuse(method: object, given: object) -> None:
+        raise KeyError("no style")
+
+    monkeypatch.setattr(METHODS["mine"], "style", refuse)
+    with pytest.raises(ValueError, match=r"^method: Styled\.style raised KeyError: 'no style' \("):
+        load("runs/x", "cpu", style="2")
+    monkeypatch.setattr(METHODS["mine"], "style", lambda method, given: None)
+    with pytest.raises(ValueError, match=r"^method: Styled\.style gives None, allowed: a float"):
+        load("runs/x", "cpu", style="2")
 
 
 @pytest.mark.parametrize("critic", ["nn.Conv2d(target_channels, 1, 1)", "Tied(target_channels)"])

@@ -135,7 +135,7 @@ def test_going_on_doubles_the_length(
         ("4", 8, "length=16"),
         ("4", 7, "length=8"),
         ("5", 1000, "length=2000"),
-        ("1 epochs", 799, "length=2 epochs"),
+        ("1 epochs", 799, "'length=2 epochs'"),
         ("1 epochs", 800, "'length=4 epochs'"),
         ("0.5 epochs", 1000, "'length=5 epochs'"),
     ],

@@ -78,18 +78,18 @@ def describe_other_split(value: str, option: str) -> list[str]:
     return [f"{option}: {test} are measured; {other} are there, too"]
 
 
-def describe_held_out_split(value: str, train: str | None) -> str:
-    """The folders that `data.validation` takes, such as `valA and valB in DIR`, where one folder
+def describe_split(key: str, value: str, train: str | None) -> str:
+    """The folders that a key of `data` takes, such as `valA and valB in DIR`, where one folder
     holds the training data as well.
 
-    Returns the path itself where it is that of the held-out data alone. value: `data.validation`,
-    or `data.test`."""
+    Returns the path itself where it is that of the held-out data alone. key: `validation` or
+    `test`. value: what it says. train: `data.train`."""
     if value != train:
         return value
     folder = Path(os.path.expanduser(value))
     if not is_url(value) and is_cityscapes(folder):
         return f"the split val in {value}"
-    sides = _find_sides(value, (*HELD_OUT_SPLITS, *TEST_SPLITS))
+    sides = _find_sides(value, _splits_of(key, is_for_evaluate=False))
     return f"{sides} in {value}" if sides else value
 
 

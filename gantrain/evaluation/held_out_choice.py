@@ -13,7 +13,7 @@ from gantrain.data.splits import (
     HELD_OUT_SPLITS,
     SYNTHETIC,
     TEST_SPLITS,
-    describe_held_out_split,
+    describe_split,
     describe_test_split,
 )
 from gantrain.data.urls import is_url
@@ -158,7 +158,7 @@ def _describe(data: Data, origin: Origin) -> list[str]:
     if data.validation is not None:
         lines = []
         if origin != "given":
-            held_out = describe_held_out_split(data.validation, data.train)
+            held_out = describe_split("validation", data.validation, data.train)
             verb = "is" if held_out == data.validation else "are"
             lines.append(
                 f"data.validation: {held_out}{source} {verb} held out; data.validation=null"
@@ -175,7 +175,7 @@ def _describe(data: Data, origin: Origin) -> list[str]:
     missing = "nothing is measured while training, and evaluate.best_by chooses no checkpoint"
     remedy = "data.validation=FOLDER sets held-out data"
     if data.test is not None:
-        test = describe_held_out_split(data.test, data.train)
+        test = describe_split("test", data.test, data.train)
         verb = "is" if test == data.test else "are"
         return [
             f"data.test: {test}{source} {verb} shown in previews only, as a test set: {missing};"

@@ -65,7 +65,7 @@ def check_names(terms: Mapping[str, Terms], weights: Collection[str], cls: str) 
         if name not in losses:
             problems.append(
                 f"method: {cls}.loss_weights: found {name!r}, allowed: the losses of a first step,"
-                f" {', '.join(losses)}"
+                f" {', '.join(losses)}; set self.loss_weights in the constructor"
             )
     if problems:
         raise BadComponent("\n".join(problems))
