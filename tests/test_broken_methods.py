@@ -317,11 +317,11 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
     ),
     "a loss of two phases": (
         function("critic_terms", CRITIC, "return Terms({'l1': loss})"),
-        "phase 'critic': losses['l1']: found a name that losses of phase 'generator' has, too; choose another name",
+        "phase 'critic': losses['l1']: found a name that the losses of phase 'generator' have, too; choose another",
     ),
     "a stat of the name of a loss": (
         function("critic_terms", CRITIC, "return Terms({'critic': loss}, stats={'l1': loss.detach()})"),
-        "phase 'critic': stats['l1']: found a name that losses of phase 'generator' has, too; choose another name",
+        "phase 'critic': stats['l1']: found a name that the losses of phase 'generator' have, too; choose another",
     ),
     "a loss that is called lr": (
         function("critic_terms", CRITIC, "return Terms({'lr': loss})"),

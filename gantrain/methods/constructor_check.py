@@ -33,15 +33,15 @@ def describe_early_use(error: BaseException) -> str:
     Only an AttributeError says so. Returns an empty text for any other error."""
     if not isinstance(error, AttributeError):
         return ""
-    found = ""
+    problem = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         code = frame.f_code
         if code.co_name != "__init__" or code.co_argcount == 0:
             continue
         instance = frame.f_locals.get(code.co_varnames[0])
         if is_own(type(instance)):
-            found = describe_missing_init(instance) or found
-    return found
+            problem = describe_missing_init(instance) or problem
+    return problem
 
 
 def _missing_attributes(instance: nn.Module) -> Iterator[str]:

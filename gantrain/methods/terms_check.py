@@ -57,8 +57,8 @@ def check_names(terms: Mapping[str, Terms], weights: Collection[str], cls: str) 
                 place = f"method: {cls}, phase {phase!r}: {kind}[{name!r}]"
                 problem = _name_problem(name, list(terms))
                 if not problem and name in owners:
-                    problem = f"found a name that {owners[name]} has, too; choose another name"
-                owners.setdefault(name, f"{kind} of phase {phase!r}")
+                    problem = f"found a name that {owners[name]} have, too; choose another name"
+                owners.setdefault(name, f"the {kind} of phase {phase!r}")
                 if problem:
                     problems.append(f"{place}: {problem}")
     for name in weights:
