@@ -51,7 +51,7 @@ def check_contract(method: object) -> None:
 
 
 def _table_problems(method: Method) -> Iterator[str]:
-    """Of the containers themselves, without which nothing else can be checked."""
+    """Yield a line on each wrong container, without which nothing else can be checked."""
     for table in ("networks", "auxiliary"):
         value: object = getattr(method, table)
         if not isinstance(value, nn.ModuleDict):
@@ -72,7 +72,7 @@ def _table_problems(method: Method) -> Iterator[str]:
 
 
 def _weight_problems(weights: object) -> Iterator[str]:
-    """What is wrong with `loss_weights`; the names of the losses are known after a first step."""
+    """Yield a line on each wrong weight. A first step shows whether the losses exist."""
     if not isinstance(weights, Mapping):
         yield f"loss_weights: found {_shown(weights)}, allowed: a dictionary of numbers by loss"
         return
@@ -164,7 +164,7 @@ def _capability_problems(method: Method) -> Iterator[str]:
 
 
 def _function_problems(method: Method) -> Iterator[str]:
-    """What is wrong with the functions that gantrain calls: no function, or other parameters."""
+    """Yield a line on each function that gantrain calls and that it cannot call."""
     for name, parameters in _FUNCTIONS.items():
         function: object = getattr(method, name)
         wanted = f"({', '.join(parameters)})"

@@ -72,7 +72,7 @@ def check_names(terms: Mapping[str, Terms], weights: Collection[str], cls: str) 
 
 
 def _name_problem(name: object, phases: Collection[str]) -> str:
-    """What is wrong with the name of a loss or of a stat; empty where nothing is."""
+    """Return what is wrong with the name of a loss or of a stat; empty where nothing is."""
     if not isinstance(name, str) or not name:
         return "found a name that is no text, allowed: a text"
     taken = [*_ROW_NAMES, *(f"lr_{phase}" for phase in phases)]
