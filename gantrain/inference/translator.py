@@ -41,6 +41,7 @@ from gantrain.inference.sizes import (
     result_size,
 )
 from gantrain.methods.base import Batch, is_random_at_test, set_inference
+from gantrain.methods.style_check import check_style
 from gantrain.recipe import costs, schema
 from gantrain.recipe.build_method import make_method, sketch_method
 from gantrain.runs import checkpoint
@@ -267,7 +268,7 @@ class Translator:
             found = f"a {self.recipe.method['name']} model that has learnt none"
             raise ValueError(f"{key}: found {found}, allowed: one of spade with method.style=vae")
         if text.isdecimal() and int(text) < 2**63:
-            return method.style(int(text))
+            return check_style(method, int(text))
         check_not_special(text, key)
         try:
             target, notes = self.target, list[str]()
@@ -286,7 +287,7 @@ class Translator:
         for after in scale.sizes(array.shape[:2]):
             array = resize(array, *after)
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
-        return method.style(image)
+        return check_style(method, image)
 
     def read(
         self, path: Path, instances: Path | None = None, notes: list[str] | None = None

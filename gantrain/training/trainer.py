@@ -82,7 +82,11 @@ class Trainer:
                         self.whole = report_finished(self.run, self.whole, latest, self.world.say)
                 ended = self._end("finished")
                 if self.is_last:
-                    self._say_results(run_summary.describe_going_on(self.whole))
+                    self._say_results(
+                        run_summary.describe_going_on(
+                            self.whole, self.images_seen, self.parts.epoch
+                        )
+                    )
                 return ended
             start = f"resuming at image {self.images_seen}" if latest else "starting a new run"
             self.world.say(start + self.stage)
@@ -178,7 +182,11 @@ class Trainer:
     def _say_results(self, more: list[str]) -> None:
         """Print where the results are and what the user can do next. more: lines that follow."""
         if self.world.is_main:
-            results = run_summary.describe_results(self.whole, self.parts.held_out is not None)
+            results = run_summary.describe_results(
+                self.whole,
+                has_held_out=self.parts.held_out is not None,
+                has_test=self.parts.test is not None,
+            )
             self.world.say_whole("\n".join(f"  {line}" for line in [*results, *more]))
 
     def _left_out(self) -> set[str]:
