@@ -17,7 +17,7 @@ if __name__ == "__main__":
         from gantrain.cli.main import main
 
         sys.exit(main(["train", "--help"]))
-    from gantrain.cli.app import train_main
+    from gantrain.cli.train_command import train_main
 
     sys.exit(train_main(sys.argv[1:]))
 else:

@@ -13,7 +13,8 @@ from own_code import PRELUDE, forgotten, write
 from typer.testing import CliRunner
 
 from gantrain import load
-from gantrain.cli.app import app, train_main
+from gantrain.cli.app import app
+from gantrain.cli.train_command import train_main
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
 from gantrain.recipe import schema

@@ -15,7 +15,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import gantrain
-from gantrain.cli.app import app, train_main
+from gantrain.cli.app import app
+from gantrain.cli.train_command import train_main
 from gantrain.core import extensions
 from gantrain.data.synthetic import draw
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from test_equality import EXACT, METHODS, OTHERS, VARIANTS, but
 
-from gantrain.cli.app import train_main
+from gantrain.cli.train_command import train_main
 from gantrain.methods import METHODS as TABLE
 
 FILE = Path(__file__).parent / "golden.json"

@@ -19,7 +19,8 @@ import torch
 from conftest import ROOT
 from typer.testing import CliRunner
 
-from gantrain.cli.app import app, train_main
+from gantrain.cli.app import app
+from gantrain.cli.train_command import train_main
 from gantrain.data.decode import encode
 from gantrain.data.prepare.pack import prepare
 from gantrain.training import batch_split

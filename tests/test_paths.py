@@ -15,7 +15,8 @@ import pytest
 from conftest import SMALL, run_here
 from typer.testing import CliRunner
 
-from gantrain.cli.app import app, train_main
+from gantrain.cli.app import app
+from gantrain.cli.train_command import train_main
 from gantrain.core.paths import check_not_special, check_regular_file
 from gantrain.data.decode import encode
 from gantrain.data.prepare.pack import prepare

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gantrain.cli.app import train_main
 from gantrain.cli.main import main
+from gantrain.cli.train_command import train_main
 from gantrain.recipe import schema
 from gantrain.recipe.renamed_keys import NEW_NAMES, NEW_OPTIONS
 

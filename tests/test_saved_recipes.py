@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, SMALL, run_here
 
 from gantrain import train
-from gantrain.cli.app import train_main
+from gantrain.cli.train_command import train_main
 from gantrain.core import formats
 from gantrain.recipe import recipe_files, schema
 

@@ -8,7 +8,7 @@ import documents
 import pytest
 from conftest import ROOT
 
-from gantrain.cli.app import train_main
+from gantrain.cli.train_command import train_main
 from gantrain.recipe import peer_options, schema
 
 # The words behind `gantrain train`, and what the line suggests. A suggestion of a key alone gets

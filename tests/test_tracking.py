@@ -14,7 +14,7 @@ import pytest
 from accelerate.utils import LoggerType
 from conftest import SMALL, run_here
 
-from gantrain.cli.app import train_main
+from gantrain.cli.train_command import train_main
 from gantrain.recipe import schema
 from gantrain.runs.trackers import Trackers, check_trackers, group
 

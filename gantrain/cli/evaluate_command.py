@@ -1,66 +1,61 @@
-"""The work of `gantrain evaluate`: its options checked, then a model, several models or two
-folders measured.
-"""
+"""`gantrain evaluate`: the command line. Its work is in run_evaluate.py."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from gantrain.core.console import console
-from gantrain.core.named_values import named_values
-from gantrain.core.world import World
-from gantrain.evaluation import comparison, evaluate
-from gantrain.evaluation.set_names import name_targets, name_test_sets
-from gantrain.training.launcher import exit_with_parent
+import typer
+
+from gantrain.cli.error_report import reports_errors
+from gantrain.cli.options import Best
 
 
-def run_evaluate(
-    checkpoints: Sequence[Path],
-    *,
-    data: list[str] | None,
-    data_target: list[str] | None,
-    best: bool,
-    real: Path | None,
-    fake: Path | None,
-    metrics: str | None,
-    weights: list[str] | None,
-    crop_border: int | None,
-    out: Path | None,
-    device: str,
-) -> int:
-    """Measure and print; returns the exit status. The arguments are the command's. Raises
-    ValueError.
-    """
-    are_folders = real is not None and fake is not None
-    is_one_folder = (real is None) != (fake is None)
-    if (
-        bool(checkpoints) == are_folders
-        or is_one_folder
-        or (are_folders and (data or data_target or best))
-    ):
-        raise ValueError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
-    options: dict[str, Any] = {} if crop_border is None else {"crop_border": crop_border}
-    if weights:
-        options["weights"] = named_values("--weights", weights)
-    if metrics is not None:
-        options["metrics"] = evaluate.names(metrics)
-    evaluate.check_out(out)
-    tested = name_test_sets(data)
-    targets = name_targets(data_target, list(tested))
-    exit_with_parent()
-    with World(device) as world:
-        if len(checkpoints) > 1:
-            return comparison.compare_runs(world, checkpoints, tested, options, targets, out, best)
-        if checkpoints:
-            results, about = evaluate.evaluate_checkpoint(
-                world, checkpoints[0], tested, options, targets, best
-            )
-        else:
-            assert real
-            assert fake
-            results, about = evaluate.evaluate_folders(world, real, fake, options)
-        if world.is_main:
-            console.print(evaluate.table(results))
-            if out:
-                evaluate.write_json(out, results, about)
-    return 0
+@reports_errors
+def evaluate(
+    checkpoints: Annotated[
+        list[Path] | None,
+        typer.Argument(help="runs/NAME, or one of its checkpoints; several are compared"),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="[NAME=]FOLDER to test on, of images or prepared; may be repeated"),
+    ] = None,
+    data_target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="[NAME=]FOLDER of the targets, for unpaired models; --data has the sources"
+        ),
+    ] = None,
+    real: Annotated[Path | None, typer.Option(help="folder of real images, with --fake")] = None,
+    fake: Annotated[
+        Path | None, typer.Option(help="folder of images to compare with --real")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="such as fid,kid,lpips; default: those that need no weights")
+    ] = None,
+    weights: Annotated[
+        list[str] | None, typer.Option(help="NETWORK=FILE, such as inception=FILE")
+    ] = None,
+    best: Best = False,
+    crop_border: Annotated[
+        int | None, typer.Option(help="pixels at each edge left out of pairs' distances", min=0)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+) -> None:
+    """Measure models or folders, print tables, and exit with the status."""
+    from gantrain.cli.run_evaluate import run_evaluate
+
+    status = run_evaluate(
+        checkpoints or [],
+        data=data,
+        data_target=data_target,
+        best=best,
+        real=real,
+        fake=fake,
+        metrics=metrics,
+        weights=weights,
+        crop_border=crop_border,
+        out=out,
+        device=device,
+    )
+    raise typer.Exit(status)

@@ -166,7 +166,7 @@ def test_a_missing_library_is_named(
 def test_credentials_are_refused_and_never_repeated(
     url: str, key: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from gantrain.cli.app import train_main
+    from gantrain.cli.train_command import train_main
 
     others = "data.train=synthetic" if key == "data.validation" else "data.validation=null"
     if key == "data.validation":  # with drawn training data, others would not be looked at

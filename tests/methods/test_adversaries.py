@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gantrain.cli.app import train_main
+from gantrain.cli.train_command import train_main
 from gantrain.core.component import build
 from gantrain.losses import ADVERSARIAL
 from gantrain.methods import METHODS

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gantrain import load, train
-from gantrain.cli.app import train_main
+from gantrain.cli.train_command import train_main
 from gantrain.core.component import build
 from gantrain.methods import METHODS
 from gantrain.methods.adversarial_game import pair

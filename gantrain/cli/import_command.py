@@ -1,8 +1,13 @@
-"""The options of `gantrain import` on the command line. Imports nothing heavy."""
+"""`gantrain import`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from gantrain.cli.error_report import reports_errors
+from gantrain.cli.options import parse_size
+from gantrain.core.console import say
 
 Norm = Annotated[
     str | None,
@@ -47,3 +52,36 @@ Resize = Annotated[
         help="HEIGHTxWIDTH, pixels, that images are resized to in use; default: they are not"
     ),
 ]
+
+
+@reports_errors
+def import_files(
+    files: Annotated[
+        list[Path], typer.Argument(help="state_dicts, such as latest_net_G.pth, or .safetensors")
+    ],
+    out: Annotated[Path, typer.Option(help="checkpoint folder to make")],
+    norm: Norm = None,
+    dropout: Dropout = False,
+    batch_statistics: BatchStatistics = False,
+    unpaired: Unpaired = False,
+    labels: Labels = False,
+    instances: Instances = False,
+    upsampling: Upsampling = None,
+    resize: Resize = None,
+) -> None:
+    """Make a checkpoint of another project's networks, and print what it assumes."""
+    from gantrain.importers import import_file
+    from gantrain.importers.import_options import ImportOptions
+
+    options = ImportOptions(
+        norm=norm,
+        dropout=dropout,
+        batch_statistics=batch_statistics,
+        unpaired=unpaired,
+        labels=labels,
+        instances=instances,
+        upsampling=upsampling,
+        resize=parse_size(resize),
+    )
+    for line in import_file.import_files(files, out, options):
+        say(line)

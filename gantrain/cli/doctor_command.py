@@ -1,0 +1,25 @@
+"""`gantrain doctor`."""
+
+from typing import Annotated
+
+import typer
+
+from gantrain.cli.error_report import reports_errors
+from gantrain.cli.recipe_words import Words, read_words
+
+
+@reports_errors
+def doctor(
+    words: Words = None,
+    verify: Annotated[bool, typer.Option("--verify", help="read every sample")] = False,
+) -> None:
+    """Check the machine, and a recipe where one is named."""
+    from gantrain.cli.doctor import doctor as examine
+
+    names, overrides = read_words(words or [])
+    if len(names) > 1 or (overrides and not names):
+        found = f"recipe={' recipe='.join(names)}" if names else overrides[0]
+        allowed = "no words, or one recipe=NAME and its keys, as for gantrain train"
+        raise ValueError(f"found {found:.100}, allowed: {allowed}")
+    if not examine(names[0] if names else None, tuple(overrides), verify):
+        raise typer.Exit(1)

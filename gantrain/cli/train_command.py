@@ -1,0 +1,46 @@
+"""`gantrain train`, and the same job under a launcher."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from gantrain.cli.error_report import reporting
+from gantrain.cli.recipe_words import Words, read_words
+from gantrain.cli.shipped_commands import show_train_help
+from gantrain.core.console import say
+
+
+def train_main(arguments: list[str]) -> int:
+    """Train by the words `recipe=NAME a.b=c [--import MODULE]`, and return the exit status."""
+    from gantrain.training.start import train
+
+    def work() -> None:
+        names, overrides = read_words(arguments)
+        if len(names) != 1:
+            raise ValueError(
+                "recipe: name one, such as recipe=quickstart; `gantrain recipes` lists them"
+            )
+        train(names[0], *overrides)
+
+    return reporting(work)
+
+
+def train(
+    words: Words = None,
+    wanted_help: Annotated[
+        bool,
+        typer.Option(
+            "--help", "-h", help="show this message", is_eager=True, callback=show_train_help
+        ),
+    ] = False,
+) -> None:
+    """Train a recipe in this process."""
+    import torch
+
+    if torch.cuda.device_count() > 1 and "RANK" not in os.environ:
+        say(
+            f"{torch.cuda.device_count()} GPUs are visible, this command uses one; all of them: "
+            f"accelerate launch -m gantrain.train {' '.join(words or [])}"
+        )
+    raise typer.Exit(train_main(words or []))

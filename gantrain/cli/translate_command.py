@@ -1,0 +1,61 @@
+"""`gantrain translate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gantrain.cli.error_report import reports_errors
+from gantrain.cli.options import Best, parse_output_size, parse_seen_size
+
+
+@reports_errors
+def translate(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="runs/NAME, one of its checkpoints, or a file to import")
+    ],
+    inputs: Annotated[list[Path], typer.Argument(help="images, or folders of them")],
+    out: Annotated[Path, typer.Option(help="folder for the results")],
+    batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
+    best: Best = False,
+    back: Annotated[
+        bool, typer.Option("--back", help="target to source, by a model of cyclegan")
+    ] = False,
+    style: Annotated[
+        str | None, typer.Option(help="seed or image of the style, for spade's with styles")
+    ] = None,
+    instances: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder of maps of instance ids, named as the images, for a model of their edges"
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help=(
+                "for the networks: native, trained or HEIGHTxWIDTH; default: trained if training"
+                " resized"
+            )
+        ),
+    ] = None,
+    output_size: Annotated[
+        str, typer.Option(help="of the results: input (the files' size) or network")
+    ] = "input",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace results in --out")
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")
+    ] = None,
+) -> None:
+    """Translate files with a trained model."""
+    from gantrain.inference.translate_files import translate_files
+    from gantrain.inference.translator import load
+
+    seen_size = parse_seen_size(size)
+    result_size = parse_output_size(output_size)
+    model = load(checkpoint, device, back=back, style=style, best=best)
+    translate_files(
+        model, inputs, out, batch_size, instances, seen_size, result_size, overwrite=overwrite
+    )
