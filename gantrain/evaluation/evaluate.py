@@ -32,7 +32,7 @@ from gantrain.metrics import registry
 from gantrain.metrics.metric_suite import EXTRACTOR_BATCH, MetricSuite, Record
 from gantrain.metrics.registry import SEGMENTATION, of_set
 from gantrain.recipe.data_request import data_request
-from gantrain.recipe.schema import Evaluate
+from gantrain.recipe.sections import Evaluate
 
 _PAIRED = ("l1", "psnr", "ssim")
 _PACKAGES = ("gantrain", "torch", "torchvision", "torchmetrics", "torch_fidelity", "timm", "pillow")

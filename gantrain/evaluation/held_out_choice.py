@@ -17,7 +17,8 @@ from gantrain.data.splits import (
     describe_test_split,
 )
 from gantrain.data.urls import is_url
-from gantrain.recipe.schema import Data, Recipe
+from gantrain.recipe.schema import Recipe
+from gantrain.recipe.sections import Data
 from gantrain.runs import checkpoint
 
 AUTO = "auto"

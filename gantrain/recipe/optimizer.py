@@ -1,4 +1,4 @@
-"""The parts of a recipe that say how weights are updated: optimiser, learning rate, averages."""
+"""The sections of a recipe on updates of weights: optimiser, learning rate, EMA."""
 
 from typing import Literal
 
@@ -10,13 +10,13 @@ from gantrain.recipe.field_types import Betas, Decay, Eps, Factors, Length, Norm
 
 class Optimizer(StrictModel):
     name: Literal["adam", "adamw"] = Field("adam", description="fused Adam or AdamW")
-    lr: Rate = Field(2e-4, description="learning rate")
+    lr: Rate = Field(2e-4, description="the learning rate")
     lr_factors: Factors = Field(
-        {}, description="share of lr by network, or start of its parameters' dotted names"
+        {}, description="factors of lr by network, or by the beginning of its parameters' names"
     )
-    betas: Betas = (0.5, 0.999)
-    eps: Eps = 1e-8
-    weight_decay: Decay = 0.0
+    betas: Betas = Field((0.5, 0.999), description="the decay rates of Adam's two averages")
+    eps: Eps = Field(1e-8, description="the constant that Adam adds to its denominator")
+    weight_decay: Decay = Field(0.0, description="the weight decay")
     grad_clip_norm: Norm | None = Field(
         None, description="the largest norm of the gradients; null: they are not clipped"
     )
@@ -26,7 +26,7 @@ class Optimizer(StrictModel):
 
 
 class OptimizerChange(StrictModel):
-    """What one phase does differently; None keeps the value of `optimizer`."""
+    """The settings of one phase that differ; None keeps the value of `optimizer`."""
 
     lr: Rate | None = None
     betas: Betas | None = None
@@ -40,16 +40,17 @@ class Schedule(StrictModel):
     name: Literal["constant", "linear", "cosine"] = Field(
         "constant",
         description=(
-            "the rate by images seen and length: a run that is made longer goes on at a higher rate"
+            "how the rate falls with the images seen; a run that is made longer goes on at a higher"
+            " rate"
         ),
     )
     decay_fraction: float = Field(
         0.5, gt=0, le=1, description="last fraction of the run, in which the rate falls to 0"
     )
-    warmup: Length | None = Field(None, description="images over which the rate rises from 0")
+    warmup: Length | None = Field(None, description="the length over which the rate rises from 0")
 
 
 class EMA(StrictModel):
     half_life: Length | None = Field(
-        None, description="images in which a weight's share halves; null: no average"
+        None, description="the length after which a weight's influence has halved; null: no average"
     )

@@ -10,7 +10,7 @@ from gantrain.core.paths import check_not_special
 from gantrain.core.wording import option, option_with
 from gantrain.core.yaml12 import read_mapping
 from gantrain.metrics.registry import larger_is_better
-from gantrain.recipe.schema import Checkpoint, Evaluate
+from gantrain.recipe.sections import Checkpoint, Evaluate
 from gantrain.runs import checkpoint
 
 LINK = "best"

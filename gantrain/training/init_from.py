@@ -10,7 +10,7 @@ from gantrain.data.scale import Size
 from gantrain.importers import assumptions
 from gantrain.importers.import_file import read_networks
 from gantrain.methods.base import Method
-from gantrain.recipe.schema import Data
+from gantrain.recipe.sections import Data
 from gantrain.runs import checkpoint
 from gantrain.runs.checkpoint_state import State
 from gantrain.training.scale_matching import match_by_resolution, picture_size

@@ -1,0 +1,252 @@
+"""The sections of a recipe: `data`, `test_time`, `evaluate`, `previews` and `checkpoint`."""
+
+from operator import lt
+from typing import Any
+
+import pydantic
+from pydantic import Field, ValidationInfo, field_validator
+
+from gantrain.core.component import StrictModel
+from gantrain.metrics.registry import takes_weights
+from gantrain.recipe.field_types import (
+    Auto,
+    Classes,
+    FieldName,
+    Length,
+    Metric,
+    Metrics,
+    Natural,
+    Place,
+    Positive,
+    Shown,
+    Size,
+    Workers,
+)
+
+
+class Data(StrictModel):
+    unpaired: bool = Field(
+        False,
+        description=(
+            "true: sources and targets are two unpaired sets; `train` holds the sources,"
+            " `train_target` the targets"
+        ),
+    )
+    train: Place | None = Field(
+        None,
+        description=(
+            "the training data: a folder, pattern or URL of shards, a folder of images, or"
+            " `synthetic`"
+        ),
+    )
+    train_target: Place | None = Field(
+        None, description="the unpaired targets; null: trainA and trainB inside `train`"
+    )
+    validation: Place | None = Field(
+        "auto",
+        description=(
+            "the held-out images, in any form that `train` takes; auto: gantrain looks beside"
+            " `train`; null: none"
+        ),
+    )
+    validation_target: Place | None = Field(
+        None, description="the unpaired held-out targets; null: valA and valB in `validation`"
+    )
+    test: Place | None = Field(
+        None,
+        description=(
+            "test images; previews show them where nothing is held out, and training never"
+            " measures them"
+        ),
+    )
+    test_target: Place | None = Field(
+        None, description="the unpaired test targets; null: testA and testB inside `test`"
+    )
+    source: FieldName = Field("left", description="the field that the generator receives")
+    target: FieldName = Field("right", description="the field that it learns to produce")
+    labels: dict[str, Classes] = Field(
+        {}, description="the fields that hold class ids, each with its number of classes"
+    )
+    instances: FieldName | None = Field(
+        None,
+        description=(
+            "the field of instance ids; the source gets their boundary map as one more channel"
+        ),
+    )
+    size: Size = Field(
+        (256, 256), description="height and width of the images in training, in pixels"
+    )
+    resize: Size | None = Field(
+        None,
+        description=(
+            "height and width to which samples are resized before the crop, in pixels; null: they"
+            " are not resized"
+        ),
+    )
+    flip: bool = Field(True, description="mirror each sample left to right with probability 1/2")
+    color_jitter: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="the largest random change of brightness and contrast, as a fraction",
+    )
+    workers: Workers | Auto = Field(
+        "auto", description="the number of loader processes of each rank; auto: by the cores"
+    )
+    cache_gib: float = Field(
+        32, gt=0, le=1e6, description="the disk space of a node for shards from a URL, in GiB"
+    )
+    partitions: Positive = Field(
+        1,
+        description=(
+            "the number of parts into which the shards are divided; a rank reads and fetches only"
+            " its own parts"
+        ),
+    )
+    max_bad_fraction: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="the fraction of damaged samples above which the run stops",
+    )
+    max_left_out: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description=(
+            "the fraction of a folder's samples that packing may leave out because they are"
+            " unusable or unmatched"
+        ),
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _name_field_of_single_images(cls, content: Any) -> Any:
+        """Take `image` for both fields of unpaired data: most are folders of single images."""
+        if isinstance(content, dict) and content.get("unpaired") is True:
+            return {"source": "image", "target": "image", **content}
+        return content
+
+    # A validator sees the fields above its own. One of them that is wrong itself is absent.
+
+    @field_validator("train_target", "validation_target", "test_target")
+    @classmethod
+    def _check_target_set(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value and not info.data.get("unpaired"):
+            raise ValueError("allowed: null; data.unpaired=true makes sources and targets two sets")
+        return value
+
+    @field_validator("target")
+    @classmethod
+    def _check_target(cls, value: str, info: ValidationInfo) -> str:
+        source = info.data.get("source")
+        if value == source and not info.data.get("unpaired"):
+            raise ValueError(
+                f"allowed: another field than data.source={source}; set both, as in"
+                " data.source=right data.target=left"
+            )
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _check_labels(cls, value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
+        source = info.data.get("source")
+        target = info.data.get("target")
+        if source and target and set(value) - {source, target}:
+            raise ValueError(f"allowed: {source} and {target} (data.source and data.target)")
+        return value
+
+    @field_validator("instances")
+    @classmethod
+    def _check_instances(cls, value: str | None, info: ValidationInfo) -> str | None:
+        common_fields = (info.data.get("source"), info.data.get("target"))
+        if value and (info.data.get("unpaired") or value in common_fields):
+            raise ValueError(
+                "allowed: null with data.unpaired; else another field than data.source and"
+                " data.target"
+            )
+        return value
+
+    @field_validator("resize")
+    @classmethod
+    def _check_resize(
+        cls, value: tuple[int, int] | None, info: ValidationInfo
+    ) -> tuple[int, int] | None:
+        size = info.data.get("size")
+        if value and size and any(map(lt, value, size)):
+            raise ValueError(
+                f"allowed: {list(size)} or more, since data.size is cropped from it; or null"
+            )
+        return value
+
+
+class InferenceMode(StrictModel):
+    dropout: bool = Field(
+        False, description="keep dropout on in evaluation and translation, as pix2pix does"
+    )
+    batch_statistics: bool = Field(
+        False,
+        description=(
+            "batch norm uses the image's own statistics in evaluation and translation, as pix2pix"
+            " does"
+        ),
+    )
+
+
+class Evaluate(StrictModel):
+    every: Length = Field("5 epochs", description="how often the run measures held-out samples")
+    metrics: Metrics = Field(
+        ["l1", "psnr", "ssim"], description="the metrics to measure, such as fid, kid and lpips"
+    )
+    best_by: Metric = Field(
+        "l1", description="the one of the metrics that chooses the best checkpoints"
+    )
+    weights: dict[str, Place] = Field(
+        {}, description="files of weights by network, such as inception: FILE"
+    )
+    crop_border: Natural = Field(
+        0, description="the pixels at each edge that the metrics of pairs leave out"
+    )
+    max_samples: Positive | None = Field(
+        None, description="use only the first n held-out samples; null: all"
+    )
+
+    @field_validator("weights")
+    @classmethod
+    def _check_networks(cls, value: dict[str, str]) -> dict[str, str]:
+        unknown = [name for name in value if not takes_weights(name)]
+        if unknown:
+            raise ValueError(
+                "allowed: inception, squeezenet, lpips, unet or another network's name, not"
+                f" {', '.join(unknown)}"
+            )
+        return value
+
+    @field_validator("best_by")
+    @classmethod
+    def _check_measured(cls, value: str, info: ValidationInfo) -> str:
+        measured = info.data.get("metrics", [value])
+        if value not in measured:
+            allowed = f"allowed: {', '.join(measured) or 'none'} (evaluate.metrics)"
+            names = measured or [value]
+            both = f"'evaluate.metrics=[{','.join(names)}]' evaluate.best_by={names[0]}"
+            raise ValueError(f"{allowed}; set both keys, as in {both}")
+        return value
+
+
+class Previews(StrictModel):
+    every: Length = Field("5 epochs", description="how often the run writes a sheet of pictures")
+    samples: Shown = Field(
+        4,
+        description=(
+            "the number of samples on a sheet, always the same ones; held-out ones if there are any"
+        ),
+    )
+
+
+class Checkpoint(StrictModel):
+    every: Length = Field("5 epochs", description="how often the run is saved")
+    keep: Positive = Field(2, description="the number of latest checkpoints that the run keeps")
+    best: Natural = Field(
+        1, description="the number of best checkpoints by evaluate.best_by to keep as well"
+    )
