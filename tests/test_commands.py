@@ -96,7 +96,7 @@ def test_a_shown_recipe_is_the_recipe(name: str, capsys: pytest.CaptureFixture[s
 
 def test_changes_are_shown_and_checked(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "show", "facades", "optimizer.lr=1e-3"]) == 0
-    assert "  lr: 0.001  # learning rate" in capsys.readouterr().out.splitlines()
+    assert "  lr: 0.001  # the learning rate" in capsys.readouterr().out.splitlines()
     assert main(["recipes", "show", "facades", "lr=1e-3"]) == 2
     assert "did you mean optimizer.lr?" in capsys.readouterr().err
 
@@ -105,7 +105,11 @@ def test_the_help_of_train_lists_everyday_settings(capsys: pytest.CaptureFixture
     rows = everyday_settings()
     assert [key for key, _, _ in rows] == list(EVERYDAY)
     assert all(meaning and default for _, meaning, default in rows)
-    assert ("data.size", "height and width trained on, pixels", "[256, 256]") in rows
+    assert (
+        "data.size",
+        "height and width of the images in training, in pixels",
+        "[256, 256]",
+    ) in rows
     assert main(["train", "--help"]) == 0
     words = capsys.readouterr().out.split()
     assert set(EVERYDAY) <= set(words)
