@@ -23,7 +23,7 @@ class Backbone(nn.Module):
     the weights. Raises ValueError for a name that timm does not know."""
 
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self, name: str, in_channels: int, pretrained: bool, path: str | None) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Backbone(nn.Module):
             mean = timm_network.pretrained_cfg["mean"]
             std = timm_network.pretrained_cfg["std"]
         self._register_statistic("mean", mean)
-        self._register_statistic("deviation", std)
+        self._register_statistic("std", std)
         self.train()  # except for the batch norm
 
     def _register_statistic(self, name: str, values: Sequence[float]) -> None:
@@ -97,7 +97,7 @@ class Backbone(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Sequence[Tensor]:  # NCHW
-        maps: Sequence[Tensor] = self.network((images + 1 - self.mean) / self.deviation)
+        maps: Sequence[Tensor] = self.network((images + 1 - self.mean) / self.std)
         return maps
 
 

@@ -1,6 +1,7 @@
 """A discriminator of the features of a network that was trained for another task."""
 
 from itertools import pairwise
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -107,7 +108,7 @@ class ProjectedDiscriminator(nn.Module):
         outputs = []
         for x, head in zip(mixed, self.heads, strict=True):
             maps = [x]
-            for layer in head:  # type: ignore[attr-defined]
+            for layer in cast(nn.ModuleList, head):
                 maps.append(layer(maps[-1]))
             outputs.append(maps)
         return outputs

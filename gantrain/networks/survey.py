@@ -24,9 +24,9 @@ WIDTHS = (64, 128, 256, 512)
 def _down_convs(make: Layers, in_channels: int, widths: Sequence[int]) -> list[nn.Module]:
     """Build a 4x4 convolution of stride 2 for each width. All but the first are normalised."""
     layers: list[nn.Module] = []
-    for before, after in pairwise([in_channels, *widths]):
+    for i, (before, after) in enumerate(pairwise([in_channels, *widths])):
         conv = make.conv(before, after, 4, stride=2, padding=1)
-        layers.append(make.leaky(conv, normalised=bool(layers)))
+        layers.append(make.leaky(conv, normalised=i > 0))
     return layers
 
 
