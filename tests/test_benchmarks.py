@@ -83,7 +83,9 @@ def test_variants_are_all_combinations(monkeypatch):
         "batch_size=1",
         "data.size=[8,16]",
     ]
-    assert variants(["method.penalty={name: r1, every: 2},null"])[1] == ["method.penalty=null"]
+    assert variants(["method.penalty={name: r1, interval_steps: 2},null"])[1] == [
+        "method.penalty=null"
+    ]
     with pytest.raises(ValueError, match="--vary: found precision"):
         variants(["precision"])
 
@@ -176,7 +178,11 @@ def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
 
     found = {}
     for every in (1, 4):
-        settings = [*SMALL, f"method.penalty={{name: r1, every: {every}}}", "data=synthetic"]
+        settings = [
+            *SMALL,
+            f"method.penalty={{name: r1, interval_steps: {every}}}",
+            "data=synthetic",
+        ]
         parts = Assembly(recipes.load("quickstart", settings), World("cpu"))
         assert cycle(parts) == every
         found[every] = flops_per_image(parts)

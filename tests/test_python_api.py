@@ -311,9 +311,11 @@ def test_folders_are_evaluated() -> None:
         Path(name).mkdir()
         for number in range(4):
             Image.fromarray(draw(number, 32, 32, seed=seed)[1]).save(f"{name}/{number}.png")
-    result = gantrain.evaluate(real="real", fake=Path("fake"), metrics=["l1", "psnr"], border=2)
+    result = gantrain.evaluate(
+        real="real", fake=Path("fake"), metrics=["l1", "psnr"], crop_border=2
+    )
     assert result.values["l1"] > 0
-    assert result.about["border"] == 2
+    assert result.about["crop_border"] == 2
 
 
 EVALUATE = {

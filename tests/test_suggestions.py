@@ -197,7 +197,7 @@ def _is_valid(words: list[str]) -> bool:
         (["method=cycelgan"], "did you mean cyclegan?"),
         (["method.generator=unett"], "did you mean unet?"),
         (["method.adversarial=lsgna"], "did you mean lsgan?"),
-        (["--n_epochs_decay", "100"], "such as 'length=200 epochs' schedule.decay=0.5"),
+        (["--n_epochs_decay", "100"], "such as 'length=200 epochs' schedule.decay_fraction=0.5"),
         (["--help"], "`gantrain train --help` describes them"),
     ],
 )
@@ -254,8 +254,8 @@ def test_a_long_list_is_not_printed_behind_a_suggestion(
 
 
 def test_a_short_list_stays_behind_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
-    line = complaint(["recipe=facades", "schedule.decai=0.5"], capsys)
-    assert "did you mean schedule.decay? allowed: name, decay, " in line
+    line = complaint(["recipe=facades", "schedule.decay_fracton=0.5"], capsys)
+    assert "did you mean schedule.decay_fraction? allowed: name, decay_fraction, " in line
 
 
 def test_each_option_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:

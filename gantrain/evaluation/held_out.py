@@ -64,7 +64,9 @@ class HeldOut:
         self.total = min(self.most, len(shards.domains[0]))  # fakes: one for each source
         panels = [name for name in options.metrics if name not in SEGMENTATION]
         self.metric_suite = world.node_leader_first(
-            lambda: MetricSuite(panels, world.device, options.weights, self.total, options.border)
+            lambda: MetricSuite(
+                panels, world.device, options.weights, self.total, options.crop_border
+            )
         )
         self.learn: Callable[[], object] | None = None  # what the segmenter has to, first
         segmented = [name for name in options.metrics if name in SEGMENTATION]

@@ -122,7 +122,7 @@ class Pix2Pix(Method):
             return adversary.discriminator_terms(pair(source, target), fake_pair, context)
         fake_pair = self.pool(fake_pair, context)
         terms = adversary.discriminator_terms(pair(source, target), fake_pair, context)
-        if self.penalty is not None and context.is_due(self.penalty.every):
+        if self.penalty is not None and context.is_due(self.penalty.interval_steps):
             penalty = self.penalty(
                 lambda images: adversary.forward(pair(source, images), context),
                 target,
@@ -130,7 +130,7 @@ class Pix2Pix(Method):
                 self._mixing_fractions(target, context),
             )
             # The penalty comes in one of so many turns, so it counts so many times.
-            terms.losses["penalty"] = self.penalty.every * penalty
+            terms.losses["penalty"] = self.penalty.interval_steps * penalty
         return terms
 
     def _mixing_fractions(self, images: Tensor, context: Context) -> Tensor:

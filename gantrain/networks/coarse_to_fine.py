@@ -27,9 +27,11 @@ class CoarseToFine(nn.Module):
 
     Takes images (N, in_channels, H, W) of any size and gives (N, out_channels, H, W) in [-1, 1].
     With `enhancer` these layers see the image at half of its size, and layers of half the width add
-    the details. This is pix2pixHD's local enhancer, for 1024x2048. `multiple` is 2**halvings, and
-    twice that with the enhancer. As in pix2pixHD, every convolution has a bias, whatever the norm.
-    zero_bias: biases start at 0. pix2pixHD keeps those that PyTorch draws."""
+    the details. This is pix2pixHD's local enhancer, for 1024x2048. As in pix2pixHD, every
+    convolution has a bias, whatever the norm.
+
+    downsampling: how often the size is halved. `multiple` is 2**downsampling, and twice that with
+    the enhancer. zero_bias: biases start at 0. pix2pixHD keeps those that PyTorch draws."""
 
     def __init__(
         self,
@@ -37,7 +39,7 @@ class CoarseToFine(nn.Module):
         out_channels: int,
         *,
         width: Width = 64,
-        halvings: Depth = 4,
+        downsampling: Depth = 4,
         blocks: Count = 9,
         enhancer: bool = False,
         fine_blocks: Count = 3,
@@ -49,7 +51,7 @@ class CoarseToFine(nn.Module):
         zero_bias: bool = False,
     ) -> None:
         super().__init__()
-        self.multiple = 2 ** (halvings + enhancer)
+        self.multiple = 2 ** (downsampling + enhancer)
         # The smallest map that a block can reflect by one pixel has two a side.
         self.padded_minimum = 2 * self.multiple
         make = Layers(norm, spectral_norm, upsample, bias=True)
@@ -71,7 +73,7 @@ class CoarseToFine(nn.Module):
                 channels = width * 2**i
                 yield make.relu(make.up_conv(2 * channels, channels, 3), channels)
 
-        self.coarse = nn.Sequential(*down(width, halvings), *up(width, halvings, blocks))
+        self.coarse = nn.Sequential(*down(width, downsampling), *up(width, downsampling, blocks))
         last = width // 2 if enhancer else width
         self.before = nn.Sequential(*down(last, 1)) if enhancer else None
         self.after = nn.Sequential(*up(last, 1, fine_blocks)) if enhancer else None

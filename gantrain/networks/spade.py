@@ -92,8 +92,10 @@ class SPADEGenerator(nn.Module):
     """The generator of SPADE (Park et al., 2019, arXiv 1903.07291), from coarse to fine.
 
     Takes label maps (N, in_channels, H, W), one-hot, of any size, and gives (N, out_channels, H, W)
-    in [-1, 1]. doublings: `normal` doubles the size 5 times, `more` 6, `most` 7 (the paper's choice
-    for Cityscapes is `more`). `multiple` is 2 to the power of their number.
+    in [-1, 1].
+
+    upsampling: `normal` doubles the size 5 times, `more` 6, `most` 7 (the paper's choice for
+    Cityscapes is `more`). `multiple` is 2 to the power of that number.
 
     style_channels: where it is not 0, the generator also takes styles (N, style_channels), by
     default zeros, which are the mean style. They become the coarsest map, of `head` (height,
@@ -106,7 +108,7 @@ class SPADEGenerator(nn.Module):
         style_channels: int = 0,
         *,
         width: Width = 64,
-        doublings: Literal["normal", "more", "most"] = "normal",
+        upsampling: Literal["normal", "more", "most"] = "normal",
         hidden: Width = 128,
         head: tuple[Count, Count] = (8, 8),
         norm: Norm = "sync_batch",
@@ -114,9 +116,8 @@ class SPADEGenerator(nn.Module):
         init: Init = "xavier",
     ) -> None:
         super().__init__()
-        check_choice("doublings", doublings, Literal["normal", "more", "most"])
-        upsamplings = _UPSAMPLINGS[doublings]
-        self.multiple = 2**upsamplings
+        check_choice("upsampling", upsampling, Literal["normal", "more", "most"])
+        self.multiple = 2 ** _UPSAMPLINGS[upsampling]
         # A norm needs more than one pixel of the coarsest map.
         self.padded_minimum = 2 * self.multiple
         self.width = width
@@ -127,8 +128,8 @@ class SPADEGenerator(nn.Module):
 
         widths = [16 * width] * 4 + [8 * width, 4 * width, 2 * width, width]
         # The size stays the same before these blocks, and doubles before all others.
-        self.flat = (0, 2) if doublings == "normal" else (0,)
-        if doublings == "most":
+        self.flat = (0, 2) if upsampling == "normal" else (0,)
+        if upsampling == "most":
             widths.append(width // 2)
         if style_channels:
             self.start: nn.Module = nn.Linear(style_channels, widths[0] * head[0] * head[1])

@@ -133,7 +133,7 @@ class Assembly:
         options = self.recipe.evaluate
         size = self.recipe.data.size
         return evaluation_settings.check_settings(
-            options.metrics, options.weights, options.border, size, self.fields
+            options.metrics, options.weights, options.crop_border, size, self.fields
         )
 
     def _open(self) -> None:
@@ -178,7 +178,7 @@ class Assembly:
         schedule = self.recipe.schedule
         warmup = self.images(schedule.warmup) if schedule.warmup else 0
         seen, total = images_seen - self.began, self.total - self.began
-        factor = rate(schedule.name, seen, total, schedule.decay, warmup)
+        factor = rate(schedule.name, seen, total, schedule.decay_fraction, warmup)
         return {name: settings.lr * factor for name, settings in self.settings.items()}
 
     @property

@@ -120,13 +120,13 @@ def test_targets_follow_from_seed_and_position_alone(folder: Path) -> None:
 def test_stream_is_the_same_for_any_ranks_and_workers(
     folder: Path, ranks: int, workers: int
 ) -> None:
-    words = (f"data={folder}", "data.resize=[20,24]", "data.flip=true", "data.jitter=0.3")
+    words = (f"data={folder}", "data.resize=[20,24]", "data.flip=true", "data.color_jitter=0.3")
     for a, b in zip(stream(*words), stream(*words, ranks=ranks, workers=workers), strict=True):
         assert all(torch.equal(a[field], b[field]) for field in a)
 
 
 def test_stream_goes_on_from_any_position(folder: Path) -> None:
-    words = (f"data={folder}", "data.flip=true", "data.jitter=0.3")
+    words = (f"data={folder}", "data.flip=true", "data.color_jitter=0.3")
     for a, b in zip(stream(*words)[5:], stream(*words, ranks=2, start=30), strict=True):
         assert all(torch.equal(a[field], b[field]) for field in a)
 
