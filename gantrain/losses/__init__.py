@@ -1,4 +1,7 @@
-"""Losses; each works alone, without the rest of gantrain."""
+"""Losses of images, logits and features. Each works without the rest of gantrain.
+
+The tables map the names of a recipe to the classes.
+"""
 
 from typing import Any
 
@@ -11,7 +14,7 @@ ADVERSARIAL: dict[str, type[AdversarialLoss]] = {
     "lsgan": LeastSquares,
     "hinge": Hinge,
     "wgan": Wasserstein,
-    "nonsaturating": Vanilla,  # StyleGAN 2's name for the same
+    "nonsaturating": Vanilla,  # StyleGAN 2's name for the same loss
 }
 
 PENALTIES: dict[str, type[Any]] = {"r1": R1, "gradient_penalty": GradientPenalty}

@@ -1,4 +1,4 @@
-"""Adversarial losses; each compares one map of real logits with one of fake logits."""
+"""Adversarial losses. Each compares one map of real logits with one map of fake logits."""
 
 import abc
 from collections.abc import Sequence
@@ -9,61 +9,74 @@ from torch import Tensor
 
 from gantrain.core.component import BadComponent
 
-Outputs = Sequence[Sequence[Tensor]]  # of a discriminator: scales of feature maps, logits last
+# The output of a discriminator: for each scale its feature maps, with the logits last.
+Outputs = Sequence[Sequence[Tensor]]
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """`x` in float32, or float64 where it is."""
+    """Return `x` in float32. A float64 tensor stays in float64."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 class AdversarialLoss(abc.ABC):
-    """Scalar losses of logits of any shape, computed in float32 or better.
+    """The base class of the two losses of one adversarial game.
 
-    boundary: the logit from which the discriminator calls an image real.
+    Both methods take logits of any shape, compute in float32 or better, and return a tensor without
+    dimensions.
+
+    boundary: the discriminator classifies an image as real where its logit is above this value.
     """
 
     boundary = 0.0
 
     @abc.abstractmethod
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        """The loss that a discriminator minimises: real part plus fake part, not halved."""
+        """Return the loss that a discriminator minimises: the real part plus the fake part.
+
+        The sum is not halved.
+        """
 
     @abc.abstractmethod
     def generator(self, fake_logits: Tensor) -> Tensor:
-        """The loss that a generator minimises."""
+        """Return the loss that a generator minimises."""
 
 
 class Vanilla(AdversarialLoss):
-    """Cross-entropy, the generator's being -log D(fake) (Goodfellow et al., 2014)."""
+    """Cross-entropy with the non-saturating generator loss -log D(fake) (Goodfellow et al., 2014,
+    arXiv 1406.2661).
+    """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         # -log sigmoid(x) is softplus(-x).
-        return (
-            F.softplus(-at_least_float32(real_logits)).mean()
-            + F.softplus(at_least_float32(fake_logits)).mean()
-        )
+        on_real = F.softplus(-at_least_float32(real_logits)).mean()
+        on_fake = F.softplus(at_least_float32(fake_logits)).mean()
+        return on_real + on_fake
 
     def generator(self, fake_logits: Tensor) -> Tensor:
         return F.softplus(-at_least_float32(fake_logits)).mean()
 
 
 class LeastSquares(AdversarialLoss):
-    """Squared distance to 1 for real and 0 for fake (LSGAN, Mao et al., 2017)."""
+    """Squared distance of the logits to 1 for real and to 0 for fake images (LSGAN, Mao et al.,
+    2017, arXiv 1611.04076).
+    """
 
     boundary = 0.5
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return (at_least_float32(real_logits) - 1).square().mean() + at_least_float32(
-            fake_logits
-        ).square().mean()
+        on_real = (at_least_float32(real_logits) - 1).square().mean()
+        on_fake = at_least_float32(fake_logits).square().mean()
+        return on_real + on_fake
 
     def generator(self, fake_logits: Tensor) -> Tensor:
         return (at_least_float32(fake_logits) - 1).square().mean()
 
 
 class Wasserstein(AdversarialLoss):
-    """Difference of mean scores; needs a gradient penalty (WGAN, Arjovsky et al., 2017)."""
+    """Difference of the mean scores (WGAN, Arjovsky et al., 2017, arXiv 1701.07875).
+
+    It needs a gradient penalty.
+    """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return at_least_float32(fake_logits).mean() - at_least_float32(real_logits).mean()
@@ -73,36 +86,52 @@ class Wasserstein(AdversarialLoss):
 
 
 class Hinge(Wasserstein):
-    """Margins at 1 and -1, for the discriminator alone (Lim and Ye, 2017)."""
+    """Margins at 1 and -1 for the discriminator (Lim and Ye, 2017, arXiv 1705.02894).
+
+    The generator's loss is that of WGAN.
+    """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
-        return (
-            F.relu(1 - at_least_float32(real_logits)).mean()
-            + F.relu(1 + at_least_float32(fake_logits)).mean()
-        )
+        on_real = F.relu(1 - at_least_float32(real_logits)).mean()
+        on_fake = F.relu(1 + at_least_float32(fake_logits)).mean()
+        return on_real + on_fake
 
 
 def discriminator_loss(loss: AdversarialLoss, real: Outputs, fake: Outputs) -> Tensor:
-    """The discriminator's loss, a mean over its scales; takes its whole outputs."""
-    terms = [
-        _scalar(loss, loss.discriminator(r[-1], f[-1])) for r, f in zip(real, fake, strict=True)
-    ]
-    return torch.stack(terms).mean()
+    """Return the mean of the discriminator's loss over its scales.
+
+    real, fake: the discriminator's outputs for real and fake images. Raises BadComponent where
+    `loss` does not return a tensor without dimensions.
+    """
+    per_scale = []
+    for real_maps, fake_maps in zip(real, fake, strict=True):
+        value = loss.discriminator(real_maps[-1], fake_maps[-1])
+        per_scale.append(_check_scalar(loss, value))
+    return torch.stack(per_scale).mean()
 
 
 def generator_loss(loss: AdversarialLoss, fake: Outputs) -> Tensor:
-    """The generator's loss, a mean over the discriminator's scales; takes its whole output."""
-    return torch.stack([_scalar(loss, loss.generator(scale[-1])) for scale in fake]).mean()
+    """Return the mean of the generator's loss over the discriminator's scales.
 
-
-def _scalar(loss: AdversarialLoss, value: Tensor) -> Tensor:
-    """The value, which a loss from outside might give with a dimension left, and a mean would
-    hide that.
+    fake: the discriminator's outputs for fake images. Raises BadComponent where `loss` does not
+    return a tensor without dimensions.
     """
-    if not isinstance(value, Tensor) or value.ndim:
-        found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r:.60}"
-        raise BadComponent(
-            f"adversarial: {type(loss).__name__} gives {found}, allowed: a tensor without"
-            " dimensions, such as a mean"
-        )
-    return value
+    per_scale = [_check_scalar(loss, loss.generator(maps[-1])) for maps in fake]
+    return torch.stack(per_scale).mean()
+
+
+def _check_scalar(loss: AdversarialLoss, value: Tensor) -> Tensor:
+    """Return the value. Raises BadComponent where it has dimensions or is no tensor.
+
+    A loss from outside might keep a dimension, which the mean over the scales would hide.
+    """
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return value
+    if isinstance(value, Tensor):
+        description = f"shape {tuple(value.shape)}"
+    else:
+        description = f"{value!r:.60}"
+    raise BadComponent(
+        f"adversarial: {type(loss).__name__} gives {description}, allowed: a tensor without"
+        " dimensions, such as a mean"
+    )

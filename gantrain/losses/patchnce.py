@@ -1,4 +1,4 @@
-"""The contrastive loss of patches."""
+"""PatchNCE, the contrastive loss of patches."""
 
 from collections.abc import Sequence
 
@@ -9,20 +9,22 @@ from gantrain.losses.adversarial import at_least_float32
 
 
 def patch_nce(queries: Sequence[Tensor], keys: Sequence[Tensor], temperature: float) -> Tensor:
-    """PatchNCE of each image, (N,): how badly its places are told apart (Park et al., 2020, arXiv
-    2007.15651).
+    """Return the PatchNCE loss of each image, (N,) (Park et al., 2020, arXiv 2007.15651).
 
-    Takes, for each layer, unit vectors (N, P, C) of an image's places and of the same places in
-    another image. Each query should be like the key of its own place and unlike those of the
-    image's others: cross-entropy over the P likenesses, a mean over places and layers, in float32
-    or better. Keys get no gradient."""
-    losses = []
+    The loss is low where each query is similar to the key of its own place, and not to the keys of
+    the same image's other places. It is the cross-entropy over the similarities with all P places,
+    a mean over places and layers, in float32 or better. Keys get no gradient.
+
+    queries: for each layer, unit vectors (N, P, C) of P places in an image. keys: the same of the
+    same places in another image. temperature: divides the similarities.
+    """
+    per_layer = []
     for query, key in zip(queries, keys, strict=True):
         with torch.autocast(query.device.type, enabled=False):
-            logits = (
-                at_least_float32(query)
-                @ at_least_float32(key.detach()).transpose(1, 2)
-                / temperature
-            )  # NPP
-        losses.append((logits.logsumexp(2) - logits.diagonal(dim1=1, dim2=2)).mean(1))
-    return torch.stack(losses).mean(0)
+            query_vectors = at_least_float32(query)
+            key_vectors = at_least_float32(key.detach())
+            logits = query_vectors @ key_vectors.transpose(1, 2) / temperature  # NPP
+        own_place = logits.diagonal(dim1=1, dim2=2)  # NP
+        cross_entropy = logits.logsumexp(2) - own_place
+        per_layer.append(cross_entropy.mean(1))
+    return torch.stack(per_layer).mean(0)

@@ -11,7 +11,8 @@ times as strong on a 30x30 map as on one logit. With one logit both are the same
 
 `interval_steps` of a penalty counts the turns of the penalty's phase, not the run's steps. With
 16, the method applies the penalty in every 16th turn. A penalty does not multiply itself by
-`interval_steps`. The method multiplies, because it applies the penalty so rarely."""
+`interval_steps`. The method multiplies, because it applies the penalty so rarely.
+"""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -44,8 +45,9 @@ class R1:
         self.logits = logits
 
     def __call__(self, discriminate: Discriminate, real: Tensor, *unused: Tensor) -> Tensor:
-        """Return a scalar from real images (N, C, H, W); fake images and mixing fractions are
-        not used.
+        """Return a scalar from real images (N, C, H, W).
+
+        unused: the fake images and the mixing fractions, which other penalties take.
         """
         gradient = _gradient(discriminate, real, self.logits)  # N(CHW)
         return self.weight / 2 * gradient.square().sum(1).mean()
@@ -68,36 +70,42 @@ class GradientPenalty:
     def __call__(
         self, discriminate: Discriminate, real: Tensor, fake: Tensor, alpha: Tensor
     ) -> Tensor:
-        """Return a scalar from images (N, C, H, W) and the fractions of the real ones, (N, 1, 1,
-        1) in [0, 1].
+        """Return a scalar from real and fake images (N, C, H, W).
+
+        alpha: the fraction of the real image in each mixture, (N, 1, 1, 1) in [0, 1].
         """
-        real, fake, alpha = at_least_float32(real), at_least_float32(fake), at_least_float32(alpha)
-        gradient = _gradient(discriminate, alpha * real + (1 - alpha) * fake, self.logits)  # N(CHW)
+        real = at_least_float32(real)
+        fake = at_least_float32(fake)
+        alpha = at_least_float32(alpha)
+        mixtures = alpha * real + (1 - alpha) * fake
+        gradient = _gradient(discriminate, mixtures, self.logits)  # N(CHW)
         # A norm has no gradient at 0.
         norm: Tensor = torch.linalg.vector_norm(gradient + 1e-16, dim=1)
         return self.weight * (norm - 1).square().mean()
 
 
 def _gradient(discriminate: Discriminate, images: Tensor, logits: Logits) -> Tensor:
-    """Return the gradient (N, CHW) of each image's score, which is averaged over the scales."""
+    """Return the gradient of each image's score by the image, (N, CHW).
+
+    The score is a mean over the discriminator's scales.
+    """
     images = at_least_float32(images.detach()).requires_grad_(True)
     with (
         torch.enable_grad(),
         torch.autocast(images.device.type, enabled=False),
         torch.compiler.set_stance("force_eager"),  # a compiled network has no double backward
     ):
-        scores = [
-            _score(at_least_float32(features[-1]), logits) for features in discriminate(images)
-        ]
-        score = torch.stack(scores).mean()
+        per_scale = [_score(at_least_float32(maps[-1]), logits) for maps in discriminate(images)]
+        score = torch.stack(per_scale).mean()
         (gradient,) = torch.autograd.grad(score, images, create_graph=True)
     per_sample: Tensor = gradient.flatten(1)
     return per_sample
 
 
 def _score(maps: Tensor, logits: Logits) -> Tensor:
-    """Add up the images' scores, each the mean or the sum of its map; an image's gradient is
-    then its own score's.
+    """Return the sum of the images' scores. A score is the mean or the sum of an image's logits.
+
+    The gradient of the sum by one image is the gradient of that image's own score.
     """
     per_image = maps.flatten(1)  # N(CHW)
     if logits == "mean":

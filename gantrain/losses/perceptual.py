@@ -1,7 +1,8 @@
-"""The perceptual distance of images: of what VGG-19 makes of them."""
+"""The perceptual distance of images: the distance of their features in VGG-19."""
 
 import functools
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -10,25 +11,40 @@ from torch import Tensor, nn
 from gantrain.core.weight_files import read, reason
 from gantrain.losses.distances import l1
 
-_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of relu1_1 .. relu5_1
-_TAPS = (0, 2, 4, 8, 12)  # the convolutions that these follow; all but the first stand after a pool
-_CONVS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)  # as torchvision numbers them
-_COLOURED = (0, 2, 5, 9, 12, 16)  # up to relu3_1; layer 0 turns RGB in [0, 1] into what VGG wants
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
+# The weights of the distances of relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1, finest first.
+_DISTANCE_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+# The positions of their convolutions among all convolutions. Max pooling stands before each of them
+# but the first.
+_COMPARED = (0, 2, 4, 8, 12)
+_POOLED = _COMPARED[1:]
+
+# The tensors' numbers in torchvision's file, one for each convolution.
+_TORCHVISION = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
+# Those of a file up to relu3_1 whose layer 0 maps RGB in [0, 1] to the input of VGG.
+_WITH_COLOUR_LAYER = (0, 2, 5, 9, 12, 16)
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
 _OPTION = "method.vgg.weights"
 
-Weights = list[tuple[Tensor, Tensor]]  # weight and bias of each layer
+
+class _Layer(NamedTuple):
+    """The tensors of one convolution."""
+
+    weight: Tensor
+    bias: Tensor
 
 
 class VGG19(nn.Module):
-    """Weighted L1 distances of VGG-19's relu1_1 .. relu5_1, pix2pixHD's (Wang et al., 2018, arXiv
-    1711.11585).
+    """The weighted sum of the L1 distances of VGG-19's relu1_1, relu2_1, ... relu5_1.
 
-    channels: of the images, 3 or 1 (grey). weights: a file (.safetensors, .pth) of torchvision's
-    vgg19, or of one up to relu3_1 with a colour layer in front, which gives the first three
-    distances only; null: torchvision's, fetched into torch.hub's folder. normalised: shift and
-    scale colours as torchvision does, and pix2pixHD and SPADE do not; a colour layer does so by
-    itself. Raises ValueError for other channels."""
+    This is the perceptual loss of pix2pixHD (Wang et al., 2018, arXiv 1711.11585).
+
+    channels: of the images, 3 or 1 (grey). weights: a .safetensors or .pth file of torchvision's
+    vgg19, or of a VGG-19 up to relu3_1 with a colour layer in front, which gives the first three
+    distances only. None takes torchvision's weights, which are fetched into torch.hub's folder.
+    normalised: shift and scale colours as torchvision does. pix2pixHD and SPADE do not. A colour
+    layer always does so. Raises ValueError for other channels."""
 
     def __init__(
         self, channels: int, *, weights: str | None = None, normalised: bool = False
@@ -39,64 +55,85 @@ class VGG19(nn.Module):
                 f"method.perceptual: VGG-19 sees 1 or 3 channels, the target has {channels}; set it"
                 " to 0"
             )
-        self.weights, self.normalised = weights, normalised
+        self.weights = weights
+        self.normalised = normalised
         self.colour: nn.Module = nn.Identity()
         self.convs = nn.ModuleList()
 
     def load(self) -> None:
-        """Read the weights, or fetch them; before training, and on one process of a node first.
-        Raises ValueError.
+        """Read the weights, or fetch them. Call it before training, and on one process of a node
+        first. Raises ValueError where they cannot be had.
         """
-        coloured, layers = _read(self.weights)
-        if coloured:
+        has_colour_layer, layers = _read_layers(self.weights)
+        if has_colour_layer:
             (weight, bias), *layers = layers
-            # A colour in [0, 1] is half of one in [-1, 1], and a half.
-            self.colour = _frozen(weight / 2, bias + weight.sum((1, 2, 3)) / 2)
+            # The file's layer expects [0, 1]: a colour x in [-1, 1] is x / 2 + 1 / 2 there.
+            self.colour = _frozen_conv(weight / 2, bias + weight.sum((1, 2, 3)) / 2)
         elif self.normalised:
-            mean, deviation = torch.tensor(_MEAN), torch.tensor(_DEVIATION)
-            self.colour = _frozen(
-                torch.diag(0.5 / deviation)[..., None, None], (0.5 - mean) / deviation
-            )
+            mean = torch.tensor(_IMAGENET_MEAN)
+            std = torch.tensor(_IMAGENET_STD)
+            scale = torch.diag(0.5 / std)[..., None, None]
+            self.colour = _frozen_conv(scale, (0.5 - mean) / std)
+        padding_mode: Literal["zeros", "reflect"] = "reflect" if has_colour_layer else "zeros"
         self.convs = nn.ModuleList(
-            _frozen(*layer, "reflect" if coloured else "zeros") for layer in layers
+            _frozen_conv(layer.weight, layer.bias, padding_mode) for layer in layers
         )
 
     def forward(self, fake: Tensor, target: Tensor) -> Tensor:
-        """A scalar from images (N, channels, H, W) in [-1, 1], of 16 pixels or more a side."""
+        """Return a scalar from images (N, channels, H, W) in [-1, 1] of at least 16x16 pixels."""
         with torch.no_grad():
-            real = self._features(target)
-        pairs = zip(_WEIGHTS, self._features(fake), real, strict=False)
-        return torch.stack([weight * l1(f, r) for weight, f, r in pairs]).sum()
+            real_maps = self._features(target)
+        fake_maps = self._features(fake)
+        # A file up to relu3_1 gives fewer maps than there are weights.
+        terms = zip(_DISTANCE_WEIGHTS, fake_maps, real_maps, strict=False)
+        distances = [weight * l1(fake_map, real_map) for weight, fake_map, real_map in terms]
+        return torch.stack(distances).sum()
 
     def _features(self, x: Tensor) -> list[Tensor]:
+        """Return the compared maps of images (N, channels, H, W), finest first."""
         assert len(self.convs), "load() comes first"
         features = []
         x = self.colour(x.expand(-1, 3, -1, -1))
         for i, conv in enumerate(self.convs):
-            x = F.relu(conv(F.max_pool2d(x, 2) if i in _TAPS[1:] else x))
-            if i in _TAPS:
+            if i in _POOLED:
+                x = F.max_pool2d(x, 2)
+            x = F.relu(conv(x))
+            if i in _COMPARED:
                 features.append(x)
         return features
 
 
-def _frozen(weight: Tensor, bias: Tensor, mode: Literal["zeros", "reflect"] = "zeros") -> nn.Conv2d:
-    """A convolution that keeps the size; on `meta` no weights are drawn, to be replaced."""
-    after, before, kernel, _ = weight.shape
-    conv = nn.Conv2d(before, after, kernel, padding=kernel // 2, padding_mode=mode, device="meta")
-    conv.weight, conv.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
+def _frozen_conv(
+    weight: Tensor, bias: Tensor, padding_mode: Literal["zeros", "reflect"] = "zeros"
+) -> nn.Conv2d:
+    """Return a convolution of these weights that keeps the size and is not trained."""
+    out_channels, in_channels, kernel, _ = weight.shape
+    conv = nn.Conv2d(
+        in_channels,
+        out_channels,
+        kernel,
+        padding=kernel // 2,
+        padding_mode=padding_mode,
+        device="meta",  # draws no weights, which the next lines would replace
+    )
+    conv.weight = nn.Parameter(weight, False)
+    conv.bias = nn.Parameter(bias, False)
     return conv
 
 
-@functools.cache  # a run makes its method several times, and the file is of half a gigabyte
-def _read(path: str | None) -> tuple[bool, Weights]:
-    """Whether the first layer is one of colours, and the layers. Raises ValueError."""
-    state = _fetched() if path is None else read(path, _OPTION, "give another file")
-    for prefix, numbers in (("features.", _CONVS), ("", _COLOURED)):
-        names = [f"{prefix}{n}" for n in numbers]
-        if all(f"{n}.{kind}" in state for n in names for kind in ("weight", "bias")):
-            return numbers is _COLOURED, [
-                (state[f"{n}.weight"].float(), state[f"{n}.bias"].float()) for n in names
-            ]
+@functools.cache  # A run makes its method several times, and the file has half a gigabyte.
+def _read_layers(path: str | None) -> tuple[bool, list[_Layer]]:
+    """Return whether the first layer maps colours, and the layers of the file.
+
+    None reads torchvision's file. Raises ValueError for a file of other tensors.
+    """
+    state = _fetch_torchvision() if path is None else read(path, _OPTION, "give another file")
+    torchvision_names = [f"features.{number}" for number in _TORCHVISION]
+    if _holds(state, torchvision_names):
+        return False, _layers(state, torchvision_names)
+    names_with_colour = [str(number) for number in _WITH_COLOUR_LAYER]
+    if _holds(state, names_with_colour):
+        return True, _layers(state, names_with_colour)
     allowed = "a file of torchvision's vgg19, or of one up to relu3_1 with a colour layer in front"
     raise ValueError(
         f"{_OPTION}: {path} holds no VGG-19 (found {', '.join(list(state)[:3])} ...); allowed:"
@@ -104,7 +141,17 @@ def _read(path: str | None) -> tuple[bool, Weights]:
     )
 
 
-def _fetched() -> dict[str, Tensor]:
+def _holds(state: Mapping[str, Tensor], names: list[str]) -> bool:
+    """Return whether the state has a weight and a bias of every name."""
+    return all(f"{name}.weight" in state and f"{name}.bias" in state for name in names)
+
+
+def _layers(state: Mapping[str, Tensor], names: list[str]) -> list[_Layer]:
+    return [_Layer(state[f"{n}.weight"].float(), state[f"{n}.bias"].float()) for n in names]
+
+
+def _fetch_torchvision() -> dict[str, Tensor]:
+    """Return torchvision's tensors by name. Raises ValueError where they cannot be fetched."""
     from torchvision.models import VGG19_Weights
 
     chosen = VGG19_Weights.IMAGENET1K_V1

@@ -1,4 +1,4 @@
-"""One file, one paper. A new method is one file here and one line in the table."""
+"""The methods, one file for each paper. A new method is one file here and one line in the table."""
 
 from gantrain.methods.cut import CUT
 from gantrain.methods.cyclegan import CycleGAN

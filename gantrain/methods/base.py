@@ -1,28 +1,39 @@
-"""The contract between the trainer and the methods: Method, Phase, Terms, Context."""
+"""The contract between the trainer and the methods: Method, Phase, Terms, Context.
+
+A method states what is trained and which losses are minimised. The trainer runs the phases of the
+method in their order. For each phase it calls `terms` on every micro-batch, adds up the gradients
+of the losses, and updates the phase's networks once.
+"""
 
 import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gantrain.core.rng import Purpose, random_numbers
+from gantrain.networks.sync_batch import SyncBatchNorm2d
 
+# Tensors by their role: `source` and `target` (N, C, H, W), images in [-1, 1] or one-hot labels.
 Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where a micro-batch stands in the run: everything that a random choice may depend on.
+    """The place of a micro-batch in the run. Every random choice of a method derives from it.
 
-    seed: the run's. images_seen: at the start of the step, over all ranks. batch_size: global.
-    positions: of this micro-batch's samples in the stream. stage_start: images seen when this stage
-    of the run began. interval_steps: the phase runs in every n-th step.
+    Attributes:
+        seed: The seed of the run.
+        images_seen: The images of all ranks that the run had seen when the step began.
+        batch_size: The number of images of one step over all ranks.
+        positions: The positions of this micro-batch's samples in the stream of training data.
+        stage_start: The images that the run had seen when its present stage began.
+        interval_steps: The phase runs in every n-th step of the stage.
     """
 
     seed: int
@@ -34,30 +45,35 @@ class Context:
 
     @property
     def step(self) -> int:
-        """The number of steps of this stage before this one."""
+        """The number of earlier steps in this stage."""
         return (self.images_seen - self.stage_start) // self.batch_size
 
     @property
     def turn(self) -> int:
-        """The number of times that the phase ran in this stage before."""
+        """The number of earlier turns of the phase in this stage."""
         return self.step // self.interval_steps
 
     def is_due(self, interval_turns: int) -> bool:
-        """Return whether something that happens in every n-th turn happens in this one."""
+        """Return whether this turn is one in which something happens that every n-th turn has."""
         return self.turn % interval_turns == 0
 
     def random(self, position: int, purpose: Purpose) -> np.random.Generator:
-        """The random numbers of one sample and purpose."""
+        """Return the generator of random numbers for one sample and one purpose.
+
+        The numbers do not depend on ranks, workers and micro-batches.
+        """
         return random_numbers(self.seed, position, purpose)
 
 
 @dataclass
 class Terms:
-    """What one phase computes from a micro-batch.
+    """The result of a phase for one micro-batch.
 
-    losses: weighted terms by name; their sum is minimised.
-    carried: detached tensors handed on to the next phase of this step.
-    stats: detached scalars for the meters.
+    Attributes:
+        losses: The weighted losses by name, floats without dimensions. The trainer minimises their
+            sum.
+        carried: Detached tensors that the later phases of this step receive.
+        stats: Detached scalars for the log, by name.
     """
 
     losses: dict[str, Tensor]
@@ -67,9 +83,13 @@ class Terms:
 
 @dataclass(frozen=True)
 class Phase:
-    """One optimiser's turn: all micro-batches' terms, then one update of `networks`.
+    """The turn of one optimiser: the terms of all micro-batches, then one update of the networks.
 
-    `carried` is what the step's earlier phases handed on for this micro-batch, or None.
+    Attributes:
+        name: The name of the phase in recipes and logs, such as `generator`.
+        networks: The names of the networks that the phase trains. All others are frozen meanwhile.
+        terms: A function of (batch, carried, context). `carried` holds what the earlier phases of
+            this step carry on for this micro-batch. It is None where no earlier phase ran.
     """
 
     name: str
@@ -78,19 +98,24 @@ class Phase:
 
 
 class Method(abc.ABC, nn.Module):
-    """Networks and losses of one paper.
+    """The networks, the losses and the phases of one paper.
 
-    A constructor calls `super().__init__()`, fills `networks` and sets `phases`; all else may be
-    left out.
+    A constructor calls `super().__init__()`, fills `networks` and sets `phases`. A subclass has to
+    define `translate`. Everything else has a default.
 
-    networks: trained, by their names in checkpoints. auxiliary: frozen helpers, which `load()`
-    their weights before training; inference has none. phases: in the order of the update; their
-    networks are disjoint. pools: gantrain.methods.image_pool's histories of images, saved with the
-    run. inference: the networks that `translate` needs (the ones averaged by EMA). paired: it
-    learns from pairs only; data without any are refused. loss_weights: the factor of each loss that
-    its terms contain, by the loss's name; the console prints them. has_back: `translate_back`
-    translates targets to sources, for `translate --back`. has_style: `style` makes what `translate`
-    takes as the batch's `style`, for `translate --style`."""
+    Attributes:
+        networks: The trained networks, by their names in checkpoints.
+        auxiliary: Frozen helpers such as VGG-19. The trainer calls their `load()` before training.
+            Inference has none of them.
+        phases: The phases in the order of the update. No network is in two of them.
+        pools: Histories of images (gantrain.methods.image_pool) by name. The run saves them.
+        inference: The names of the networks that `translate` needs. EMA averages these.
+        paired: Whether the method learns from pairs only. Data without pairs are then refused.
+        loss_weights: The weight of each loss in the terms, by the loss's name. The console prints
+            the weights.
+        has_back: Whether `translate_back` translates targets to sources (`translate --back`).
+        has_style: Whether `style` makes the batch's `style` for `translate` (`translate --style`).
+    """
 
     networks: nn.ModuleDict
     auxiliary: nn.ModuleDict
@@ -111,83 +136,97 @@ class Method(abc.ABC, nn.Module):
 
     @abc.abstractmethod
     def translate(self, batch: Batch) -> Tensor:
-        """Images in [-1, 1], (N, C, H, W), from a batch's source."""
+        """Return the translations of the batch's `source`, (N, C, H, W) in [-1, 1]."""
 
     def translate_back(self, batch: Batch) -> Tensor:
-        """Images of the sources' kind in [-1, 1], (N, C, H, W), from a batch whose `source` is a
-        target.
+        """Return translations in the reverse direction, (N, C, H, W) in [-1, 1].
+
+        The batch's `source` then holds images of the target domain, and the result holds images of
+        the source domain. Raises NotImplementedError where the method has no reverse direction.
         """
         raise NotImplementedError
 
     def style(self, given: int | Tensor) -> Tensor:
-        """The style, (1, channels), drawn with a seed, or of an image (1, C, H, W) in [-1, 1]."""
+        """Return a style, (1, channels).
+
+        given: a seed to draw the style with, or an image (1, C, H, W) in [-1, 1] to take it from.
+        Raises NotImplementedError where the method has no styles.
+        """
         raise NotImplementedError
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars worth watching on held-out samples while training, such as the discriminator's
-        accuracy.
+        """Return scalars that are worth watching on held-out samples while training.
+
+        An example is the discriminator's accuracy. All networks are at hand.
         """
         return {}
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars of held-out samples by the networks of `inference` alone.
+        """Return scalars of held-out samples, for which the networks of `inference` are enough.
 
-        The batch also has `fake`, its translation as a file would hold it.
+        The batch also has `fake`: its translation, rounded as a file stores it.
         """
         return {}
 
 
 def is_random_at_test(dropout: bool, batch_statistics: bool) -> bool:
-    """Whether an output depends on more than its own input."""
+    """Return whether an output depends on more than its own input in this mode of inference."""
     return dropout or batch_statistics
 
 
 def set_inference(method: nn.Module, *, dropout: bool, batch_statistics: bool) -> None:
-    """Evaluation mode, but for what pix2pix keeps on at test time."""
+    """Set evaluation mode, except for what pix2pix keeps on at test time.
+
+    dropout: drop units as in training. batch_statistics: batch norm uses the statistics of its
+    input, except where a pretrained network keeps those of its own training.
+    """
     method.eval()
     for module in method.modules():
         if dropout and isinstance(module, nn.modules.dropout._DropoutNd):
             module.train()
-        still = getattr(module, "keeps_statistics", False)  # a Backbone's
-        if batch_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm) and not still:
+        keeps_statistics = getattr(module, "keeps_statistics", False)  # set by a Backbone
+        is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if batch_statistics and is_batch_norm and not keeps_statistics:
             module.train()
-            if hasattr(module, "synced"):
-                module.synced = cast(
-                    Any, False
-                )  # an image's own statistics, not those of all ranks' images
+            if isinstance(module, SyncBatchNorm2d):
+                # Each rank translates images of its own, so their statistics are not shared.
+                module.synced = False
 
 
 @contextmanager
 def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """No gradients for the modules' parameters inside the block; restores each parameter's flag."""
-    flags = [(p, p.requires_grad) for m in modules for p in m.parameters()]
-    for p, _ in flags:
-        p.requires_grad_(False)
+    """Give the modules' parameters no gradients inside the block, then restore each one's flag."""
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    flags = [parameter.requires_grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for p, flag in flags:
-            p.requires_grad_(flag)
+        for parameter, flag in zip(parameters, flags, strict=True):
+            parameter.requires_grad_(flag)
 
 
 @contextmanager
 def unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Restores the modules' buffers after the block, such as the running statistics of batch
-    norm.
-    """
+    """Restore the modules' buffers, such as batch norm's running statistics, after the block."""
     buffers = [buffer for module in modules for buffer in module.buffers()]
-    before = [buffer.clone() for buffer in buffers]
+    values = [buffer.clone() for buffer in buffers]
     try:
         yield
     finally:
-        for buffer, value in zip(buffers, before, strict=True):
+        for buffer, value in zip(buffers, values, strict=True):
             buffer.copy_(value)
 
 
 def starts_with(name: str, prefix: str) -> bool:
-    """Whether a parameter of that name is one of `generator` or `generator.downs`."""
+    """Return whether the dotted name of a parameter begins with the parts of `prefix`.
+
+    `generator.downs.0.weight` starts with `generator.downs`, and not with `generator.down`.
+    """
     return f"{name}.".startswith(f"{prefix}.")
 
 
 def float_buffers(module: nn.Module) -> list[Tensor]:
-    return [b for b in module.buffers() if torch.is_floating_point(b)]
+    """Return the module's buffers of floats, such as running means and spectral vectors."""
+    return [buffer for buffer in module.buffers() if torch.is_floating_point(buffer)]

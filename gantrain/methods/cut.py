@@ -1,5 +1,6 @@
 """CUT and FastCUT (Park et al. 2020, arXiv 2007.15651): unpaired translation in one direction."""
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -7,14 +8,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from gantrain.core.component import Component, Each, OneOf, build
+from gantrain.core.component import Component, build
 from gantrain.core.rng import Purpose
-from gantrain.losses import ADVERSARIAL
 from gantrain.losses.patchnce import patch_nce
-from gantrain.methods.adversarial_game import Adversaries, Adversary, ExtraDiscriminator, Weight
+from gantrain.methods.adversarial_game import (
+    AdversarialOption,
+    Adversaries,
+    Adversary,
+    DiscriminatorOption,
+    ExtraDiscriminators,
+    GeneratorOption,
+    Weight,
+)
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
-from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
+from gantrain.networks import NETWORKS
 from gantrain.networks.blocks import Width
 from gantrain.networks.cut_projection import Projection
 
@@ -24,37 +32,41 @@ LAYERS = ("image", "down0", "down1", "block0", "block4")
 
 
 class CUT(Method):
-    """A patch of the fake should be recognised, by the generator's own features, as the source's
-    patch there.
+    """A generator G whose own features of a patch of the fake match those of the same patch of the
+    source.
 
-    Minimises gan * adversarial + nce * PatchNCE(source, fake) or, with `identity`, + nce *
-    (PatchNCE(source, fake) + PatchNCE(target, G(target))) / 2; the discriminator, which sees one
-    image alone, minimises half of its loss. Defaults are CUT's; FastCUT has `nce: 10`, no
-    `identity`, and `flip_equivariance`: half of the sources are mirrored for the generator alone,
-    so that what it makes must be like the mirrored source's features. `layers` of the generator are
-    compared, each at `patches` places, as vectors of `projection_width`; `augment` is pix2pix's.
+    The generator minimises gan * adversarial + nce * PatchNCE(source, fake), or with `identity` gan
+    * adversarial + nce * (PatchNCE(source, fake) + PatchNCE(target, G(target))) / 2. The
+    discriminator sees one image, and minimises half of its loss. PatchNCE compares `layers` of the
+    generator, each at `patches` places, as vectors of `projection_width`. `augment` is pix2pix's.
 
-    Four things differ from the paper's code. Places and mirroring are drawn for each image, not for
-    the whole batch, so that they don't depend on ranks and micro-batches. One Adam trains generator
-    and projection, which is the same mathematics as two with equal settings. The generator's turn
-    is the first: `discriminator_first` is the paper's. Random crops go on while the learning rate
-    decays: the paper's code stops them then, because it loads images at the size of the crop from
-    the first epoch of the decay on.
+    Defaults are CUT's. FastCUT has `nce: 10`, no `identity`, and `flip_equivariance`. The generator
+    then sees half of the sources mirrored, and the features of its fakes must match the mirrored
+    features of the sources.
+
+    Four things differ from the paper's code:
+
+    - The generator's phase comes first. `order: discriminator_first` is the paper's.
+    - Places and mirroring are drawn for each image, not for the whole batch, so that they do not
+      depend on ranks and micro-batches.
+    - One Adam trains generator and projection. Two with equal settings are the same mathematics.
+    - Random crops go on while the learning rate decays. The paper's code stops them then, because
+      it loads images at the size of the crop from the first epoch of the decay on.
 
     With `identity`, one forward of the generator makes the fakes and the images of the identity
-    term, as in the paper's code. Batch norm then mixes the statistics of both. Its running
-    statistics move three times a step in the layers that are compared, since the features of the
-    made and of the original images are forwards too. Raises ValueError where source and target
-    differ in channels, or the generator has no such features."""
+    term, as in the paper's code. Batch norm then mixes the statistics of both. In the layers that
+    are compared its running statistics move three times a step, because the features of the
+    generated and of the original images are forwards too. Raises ValueError where source and target
+    differ in channels, or where the generator has no such features."""
 
     def __init__(
         self,
         source_channels: int,
         target_channels: int,
         *,
-        generator: Annotated[Component, OneOf(NETWORKS, GENERATOR)] = RESNET,
-        discriminator: Annotated[Component, OneOf(NETWORKS, DISCRIMINATOR)] = PATCHGAN,
-        adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "lsgan",
+        generator: GeneratorOption = RESNET,
+        discriminator: DiscriminatorOption = PATCHGAN,
+        adversarial: AdversarialOption = "lsgan",
         gan: Weight = 1.0,
         nce: Weight = 1.0,
         identity: bool = True,
@@ -64,7 +76,7 @@ class CUT(Method):
         projection_width: Width = 256,
         temperature: Annotated[float, Field(gt=0, le=1000)] = 0.07,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)] = (),
+        more_discriminators: ExtraDiscriminators = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
@@ -74,33 +86,38 @@ class CUT(Method):
                 " target, allowed: as many, since both are seen by the generator; choose other"
                 " data.source and data.target"
             )
+        self.nce = nce
+        self.identity = identity
+        self.flip_equivariance = flip_equivariance
+        self.layers = layers
+        self.patches = patches
+        self.temperature = temperature
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )
-        known: dict[str, int] = getattr(self.networks["generator"], "feature_channels", {})
-        if missing := [name for name in layers if name not in known]:
-            allowed = ", ".join(known) or "none with this generator; choose method.generator=resnet"
-            raise ValueError(f"method.layers: found {', '.join(missing)}, allowed: {allowed}")
+        channels = getattr(self.networks["generator"], "feature_channels", {})
+        _check_layers(layers, channels)
         self.networks["projection"] = Projection(
-            [known[name] for name in layers], width=projection_width
+            [channels[name] for name in layers], width=projection_width
         )
-        seen = [target_channels]
         self.adversaries = Adversaries(
             self.networks,
             discriminator,
             adversarial,
             more_discriminators,
-            channels=seen,
-            gan=gan,
+            channels=[target_channels],
+            generator_weight=gan,
             augment=augment,
         )
-        self.nce, self.identity, self.flip_equivariance = nce, identity, flip_equivariance
         patch_weights = {"nce": nce / 2, "identity": nce / 2} if identity else {"nce": nce}
         self.loss_weights = self.adversaries.loss_weights(**patch_weights)
-        self.layers, self.patches, self.temperature = layers, patches, temperature
-        made = Phase("generator", ("generator", "projection"), self.generator_terms)
-        judged = self.adversaries.phases(self.discriminator_terms)
-        self.phases = (made, *judged) if order == "generator_first" else (*judged, made)
+
+        generator_phase = Phase("generator", ("generator", "projection"), self.generator_terms)
+        discriminator_phases = self.adversaries.phases(self.discriminator_terms)
+        if order == "generator_first":
+            self.phases = (generator_phase, *discriminator_phases)
+        else:
+            self.phases = (*discriminator_phases, generator_phase)
 
     def translate(self, batch: Batch) -> Tensor:
         fake: Tensor = self.networks["generator"](batch["source"])
@@ -108,15 +125,21 @@ class CUT(Method):
 
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         generator: Any = self.networks["generator"]
-        source, projection = batch["source"], self.networks["projection"]
+        projection = self.networks["projection"]
+        source = batch["source"]
+
+        # The fakes, and with `identity` the images that should stay as they are.
         originals = torch.cat([source, batch["target"]]) if self.identity else source
-        made = generator(*self.mirrored([originals], context))
-        fake = made[: len(source)]
+        (inputs,) = self.mirrored([originals], context)
+        generated = generator(inputs)
+        fake = generated[: len(source)]
         losses, _ = self.adversaries.generator_terms(fake, context)
-        features = self.mirrored(generator.features(made, self.layers), context)
+
+        # Features of the generated images are mirrored back, to lie where the originals' lie.
+        features = self.mirrored(generator.features(generated, self.layers), context)
         places = self.places(features, context)
-        # Queries first: older autocasts keep a weight's copy, and one made without gradient never
-        # gets any.
+        # Queries come first: older autocasts cache the cast of a weight, and a cast that is made
+        # without gradient never gets any.
         queries = projection(features, places)
         with torch.no_grad():
             keys = projection(generator.features(originals, self.layers), places)
@@ -138,27 +161,47 @@ class CUT(Method):
         return adversary.discriminator_terms(batch["target"], fake, context)
 
     def mirrored(self, maps: list[Tensor], context: Context) -> list[Tensor]:
-        """Maps (N or 2N, C, h, w), of drawn samples mirrored: done twice, nothing is."""
+        """Return the maps, (N or 2N, C, h, w), with those of half of the samples mirrored.
+
+        The same samples are drawn in every call of a step, so a second call undoes the first one.
+        Without `flip_equivariance` the maps stay as they are.
+        """
         if not self.flip_equivariance:
             return maps
         flips = [context.random(p, Purpose.MIRROR).random() < 0.5 for p in context.positions]
-        flips *= len(maps[0]) // len(flips)
-        chosen = torch.tensor(flips).view(-1, 1, 1, 1).to(maps[0].device, non_blocking=True)
+        # Targets, where they follow the sources, are mirrored with them.
+        repeats = len(maps[0]) // len(flips)
+        chosen = torch.tensor(flips * repeats).view(-1, 1, 1, 1)
+        chosen = chosen.to(maps[0].device, non_blocking=True)
         return [torch.where(chosen, x.flip(-1), x) for x in maps]
 
     def places(self, features: list[Tensor], context: Context) -> list[Tensor]:
-        """For each of the maps (N or 2N, C, h, w) the places to compare, (N or 2N, P) in [0, h *
-        w), none twice.
+        """Draw the places to compare, for each of the maps (N or 2N, C, h, w).
+
+        Returns for each map (N or 2N, P) different numbers in [0, h * w), row by row.
         """
-        # A sample's target, if it is there, takes the numbers after its source's.
-        randoms = [context.random(p, Purpose.PATCHES) for p in context.positions]
-        randoms *= len(features[0]) // len(randoms)
-        drawn = []
+        generators = [context.random(p, Purpose.PATCHES) for p in context.positions]
+        # A sample's target, where it follows the sources, takes the numbers after its source's.
+        generators *= len(features[0]) // len(generators)
+        all_places = []
         for x in features:
-            there = x.shape[2] * x.shape[3]
-            places = [r.choice(there, min(self.patches, there), replace=False) for r in randoms]
-            drawn.append(torch.tensor(np.stack(places)).to(x.device, non_blocking=True))
-        return drawn
+            pixels = x.shape[2] * x.shape[3]
+            count = min(self.patches, pixels)
+            places = [random.choice(pixels, count, replace=False) for random in generators]
+            tensor = torch.tensor(np.stack(places))
+            all_places.append(tensor.to(x.device, non_blocking=True))
+        return all_places
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(batch["target"])
+
+
+def _check_layers(layers: Sequence[str], channels: Mapping[str, int]) -> None:
+    """Raise ValueError for layers of which the generator has no features.
+
+    channels: of the features that it has, by layer.
+    """
+    missing = [name for name in layers if name not in channels]
+    if missing:
+        allowed = ", ".join(channels) or "none with this generator; choose method.generator=resnet"
+        raise ValueError(f"method.layers: found {', '.join(missing)}, allowed: {allowed}")

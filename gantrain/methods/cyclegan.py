@@ -1,17 +1,19 @@
-"""CycleGAN (Zhu et al. 2017, arXiv 1703.10593)."""
+"""CycleGAN (Zhu et al. 2017, arXiv 1703.10593): unpaired translation in both directions."""
 
 from functools import partial
-from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from gantrain.core.component import Component, Each, OneOf, build
+from gantrain.core.component import Component, build
 from gantrain.core.rng import Purpose
-from gantrain.losses import ADVERSARIAL, distances
+from gantrain.losses import distances
 from gantrain.methods.adversarial_game import (
+    AdversarialOption,
     Adversaries,
-    ExtraDiscriminator,
+    DiscriminatorOption,
+    ExtraDiscriminators,
+    GeneratorOption,
     PoolSize,
     Weight,
     mixes_samples,
@@ -19,33 +21,44 @@ from gantrain.methods.adversarial_game import (
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.image_pool import ImagePool
-from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
+from gantrain.networks import NETWORKS
 
 PATCHGAN: Component = {"name": "patchgan", "norm": "instance"}
 
+# Names of the two domains end with these: the fakes of the target domain are `fake`, judged by
+# `discriminator`; those of the source domain are `fake_source`, judged by `discriminator_source`.
+_TARGET = ""
+_SOURCE = "_source"
+
 
 def translate_all(generator: nn.Module, *images: Tensor) -> tuple[Tensor, ...]:
-    """The generator's output for each batch, from one forward where that is the same mathematics.
+    """Return the generator's output for each batch of images, (N, C, H, W).
 
-    Batch norm would mix the batches' statistics, so it gets a forward for each.
+    One forward of all is the same mathematics, except with batch norm. Batch norm would mix the
+    batches' statistics, so each batch then gets a forward of its own.
     """
     if mixes_samples(generator):
-        return tuple(map(generator, images))
-    return generator(torch.cat(images)).split([len(x) for x in images])  # type: ignore[no-any-return]
+        return tuple(generator(x) for x in images)
+    outputs: Tensor = generator(torch.cat(images))
+    return torch.split(outputs, [len(x) for x in images])
 
 
 class CycleGAN(Method):
-    """Generators G from source to target and F back; a discriminator of the images of each side.
+    """Generators G from source to target and F in the reverse direction; discriminators of each
+    domain.
 
     The generators minimise, for x of the sources and y of the targets, the adversarial losses of
-    G(x) and F(y), plus cycle * (|F(G(x)) - x| + |G(F(y)) - y|) + identity * (|G(y) - y| + |F(x) -
-    x|). Each discriminator minimises half of its loss, on images of which half come from a history.
-    Defaults are the paper's (`identity` that of its code, and of its paintings); `augment` is
-    pix2pix's. Raises ValueError for `identity` where source and target differ in channels.
+    G(x) and F(y), + cycle * (|F(G(x)) - x| + |G(F(y)) - y|) + identity * (|G(y) - y| + |F(x) - x|).
+    Each discriminator minimises half of its loss, on its domain's images against fakes, half of
+    which come from a history of `pool` images. The history belongs to the first discriminator of
+    each domain. `augment` is pix2pix's.
 
-    The order is that of the paper's code: the generators' turn is first, and the discriminators see
-    the fakes of that turn. With batch norm, a generator's running statistics move once for each of
-    its forwards in that turn."""
+    The order is that of the paper's code: the generators' phase comes first, and the discriminators
+    see the fakes of that phase. With batch norm, a generator's running statistics move once for
+    each of its forwards in that phase.
+
+    The defaults are the paper's. `identity` is that of the paper's code, which the paper uses for
+    paintings. Raises ValueError for `identity` where source and target differ in channels."""
 
     inference = ("generator", "generator_back")
     has_back = True
@@ -55,52 +68,57 @@ class CycleGAN(Method):
         source_channels: int,
         target_channels: int,
         *,
-        generator: Annotated[Component, OneOf(NETWORKS, GENERATOR)] = "resnet",
-        discriminator: Annotated[Component, OneOf(NETWORKS, DISCRIMINATOR)] = PATCHGAN,
-        adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "lsgan",
+        generator: GeneratorOption = "resnet",
+        discriminator: DiscriminatorOption = PATCHGAN,
+        adversarial: AdversarialOption = "lsgan",
         cycle: Weight = 10.0,
         identity: Weight = 5.0,
         pool: PoolSize = 50,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)] = (),
+        more_discriminators: ExtraDiscriminators = (),
     ) -> None:
         super().__init__()
         if identity and source_channels != target_channels:
-            found = (
-                f"found {identity}, sources of {source_channels} and targets of {target_channels}"
-                " channels"
-            )
             raise ValueError(
-                f"method.identity: {found}; allowed: images of equally many, or method.identity=0"
+                f"method.identity: found {identity}, sources of {source_channels} and targets of"
+                f" {target_channels} channels; allowed: images of equally many, or"
+                " method.identity=0"
             )
-        there = {"in_channels": source_channels, "out_channels": target_channels}
-        back = {"in_channels": target_channels, "out_channels": source_channels}
-        self.networks["generator"] = build(NETWORKS, generator, **there)
-        self.networks["generator_back"] = build(NETWORKS, generator, **back)
-        of_side = partial(
-            Adversaries,
-            self.networks,
-            discriminator,
-            adversarial,
-            more_discriminators,
-            augment=augment,
+        self.cycle = cycle
+        self.identity = identity
+        self.networks["generator"] = build(
+            NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )
-        self.adversaries = {
-            side: of_side(channels=[channels], side=side)
-            for side, channels in (("", target_channels), ("_source", source_channels))
-        }
-        self.cycle, self.identity = cycle, identity
-        to_target = self.adversaries[""].loss_weights(cycle=cycle, identity=identity)
-        self.loss_weights = to_target | self.adversaries["_source"].loss_weights()
+        self.networks["generator_back"] = build(
+            NETWORKS, generator, in_channels=target_channels, out_channels=source_channels
+        )
+        self.adversaries: dict[str, Adversaries] = {}  # by domain
+        for domain, channels in ((_TARGET, target_channels), (_SOURCE, source_channels)):
+            self.adversaries[domain] = Adversaries(
+                self.networks,
+                discriminator,
+                adversarial,
+                more_discriminators,
+                channels=[channels],
+                augment=augment,
+                suffix=domain,
+            )
         self.pools = {"fakes": ImagePool(pool), "fakes_source": ImagePool(pool, Purpose.POOL_BACK)}
-        generators = Phase("generators", ("generator", "generator_back"), self.generators_terms)
-        self.phases = (generators, *map(self._discriminators, range(1 + len(more_discriminators))))
+        self.loss_weights = {
+            **self.adversaries[_TARGET].loss_weights(cycle=cycle, identity=identity),
+            **self.adversaries[_SOURCE].loss_weights(),
+        }
+        generators_phase = Phase(
+            "generators", ("generator", "generator_back"), self.generators_terms
+        )
+        discriminators = range(1 + len(more_discriminators))
+        self.phases = (generators_phase, *(self._discriminators_phase(n) for n in discriminators))
 
-    def _discriminators(self, number: int) -> Phase:
-        """The turn of the discriminators of that number, one a side."""
-        names = tuple(f"discriminator{one.all[number].side}" for one in self.adversaries.values())
-        end = f"_{number}" if number else ""
-        return Phase(f"discriminators{end}", names, partial(self.discriminators_terms, number))
+    def _discriminators_phase(self, number: int) -> Phase:
+        """Return the phase of the discriminators of that number, one of each domain."""
+        networks = tuple(adversaries.all[number].name for adversaries in self.adversaries.values())
+        name = f"discriminators_{number}" if number else "discriminators"
+        return Phase(name, networks, partial(self.discriminators_terms, number))
 
     def translate(self, batch: Batch) -> Tensor:
         fake: Tensor = self.networks["generator"](batch["source"])
@@ -111,22 +129,30 @@ class CycleGAN(Method):
         return back
 
     def generators_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        networks, source, target = self.networks, batch["source"], batch["target"]
-        there, back = networks["generator"], networks["generator_back"]
+        source = batch["source"]
+        target = batch["target"]
+        generator = self.networks["generator"]
+        generator_back = self.networks["generator_back"]
         losses: dict[str, Tensor] = {}
-        # Three forwards do: the last one needs a fake of the second, the second one of the first.
+
+        # Three forwards are enough: the second one needs the first one's fake of the target domain,
+        # the third one needs the second one's fake of the source domain.
         if self.identity:
-            fake, same_target = translate_all(there, source, target)
-            fake_source, cycled_source, same_source = translate_all(back, target, fake, source)
+            fake, same_target = translate_all(generator, source, target)
+            fake_source, cycled_source, same_source = translate_all(
+                generator_back, target, fake, source
+            )
             losses["identity"] = self.identity * (
                 distances.l1(same_target, target) + distances.l1(same_source, source)
             )
         else:
-            fake = there(source)
-            fake_source, cycled_source = translate_all(back, target, fake)
-        cycled_target = there(fake_source)
-        for side, made in (("", fake), ("_source", fake_source)):
-            losses |= self.adversaries[side].generator_terms(made, context)[0]
+            fake = generator(source)
+            fake_source, cycled_source = translate_all(generator_back, target, fake)
+        cycled_target = generator(fake_source)
+
+        for domain, images in ((_TARGET, fake), (_SOURCE, fake_source)):
+            adversarial, _ = self.adversaries[domain].generator_terms(images, context)
+            losses |= adversarial
         losses["cycle"] = self.cycle * (
             distances.l1(cycled_source, source) + distances.l1(cycled_target, target)
         )
@@ -135,31 +161,30 @@ class CycleGAN(Method):
     def discriminators_terms(
         self, number: int, batch: Batch, carried: Batch | None, context: Context
     ) -> Terms:
-        """Of the discriminators of that number, one a side; the history of fakes is the first
-        ones'.
-        """
+        """Return the terms of the discriminators of that number, one of each domain."""
         if not carried:  # the generators had no turn in this step
             with torch.no_grad():
-                back = self.networks["generator_back"](batch["target"])
-                carried = {"fake": self.translate(batch), "fake_source": back}
-        losses, stats = dict[str, Tensor](), dict[str, Tensor]()
-        for side, real in (("", batch["target"]), ("_source", batch["source"])):
-            fake = carried[f"fake{side}"]
-            shown = fake if number else self.pools[f"fakes{side}"](fake, context)
-            terms = self.adversaries[side].all[number].discriminator_terms(real, shown, context)
+                fake_source = self.networks["generator_back"](batch["target"])
+                carried = {"fake": self.translate(batch), "fake_source": fake_source}
+        losses: dict[str, Tensor] = {}
+        stats: dict[str, Tensor] = {}
+        for domain, real in ((_TARGET, batch["target"]), (_SOURCE, batch["source"])):
+            fake = carried[f"fake{domain}"]
+            if number == 0:
+                fake = self.pools[f"fakes{domain}"](fake, context)
+            terms = self.adversaries[domain].all[number].discriminator_terms(real, fake, context)
             losses |= terms.losses
             stats |= terms.stats
         return Terms(losses, stats=stats)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        there, back = self.adversaries[""], self.adversaries["_source"]
-        return there.diagnose(batch["target"]) | back.diagnose(batch["source"])
+        return {
+            **self.adversaries[_TARGET].diagnose(batch["target"]),
+            **self.adversaries[_SOURCE].diagnose(batch["source"]),
+        }
 
     def measure(self, batch: Batch) -> dict[str, Tensor]:
-        # Of what a file holds: generators learn to hide the source in what 8 bits can't (arXiv
-        # 1712.02950).
-        return {
-            "cycle_error": distances.l1(
-                self.networks["generator_back"](batch["fake"]), batch["source"]
-            )
-        }
+        # The error of what a file holds: generators learn to hide the source in details that 8 bits
+        # cannot represent (arXiv 1712.02950).
+        cycled_source = self.networks["generator_back"](batch["fake"])
+        return {"cycle_error": distances.l1(cycled_source, batch["source"])}

@@ -1,17 +1,20 @@
 """pix2pix (Isola et al. 2017, arXiv 1611.07004), with the options that later papers added."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from gantrain.core.component import Component, Each, OneOf, build
+from gantrain.core.component import Component, OneOf, build
 from gantrain.core.rng import Purpose
-from gantrain.losses import ADVERSARIAL, PENALTIES, distances
+from gantrain.losses import PENALTIES, distances
 from gantrain.methods.adversarial_game import (
+    AdversarialOption,
     Adversaries,
     Adversary,
-    ExtraDiscriminator,
+    DiscriminatorOption,
+    ExtraDiscriminators,
+    GeneratorOption,
     PoolSize,
     Weight,
     pair,
@@ -19,18 +22,21 @@ from gantrain.methods.adversarial_game import (
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.image_pool import ImagePool
-from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
+from gantrain.networks import NETWORKS
 
 
 class Pix2Pix(Method):
-    """A generator from source to target; a discriminator that sees source and target together.
+    """A generator G from source x to target y, against a discriminator that sees x with y or G(x).
 
-    Minimises gan * adversarial + l1 * |G(x) - y| (+ l2 * (G(x) - y)^2 + feature_matching as in
-    pix2pixHD); the discriminator minimises half of its loss, plus a penalty if one is named, and
-    sees images augmented by DiffAugment where `augment` names kinds. Defaults are the paper's, but
-    for the order: `discriminator_first` is the paper's, and costs one more forward of the
-    generator, which leaves batch norm's running statistics alone. The pool and the penalty are the
-    first discriminator's."""
+    G minimises gan * adversarial + l1 * |G(x) - y| + l2 * (G(x) - y)^2 + feature_matching *
+    (pix2pixHD's distance of the discriminator's features). The discriminator minimises half of its
+    adversarial loss, plus a penalty if `penalty` names one. It sees images after the kinds of
+    DiffAugment that `augment` names. The pool and the penalty belong to the first discriminator.
+
+    The defaults are the paper's, except for the order. Here the generator's phase comes first, and
+    the discriminators see the fakes of that phase. `order: discriminator_first` is the paper's. It
+    costs one more forward of the generator, which leaves batch norm's running statistics as they
+    are."""
 
     paired = True
 
@@ -39,9 +45,9 @@ class Pix2Pix(Method):
         source_channels: int,
         target_channels: int,
         *,
-        generator: Annotated[Component, OneOf(NETWORKS, GENERATOR)] = "unet",
-        discriminator: Annotated[Component, OneOf(NETWORKS, DISCRIMINATOR)] = "patchgan",
-        adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "vanilla",
+        generator: GeneratorOption = "unet",
+        discriminator: DiscriminatorOption = "patchgan",
+        adversarial: AdversarialOption = "vanilla",
         penalty: Annotated[Component | None, OneOf(PENALTIES)] = None,
         gan: Weight = 1.0,
         l1: Weight = 100.0,
@@ -49,80 +55,89 @@ class Pix2Pix(Method):
         feature_matching: Weight = 0.0,
         pool: PoolSize = 0,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)] = (),
+        more_discriminators: ExtraDiscriminators = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
+        self.l1 = l1
+        self.l2 = l2
+        self.feature_matching = feature_matching
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )
-        seen = [source_channels, target_channels]
         self.adversaries = Adversaries(
             self.networks,
             discriminator,
             adversarial,
             more_discriminators,
-            channels=seen,
-            gan=gan,
+            channels=[source_channels, target_channels],
+            generator_weight=gan,
             augment=augment,
         )
         self.penalty = None if penalty is None else build(PENALTIES, penalty)
-        self.l1, self.l2, self.feature_matching = l1, l2, feature_matching
+        self.pool = ImagePool(pool)
+        self.pools = {"fakes": self.pool}
+
         self.loss_weights = self.adversaries.loss_weights(
             l1=l1, l2=l2, feature_matching=feature_matching
         )
-        weight = getattr(self.penalty, "weight", None)  # an own penalty may have none
-        if weight is not None:
-            self.loss_weights["penalty"] = weight
-        self.pool = ImagePool(pool)
-        self.pools = {"fakes": self.pool}
-        made = Phase("generator", ("generator",), self.generator_terms)
-        judged = self.adversaries.phases(self.discriminator_terms)
-        self.phases = (made, *judged) if order == "generator_first" else (*judged, made)
+        penalty_weight = getattr(self.penalty, "weight", None)  # a penalty from outside may lack it
+        if penalty_weight is not None:
+            self.loss_weights["penalty"] = penalty_weight
+
+        generator_phase = Phase("generator", ("generator",), self.generator_terms)
+        discriminator_phases = self.adversaries.phases(self.discriminator_terms)
+        if order == "generator_first":
+            self.phases = (generator_phase, *discriminator_phases)
+        else:
+            self.phases = (*discriminator_phases, generator_phase)
 
     def translate(self, batch: Batch) -> Tensor:
         fake: Tensor = self.networks["generator"](batch["source"])
         return fake
 
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        source, target = batch["source"], batch["target"]
+        source = batch["source"]
+        target = batch["target"]
         fake = self.translate(batch)
-        losses, judged = self.adversaries.generator_terms(pair(source, fake), context)
+        losses, on_fake = self.adversaries.generator_terms(pair(source, fake), context)
         if self.l1:
             losses["l1"] = self.l1 * distances.l1(fake, target)
         if self.l2:
             losses["l2"] = self.l2 * distances.l2(fake, target)
         if self.feature_matching:
-            likeness = self.adversaries.match_features(pair(source, target), judged, context)
-            losses["feature_matching"] = self.feature_matching * likeness
+            distance = self.adversaries.match_features(pair(source, target), on_fake, context)
+            losses["feature_matching"] = self.feature_matching * distance
         return Terms(losses, carried={"fake": fake.detach()})
 
     def discriminator_terms(
         self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context
     ) -> Terms:
-        source, real, is_first = (
-            batch["source"],
-            batch["target"],
-            adversary is self.adversaries.first,
-        )
+        source = batch["source"]
+        target = batch["target"]
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate(batch)
-        shown = pair(source, fake)
-        terms = adversary.discriminator_terms(
-            pair(source, real), self.pool(shown, context) if is_first else shown, context
-        )
-        if self.penalty is not None and is_first and context.is_due(self.penalty.interval_steps):
-            alpha = [context.random(p, Purpose.MIX).random() for p in context.positions]
-            mix = (
-                torch.tensor(alpha, dtype=real.dtype)
-                .view(-1, 1, 1, 1)
-                .to(real.device, non_blocking=True)
-            )
+        fake_pair = pair(source, fake)
+        if adversary is not self.adversaries.first:
+            return adversary.discriminator_terms(pair(source, target), fake_pair, context)
+        fake_pair = self.pool(fake_pair, context)
+        terms = adversary.discriminator_terms(pair(source, target), fake_pair, context)
+        if self.penalty is not None and context.is_due(self.penalty.interval_steps):
             penalty = self.penalty(
-                lambda x: adversary.forward(pair(source, x), context), real, fake, mix
+                lambda images: adversary.forward(pair(source, images), context),
+                target,
+                fake,
+                self._mixing_fractions(target, context),
             )
+            # The penalty comes in one of so many turns, so it counts so many times.
             terms.losses["penalty"] = self.penalty.interval_steps * penalty
         return terms
+
+    def _mixing_fractions(self, images: Tensor, context: Context) -> Tensor:
+        """Draw the fraction of the real image in each mixture of a penalty, (N, 1, 1, 1)."""
+        fractions = [context.random(p, Purpose.MIX).random() for p in context.positions]
+        tensor = torch.tensor(fractions, dtype=images.dtype).view(-1, 1, 1, 1)
+        return tensor.to(images.device, non_blocking=True)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

@@ -1,36 +1,41 @@
-"""pix2pixHD (Wang et al. 2018, arXiv 1711.11585), without its features of instances; their
-edges: `data.instances`.
-"""
+"""pix2pixHD (Wang et al. 2018, arXiv 1711.11585), without its encoder of instance features."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from gantrain.core.component import Component, Each, OneOf, build
-from gantrain.losses import ADVERSARIAL, PERCEPTUAL
+from gantrain.core.component import Component, OneOf, build
+from gantrain.losses import PERCEPTUAL
 from gantrain.methods.adversarial_game import (
+    AdversarialOption,
     Adversaries,
     Adversary,
-    ExtraDiscriminator,
+    DiscriminatorOption,
+    ExtraDiscriminators,
+    GeneratorOption,
     Weight,
     pair,
 )
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
-from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
+from gantrain.networks import NETWORKS
 
 
 class Pix2PixHD(Method):
-    """A generator from source to target; discriminators that see both at several scales.
+    """A generator from source to target, against discriminators that see both at several scales.
 
-    Minimises gan * adversarial, a sum over the scales, + feature_matching * distance of the
-    discriminators' features + perceptual * distance of VGG-19's; the discriminators minimise half
-    of the sum of their losses. With `perceptual` 0 no weights of VGG-19 are needed.
-    `generator.enhancer` adds the paper's local enhancer, all trained together.
+    The generator minimises gan * adversarial + feature_matching * (distance of the discriminators'
+    features) + perceptual * (distance of VGG-19's features). The adversarial loss is a sum over the
+    scales. The discriminators minimise half of the sum of their losses. With `perceptual` 0 no
+    weights of VGG-19 are needed. `augment` is pix2pix's.
 
-    The order is that of the paper's code: the generator's turn is first, and the discriminators see
-    the fakes of that turn, made before the generator's update."""
+    The order is that of the paper's code: the generator's phase comes first, and the discriminators
+    see the fakes of that phase, from before the generator's update.
+
+    Two things differ from the paper. `generator.enhancer` adds the paper's local enhancer, and both
+    generators are trained together, not one after the other. The encoder of instance features is
+    left out. Instance boundary maps are an option of the data, `data.instances`."""
 
     paired = True
 
@@ -39,17 +44,19 @@ class Pix2PixHD(Method):
         source_channels: int,
         target_channels: int,
         *,
-        generator: Annotated[Component, OneOf(NETWORKS, GENERATOR)] = "coarse_to_fine",
-        discriminator: Annotated[Component, OneOf(NETWORKS, DISCRIMINATOR)] = "multiscale_patchgan",
-        adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "lsgan",
+        generator: GeneratorOption = "coarse_to_fine",
+        discriminator: DiscriminatorOption = "multiscale_patchgan",
+        adversarial: AdversarialOption = "lsgan",
         vgg: Annotated[Component, OneOf(PERCEPTUAL)] = "vgg19",
         gan: Weight = 1.0,
         feature_matching: Weight = 10.0,
         perceptual: Weight = 10.0,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)] = (),
+        more_discriminators: ExtraDiscriminators = (),
     ) -> None:
         super().__init__()
+        self.feature_matching = feature_matching
+        self.perceptual = perceptual
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )
@@ -59,13 +66,12 @@ class Pix2PixHD(Method):
             adversarial,
             more_discriminators,
             channels=[source_channels, target_channels],
-            gan=gan,
+            generator_weight=gan,
             augment=augment,
-            summed=True,
+            sum_scales=True,
         )
         if perceptual:
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
-        self.feature_matching, self.perceptual = feature_matching, perceptual
         self.loss_weights = self.adversaries.loss_weights(
             feature_matching=feature_matching, perceptual=perceptual
         )
@@ -77,12 +83,13 @@ class Pix2PixHD(Method):
         return fake
 
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        source, target = batch["source"], batch["target"]
+        source = batch["source"]
+        target = batch["target"]
         fake = self.translate(batch)
-        losses, judged = self.adversaries.generator_terms(pair(source, fake), context)
+        losses, on_fake = self.adversaries.generator_terms(pair(source, fake), context)
         if self.feature_matching:
-            likeness = self.adversaries.match_features(pair(source, target), judged, context)
-            losses["feature_matching"] = self.feature_matching * likeness
+            distance = self.adversaries.match_features(pair(source, target), on_fake, context)
+            losses["feature_matching"] = self.feature_matching * distance
         if self.perceptual:
             losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
         return Terms(losses, carried={"fake": fake.detach()})
@@ -91,11 +98,10 @@ class Pix2PixHD(Method):
         self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context
     ) -> Terms:
         source = batch["source"]
+        target = batch["target"]
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate(batch)
-        return adversary.discriminator_terms(
-            pair(source, batch["target"]), pair(source, fake), context
-        )
+        return adversary.discriminator_terms(pair(source, target), pair(source, fake), context)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

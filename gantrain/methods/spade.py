@@ -1,26 +1,26 @@
-"""SPADE, also called GauGAN (Park et al. 2019, arXiv 1903.07291); the edges of instances:
-`data.instances`.
-"""
+"""SPADE, also called GauGAN (Park et al. 2019, arXiv 1903.07291)."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from gantrain.core.component import Component, Each, OneOf, build
-from gantrain.losses import ADVERSARIAL, PERCEPTUAL, distances
+from gantrain.core.component import Component, OneOf, build
+from gantrain.losses import PERCEPTUAL, distances
 from gantrain.losses.adversarial import at_least_float32
 from gantrain.methods.adversarial_game import (
+    AdversarialOption,
     Adversaries,
     Adversary,
-    ExtraDiscriminator,
+    DiscriminatorOption,
+    ExtraDiscriminators,
     Weight,
     pair,
 )
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
-from gantrain.networks import DISCRIMINATOR, NETWORKS, STYLED_GENERATOR
+from gantrain.networks import NETWORKS, STYLED_GENERATOR
 from gantrain.networks.spade import StyleEncoder
 
 _STYLE_CHANNELS = 256
@@ -33,25 +33,32 @@ _DISCRIMINATOR = {
 
 
 class SPADE(Method):
-    """From label maps to images, their layout kept by norms that the label map modulates.
+    """From label maps to images, by a generator whose norms the label map modulates.
 
-    Minimises gan * adversarial + feature_matching * distance of the discriminators' features +
-    perceptual * distance of VGG-19's, each discriminator counting alike, + kld * divergence of the
-    styles, a mean over the samples (the peers' is their sum). The discriminators minimise the mean
-    of their losses. With `perceptual` 0 no weights of VGG-19 are needed. The distance of features
-    is pix2pixHD's; with four layers a scale, as here, it is the paper's sum.
+    The generator minimises gan * adversarial + feature_matching * (distance of the discriminators'
+    features) + perceptual * (distance of VGG-19's features) + kld * (divergence of the styles). The
+    adversarial loss is a mean over the scales. The distance of features is pix2pixHD's, which is
+    the paper's sum where each scale has four layers, as here. The discriminators minimise the mean
+    of their losses. With `perceptual` 0 no weights of VGG-19 are needed. `augment` is pix2pix's.
 
-    Two things differ from the paper's code. There the discriminators see fakes that the updated
-    generator makes anew; here they see the fakes of the generator's own turn, made before its
-    update, which saves a forward. The paper's order is `order: generator_first_new_fakes`. Its new
-    fakes come from the same random draw as the first ones, where the paper's code draws another
-    style, and they leave the generator's running statistics alone, which the paper's code moves
-    twice a step. In either order spectral norm iterates once a step, at the start of a network's
-    turn; the paper's code iterates it in every forward, which is twice a step for each network.
+    `style: vae` adds an encoder, which is trained in the generator's phase. It learns the style of
+    a target, which its label map does not determine. translate uses the style that the batch
+    brings, or one drawn with the seed `test_style`, or the mean style.
 
-    style: with `vae`, an encoder learns styles, which a label map alone does not tell. translate
-    uses the mean style, the one drawn with the seed `test_style`, or the one that it is given.
-    `augment` is pix2pix's."""
+    The generator's phase comes first, the discriminators' follow. Instance boundary maps are an
+    option of the data, `data.instances`.
+
+    Four things differ from the paper's code:
+
+    - The discriminators see the fakes of the generator's phase, from before its update, which saves
+      a forward. In the paper's code the updated generator makes new ones for them. That order is
+      `order: generator_first_new_fakes`.
+    - New fakes use the same random draw as the first ones, and they leave the generator's running
+      statistics as they are. The paper's code draws another style, and its running statistics move
+      twice a step.
+    - Spectral norm iterates once a step, at the start of a network's phase. The paper's code
+      iterates in every forward, which is twice a step for each network.
+    - The divergence is a mean over the samples. The paper's code takes their sum."""
 
     paired = True
 
@@ -61,8 +68,8 @@ class SPADE(Method):
         target_channels: int,
         *,
         generator: Annotated[Component, OneOf(NETWORKS, STYLED_GENERATOR)] = "spade",
-        discriminator: Annotated[Component, OneOf(NETWORKS, DISCRIMINATOR)] = _DISCRIMINATOR,
-        adversarial: Annotated[Component, OneOf(ADVERSARIAL)] = "hinge",
+        discriminator: DiscriminatorOption = _DISCRIMINATOR,
+        adversarial: AdversarialOption = "hinge",
         vgg: Annotated[Component, OneOf(PERCEPTUAL)] = "vgg19",
         style: Literal["none", "vae"] = "none",
         test_style: Annotated[int, Field(ge=0, lt=2**63)] | None = None,
@@ -71,79 +78,98 @@ class SPADE(Method):
         perceptual: Weight = 10.0,
         kld: Weight = 0.05,
         augment: tuple[Kind, ...] = (),
-        more_discriminators: Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)] = (),
+        more_discriminators: ExtraDiscriminators = (),
         order: Literal["generator_first", "generator_first_new_fakes"] = "generator_first",
     ) -> None:
         super().__init__()
-        facts = {"in_channels": source_channels, "out_channels": target_channels}
-        styles = _STYLE_CHANNELS if style == "vae" else 0
-        made = self.networks["generator"] = build(
-            NETWORKS, generator, **facts, style_channels=styles
+        self.feature_matching = feature_matching
+        self.perceptual = perceptual
+        self.kld = kld
+        self.test_style = test_style
+        self.makes_new_fakes = order == "generator_first_new_fakes"
+        self.has_style = style == "vae"
+        spade_generator = build(
+            NETWORKS,
+            generator,
+            in_channels=source_channels,
+            out_channels=target_channels,
+            style_channels=_STYLE_CHANNELS if self.has_style else 0,
         )
+        self.networks["generator"] = spade_generator
         self.adversaries = Adversaries(
             self.networks,
             discriminator,
             adversarial,
             more_discriminators,
             channels=[source_channels, target_channels],
-            gan=gan,
-            d=1.0,
+            generator_weight=gan,
+            discriminator_weight=1.0,
             augment=augment,
         )
-        if styles:
-            self.networks["encoder"] = StyleEncoder(target_channels, styles, width=made.width)
+        if self.has_style:
+            self.networks["encoder"] = StyleEncoder(
+                target_channels, _STYLE_CHANNELS, width=spade_generator.width
+            )
             self.inference = ("generator", "encoder")
-            self.has_style = True
         if perceptual:
             self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
-        self.test_style, self.kld = test_style, kld
-        self.makes_new_fakes = order == "generator_first_new_fakes"
-        self.feature_matching, self.perceptual = feature_matching, perceptual
         self.loss_weights = self.adversaries.loss_weights(
-            feature_matching=feature_matching, perceptual=perceptual, kld=kld if styles else 0.0
+            feature_matching=feature_matching,
+            perceptual=perceptual,
+            kld=kld if self.has_style else 0.0,
         )
-        trained = ("generator", "encoder") if styles else ("generator",)
-        generator_phase = Phase("generator", trained, self.generator_terms)
+        # What translates is also what the generator's phase trains.
+        generator_phase = Phase("generator", tuple(self.inference), self.generator_terms)
         self.phases = (generator_phase, *self.adversaries.phases(self.discriminator_terms))
 
     def translate(self, batch: Batch) -> Tensor:
-        """Of a batch that may bring its `style`, one for all images."""
-        source, style = batch["source"], batch.get("style")
-        if style is None and self.test_style is not None and "encoder" in self.networks:
+        """Return images (N, C, H, W) in [-1, 1] from label maps.
+
+        The batch may bring its `style`, (1, channels), for all images.
+        """
+        source = batch["source"]
+        style = batch.get("style")
+        if style is None and self.test_style is not None and self.has_style:
             style = self.style(self.test_style)
-        fake: Tensor = self.networks["generator"](
-            source, None if style is None else style.to(source).expand(len(source), -1)
-        )
+        if style is not None:
+            style = style.to(source).expand(len(source), -1)
+        fake: Tensor = self.networks["generator"](source, style)
         return fake
 
     def style(self, given: int | Tensor) -> Tensor:
-        """The style, (1, channels), drawn with a seed, or the mean one of an image, (1, C, H, W)
-        in [-1, 1].
+        """Return a style, (1, channels).
+
+        given: a seed to draw the style with, or an image (1, C, H, W) in [-1, 1], whose mean style
+        is taken.
         """
         if isinstance(given, int):
             return torch.randn(1, _STYLE_CHANNELS, generator=torch.Generator().manual_seed(given))
         mean: Tensor = self.networks["encoder"](given)[0]
         return mean
 
-    def _imitate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Fakes in their targets' styles, where there are styles, and what those cost."""
-        if "encoder" not in self.networks:
+    def _generate(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return fakes for training, and the losses of their styles.
+
+        With styles, each fake has a style drawn from its target's distribution.
+        """
+        if not self.has_style:
             return self.networks["generator"](batch["source"]), {}
-        mean, log_variance = (
-            at_least_float32(x) for x in self.networks["encoder"](batch["target"])
-        )
+        mean, log_variance = self.networks["encoder"](batch["target"])
+        mean = at_least_float32(mean)
+        log_variance = at_least_float32(log_variance)
         style = mean + torch.randn_like(mean) * (log_variance / 2).exp()
         fake = self.networks["generator"](batch["source"], style)
         return fake, {"kld": self.kld * distances.kl(mean, log_variance)}
 
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
-        source, target = batch["source"], batch["target"]
-        fake, losses = self._imitate(batch)
-        fooling, judged = self.adversaries.generator_terms(pair(source, fake), context)
-        losses |= fooling
+        source = batch["source"]
+        target = batch["target"]
+        fake, losses = self._generate(batch)
+        adversarial, on_fake = self.adversaries.generator_terms(pair(source, fake), context)
+        losses |= adversarial
         if self.feature_matching:
-            likeness = self.adversaries.match_features(pair(source, target), judged, context)
-            losses["feature_matching"] = self.feature_matching * likeness
+            distance = self.adversaries.match_features(pair(source, target), on_fake, context)
+            losses["feature_matching"] = self.feature_matching * distance
         if self.perceptual:
             losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
         return Terms(losses, carried={"fake": fake.detach()})
@@ -152,14 +178,13 @@ class SPADE(Method):
         self, adversary: Adversary, batch: Batch, carried: Batch | None, context: Context
     ) -> Terms:
         source = batch["source"]
+        target = batch["target"]
         if carried and not self.makes_new_fakes:
             fake = carried["fake"]
         else:
             with torch.no_grad():
-                fake = self._imitate(batch)[0]
-        return adversary.discriminator_terms(
-            pair(source, batch["target"]), pair(source, fake), context
-        )
+                fake, _ = self._generate(batch)
+        return adversary.discriminator_terms(pair(source, target), pair(source, fake), context)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

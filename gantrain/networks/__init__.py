@@ -1,8 +1,9 @@
-"""Generators and discriminators; each works alone, without the rest of gantrain.
+"""Generators and discriminators. Each works without the rest of gantrain.
 
-A generator is built with (in_channels, out_channels), one that takes a style too with (in_channels,
-out_channels, style_channels). A discriminator is built with (in_channels), or with (in_channels,
-image_channels) if it looks at the image alone where it is shown a pair."""
+A generator is built with (in_channels, out_channels). One that also takes a style is built with
+(in_channels, out_channels, style_channels). A discriminator is built with (in_channels), or with
+(in_channels, image_channels) if it sees only the image of a pair.
+"""
 
 from torch import nn
 
@@ -30,18 +31,26 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "projected": ProjectedDiscriminator,
 }
 
-# What the data, or the method, decide of a network; tells the kinds apart.
+# The constructor parameters that the data or the method decide, for each kind of network.
 GENERATOR = (("in_channels", "out_channels"),)
 STYLED_GENERATOR = (("in_channels", "out_channels", "style_channels"),)
 DISCRIMINATOR = (("in_channels",), ("in_channels", "image_channels"))
 
-__all__ = ["DISCRIMINATOR", "GENERATOR", "NETWORKS", "STYLED_GENERATOR"]
-__all__ += ["CoarseToFine", "EncoderDecoder", "PretrainedUNet", "ResNet", "SPADEGenerator", "UNet"]
-__all__ += [
+__all__ = [
+    "DISCRIMINATOR",
+    "GENERATOR",
+    "NETWORKS",
+    "STYLED_GENERATOR",
+    "CoarseToFine",
+    "EncoderDecoder",
     "MultiscalePatchGAN",
     "PatchGAN",
     "PixelDiscriminator",
+    "PretrainedUNet",
     "ProjectedDiscriminator",
+    "Projection",
+    "ResNet",
+    "SPADEGenerator",
+    "UNet",
     "WholeImageDiscriminator",
 ]
-__all__ += ["Projection"]

@@ -1,4 +1,4 @@
-"""What the networks share: the options of a recipe, layers by name, initialisation, padding."""
+"""Parts of all networks: types of a recipe's options, layers, initialisation and padding."""
 
 import functools
 import math
@@ -16,25 +16,26 @@ from gantrain.networks.sync_batch import SyncBatchNorm2d
 Norm = Literal["instance", "batch", "sync_batch", "group", "none"]
 Init = Literal["normal", "xavier", "kaiming", "default"]
 Upsample = Literal["transpose", "nearest", "bilinear"]
-# The largest values that a recipe may state; what a network would cost is checked where it is
-# built.
+# The types bound what a recipe may state. The cost of a network is checked where it is built.
 Count = Annotated[int, Field(ge=1, le=256)]  # of layers of one kind and size
-Depth = Annotated[int, Field(ge=1, le=12)]  # of layers or scales that each halve the size
+Depth = Annotated[int, Field(ge=1, le=12)]  # of layers or scales, each of half the size
 Level = Annotated[int, Field(ge=0, le=12)]
 Width = Annotated[int, Field(ge=1, le=4096)]  # channels
 Pixels = Annotated[int, Field(ge=1, le=4096)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Widths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=12)]
 
-GROUPS = 32
+GROUPS = 32  # of group norm
 POWER_ITERATIONS = 15  # before the first step, so that it sees weights of the right scale
 
 
 class Layers:
-    """Makes the layers of one network by its options.
+    """Builds the layers of one network from its options.
 
-    bias: of a convolution that isn't told otherwise. By default it has none where the norm brings
-    its own. Instance norm would remove one too, but the peers keep it, and counts agree.
+    bias: whether convolutions have a bias, unless a call says otherwise. By default they have none
+    where the norm has one of its own. Instance norm would remove a bias too. The peers keep it
+    there, so that the numbers of parameters agree. Raises ValueError for an unknown norm or
+    up-sampling.
     """
 
     def __init__(
@@ -46,39 +47,65 @@ class Layers:
     ) -> None:
         check_choice("norm", norm, Norm)
         check_choice("upsample", upsample, Upsample)
-        self.norm, self.spectral_norm, self.upsample = norm, spectral_norm, upsample
+        self.norm = norm
+        self.spectral_norm = spectral_norm
+        self.upsample = upsample
         self.bias = norm in ("instance", "none") if bias is None else bias
 
     def conv(
         self,
-        before: int,
-        after: int,
+        in_channels: int,
+        out_channels: int,
         kernel: int,
         stride: int = 1,
         padding: int = 0,
         bias: bool | None = None,
         padding_mode: Literal["zeros", "reflect"] = "zeros",
     ) -> nn.Conv2d:
+        """Return a convolution, with spectral norm where the network has it."""
         cls = SpectralConv2d if self.spectral_norm else nn.Conv2d
-        bias = self.bias if bias is None else bias
-        return cls(before, after, kernel, stride, padding, bias=bias, padding_mode=padding_mode)
+        return cls(
+            in_channels,
+            out_channels,
+            kernel,
+            stride=stride,
+            padding=padding,
+            bias=self.bias if bias is None else bias,
+            padding_mode=padding_mode,
+        )
 
     def up_conv(
-        self, before: int, after: int, kernel: Literal[3, 4], bias: bool | None = None
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: Literal[3, 4],
+        bias: bool | None = None,
     ) -> nn.Module:
-        """Twice the size: a transposed convolution of that kernel, or a resize and a 3x3 one."""
+        """Return a layer to twice the height and width.
+
+        It is a transposed convolution of that kernel, or a resize and a 3x3 convolution.
+        """
         if self.upsample != "transpose":
             resize = nn.Upsample(scale_factor=2, mode=self.upsample)
-            return nn.Sequential(resize, self.conv(before, after, 3, padding=1, bias=bias))
+            return nn.Sequential(
+                resize, self.conv(in_channels, out_channels, 3, padding=1, bias=bias)
+            )
         cls = SpectralConvTranspose2d if self.spectral_norm else nn.ConvTranspose2d
-        bias = self.bias if bias is None else bias
-        return cls(before, after, kernel, 2, padding=1, output_padding=kernel % 2, bias=bias)
+        return cls(
+            in_channels,
+            out_channels,
+            kernel,
+            stride=2,
+            padding=1,
+            output_padding=kernel % 2,  # 1 for the odd kernel, which would give a pixel too few
+            bias=self.bias if bias is None else bias,
+        )
 
     def norms(self, channels: int, affine: bool = True) -> list[nn.Module]:
-        """A list of no or one module; without weights of its own where not `affine`.
+        """Return a list of no or one module, the norm of so many channels.
 
-        `instance` has neither weights nor running statistics; `group` has 32 groups, or the
-        largest common divisor where 32 does not divide the channels.
+        `instance` has neither weights nor running statistics. `group` has 32 groups, or the
+        greatest common divisor where 32 does not divide the channels. affine: the norm has weights.
         """
         if self.norm == "none":
             return []
@@ -87,31 +114,31 @@ class Layers:
             return [nn.GroupNorm(channels, channels, affine=False)]
         if self.norm == "group":
             return [nn.GroupNorm(math.gcd(GROUPS, channels), channels, affine=affine)]
-        return [
-            (SyncBatchNorm2d if self.norm == "sync_batch" else nn.BatchNorm2d)(
-                channels, affine=affine
-            )
-        ]
+        cls = SyncBatchNorm2d if self.norm == "sync_batch" else nn.BatchNorm2d
+        return [cls(channels, affine=affine)]
 
     def leaky(self, conv: nn.Conv2d, normalised: bool = True) -> nn.Sequential:
-        """The convolution, its norm and a leaky ReLU."""
+        """Return the convolution with its norm and a leaky ReLU behind it."""
         norms = self.norms(conv.out_channels) if normalised else []
         return nn.Sequential(conv, *norms, nn.LeakyReLU(0.2, inplace=True))
 
     def relu(self, conv: nn.Module, channels: int, dropout: float = 0.0) -> nn.Sequential:
-        """The convolution, the norm of its output channels, a ReLU and dropout."""
+        """Return the convolution with a norm, a ReLU and dropout behind it.
+
+        channels: of the convolution's output. dropout: the fraction to drop; 0 adds no module.
+        """
         drops = [nn.Dropout(dropout)] if dropout else []
         norms = self.norms(channels)
-        # In place on a norm's output only: the convolution's own is a feature that others look at.
+        # In place on a norm's output only, because a convolution's output may be a feature that
+        # others read.
         return nn.Sequential(conv, *norms, nn.ReLU(inplace=bool(norms)), *drops)
 
 
 class BlurPool(nn.Module):
-    """Every second pixel after a blur by [1, 2, 1] / 4 in both directions, reflecting at the
-    border.
+    """Blur pooling (Zhang, 2019, arXiv 1904.11486): every second pixel of a blurred map.
 
-    Zhang, 2019 (arXiv 1904.11486): (N, C, H, W) to half of H and W, rounded up. Keeps nothing in
-    checkpoints."""
+    The blur is [1, 2, 1] / 4 in both directions, and reflects at the border. (N, C, H, W) becomes
+    (N, C, H / 2, W / 2), rounded up. Checkpoints hold nothing of it."""
 
     kernel: Tensor
 
@@ -127,33 +154,42 @@ class BlurPool(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Each pixel adds a share of what it finds at all pixels: (N, C, H, W) to the same.
+    """The self-attention of SAGAN (Zhang et al., 2019, arXiv 1805.08318), (N, C, H, W) to the same.
 
-    Of SAGAN (Zhang et al., 2019, arXiv 1805.08318); the share is learnt and starts at 0. Memory
-    grows with the number of pixels, or with its square where PyTorch has no better way, so it
-    belongs where maps are small."""
+    Each pixel adds a weighted sum over all pixels, times `share`, which is learnt and starts at 0.
+    Memory grows with the number of pixels, or with its square where PyTorch has no better way, so
+    that the module belongs where maps are small."""
 
     def __init__(self, make: Layers, channels: int) -> None:
         super().__init__()
-        narrow, half = max(1, channels // 8), max(1, channels // 2)
-        self.query, self.key = (make.conv(channels, narrow, 1, bias=False) for _ in range(2))
-        self.value, self.out = (
-            make.conv(channels, half, 1, bias=False),
-            make.conv(half, channels, 1, bias=False),
-        )
+        key_channels = max(1, channels // 8)
+        value_channels = max(1, channels // 2)
+        self.query = make.conv(channels, key_channels, 1, bias=False)
+        self.key = make.conv(channels, key_channels, 1, bias=False)
+        self.value = make.conv(channels, value_channels, 1, bias=False)
+        self.out = make.conv(value_channels, channels, 1, bias=False)
         self.share = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        asked, known, said = (
-            f(x).flatten(2).mT[:, None] for f in (self.query, self.key, self.value)
-        )  # N1(HW)C
-        found = F.scaled_dot_product_attention(asked, known, said, scale=1.0)
-        y: Tensor = x + self.share * self.out(found[:, 0].mT.reshape(len(x), -1, *x.shape[2:]))
+        queries = _as_sequence(self.query(x))
+        keys = _as_sequence(self.key(x))
+        values = _as_sequence(self.value(x))
+        attended = F.scaled_dot_product_attention(queries, keys, values, scale=1.0)  # N1(HW)C
+        maps = attended[:, 0].mT.reshape(len(x), -1, *x.shape[2:])  # NCHW
+        y: Tensor = x + self.share * self.out(maps)
         return y
 
 
+def _as_sequence(maps: Tensor) -> Tensor:
+    """Return maps (N, C, H, W) as sequences of pixels for one head, (N, 1, HW, C)."""
+    return maps.flatten(2).mT[:, None]
+
+
 def check_choice(option: str, value: str, choices: Any) -> None:
-    """A recipe is checked before this; here it is for networks made from Python."""
+    """Raise ValueError for a value that is none of the choices, which are a Literal's.
+
+    A recipe is checked before. This is for networks that are built from Python.
+    """
     if value not in get_args(choices):
         raise ValueError(f"{option}: found {value!r}, allowed are {', '.join(get_args(choices))}")
 
@@ -168,18 +204,21 @@ _DRAW: dict[str, Callable[[Tensor], Tensor]] = {
 def initialise(network: nn.Module, init: Init, *, zero_bias: bool = True) -> None:
     """Draw the weights of all convolutions, linear layers and batch norms in place.
 
-    normal: N(0, 0.02), pix2pix's; xavier: with gain 0.02, SPADE's; kaiming: fan-in, for ReLU;
-    default: PyTorch's. Biases become 0 unless `zero_bias` is off; batch norm weights N(1, 0.02).
+    normal: N(0, 0.02), pix2pix's. xavier: with gain 0.02, SPADE's. kaiming: by fan-in, for ReLU.
+    default: PyTorch's own, which change nothing. Otherwise biases become 0 unless `zero_bias` is
+    off, and batch norm weights are drawn from N(1, 0.02). In every case spectral norms iterate, to
+    estimate the scale of the weights. Raises ValueError for another `init`.
     """
     check_choice("init", init, Init)
-    for module in network.modules() if init != "default" else ():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            _DRAW[init](module.weight)
-            if zero_bias and module.bias is not None:
+    if init != "default":
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                _DRAW[init](module.weight)
+                if zero_bias and module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
+                nn.init.normal_(module.weight, 1.0, 0.02)
                 nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
-            nn.init.normal_(module.weight, 1.0, 0.02)
-            nn.init.zeros_(module.bias)
     for module in network.modules():
         if isinstance(module, Spectral):
             module.advance(POWER_ITERATIONS)
@@ -190,8 +229,9 @@ def padded(
 ) -> Tensor:
     """Apply `network` to images padded to a multiple in height and width, and crop its output.
 
-    The padding is on all sides; it reflects, or repeats the border of images too small for that.
-    Padded sides are `minimum` or longer; sizes that fit already are left as they are.
+    images: (N, C, H, W). The padding is on all sides. It reflects, or repeats the border of images
+    that are too small for a reflection. A padded height or width is at least `minimum`. Images of a
+    size that fits are not padded.
     """
     height, width = images.shape[-2:]
     padded_height, padded_width = padded_size((height, width), multiple, minimum)
@@ -199,15 +239,22 @@ def padded(
     horizontal = padded_width - width
     if vertical == 0 and horizontal == 0:
         return network(images)
-    top, left = vertical // 2, horizontal // 2
-    bottom, right = vertical - top, horizontal - left
+    top = vertical // 2
+    bottom = vertical - top
+    left = horizontal // 2
+    right = horizontal - left
     mode = "reflect" if bottom < height and right < width else "replicate"
     larger = F.pad(images, (left, right, top, bottom), mode=mode)
     return network(larger)[..., top : top + height, left : left + width]
 
 
 def padded_size(size: tuple[int, int], multiple: int, minimum: int = 1) -> tuple[int, int]:
-    """The height and width to which `padded` pads images of `size`."""
-    height = max(-(-size[0] // multiple) * multiple, minimum)
-    width = max(-(-size[1] // multiple) * multiple, minimum)
-    return height, width
+    """Return the height and width to which `padded` pads images of `size`, (height, width)."""
+    height, width = size
+    return _padded_side(height, multiple, minimum), _padded_side(width, multiple, minimum)
+
+
+def _padded_side(side: int, multiple: int, minimum: int) -> int:
+    """Round a side up to a multiple, and to `minimum` at least."""
+    multiples = (side + multiple - 1) // multiple
+    return max(multiples * multiple, minimum)

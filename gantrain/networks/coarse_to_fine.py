@@ -1,4 +1,4 @@
-"""The generators of pix2pixHD: the global one, and the local enhancer around it."""
+"""The generators of pix2pixHD: the global generator, and the local enhancer around it."""
 
 from collections.abc import Iterator
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from gantrain.networks.blocks import (
     Count,
     Depth,
+    Fraction,
     Init,
     Layers,
     Norm,
-    Share,
     Upsample,
     Width,
     initialise,
@@ -22,15 +22,16 @@ from gantrain.networks.resnet import ResidualBlock
 
 
 class CoarseToFine(nn.Module):
-    """pix2pixHD's global generator: down-sampling, residual blocks and up-sampling (Wang et al.,
-    2018, arXiv 1711.11585).
+    """Down-sampling, residual blocks, up-sampling: pix2pixHD's global generator (Wang et al., 2018,
+    arXiv 1711.11585).
 
     Takes images (N, in_channels, H, W) of any size and gives (N, out_channels, H, W) in [-1, 1].
-    With `enhancer` these layers see the image at half its size, and thinner ones, of half the
-    width, add the details: pix2pixHD's local enhancer, for 1024x2048. downsampling: the number of
-    down-samplings, each by 2. `multiple` is 2**downsampling, and twice that with `enhancer`. As in
-    pix2pixHD, every convolution has a bias, whatever the norm.
-    zero_bias: biases start at 0; pix2pixHD leaves them PyTorch's."""
+    With `enhancer` these layers see the image at half of its size, and layers of half the width add
+    the details. This is pix2pixHD's local enhancer, for 1024x2048. As in pix2pixHD, every
+    convolution has a bias, whatever the norm.
+
+    downsampling: how often the size is halved. `multiple` is 2**downsampling, and twice that with
+    the enhancer. zero_bias: biases start at 0. pix2pixHD keeps those that PyTorch draws."""
 
     def __init__(
         self,
@@ -43,7 +44,7 @@ class CoarseToFine(nn.Module):
         enhancer: bool = False,
         fine_blocks: Count = 3,
         norm: Norm = "instance",
-        dropout: Share = 0.0,
+        dropout: Fraction = 0.0,
         spectral_norm: bool = False,
         upsample: Upsample = "transpose",
         init: Init = "normal",
@@ -51,20 +52,26 @@ class CoarseToFine(nn.Module):
     ) -> None:
         super().__init__()
         self.multiple = 2 ** (downsampling + enhancer)
+        # The smallest map that a block can reflect by one pixel has two a side.
         self.padded_minimum = 2 * self.multiple
         make = Layers(norm, spectral_norm, upsample, bias=True)
 
-        def down(width: int, downsampling: int) -> Iterator[nn.Module]:
-            yield make.relu(
-                make.conv(in_channels, width, 7, padding=3, padding_mode="reflect"), width
-            )
-            for c in (width * 2**i for i in range(downsampling)):
-                yield make.relu(make.conv(c, 2 * c, 3, stride=2, padding=1), 2 * c)
+        def down(width: int, times: int) -> Iterator[nn.Module]:
+            """Build a convolution to `width` channels, and down-sampling that doubles them."""
+            first = make.conv(in_channels, width, 7, padding=3, padding_mode="reflect")
+            yield make.relu(first, width)
+            for i in range(times):
+                channels = width * 2**i
+                conv = make.conv(channels, 2 * channels, 3, stride=2, padding=1)
+                yield make.relu(conv, 2 * channels)
 
-        def up(width: int, upsampling: int, blocks: int) -> Iterator[nn.Module]:
-            yield from (ResidualBlock(make, width * 2**upsampling, dropout) for _ in range(blocks))
-            for c in (width * 2**i for i in reversed(range(upsampling))):
-                yield make.relu(make.up_conv(2 * c, c, 3), c)
+        def up(width: int, times: int, blocks: int) -> Iterator[nn.Module]:
+            """Build residual blocks, and up-sampling that halves the channels to `width`."""
+            for _ in range(blocks):
+                yield ResidualBlock(make, width * 2**times, dropout)
+            for i in reversed(range(times)):
+                channels = width * 2**i
+                yield make.relu(make.up_conv(2 * channels, channels, 3), channels)
 
         self.coarse = nn.Sequential(*down(width, downsampling), *up(width, downsampling, blocks))
         last = width // 2 if enhancer else width
@@ -74,11 +81,10 @@ class CoarseToFine(nn.Module):
         initialise(self, init, zero_bias=zero_bias)
 
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
-        # The smallest map that a block can reflect by one pixel has two a side.
         return padded(self._translate, images, self.multiple, minimum=self.padded_minimum)
 
     def _translate(self, x: Tensor) -> Tensor:
-        if self.before is None or self.after is None:
+        if self.before is None or self.after is None:  # without the enhancer
             x = self.coarse(x)
         else:
             half = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)

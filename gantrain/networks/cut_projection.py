@@ -12,9 +12,9 @@ class Projection(nn.Module):
     """Two linear layers for each feature map, then unit length: F of CUT (Park et al., 2020, arXiv
     2007.15651).
 
-    Takes feature maps (N, C, h, w) with the `channels`, and for each the places to look at, (N, P)
-    in [0, h * w), a row after the other. Gives a list of vectors (N, P, width), in float32 or
-    better."""
+    Takes feature maps (N, C, h, w), whose numbers of channels are `channels`, and for each map the
+    places to project, (N, P) in [0, h * w), counted row by row. Gives for each map vectors (N, P,
+    width) in float32 or better."""
 
     def __init__(
         self, channels: Sequence[int], *, width: Width = 256, init: Init = "xavier"
@@ -32,5 +32,6 @@ class Projection(nn.Module):
             picked = torch.take_along_dim(feature.flatten(2), place[:, None], dim=2)  # NCP
             x = layer(picked.transpose(1, 2))  # NP(width)
             x = x.to(torch.promote_types(x.dtype, torch.float32))
-            projected.append(x / (torch.linalg.vector_norm(x, dim=2, keepdim=True) + 1e-7))
+            length = torch.linalg.vector_norm(x, dim=2, keepdim=True)
+            projected.append(x / (length + 1e-7))
         return projected

@@ -1,7 +1,8 @@
-"""Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): memory for time, and the same bits.
+"""Gradient checkpointing (Chen et al. 2016, arXiv 1604.06174): less memory for more time.
 
-A network's layers keep their inputs alone; the backward pass computes again what lies between.
-Names in checkpoints stay as they are."""
+A network's layers keep only their inputs. The backward pass computes again what lies between. The
+results have the same bits, and names in checkpoints stay as they are.
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,29 +13,28 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute(network: nn.Module) -> None:
-    """Have each layer of `network` computed again in the backward pass."""
+    """Let the backward pass compute each layer of `network` again."""
     for layer in _layers(network):
         if next(layer.parameters(), None) is not None:
-            again: Any = partial(checkpoint, layer.forward, use_reentrant=False)
-            layer.forward = again
+            checkpointed: Any = partial(checkpoint, layer.forward, use_reentrant=False)
+            layer.forward = checkpointed
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """Blocks, or Sequentials of a convolution and what follows it: the children, and those of
-    lists of such.
+    """Yield the layers to compute again.
+
+    They are the children, and the children of lists of layers. A Sequential of a convolution and
+    what follows it is one layer.
     """
     for child in module.children():
-        inside = list(child.children())
-        if isinstance(child, nn.ModuleList) or (
-            isinstance(child, nn.Sequential) and _is_nested(inside)
-        ):
+        is_list = isinstance(child, nn.ModuleList)
+        if isinstance(child, nn.Sequential):
+            is_list = all(_has_children(layer) for layer in child)
+        if is_list:
             yield from _layers(child)
         else:
             yield child
 
 
-def _is_nested(layers: list[nn.Module]) -> bool:
-    """Whether these are layers of layers, rather than a convolution, its norm and its
-    activation.
-    """
-    return all(any(True for _ in layer.children()) for layer in layers)
+def _has_children(layer: nn.Module) -> bool:
+    return next(layer.children(), None) is not None

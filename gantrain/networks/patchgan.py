@@ -1,6 +1,6 @@
-"""Discriminators that judge patches.
+"""Discriminators of patches.
 
-Every discriminator gives a list of scales, full resolution first; a scale is the list of its
+Every discriminator returns a list of scales, full resolution first. A scale is the list of its
 feature maps after their activations, with the map of logits last.
 """
 
@@ -28,36 +28,49 @@ Outputs = list[list[Tensor]]
 
 
 def _smallest_input(layers: Sequence[nn.Module]) -> int:
-    """Pixels a side from which logits come out and no normalised map is a single pixel."""
-    size = 1
+    """Return the least height and width from which logits come out.
+
+    No normalised map may be a single pixel, which a norm would erase.
+    """
+    size = 1  # of the map behind the present layer, from the logits back to the images
     for layer in reversed(cast(Sequence[nn.Sequential], layers)):
         conv = cast(nn.Conv2d, layer[0])
+        stride = conv.stride[0]
+        kernel = conv.kernel_size[0]
+        padding = int(conv.padding[0])
         if isinstance(layer[-1], BlurPool):
-            size = 2 * size - 1
-        if (
-            len(layer) > 2
-        ):  # convolution, norm, activation; a single pixel can't be reflected either
+            size = 2 * size - 1  # a blur halves the size and rounds up
+        # A layer of more than a convolution and its activation has a norm or a blur. A single pixel
+        # cannot be reflected for a blur either.
+        if len(layer) > 2:
             size = max(size, 2)
-        size = max((size - 1) * conv.stride[0] + conv.kernel_size[0] - 2 * int(conv.padding[0]), 1)
+        padded_input = (size - 1) * stride + kernel
+        size = max(padded_input - 2 * padding, 1)
     return size
 
 
 class Discriminator(nn.Module):
-    """For each scale its layers, one after the other, each a Sequential that begins with its
-    convolution.
+    """The base of discriminators that apply layers one after the other, at one or more scales.
+
+    scales: for each scale its layers, each of them a Sequential that begins with its convolution.
+    `minimum_size` is the least height and width of images.
     """
 
     def __init__(self, *scales: Sequence[nn.Module], init: Init, zero_bias: bool = True) -> None:
         super().__init__()
         self.scales = nn.ModuleList(nn.ModuleList(layers) for layers in scales)
-        # Halving rounds up, so the last scale has its size from 1 pixel past the one before.
-        self.minimum_size = (_smallest_input(scales[0]) - 1) * 2 ** (len(scales) - 1) + 1
+        # Each scale sees half of the size of the one before, rounded up. So the last scale has its
+        # smallest input from one pixel past twice the size that would be too small.
+        largest_too_small = _smallest_input(scales[0]) - 1
+        self.minimum_size = largest_too_small * 2 ** (len(scales) - 1) + 1
         initialise(self, init, zero_bias=zero_bias)
 
     @staticmethod
     def scale_factors(names: Iterable[str]) -> dict[str, int]:
-        """For the prefix of each scale among the tensors' names, the factor by which it sees
-        images down-sampled.
+        """Return the factor by which each scale sees images down-sampled.
+
+        names: of tensors in a checkpoint, such as `scales.1.0.0.weight`. The keys of the result are
+        the prefixes of the scales among them, such as `scales.1`.
         """
         factors = {}
         for name in names:
@@ -67,7 +80,8 @@ class Discriminator(nn.Module):
         return factors
 
     def forward(self, images: Tensor) -> Outputs:  # NCHW
-        height, width, least = *images.shape[-2:], self.minimum_size
+        height, width = images.shape[-2:]
+        least = self.minimum_size
         if height < least or width < least:
             raise ValueError(
                 f"{type(self).__name__}: images of {height}x{width} are too small, it needs"
@@ -88,36 +102,43 @@ def _patch_layers(
     outer: Layers,
     inner: Layers,
     in_channels: int,
+    *,
     width: int,
     layers: int,
     padding: int,
     antialias: bool = False,
     attention: int | None = None,
 ) -> list[nn.Module]:
-    """The layers of one scale; `outer` makes the first and last, `inner` those between."""
+    """Build the layers of one scale. `outer` makes the first and last, `inner` those between.
+
+    There are `layers` convolutions that halve the size, one that keeps it, and one to the logits.
+    """
     if attention is not None and attention > layers:
         raise ValueError(f"patchgan.attention: found {attention}, allowed: a layer, 0 to {layers}")
     widths = [width * min(2**i, 8) for i in range(layers + 1)]
-    made = []
+    sequence: list[nn.Module] = []
     for i, (before, after) in enumerate(pairwise([in_channels, *widths])):
-        make, halves = inner if i else outer, i < layers
-        layer = make.leaky(
-            make.conv(before, after, 4, 2 if halves and not antialias else 1, padding)
-        )
+        make = outer if i == 0 else inner
+        downsamples = i < layers
+        stride = 2 if downsamples and not antialias else 1
+        layer = make.leaky(make.conv(before, after, 4, stride=stride, padding=padding))
         if i == attention:
             layer.append(SelfAttention(make, after))
-        made.append(layer.append(BlurPool()) if halves and antialias else layer)
-    return [*made, nn.Sequential(outer.conv(widths[-1], 1, 4, 1, padding))]
+        if downsamples and antialias:
+            layer.append(BlurPool())
+        sequence.append(layer)
+    logits = outer.conv(widths[-1], 1, 4, padding=padding)
+    return [*sequence, nn.Sequential(logits)]
 
 
 class PatchGAN(Discriminator):
     """The patch discriminator of pix2pix (Isola et al., 2017, arXiv 1611.07004).
 
-    Takes images (N, in_channels, H, W) of `minimum_size` or more; 3 layers judge patches of 70
+    Takes images (N, in_channels, H, W) of `minimum_size` or more. 3 layers see patches of 70
     pixels (1: 16, 2: 34, 4: 142, 5: 286). Gives one scale: `layers + 1` feature maps, then the
-    logits (N, 1, h, w), 30x30 for 256x256. With `antialias`, CUT's: it halves by a blur after a
-    convolution of stride 1; `attention` adds SAGAN's to the map of that layer, from 0. Raises
-    ValueError for smaller images.
+    logits (N, 1, h, w), 30x30 for 256x256. With `antialias` it is CUT's: a blur after a convolution
+    of stride 1 halves the size. `attention` adds SAGAN's self-attention to the map of that layer,
+    from 0. Raises ValueError for smaller images, and for a layer that does not exist.
     """
 
     def __init__(
@@ -132,15 +153,21 @@ class PatchGAN(Discriminator):
         attention: Level | None = None,
         init: Init = "normal",
     ) -> None:
-        outer, inner = Layers("none", spectral_norm), Layers(norm, spectral_norm)
-        super().__init__(
-            _patch_layers(outer, inner, in_channels, width, layers, 1, antialias, attention),
-            init=init,
+        sequence = _patch_layers(
+            Layers("none", spectral_norm),
+            Layers(norm, spectral_norm),
+            in_channels,
+            width=width,
+            layers=layers,
+            padding=1,
+            antialias=antialias,
+            attention=attention,
         )
+        super().__init__(sequence, init=init)
 
 
 class PixelDiscriminator(Discriminator):
-    """1x1 convolutions that judge each pixel alone, pix2pix's PixelGAN (arXiv 1611.07004).
+    """1x1 convolutions that classify each pixel by itself, pix2pix's PixelGAN (arXiv 1611.07004).
 
     Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives one scale: two feature
     maps, then the logits (N, 1, H, W). Raises ValueError for smaller images.
@@ -158,7 +185,8 @@ class PixelDiscriminator(Discriminator):
         make = Layers(norm, spectral_norm)
         first = make.leaky(make.conv(in_channels, width, 1, bias=True), normalised=False)
         second = make.leaky(make.conv(width, 2 * width, 1))
-        super().__init__([first, second, nn.Sequential(make.conv(2 * width, 1, 1))], init=init)
+        logits = nn.Sequential(make.conv(2 * width, 1, 1))
+        super().__init__([first, second, logits], init=init)
 
 
 class MultiscalePatchGAN(Discriminator):
@@ -166,8 +194,8 @@ class MultiscalePatchGAN(Discriminator):
 
     Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives, for each scale from full
     resolution down, `layers + 1` feature maps and the logits (N, 1, h, w), 35x35 for 256x256. With
-    `spectral_norm` it is SPADE's: on the normalised convolutions, which then have no bias. Raises
-    ValueError for smaller images."""
+    `spectral_norm` it is SPADE's, which has spectral norm on the normalised convolutions, and no
+    biases there. Raises ValueError for smaller images."""
 
     def __init__(
         self,
@@ -181,9 +209,10 @@ class MultiscalePatchGAN(Discriminator):
         init: Init = "normal",
         zero_bias: bool = False,
     ) -> None:
-        outer, inner = Layers("none"), Layers(norm, spectral_norm, bias=not spectral_norm)
-        pyramid = (
-            _patch_layers(outer, inner, in_channels, width, layers, padding=2)
+        outer = Layers("none")
+        inner = Layers(norm, spectral_norm, bias=not spectral_norm)
+        pyramid = [
+            _patch_layers(outer, inner, in_channels, width=width, layers=layers, padding=2)
             for _ in range(scales)
-        )
+        ]
         super().__init__(*pyramid, init=init, zero_bias=zero_bias)

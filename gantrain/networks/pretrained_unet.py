@@ -1,4 +1,4 @@
-"""A U-Net around a network that was trained for something else."""
+"""A U-Net whose encoder is a network that was trained for another task."""
 
 from itertools import pairwise
 
@@ -6,18 +6,28 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.networks.backbone import Backbone
-from gantrain.networks.blocks import Init, Layers, Norm, Share, Upsample, Width, initialise, padded
+from gantrain.networks.blocks import (
+    Fraction,
+    Init,
+    Layers,
+    Norm,
+    Upsample,
+    Width,
+    initialise,
+    padded,
+)
 
 
 class PretrainedUNet(nn.Module):
-    """A U-Net (Ronneberger et al., 2015, arXiv 1505.04597) whose encoder is a network of timm, for
-    little data.
+    """A U-Net (Ronneberger et al., 2015, arXiv 1505.04597) with one of timm's networks as encoder,
+    for little data.
 
     Takes images (N, in_channels, H, W) in [-1, 1], or class ids one-hot, of any size and gives (N,
     out_channels, H, W) in [-1, 1]. The decoder doubles the size, from the encoder's coarsest map
-    (`multiple` is its reduction) up to full size, where it has `width` channels, twice as many a
-    level below, 8 times at most; the encoder's maps join it, and dropout is behind them. Raises
-    ValueError for a `backbone` whose maps don't halve."""
+    (`multiple` is its reduction) up to full size. There it has `width` channels, and twice as many
+    a level below, up to 8 times. The encoder's maps are concatenated with the decoder's of their
+    size, and dropout follows. `load()` reads or fetches the encoder's weights. Raises ValueError
+    for a `backbone` whose maps do not halve the size."""
 
     def __init__(
         self,
@@ -29,45 +39,34 @@ class PretrainedUNet(nn.Module):
         weights: str | None = None,
         width: Width = 32,
         norm: Norm = "instance",
-        dropout: Share = 0.0,
+        dropout: Fraction = 0.0,
         upsample: Upsample = "nearest",
         init: Init = "normal",
     ) -> None:
         super().__init__()
         self.encoder = Backbone(backbone, in_channels, pretrained, weights)
-        reductions = self.encoder.reductions
-        self.multiple = reductions[-1]
-        side, halves = 4 * self.multiple, all(not r & (r - 1) for r in reductions)
-        heights = [h for h, _ in self.encoder.shapes(side, side + self.multiple)]
-        if (
-            not halves
-            or any(a >= b for a, b in pairwise(reductions))
-            or heights != [side // r for r in reductions]
-        ):
-            found = (
-                f"found {backbone}, whose maps of images {side} high are"
-                f" {', '.join(map(str, heights))} high"
-            )
-            raise ValueError(
-                f"pretrained_unet.backbone: {found}; allowed: a network that halves them"
-            )
-        make, joining = (
-            Layers(norm, upsample=upsample),
-            dict(zip(reductions, self.encoder.channels, strict=True)),
-        )
-        self.ups, self.joins, before = nn.ModuleList(), nn.ModuleList(), self.encoder.channels[-1]
-        for level in reversed(range(self.multiple.bit_length() - 1)):
-            after = width * min(2**level, 8)
+        _check_halves(self.encoder, backbone)
+        self.multiple = self.encoder.reductions[-1]
+        skip_channels = dict(zip(self.encoder.reductions, self.encoder.channels, strict=True))
+        make = Layers(norm, upsample=upsample)
+        self.ups = nn.ModuleList()  # coarsest first
+        self.joins = nn.ModuleList()
+        levels = self.multiple.bit_length() - 1  # how often the size doubles
+        before = self.encoder.channels[-1]
+        for level in reversed(range(levels)):
+            reduction = 2**level  # of the map that this level makes
+            after = width * min(reduction, 8)
             self.ups.append(make.relu(make.up_conv(before, after, 4), after))
-            together = after + joining.get(2**level, 0)
-            self.joins.append(make.relu(make.conv(together, after, 3, padding=1), after, dropout))
+            joined = after + skip_channels.get(reduction, 0)
+            join = make.conv(joined, after, 3, padding=1)
+            self.joins.append(make.relu(join, after, dropout))
             before = after
         self.last = make.conv(before, out_channels, 3, padding=1, bias=True)
         for decoder in (self.ups, self.joins, self.last):
             initialise(decoder, init)
 
     def load(self) -> None:
-        """The encoder's."""
+        """Read or fetch the encoder's weights. Raises ValueError where they cannot be had."""
         self.encoder.load()
 
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
@@ -81,3 +80,21 @@ class PretrainedUNet(nn.Module):
                 x = torch.cat([skips.pop(), x], 1)
             x = join(x)
         return torch.tanh(self.last(x))
+
+
+def _check_halves(encoder: Backbone, name: str) -> None:
+    """Raise ValueError unless each map of the encoder has its reduction, a power of 2, in fact."""
+    reductions = encoder.reductions
+    multiple = reductions[-1]
+    height = 4 * multiple
+    map_sizes = encoder.shapes(height, height + multiple)
+    map_heights = [map_height for map_height, _ in map_sizes]
+    are_powers_of_2 = all(reduction.bit_count() == 1 for reduction in reductions)
+    are_increasing = all(finer < coarser for finer, coarser in pairwise(reductions))
+    expected_heights = [height // reduction for reduction in reductions]
+    if are_powers_of_2 and are_increasing and map_heights == expected_heights:
+        return
+    raise ValueError(
+        f"pretrained_unet.backbone: found {name}, whose maps of images {height} high are"
+        f" {', '.join(map(str, map_heights))} high; allowed: a network that halves them"
+    )

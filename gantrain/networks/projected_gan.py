@@ -1,6 +1,7 @@
-"""A discriminator that looks at images through a network trained for something else."""
+"""A discriminator of the features of a network that was trained for another task."""
 
 from itertools import pairwise
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,21 +9,24 @@ from torch import Tensor, nn
 from gantrain.networks.backbone import Backbone
 from gantrain.networks.blocks import Layers, Pixels, Width, initialise
 
-_LEVELS = 4
-_KERNEL = 4
+_LEVELS = 4  # of the backbone's maps, the coarsest ones
+_KERNEL = 4  # of the convolution to the logits
 
 
 class ProjectedDiscriminator(nn.Module):
     """Small discriminators of a frozen network's features, of Projected GANs (Sauer et al., 2021,
     arXiv 2111.01007).
 
-    Takes images (N, in_channels, H, W) and sees their last `image_channels`, 1 or 3: what stands
-    before them, the source of a pair, is another discriminator's to judge. Resizes them: the
-    shorter side to about `size` pixels, both to a multiple of the backbone's coarsest reduction.
-    The features of `backbone`, one of timm's, at its four coarsest levels are mixed across channels
-    and scales by convolutions that stay as they were drawn. Gives a scale for each level, finest
-    first: the mixed features, the head's maps, then the logits (N, 1, h, w). Heads have spectral
-    norm and, unlike the paper's, no batch norm."""
+    Takes images (N, in_channels, H, W) and sees their last `image_channels`, 1 or 3. It ignores the
+    channels before them, the source of a pair, which is left to another discriminator. It resizes
+    the images: the shorter side to about `size` pixels, both sides to a multiple of the backbone's
+    coarsest reduction. `backbone` is one of timm's networks. Convolutions that are drawn once and
+    never trained mix the features of its four coarsest levels, across channels and across scales.
+
+    Gives a scale for each level, finest first: the mixed features, the maps of a head, then the
+    logits (N, 1, h, w). Heads have spectral norm. Unlike the paper's they have no batch norm.
+    `load()` reads or fetches the backbone's weights. Raises ValueError for images of other channels
+    and for a `size` that is too small for the heads."""
 
     def __init__(
         self,
@@ -40,61 +44,81 @@ class ProjectedDiscriminator(nn.Module):
             raise ValueError(
                 f"projected: found images of {image_channels} channels, allowed: 1 or 3"
             )
-        self.image_channels, self.size = image_channels, size
+        self.image_channels = image_channels
+        self.size = size
         self.backbone = Backbone(backbone, 3, pretrained, weights)
         self.multiple = self.backbone.reductions[-1]
+        self._check_size(backbone)
+
         channels = self.backbone.channels[-_LEVELS:]
-        side = max(self._rounded(size), self.multiple)
-        heights = [h for h, _ in self.backbone.shapes(side, side + self.multiple)[-_LEVELS:]]
-        if any(h >> downs < _KERNEL for downs, h in enumerate(reversed(heights))):
-            found = (
-                f"found {size}, at which the maps of {backbone} are {', '.join(map(str, heights))}"
-                " high"
-            )
-            raise ValueError(f"projected.size: {found}; allowed: a larger size, such as {4 * side}")
         widths = [width * 2**level for level in range(len(channels))]
-        plain, make = Layers("none"), Layers("none", spectral_norm=True)
+        plain = Layers("none")
+        make = Layers("none", spectral_norm=True)
         self.mix_channels = nn.ModuleList(
-            plain.conv(c, w, 1) for c, w in zip(channels, widths, strict=True)
+            plain.conv(before, after, 1) for before, after in zip(channels, widths, strict=True)
         )
-        self.mix_scales = nn.ModuleList(plain.conv(b, a, 3, padding=1) for a, b in pairwise(widths))
+        # Each adds a coarser level to the next finer one.
+        self.mix_scales = nn.ModuleList(
+            plain.conv(coarser, finer, 3, padding=1) for finer, coarser in pairwise(widths)
+        )
         self.heads = nn.ModuleList()
         for level in range(len(channels)):
-            # As coarse as the coarsest level in the end.
-            downs = [
-                make.leaky(make.conv(b, a, 4, 2, padding=1)) for b, a in pairwise(widths[level:])
-            ]
-            self.heads.append(
-                nn.ModuleList([*downs, nn.Sequential(make.conv(widths[-1], 1, _KERNEL))])
-            )
-        for drawn in (self.mix_channels, self.mix_scales):
-            initialise(drawn, "kaiming")
-            drawn.requires_grad_(False)
+            head = nn.ModuleList()
+            # In the end the map is as coarse as the coarsest level.
+            for before, after in pairwise(widths[level:]):
+                head.append(make.leaky(make.conv(before, after, 4, stride=2, padding=1)))
+            head.append(nn.Sequential(make.conv(widths[-1], 1, _KERNEL)))
+            self.heads.append(head)
+        for mixing in (self.mix_channels, self.mix_scales):
+            initialise(mixing, "kaiming")
+            mixing.requires_grad_(False)
         initialise(self.heads, "default")
         self.backbone.requires_grad_(False)
 
+    def _check_size(self, name: str) -> None:
+        """Raise ValueError where a head's last map would be smaller than its kernel."""
+        side = max(self._rounded(self.size), self.multiple)
+        map_sizes = self.backbone.shapes(side, side + self.multiple)[-_LEVELS:]
+        map_heights = [height for height, _ in map_sizes]
+        # A head halves its map once for each coarser level.
+        for times, height in enumerate(reversed(map_heights)):
+            if height // 2**times < _KERNEL:
+                raise ValueError(
+                    f"projected.size: found {self.size}, at which the maps of {name} are"
+                    f" {', '.join(map(str, map_heights))} high; allowed: a larger size, such as"
+                    f" {4 * side}"
+                )
+
     def _rounded(self, side: float) -> int:
+        """Round a side to the nearest multiple of the backbone's coarsest reduction."""
         return self.multiple * round(side / self.multiple)
 
     def load(self) -> None:
-        """The backbone's."""
+        """Read or fetch the backbone's weights. Raises ValueError where they cannot be had."""
         self.backbone.load()
 
     def forward(self, images: Tensor) -> list[list[Tensor]]:  # NCHW
-        seen = images[:, -self.image_channels :].expand(-1, 3, -1, -1)
-        shape = [self._rounded(side * self.size / min(seen.shape[-2:])) for side in seen.shape[-2:]]
-        if shape != list(seen.shape[-2:]):
-            seen = F.interpolate(seen, shape, mode="bilinear", antialias=True)
+        seen = self._resize(images[:, -self.image_channels :].expand(-1, 3, -1, -1))
         features = list(self.backbone(seen))[-_LEVELS:]
         mixed = [mix(x) for mix, x in zip(self.mix_channels, features, strict=True)]
-        for i, mix in reversed(list(enumerate(self.mix_scales))):
-            mixed[i] = mixed[i] + mix(
-                F.interpolate(mixed[i + 1], mixed[i].shape[-2:], mode="bilinear")
-            )
+        for finer in reversed(range(len(self.mix_scales))):
+            size = mixed[finer].shape[-2:]
+            coarser = F.interpolate(mixed[finer + 1], size, mode="bilinear")
+            mixed[finer] = mixed[finer] + self.mix_scales[finer](coarser)
         outputs = []
-        for x, layers in zip(mixed, self.heads, strict=True):
+        for x, head in zip(mixed, self.heads, strict=True):
             maps = [x]
-            for layer in layers:  # type: ignore[attr-defined]
+            for layer in cast(nn.ModuleList, head):
                 maps.append(layer(maps[-1]))
             outputs.append(maps)
         return outputs
+
+    def _resize(self, images: Tensor) -> Tensor:
+        """Resize the shorter side to about `size`, and both sides to a multiple."""
+        height, width = images.shape[-2:]
+        shorter = min(height, width)
+        new_height = self._rounded(height * self.size / shorter)
+        new_width = self._rounded(width * self.size / shorter)
+        if (new_height, new_width) == (height, width):
+            return images
+        return F.interpolate(images, (new_height, new_width), mode="bilinear", antialias=True)

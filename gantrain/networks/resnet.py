@@ -1,4 +1,4 @@
-"""The residual generator of CycleGAN, and of CUT."""
+"""The residual generator of CycleGAN and of CUT."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from gantrain.networks.blocks import (
     BlurPool,
     Count,
+    Fraction,
     Init,
     Layers,
     Norm,
     SelfAttention,
-    Share,
     Upsample,
     Width,
     initialise,
@@ -23,7 +23,7 @@ from gantrain.networks.blocks import (
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around which the input passes: (N, C, H, W) to the same."""
+    """Two 3x3 convolutions with a residual connection, (N, C, H, W) to the same."""
 
     def __init__(self, make: Layers, channels: int, dropout: float) -> None:
         super().__init__()
@@ -40,16 +40,16 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Two down-samplings, residual blocks, two up-samplings: Johnson et al.'s, as in CycleGAN.
+    """Down-sampling, residual blocks, up-sampling: the generator of Johnson et al. (2016, arXiv
+    1603.08155), as in CycleGAN.
 
     Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
-    [-1, 1]. The paper (Zhu et al., 2017, arXiv 1703.10593) has 9 blocks from 256 pixels on, 6 for
-    128. `multiple` is 4.
+    [-1, 1]. CycleGAN (Zhu et al., 2017, arXiv 1703.10593) has 9 blocks from 256 pixels on, 6 for
+    128. `multiple` is 4. `attention` adds SAGAN's self-attention behind the blocks.
 
-    CUT's anti-aliased generator has `antialias` on, which halves by a blur after a convolution of
-    stride 1, and `upsample: bilinear`, which is an up-sampling and a blur by [1, 3, 3, 1].
-    `feature_channels` are the channels of the layers that `features` knows. `attention` adds
-    SAGAN's behind the blocks."""
+    CUT's anti-aliased generator has `antialias`, which down-samples by a blur after a convolution
+    of stride 1, and `upsample: bilinear`, which is the same as a doubling and a blur by [1, 3, 3,
+    1]. `feature_channels` holds the channels of the layers that `features` returns, by name."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class ResNet(nn.Module):
         width: Width = 64,
         blocks: Count = 9,
         norm: Norm = "instance",
-        dropout: Share = 0.0,
+        dropout: Fraction = 0.0,
         spectral_norm: bool = False,
         upsample: Upsample = "transpose",
         antialias: bool = False,
@@ -70,21 +70,28 @@ class ResNet(nn.Module):
         self.multiple = 4
         # A quarter of 8 is the smallest map that a block can reflect by one pixel.
         self.padded_minimum = 8
-        self.feature_channels = {"image": in_channels, "down0": 2 * width, "down1": 4 * width}
-        self.feature_channels |= {f"block{i}": 4 * width for i in range(blocks)}
+        inner = 4 * width
+        self.feature_channels = {"image": in_channels, "down0": 2 * width, "down1": inner}
+        for i in range(blocks):
+            self.feature_channels[f"block{i}"] = inner
         make = Layers(norm, spectral_norm, upsample)
+
         first = make.conv(in_channels, width, 7, padding=3, padding_mode="reflect")
         self.first = make.relu(first, width)
-        stride, blurs = (1, [BlurPool()]) if antialias else (2, [])
-        self.downs = nn.ModuleList(
-            nn.Sequential(*make.relu(make.conv(c, 2 * c, 3, stride, padding=1), 2 * c), *blurs)
-            for c in (width, 2 * width)
-        )
-        self.blocks = nn.ModuleList(ResidualBlock(make, 4 * width, dropout) for _ in range(blocks))
-        self.attention = SelfAttention(make, 4 * width) if attention else nn.Identity()
-        self.ups = nn.ModuleList(
-            make.relu(make.up_conv(2 * c, c, 3), c) for c in (2 * width, width)
-        )
+        self.downs = nn.ModuleList()
+        for channels in (width, 2 * width):
+            stride = 1 if antialias else 2
+            conv = make.conv(channels, 2 * channels, 3, stride=stride, padding=1)
+            down = make.relu(conv, 2 * channels)
+            if antialias:
+                down.append(BlurPool())
+            self.downs.append(down)
+        self.blocks = nn.ModuleList(ResidualBlock(make, inner, dropout) for _ in range(blocks))
+        self.attention = SelfAttention(make, inner) if attention else nn.Identity()
+        self.ups = nn.ModuleList()
+        for channels in (2 * width, width):
+            up = make.up_conv(2 * channels, channels, 3)
+            self.ups.append(make.relu(up, channels))
         self.last = make.conv(width, out_channels, 7, padding=3, bias=True, padding_mode="reflect")
         initialise(self, init)
 
@@ -92,25 +99,27 @@ class ResNet(nn.Module):
         return padded(self._translate, images, self.multiple, minimum=self.padded_minimum)
 
     def features(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
-        """Feature maps (N, C, h, w) of images (N, in_channels, H, W), one for each of `layers`;
-        runs no more blocks.
+        """Return the feature maps (N, C, h, w) of images (N, in_channels, H, W), by `layers`.
 
-        image: the images as the first convolution sees them, with 3 pixels reflected at the border;
-        down0, down1: the down-samplings' convolutions, before norm, ReLU and blur; block0 and so
-        on: what a residual block gives. CUT's layers 0, 4, 8, 12 and 16 are image, down0, down1,
-        block0 and block4. Raises KeyError for an unknown one."""
-        found = {"image": F.pad(images, (3, 3, 3, 3), mode="reflect")}
+        image: the images as the first convolution sees them, with 3 pixels reflected at the border.
+        down0, down1: the outputs of the down-sampling convolutions, before norm, ReLU and blur.
+        block0 and so on: the outputs of the residual blocks. CUT's layers 0, 4, 8, 12 and 16 are
+        image, down0, down1, block0 and block4. Blocks behind the last one of `layers` are not
+        computed. Raises KeyError for an unknown layer."""
+        maps = {"image": F.pad(images, (3, 3, 3, 3), mode="reflect")}
         x = self.first(images)
         for i, down in enumerate(self.downs):
-            conv, *others = cast(nn.Sequential, down)
-            x = found[f"down{i}"] = conv(x)
-            for layer in others:
+            conv, *following = cast(nn.Sequential, down)
+            x = conv(x)
+            maps[f"down{i}"] = x
+            for layer in following:
                 x = layer(x)
         for i, block in enumerate(self.blocks):
-            if found.keys() >= set(layers):
+            if maps.keys() >= set(layers):
                 break
-            x = found[f"block{i}"] = block(x)
-        return [found[name] for name in layers]
+            x = block(x)
+            maps[f"block{i}"] = x
+        return [maps[name] for name in layers]
 
     def _translate(self, x: Tensor) -> Tensor:
         x = self.first(x)

@@ -1,4 +1,4 @@
-"""The generator of SPADE, whose norms the label map modulates, and its encoder of styles."""
+"""The generator of SPADE, whose norms a label map modulates, and its style encoder."""
 
 from functools import partial
 from itertools import pairwise
@@ -8,14 +8,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gantrain.networks.blocks import Count, Init, Layers, Norm, Width, initialise, padded
+from gantrain.networks.blocks import (
+    Count,
+    Init,
+    Layers,
+    Norm,
+    Width,
+    check_choice,
+    initialise,
+    padded,
+)
 
-_ENCODED = 256  # pixels a side that the encoder sees
+_ENCODED = 256  # height and width of the images that the style encoder sees
+
+# How often the generator doubles the size.
+_UPSAMPLINGS = {"normal": 5, "more": 6, "most": 7}
 
 
 class SpatialNorm(nn.Module):
-    """A norm without weights, scaled and shifted at each pixel by what the labels say (the
-    paper's equation 1).
+    """A norm without weights, with a scale and a shift of each pixel that convolutions compute from
+    the label map (the paper's equation 1).
+
+    hidden: channels between the labels and the scale or shift.
     """
 
     def __init__(self, make: Layers, channels: int, label_channels: int, hidden: int) -> None:
@@ -33,26 +47,38 @@ class SpatialNorm(nn.Module):
 
 
 class ModulatedBlock(nn.Module):
-    """Two modulated convolutions around which the input passes, through a third where the width
-    changes.
+    """Two modulated convolutions with a residual connection.
+
+    Takes maps (N, in_channels, h, w) and one-hot labels of any size, and gives (N, out_channels, h,
+    w). Where the channels change, a third modulated convolution is on the connection.
     """
 
     def __init__(
-        self, make: Layers, before: int, after: int, label_channels: int, hidden: int
+        self,
+        make: Layers,
+        in_channels: int,
+        out_channels: int,
+        *,
+        label_channels: int,
+        hidden: int,
     ) -> None:
         super().__init__()
-        middle = min(before, after)
+        middle = min(in_channels, out_channels)
         norm = partial(SpatialNorm, make, label_channels=label_channels, hidden=hidden)
-        self.norms = nn.ModuleList([norm(before), norm(middle)])
-        widths = pairwise((before, middle, after))
-        self.convs = nn.ModuleList(make.conv(b, a, 3, padding=1, bias=True) for b, a in widths)
-        shortcut = (
-            [norm(before), make.conv(before, after, 1, bias=False)] if before != after else []
+        self.norms = nn.ModuleList([norm(in_channels), norm(middle)])
+        self.convs = nn.ModuleList(
+            [
+                make.conv(in_channels, middle, 3, padding=1, bias=True),
+                make.conv(middle, out_channels, 3, padding=1, bias=True),
+            ]
         )
-        self.shortcut = nn.ModuleList(shortcut)
+        self.shortcut = nn.ModuleList()
+        if in_channels != out_channels:
+            self.shortcut.append(norm(in_channels))
+            self.shortcut.append(make.conv(in_channels, out_channels, 1, bias=False))
 
     def forward(self, x: Tensor, labels: Tensor) -> Tensor:
-        labels = F.interpolate(labels, x.shape[-2:])  # the nearest, so that it stays one-hot
+        labels = F.interpolate(labels, x.shape[-2:])  # the nearest ones, so that they stay one-hot
         y = x
         for norm, conv in zip(self.norms, self.convs, strict=True):
             y = conv(F.leaky_relu(norm(y, labels), 0.2))
@@ -63,13 +89,17 @@ class ModulatedBlock(nn.Module):
 
 
 class SPADEGenerator(nn.Module):
-    """From label maps to images, coarse to fine (Park et al., 2019, arXiv 1903.07291).
+    """The generator of SPADE (Park et al., 2019, arXiv 1903.07291), from coarse to fine.
 
     Takes label maps (N, in_channels, H, W), one-hot, of any size, and gives (N, out_channels, H, W)
-    in [-1, 1]. upsampling: `normal` up-samples 5 times, `more` 6 and `most` 7 times (the paper's
-    choice for Cityscapes is `more`); `multiple` is 2 to that number. style_channels: where not 0,
-    it also takes styles (N, style_channels), by default the mean one, zeros, which become the
-    coarsest map: of `head` (height, width), resized where the label map wants another size."""
+    in [-1, 1].
+
+    upsampling: `normal` doubles the size 5 times, `more` 6, `most` 7 (the paper's choice for
+    Cityscapes is `more`). `multiple` is 2 to the power of that number.
+
+    style_channels: where it is not 0, the generator also takes styles (N, style_channels), by
+    default zeros, which are the mean style. They become the coarsest map, of `head` (height,
+    width), which is resized where the label map needs another size."""
 
     def __init__(
         self,
@@ -86,29 +116,33 @@ class SPADEGenerator(nn.Module):
         init: Init = "xavier",
     ) -> None:
         super().__init__()
-        extra = ("normal", "more", "most").index(upsampling)
-        self.multiple = 2 ** (5 + extra)
+        check_choice("upsampling", upsampling, Literal["normal", "more", "most"])
+        self.multiple = 2 ** _UPSAMPLINGS[upsampling]
+        # A norm needs more than one pixel of the coarsest map.
         self.padded_minimum = 2 * self.multiple
-        self.width, self.head, self.style_channels = width, head, style_channels
-        make, plain = Layers(norm, spectral_norm), Layers("none")
-        widths = (
-            [16 * width] * 4
-            + [8 * width, 4 * width, 2 * width, width]
-            + [width // 2] * (extra == 2)
+        self.width = width
+        self.head = head
+        self.style_channels = style_channels
+        make = Layers(norm, spectral_norm)
+        plain = Layers("none")
+
+        widths = [16 * width] * 4 + [8 * width, 4 * width, 2 * width, width]
+        # The size stays the same before these blocks, and doubles before all others.
+        self.flat = (0, 2) if upsampling == "normal" else (0,)
+        if upsampling == "most":
+            widths.append(width // 2)
+        if style_channels:
+            self.start: nn.Module = nn.Linear(style_channels, widths[0] * head[0] * head[1])
+        else:
+            self.start = plain.conv(in_channels, widths[0], 3, padding=1)
+        self.blocks = nn.ModuleList(
+            ModulatedBlock(make, before, after, label_channels=in_channels, hidden=hidden)
+            for before, after in pairwise(widths)
         )
-        self.start = (
-            nn.Linear(style_channels, widths[0] * head[0] * head[1])
-            if style_channels
-            else plain.conv(in_channels, widths[0], 3, padding=1)
-        )
-        blocks = (ModulatedBlock(make, b, a, in_channels, hidden) for b, a in pairwise(widths))
-        self.blocks = nn.ModuleList(blocks)
-        self.flat = (0, 2)[: 1 if extra else 2]  # the blocks before which the size stays
         self.last = plain.conv(widths[-1], out_channels, 3, padding=1)
         initialise(self, init)
 
     def forward(self, labels: Tensor, style: Tensor | None = None) -> Tensor:  # NCHW, NC -> NCHW
-        # Two pixels are the least coarsest map that a norm can work on.
         return padded(
             partial(self._translate, style=style),
             labels,
@@ -117,20 +151,30 @@ class SPADEGenerator(nn.Module):
         )
 
     def _translate(self, labels: Tensor, style: Tensor | None = None) -> Tensor:
-        size = [side // self.multiple for side in labels.shape[-2:]]
-        if self.style_channels:
-            style = labels.new_zeros(len(labels), self.style_channels) if style is None else style
-            x = self.start(style).unflatten(1, (-1, *self.head))
-            x = x if [*self.head] == size else F.interpolate(x, size, mode="bilinear")
-        else:
-            x = self.start(F.interpolate(labels, size))
+        x = self._coarsest_map(labels, style)
         for i, block in enumerate(self.blocks):
-            x = block(x if i in self.flat else F.interpolate(x, scale_factor=2), labels)
+            if i not in self.flat:
+                x = F.interpolate(x, scale_factor=2)
+            x = block(x, labels)
         return torch.tanh(self.last(F.leaky_relu(x, 0.2)))
+
+    def _coarsest_map(self, labels: Tensor, style: Tensor | None) -> Tensor:
+        """Return the blocks' first map, made of the styles or of the down-sampled labels."""
+        height, width = labels.shape[-2:]
+        size = (height // self.multiple, width // self.multiple)
+        if not self.style_channels:
+            start: Tensor = self.start(F.interpolate(labels, size))
+            return start
+        if style is None:
+            style = labels.new_zeros(len(labels), self.style_channels)
+        x: Tensor = self.start(style).unflatten(1, (-1, *self.head))
+        if tuple(self.head) != size:
+            x = F.interpolate(x, size, mode="bilinear")
+        return x
 
 
 class StyleEncoder(nn.Module):
-    """From images to the distribution of their style, SPADE's variational encoder (arXiv
+    """SPADE's variational encoder, from images to the distribution of their style (arXiv
     1903.07291).
 
     Takes images (N, in_channels, H, W) in [-1, 1] of any size, which it resizes to 256x256. Gives
@@ -139,12 +183,14 @@ class StyleEncoder(nn.Module):
     def __init__(self, in_channels: int, style_channels: int = 256, *, width: Width = 64) -> None:
         super().__init__()
         make = Layers("instance", spectral_norm=True, bias=False)
-        widths = [in_channels, width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width]
-        self.layers = nn.Sequential(
-            *(make.leaky(make.conv(b, a, 3, 2, padding=1)) for b, a in pairwise(widths))
-        )
-        features = widths[-1] * (_ENCODED // 2**6) ** 2
-        self.mean, self.log_variance = (nn.Linear(features, style_channels) for _ in range(2))
+        widths = [width, 2 * width, 4 * width, 8 * width, 8 * width, 8 * width]
+        self.layers = nn.Sequential()
+        for before, after in pairwise([in_channels, *widths]):
+            self.layers.append(make.leaky(make.conv(before, after, 3, stride=2, padding=1)))
+        side = _ENCODED // 2 ** len(widths)  # of the last map
+        features = widths[-1] * side**2
+        self.mean = nn.Linear(features, style_channels)
+        self.log_variance = nn.Linear(features, style_channels)
         initialise(self, "xavier")
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:  # NCHW -> NC, NC

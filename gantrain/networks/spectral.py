@@ -1,8 +1,8 @@
 """Convolutions whose weight is divided by its largest singular value (Miyato et al., 2018).
 
-PyTorch's own iterates in every forward, so the weights would depend on how often a step calls the
-network: on micro-batches, penalties and recomputation. Here a forward reads `u` and `v` only, and
-`advance()` moves them, once per optimiser step.
+PyTorch's own module iterates in every forward. Its weights would therefore depend on how often a
+step calls the network: on micro-batches, penalties and recomputation. Here a forward only reads `u`
+and `v`, and `advance()` changes them, once per optimiser step.
 """
 
 from typing import Any, cast
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Spectral(nn.Module):
-    """The part shared by the convolutions below; `rows` is the weight's output-channel axis."""
+    """The common part of the convolutions below. `rows` is the weight's axis of output channels."""
 
     rows = 0
     weight: Tensor
@@ -23,17 +23,21 @@ class Spectral(nn.Module):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         rows = self.weight.shape[self.rows]
-        for name, size in (("u", rows), ("v", self.weight.numel() // rows)):
-            start = self.weight.detach().new_empty(size).normal_()
-            self.register_buffer(name, F.normalize(start, dim=0))
+        columns = self.weight.numel() // rows
+        self.register_buffer("u", self._random_direction(rows))
+        self.register_buffer("v", self._random_direction(columns))
+
+    def _random_direction(self, size: int) -> Tensor:
+        return F.normalize(self.weight.detach().new_empty(size).normal_(), dim=0)
 
     def _matrix(self) -> Tensor:
+        """Return the weight as a matrix, (rows, columns), in float32 or better."""
         matrix = self.weight.transpose(0, self.rows).flatten(1)
         return matrix if matrix.dtype == torch.float64 else matrix.float()
 
     @torch.no_grad()
     def advance(self, iterations: int = 1) -> None:
-        """Move `u` and `v` towards the leading singular vectors; called after a weight's update."""
+        """Move `u` and `v` towards the leading singular vectors, after an update of the weight."""
         if self.weight.is_meta:
             return
         with torch.autocast(self.weight.device.type, enabled=False):
@@ -46,7 +50,7 @@ class Spectral(nn.Module):
             self.v.copy_(v)
 
     def normalised(self) -> Tensor:
-        """The weight over its estimated largest singular value."""
+        """Return the weight divided by the estimate of its largest singular value."""
         matrix = self._matrix()
         # Products and a sum: autocast leaves these in full precision, unlike matmuls.
         outer = self.u.to(matrix.dtype)[:, None] * self.v.to(matrix.dtype)
@@ -63,7 +67,7 @@ class SpectralConv2d(Spectral, nn.Conv2d):
 
 
 class SpectralConvTranspose2d(Spectral, nn.ConvTranspose2d):
-    """nn.ConvTranspose2d with a spectrally normalised weight; the output size is the default."""
+    """nn.ConvTranspose2d with a spectrally normalised weight, for the default output size."""
 
     rows = 1
 
@@ -71,5 +75,10 @@ class SpectralConvTranspose2d(Spectral, nn.ConvTranspose2d):
         assert output_size is None
         padding = cast(tuple[int, ...], self.padding)
         return F.conv_transpose2d(
-            x, self.normalised(), self.bias, self.stride, padding, self.output_padding
+            x,
+            self.normalised(),
+            self.bias,
+            stride=self.stride,
+            padding=padding,
+            output_padding=self.output_padding,
         )

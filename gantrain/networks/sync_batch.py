@@ -5,19 +5,21 @@ from typing import cast
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch._compile import (
-    _disable_dynamo,  # as torch.compiler.disable, which takes a second to import
-)
-from torch.distributed.nn.functional import all_reduce  # differentiable, unlike dist's own
+
+# The same as torch.compiler.disable, which takes a second to import.
+from torch._compile import _disable_dynamo
+
+# Differentiable, unlike torch.distributed's own.
+from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules._functions import SyncBatchNorm as FusedSyncBatchNorm
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation with the statistics of all ranks' samples; (N, C, H, W) to the same.
+    """Batch normalisation with the statistics of all ranks' samples, (N, C, H, W) to the same.
 
-    While training, all ranks must call it together; in evaluation mode, without a process group
-    and on one rank it is ordinary batch normalisation. It is no nn.SyncBatchNorm, because that and
-    DDP refuse one on a CPU. With `synced = False` it keeps to its own rank's samples.
+    In training mode all ranks must call it together. In evaluation mode, without a process group,
+    and on one rank it is ordinary batch normalisation. It is no nn.SyncBatchNorm, because that
+    module and DDP refuse one on a CPU. With `synced = False` it uses its own rank's samples only.
     """
 
     synced = True
@@ -30,19 +32,23 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         return _normalise(self, input)
 
 
-@_disable_dynamo  # its collectives would break a compiled graph in any case
+@_disable_dynamo  # Its collectives would break a compiled graph in any case.
 def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """Normalise x (N, C, H, W) over all ranks, and update the running statistics."""
     assert norm.momentum is not None
     if x.is_cuda:
-        state = (
+        fused = FusedSyncBatchNorm.apply(
+            x,
             norm.weight,
             norm.bias,
             norm.running_mean,
             norm.running_var,
             norm.eps,
             norm.momentum,
+            dist.group.WORLD,
+            _world_size(),
         )
-        return cast(Tensor, FusedSyncBatchNorm.apply(x, *state, dist.group.WORLD, _world_size()))
+        return cast(Tensor, fused)
     wide = x if x.dtype == torch.float64 else x.float()
     # Ranks may hold different numbers of samples.
     count = wide.new_tensor([wide.numel() // wide.shape[1]])
@@ -53,12 +59,11 @@ def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     centred = wide - mean[:, None, None]
     var = _sum_over_ranks(centred.square().sum((0, 2, 3))) / count
     with torch.no_grad():
-        for running, value in (
-            (norm.running_mean, mean),
-            (norm.running_var, var * count / (count - 1)),
-        ):
-            assert running is not None
-            running.lerp_(value.to(running.dtype), norm.momentum)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        unbiased_var = var * count / (count - 1)
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+        norm.running_var.lerp_(unbiased_var.to(norm.running_var.dtype), norm.momentum)
     y: Tensor = centred * torch.rsqrt(var + norm.eps)[:, None, None]
     if norm.affine:
         y = y * norm.weight[:, None, None] + norm.bias[:, None, None]

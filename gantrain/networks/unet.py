@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gantrain.networks.blocks import (
+    Fraction,
     Init,
     Layers,
     Level,
     Norm,
     SelfAttention,
-    Share,
     Upsample,
     Width,
     check_choice,
@@ -28,11 +28,11 @@ class UNet(nn.Module):
     """Encoder and decoder with skips, of pix2pix (Isola et al., 2017, arXiv 1611.07004).
 
     Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
-    [-1, 1]. Every level halves the size: 8 levels see 256 pixels as one, `multiple` is 2**levels.
-    `levels - 5` layers of the decoder end with dropout. `dropout_from` is the first of them:
-    `innermost` is the decoder's first layer, as in the authors' Torch code, and `second` is the
-    layer after it, as in their PyTorch code. `attention` adds SAGAN's to the encoder's map of that
-    level, from 0. Raises ValueError for a level that isn't there."""
+    [-1, 1]. Every level halves the size, so that 8 levels turn 256 pixels into one, and `multiple`
+    is 2**levels. `levels - 5` layers of the decoder end with dropout. `dropout_from` is the first
+    of them: `innermost` is the decoder's first layer, as in the authors' Torch code, and `second`
+    is the layer after it, as in their PyTorch code. `attention` adds SAGAN's self-attention to the
+    encoder's map of that level, from 0. Raises ValueError for a level that does not exist."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class UNet(nn.Module):
         width: Width = 64,
         levels: Annotated[int, Field(ge=2, le=12)] = 8,
         norm: Norm = "batch",
-        dropout: Share = 0.5,
+        dropout: Fraction = 0.5,
         dropout_from: DropoutFrom = "innermost",
         spectral_norm: bool = False,
         upsample: Upsample = "transpose",
@@ -60,27 +60,32 @@ class UNet(nn.Module):
         innermost = levels - 1
         make = Layers(norm, spectral_norm, upsample)
 
-        self.downs = nn.ModuleList()
+        self.downs = nn.ModuleList()  # outermost first
         for level, (before, after) in enumerate(pairwise([in_channels, *widths])):
-            activation = [nn.LeakyReLU(0.2)] if level > 0 else []
-            conv = make.conv(before, after, 4, stride=2, padding=1)
+            layers: list[nn.Module] = []
+            if level > 0:
+                layers.append(nn.LeakyReLU(0.2))
+            layers.append(make.conv(before, after, 4, stride=2, padding=1))
             # The innermost map may be a single pixel, which a norm would erase.
-            norms = make.norms(after) if 0 < level < innermost else []
-            attentions = [SelfAttention(make, after)] if level == attention else []
-            self.downs.append(nn.Sequential(*activation, conv, *norms, *attentions))
+            if 0 < level < innermost:
+                layers += make.norms(after)
+            if level == attention:
+                layers.append(SelfAttention(make, after))
+            self.downs.append(nn.Sequential(*layers))
 
         first_dropout = get_args(DropoutFrom).index(dropout_from)
         layers_with_dropout = range(first_dropout, first_dropout + levels - 5)
         self.ups = nn.ModuleList()  # innermost first
         for level in reversed(range(1, levels)):
-            before, after = widths[level] * (1 if level == innermost else 2), widths[level - 1]
+            # All but the innermost layer get the skip as well.
+            before = widths[level] if level == innermost else 2 * widths[level]
+            after = widths[level - 1]
             layers = [nn.ReLU(), make.up_conv(before, after, 4), *make.norms(after)]
             if dropout and len(self.ups) in layers_with_dropout:
                 layers.append(nn.Dropout(dropout))
             self.ups.append(nn.Sequential(*layers))
-        self.ups.append(
-            nn.Sequential(nn.ReLU(), make.up_conv(2 * width, out_channels, 4, bias=True))
-        )
+        last = make.up_conv(2 * width, out_channels, 4, bias=True)
+        self.ups.append(nn.Sequential(nn.ReLU(), last))
         initialise(self, init)
 
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
@@ -95,6 +100,6 @@ class UNet(nn.Module):
         for up in self.ups:
             x = up(x)
             if skips:
-                # Skip first, as in the peers' checkpoints.
+                # The skip comes first, as in the peers' checkpoints.
                 x = torch.cat([skips.pop(), x], 1)
         return torch.tanh(x)
