@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from gantrain.core.files import file_lock
 from gantrain.data.remote import FetchFailed, fetch
-from gantrain.data.shard_writer import file_lock
 
 IDLE_SECONDS = 60  # what was touched since then may be another run's, and needed
 

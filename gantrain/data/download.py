@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from gantrain.core.console import say
+from gantrain.core.files import atomic_folder
 from gantrain.core.paths import check_not_special
 from gantrain.core.weight_files import reason
 from gantrain.data.opener import guarded
 from gantrain.data.prepare.where_to_get import HOW_TO
 from gantrain.data.remote import STALL_SECONDS, FetchFailed, with_retries
-from gantrain.data.shard_writer import atomic_folder
 from gantrain.data.web import BadStatus, Incomplete, paced
 
 # URLs as datasets/download_pix2pix_dataset.sh and download_cyclegan_dataset.sh of

@@ -1,17 +1,14 @@
 """Writing a data set: all of it or nothing, and never over something that is there."""
 
-import fcntl
 import os
 import re
-import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from gantrain.core.files import write_bytes
+from gantrain.core.files import atomic_folder, write_bytes
 from gantrain.data.index import PARTS, Field, Index, Shard, save
 
 # A key is a sub-path that stays inside, without control characters. WebDataset takes it up to the
@@ -26,69 +23,6 @@ class PackedSample(NamedTuple):
 
     key: str
     members: Mapping[str, tuple[str, bytes]]
-
-
-@contextmanager
-def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the lock file `path`, which is gone afterwards and free when its holder is killed.
-
-    Raises ValueError if another process holds it and `wait` is false.
-    """
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(descriptor)
-            raise ValueError(f"another process holds {path}; wait for it or stop it") from None
-        # Its last holder may have removed the file between our open and our lock.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                break
-        os.close(descriptor)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile has it open too
-        os.close(descriptor)
-
-
-def create_once(folder: Path, make: Callable[[], object]) -> None:
-    """Make the data set `folder` where it is missing: one process does, others wait."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(folder.parent / f".{folder.name}.making", wait=True):
-        if not (folder / "index.json").is_file():
-            make()
-
-
-def refuse_existing(folder: Path) -> None:
-    """Raise ValueError if there is something at `folder`, or it can't be made."""
-    if folder.exists() or folder.is_symlink():
-        raise ValueError(f"{folder} exists and is never overwritten; remove it or name another")
-    parent = next(parent for parent in folder.parents if parent.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{folder} cannot be made: {parent} is not a folder that you can write to")
-
-
-@contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside `folder` to write into; it takes the name at the end.
-
-    A killed run leaves no data set, and the next one removes what it left. Raises ValueError if
-    `folder` exists or another process is writing it.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.parent / f".{folder.name}.partial"
-    with file_lock(folder.parent / f".{folder.name}.lock", wait=False):
-        refuse_existing(folder)
-        shutil.rmtree(partial, ignore_errors=True)  # a killed run's: nobody else has the lock
-        partial.mkdir()
-        try:
-            yield partial
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_shards(

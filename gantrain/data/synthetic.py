@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from gantrain.core.files import create_once
+from gantrain.core.threads import map_in_order
 from gantrain.data.decode import Array, encode, palette
-from gantrain.data.prepare.check import map_in_order
-from gantrain.data.shard_writer import PackedSample, create_once, write_shards
+from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import Field
 
 CLASSES = ("sky", "wall", "roof", "trim", "window", "door", "balcony", "shop", "tree", "pavement")
@@ -27,10 +28,10 @@ _MOST_PIXELS = 2**23  # 4096x2048; a set of larger pictures takes more than minu
 
 
 def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, Array]:
-    """Street front `index`: class ids (HW uint8), its photograph (HW3 uint8, RGB), an id for each
-    shape (HW uint16).
+    """Return street front `index`: class ids, a photograph, and an id for each shape.
 
-    The same arguments always give the same picture. `height` and `width` are in pixels, 16 or more.
+    The ids are HW uint8, the photograph is HW3 uint8 (RGB), and the shapes' ids are HW uint16. The
+    same arguments always give the same picture. `height` and `width` are in pixels, 16 or more.
     """
     if min(height, width) < 16:
         raise ValueError(f"{height}x{width} is too small to draw, 16x16 is the least")
@@ -103,37 +104,40 @@ def write_synthetic(
 ) -> None:
     """Write drawn street fronts as a data set in the folder `out`, unless it is there already.
 
-    fields: by name, source first, the classes of a label map, None for an image. The last image is
-    the photograph; another one is the label map in colours. Ids fold into fewer classes by
-    remainder. instances: a further field, of an id for each shape. Two processes may call it at
-    once."""
-    photographed = [None, *(name for name, classes in fields.items() if classes is None)][-1]
-    described: dict[str, Field] = {}
+    fields: by name, the source first; the number of classes of a label map, None for an image. The
+    last image is the photograph; any other image is the label map in colours. Ids fold into fewer
+    classes by remainder. instances: a further field, with an id for each shape. Two processes may
+    call it at the same time.
+    """
+    images = [name for name, classes in fields.items() if classes is None]
+    photograph_name = images[-1] if images else None
     size: dict[str, Any] = {"min_size": (height, width), "max_size": (height, width)}
+    described: dict[str, Field] = {}
     for name, classes in fields.items():
-        about: dict[str, Any] = {"channels": 3}
+        content: dict[str, Any] = {"channels": 3}
         if classes:
-            about = {
-                "kind": "label",
-                "channels": 1,
-                "classes": classes,
-                "palette": palette(classes, PALETTE),
-            }
-        described[name] = Field(member=name, **size, **about)
+            colours = palette(classes, PALETTE)
+            content = {"kind": "label", "channels": 1, "classes": classes, "palette": colours}
+        described[name] = Field(member=name, **size, **content)
     if instances:
-        described[instances] = Field(
-            member=instances, kind="instances", channels=1, dtype="uint16", **size
-        )
+        content = {"kind": "instances", "channels": 1, "dtype": "uint16"}
+        described[instances] = Field(member=instances, **size, **content)
+    map_colours = np.array(PALETTE, np.uint8)
 
     def sample(index: int) -> PackedSample:
         ids, photograph, shapes = draw(index, height, width, seed)
-        members = {instances: ("png", encode(shapes, "png"))} if instances else {}
+        arrays = {instances: shapes} if instances else {}
         for name, classes in fields.items():
-            image = photograph if name == photographed else np.array(PALETTE, np.uint8)[ids]
-            members[name] = (
-                "png",
-                encode(ids % min(classes, len(CLASSES)) if classes else image, "png"),
-            )
+            if classes:
+                arrays[name] = ids % min(classes, len(CLASSES))
+            elif name == photograph_name:
+                arrays[name] = photograph
+            else:
+                arrays[name] = map_colours[ids]
+        members = {name: ("png", encode(array, "png")) for name, array in arrays.items()}
         return PackedSample(f"{index:06d}", members)
 
-    create_once(out, lambda: write_shards(map_in_order(sample, range(samples)), out, described))
+    def write() -> None:
+        write_shards(map_in_order(sample, range(samples)), out, described)
+
+    create_once(out, "index.json", write)

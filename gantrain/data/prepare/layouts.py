@@ -182,6 +182,33 @@ def published(
     return layout
 
 
+LAYOUTS: dict[str, Layout] = {
+    "pairs": pairs,
+    "folders": folders,
+    "images": images,
+    # 34, the licence plate, is -1 there and never comes.
+    "cityscapes": published(
+        "leftImg8bit/{split}/*/*_leftImg8bit.png",
+        "gtFine/{split}/*/*_gtFine_labelIds.png",
+        classes=35,
+        instances="gtFine/{split}/*/*_gtFine_instanceIds.png",
+    ),
+    "camvid": published("{split}/*", "{split}annot/*", classes=12),  # the last one is void
+    # 0 is what is none of the 150.
+    "ade20k": published(
+        "images/{split}/*", "annotations/{split}/*", classes=151, train="training", val="validation"
+    ),
+    # COCO-stuff's archive has no ids of instances: they are a user's own.
+    "coco": published(
+        "images/{split}2017/*",
+        "annotations/{split}2017/*",
+        classes=183,
+        ignore=255,
+        instances="instances/{split}2017/*",
+    ),
+}
+
+
 def recognise(source: Path) -> str:
     """The name of the layout that `source` seems to have; raises ValueError where it isn't sure."""
     if is_cityscapes(source):

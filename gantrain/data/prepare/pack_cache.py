@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from gantrain.core import formats
+from gantrain.core.files import file_lock
 from gantrain.data.holding import taken_from_use
 from gantrain.data.listing import list_names
-from gantrain.data.shard_writer import file_lock
 
 _DIGITS = 16  # of a digest
 
