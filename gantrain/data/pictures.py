@@ -9,7 +9,7 @@ from torch import Tensor
 from gantrain.core import files
 from gantrain.data.batch import to_files
 from gantrain.data.channels import has_alpha
-from gantrain.data.decode import palette
+from gantrain.data.label_colours import palette
 from gantrain.data.shards import Field
 
 _GAP = 4  # pixels of white between pictures

@@ -10,7 +10,8 @@ import numpy as np
 
 from gantrain.core.files import create_once
 from gantrain.core.threads import map_in_order
-from gantrain.data.decode import Array, encode, palette
+from gantrain.data.decode import Array, encode
+from gantrain.data.label_colours import palette
 from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import Field
 

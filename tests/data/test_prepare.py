@@ -16,13 +16,13 @@ from PIL import Image
 
 from gantrain.data.batch import normalise
 from gantrain.data.decode import decode, decode_sample, encode
-from gantrain.data.decode import resize as resized
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
 from gantrain.data.open_dataset import open_domains, open_set
 from gantrain.data.pictures import viewable
 from gantrain.data.prepare.pack import pack_once, prepare
 from gantrain.data.prepare.where_to_get import HOW_TO
 from gantrain.data.request import DataRequest
+from gantrain.data.resize import resize as resized
 from gantrain.data.shards import Shards
 
 ROOT = Path(__file__).resolve().parents[2]

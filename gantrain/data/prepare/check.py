@@ -9,11 +9,12 @@ import numpy as np
 
 from gantrain.core.amounts import count_text, list_text
 from gantrain.data import channels
-from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
+from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, unequal
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
 from gantrain.data.prepare.color_table import decode_colours
 from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs, File, Files
 from gantrain.data.prepare.left_out import TooSmall, UnequalSizes, advise_unequal
+from gantrain.data.resize import resize
 from gantrain.data.shards import Field
 
 SMALLEST = 16  # pixels; below it no network here has anything to work on
