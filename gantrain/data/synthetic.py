@@ -1,6 +1,7 @@
-"""Labelled street fronts and "photographs" of them, drawn by the program: data for a first run.
+"""Synthetic data for a first run: labelled street fronts and "photographs" of them.
 
-A photograph's colours stay near their class's: the class of the nearest one judges a model.
+The colours of a photograph stay near the colours of their classes, so that the class of the nearest
+colour can judge a model.
 """
 
 from pathlib import Path
@@ -25,6 +26,7 @@ CLASS_COLOURS = [  # about the mean colours in photographs (RGB) by class id
     *[(98, 44, 24), (36, 38, 48), (26, 124, 116), (88, 134, 46), (150, 144, 140)],
 ]
 
+_HEIGHT = 128  # of a street front, in the units of the drawing
 _MOST_PIXELS = 2**23  # 4096x2048; a set of larger pictures takes more than minutes to draw
 
 
@@ -41,57 +43,92 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, 
             f"{height}x{width} is too large to draw, {_MOST_PIXELS:,} pixels are the most"
         )
     random = np.random.Generator(np.random.Philox(key=[seed, index]))
-    label, tint = np.zeros((height, width), np.uint8), np.ones((height, width, 3))
-    shape, shapes = np.zeros((height, width), int), 0
-
-    def box(name: str, *sides: float, more: bool = False) -> None:
-        """Paint over (x0, y0, x1, y1); x grows to the right, y down, in 1/128 of the height.
-
-        more: of the shape before.
-        """
-        nonlocal shapes
-        shapes += not more
-        left, top, right, bottom = (max(0, round(side * height / 128)) for side in sides)
-        label[top:bottom, left:right], shape[top:bottom, left:right] = CLASSES.index(name), shapes
-        tint[top:bottom, left:right] = random.uniform(0.93, 1.07) * random.uniform(0.97, 1.03, 3)
-
-    end, ground, x1 = width * 128 / height, random.uniform(112, 116), -random.uniform(0, 30)
-    while x1 < end:  # a house from x0 to x1
-        x0, x1 = x1, x1 + random.uniform(46, 84)
-        storeys, storey, columns = (
-            random.integers(3, 6),
-            random.uniform(17, 21),
-            round((x1 - x0) / 17),
-        )
-        top, slope, step = (
-            ground - storeys * storey - 5,
-            random.choice([0.4, 1.5]),
-            (x1 - x0) / columns,
-        )
-        for y in range(15):
-            box("roof", x0 + slope * y, top - y - 1, x1 - slope * y, top - y, more=y > 0)
-        box("wall", x0, top, x1, ground)
-        box(random.choice(["wall", "shop"]), x0 + 1.5, ground - storey - 2, x1 - 1.5, ground)
-        box("trim", x0 - 1, top, x1 + 1, top + 3)
-        railed, door = random.integers(1, storeys + 2), random.integers(columns)
-        for floor, column in np.ndindex(storeys, columns):
-            left, right, foot = (
-                x0 + (column + 0.25) * step,
-                x0 + (column + 0.75) * step,
-                ground - floor * storey,
-            )
-            name, sill = ("door", foot) if (floor, column) == (0, door) else ("window", foot - 6)
-            box("trim", left - 1.4, foot - 18, right + 1.4, sill + 1.4)
-            box(name, left, foot - 16.6, right, sill)
-            if floor == railed:
-                box("balcony", left - 2.5, sill - 5, right + 2.5, sill)
-    box("pavement", 0, ground, end, 129)
+    canvas = _Canvas(height, width, random)
+    end = width * _HEIGHT / height
+    ground = random.uniform(112, 116)
+    right = -random.uniform(0, 30)
+    while right < end:
+        left = right
+        right = left + random.uniform(46, 84)
+        _draw_house(canvas, left, right, ground)
+    canvas.box("pavement", (0, ground, end, 129))
     for middle in random.uniform(0.06 * end, 0.94 * end, random.poisson(end / 160)):
-        box("tree", middle - 1.4, 70, middle + 1.4, ground + 4)
-        for x, y in random.normal((middle, 70), 5, (24, 2)):  # tufts
-            box("tree", x - 4, y - 4, x + 4, y + 4, more=True)
-    photograph = np.array(CLASS_COLOURS)[label] * tint + random.normal(0, 3, tint.shape)
-    return label, np.clip(np.rint(photograph), 0, 255).astype(np.uint8), shape.astype(np.uint16)
+        _draw_tree(canvas, middle, ground)
+    noise = random.normal(0, 3, canvas.tint.shape)
+    photograph = np.array(CLASS_COLOURS)[canvas.label] * canvas.tint + noise
+    photograph = np.clip(np.rint(photograph), 0, 255).astype(np.uint8)
+    return canvas.label, photograph, canvas.shape.astype(np.uint16)
+
+
+class _Canvas:
+    """A street front that is painted box by box.
+
+    label: class ids, HW. tint: by which a class's colour is multiplied, HW3. shape: an id for each
+    shape, HW. random: draws the tint of each box.
+    """
+
+    def __init__(self, height: int, width: int, random: np.random.Generator) -> None:
+        self.label = np.zeros((height, width), np.uint8)
+        self.tint = np.ones((height, width, 3))
+        self.shape = np.zeros((height, width), int)
+        self.random = random
+        self._shapes = 0
+
+    def box(self, name: str, corners: tuple[float, ...], *, is_same_shape: bool = False) -> None:
+        """Paint a box of the class `name` over what is there.
+
+        corners: x0, y0, x1, y1 in 1/128 of the height; x grows to the right, y down. is_same_shape:
+        the box belongs to the shape of the box before it.
+        """
+        if not is_same_shape:
+            self._shapes += 1
+        height = len(self.label)
+        left, top, right, bottom = (max(0, round(side * height / _HEIGHT)) for side in corners)
+        area = np.s_[top:bottom, left:right]
+        self.label[area] = CLASSES.index(name)
+        self.shape[area] = self._shapes
+        brightness = self.random.uniform(0.93, 1.07)
+        self.tint[area] = brightness * self.random.uniform(0.97, 1.03, 3)
+
+
+def _draw_house(canvas: _Canvas, left: float, right: float, ground: float) -> None:
+    """Draw a house with its roof, windows, a door, and sometimes balconies or a shop."""
+    random = canvas.random
+    storeys = random.integers(3, 6)
+    storey_height = random.uniform(17, 21)
+    columns = round((right - left) / 17)
+    column_width = (right - left) / columns
+    top = ground - storeys * storey_height - 5
+    slope = random.choice([0.4, 1.5])
+    for y in range(15):
+        row = (left + slope * y, top - y - 1, right - slope * y, top - y)
+        canvas.box("roof", row, is_same_shape=y > 0)
+    canvas.box("wall", (left, top, right, ground))
+    ground_floor = random.choice(["wall", "shop"])
+    canvas.box(ground_floor, (left + 1.5, ground - storey_height - 2, right - 1.5, ground))
+    canvas.box("trim", (left - 1, top, right + 1, top + 3))
+    balcony_floor = random.integers(1, storeys + 2)
+    door_column = random.integers(columns)
+    for floor, column in np.ndindex(storeys, columns):
+        x0 = left + (column + 0.25) * column_width
+        x1 = left + (column + 0.75) * column_width
+        foot = ground - floor * storey_height
+        name = "window"
+        sill = foot - 6
+        if floor == 0 and column == door_column:
+            name = "door"
+            sill = foot
+        canvas.box("trim", (x0 - 1.4, foot - 18, x1 + 1.4, sill + 1.4))
+        canvas.box(name, (x0, foot - 16.6, x1, sill))
+        if floor == balcony_floor:
+            canvas.box("balcony", (x0 - 2.5, sill - 5, x1 + 2.5, sill))
+
+
+def _draw_tree(canvas: _Canvas, middle: float, ground: float) -> None:
+    """Draw a trunk and tufts of leaves around its top."""
+    canvas.box("tree", (middle - 1.4, 70, middle + 1.4, ground + 4))
+    for x, y in canvas.random.normal((middle, 70), 5, (24, 2)):
+        canvas.box("tree", (x - 4, y - 4, x + 4, y + 4), is_same_shape=True)
 
 
 def write_synthetic(
