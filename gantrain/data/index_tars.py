@@ -16,7 +16,8 @@ from gantrain.core.paths import check_not_special
 from gantrain.core.printable import printable
 from gantrain.core.threads import map_in_order
 from gantrain.data.conversion_notes import summarise
-from gantrain.data.index import NAME, SHARD_NAME, Shard, save
+from gantrain.data.index import NAME, SHARD_NAME, Shard
+from gantrain.data.index_writer import save_index
 from gantrain.data.prepare.check import (
     CheckedSample,
     check_sample,
@@ -153,7 +154,7 @@ def index_tars(
                 if counts[name]
             ]
             rows = {name: [row[key] for key in good_keys] for name, row in contents.rows.items()}
-            save(partial, described, shards, keys=good_keys, rows=rows, base=base)
+            save_index(partial, described, shards, keys=good_keys, rows=rows, base=base)
     except FetchFailed as error:
         raise ValueError(str(error)) from None
     except OSError as error:
