@@ -233,7 +233,7 @@ def by_held_out_set(model: str, path: Path) -> np.ndarray:
     packed = pack_once(path.parent, "cache", layout="images", **options.get(model, {}))
     learnt = SOURCES.get(model, field(1, "uint16", kind="instances"))
     shards, _ = field_checks.with_channels_of({"image": learnt}, Shards.open(packed))
-    field_checks.check_alike({"image": learnt}, shards.fields)
+    field_checks.check_same_contents({"image": learnt}, shards.fields)
     return decode_sample(shards, 0, ["image"])["image"]
 
 

@@ -23,10 +23,10 @@ def check_fields_of(key: str, shards: Shards, request: DataRequest) -> None:
     problems: list[str] = []
     for role, name in request.names.items():
         if name not in shards.fields:
-            problems.append(_describe_missing(role, name, list(shards.fields), place, request))
+            problems.append(_describe_missing(role, key, shards, request))
             continue
         field = shards.fields[name]
-        problem = _check_kind(role, name, field, place, request)
+        problem = _check_kind(role, key, field, request)
         if problem:
             problems.append(problem)
         if role == "target" and field.kind == "label":
@@ -44,11 +44,11 @@ def check_fields_of(key: str, shards: Shards, request: DataRequest) -> None:
         raise ValueError("\n".join(dict.fromkeys(problems)))
 
 
-def _describe_missing(
-    role: str, name: str, present: list[str], place: str, request: DataRequest
-) -> str:
+def _describe_missing(role: str, key: str, shards: Shards, request: DataRequest) -> str:
     """Return the error about a field that the data lack."""
-    problem = f"data.{role}: found {name!r}, allowed: {', '.join(present)} (the fields of {place})"
+    name = request.names[role]
+    present = f"{', '.join(shards.fields)} (the fields of {request.option(key)})"
+    problem = f"data.{role}: found {name!r}, allowed: {present}"
     if role == "instances":
         problem += "; prepare the data with it"
         if not request.is_for_evaluate:
@@ -59,8 +59,10 @@ def _describe_missing(
     return problem
 
 
-def _check_kind(role: str, name: str, field: Field, place: str, request: DataRequest) -> str | None:
+def _check_kind(role: str, key: str, field: Field, request: DataRequest) -> str | None:
     """Return the error about a field whose kind or classes the recipe contradicts, or None."""
+    name = request.names[role]
+    place = request.option(key)
     content = _IDS.get(field.kind, f"{field.channels}-channel images")
     if (role == "instances") != (field.kind == "instances"):
         advice = "that is for data.instances"
@@ -90,7 +92,7 @@ def with_channels_of(
     """Return the held-out set with the training set's channels, and a line for each conversion.
 
     option: the key or option by which the user gave the held-out set. A field that cannot be
-    converted stays for `check_alike` to refuse.
+    converted stays for `check_same_contents` to refuse.
     """
     changes: dict[str, int] = {}
     lines = []
@@ -109,7 +111,7 @@ def with_channels_of(
     return held_out, lines
 
 
-def check_alike(
+def check_same_contents(
     train: Mapping[str, Field], held_out: Mapping[str, Field], option: str = VALIDATION
 ) -> None:
     """Raises ValueError where a model of the training set's fields could not see the held-out ones.

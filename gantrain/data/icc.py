@@ -25,7 +25,7 @@ _Transform = Any  # ImageCms.ImageCmsTransform, which Pillow does not type in al
 
 
 def to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
-    """Return the image in sRGB: L and LA stay grey, RGB and RGBA stay colours, and CMYK becomes RGB.
+    """Return the image in sRGB: L and LA stay grey, RGB and RGBA stay colours, CMYK becomes RGB.
 
     The intent is relative colorimetric with black point compensation, as photo editors use it. An
     image whose profile is sRGB, or cannot be used, is returned as it is. Alpha is not converted.
@@ -51,7 +51,8 @@ def to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image
 def _transform(profile: bytes, mode: str) -> _Transform | Literal["srgb", "unusable"]:
     """Return the transform of a profile's colours in a mode.
 
-    It is cached, since building it takes milliseconds. Forked workers inherit the cache: a transform holds no lock, file or thread.
+    It is cached, since building it takes milliseconds. Forked workers inherit the cache: a
+    transform holds no lock, file or thread.
     """
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -70,7 +70,7 @@ class _Entry(NamedTuple):
 
 @dataclass
 class _Contents:
-    """What the tars hold, by key of a sample unless it says otherwise.
+    """The contents of the tars, by key of a sample unless stated otherwise.
 
     file_names: by field, for messages. rows: the index's numbers by name of the array, such as
     `image_offset`, and by key. shard_of: the tar's name. shard_bytes: by name of a tar. notes: on

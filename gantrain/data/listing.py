@@ -78,7 +78,7 @@ def without_extension(name: str) -> str:
 
 
 def matching_name(name: str) -> str:
-    """Return a name in Unicode's form NFC, since systems write accented letters in several forms."""
+    """Return a name in Unicode's form NFC; systems write accented letters in several forms."""
     return unicodedata.normalize("NFC", name)
 
 

@@ -165,7 +165,7 @@ def _open_as_learnt(
         lines += describe_other_split(value, option)
     for line in lines:
         world.say(line)
-    field_checks.check_alike(learnt, opened.fields, option)
+    field_checks.check_same_contents(learnt, opened.fields, option)
     return opened
 
 

@@ -31,9 +31,7 @@ def data_request(recipe: Recipe) -> DataRequest:
     """Collect what the recipe asks of its data."""
     data, names, apart = recipe.data, (recipe.data.source, recipe.data.target), None
     if data.unpaired:
-        apart = UnpairedRequest(
-            *names, data.train_target, data.validation_target, data.test_target
-        )
+        apart = UnpairedRequest(*names, data.train_target, data.validation_target, data.test_target)
         names = ("source", "target")  # a sample's; the sets' own may be the same
     return DataRequest(
         recipe.name,
@@ -48,9 +46,7 @@ def data_request(recipe: Recipe) -> DataRequest:
     )
 
 
-def open_once_per_node(
-    world: World, key: str, value: str | None, wanted: DataRequest
-) -> DataSet:
+def open_once_per_node(world: World, key: str, value: str | None, wanted: DataRequest) -> DataSet:
     """The data set on every rank, made by one of each node where it has to be made. Raises
     ValueError.
     """
@@ -130,5 +126,5 @@ def _as_learnt(learnt: dict[str, Field], data: DataSet, key: str, world: World) 
     converted, lines = field_checks.with_channels_of(learnt, data, f"data.{key}")
     for line in lines:
         world.say(line)
-    field_checks.check_alike(learnt, converted.fields, f"data.{key}")
+    field_checks.check_same_contents(learnt, converted.fields, f"data.{key}")
     return converted
