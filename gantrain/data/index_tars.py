@@ -129,7 +129,10 @@ def index_tars(
                 if is_url(base):
                     path = partial / _FETCHED
                     fetch(f"{base}/{name}", path)
-                _read_tar(path, f"{base}/{name}", fields, field_specs, contents)
+                samples = _samples(path, f"{base}/{name}", fields, contents.shard_of)
+                if not _check_samples(samples, field_specs, contents):
+                    raise ValueError(f"{base}/{name} holds no samples (files KEY.EXTENSION)")
+                contents.shard_bytes[name] = path.stat().st_size
             (partial / _FETCHED).unlink(missing_ok=True)
             good_keys, problems, described = describe_fields(
                 contents.file_names, contents.checked, field_specs
@@ -153,7 +156,9 @@ def index_tars(
                 for name in names
                 if counts[name]
             ]
-            rows = {name: [row[key] for key in good_keys] for name, row in contents.rows.items()}
+            rows = {}
+            for name, row in contents.rows.items():
+                rows[name] = [row[key] for key in good_keys]
             save_index(partial, described, shards, keys=good_keys, rows=rows, base=base)
     except FetchFailed as error:
         raise ValueError(str(error)) from None
@@ -182,21 +187,19 @@ def _places(tars: Sequence[str]) -> tuple[str, list[str]]:
     return first_base, list(dict.fromkeys(name for _, name in places))
 
 
-def _read_tar(
-    path: Path, place: str, fields: Extensions, field_specs: FieldSpecs, contents: _Contents
-) -> None:
-    """Check the samples of a tar, and enter them into `contents`. place: the tar, for messages."""
+def _check_samples(
+    samples: Iterator[_TarSample], field_specs: FieldSpecs, contents: _Contents
+) -> int:
+    """Check samples, enter them into `contents`, and return their number."""
 
     def check(sample: _TarSample) -> tuple[_TarSample, CheckedSample]:
         return sample, check_sample(sample.files, field_specs, contents.notes)
 
-    count_before = len(contents.checked)
-    samples = _samples(path, place, fields, contents.shard_of)
+    count = 0
     for sample, checked in map_in_order(check, samples):
         contents.add(sample, checked)
-    if len(contents.checked) == count_before:
-        raise ValueError(f"{place} holds no samples (files KEY.EXTENSION)")
-    contents.shard_bytes[place.rpartition("/")[2]] = path.stat().st_size
+        count += 1
+    return count
 
 
 def _samples(
