@@ -4,7 +4,6 @@ import os
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from gantrain.core.console import say
 from gantrain.core.paths import check_not_special
@@ -161,20 +160,22 @@ def _print_report(option: str, folder: Path, report: Path) -> None:
 
 
 def _pack(key: str, folder: Path, wanted: DataRequest) -> Path:
-    labels = {
-        name: n for name, n in wanted.labels.items() if name in (wanted.source, wanted.target)
-    }
-    classes = max(labels.values(), default=None)
-    split = find_split(key, folder, wanted.is_for_evaluate)
+    """Pack a folder of images in the cache, unless it is there, and return the pack's folder."""
     fields = [name for name in (wanted.source, wanted.target) if name]
+    labels = sorted(name for name in wanted.labels if name in fields)
+    classes = max((wanted.labels[name] for name in labels), default=None)
+    split = find_split(key, folder, wanted.is_for_evaluate)
     try:
-        options: Any = {"labels": sorted(labels), "classes": classes, "instances": wanted.instances}
-        options |= {
-            "layout": choose_layout(folder, fields),
-            "split": split,
-            "max_left_out": wanted.max_left_out,
-        }
-        return pack_once(folder, cache_folder() / "packed", **options)
+        return pack_once(
+            folder,
+            cache_folder() / "packed",
+            layout=choose_layout(folder, fields),
+            split=split,
+            labels=labels,
+            instances=wanted.instances,
+            classes=classes,
+            max_left_out=wanted.max_left_out,
+        )
     except UnclearLayout as e:
         advice = advise_layout(key, wanted.is_for_evaluate, folder, fields, e.options)
         raise ValueError(f"{e.reason}; {advice}") from None
