@@ -13,7 +13,7 @@ from conftest import ROOT, SMALL, run_here
 from safetensors.torch import save_file
 
 from gantrain.core.world import World
-from gantrain.data.open_dataset import expand
+from gantrain.data.shard_names import expand_pattern
 from gantrain.data.shards import Field
 from gantrain.inference.translator import load
 from gantrain.recipe import costs, schema
@@ -197,8 +197,8 @@ def test_settings_of_evaluate_that_have_no_effect_are_told() -> None:
 )
 def test_a_pattern_of_shards_stands_for_a_million_names_at_most(numbers: str) -> None:
     with pytest.raises(ValueError, match="allowed: 1,000,000 names at most"):
-        expand(f"s-{{{numbers}}}.tar")
-    assert expand("s-{08..10}.tar") == ["s-08.tar", "s-09.tar", "s-10.tar"]
+        expand_pattern(f"s-{{{numbers}}}.tar")
+    assert expand_pattern("s-{08..10}.tar") == ["s-08.tar", "s-09.tar", "s-10.tar"]
 
 
 DRAWN = {

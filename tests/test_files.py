@@ -138,7 +138,7 @@ OTHER_WRITERS = {
     "data/cache.py",
     "data/decode.py",
     "data/download.py",
-    "data/index.py",
+    "data/index_writer.py",
     "data/pictures.py",
     "data/remote.py",
     "metrics/extractors.py",

@@ -14,12 +14,14 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from gantrain.data import open_dataset
+from gantrain.data import field_checks
 from gantrain.data.batch import normalise
 from gantrain.data.decode import decode_sample, encode
 from gantrain.data.index_tars import index_tars
+from gantrain.data.open_dataset import open_set
 from gantrain.data.pictures import viewable
 from gantrain.data.prepare.pack import pack_once, prepare
+from gantrain.data.request import DataRequest
 from gantrain.data.scale import TrainedScale
 from gantrain.data.shards import Field, Shards
 from gantrain.data.unpaired import Unpaired
@@ -230,8 +232,8 @@ def by_held_out_set(model: str, path: Path) -> np.ndarray:
     options = {"label": {"labels": ["image"], "classes": 10}, "instances": {"instances": "image"}}
     packed = pack_once(path.parent, "cache", layout="images", **options.get(model, {}))
     learnt = SOURCES.get(model, field(1, "uint16", kind="instances"))
-    shards, _ = open_dataset.with_channels_of({"image": learnt}, Shards.open(packed))
-    open_dataset.check_alike({"image": learnt}, shards.fields)
+    shards, _ = field_checks.with_channels_of({"image": learnt}, Shards.open(packed))
+    field_checks.check_same_contents({"image": learnt}, shards.fields)
     return decode_sample(shards, 0, ["image"])["image"]
 
 
@@ -568,9 +570,7 @@ def test_foreign_tars_are_converted_too(tmp_path, monkeypatch):
 def test_the_first_run_reports_conversions(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folder = mixed_folder({"grey": 1, "RGB": 3})
-    open_dataset.open_set(
-        "train", str(folder), open_dataset.DataRequest("x", "image", "", {}, SIZE, None)
-    )
+    open_set("train", str(folder), DataRequest("x", "image", "", {}, SIZE, None))
     assert "data.train: image: 1 file in grey: converted to RGB" in capsys.readouterr().out
 
 
@@ -578,10 +578,10 @@ def test_held_out_sets_of_other_channels_have_a_fingerprint_of_their_own(tmp_pat
     monkeypatch.chdir(tmp_path)
     prepare(mixed_folder({"grey": 2}), "out", layout="images", progress=False)
     shards = Shards.open("out")
-    converted, lines = open_dataset.with_channels_of({"image": SOURCES["RGB"]}, shards)
+    converted, lines = field_checks.with_channels_of({"image": SOURCES["RGB"]}, shards)
     assert converted.fingerprint != shards.fingerprint
     assert lines == ["data.validation: image: files in grey: converted to RGB, as in data.train"]
-    same, lines = open_dataset.with_channels_of({"image": SOURCES["grey"]}, shards)
+    same, lines = field_checks.with_channels_of({"image": SOURCES["grey"]}, shards)
     assert same is shards
     assert lines == []
 
@@ -593,7 +593,7 @@ def test_unpaired_held_out_sets_are_converted_on_their_side(tmp_path, monkeypatc
     prepare(mixed_folder({"RGB": 3}), "colours", layout="images", progress=False)
     both = Unpaired([Shards.open("greys"), Shards.open("colours")], ["image", "image"])
     learnt = {"source": SOURCES["RGB"], "target": SOURCES["RGB"]}
-    converted, lines = open_dataset.with_channels_of(learnt, both)
+    converted, lines = field_checks.with_channels_of(learnt, both)
     assert len(lines) == 1
     assert [
         side.fields[name].channels for side, name in zip(converted.domains, learnt, strict=True)

@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 import gantrain
 from gantrain.cli.app import app
 from gantrain.data.batch import as_batch
-from gantrain.data.decode import encode, resize
+from gantrain.data.decode import encode
 from gantrain.data.loader import held_out_batches
 from gantrain.data.prepare.pack import prepare
+from gantrain.data.resize import resize
 from gantrain.data.scale import Size, Step, TrainedScale
 from gantrain.data.shards import Shards
 from gantrain.data.unpaired import DataSet, Unpaired

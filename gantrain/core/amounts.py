@@ -1,6 +1,7 @@
-"""Numbers as text for people: counts with their noun, bytes, durations, measured values."""
+"""Numbers and lists as text for people: counts with their noun, bytes, durations, values."""
 
 import math
+from collections.abc import Sequence
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _MINUTE = 60
@@ -56,3 +57,9 @@ def value_text(value: float, separator: str = ",") -> str:
 def percent_text(fraction: float) -> str:
     """Return a fraction in per cent."""
     return f"{fraction:.0%}" if math.isfinite(fraction) else f"{fraction}"
+
+
+def list_text(words: Sequence[str], most: int = 8) -> str:
+    """Return the words with commas between them; `...` stands for those behind the first `most`."""
+    listed = ", ".join(words[:most])
+    return f"{listed}, ..." if len(words) > most else listed

@@ -1,14 +1,18 @@
-"""The writer of every file that gantrain writes: a reader sees the old content or the new one,
-never a part.
+"""Atomic writers of files and folders, the lock between processes, and bounded readers.
+
+A reader of a file sees the old content or the new one, never a part. A folder appears whole or not
+at all.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import secrets
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -25,8 +29,7 @@ class NoRegularFile(ValueError):
 
 @contextmanager
 def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
-    """Give a hidden path beside `path` to write to; the file there takes the name `path` at the
-    end.
+    """Give a hidden path beside `path` to write to; that file takes the name `path` at the end.
 
     The file is removed where writing fails or is interrupted. Several processes may write the same
     `path`: the last one wins. sync: the content is on the disk before the name is, so that it also
@@ -51,10 +54,74 @@ def write_bytes(path: Path, content: bytes, *, sync: bool = False) -> None:
 
 
 def write_text(path: Path, text: str, *, sync: bool = False) -> None:
-    """Write a whole file in UTF-8. Raises OSError where the disk refuses; `path` is then as it
-    was.
-    """
+    """Write a whole file in UTF-8. Raises OSError where the disk refuses; `path` then stays."""
     write_bytes(path, text.encode(), sync=sync)
+
+
+@contextmanager
+def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock file `path`, which is removed afterwards and free when its holder is killed.
+
+    Raises ValueError if another process holds it and `wait` is false. Processes that are forked
+    while the lock is held do not keep it.
+    """
+    flags = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, flags)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise ValueError(f"another process holds {path}; wait for it or stop it") from None
+        # The previous holder may have removed the file between our open and our lock.
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                break
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile has it open too
+        os.close(descriptor)
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raises ValueError if `folder` exists already, or if it cannot be made."""
+    if folder.exists() or folder.is_symlink():
+        raise ValueError(f"{folder} exists and is never overwritten; remove it or name another")
+    parent = next(parent for parent in folder.parents if parent.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{folder} cannot be made: {parent} is not a folder that you can write to")
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `folder` to write into; it takes the name `folder` at the end.
+
+    A killed process leaves no `folder`, and the next one removes what it left. Raises ValueError if
+    `folder` exists or another process is writing it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.parent / f".{folder.name}.partial"
+    with file_lock(folder.parent / f".{folder.name}.lock", wait=False):
+        refuse_existing(folder)
+        # What lies there is a killed process's, since nobody else has the lock.
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            yield partial
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def create_once(folder: Path, marker: str, make: Callable[[], object]) -> None:
+    """Call `make` where `folder` lacks the file `marker`: one process does, and others wait."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(folder.parent / f".{folder.name}.making", wait=True):
+        if not (folder / marker).is_file():
+            make()
 
 
 def flush(path: Path) -> None:
@@ -81,12 +148,13 @@ def clean(folder: Path, idle_seconds: float = 0) -> None:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes. Raises OSError, or ValueError for
-    another kind or size.
+    """Return the content of a regular file of at most `limit` bytes.
 
-    A pipe or a device could be read without end.
+    Raises OSError, or ValueError for another kind or size: a pipe or a device could be read without
+    end.
     """
-    if obstacle := describe_obstacle(path):
+    obstacle = describe_obstacle(path)
+    if obstacle:
         raise NoRegularFile(f"{path} is {obstacle}")
     size = path.stat().st_size
     if size > limit:
@@ -95,7 +163,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_json(path: Path, limit: int) -> Any:
-    """The content of a JSON file of at most `limit` bytes. Raises OSError or ValueError."""
+    """Return the content of a JSON file of at most `limit` bytes. Raises OSError or ValueError."""
     content = read_bytes(path, limit)
     try:
         return json.loads(content)
@@ -104,10 +172,12 @@ def read_json(path: Path, limit: int) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a regular file, in hexadecimal. Raises OSError, or ValueError for another
-    kind of file.
+    """Return the SHA-256 of a regular file, in hexadecimal.
+
+    Raises OSError, or ValueError for another kind of file.
     """
-    if obstacle := describe_obstacle(path):
+    obstacle = describe_obstacle(path)
+    if obstacle:
         raise NoRegularFile(f"{path} is {obstacle}")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,10 +1,10 @@
-"""Which addresses a request may connect to: a URL of the user's may name any but link-local ones, a
-redirect fewer.
+"""The addresses to which a request may connect.
 
-Clusters keep their data at private addresses, so a user's URL may lead there. A public server's
-redirect may not: it would make this machine ask services that only this machine can reach.
-Link-local addresses belong to such services (a cloud's metadata, with its credentials) and are
-refused in any case."""
+A user's URL may name any address that is not link-local. A redirect may name fewer. Clusters keep
+their data at private addresses, so a user's URL may lead there. A public server's redirect may not:
+it would make this machine ask services that only this machine can reach. Link-local addresses
+belong to such services (a cloud's metadata, with its credentials) and are refused in any case.
+"""
 
 import ipaddress
 import socket
@@ -32,22 +32,20 @@ class Refused(Exception):
 
 
 def parse(host: str) -> Address | None:
-    """The address that `host` writes out, in any form that a resolver takes; None for a name."""
+    """Return the address that `host` writes out, in any form of resolvers; None for a name."""
     host = host.strip("[]").partition("%")[0]  # without the zone of an IPv6 address
     try:
         return _inner(ipaddress.ip_address(host))
     except ValueError:
         pass
-    try:
-        return ipaddress.IPv4Address(
-            socket.inet_aton(host)
-        )  # one number, octal, hexadecimal, fewer than four parts
+    try:  # one number, octal, hexadecimal, fewer than four parts
+        return ipaddress.IPv4Address(socket.inet_aton(host))
     except (OSError, UnicodeError):
         return None
 
 
 def _inner(address: Address) -> Address:
-    """The IPv4 address inside an IPv6 address that stands for one, else the address itself."""
+    """Return the IPv4 address inside an IPv6 address that stands for one, else the address."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     is_compatible = int(address) >> 32 == 0  # ::a.b.c.d, an old form
@@ -57,8 +55,9 @@ def _inner(address: Address) -> Address:
 
 
 def sort_of(address: Address) -> str:
-    """`link-local`, `public`, or `private`, which all others are: loopback, private, shared and
-    reserved ones.
+    """Return `link-local`, `public` or `private`.
+
+    Loopback, private, shared and reserved addresses count as private.
     """
     if address.is_link_local:
         return "link-local"
@@ -66,14 +65,15 @@ def sort_of(address: Address) -> str:
 
 
 class Guard:
-    """Judges the addresses of one request and of its redirects, before anything is asked of them.
+    """Judges the addresses of one request and of its redirects, before anything is sent to them.
 
     Call `visit` with the request's URL, `redirect` with each redirect's, and `connect` with the
     address that a connection is made to, so that no second look-up of a name can give another one.
 
-    is_proxied: to be set before `connect`; the connection is one to a proxy, which looks up the
+    is_proxied: set it before `connect` where the connection leads to a proxy, which looks up the
     names itself. Then an address can only be judged where the URL writes it out; any other place
-    counts as public."""
+    counts as public.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -93,7 +93,7 @@ class Guard:
             self._judge(address)
 
     def redirect(self, url: str, location: str) -> str:
-        """Follow a redirect from `url`; returns the URL that it leads to. Raises Refused."""
+        """Follow a redirect from `url`, and return the URL to which it leads. Raises Refused."""
         target = urljoin(url, location)
         if urlsplit(target).scheme not in ("http", "https"):
             raise Refused(

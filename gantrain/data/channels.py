@@ -1,4 +1,4 @@
-"""Converts decoded files to the channels of a data set or model: grey, RGB and alpha of 8 bits.
+"""Convert decoded files to the channels of a data set or model: grey, RGB and alpha of 8 bits.
 
 By convention an array of 2 channels is grey with alpha, and one of 4 channels is RGB with alpha,
 also in `.npy` files.
@@ -21,51 +21,51 @@ def has_alpha(channels: int) -> bool:
     return channels in (2, 4)
 
 
-def can_fit(found: tuple[int, str], wanted: tuple[int, str], kind: str) -> bool:
-    """Return whether `fit` can convert files of these (channels, dtype) to those wanted.
+def can_fit(own: tuple[int, str], wanted: tuple[int, str], kind: str) -> bool:
+    """Return whether `fit` can convert files of `own` (channels, dtype) to those wanted.
 
     Ids of 16 bits can be converted to 8 bits only where they are all below 256, which is not known
     here, so the answer for them is False.
     """
-    if found == wanted:
+    if own == wanted:
         return True
     if kind != "image":
-        return found == (1, "uint8") and wanted == (1, "uint16")
-    return _are_convertible(found, wanted)
+        return own == (1, "uint8") and wanted == (1, "uint16")
+    return _are_convertible(own, wanted)
 
 
 def fit(array: Array, channels: int, dtype: str, kind: str) -> Array:
-    """An HWC array with the wanted channels and dtype; the array itself where that cannot be.
+    """Return an HWC array with the wanted channels and dtype, or itself where that cannot be.
 
     Images of uint8 with 1 to 4 channels are converted to each other: grey is repeated, colours
     become Pillow's luma, alpha that is not wanted is composited over white, and alpha that is
     missing is opaque. Ids change between uint8 and uint16 where they fit. Other dtypes of images
     stay as they are, because their range has a meaning.
     """
-    found = (array.shape[2], array.dtype.name)
+    own = (array.shape[2], array.dtype.name)
     wanted = (channels, dtype)
-    if found == wanted:
+    if own == wanted:
         return array
     if kind != "image":
         return _fit_ids(array, wanted)
-    return _convert(array, channels) if _are_convertible(found, wanted) else array
+    return _convert(array, channels) if _are_convertible(own, wanted) else array
 
 
-def note(found: int, wanted: int) -> str:
+def note(own: int, wanted: int) -> str:
     """Describe a conversion of channels for people, with a place for `{files}`."""
     changes = []
-    if has_alpha(found) and not has_alpha(wanted):
+    if has_alpha(own) and not has_alpha(wanted):
         changes.append("composited over white")
-    if (found > 2) != (wanted > 2):
+    if (own > 2) != (wanted > 2):
         changes.append("converted to RGB" if wanted > 2 else "converted to grey")
-    if has_alpha(wanted) and not has_alpha(found):
+    if has_alpha(wanted) and not has_alpha(own):
         changes.append("taken as opaque")
-    return f"{{files}} in {_NAMES[found]}: {', '.join(changes)}"
+    return f"{{files}} in {_NAMES[own]}: {', '.join(changes)}"
 
 
-def _are_convertible(found: tuple[int, str], wanted: tuple[int, str]) -> bool:
-    of_eight_bits = found[1] == wanted[1] == "uint8"
-    return of_eight_bits and found[0] in _NAMES and wanted[0] in _NAMES
+def _are_convertible(own: tuple[int, str], wanted: tuple[int, str]) -> bool:
+    have_eight_bits = own[1] == wanted[1] == "uint8"
+    return have_eight_bits and own[0] in _NAMES and wanted[0] in _NAMES
 
 
 def _fit_ids(array: Array, wanted: tuple[int, str]) -> Array:
@@ -96,7 +96,7 @@ def _convert(array: Array, channels: int) -> Array:
 
 
 def over_white(colours: Array, alpha: Array) -> Array:
-    """Colours of uint8 composited over white; opaque pixels keep their exact values."""
+    """Composite colours of uint8 over white; opaque pixels keep their exact values."""
     opacity = alpha.astype(np.uint32)
     blended = colours * opacity + 255 * (255 - opacity)
     return ((blended + 127) // 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""The header of an image file: its size, mode and format, before any pixel is decoded."""
+"""Read the header of an image file: its size, mode and format, before any pixel is decoded."""
 
 import threading
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ def open_header(source: Path | IO[bytes], formats: Sequence[str]) -> Image.Image
     """Read the header of an image file in one of the formats.
 
     Pillow itself warns of 89 million pixels and refuses twice as many, which a scene from a
-    satellite may have. Raises ValueError for more than MOST_PIXELS, and Pillow's errors."""
+    satellite may have. Raises ValueError for more than MOST_PIXELS, and Pillow's errors.
+    """
     with _PILLOWS_LIMIT:
         limit = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = None

@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 def hold(folder: Path) -> int | None:
-    """Keep a data set from being removed until the returned descriptor is closed; None where that
-    is not possible.
+    """Keep a data set from being removed until the returned descriptor is closed.
 
-    Many processes may hold one. Nothing is held on a file system without locks, and where there is
-    no data set."""
+    Many processes may hold one data set. The result is None on a file system without locks, and
+    where there is no data set.
+    """
     try:
         descriptor = os.open(folder / "index.json", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -27,8 +27,9 @@ def hold(folder: Path) -> int | None:
 
 @contextmanager
 def taken_from_use(folder: Path) -> Iterator[None]:
-    """A data set that nobody holds, without the file that makes it a data set. Raises OSError
-    where somebody does.
+    """Take a data set out of use, by removing its `index.json`, so that it can be removed.
+
+    Raises OSError where a process holds the data set.
     """
     index = folder / "index.json"
     if not index.exists():  # a removal was cut short

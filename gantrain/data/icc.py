@@ -25,11 +25,11 @@ _Transform = Any  # ImageCms.ImageCmsTransform, which Pillow does not type in al
 
 
 def to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
-    """The image in sRGB: L and LA stay grey, RGB and RGBA stay colours, and CMYK becomes RGB.
+    """Return the image in sRGB: L and LA stay grey, RGB and RGBA stay colours, CMYK becomes RGB.
 
     The intent is relative colorimetric with black point compensation, as photo editors use it. An
     image whose profile is sRGB, or cannot be used, is returned as it is. Alpha is not converted.
-    16-bit images never come here, because LittleCMS is only given 8-bit modes by Pillow; they keep
+    16-bit images never come here, because Pillow gives only 8-bit modes to LittleCMS. They keep
     their values, which are often measurements and no colours.
     """
     mode = image.mode.removesuffix("A")
@@ -49,9 +49,10 @@ def to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image
 
 @lru_cache(maxsize=_KEPT_TRANSFORMS)
 def _transform(profile: bytes, mode: str) -> _Transform | Literal["srgb", "unusable"]:
-    """The transform of a profile's colours in a mode; cached, since building it takes milliseconds.
+    """Return the transform of a profile's colours in a mode.
 
-    Forked workers inherit the cache: a transform holds no lock, file or thread.
+    It is cached, since building it takes milliseconds. Forked workers inherit the cache: a
+    transform holds no lock, file or thread.
     """
     try:
         opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -73,16 +74,14 @@ def _transform(profile: bytes, mode: str) -> _Transform | Literal["srgb", "unusa
 
 
 def _apply(transform: _Transform, image: Image.Image) -> Image.Image:
-    """A new image in L for L, in RGB for RGB and CMYK."""
+    """Return a new image in L for L, in RGB for RGB and CMYK."""
     wanted = image.convert(transform.input_mode)
     converted: Image.Image = transform.apply(wanted)
     return converted.convert("L") if image.mode == "L" else converted
 
 
 def _keeps_colours(transform: _Transform, mode: str) -> bool:
-    """Return whether the transform keeps a grid of colours, whatever the name of the profile
-    says.
-    """
+    """Return whether the transform keeps a grid of colours, whatever the profile's name is."""
     ramp = np.arange(256, dtype=np.uint8)[None]  # 1W
     probe = ramp
     if mode == "RGB":

@@ -1,8 +1,8 @@
-"""The index of a data set: what it says, and whether it can be trusted."""
+"""The index of a data set: its content, and the checks that an untrusted one must pass."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 import pydantic
 from pydantic import BaseModel
 
-from gantrain.core import files, formats
+from gantrain.core import formats
 from gantrain.core.error_messages import check
 from gantrain.core.paths import check_not_special
 from gantrain.core.printable import has_controls, printable
@@ -23,6 +23,7 @@ PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a mem
 # one from making networks, arrays or lists that fill the memory.
 MOST_INDEX_BYTES = 32 << 20  # of index.json: some 400,000 shards
 MOST_ARRAY_BYTES = 16 << 30  # of index.npz
+_ARCHIVE_BYTES = 1 << 20  # of the headers of index.npz
 MOST_SIDE = 65536
 MOST_CHANNELS = 1024
 MOST_IDS = 65536  # 16 bits
@@ -42,14 +43,15 @@ ShardName = Annotated[str, pydantic.Field(pattern=SHARD_NAME, max_length=200)]
 
 
 class Field(BaseModel, extra="forbid", frozen=True):
-    """What training sees of a sample under one name.
+    """A named part of a sample, which training sees.
 
     member: the file in the tar. half: None for all of it, 0 for the left half, 1 for the right.
-    kind: `label` holds class ids, `instances` those of instances, `image` anything else.
+    kind: `label` holds class ids, `instances` holds ids of instances, `image` anything else.
     label_counts: pixels by id. ignore: the id of pixels that are of no class; networks see it as
     the last of `classes`, which counts it. min_size, max_size: smallest and largest (height, width)
-    over the data set, in pixels. original_min_size, original_max_size: those of the files before
-    `prepare` resized them; None where it did not."""
+    over the data set, in pixels. original_min_size, original_max_size: the same before `prepare`
+    resized the files; None where it did not.
+    """
 
     member: Name
     half: Literal[0, 1] | None = None
@@ -80,8 +82,9 @@ class Shard(BaseModel, extra="forbid", frozen=True):
 
 
 class Index(BaseModel, extra="forbid", frozen=True):
-    """The content of `index.json`. base: the folder or URL where the shards lie, where that
-    isn't the index's own.
+    """The content of `index.json`.
+
+    base: the folder or URL of the shards; None where they lie beside the index.
     """
 
     format: Literal[2]  # formats.INDEX
@@ -102,79 +105,59 @@ class Index(BaseModel, extra="forbid", frozen=True):
 
 
 def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays) -> str:
-    """SHA-256 (hex) of a data set's content: fields, order of the samples, keys and checksums."""
+    """Return the SHA-256 (hex) of a data set: its fields, and its samples' order, keys and CRCs."""
     # The sizes that the files had before are no content of the data set.
     left_out = {"original_min_size", "original_max_size"}
-    content = {name: fields[name].model_dump_json(exclude=left_out) for name in sorted(fields)}
-    described = ",".join(f'"{name}":{text}' for name, text in content.items())
-    digest = hashlib.sha256(f"gantrain 1\n{{{described}}}".encode())
+    members = [
+        f'"{name}":{fields[name].model_dump_json(exclude=left_out)}' for name in sorted(fields)
+    ]
+    digest = hashlib.sha256(f"gantrain 1\n{{{','.join(members)}}}".encode())
     for shard in shards:
         digest.update(f"\n{shard.name} {shard.samples}".encode())
     # Offsets stay out: the same samples in a tar with other headers are the same data.
-    for name in sorted(name for name in arrays if not name.endswith("_offset")):
+    for name in sorted(arrays):
+        if name.endswith("_offset"):
+            continue
         digest.update(f"\n{name} {arrays[name].dtype.str}".encode())
         digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()
 
 
-def save(
-    folder: Path,
-    fields: Mapping[str, Field],
-    shards: list[Shard],
-    keys: Iterable[str],
-    rows: Mapping[str, list[int]],
-    base: str | None = None,
-) -> Index:
-    """Write the index of samples into `folder`; `rows` are the arrays that `load` gives besides
-    `keys`.
-
-    Raises ValueError for what no index may state.
-    """
-    arrays: Arrays = {
-        name: np.array(row, PARTS[name.rpartition("_")[2]]) for name, row in rows.items()
-    }
-    arrays["keys"] = np.array([key.encode(errors="surrogateescape") for key in keys])
-    if (key_bytes := arrays["keys"].dtype.itemsize) > MOST_KEY_BYTES:
-        raise ValueError(
-            f"{folder}: a sample's name has {key_bytes} bytes, allowed: {MOST_KEY_BYTES}; rename it"
-        )
-    check_fields(fields)
-    digest = fingerprint(fields, shards, arrays)
-    about = {"samples": len(arrays["keys"]), "fingerprint": digest, "base": base}
-    index = Index.model_validate(
-        {"format": formats.INDEX, "shards": shards, "fields": dict(fields), **about}
-    )
-    with files.replacing(folder / "index.npz") as partial, partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-    files.write_text(folder / "index.json", index.model_dump_json(indent=1) + "\n")
-    return index
-
-
 def load(folder: Path) -> tuple[Index, Arrays]:
-    """The checked index of the data set in `folder`, which may come from an untrusted server.
+    """Read and check the index of the data set in `folder`, which may come from any server.
 
     Arrays are `keys` (bytes) and, by member, `M_offset`, `M_size` (int64, bytes within the sample's
     shard) and `M_crc` (uint32). Raises ValueError, in one line, if anything is missing or unsound.
     """
     index = load_index(folder)
     arrays = _load_arrays(folder, index)
-    for shard in [] if index.is_remote else index.shards:
-        # What a shorter one has lost are damaged samples, like others that can't be read.
-        check_not_special(folder / (index.base or "") / shard.name, "data set")
-        if not (folder / (index.base or "") / shard.name).is_file():
-            advice = "index the tars where they are" if index.base else "copy the data set again"
-            raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; {advice}")
+    if not index.is_remote:
+        _check_shards(folder, index)
     if fingerprint(index.fields, index.shards, arrays) != index.fingerprint:
         reason = "index.json and index.npz do not belong together (their fingerprints differ)"
         raise ValueError(f"{folder}: {reason}; copy both again from the same data set")
     return index, arrays
 
 
-def load_index(folder: Path, base: str | None = None) -> Index:
-    """The index without its arrays, as `load` checks it.
+def _check_shards(folder: Path, index: Index) -> None:
+    """Raises ValueError where a shard is missing.
 
-    base: where the shards lie, whatever the index says; an index from a server must not lead
-    anywhere else."""
+    A shard that is too short has damaged samples, which are found when they are read.
+    """
+    for shard in index.shards:
+        path = folder / (index.base or "") / shard.name
+        check_not_special(path, "data set")
+        if not path.is_file():
+            advice = "index the tars where they are" if index.base else "copy the data set again"
+            raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; {advice}")
+
+
+def load_index(folder: Path, base: str | None = None) -> Index:
+    """Read and check the index without its arrays.
+
+    base: the place of the shards, whatever the index says. An index from a server must not lead
+    anywhere else.
+    """
     path = folder / "index.json"
     check_not_special(path, "data set")
     if not path.is_file():
@@ -192,7 +175,7 @@ def load_index(folder: Path, base: str | None = None) -> Index:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """The mapping in an `index.json` of this format."""
+    """Return the mapping in an `index.json` of this format."""
     advice = "copy or prepare the data again"
     size = path.stat().st_size
     if size > MOST_INDEX_BYTES:
@@ -233,7 +216,7 @@ def _check_base(base: object) -> str | None:
 
 
 def check_fields(fields: Mapping[str, Field]) -> None:
-    """Raises ValueError for the first field that no network could be built for."""
+    """Raises ValueError for the first field for which no network could be built."""
     for name, field in fields.items():
         bounds = {
             "channels": (field.channels, MOST_CHANNELS),
@@ -253,22 +236,20 @@ def check_fields(fields: Mapping[str, Field]) -> None:
             raise ValueError(f"fields.{name}.min_size: found {sizes}, allowed: at most max_size")
 
 
-def _wanted(index: Index) -> dict[str, str]:
-    """The types of the arrays that belong to an index, by name."""
-    wanted = {"keys": "S"}
+def _array_types(index: Index) -> dict[str, str]:
+    """Return the types of the arrays that belong to an index, by name."""
+    types = {"keys": "S"}
     for member in index.members:
         for part, dtype in PARTS.items():
-            wanted[f"{member}_{part}"] = dtype
-    return wanted
+            types[f"{member}_{part}"] = dtype
+    return types
 
 
 def largest_arrays(index: Index) -> int:
-    """The most bytes that an `index.npz` of so many samples may have."""
+    """Return the most bytes that the `index.npz` of an index may have."""
     number_bytes = sum(np.dtype(dtype).itemsize for dtype in PARTS.values())
     sample_bytes = len(index.members) * number_bytes + MOST_KEY_BYTES
-    return min(
-        index.samples * sample_bytes + (1 << 20), MOST_ARRAY_BYTES
-    )  # and the archive's own headers
+    return min(index.samples * sample_bytes + _ARCHIVE_BYTES, MOST_ARRAY_BYTES)
 
 
 def _load_arrays(folder: Path, index: Index) -> Arrays:
@@ -282,12 +263,11 @@ def _load_arrays(folder: Path, index: Index) -> Arrays:
             raise ValueError(
                 f"it has {size} bytes, {index.samples} samples take at most {largest_arrays(index)}"
             )
-        arrays = read_arrays(path, _wanted(index), index.samples)
+        arrays = read_arrays(path, _array_types(index), index.samples)
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}; copy the data set again") from None
-    limit = np.repeat(
-        [shard.bytes for shard in index.shards], [shard.samples for shard in index.shards]
-    )
+    shard_bytes = [shard.bytes for shard in index.shards]
+    limit = np.repeat(shard_bytes, [shard.samples for shard in index.shards])
     for member in index.members:
         offset = arrays[f"{member}_offset"]
         length = arrays[f"{member}_size"]

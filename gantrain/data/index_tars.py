@@ -1,4 +1,4 @@
-"""`gantrain index`: WebDataset tars of others as a data set, left where they lie."""
+"""`gantrain index`: external WebDataset tars as a data set; the tars stay where they lie."""
 
 import os
 import re
@@ -6,36 +6,41 @@ import tarfile
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import NamedTuple
 
-from gantrain.core.files import write_bytes
+from gantrain.core.files import atomic_folder, write_bytes
 from gantrain.core.paths import check_not_special
 from gantrain.core.printable import printable
+from gantrain.core.threads import map_in_order
 from gantrain.data.conversion_notes import summarise
-from gantrain.data.index import NAME, PARTS, SHARD_NAME, Shard, save
-from gantrain.data.open_dataset import expand
+from gantrain.data.index import NAME, SHARD_NAME, Shard
+from gantrain.data.index_writer import save_index
 from gantrain.data.prepare.check import (
     CheckedSample,
     check_sample,
     conversions,
     describe_fields,
-    map_in_order,
 )
+from gantrain.data.prepare.field_options import apply_field_options
 from gantrain.data.prepare.hints import as_note, note_gaps
-from gantrain.data.prepare.layouts import FieldSpec
+from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs
 from gantrain.data.prepare.left_out import check_left_out
-from gantrain.data.prepare.pack import Report, asked
+from gantrain.data.prepare.pack_report import REPORT_FILE, Report
 from gantrain.data.remote import FetchFailed, fetch
-from gantrain.data.shard_writer import atomic_folder
+from gantrain.data.shard_names import expand_pattern
 from gantrain.data.urls import check_url, is_url
+
+_TAIL_BYTES = 1 << 20  # behind a tar's last file that are checked
+_FETCHED = "fetched.tar"
 
 Extensions = Mapping[str, Sequence[str]]  # by field
 
 
 class _File(NamedTuple):
-    """A file in a tar, with what `look` asks of files."""
+    """A file in a tar, as `prepare.layouts.File` asks for it; `name` is for messages."""
 
     name: str
     offset: int
@@ -46,6 +51,50 @@ class _File(NamedTuple):
 
     def read_bytes(self) -> bytes:
         return self.content
+
+
+class _TarSample(NamedTuple):
+    """A sample of a tar: its key, and its files by field."""
+
+    key: str
+    files: dict[str, _File]
+
+
+class _Entry(NamedTuple):
+    """A file in a tar as WebDataset names it."""
+
+    key: str
+    extension: str
+    header: tarfile.TarInfo
+
+
+@dataclass
+class _Contents:
+    """The contents of the tars, by key of a sample unless stated otherwise.
+
+    file_names: by field, for messages. rows: the index's numbers by name of the array, such as
+    `image_offset`, and by key. shard_of: the tar's name. shard_bytes: by name of a tar. notes: on
+    files that are converted when they are decoded.
+    """
+
+    checked: dict[str, CheckedSample] = field(default_factory=dict)
+    file_names: dict[str, dict[str, str]] = field(default_factory=dict)
+    rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    shard_of: dict[str, str] = field(default_factory=dict)
+    shard_bytes: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, sample: _TarSample, checked: CheckedSample) -> None:
+        self.checked[sample.key] = checked
+        self.file_names[sample.key] = {name: file.name for name, file in sample.files.items()}
+        for name, file in sample.files.items():
+            numbers = {
+                "offset": file.offset,
+                "size": len(file.content),
+                "crc": zlib.crc32(file.content),
+            }
+            for part, number in numbers.items():
+                self.rows.setdefault(f"{name}_{part}", {})[sample.key] = number
 
 
 def index_tars(
@@ -61,59 +110,56 @@ def index_tars(
     """Write the index of `tars` (paths, URLs, patterns; all in one folder) as the folder `out`.
 
     labels, classes, ignore, max_left_out, and the samples that are left out: as in `prepare`.
-    Raises ValueError, in one line, for what a data set can't be: compressed or interleaved tars,
-    links, keys that come twice."""
+    Raises ValueError, in one line, for what no data set can be: compressed or interleaved tars,
+    links, keys that come twice.
+    """
     out = out.expanduser().absolute()
-    if wrong := [field for field in fields if not re.fullmatch(NAME, field)]:
-        raise ValueError(f"--field: found {wrong[0]!r}, allowed: letters, digits, _ and -")
+    for name in fields:
+        if not re.fullmatch(NAME, name):
+            raise ValueError(f"--field: found {name!r}, allowed: letters, digits, _ and -")
     base, names = _places(tars)
-    parts = asked({field: FieldSpec(field) for field in fields}, labels, classes, ignore, None)
-    shard_of: dict[str, str] = {}  # names by key
-    looks, told = dict[str, CheckedSample](), dict[str, Any]()
-    notes: list[str] = []
-    rows: dict[str, dict[str, int]] = {f"{field}_{part}": {} for field in fields for part in PARTS}
-    sizes: dict[str, int] = {}
+    field_specs = apply_field_options(
+        {name: FieldSpec(name) for name in fields}, labels=labels, classes=classes, ignore=ignore
+    )
+    contents = _Contents()
     try:
         with atomic_folder(out) as partial:
             for name in names:
-                path, place, before = Path(base, name), f"{base}/{name}", len(looks)
+                path = Path(base, name)
                 if is_url(base):
-                    fetch(place, path := partial / "fetched.tar")
-                found = _samples(path, place, fields, shard_of)
-                for key, files, looked in map_in_order(
-                    lambda sample: (*sample, check_sample(sample[1], parts, notes)), found
-                ):
-                    looks[key], told[key] = (
-                        looked,
-                        {field: file.name for field, file in files.items()},
-                    )
-                    for field, file in files.items():
-                        numbers = {
-                            "offset": file.offset,
-                            "size": len(file.content),
-                            "crc": zlib.crc32(file.content),
-                        }
-                        for part, number in numbers.items():
-                            rows[f"{field}_{part}"][key] = number
-                if len(looks) == before:
-                    raise ValueError(f"{place} holds no samples (files KEY.EXTENSION)")
-                sizes[name] = path.stat().st_size
-            (partial / "fetched.tar").unlink(missing_ok=True)
-            good, bad, described = describe_fields(told, looks, parts)
-            check_left_out(base, looks, good, list(fields), limit=max_left_out)
-            converted = summarise([*conversions(looks, good, described), *sorted(notes)])
-            all_notes = [as_note(line) for line in converted] + note_gaps(described)
-            report = Report(out, "webdataset", len(good), described, [], bad, all_notes)
-            lines = "\n".join([*report.lines(None), ""])
-            write_bytes(partial / "report.txt", lines.encode(errors="surrogateescape"))
-            counts = Counter(shard_of[key] for key in good)
+                    path = partial / _FETCHED
+                    fetch(f"{base}/{name}", path)
+                samples = _samples(path, f"{base}/{name}", fields, contents.shard_of)
+                if not _check_samples(samples, field_specs, contents):
+                    raise ValueError(f"{base}/{name} holds no samples (files KEY.EXTENSION)")
+                contents.shard_bytes[name] = path.stat().st_size
+            (partial / _FETCHED).unlink(missing_ok=True)
+            good_keys, problems, described = describe_fields(
+                contents.file_names, contents.checked, field_specs
+            )
+            check_left_out(base, contents.checked, good_keys, list(fields), limit=max_left_out)
+            converted = conversions(contents.checked, good_keys, described)
+            notes = map(as_note, summarise([*converted, *sorted(contents.notes)]))
+            report = Report(
+                folder=out,
+                layout="webdataset",
+                samples=len(good_keys),
+                fields=described,
+                unmatched=[],
+                unreadable=problems,
+                notes=[*notes, *note_gaps(described)],
+            )
+            write_bytes(partial / REPORT_FILE, report.to_bytes())
+            counts = Counter(contents.shard_of[key] for key in good_keys)
             shards = [
-                Shard(name=name, bytes=sizes[name], samples=counts[name])
+                Shard(name=name, bytes=contents.shard_bytes[name], samples=counts[name])
                 for name in names
                 if counts[name]
             ]
-            kept = {name: [row[key] for key in good] for name, row in rows.items()}
-            save(partial, described, shards, good, kept, base)
+            rows = {}
+            for name, row in contents.rows.items():
+                rows[name] = [row[key] for key in good_keys]
+            save_index(partial, described, shards, keys=good_keys, rows=rows, base=base)
     except FetchFailed as error:
         raise ValueError(str(error)) from None
     except OSError as error:
@@ -122,76 +168,108 @@ def index_tars(
 
 
 def _places(tars: Sequence[str]) -> tuple[str, list[str]]:
-    """The folder of the tars, and their names."""
+    """Return the folder of the tars, and their names."""
     places = []
     for pattern in tars:
-        expanded = expand(os.path.expanduser(pattern))
+        expanded = expand_pattern(os.path.expanduser(pattern))
         if not expanded:
             raise ValueError(f"found {pattern}, whose range is empty; count upwards")
-        places += [
-            os.path.split(check_url(f) if is_url(f) else os.path.abspath(f)) for f in expanded
-        ]
+        for tar in expanded:
+            place = check_url(tar) if is_url(tar) else os.path.abspath(tar)
+            places.append(os.path.split(place))
+    first_base = places[0][0]
     for base, name in places:
-        if base != places[0][0]:
-            raise ValueError(f"found tars in {places[0][0]} and {base}; index each folder apart")
+        if base != first_base:
+            raise ValueError(f"found tars in {first_base} and {base}; index each folder apart")
         if not re.fullmatch(SHARD_NAME, name):
             allowed = "NAME.tar of letters, digits, _, - and ., not compressed"
             raise ValueError(f"found {name}, allowed: {allowed}; gunzip or rename it")
-    return places[0][0], list(dict.fromkeys(name for _, name in places))
+    return first_base, list(dict.fromkeys(name for _, name in places))
+
+
+def _check_samples(
+    samples: Iterator[_TarSample], field_specs: FieldSpecs, contents: _Contents
+) -> int:
+    """Check samples, enter them into `contents`, and return their number."""
+
+    def check(sample: _TarSample) -> tuple[_TarSample, CheckedSample]:
+        return sample, check_sample(sample.files, field_specs, contents.notes)
+
+    count = 0
+    for sample, checked in map_in_order(check, samples):
+        contents.add(sample, checked)
+        count += 1
+    return count
 
 
 def _samples(
     path: Path, place: str, fields: Extensions, shard_of: dict[str, str]
-) -> Iterator[tuple[str, dict[str, _File]]]:
-    """Keys and files (by field) of a tar's samples, which are entered in `shard_of`."""
+) -> Iterator[_TarSample]:
+    """Yield a tar's samples, whose keys are entered in `shard_of`."""
     check_not_special(path, "index")
     try:
         with tarfile.open(path, "r:") as tar:
-            for key, group in groupby(_entries(tar, place), lambda entry: entry[0]):
+            for key, group in groupby(_entries(tar, place), lambda entry: entry.key):
                 if key in shard_of:
                     twice = f"sample {printable(key)} comes twice (also in {shard_of[key]})"
                     raise ValueError(
                         f"{place}: {twice}, or its files don't follow one another; repack the tars"
                     )
                 shard_of[key] = place.rpartition("/")[2]
-                entries, files = list(group), {}
-                for field, known in fields.items():
-                    fitting = [entry for _, extension, entry in entries if extension in known]
-                    if len(fitting) != 1:
-                        found = "two files" if fitting else f"no {' or '.join(known)}"
-                        there = printable(", ".join(extension for _, extension, _ in entries))
-                        why = "its files must follow one another, and its key ends at the first dot"
-                        raise ValueError(
-                            f"{place}: sample {printable(key)} has {found} for {field}, but"
-                            f" {there}; {why}"
-                        )
-                    content = cast(IO[bytes], tar.extractfile(fitting[0])).read()
-                    files[field] = _File(
-                        f"{place}: {printable(fitting[0].name)}", fitting[0].offset_data, content
+                entries = list(group)
+                files = {}
+                for name, extensions in fields.items():
+                    header = _choose_file(entries, name, extensions, place)
+                    content = tar.extractfile(header)
+                    assert content is not None  # a regular file
+                    files[name] = _File(
+                        f"{place}: {printable(header.name)}", header.offset_data, content.read()
                     )
-                yield key, files
-            with path.open("rb") as file:
-                file.seek(tar.offset)
-                if not (rest := file.read(1 << 20)) or len(rest) % tarfile.BLOCKSIZE or any(rest):
-                    raise tarfile.ReadError(
-                        "more after its end" if any(rest) else "unexpected end of data"
-                    )
+                yield _TarSample(key, files)
+            _check_end(path, tar.offset)
     except tarfile.TarError as error:
         raise ValueError(
             f"{place} is no whole, uncompressed tar ({error}); gunzip it or copy it again"
         ) from None
 
 
-def _entries(tar: tarfile.TarFile, place: str) -> Iterator[tuple[str, str, tarfile.TarInfo]]:
-    """Key, extension and header of each file that WebDataset would see."""
+def _choose_file(
+    entries: Sequence[_Entry], field_name: str, extensions: Sequence[str], place: str
+) -> tarfile.TarInfo:
+    """Return a field's file of a sample. Raises ValueError unless exactly one has an extension."""
+    fitting = [entry.header for entry in entries if entry.extension in extensions]
+    if len(fitting) == 1:
+        return fitting[0]
+    count = "two files" if fitting else f"no {' or '.join(extensions)}"
+    present = printable(", ".join(entry.extension for entry in entries))
+    advice = "its files must follow one another, and its key ends at the first dot"
+    raise ValueError(
+        f"{place}: sample {printable(entries[0].key)} has {count} for {field_name}, but {present};"
+        f" {advice}"
+    )
+
+
+def _check_end(path: Path, offset: int) -> None:
+    """Raises TarError unless whole blocks of zeros follow the last file, as they end a tar."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        tail = file.read(_TAIL_BYTES)
+    if any(tail):
+        raise tarfile.ReadError("more after its end")
+    if not tail or len(tail) % tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("unexpected end of data")
+
+
+def _entries(tar: tarfile.TarFile, place: str) -> Iterator[_Entry]:
+    """Yield each file that WebDataset would see."""
     from webdataset.tariterators import base_plus_ext  # imports torch, over a second
 
-    for entry in tar:
-        key, extension = base_plus_ext(entry.name)
-        if key is None or entry.isdir():
+    for header in tar:
+        key, extension = base_plus_ext(header.name)
+        if key is None or header.isdir():
             continue
-        if not entry.isreg() or entry.issparse():
+        if not header.isreg() or header.issparse():
             raise ValueError(
-                f"{place}: {printable(entry.name)} is a link, sparse or special; repack the tar"
+                f"{place}: {printable(header.name)} is a link, sparse or special; repack the tar"
             )
-        yield key, extension.lower(), entry
+        yield _Entry(key, extension.lower(), header)

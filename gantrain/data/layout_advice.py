@@ -1,6 +1,4 @@
-"""The layout of a folder of images by the fields that are wanted of it, and what to give where
-it is not recognised.
-"""
+"""Choose the layout of a folder of images by the requested fields, and advise on unclear ones."""
 
 import shlex
 from collections.abc import Sequence
@@ -12,11 +10,11 @@ _HALVES = {"left", "right"}  # the fields of side-by-side pairs
 
 
 def choose_layout(folder: Path, fields: Sequence[str]) -> str | None:
-    """The layout of a folder of images, or None to recognise it. fields: the samples' fields that
-    are wanted.
+    """Return the layout of a folder of images, or None where it is to be recognised.
 
-    Files alone do not say whether they are single images or pairs, but the field that the recipe
-    asks for does."""
+    fields: the requested fields of samples. Files alone do not show whether they are single images
+    or pairs, but the field that the recipe requests does.
+    """
     is_one_of_two_sets = len(fields) == 1
     has_fields_inside = any((folder / name).is_dir() for name in fields)
     if not is_one_of_two_sets or fields[0] in _HALVES or has_fields_inside or is_cityscapes(folder):
@@ -27,11 +25,11 @@ def choose_layout(folder: Path, fields: Sequence[str]) -> str | None:
 def advise_layout(
     key: str, is_for_evaluate: bool, folder: Path, fields: Sequence[str], options: Sequence[str]
 ) -> str:
-    """What to give in place of a folder that is not recognised, in the words of the user's own
-    command.
+    """Describe what to give in place of a folder that is not recognised.
 
-    key: of `data`, such as `train`. is_for_evaluate: the command is `gantrain evaluate`, and else
-    one that takes a recipe's keys. options: those of `gantrain prepare` that may fit the folder.
+    The words are those of the user's own command. key: of `data`, such as `train`. is_for_evaluate:
+    the command is `gantrain evaluate`, and otherwise one that takes a recipe's keys. options: those
+    of `gantrain prepare` that may fit the folder.
     """
     giving = f"data.{key}="
     if is_for_evaluate:

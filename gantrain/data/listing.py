@@ -1,4 +1,4 @@
-"""The images of a folder: one rule for packing, training, translation and evaluation."""
+"""List the images of a folder: one rule for packing, training, translation and evaluation."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ from gantrain.data.decode import EXTENSIONS
 _SYSTEM_NAMES = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "@eadir"}
 )
-# visits of folders that were visited before, by other links; links can multiply endlessly
+# Visits of folders that were visited before, by other links. Links can multiply endlessly.
 _MOST_REPEATS = 10_000
 _SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
 
@@ -26,8 +26,9 @@ Identity = tuple[int, int]  # device and inode of a folder
 class Listing(NamedTuple):
     """The images of a folder, and a line for each file that is not one.
 
-    images: files by their sub-path below the folder, such as `cam1/0.png`, in the order of these.
-    skipped: lines `FILE: reason`, in the order of the files."""
+    images: files by their sub-path below the folder, such as `cam1/0.png`, in this order. skipped:
+    lines `FILE: reason`, in the order of the files.
+    """
 
     images: dict[str, Path]
     skipped: list[str]
@@ -39,22 +40,25 @@ def list_images(folder: Path, recursive: bool = True) -> Listing:
     Links are followed. Hidden files, hidden folders and what systems leave (`Thumbs.db`,
     `__MACOSX`) are ignored. Files with another extension, dangling links and special files are
     skipped with their reason. Nothing is opened. Raises ValueError, in one line, for a loop of
-    links."""
+    links.
+    """
     names, skipped = list_names(folder, recursive)
     return Listing({name: Path(folder, name) for name in names}, skipped)
 
 
 def list_names(folder: Path, recursive: bool = True) -> tuple[list[str], list[str]]:
-    """The sub-paths of the images alone, sorted, and the lines of `list_images`: quick where a
-    folder has very many.
+    """Return the sorted sub-paths of the images, and the skipped lines of `list_images`.
+
+    It is quick where a folder has very many files.
     """
     scan = _Scan(str(folder), recursive)
     return sorted(scan.images), sorted(scan.skipped)
 
 
 def holds_images(folder: Path) -> bool:
-    """Return whether a folder, or a folder inside it, holds an image. A file or a hidden folder
-    holds none.
+    """Return whether a folder, or a folder inside it, holds an image.
+
+    A file or a hidden folder holds none.
     """
     return (
         not is_ignored(folder.name)
@@ -69,17 +73,17 @@ def is_ignored(name: str) -> bool:
 
 
 def without_extension(name: str) -> str:
-    """The sub-path of an image without the extension, by which images of several folders match."""
+    """Return the sub-path of an image without the extension, by which images match."""
     return os.path.splitext(name)[0]
 
 
 def matching_name(name: str) -> str:
-    """A name in the one form (NFC) of those in which systems write the same accented letters."""
+    """Return a name in Unicode's form NFC; systems write accented letters in several forms."""
     return unicodedata.normalize("NFC", name)
 
 
 class _Scan:
-    """One walk over a folder. images: sub-paths. skipped: lines."""
+    """A walk over a folder. images: sub-paths. skipped: lines."""
 
     def __init__(self, root: str, recursive: bool = True, *, stop_at_first: bool = False) -> None:
         self.root = root
@@ -110,8 +114,9 @@ class _Scan:
                 waiting += [(f"{prefix}{name}/", inside) for name in folders]
 
     def _enter(self, folder: str, around: frozenset[Identity]) -> Identity:
-        """The identity of a folder that may be entered. Raises ValueError where links lead back
-        to it.
+        """Return the identity of a folder that may be entered.
+
+        Raises ValueError where links lead back to it, or multiply.
         """
         status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
@@ -131,7 +136,7 @@ class _Scan:
         return identity
 
     def _read_folder(self, folder: str, prefix: str) -> list[str]:
-        """Enter the files of a folder into the lists; returns the names of the folders in it."""
+        """Enter the files of a folder into the lists, and return the names of the folders in it."""
         folders = []
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -150,8 +155,9 @@ class _Scan:
 
 
 def _why_no_file(entry: os.DirEntry[str]) -> str:
-    """`_FOLDER`, or why an entry is no regular file; "" for a regular file. Raises ValueError
-    for a loop of links.
+    """Return `_FOLDER`, or why an entry is no regular file; "" for a regular file.
+
+    Raises ValueError for a loop of links.
     """
     try:
         if entry.is_file():

@@ -17,30 +17,42 @@ from gantrain.data.transforms import Sample, SampleTransform
 from gantrain.data.unpaired import DataSet
 
 _GRACE_SECONDS = 30
+_MOST_DAMAGED = 100  # in a row
 
 
 class RawBatch(NamedTuple):
-    """A rank's share of a batch as it comes from the files: NHWC integers."""
+    """A rank's share of a batch as it comes from the files.
+
+    fields: NHWC integers. positions: of its samples in the stream. damaged: a line for each sample
+    that could not be read.
+    """
 
     fields: dict[str, Tensor]
     positions: tuple[int, ...]
     damaged: tuple[str, ...]
 
 
+class _ReadSample(NamedTuple):
+    """A sample of the stream. damaged: a line for each sample that it replaces."""
+
+    fields: Sample
+    position: int
+    damaged: list[str]
+
+
 class _Stream(Dataset[Any]):
-    """Position -> augmented sample; a damaged sample gives way to another one."""
+    """The augmented sample at a position; another sample replaces a damaged one."""
 
     def __init__(self, shards: Shards, sample_transform: SampleTransform, order: Order) -> None:
-        self.shards, self.sample_transform, self.order, self.seed = (
-            shards,
-            sample_transform,
-            order,
-            order.seed,
-        )
+        self.shards = shards
+        self.sample_transform = sample_transform
+        self.order = order
+        self.seed = order.seed
 
-    def __getitem__(self, position: int) -> tuple[Sample, int, list[str]]:
-        """Substitutes come from the position's window: of a remote set, no other shards may be
-        at hand.
+    def __getitem__(self, position: int) -> _ReadSample:
+        """Return the sample at a position, or a substitute from the position's window.
+
+        Other shards of a remote set may not have been fetched.
         """
         substitutes = random_numbers(self.seed, position, Purpose.SUBSTITUTE)
         index = self.order[position]
@@ -49,37 +61,44 @@ class _Stream(Dataset[Any]):
             try:
                 sample = decode_sample(self.shards, index, self.sample_transform.fields)
                 break
-            except DamagedSample as e:
-                damaged.append(str(e))
-                if len(damaged) == 100:
-                    raise DamagedSample(f"100 damaged samples in a row, the last: {e}") from None
-                index = int(substitutes.choice(self.order.window(position)[1]))
-        return (
-            self.sample_transform.augment(
-                sample, random_numbers(self.seed, position, Purpose.AUGMENTATION)
-            ),
-            position,
-            damaged,
-        )
+            except DamagedSample as error:
+                damaged.append(str(error))
+                if len(damaged) == _MOST_DAMAGED:
+                    raise DamagedSample(
+                        f"{_MOST_DAMAGED} damaged samples in a row, the last: {error}"
+                    ) from None
+                index = int(substitutes.choice(self.order.window(position).samples))
+        random = random_numbers(self.seed, position, Purpose.AUGMENTATION)
+        return _ReadSample(self.sample_transform.augment(sample, random), position, damaged)
 
 
-def _collate(samples: list[tuple[Sample, int, list[str]]]) -> RawBatch:
-    fields = {
-        f: torch.from_numpy(np.stack([sample[f] for sample, _, _ in samples]))
-        for f in samples[0][0]
-    }
-    damaged = tuple(text for _, _, texts in samples for text in texts)
-    return RawBatch(fields, tuple(position for _, position, _ in samples), damaged)
+def _collate(samples: list[_ReadSample]) -> RawBatch:
+    damaged: list[str] = []
+    for sample in samples:
+        damaged += sample.damaged
+    positions = tuple(sample.position for sample in samples)
+    return RawBatch(_stack([sample.fields for sample in samples]), positions, tuple(damaged))
+
+
+def _stack(samples: list[Sample]) -> dict[str, Tensor]:
+    """Return the samples' fields as NHWC tensors."""
+    fields = {}
+    for name in samples[0]:
+        fields[name] = torch.from_numpy(np.stack([sample[name] for sample in samples]))
+    return fields
 
 
 def _leave_signals_to_the_rank(worker: int) -> None:
-    """Ctrl-C and schedulers signal every process, but the rank still needs batches to stop well."""
+    """Ignore the signals that Ctrl-C and schedulers send to every process of a job.
+
+    The rank still needs batches to stop well.
+    """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
 
     def leave_soon(*_: object) -> None:
-        # The rank itself ends a worker by SIGTERM where nothing else did, such as one that waits
-        # for a server: a first one may be the scheduler's, a second one is the rank's.
+        # A first SIGTERM may be the scheduler's. A second one is the rank's, which ends a worker
+        # that nothing else has ended, such as one that waits for a server.
         signal.alarm(_GRACE_SECONDS)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -98,12 +117,18 @@ def training_loader(
     workers: int,
     pin: bool = False,
 ) -> DataLoader[Any]:
-    """The places `slots` of each step's batch, positions [start, stop), in order; to go through
-    once.
+    """Return a loader of the positions [start, stop), in order, to be iterated once.
+
+    slots: the places of each step's batch that this rank takes.
     """
+
+    def positions() -> Iterator[list[int]]:
+        for images_seen in range(start, stop, batch_size):
+            yield [images_seen + slot for slot in slots]
+
     return DataLoader(
         _Stream(shards, sample_transform, order),
-        batch_sampler=([seen + slot for slot in slots] for seen in range(start, stop, batch_size)),
+        batch_sampler=positions(),
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_leave_signals_to_the_rank,
@@ -113,26 +138,37 @@ def training_loader(
 
 
 def merge_streams(first: RawBatch, *others: RawBatch) -> RawBatch:
-    """The same places of a batch from several streams, as one; each has fields of its own."""
-    fields = {name: x for raw in (first, *others) for name, x in raw.fields.items()}
-    return RawBatch(fields, first.positions, sum((raw.damaged for raw in others), first.damaged))
+    """Return the same places of a batch from several streams as one batch.
+
+    Each stream has fields of its own.
+    """
+    fields = dict(first.fields)
+    damaged = list(first.damaged)
+    for raw in others:
+        fields |= raw.fields
+        damaged += raw.damaged
+    return RawBatch(fields, first.positions, tuple(damaged))
 
 
 def _held_out(
     data: DataSet, sample_transform: SampleTransform, i: int, damaged: list[str]
 ) -> Sample:
-    """Nothing where sample `i` is damaged; a damaged target of unpaired data gives way to the
-    next one.
+    """Return sample `i` without augmentation; it is empty where the sample is damaged.
+
+    Of unpaired data, the next target replaces a damaged one. damaged: takes a line for each.
     """
     sample: Sample = {}
-    for number, side in enumerate(data.domains):  # apart, since two sets' files differ in size
-        own = [field for field in sample_transform.fields if field in side.fields]
-        for j in range(i, i + (len(side) if number else 1)):
+    for number, domain in enumerate(data.domains):
+        names = [name for name in sample_transform.fields if name in domain.fields]
+        candidates = len(domain) if number > 0 else 1
+        for candidate in range(i, i + candidates):
             try:
-                sample |= sample_transform.held_out(decode_sample(side, j % len(side), own))
+                decoded = decode_sample(domain, candidate % len(domain), names)
+                # The files of two sets differ in size, so each domain is shown by itself.
+                sample |= sample_transform.held_out(decoded)
                 break
-            except DamagedSample as e:
-                damaged.append(str(e))
+            except DamagedSample as error:
+                damaged.append(str(error))
         else:
             return {}
     return sample
@@ -141,12 +177,15 @@ def _held_out(
 def held_out_batches(
     data: DataSet, sample_transform: SampleTransform, indices: Sequence[int], batch_size: int
 ) -> Iterator[RawBatch]:
-    """Samples `indices` without augmentation; damaged ones are left out and named."""
+    """Yield the samples `indices` without augmentation; damaged ones are left out and named."""
     for start in range(0, len(indices), batch_size):
         damaged: list[str] = []
-        read = [
-            (_held_out(data, sample_transform, i, damaged), i, list[str]())
-            for i in indices[start : start + batch_size]
-        ]
-        if samples := [one for one in read if one[0]]:
-            yield _collate(samples)._replace(damaged=tuple(damaged))
+        samples: list[Sample] = []
+        positions: list[int] = []
+        for i in indices[start : start + batch_size]:
+            sample = _held_out(data, sample_transform, i, damaged)
+            if sample:
+                samples.append(sample)
+                positions.append(i)
+        if samples:
+            yield RawBatch(_stack(samples), tuple(positions), tuple(damaged))

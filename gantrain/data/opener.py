@@ -1,7 +1,8 @@
 """Python's own client of http and https for archives, with the same caution as `web`.
 
-aiohttp drops what has arrived of a body that breaks off; this client keeps it, so that a large
-download goes on later."""
+aiohttp drops the bytes that have arrived of a body that breaks off. This client keeps them, so that
+a large download continues later.
+"""
 
 import http.client
 import socket
@@ -25,8 +26,9 @@ from gantrain.data.web import Incomplete
 
 
 def guarded(url: str, stall_seconds: float) -> OpenerDirector:
-    """An opener for one request of `url`: its redirects and addresses are judged, and its
-    header's time is bounded.
+    """Return an opener for one request of `url`.
+
+    It judges redirects and addresses, and bounds the time of the answer's header.
     """
     guard = Guard()
     guard.visit(url)
@@ -41,9 +43,7 @@ def guarded(url: str, stall_seconds: float) -> OpenerDirector:
                 return super().getresponse()
 
     class SecureConnection(Connection, http.client.HTTPSConnection):
-        """The same over TLS: its `connect` and `getresponse` are those above, around
-        HTTPSConnection's.
-        """
+        """The same over TLS: `Connection`'s methods around those of HTTPSConnection."""
 
     class Plain(HTTPHandler):
         def http_open(self, request: Request) -> http.client.HTTPResponse:
@@ -64,9 +64,9 @@ def guarded(url: str, stall_seconds: float) -> OpenerDirector:
 
 
 def _judge(connection: http.client.HTTPConnection, guard: Guard) -> None:
-    """Before anything is asked of the address that was connected to."""
-    asked = Request(guard.url)
-    guard.is_proxied = asked.type in getproxies() and not proxy_bypass(asked.host)
+    """Judge the address of a connection, before anything is sent to it. Raises Refused."""
+    request = Request(guard.url)
+    guard.is_proxied = request.type in getproxies() and not proxy_bypass(request.host)
     try:
         guard.connect(connection.sock.getpeername()[0])
     except Exception:
@@ -76,8 +76,9 @@ def _judge(connection: http.client.HTTPConnection, guard: Guard) -> None:
 
 @contextmanager
 def _limited(connected: socket.socket, seconds: float) -> Iterator[None]:
-    """Break the connection off after so many seconds: a header that trickles in never stalls.
-    Raises Incomplete.
+    """Break the connection off after so many seconds, and then raise Incomplete.
+
+    A header that trickles in would never stall.
     """
     is_late = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Tensors as pictures a person can look at: previews and translated files."""
+"""Convert tensors to pictures that a person can look at: previews and translated files."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from torch import Tensor
 from gantrain.core import files
 from gantrain.data.batch import to_files
 from gantrain.data.channels import has_alpha
-from gantrain.data.decode import palette
+from gantrain.data.label_colours import palette
 from gantrain.data.shards import Field
 
 _GAP = 4  # pixels of white between pictures
 
 
 def viewable(images: Tensor, field: Field) -> np.ndarray:
-    """What a network sees or makes, NCHW, as 8-bit RGB, NHW3; class ids in their colours.
+    """Return what a network sees or makes, NCHW, as 8-bit RGB, NHW3; class ids in their colours.
 
     Images with alpha (see `channels.py`) are composited over white.
     """
@@ -33,7 +33,7 @@ def viewable(images: Tensor, field: Field) -> np.ndarray:
 
 
 def sheet(columns: list[np.ndarray]) -> np.ndarray:
-    """Columns of pictures, each NHW3, side by side: one row for each sample."""
+    """Return columns of pictures, each NHW3, side by side: one row for each sample."""
     gap = ((0, 0), (_GAP, 0), (_GAP, 0), (0, 0))  # above and to the left of each picture
     rows = np.concatenate([np.pad(c, gap, constant_values=255) for c in columns], axis=2)
     page = np.concatenate(list(rows))

@@ -1,4 +1,4 @@
-"""The pixels of a Pillow image, which comes from a file's bytes or from a user's Python code."""
+"""Read the pixels of a Pillow image, which comes from a file's bytes or a user's Python code."""
 
 import re
 from typing import Any
@@ -20,11 +20,17 @@ _PLAIN = {"1": "L", "La": "LA", "PA": "RGBA", "RGBa": "RGBA"}  # others become R
 _SHOWN = {"RGBA": "RGB with alpha"}  # for people
 # TIFF's tags.
 _ORIENTATION = 274
-_BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 258, 262, 277, 339
+_BITS = 258
+_PHOTOMETRIC = 262
+_SAMPLES = 277
+_SAMPLE_FORMAT = 339
+_UNSIGNED = 1  # values of _SAMPLE_FORMAT
+_SIGNED = 2
+_MIN_IS_WHITE = 0  # of _PHOTOMETRIC
 
 
 def pixels(image: Image.Image, *, ids: bool, convert_profile: bool, notes: list[str]) -> Array:
-    """The pixels as an upright HW or HWC array; the image itself is not changed.
+    """Return the pixels as an upright HW or HWC array; the image itself is not changed.
 
     ids: give class ids or ids of instances, which are the numbers that the file stores: indices of
     a palette, and greys of 2 or 4 bits that Pillow has scaled to 8. In an image of 1 bit, white
@@ -36,7 +42,7 @@ def pixels(image: Image.Image, *, ids: bool, convert_profile: bool, notes: list[
     """
     _check_depth(image, ids)
     maximum = _stored_maximum(image)
-    is_unsigned = _tag(image, _SAMPLE_FORMAT, 1) == 1
+    is_unsigned = _tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED
     upright = ImageOps.exif_transpose(image)
     if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
         notes.append("{files} with an EXIF orientation: turned upright")
@@ -55,14 +61,14 @@ def pixels(image: Image.Image, *, ids: bool, convert_profile: bool, notes: list[
 
 
 def narrow(array: Array) -> Array:
-    """Wider integers as uint16, refused where they do not fit."""
+    """Return wider integers as uint16. Raises ValueError where they do not fit."""
     if array.min() < 0 or array.max() > 65535:
         raise ValueError(f"values {array.min()}..{array.max()}, at most 0..65535 can be read")
     return array.astype(np.uint16)
 
 
 def _in_colours(image: Image.Image, maximum: int | None, notes: list[str]) -> Image.Image:
-    """The image in CMYK or in one of the modes that are kept."""
+    """Return the image in CMYK or in one of the modes that are kept."""
     has_palette = image.mode in ("P", "PA")
     if image.mode in _KEYED and "transparency" in image.info:
         image = _with_alpha(image, maximum)
@@ -76,7 +82,10 @@ def _in_colours(image: Image.Image, maximum: int | None, notes: list[str]) -> Im
 
 
 def _in_srgb(image: Image.Image, convert_profile: bool, notes: list[str]) -> Image.Image:
-    """The image in sRGB, or in grey, by its profile; CMYK without one as Pillow converts it."""
+    """Return the image in sRGB, or in grey, by its profile.
+
+    Pillow converts CMYK without a profile.
+    """
     profile = image.info.get("icc_profile")
     if convert_profile and profile and image.mode in icc.MODES:
         image = icc.to_srgb(image, profile, notes)
@@ -84,7 +93,10 @@ def _in_srgb(image: Image.Image, convert_profile: bool, notes: list[str]) -> Ima
 
 
 def _with_alpha(image: Image.Image, maximum: int | None) -> Image.Image:
-    """A transparent colour or palette as alpha, unless no pixel has it; `image` is a copy."""
+    """Return the image with its transparent colour as alpha, unless no pixel has that colour.
+
+    `image` is a copy, which may be changed.
+    """
     key = image.info["transparency"]
     if maximum is not None and isinstance(key, int):
         # Pillow scales the pixels, but not the key.
@@ -96,7 +108,7 @@ def _with_alpha(image: Image.Image, maximum: int | None) -> Image.Image:
 
 
 def _check_depth(image: Image.Image, ids: bool) -> None:
-    """Raises ValueError for what Pillow would read with other values, without a word."""
+    """Raises ValueError for files that Pillow would silently read with other values."""
     rawmode, highest = _raw(image)
     bands = len(image.getbands())
     channels = bands
@@ -108,18 +120,18 @@ def _check_depth(image: Image.Image, ids: bool) -> None:
         raise ValueError(f"Pillow cannot keep {channels} channels with {bits} bits; save as .npy")
     if image.format != "TIFF":
         return
-    if bits == 8 and _tag(image, _SAMPLE_FORMAT, 1) == 2:
+    if bits == 8 and _tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _SIGNED:
         raise ValueError("Pillow cannot keep signed values of 8 bits; save as .npy")
-    is_inverted = _tag(image, _PHOTOMETRIC, 1) == 0  # MinIsWhite
+    is_inverted = _tag(image, _PHOTOMETRIC, 1) == _MIN_IS_WHITE
     if is_inverted and (bits > 8 or (ids and bits > 1)):
         problem = "a TIFF whose 0 is white, so that its values can be meant in two ways"
         raise ValueError(f"{problem}; save it as PNG")
 
 
 def _stored_maximum(image: Image.Image) -> int | None:
-    """The highest value of the file's greys where Pillow scales them to 8 or 16 bits, else None.
+    """Return the highest value of the file's greys where Pillow scales them, else None.
 
-    Only an image that is not loaded yet still says it.
+    Pillow scales them to 8 or 16 bits. Only an image that is not loaded yet still has the value.
     """
     rawmode, highest = _raw(image)
     if image.mode not in ("L", "I"):
@@ -131,7 +143,10 @@ def _stored_maximum(image: Image.Image) -> int | None:
 
 
 def _raw(image: Image.Image) -> tuple[str, int]:
-    """Pillow's raw mode of the stored pixels, and PPM's highest value; "" and 0 if unknown."""
+    """Return Pillow's raw mode of the stored pixels, and PPM's highest value.
+
+    They are "" and 0 where they are unknown.
+    """
     tiles = getattr(image, "tile", None)
     if not tiles:
         return "", 0
@@ -144,6 +159,6 @@ def _raw(image: Image.Image) -> tuple[str, int]:
 
 
 def _tag(image: Image.Image, number: int, default: int) -> int:
-    """A tag of a TIFF, its largest value where it has one for each channel."""
+    """Return a tag of a TIFF; of one value for each channel, the largest."""
     value = getattr(image, "tag_v2", {}).get(number, default)
     return int(max(value)) if isinstance(value, tuple) else int(value)

@@ -15,32 +15,43 @@ _AFTER_FAILURE_SECONDS = 10.0
 
 def check_cache(streams: Iterable[tuple[Shards, Order]], partitions: Collection[int]) -> None:
     """Raises ValueError where a node's partitions of remote sets need a larger cache."""
-    remote = [(shards, order) for shards, order in streams if shards.cache]
-    need = sum(
-        order.two_windows([s.bytes for s in shards.index.shards], partitions)
-        for shards, order in remote
-    )
-    if remote and need > (limit := remote[0][0].cache_gib) * 2**30:
-        needed = f"mixing samples needs {gib(need)} on each node; data.cache_gib={gib(need)} works"
-        raise ValueError(f"data.cache_gib: found {limit:.4g}, {needed}")
+    needed_bytes = 0
+    cache_gib = 0.0
+    for shards, order in streams:
+        if shards.cache:
+            cache_gib = cache_gib or shards.cache_gib
+            sizes = [shard.bytes for shard in shards.index.shards]
+            needed_bytes += order.two_windows(sizes, partitions)
+    if needed_bytes > cache_gib * 2**30:
+        needed = gib(needed_bytes)
+        raise ValueError(
+            f"data.cache_gib: found {cache_gib:.4g}, mixing samples needs {needed} on each node;"
+            f" data.cache_gib={needed} works"
+        )
 
 
 class Prefetch:
-    """Fetches what the stream needs in this window and the next, on one rank of a node.
+    """Fetches the shards of the stream's present window and the next, on one rank of a node.
 
-    Set `position` as the stream goes on. Its threads end with the process, whatever they wait for;
-    what they can't fetch is left to the loader, which says why. Start it after the loader's
-    processes: these must not be forked in the middle of a fetch.
+    Set `position` as the stream goes on. The threads end with the process, whatever they wait for.
+    What they cannot fetch is left to the loader, which reports the reason. Start it after the
+    loader's processes: these must not be forked in the middle of a fetch.
     """
 
     def __init__(
         self, shards: Shards, order: Order, partitions: Collection[int], position: int, stop: int
     ) -> None:
-        self.shards, self.order, self.partitions = shards, order, partitions
-        self.position, self.stop = position, stop
-        self._needed: dict[int, None] = {}  # soonest first
-        self._lock, self._ended = threading.Lock(), threading.Event()
-        for _ in range(_STREAMS if shards.cache and partitions else 0):
+        self.shards = shards
+        self.order = order
+        self.partitions = partitions
+        self.position = position
+        self.stop = stop
+        self._needed: dict[int, None] = {}  # shards, soonest first
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        if shards.cache is None or not partitions:
+            return
+        for _ in range(_STREAMS):
             threading.Thread(
                 target=self._work, args=[shards.cache], name="prefetch", daemon=True
             ).start()
@@ -60,15 +71,20 @@ class Prefetch:
                 pause = _AFTER_FAILURE_SECONDS
 
     def _look_ahead(self, cache: ShardCache) -> list[int]:
-        needed, count = dict[int, None](), len(self.order.parts)
-        at = {p: self.position + (p - self.position) % count for p in self.partitions}
+        """Return the shards of the present window and the next one of each partition."""
+        needed: dict[int, None] = {}  # in order, without repeats
+        count = len(self.order.parts)
+        next_position = {p: self.position + (p - self.position) % count for p in self.partitions}
         for _ in ("this window", "the next"):
-            for partition, position in at.items():
+            for partition, position in next_position.items():
                 if position < self.stop:
-                    found, _, at[partition] = self.order.window(position)
-                    needed |= dict.fromkeys(found)
-        # Evicted are those untouched for longest: what was needed, then what is needed last.
-        cache.touch([self.shards.remote(s) for s in self._needed if s not in needed], IDLE_SECONDS)
+                    window = self.order.window(position)
+                    next_position[partition] = window.end
+                    needed |= dict.fromkeys(window.shards)
+        # The cache evicts the shards that were untouched for longest: first what was needed, then
+        # what is needed last.
+        past = [shard for shard in self._needed if shard not in needed]
+        cache.touch(map(self.shards.remote, past), IDLE_SECONDS)
         cache.touch(map(self.shards.remote, reversed(needed)))
         self._needed = needed
         return list(needed)

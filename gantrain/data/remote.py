@@ -1,4 +1,4 @@
-"""Files behind a URL: fetched whole, with patience, and without telling any credentials."""
+"""Files behind a URL: fetched whole, with retries, and without credentials in any message."""
 
 import errno
 import hashlib
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from gantrain.core.files import write_text
 from gantrain.core.paths import check_not_special
@@ -21,11 +21,15 @@ from gantrain.data.web import Incomplete, answer, paced
 TRIES = 6
 PAUSE_SECONDS = 0.5  # doubled with each try
 STALL_SECONDS = 30
-LARGEST_BYTES = 64 << 30  # of a file whose length isn't known: a server may never end
+LARGEST_BYTES = 64 << 30  # of a file whose length is not known: a server may never end
+
+_NEED_CREDENTIALS = (401, 403)  # statuses of HTTP
+# Errors that no later try mends, unless the file was there before.
+_LASTING = (FileNotFoundError, PermissionError, ImportError, ValueError)
 
 
 class FetchFailed(Exception):
-    """A file that can't be had, in one line: its URL, the tries, the last one's reason."""
+    """A file that cannot be fetched; one line with its URL, the tries and the last one's reason."""
 
 
 def fetch(
@@ -35,19 +39,24 @@ def fetch(
     tries: int | None = None,
     limit: int = LARGEST_BYTES,
 ) -> None:
-    """Copy the file at `url`, which has `size` bytes where that is known, else at most `limit`, to
-    `path`.
+    """Copy the file at `url` to `path`, and try again after errors that may pass.
 
-    Tries again after what may pass. Raises FetchFailed.
+    size: the file's bytes, where they are known; else `limit` is the most that is copied. Raises
+    FetchFailed.
     """
-
     if url.startswith("file://"):
         check_not_special(url.removeprefix("file://"), "found")
 
     def copy() -> None:
+        if size is None:
+            with path.open("wb") as file:
+                _copy(url, file, limit)
+            return
         # The cache has reserved the room already, with the file's length.
-        with path.open("wb" if size is None else "r+b") as file:
-            _copy(url, file, limit if size is None else size, size is not None)
+        with path.open("r+b") as file:
+            total = _copy(url, file, size)
+        if total < size:
+            raise Incomplete(f"{total} of {size} bytes")
 
     with_retries(copy, url, path.parent, tries, is_known=size is not None)
 
@@ -59,51 +68,60 @@ def with_retries(
     tries: int | None = None,
     is_known: bool = False,
 ) -> None:
-    """Do `work`, which gets `url` into `folder`, and again after what may pass. Raises FetchFailed.
+    """Call `work`, which fetches `url` into `folder`, and again after errors that may pass.
 
-    is_known: the file was there before, so that it may come back where it is missing.
+    is_known: the file was there before, so that it may come back where it is missing. Raises
+    FetchFailed after the last try, or at once for an error that lasts.
     """
     number = tries or TRIES
-    for attempt in range(number):
-        if attempt:
-            # Jitter: all nodes of a job would come back at once. Not from the seeded generator.
-            time.sleep(PAUSE_SECONDS * 2**attempt * random.SystemRandom().uniform(0.5, 1))
+    for attempt in range(1, number + 1):
         try:
             return work()
         except Exception as error:
-            reason, advice = _why(error, url), "when it can be had, go on with the same command"
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                number, advice = attempt + 1, f"make room for it in {folder}"
-            lasting = (FileNotFoundError, PermissionError, ImportError, ValueError)
-            refused = getattr(error, "status", None) in (401, 403)
-            if refused:
-                advice = f"the server wants credentials: {CREDENTIALS}"
-            if isinstance(error, Refused):
-                refused = True
-                advice = error.advice
-            if refused or (
-                not is_known and isinstance(error, lasting)
-            ):  # told at once, when a run starts
-                number = attempt + 1
-        if number == attempt + 1:
+            failure = _judge(error, url, folder, is_known)
+        if failure.is_lasting or attempt == number:
             raise FetchFailed(
-                f"{url} cannot be fetched (tries: {number}, the last: {reason}); {advice}"
+                f"{url} cannot be fetched (tries: {attempt}, the last: {failure.reason});"
+                f" {failure.advice}"
             )
+        # Jitter: all nodes of a job would come back at once. Not from the seeded generator.
+        time.sleep(PAUSE_SECONDS * 2**attempt * random.SystemRandom().uniform(0.5, 1))
 
 
-def _copy(url: str, file: IO[bytes], limit: int, exactly: bool) -> None:
+class _Failure(NamedTuple):
+    """A failed try. is_lasting: another try would fail as well, so the user is told at once."""
+
+    reason: str
+    advice: str
+    is_lasting: bool
+
+
+def _judge(error: Exception, url: str, folder: Path, is_known: bool) -> _Failure:
+    reason = _reason_of(error, url)
+    if isinstance(error, Refused):
+        return _Failure(reason, error.advice, is_lasting=True)
+    if getattr(error, "status", None) in _NEED_CREDENTIALS:
+        advice = f"the server wants credentials: {CREDENTIALS}"
+        return _Failure(reason, advice, is_lasting=True)
+    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        return _Failure(reason, f"make room for it in {folder}", is_lasting=True)
+    is_lasting = not is_known and isinstance(error, _LASTING)
+    return _Failure(reason, "when it can be had, go on with the same command", is_lasting)
+
+
+def _copy(url: str, file: IO[bytes], limit: int) -> int:
+    """Copy a file of at most `limit` bytes, and return its bytes. Raises Incomplete for more."""
     total = 0
     with _reading(url, limit) as read:
         for chunk in paced(read, limit):
             total += len(chunk)
             file.write(chunk)
-    if exactly and total < limit:
-        raise Incomplete(f"{total} of {limit} bytes")
+    return total
 
 
 @contextmanager
 def _reading(url: str, limit: int) -> Iterator[Callable[[int], bytes]]:
-    """A function that reads up to so many bytes of the file at `url`, and none at its end."""
+    """Give a function that reads up to n bytes of the file at `url`, and none at its end."""
     scheme = url.partition("://")[0]
     if scheme in ("http", "https"):
         with answer(url, limit, STALL_SECONDS) as read:
@@ -111,20 +129,23 @@ def _reading(url: str, limit: int) -> Iterator[Callable[[int], bytes]]:
         return
     import fsspec
 
-    how: dict[str, Any] = {"block_size": 0} if scheme == "hf" else {}  # one request, streamed
-    with fsspec.filesystem(scheme).open(url, "rb", **how) as stream:
+    options: dict[str, Any] = {}
+    if scheme == "hf":
+        options["block_size"] = 0  # one request, streamed
+    with fsspec.filesystem(scheme).open(url, "rb", **options) as stream:
         yield stream.read
 
 
-def _why(error: Exception, url: str) -> str:
-    """A library's error in a few words of ours: its own may hold a signed URL or a token."""
+def _reason_of(error: Exception, url: str) -> str:
+    """Describe a library's error in our words, since its own may hold a signed URL or a token."""
     if isinstance(error, Incomplete | Refused):
         return str(error)
     if isinstance(error, ImportError):
         return f"a library is missing: pip install 'gantrain{EXTRAS[url.partition('://')[0]]}'"
     if isinstance(error, TimeoutError):
         return f"nothing came for {STALL_SECONDS} s"
-    if isinstance(status := getattr(error, "status", None), int):
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
         return f"HTTP status {status}"
     if isinstance(error, OSError) and error.errno and error.errno > 0:  # not a name's look-up
         return os.strerror(error.errno)
@@ -132,9 +153,9 @@ def _why(error: Exception, url: str) -> str:
 
 
 def index_folder(url: str, cache: Path) -> Path:
-    """A folder below `cache` with the index of the data set at `url`, checked.
+    """Return a folder below `cache` with the index of the data set at `url`, checked.
 
-    Raises ValueError, in one line, if there is none, it isn't sound, or can't be fetched.
+    Raises ValueError, in one line, if there is no index, or it is not sound, or cannot be fetched.
     """
     cache.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(url.encode())
@@ -144,7 +165,7 @@ def index_folder(url: str, cache: Path) -> Path:
         try:
             fetch(f"{url}/index.json", folder / "index.json", limit=MOST_INDEX_BYTES)
             digest.update(hashlib.sha256((folder / "index.json").read_bytes()).digest())
-            # Whatever base the server names: its shards lie where its index does.
+            # The shards lie where the index does, whatever base the server names.
             index = load_index(folder, base=url)
             fetch(f"{url}/index.npz", folder / "index.npz", limit=largest_arrays(index))
             with (folder / "index.npz").open("rb") as arrays:

@@ -1,4 +1,4 @@
-"""The scale at which training shows its images, and the sizes that it gives an image of any size.
+"""The scale at which training shows its images, and the sizes of an image of any size at it.
 
 All sizes are (height, width) in pixels. The trained scale is that of held-out samples.
 `held_out_resize` is its rule, and `TrainedScale` applies it to the files that a user translates.
@@ -27,7 +27,7 @@ def text_of(size: Size) -> str:
 
 
 def held_out_resize(size: Size, resize: Size | None) -> Size | None:
-    """The size to which a held-out sample is resized before the centre crop of `size`, or None.
+    """Return the size to which a held-out sample is resized before its centre crop, or None.
 
     size, resize: the recipe's `data.size` and `data.resize`. Of the two axes' ratios, the larger
     one counts.
@@ -39,8 +39,9 @@ def held_out_resize(size: Size, resize: Size | None) -> Size | None:
 
 
 def describe_held_out(size: Size, resize: Size | None) -> str:
-    """Describe what a method sees of a held-out sample; the text is part of the keys of cached
-    features.
+    """Describe what a method sees of a held-out sample.
+
+    The text is part of the keys of cached features.
     """
     resized = held_out_resize(size, resize)
     if resized is None:
@@ -51,7 +52,7 @@ def describe_held_out(size: Size, resize: Size | None) -> str:
 
 
 def held_out_notice(size: Size, resize: Size | None) -> str | None:
-    """The line about held-out samples that keep the scale of a large `data.resize`, else None."""
+    """Return a line on held-out samples that keep the scale of a large `data.resize`, or None."""
     resized = held_out_resize(size, resize)
     if resized in (None, size):
         return None
@@ -61,19 +62,17 @@ def held_out_notice(size: Size, resize: Size | None) -> str | None:
 
 
 def described_choice(choice: Choice) -> str:
-    """A choice as a user of the command writes it."""
+    """Return a choice as a user of the command writes it."""
     return choice if isinstance(choice, str) else text_of(choice)
 
 
 def is_lossy(before: Size, after: Size) -> bool:
-    """Return whether the resize from one size to another loses detail that a user should know
-    about.
-    """
+    """Return whether a resize loses detail that a user should know about."""
     return reduction(before, after) >= LOSSY_REDUCTION
 
 
 def reduction(before: Size, after: Size) -> float:
-    """By how much a resize reduces an image, in the axis that it reduces more."""
+    """Return the factor by which a resize reduces an image, in the axis that it reduces more."""
     return max(before[0] / after[0], before[1] / after[1])
 
 
@@ -85,7 +84,7 @@ class Step:
     after: Size
 
     def apply(self, size: Size) -> Size:
-        """The size that this step gives an image: scaled by its ratios, or always `after`."""
+        """Return an image's size after this step: scaled by the ratios, or always `after`."""
         if self.before is None:
             return self.after
         height = _scaled(size[0], self.before[0], self.after[0])
@@ -94,7 +93,7 @@ class Step:
 
 
 def _scaled(length: int, before: int, after: int) -> int:
-    """The length times after / before, rounded; exact, since all are integers."""
+    """Return the length times after / before, rounded; exact, since all are integers."""
     return max(1, (2 * length * after + before) // (2 * before))
 
 
@@ -113,7 +112,7 @@ class TrainedScale:
     is_known: bool = True
 
     def sizes(self, size: Size, choice: Choice | None = None) -> list[Size]:
-        """The sizes that an image of `size` is resized to, in order; empty where it stays.
+        """Return the sizes to which an image of `size` is resized, in order; empty where it stays.
 
         The last of them, or `size` itself, is what the networks see. Raises ValueError for a size
         past reason.
@@ -135,14 +134,14 @@ class TrainedScale:
 
 
 def _checked(size: Size, sizes: list[Size]) -> list[Size]:
-    """The sizes without those that change nothing."""
+    """Return the sizes without those that change nothing. Raises ValueError for too large ones."""
     changed = []
     current = size
     for after in sizes:
         if max(after) > max(MAX_ENLARGED, *size):
-            found = f"{text_of(size)} would become {text_of(after)}"
+            change = f"{text_of(size)} would become {text_of(after)}"
             allowed = f"an image may be enlarged to {MAX_ENLARGED} pixels a side"
-            raise ValueError(f"size: {found}, {allowed}; give another size")
+            raise ValueError(f"size: {change}, {allowed}; give another size")
         if after != current:
             changed.append(after)
         current = after
@@ -152,7 +151,7 @@ def _checked(size: Size, sizes: list[Size]) -> list[Size]:
 def trained_scale(
     source: Field, target: Field, *, paired: bool, size: Size, resize: Size | None
 ) -> TrainedScale:
-    """The scale at which a model was trained on its source's files.
+    """Return the scale at which a model was trained on its source's files.
 
     source, target: the fields in the direction of the translation. paired: they came as pairs.
     size, resize: the recipe's `data.size` and `data.resize`.
@@ -181,7 +180,7 @@ def _steps(field: Field, held_out: Size | None) -> tuple[Step, ...]:
 
 
 def _original_sizes(field: Field) -> tuple[Size, Size]:
-    """The smallest and the largest size of a field's files before `prepare --resize`."""
+    """Return the smallest and the largest size of a field's files before `prepare --resize`."""
     if field.original_min_size is None or field.original_max_size is None:
         return field.min_size, field.max_size
     return field.original_min_size, field.original_max_size

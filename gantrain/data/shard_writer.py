@@ -1,18 +1,16 @@
-"""Writing a data set: all of it or nothing, and never over something that is there."""
+"""Write a data set: all of it or nothing, and never over an existing one."""
 
-import fcntl
 import os
 import re
-import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from gantrain.core.files import write_bytes
-from gantrain.data.index import PARTS, Field, Index, Shard, save
+from gantrain.core.files import atomic_folder, write_bytes
+from gantrain.data.index import PARTS, Field, Index, Shard
+from gantrain.data.index_writer import save_index
 
 # A key is a sub-path that stays inside, without control characters. WebDataset takes it up to the
 # first dot behind the last slash, so that only folders may have dots, though not in front.
@@ -28,69 +26,6 @@ class PackedSample(NamedTuple):
     members: Mapping[str, tuple[str, bytes]]
 
 
-@contextmanager
-def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the lock file `path`, which is gone afterwards and free when its holder is killed.
-
-    Raises ValueError if another process holds it and `wait` is false.
-    """
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(descriptor)
-            raise ValueError(f"another process holds {path}; wait for it or stop it") from None
-        # Its last holder may have removed the file between our open and our lock.
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                break
-        os.close(descriptor)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile has it open too
-        os.close(descriptor)
-
-
-def create_once(folder: Path, make: Callable[[], object]) -> None:
-    """Make the data set `folder` where it is missing: one process does, others wait."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with file_lock(folder.parent / f".{folder.name}.making", wait=True):
-        if not (folder / "index.json").is_file():
-            make()
-
-
-def refuse_existing(folder: Path) -> None:
-    """Raise ValueError if there is something at `folder`, or it can't be made."""
-    if folder.exists() or folder.is_symlink():
-        raise ValueError(f"{folder} exists and is never overwritten; remove it or name another")
-    parent = next(parent for parent in folder.parents if parent.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{folder} cannot be made: {parent} is not a folder that you can write to")
-
-
-@contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder beside `folder` to write into; it takes the name at the end.
-
-    A killed run leaves no data set, and the next one removes what it left. Raises ValueError if
-    `folder` exists or another process is writing it.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.parent / f".{folder.name}.partial"
-    with file_lock(folder.parent / f".{folder.name}.lock", wait=False):
-        refuse_existing(folder)
-        shutil.rmtree(partial, ignore_errors=True)  # a killed run's: nobody else has the lock
-        partial.mkdir()
-        try:
-            yield partial
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
 def write_shards(
     samples: Iterable[PackedSample],
     folder: str | Path,
@@ -99,15 +34,18 @@ def write_shards(
     shard_samples: int = 10_000,
     extras: Mapping[str, bytes] | None = None,
 ) -> Index:
-    """Write samples, in their order, as a new data set in `folder`; returns its index.
+    """Write samples, in their order, as a new data set in `folder`, and return its index.
 
-    A tar ends at 256 MiB or `shard_samples`. `extras` are further files of the folder, by name.
-    Raises ValueError as `appearing`, and if a key is not usable or there are no samples; OSError if
-    the disk refuses."""
+    A tar ends at 256 MiB or `shard_samples`. extras: further files of the folder, by name. Raises
+    ValueError as `atomic_folder` does, and if a key is not usable or there are no samples; OSError
+    if the disk refuses.
+    """
     from webdataset.writer import ShardWriter  # imports torch, over a second
 
     members = sorted({field.member for field in fields.values()})
-    rows: dict[str, list[int]] = {f"{m}_{part}": [] for m in members for part in PARTS}
+    rows: dict[str, list[int]] = {}
+    for member in members:
+        rows |= {f"{member}_{part}": [] for part in PARTS}
     keys: dict[str, None] = {}  # in order
     shards: list[Shard] = []
 
@@ -125,28 +63,34 @@ def write_shards(
             Shard(name=os.path.basename(path), bytes=os.path.getsize(path), samples=count)
         )
 
-    limits = {"maxsize": _SHARD_BYTES, "maxcount": shard_samples}
-    # Fixed time and owner: the same samples give the same bytes. PAX takes names of any length.
-    same = {"mtime": 0, "user": "", "group": "", "format": "PAX_FORMAT"}
+    options: dict[str, Any] = {
+        "post": close_shard,
+        "maxsize": _SHARD_BYTES,
+        "maxcount": shard_samples,
+        # With a fixed time and owner, the same samples give the same bytes.
+        "mtime": 0,
+        "user": "",
+        "group": "",
+        "format": "PAX_FORMAT",  # takes names of any length
+        "verbose": 0,
+        "encoder": False,
+    }
     with atomic_folder(Path(folder).absolute()) as partial:
         tars = str(partial).replace("%", "%%") + "/s-%06d.tar"
-        with ShardWriter(
-            tars, post=close_shard, **limits, **same, verbose=0, encoder=False
-        ) as writer:
+        with ShardWriter(tars, **options) as writer:
             for key, files in samples:
                 if key in keys or not _KEY.fullmatch(key):
                     raise ValueError(
                         f"key {key!r} comes twice, or is no sub-path whose last name has no '.'"
                     )
-                writer.write(
-                    {"__key__": key}
-                    | {f"{m}.{extension}": data for m, (extension, data) in files.items()}
-                )
-                keys[key] = None
-                for member, (_, data) in files.items():
+                record: dict[str, Any] = {"__key__": key}
+                for member, (extension, data) in files.items():
+                    record[f"{member}.{extension}"] = data
                     rows[f"{member}_crc"].append(zlib.crc32(data))
+                writer.write(record)
+                keys[key] = None
         if not keys:
             raise ValueError(f"there are no samples to write to {folder}")
         for name, content in (extras or {}).items():
             write_bytes(partial / name, content)
-        return save(partial, fields, shards, keys, rows)
+        return save_index(partial, fields, shards, keys=keys, rows=rows)

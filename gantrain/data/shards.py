@@ -27,33 +27,38 @@ MAX_OPEN_FILES = 64
 
 
 class DamagedSample(Exception):
-    """A sample whose bytes aren't those that were written, or that doesn't decode."""
+    """A sample whose bytes are not those that were written, or that does not decode."""
 
 
 class Shards:
-    """A data set read at random: `shards.read(i, member)`; remote shards by the node's cache.
+    """A data set read at random: `shards.read(i, member)`.
 
-    place: the folder or URL of the shards. Safe to fork and to pickle, not to share between
-    threads; at most 64 files are open at a time."""
+    Remote shards are read from the node's cache. place: the folder or URL of the shards. It is safe
+    to fork and to pickle, and not to share between threads. At most 64 files are open at a time.
+    """
 
     def __init__(self, folder: Path, index: Index, arrays: Arrays, cache_gib: float) -> None:
-        self.folder, self.index, self._arrays, self.cache_gib = folder, index, arrays, cache_gib
+        self.folder = folder
+        self.index = index
         self.place = index.base or str(folder)
-        self.cache = (
-            ShardCache(cache_folder() / "shards", cache_gib * 2**30) if index.is_remote else None
-        )
-        self.fields, self.fingerprint = index.fields, index.fingerprint
+        self.fields = index.fields
+        self.fingerprint = index.fingerprint
+        self.cache_gib = cache_gib
+        self.cache: ShardCache | None = None
+        if index.is_remote:
+            self.cache = ShardCache(cache_folder() / "shards", cache_gib * 2**30)
+        self._arrays = arrays
         self._ends = list(accumulate(shard.samples for shard in index.shards))
-        self._open: OrderedDict[int, int] = (
-            OrderedDict()
-        )  # descriptors by shard, least recently used first
+        # Descriptors by shard, least recently used first.
+        self._open: OrderedDict[int, int] = OrderedDict()
         self._held = hold(folder)  # a newer pack of the same images must not remove this one
 
     @classmethod
     def open(cls, folder: str | Path, cache_gib: float = math.inf) -> Self:
-        """Open and check the data set in `folder`; its remote shards are kept in `cache_gib`.
+        """Open and check the data set in `folder`, whose remote shards take at most `cache_gib`.
 
-        Raises ValueError, in one line, if it isn't one, is incomplete, or its index isn't sound.
+        Raises ValueError, in one line, if there is none, it is incomplete, or its index is not
+        sound.
         """
         folder = Path(folder).absolute()
         return cls(folder, *load(folder), cache_gib)
@@ -63,19 +68,19 @@ class Shards:
 
     @property
     def domains(self) -> tuple["Shards", ...]:
-        """The sets that it consists of; of unpaired data there are two."""
+        """The sets of which the data consist; unpaired data have two."""
         return (self,)
 
     def showing(self, field: str, name: str) -> Self:
-        """The same samples with that field alone, under another name."""
+        """Return the same samples with only that field, under another name."""
         index = self.index.model_copy(update={"fields": {name: self.fields[field]}})
         return type(self)(self.folder, index, self._arrays, self.cache_gib)
 
     def converted(self, channels: Mapping[str, int]) -> Self:
-        """The same samples with other channels of some fields, by name, to which `decode_sample`
-        converts.
+        """Return the same samples with other channels of some fields, by name.
 
-        The fingerprint differs too, since features that are kept by it belong to other values.
+        `decode_sample` converts to them. The fingerprint differs too, since features that are
+        cached by it belong to other values.
         """
         fields = {
             name: field.model_copy(update={"channels": channels.get(name, field.channels)})
@@ -83,23 +88,22 @@ class Shards:
         }
         changes = "".join(f"+{name}:{channels[name]}" for name in sorted(channels))
         update = {"fields": fields, "fingerprint": f"{self.fingerprint}{changes}"}
-        return type(self)(
-            self.folder, self.index.model_copy(update=update), self._arrays, self.cache_gib
-        )
+        index = self.index.model_copy(update=update)
+        return type(self)(self.folder, index, self._arrays, self.cache_gib)
 
     def key(self, i: int) -> str:
-        """The key of sample `i`: its name in the tar, with control characters escaped."""
+        """Return the key of sample `i`: its name in the tar, with control characters escaped."""
         return printable(bytes(self._arrays["keys"][i]).decode(errors="backslashreplace"))
 
     def where(self, i: int) -> str:
-        """Shard, sample number and key of sample `i`, for messages."""
+        """Return the shard, the number and the key of sample `i`, for messages."""
         return f"{self.place}/{self.index.shards[self._shard(i)].name}, sample {i} ({self.key(i)})"
 
     def read(self, i: int, member: str) -> bytes:
-        """The bytes of one member of sample `i` (0 <= i < len).
+        """Return the bytes of one member of sample `i` (0 <= i < len).
 
-        Raises DamagedSample if they aren't the bytes that were written, OSError if the file can't
-        be opened or read, FetchFailed if a remote one can't be had.
+        Raises DamagedSample if they are not the bytes that were written, OSError if the file cannot
+        be opened or read, FetchFailed if a remote one cannot be fetched.
         """
         if not 0 <= i < len(self):
             raise IndexError(f"sample {i} of {len(self)}")
@@ -116,7 +120,7 @@ class Shards:
         return data
 
     def remote(self, shard: int) -> Remote:
-        """The URL and length of a remote set's shard."""
+        """Return the URL and the length of a remote set's shard."""
         return f"{self.place}/{self.index.shards[shard].name}", self.index.shards[shard].bytes
 
     def _shard(self, i: int) -> int:
@@ -132,9 +136,10 @@ class Shards:
                 self._open[shard] = os.open(
                     Path(self.place, self.index.shards[shard].name), os.O_RDONLY
                 )
-            # One that the cache has evicted takes space on the disk for as long as it is open.
-            for other in [s for s, d in self._open.items() if not os.fstat(d).st_nlink]:
-                self._close(other)
+            # A shard that the cache has evicted takes space on the disk for as long as it is open.
+            for other, descriptor in list(self._open.items()):
+                if not os.fstat(descriptor).st_nlink:
+                    self._close(other)
         self._open.move_to_end(shard)
         return self._open[shard]
 
@@ -152,8 +157,9 @@ class Shards:
 
 
 def _read_part(descriptor: int, size: int, offset: int) -> bytes:
-    """So many bytes of a file, fewer at its end: memory is taken for those that are there, not
-    for those claimed.
+    """Return up to `size` bytes of a file from `offset` on.
+
+    Memory is taken for the bytes that the file has, not for those that an index claims.
     """
     available = os.fstat(descriptor).st_size - offset
     return os.pread(descriptor, max(0, min(size, available)), offset)

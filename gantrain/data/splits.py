@@ -1,5 +1,6 @@
-"""The part of a folder that a key of `data` takes, where the folder holds several splits or both
-of two sets.
+"""Choose the part of a folder that a key of `data` takes.
+
+The folder may hold several splits, or both of two sets.
 """
 
 import os
@@ -19,8 +20,9 @@ TEST_SPLITS = ("test",)
 def find_two_sets(
     key: str, value: str | None, target: str | None, is_for_evaluate: bool = False
 ) -> tuple[str | None, str | None]:
-    """The sources and the targets; one folder may hold both in CycleGAN's layout, trainA and
-    trainB.
+    """Return the folders of the sources and of the targets.
+
+    One folder may hold both in CycleGAN's layout, trainA and trainB.
     """
     if value == SYNTHETIC:
         return value, target or value
@@ -35,9 +37,7 @@ def find_two_sets(
 
 
 def find_split(key: str, folder: Path, is_for_evaluate: bool) -> str:
-    """The split that a key of `data` takes of a layout with its splits inside, each under its
-    own names.
-    """
+    """Return the split that a key of `data` takes of a folder that holds several splits."""
     if key.startswith("train"):
         return "train"
     if (folder / "gtFine").is_dir():
@@ -55,10 +55,9 @@ def find_split(key: str, folder: Path, is_for_evaluate: bool) -> str:
 
 
 def describe_test_split(value: str) -> str | None:
-    """The folders of the test split that `data.validation` takes where a folder holds no other
-    held-out one.
+    """Return the names of the test split's folders where `data.validation` takes them, or None.
 
-    value: `data.validation`. Returns the names of the folders, or None.
+    It takes them where the folder holds no other held-out split. value: `data.validation`.
     """
     if _find_sides(value, HELD_OUT_SPLITS):
         return None
@@ -66,10 +65,10 @@ def describe_test_split(value: str) -> str | None:
 
 
 def describe_other_split(value: str, option: str) -> list[str]:
-    """A line where `gantrain evaluate --data` takes the test split of a folder that holds a
-    held-out one, too.
+    """Return a line where `gantrain evaluate --data` takes one of two splits of a folder.
 
-    option: what the user wrote to give the folder.
+    It takes the test split of a folder that also holds a held-out split. option: the option by
+    which the user gave the folder.
     """
     test = _find_sides(value, TEST_SPLITS)
     other = _find_sides(value, HELD_OUT_SPLITS)
@@ -105,11 +104,12 @@ def _find_sides(value: str, splits: Sequence[str]) -> str | None:
 
 
 def _splits_of(key: str, is_for_evaluate: bool) -> tuple[str, ...]:
-    """The splits that a key takes, the first choice first.
+    """Return the splits that a key takes, the first choice first.
 
     A test set is for a trained model: checkpoints that are chosen on it look better than they are.
     So `data.validation` takes it last, and `data.test` and `gantrain evaluate --data` take it
-    first."""
+    first.
+    """
     if key.startswith("train"):
         return ("train",)
     if key.startswith("test") or is_for_evaluate:

@@ -1,6 +1,7 @@
-"""Labelled street fronts and "photographs" of them, drawn by the program: data for a first run.
+"""Synthetic data for a first run: labelled street fronts and "photographs" of them.
 
-A photograph's colours stay near their class's: the class of the nearest one judges a model.
+The colours of a photograph stay near the colours of their classes, so that the class of the nearest
+colour can judge a model.
 """
 
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from gantrain.data.decode import Array, encode, palette
-from gantrain.data.prepare.check import map_in_order
-from gantrain.data.shard_writer import PackedSample, create_once, write_shards
+from gantrain.core.files import create_once
+from gantrain.core.threads import map_in_order
+from gantrain.data.decode import Array, encode
+from gantrain.data.label_colours import palette
+from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import Field
 
 CLASSES = ("sky", "wall", "roof", "trim", "window", "door", "balcony", "shop", "tree", "pavement")
@@ -23,14 +26,15 @@ CLASS_COLOURS = [  # about the mean colours in photographs (RGB) by class id
     *[(98, 44, 24), (36, 38, 48), (26, 124, 116), (88, 134, 46), (150, 144, 140)],
 ]
 
+_HEIGHT = 128  # of a street front, in the units of the drawing
 _MOST_PIXELS = 2**23  # 4096x2048; a set of larger pictures takes more than minutes to draw
 
 
 def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, Array]:
-    """Street front `index`: class ids (HW uint8), its photograph (HW3 uint8, RGB), an id for each
-    shape (HW uint16).
+    """Return street front `index`: class ids, a photograph, and an id for each shape.
 
-    The same arguments always give the same picture. `height` and `width` are in pixels, 16 or more.
+    The ids are HW uint8, the photograph is HW3 uint8 (RGB), and the shapes' ids are HW uint16. The
+    same arguments always give the same picture. `height` and `width` are in pixels, 16 or more.
     """
     if min(height, width) < 16:
         raise ValueError(f"{height}x{width} is too small to draw, 16x16 is the least")
@@ -39,57 +43,92 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, 
             f"{height}x{width} is too large to draw, {_MOST_PIXELS:,} pixels are the most"
         )
     random = np.random.Generator(np.random.Philox(key=[seed, index]))
-    label, tint = np.zeros((height, width), np.uint8), np.ones((height, width, 3))
-    shape, shapes = np.zeros((height, width), int), 0
-
-    def box(name: str, *sides: float, more: bool = False) -> None:
-        """Paint over (x0, y0, x1, y1); x grows to the right, y down, in 1/128 of the height.
-
-        more: of the shape before.
-        """
-        nonlocal shapes
-        shapes += not more
-        left, top, right, bottom = (max(0, round(side * height / 128)) for side in sides)
-        label[top:bottom, left:right], shape[top:bottom, left:right] = CLASSES.index(name), shapes
-        tint[top:bottom, left:right] = random.uniform(0.93, 1.07) * random.uniform(0.97, 1.03, 3)
-
-    end, ground, x1 = width * 128 / height, random.uniform(112, 116), -random.uniform(0, 30)
-    while x1 < end:  # a house from x0 to x1
-        x0, x1 = x1, x1 + random.uniform(46, 84)
-        storeys, storey, columns = (
-            random.integers(3, 6),
-            random.uniform(17, 21),
-            round((x1 - x0) / 17),
-        )
-        top, slope, step = (
-            ground - storeys * storey - 5,
-            random.choice([0.4, 1.5]),
-            (x1 - x0) / columns,
-        )
-        for y in range(15):
-            box("roof", x0 + slope * y, top - y - 1, x1 - slope * y, top - y, more=y > 0)
-        box("wall", x0, top, x1, ground)
-        box(random.choice(["wall", "shop"]), x0 + 1.5, ground - storey - 2, x1 - 1.5, ground)
-        box("trim", x0 - 1, top, x1 + 1, top + 3)
-        railed, door = random.integers(1, storeys + 2), random.integers(columns)
-        for floor, column in np.ndindex(storeys, columns):
-            left, right, foot = (
-                x0 + (column + 0.25) * step,
-                x0 + (column + 0.75) * step,
-                ground - floor * storey,
-            )
-            name, sill = ("door", foot) if (floor, column) == (0, door) else ("window", foot - 6)
-            box("trim", left - 1.4, foot - 18, right + 1.4, sill + 1.4)
-            box(name, left, foot - 16.6, right, sill)
-            if floor == railed:
-                box("balcony", left - 2.5, sill - 5, right + 2.5, sill)
-    box("pavement", 0, ground, end, 129)
+    canvas = _Canvas(height, width, random)
+    end = width * _HEIGHT / height
+    ground = random.uniform(112, 116)
+    right = -random.uniform(0, 30)
+    while right < end:
+        left = right
+        right = left + random.uniform(46, 84)
+        _draw_house(canvas, left, right, ground)
+    canvas.box("pavement", (0, ground, end, 129))
     for middle in random.uniform(0.06 * end, 0.94 * end, random.poisson(end / 160)):
-        box("tree", middle - 1.4, 70, middle + 1.4, ground + 4)
-        for x, y in random.normal((middle, 70), 5, (24, 2)):  # tufts
-            box("tree", x - 4, y - 4, x + 4, y + 4, more=True)
-    photograph = np.array(CLASS_COLOURS)[label] * tint + random.normal(0, 3, tint.shape)
-    return label, np.clip(np.rint(photograph), 0, 255).astype(np.uint8), shape.astype(np.uint16)
+        _draw_tree(canvas, middle, ground)
+    noise = random.normal(0, 3, canvas.tint.shape)
+    photograph = np.array(CLASS_COLOURS)[canvas.label] * canvas.tint + noise
+    photograph = np.clip(np.rint(photograph), 0, 255).astype(np.uint8)
+    return canvas.label, photograph, canvas.shape.astype(np.uint16)
+
+
+class _Canvas:
+    """A street front that is painted box by box.
+
+    label: class ids, HW. tint: by which a class's colour is multiplied, HW3. shape: an id for each
+    shape, HW. random: draws the tint of each box.
+    """
+
+    def __init__(self, height: int, width: int, random: np.random.Generator) -> None:
+        self.label = np.zeros((height, width), np.uint8)
+        self.tint = np.ones((height, width, 3))
+        self.shape = np.zeros((height, width), int)
+        self.random = random
+        self._shapes = 0
+
+    def box(self, name: str, corners: tuple[float, ...], *, is_same_shape: bool = False) -> None:
+        """Paint a box of the class `name` over what is there.
+
+        corners: x0, y0, x1, y1 in 1/128 of the height; x grows to the right, y down. is_same_shape:
+        the box belongs to the shape of the box before it.
+        """
+        if not is_same_shape:
+            self._shapes += 1
+        height = len(self.label)
+        left, top, right, bottom = (max(0, round(side * height / _HEIGHT)) for side in corners)
+        area = np.s_[top:bottom, left:right]
+        self.label[area] = CLASSES.index(name)
+        self.shape[area] = self._shapes
+        brightness = self.random.uniform(0.93, 1.07)
+        self.tint[area] = brightness * self.random.uniform(0.97, 1.03, 3)
+
+
+def _draw_house(canvas: _Canvas, left: float, right: float, ground: float) -> None:
+    """Draw a house with its roof, windows, a door, and sometimes balconies or a shop."""
+    random = canvas.random
+    storeys = random.integers(3, 6)
+    storey_height = random.uniform(17, 21)
+    columns = round((right - left) / 17)
+    column_width = (right - left) / columns
+    top = ground - storeys * storey_height - 5
+    slope = random.choice([0.4, 1.5])
+    for y in range(15):
+        row = (left + slope * y, top - y - 1, right - slope * y, top - y)
+        canvas.box("roof", row, is_same_shape=y > 0)
+    canvas.box("wall", (left, top, right, ground))
+    ground_floor = random.choice(["wall", "shop"])
+    canvas.box(ground_floor, (left + 1.5, ground - storey_height - 2, right - 1.5, ground))
+    canvas.box("trim", (left - 1, top, right + 1, top + 3))
+    balcony_floor = random.integers(1, storeys + 2)
+    door_column = random.integers(columns)
+    for floor, column in np.ndindex(storeys, columns):
+        x0 = left + (column + 0.25) * column_width
+        x1 = left + (column + 0.75) * column_width
+        foot = ground - floor * storey_height
+        name = "window"
+        sill = foot - 6
+        if floor == 0 and column == door_column:
+            name = "door"
+            sill = foot
+        canvas.box("trim", (x0 - 1.4, foot - 18, x1 + 1.4, sill + 1.4))
+        canvas.box(name, (x0, foot - 16.6, x1, sill))
+        if floor == balcony_floor:
+            canvas.box("balcony", (x0 - 2.5, sill - 5, x1 + 2.5, sill))
+
+
+def _draw_tree(canvas: _Canvas, middle: float, ground: float) -> None:
+    """Draw a trunk and tufts of leaves around its top."""
+    canvas.box("tree", (middle - 1.4, 70, middle + 1.4, ground + 4))
+    for x, y in canvas.random.normal((middle, 70), 5, (24, 2)):
+        canvas.box("tree", (x - 4, y - 4, x + 4, y + 4), is_same_shape=True)
 
 
 def write_synthetic(
@@ -103,37 +142,40 @@ def write_synthetic(
 ) -> None:
     """Write drawn street fronts as a data set in the folder `out`, unless it is there already.
 
-    fields: by name, source first, the classes of a label map, None for an image. The last image is
-    the photograph; another one is the label map in colours. Ids fold into fewer classes by
-    remainder. instances: a further field, of an id for each shape. Two processes may call it at
-    once."""
-    photographed = [None, *(name for name, classes in fields.items() if classes is None)][-1]
-    described: dict[str, Field] = {}
+    fields: by name, the source first; the number of classes of a label map, None for an image. The
+    last image is the photograph; any other image is the label map in colours. Ids fold into fewer
+    classes by remainder. instances: a further field, with an id for each shape. Two processes may
+    call it at the same time.
+    """
+    images = [name for name, classes in fields.items() if classes is None]
+    photograph_name = images[-1] if images else None
     size: dict[str, Any] = {"min_size": (height, width), "max_size": (height, width)}
+    described: dict[str, Field] = {}
     for name, classes in fields.items():
-        about: dict[str, Any] = {"channels": 3}
+        content: dict[str, Any] = {"channels": 3}
         if classes:
-            about = {
-                "kind": "label",
-                "channels": 1,
-                "classes": classes,
-                "palette": palette(classes, PALETTE),
-            }
-        described[name] = Field(member=name, **size, **about)
+            colours = palette(classes, PALETTE)
+            content = {"kind": "label", "channels": 1, "classes": classes, "palette": colours}
+        described[name] = Field(member=name, **size, **content)
     if instances:
-        described[instances] = Field(
-            member=instances, kind="instances", channels=1, dtype="uint16", **size
-        )
+        content = {"kind": "instances", "channels": 1, "dtype": "uint16"}
+        described[instances] = Field(member=instances, **size, **content)
+    map_colours = np.array(PALETTE, np.uint8)
 
     def sample(index: int) -> PackedSample:
         ids, photograph, shapes = draw(index, height, width, seed)
-        members = {instances: ("png", encode(shapes, "png"))} if instances else {}
+        arrays = {instances: shapes} if instances else {}
         for name, classes in fields.items():
-            image = photograph if name == photographed else np.array(PALETTE, np.uint8)[ids]
-            members[name] = (
-                "png",
-                encode(ids % min(classes, len(CLASSES)) if classes else image, "png"),
-            )
+            if classes:
+                arrays[name] = ids % min(classes, len(CLASSES))
+            elif name == photograph_name:
+                arrays[name] = photograph
+            else:
+                arrays[name] = map_colours[ids]
+        members = {name: ("png", encode(array, "png")) for name, array in arrays.items()}
         return PackedSample(f"{index:06d}", members)
 
-    create_once(out, lambda: write_shards(map_in_order(sample, range(samples)), out, described))
+    def write() -> None:
+        write_shards(map_in_order(sample, range(samples)), out, described)
+
+    create_once(out, "index.json", write)

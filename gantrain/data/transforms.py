@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gantrain.data.channels import has_alpha
-from gantrain.data.decode import resize
+from gantrain.data.resize import resize
 from gantrain.data.scale import held_out_resize
 
 Size = tuple[int, int]  # height, width

@@ -1,36 +1,41 @@
 """Data without pairs: a set of sources and another one of targets."""
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gantrain.core.rng import Purpose, random_numbers
-from gantrain.data.shards import Shards
+from gantrain.data.shards import Field, Shards
 
 
 class Unpaired:
-    """Two sets as one of pairs, whose fields are called `source` and `target`.
+    """Two sets as one set of pairs, whose fields are called `source` and `target`.
 
-    sets: the sources, the targets. names: their own fields. As long as the longer set; of held-out
-    samples, number i is number i of each, modulo its length. In training the sets are two streams.
+    sets: the sources, the targets. names: the field of each set. It is as long as the longer set:
+    held-out sample i is sample i of each set, modulo its length. In training the sets are two
+    streams.
     """
 
     def __init__(self, sets: Sequence[Shards], names: Sequence[str]) -> None:
-        parts = zip(sets, names, ("source", "target"), strict=True)
-        self._take(shards.showing(field, role) for shards, field, role in parts)
+        sources, targets = sets
+        source, target = names
+        self._take([sources.showing(source, "source"), targets.showing(target, "target")])
 
-    def _take(self, domains: Iterable[Shards]) -> None:
+    def _take(self, domains: Sequence[Shards]) -> None:
         self.domains = tuple(domains)
-        self.fields = {name: field for side in self.domains for name, field in side.fields.items()}
-        self.fingerprint = " ".join(side.fingerprint for side in self.domains)
-        self.place = " and ".join(side.place for side in self.domains)
+        self.fields: dict[str, Field] = {}
+        for domain in domains:
+            self.fields |= domain.fields
+        self.fingerprint = " ".join(domain.fingerprint for domain in domains)
+        self.place = " and ".join(domain.place for domain in domains)
 
     def converted(self, channels: Mapping[str, int]) -> "Unpaired":
-        """The same samples with other channels of some fields, as a `Shards`' `converted`."""
+        """Return the same samples with other channels of some fields, as `Shards.converted`."""
+        domains = []
+        for domain in self.domains:
+            own = {name: count for name, count in channels.items() if name in domain.fields}
+            domains.append(domain.converted(own))
         changed = copy.copy(self)
-        changed._take(
-            side.converted({n: c for n, c in channels.items() if n in side.fields})
-            for side in self.domains
-        )
+        changed._take(domains)
         return changed
 
     def __len__(self) -> int:
@@ -41,5 +46,5 @@ DataSet = Shards | Unpaired
 
 
 def targets_seed(seed: int) -> int:
-    """Of the targets' stream, whose order and augmentation have nothing to do with the sources'."""
+    """Return the seed of the targets' stream, which is independent of the sources' stream."""
     return int(random_numbers(seed, 0, Purpose.TARGETS).integers(2**63))

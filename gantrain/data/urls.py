@@ -16,19 +16,21 @@ def is_url(text: str) -> bool:
 
 
 def check_url(url: str) -> str:
-    """The URL without a slash at its end.
+    """Return the URL without a slash at its end.
 
-    Raises ValueError for a scheme that isn't known, for control characters, for a link-local
-    address, and for credentials, which would be stored with the run; its text repeats nothing that
-    may be secret."""
+    Raises ValueError for a scheme that is not known, for control characters, for a link-local
+    address, and for credentials, which would be stored with the run. The error's text repeats
+    nothing that may be secret.
+    """
     scheme, _, rest = url.partition("://")
     if url.startswith("pipe:"):
         raise ValueError("found a pipe: URL, which would run a shell command; fetch the shards")
     if scheme not in EXTRAS:
-        found = scheme if scheme.isalnum() else "another kind of URL"
-        raise ValueError(f"found {found}, allowed: a folder, or {'://, '.join(EXTRAS)}://")
-    # After its repository a Hugging Face URL may have an @revision.
-    if "@" in (rest.partition("/")[0] if scheme == "hf" else rest) or "?" in rest or "#" in rest:
+        kind = scheme if scheme.isalnum() else "another kind of URL"
+        raise ValueError(f"found {kind}, allowed: a folder, or {'://, '.join(EXTRAS)}://")
+    # A Hugging Face URL may have an @revision after its repository.
+    before_user = rest.partition("/")[0] if scheme == "hf" else rest
+    if "@" in before_user or "?" in rest or "#" in rest:
         raise ValueError(
             f"found a {scheme} URL with a user, query or fragment, which would be stored with the"
             " run; leave it out and give credentials as the scheme's library takes them:"
@@ -46,8 +48,9 @@ def check_url(url: str) -> str:
 
 
 def _check_host(url: str) -> None:
-    """Raises ValueError for an address that no request may reach; that of a name is judged when
-    it is connected to.
+    """Raises ValueError for an address that no request may reach.
+
+    The address of a name is judged when it is connected to.
     """
     try:
         address = parse(urlsplit(url).hostname or "")
@@ -60,9 +63,7 @@ def _check_host(url: str) -> None:
 
 
 def where(url: str) -> str:
-    """The place of a checked URL in a few words, for a line such as "the shards lie at host
-    example.org".
-    """
+    """Return the place of a checked URL in a few words, such as `at host example.org`."""
     parts = urlsplit(url)
     if parts.scheme == "file":
         return f"in folder {parts.path}"

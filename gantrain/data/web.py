@@ -1,6 +1,4 @@
-"""Answers of http and https servers, which nobody has to trust: bounded in time, never
-decompressed.
-"""
+"""Answers of untrusted http and https servers: bounded in time and bytes, never decompressed."""
 
 import asyncio
 import socket
@@ -22,7 +20,7 @@ PATIENCE_SECONDS = 60
 
 
 class Incomplete(Exception):
-    """A file of which not all came, or too much, or too slowly."""
+    """A file that arrived incompletely, with too many bytes, or too slowly."""
 
 
 class BadStatus(Exception):
@@ -34,8 +32,9 @@ class BadStatus(Exception):
 
 
 def paced(read: Callable[[int], bytes], limit: int) -> Iterator[bytes]:
-    """Yield what `read` gives until its end. Raises Incomplete past `limit` bytes, or where they
-    come too slowly.
+    """Yield what `read` returns until its end.
+
+    Raises Incomplete past `limit` bytes, or where they arrive too slowly.
     """
     total = 0
     waited_seconds = 0.0
@@ -60,17 +59,16 @@ def paced(read: Callable[[int], bytes], limit: int) -> Iterator[bytes]:
 
 @contextmanager
 def answer(url: str, limit: int, stall_seconds: float) -> Iterator[Callable[[int], bytes]]:
-    """Ask for the file at `url`; gives a function that reads up to so many bytes of it, none at its
-    end.
+    """Request the file at `url`, and give a function that reads up to n bytes, none at its end.
 
     stall_seconds: how long to wait for a connection and for each next byte. Raises
     FileNotFoundError, BadStatus, Refused, Incomplete where the answer announces more than `limit`
-    bytes, and aiohttp's errors."""
+    bytes, and aiohttp's errors.
+    """
     from fsspec.asyn import get_loop, sync
 
-    loop = (
-        get_loop()
-    )  # in a thread of its own, so that notebooks, which have a loop already, can fetch too
+    # The loop runs in a thread of its own, so that notebooks, which have a loop already, can fetch.
+    loop = get_loop()
     guard = Guard()
     try:
         session, response = sync(loop, _ask, url, guard, stall_seconds)
@@ -88,7 +86,7 @@ def answer(url: str, limit: int, stall_seconds: float) -> Iterator[Callable[[int
 async def _ask(
     url: str, guard: Guard, stall_seconds: float
 ) -> "tuple[ClientSession, ClientResponse]":
-    """The answer's header; the body is not read yet."""
+    """Send the request, and read the answer's header; the body is not read yet."""
     import aiohttp
     import fsspec
     import yarl
@@ -116,12 +114,12 @@ async def _ask(
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(on_redirect)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=stall_seconds, sock_read=stall_seconds)
+    scheme = url.partition(":")[0]
+    users_options = fsspec.config.conf.get(scheme, {}).get("client_kwargs", {})
     options = {
         "timeout": timeout,
         "trust_env": True,
-        **fsspec.config.conf.get(url.partition(":")[0], {}).get(
-            "client_kwargs", {}
-        ),  # the user's own configuration
+        **users_options,
         "connector": Connector(socket_factory=make_socket),
         "trace_configs": [trace],
         "auto_decompress": False,
@@ -150,7 +148,7 @@ async def _close(session: "ClientSession", response: "ClientResponse") -> None:
 def _check(response: "ClientResponse", limit: int) -> None:
     if response.status in (404, 410):
         raise FileNotFoundError
-    if response.status != 200:  # 206 would be a part of the file, which nobody has asked for
+    if response.status != 200:  # 206 would be a part of the file, which was not requested
         raise BadStatus(response.status)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):

@@ -7,7 +7,8 @@ from typing import Any
 
 from gantrain.core.wording import option, option_with
 from gantrain.core.world import World
-from gantrain.data import open_dataset
+from gantrain.data import field_checks
+from gantrain.data.request import DataRequest
 from gantrain.data.shards import Field
 from gantrain.data.splits import describe_other_split
 from gantrain.data.unpaired import DataSet
@@ -69,7 +70,7 @@ def open_checkpoint(
     changed = {**usual, **options, "weights": {**usual["weights"], **options.get("weights", {})}}
     recipe = from_dict({**model.recipe.dump(), "evaluate": best_first(changed)})
     wanted = data_request(recipe)
-    if targets and not wanted.apart:
+    if targets and not wanted.unpaired:
         found = f"the model has learnt from pairs, whose targets lie in {option('data')}"
         raise ValueError(f"{option('data_target')}: {found}; leave it out")
     try:
@@ -118,19 +119,19 @@ def _choose(world: World, run: Path) -> Path:
 
 
 def _wanted_of(
-    wanted: open_dataset.DataRequest, name: str, source: str | None, target: str | None
-) -> open_dataset.DataRequest:
+    wanted: DataRequest, name: str, source: str | None, target: str | None
+) -> DataRequest:
     """What is asked of a test set that the user named, whose unpaired targets are not the
     recipe's.
     """
-    apart = wanted.apart
+    apart = wanted.unpaired
     if apart:
         apart = apart._replace(
             source=_field_in(source, apart.source, wanted.labels),
             target=_field_in(target or source, apart.target, wanted.labels),
             validation=target,
         )
-    return replace(wanted, test_set=name, apart=apart)
+    return replace(wanted, test_set=name, unpaired=apart)
 
 
 def _field_in(place: str | None, field: str, labels: Mapping[str, int]) -> str:
@@ -150,21 +151,21 @@ def _open_as_learnt(
     world: World,
     key: str,
     value: str | None,
-    wanted: open_dataset.DataRequest,
+    wanted: DataRequest,
     learnt: Mapping[str, Field],
 ) -> DataSet:
     """A test set in the channels that a model has learnt; says what is converted. Raises
     ValueError.
     """
     option = wanted.option(key)
-    opened, lines = open_dataset.with_channels_of(
+    opened, lines = field_checks.with_channels_of(
         learnt, open_once_per_node(world, key, value, wanted), option
     )
     if wanted.is_for_evaluate and value is not None:
         lines += describe_other_split(value, option)
     for line in lines:
         world.say(line)
-    open_dataset.check_alike(learnt, opened.fields, option)
+    field_checks.check_same_contents(learnt, opened.fields, option)
     return opened
 
 

@@ -21,7 +21,7 @@ from gantrain.core.rng import seed_all
 from gantrain.core.wording import option
 from gantrain.data.batch import as_batch, data_dims, normalise, to_files
 from gantrain.data.conversion_notes import of_one_image
-from gantrain.data.decode import resize
+from gantrain.data.resize import resize
 from gantrain.data.scale import Choice, text_of, trained_scale
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample, resize_sample

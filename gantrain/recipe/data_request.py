@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gantrain.core.world import World
-from gantrain.data import open_dataset
+from gantrain.data import field_checks, open_dataset
+from gantrain.data.request import DataRequest, UnpairedRequest
 from gantrain.data.shards import Field, Shards
 from gantrain.data.splits import SYNTHETIC
 from gantrain.data.transforms import SampleTransform
@@ -28,15 +29,13 @@ def sample_transform(
     )
 
 
-def data_request(recipe: Recipe) -> open_dataset.DataRequest:
+def data_request(recipe: Recipe) -> DataRequest:
     """Collect what the recipe asks of its data."""
     data, names, apart = recipe.data, (recipe.data.source, recipe.data.target), None
     if data.unpaired:
-        apart = open_dataset.UnpairedRequest(
-            *names, data.train_target, data.validation_target, data.test_target
-        )
+        apart = UnpairedRequest(*names, data.train_target, data.validation_target, data.test_target)
         names = ("source", "target")  # a sample's; the sets' own may be the same
-    return open_dataset.DataRequest(
+    return DataRequest(
         recipe.name,
         *names,
         data.labels,
@@ -49,9 +48,7 @@ def data_request(recipe: Recipe) -> open_dataset.DataRequest:
     )
 
 
-def open_once_per_node(
-    world: World, key: str, value: str | None, wanted: open_dataset.DataRequest
-) -> DataSet:
+def open_once_per_node(world: World, key: str, value: str | None, wanted: DataRequest) -> DataSet:
     """The data set on every rank, made by one of each node where it has to be made. Raises
     ValueError.
     """
@@ -61,11 +58,11 @@ def open_once_per_node(
     ] = []  # kept open until this rank has opened them again, so that no other run removes them
 
     def folders() -> list[Path]:
-        made.extend(open_dataset.open_sides(key, value, wanted))
+        made.extend(open_dataset.open_domains(key, value, wanted))
         return [shards.folder for shards in made]
 
     opened = [Shards.open(folder, wanted.cache_gib) for folder in world.once_per_node(folders)]
-    return Unpaired(opened, wanted.apart[:2]) if wanted.apart else opened[0]
+    return Unpaired(opened, wanted.unpaired[:2]) if wanted.unpaired else opened[0]
 
 
 @dataclass
@@ -128,8 +125,8 @@ def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> RunDa
 
 def _as_learnt(learnt: dict[str, Field], data: DataSet, key: str, world: World) -> DataSet:
     """A set in the channels of the training set. Raises ValueError where that is not possible."""
-    converted, lines = open_dataset.with_channels_of(learnt, data, f"data.{key}")
+    converted, lines = field_checks.with_channels_of(learnt, data, f"data.{key}")
     for line in lines:
         world.say(line)
-    open_dataset.check_alike(learnt, converted.fields, f"data.{key}")
+    field_checks.check_same_contents(learnt, converted.fields, f"data.{key}")
     return converted

@@ -14,7 +14,6 @@ from gantrain.core.amounts import count_text
 from gantrain.core.console import say
 from gantrain.core.world import World, cpu_model, has_bf16
 from gantrain.data.cache import cache_folder
-from gantrain.data.shard_writer import file_lock
 from gantrain.recipe.schema import Recipe
 from gantrain.runs import checkpoint
 from gantrain.training import conv_timing
@@ -139,7 +138,7 @@ def _recall_or_measure(convolutions: Sequence[Convolution], device: torch.device
     times = conv_timing.measure(convolutions, device)
     with contextlib.suppress(OSError):  # without the cache, the next command measures again
         path.parent.mkdir(parents=True, exist_ok=True)
-        with file_lock(path.with_suffix(".lock"), wait=True):
+        with files.file_lock(path.with_suffix(".lock"), wait=True):
             others = [entry for entry in _read_entries(path) if entry["key"] != key]
             entries = [*others, {"key": key, **times._asdict()}][-_MOST_KEPT:]
             content = {"format": formats.PRECISION, "entries": entries}

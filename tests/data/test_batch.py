@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gantrain.data.batch import as_batch, channels, facts, normalise, to_files
+from gantrain.data.batch import as_batch, channels, data_dims, normalise, to_files
 from gantrain.data.shards import Field
 
 SIZE = {"min_size": (4, 4), "max_size": (4, 4), "member": "x"}
@@ -80,7 +80,7 @@ def test_edges_of_instances_are_the_sources_last_channel(size: tuple[int, int]) 
     }
     seen = as_batch(raw, fields, torch.float64, CPU)
     assert set(seen) == {"source", "target"}
-    assert facts(fields) == {"source_channels": 6, "target_channels": 3}
+    assert data_dims(fields) == {"source_channels": 6, "target_channels": 3}
     assert seen["source"].shape == (3, 6, *size)
     assert torch.equal(
         seen["source"][:, :5], normalise(raw["source"], fields["source"], torch.float64, CPU)

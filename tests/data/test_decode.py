@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantrain.data.decode import NotLabels, cut, decode, decode_sample, encode, palette, resize
+from gantrain.data.decode import NotLabels, cut, decode, decode_sample, encode
+from gantrain.data.label_colours import palette
+from gantrain.data.resize import resize
 from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards
 

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from gantrain import Recipe, train
 from gantrain.cli.app import app
 from gantrain.data.decode import decode_sample, encode
-from gantrain.data.open_dataset import DataRequest, open_set
+from gantrain.data.open_dataset import open_set
+from gantrain.data.request import DataRequest
 from gantrain.data.shards import Shards
 from gantrain.data.synthetic import draw
 from gantrain.recipe.schema import load

@@ -13,8 +13,9 @@ import pytest
 from faulty_server import Handler, Server, serving
 
 from gantrain.data import addresses, download, remote, web
-from gantrain.data.open_dataset import DataRequest, open_set
+from gantrain.data.open_dataset import open_set
 from gantrain.data.remote import FetchFailed, fetch
+from gantrain.data.request import DataRequest
 
 WANTED = DataRequest("quickstart", "label", "photo", {"label": 10}, (32, 32), None, 1)
 ENOUGH_SECONDS = 5

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from gantrain.cli.app import app
 from gantrain.data.decode import encode
-from gantrain.data.open_dataset import DataRequest, open_set
+from gantrain.data.open_dataset import open_set
 from gantrain.data.prepare.hints import note_gaps
 from gantrain.data.prepare.pack import prepare
+from gantrain.data.request import DataRequest
 from gantrain.data.shards import Field, Shards
 from gantrain.recipe.differences import RESUMABLE
 from gantrain.recipe.schema import load

@@ -16,9 +16,10 @@ from PIL import Image
 from gantrain.data import listing
 from gantrain.data.decode import EXTENSIONS, decode, decode_sample, encode
 from gantrain.data.listing import list_images
-from gantrain.data.open_dataset import DataRequest, UnpairedRequest, open_set, open_sides
+from gantrain.data.open_dataset import open_domains, open_set
 from gantrain.data.prepare.matching import sample_key
 from gantrain.data.prepare.pack import prepare
+from gantrain.data.request import DataRequest, UnpairedRequest
 from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import Field, Shards
 
@@ -181,8 +182,8 @@ def test_images_in_folders_inside_are_packed_with_their_sub_path(
 def test_training_on_two_sets_reads_folders_inside_and_ignores_hidden_ones(nested: Path) -> None:
     for train, train_target in ((nested, None), (nested / "trainA", str(nested / "trainA"))):
         apart = UnpairedRequest("image", "image", train_target, None)
-        wanted = DataRequest("mine", "source", "target", {}, (16, 16), None, apart=apart)
-        assert [len(shards) for shards in open_sides("train", str(train), wanted)] == [5, 5]
+        wanted = DataRequest("mine", "source", "target", {}, (16, 16), None, unpaired=apart)
+        assert [len(shards) for shards in open_domains("train", str(train), wanted)] == [5, 5]
 
 
 @pytest.mark.parametrize("layout", ["images", "pairs", "folders"])

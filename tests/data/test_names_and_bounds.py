@@ -8,9 +8,10 @@ from PIL import Image
 
 from gantrain.data import headers
 from gantrain.data.decode import decode, encode, open_picture, to_array
-from gantrain.data.open_dataset import DataRequest, open_set
+from gantrain.data.open_dataset import open_set
 from gantrain.data.prepare.layouts import common_endings
 from gantrain.data.prepare.pack import prepare
+from gantrain.data.request import DataRequest
 from gantrain.data.shards import Shards
 
 

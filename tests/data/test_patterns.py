@@ -8,9 +8,10 @@ from typer.testing import CliRunner
 
 from gantrain.cli.app import app
 from gantrain.data.decode import encode
-from gantrain.data.open_dataset import DataRequest, open_set
+from gantrain.data.open_dataset import open_set
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.prepare.patterns import choose, parse_patterns, split_name
+from gantrain.data.request import DataRequest
 from gantrain.data.shards import Shards
 
 PATTERNS = {"label": "{}_label", "photo": "{}_photo"}

@@ -16,12 +16,13 @@ from PIL import Image
 
 from gantrain.data.batch import normalise
 from gantrain.data.decode import decode, decode_sample, encode
-from gantrain.data.decode import resize as resized
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
-from gantrain.data.open_dataset import DataRequest, open_set, open_sides
+from gantrain.data.open_dataset import open_domains, open_set
 from gantrain.data.pictures import viewable
 from gantrain.data.prepare.pack import pack_once, prepare
 from gantrain.data.prepare.where_to_get import HOW_TO
+from gantrain.data.request import DataRequest
+from gantrain.data.resize import resize as resized
 from gantrain.data.shards import Shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -283,7 +284,7 @@ def test_folders_with_instances(labelled, tmp_path):
     )
     wanted = DataRequest("mine", "label", "image", {"label": 4}, (16, 16), None, instances="ids")
     for folder in (labelled, tmp_path / "out"):  # packed when it is first used, and prepared
-        (shards,) = open_sides("train", str(folder), wanted)
+        (shards,) = open_domains("train", str(folder), wanted)
         assert decode_sample(shards, 0, wanted.names.values())["ids"].max() > 255
     wrong = {
         "ids holds 1-channel images in data.train; prepare it with --instances ids": {
@@ -296,11 +297,11 @@ def test_folders_with_instances(labelled, tmp_path):
             (labelled / "ids").rename(tmp_path / "away")
         _run(labelled, tmp_path / f"wrong{i}", **options or {"labels": ["label"]})
         with pytest.raises(ValueError, match=says):
-            open_sides("train", str(tmp_path / f"wrong{i}"), wanted)
+            open_domains("train", str(tmp_path / f"wrong{i}"), wanted)
     with pytest.raises(
         ValueError, match=r"data\.source: ids holds ids of instances .*for data\.instances"
     ):
-        open_sides(
+        open_domains(
             "train", str(tmp_path / "out"), DataRequest("mine", "ids", "image", {}, (16, 16), None)
         )
     _put(tmp_path / "away" / "f3.jpg", _image(0, 20, 30))

@@ -35,9 +35,10 @@ from fsspec.registry import _registry
 from gantrain.data import cache as caching
 from gantrain.data import prefetch, remote
 from gantrain.data.decode import encode
-from gantrain.data.open_dataset import DataRequest, open_set
+from gantrain.data.open_dataset import open_set
 from gantrain.data.prefetch import Prefetch, check_cache
 from gantrain.data.remote import FetchFailed
+from gantrain.data.request import DataRequest
 from gantrain.data.sample_order import Order
 from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards

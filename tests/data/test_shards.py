@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gantrain.data.shard_writer import PackedSample, file_lock, write_shards
+from gantrain.core.files import file_lock
+from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import MAX_OPEN_FILES, DamagedSample, Field, Shards
 
 

@@ -21,7 +21,8 @@ from fuzzing import check_error, limited
 from gantrain.data import index as indexing
 from gantrain.data import remote
 from gantrain.data.index import Field, load, load_index
-from gantrain.data.open_dataset import DataRequest, open_set
+from gantrain.data.open_dataset import open_set
+from gantrain.data.request import DataRequest
 from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import DamagedSample, Shards
 

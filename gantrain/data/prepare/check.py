@@ -1,61 +1,50 @@
-"""Every file is decoded once before anything is written: faults are found here, not in training."""
+"""Decode every file once, and describe the fields of the data set that the files will make."""
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from gantrain.core.amounts import count_text
+from gantrain.core.amounts import count_text, list_text
 from gantrain.data import channels
-from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, resize, unequal
+from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, unequal
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
 from gantrain.data.prepare.color_table import decode_colours
-from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs, Files
+from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs, File, Files
 from gantrain.data.prepare.left_out import TooSmall, UnequalSizes, advise_unequal
+from gantrain.data.resize import resize
 from gantrain.data.shards import Field
 
 SMALLEST = 16  # pixels; below it no network here has anything to work on
 _NAMED = 3  # files named in an error about labels
 
-In = TypeVar("In")
-Out = TypeVar("Out")
+PixelFormat = tuple[int, str]  # channels, dtype
 CheckedSample = dict[str, Field] | ValueError  # a sample's fields, or what is wrong with it
 
 
-def map_in_order(
-    work: Callable[[In], Out], items: Iterable[In], workers: int | None = None
-) -> Iterator[Out]:
-    """`map` over threads (Pillow works without the interpreter's lock), some items ahead."""
-    rest, workers = iter(items), workers or min(16, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        while ahead := list(islice(rest, 16 * workers)):
-            yield from pool.map(work, ahead)
+def load(files: Files, field_specs: FieldSpecs, notes: list[str] | None = None) -> dict[str, Array]:
+    """Return a sample's fields as HWC arrays of their spec's size; each file is decoded once.
 
-
-def load(files: Files, parts: FieldSpecs, notes: list[str] | None = None) -> dict[str, Array]:
-    """A sample's fields as HWC arrays of their part's size, each file decoded once.
-
-    notes: takes sentences, with their member, on what was converted (see `notes.py`). Raises
-    ValueError (NotLabels) that names the file.
+    notes: takes sentences, with their member, on what was converted (see `conversion_notes.py`).
+    Raises ValueError (NotLabels) that names the file.
     """
-    return _at_part_sizes(_load_originals(files, parts, notes), parts)
+    return _resize_as_specified(_load_originals(files, field_specs, notes), field_specs)
 
 
-def _at_part_sizes(arrays: Mapping[str, Array], parts: FieldSpecs) -> dict[str, Array]:
+def _resize_as_specified(arrays: Mapping[str, Array], field_specs: FieldSpecs) -> dict[str, Array]:
     resized = {}
     for name, array in arrays.items():
-        part = parts[name]
-        resized[name] = resize(array, *part.size, part.kind) if part.size else array
+        spec = field_specs[name]
+        resized[name] = resize(array, *spec.size, spec.kind) if spec.size else array
     return resized
 
 
-def _load_originals(files: Files, parts: FieldSpecs, notes: list[str] | None) -> dict[str, Array]:
-    """A sample's fields at the sizes that their files have."""
+def _load_originals(
+    files: Files, field_specs: FieldSpecs, notes: list[str] | None
+) -> dict[str, Array]:
+    """Return a sample's fields at the sizes that their files have."""
 
     @cache
     def decoded(member: str, kind: Kind, colors: Sequence[Colour] | None) -> Array:
@@ -70,39 +59,33 @@ def _load_originals(files: Files, parts: FieldSpecs, notes: list[str] | None) ->
         return array
 
     arrays = {}
-    for name, part in parts.items():
+    for name, spec in field_specs.items():
         try:
-            array = cut(decoded(part.member, part.kind, part.colors), part.half)
+            array = cut(decoded(spec.member, spec.kind, spec.colors), spec.half)
         except (OSError, ValueError) as error:
-            sort = NotLabels if isinstance(error, NotLabels) else ValueError
-            raise sort(f"{files[part.member]}: {error}") from None
+            error_class = NotLabels if isinstance(error, NotLabels) else ValueError
+            raise error_class(f"{files[spec.member]}: {error}") from None
         arrays[name] = array
     return arrays
 
 
-def check_sample(files: Files, parts: FieldSpecs, notes: list[str] | None = None) -> CheckedSample:
-    """Decode a sample and describe it as if it were the whole data set; notes as `load` takes
-    them.
+def check_sample(
+    files: Files, field_specs: FieldSpecs, notes: list[str] | None = None
+) -> CheckedSample:
+    """Decode a sample, and describe its fields as if it were the whole data set.
+
+    The result is an error where the sample is not usable. notes: as `load` takes them.
     """
     try:
-        originals = _load_originals(files, parts, notes)
-        arrays = _at_part_sizes(originals, parts)
-        file = next(iter(files.values()))
-        if listed := unequal(arrays):
-            sizes = [array.shape[:2] for array in arrays.values()]
-            raise UnequalSizes(f"{file}: fields differ in height x width: {listed}", sizes)
-        height, width, _ = next(iter(arrays.values())).shape
-        if min(height, width) < SMALLEST:
-            raise TooSmall(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
-        if max(height, width) > MOST_SIDE:
-            raise ValueError(
-                f"{file}: {height}x{width}, the largest is {MOST_SIDE}x{MOST_SIDE}; cut it into"
-                " tiles"
-            )
+        originals = _load_originals(files, field_specs, notes)
+        arrays = _resize_as_specified(originals, field_specs)
+        first_file = next(iter(files.values()))
+        _check_sizes(arrays, first_file)
         fields = {}
         for name, array in arrays.items():
-            field = _describe(array, name, parts[name], files)
-            if parts[name].size:
+            spec = field_specs[name]
+            field = _describe(array, name, spec, files)
+            if spec.size:
                 original = originals[name].shape[:2]
                 original_sizes = {"original_min_size": original, "original_max_size": original}
                 field = field.model_copy(update=original_sizes)
@@ -112,131 +95,174 @@ def check_sample(files: Files, parts: FieldSpecs, notes: list[str] | None = None
         return problem
 
 
-def _describe(array: Array, name: str, part: FieldSpec, files: Files) -> Field:
-    file, counts = files[part.member], None
-    if part.kind == "label":
-        ids, pixels = np.unique(array, return_counts=True)
-        spare = part.ignore is not None  # the last class has no other id
-        if part.classes and (
-            beyond := [str(i) for i in ids if i >= part.classes - spare and i != part.ignore]
-        ):
-            listed = ", ".join([*beyond[:8], *["..."] * (len(beyond) > 8)])
-            classes = f"{part.classes} classes" + f", the last of which is {part.ignore}" * spare
-            raise NotLabels(f"{file}: {name} holds ids beyond {classes}: {listed}")
-        counts = dict(zip(ids.tolist(), pixels.tolist(), strict=True))
+def _check_sizes(arrays: dict[str, Array], file: File) -> None:
+    """Raises ValueError where the fields differ in size, or are too small or too large."""
+    unequal_sizes = unequal(arrays)
+    if unequal_sizes:
+        sizes = [array.shape[:2] for array in arrays.values()]
+        raise UnequalSizes(f"{file}: fields differ in height x width: {unequal_sizes}", sizes)
+    height, width, _ = next(iter(arrays.values())).shape
+    if min(height, width) < SMALLEST:
+        raise TooSmall(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
+    if max(height, width) > MOST_SIDE:
+        largest = f"the largest is {MOST_SIDE}x{MOST_SIDE}; cut it into tiles"
+        raise ValueError(f"{file}: {height}x{width}, {largest}")
+
+
+def _describe(array: Array, name: str, spec: FieldSpec, files: Files) -> Field:
+    """Return the field that one file's array makes. Raises ValueError for values not allowed."""
+    file = files[spec.member]
+    counts = None
+    if spec.kind == "label":
+        counts = _count_ids(array, name, spec, file)
     elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
         raise ValueError(
             f"{file}: {name} has values {array.min():.4g}..{array.max():.4g}, floats must be in"
             " 0..1"
         )
-    if array.shape[2] > MOST_CHANNELS:
-        raise ValueError(
-            f"{file}: {name} has {array.shape[2]} channels, allowed: at most {MOST_CHANNELS}"
-        )
-    about: dict[str, Any] = {
-        "channels": array.shape[2],
+    height, width, count = array.shape
+    if count > MOST_CHANNELS:
+        raise ValueError(f"{file}: {name} has {count} channels, allowed: at most {MOST_CHANNELS}")
+    content: dict[str, Any] = {
+        "channels": count,
         "dtype": array.dtype.name,
         "label_counts": counts,
+        "kind": spec.kind,
+        "ignore": spec.ignore if counts else None,
+        "palette": spec.colors,
     }
-    about |= {"kind": part.kind, "ignore": part.ignore if counts else None, "palette": part.colors}
-    size = array.shape[:2]
-    return Field(member=part.member, half=part.half, min_size=size, max_size=size, **about)
+    size = (height, width)
+    return Field(member=spec.member, half=spec.half, min_size=size, max_size=size, **content)
+
+
+def _count_ids(array: Array, name: str, spec: FieldSpec, file: File) -> dict[int, int]:
+    """Return the number of pixels by class id. Raises NotLabels for ids beyond the classes."""
+    ids, pixels = np.unique(array, return_counts=True)
+    if spec.classes:
+        # With --ignore the last class has no other id than that one.
+        own_classes = spec.classes - int(spec.ignore is not None)
+        beyond = [str(i) for i in ids if i >= own_classes and i != spec.ignore]
+        if beyond:
+            classes = f"{spec.classes} classes"
+            if spec.ignore is not None:
+                classes += f", the last of which is {spec.ignore}"
+            raise NotLabels(f"{file}: {name} holds ids beyond {classes}: {list_text(beyond)}")
+    return dict(zip(ids.tolist(), pixels.tolist(), strict=True))
 
 
 def describe_fields(
-    samples: Mapping[str, Files], looks: Mapping[str, CheckedSample], parts: FieldSpecs
+    samples: Mapping[str, Mapping[str, object]],
+    checked: Mapping[str, CheckedSample],
+    field_specs: FieldSpecs,
 ) -> tuple[list[str], list[str], dict[str, Field]]:
-    """The keys of good samples; a line for each other one; the set's fields.
+    """Return the keys of good samples, a line for each other sample, and the set's fields.
 
     The most frequent channels and dtype of a field are those of the set, and the widest dtype of
     class ids. Samples that `channels.fit` can convert to them when they are decoded are good ones.
-    Raises ValueError if files of a field of ids can't hold any, or hold ids beyond its classes:
+    Raises ValueError if files of a field of ids cannot hold any, or hold ids beyond its classes:
     leaving them out would hide that the wrong files were given.
+
+    samples: files by key and member; their text names them. checked: as `check_sample` returns it.
     """
-    if wrong := [str(found) for found in looks.values() if isinstance(found, NotLabels)]:
-        more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-        advice = (
-            "mend them, or give other --labels or --instances, more --classes, the id of no class"
-            " to --ignore, "
-        )
-        advice += "or the table of colours to --colors"
-        files = (
-            "1 file is no label map"
-            if len(wrong) == 1
-            else f"{len(wrong):,} files are no label maps"
-        )
-        raise ValueError(f"{files}: {'; '.join(wrong[:_NAMED])}{more}; {advice}")
-    bad = [str(found) for found in looks.values() if isinstance(found, ValueError)]
-    good = {key: found for key, found in looks.items() if not isinstance(found, ValueError)}
+    _refuse_wrong_labels(checked)
+    problems = [str(result) for result in checked.values() if isinstance(result, ValueError)]
+    good = {key: fields for key, fields in checked.items() if not isinstance(fields, ValueError)}
     if not good:
-        tried = count_text(len(bad), "sample")
-        raise ValueError(
-            f"none of {tried} is usable; the first: {bad[0]}{advise_unequal(looks.values())}"
-        )
-    usual_kinds: dict[str, tuple[int, str]] = {}
-    for name, part in parts.items():
-        kinds = {key: (fields[name].channels, fields[name].dtype) for key, fields in good.items()}
-        usual = _usual(kinds.values(), part.kind)
-        for key, kind in kinds.items():
-            if not channels.can_fit(kind, usual, part.kind):
-                file = samples[key][part.member]
-                bad.append(f"{file}: {name} has {_named(kind)}, most have {_named(usual)}")
+        count = count_text(len(problems), "sample")
+        advice = advise_unequal(checked.values())
+        raise ValueError(f"none of {count} is usable; the first: {problems[0]}{advice}")
+    usual_formats: dict[str, PixelFormat] = {}
+    for name, spec in field_specs.items():
+        formats = {key: (fields[name].channels, fields[name].dtype) for key, fields in good.items()}
+        usual = _usual_format(formats.values(), spec.kind)
+        for key, pixel_format in formats.items():
+            if not channels.can_fit(pixel_format, usual, spec.kind):
+                file = samples[key][spec.member]
+                problems.append(
+                    f"{file}: {name} has {_format_text(pixel_format)}, most have"
+                    f" {_format_text(usual)}"
+                )
                 del good[key]
-        usual_kinds[name] = usual
+        usual_formats[name] = usual
     merged = {}
-    for name, part in parts.items():  # only now it is known which samples all fields leave
-        field = _merge([fields[name] for fields in good.values()], part)
-        count, dtype = usual_kinds[name]
-        merged[name] = field.model_copy(update={"channels": count, "dtype": dtype})
-    return list(good), bad, merged
+    for name, spec in field_specs.items():  # only now it is known which samples all fields leave
+        field = _merge([fields[name] for fields in good.values()], spec)
+        channel_count, dtype = usual_formats[name]
+        merged[name] = field.model_copy(update={"channels": channel_count, "dtype": dtype})
+    return list(good), problems, merged
+
+
+def _refuse_wrong_labels(checked: Mapping[str, CheckedSample]) -> None:
+    """Raises ValueError where files cannot hold the ids that they should hold."""
+    wrong = [str(result) for result in checked.values() if isinstance(result, NotLabels)]
+    if not wrong:
+        return
+    subject = f"{len(wrong):,} files are no label maps"
+    if len(wrong) == 1:
+        subject = "1 file is no label map"
+    named = "; ".join(wrong[:_NAMED])
+    if len(wrong) > _NAMED:
+        named += f"; and {len(wrong) - _NAMED} more"
+    advice = (
+        "mend them, or give other --labels or --instances, more --classes, the id of no class"
+        " to --ignore, or the table of colours to --colors"
+    )
+    raise ValueError(f"{subject}: {named}; {advice}")
 
 
 def conversions(
-    looks: Mapping[str, CheckedSample], good: Iterable[str], fields: Mapping[str, Field]
+    checked: Mapping[str, CheckedSample], good_keys: Iterable[str], fields: Mapping[str, Field]
 ) -> list[str]:
-    """A note for each file of good samples whose channels are converted to its field's when it
-    is decoded.
+    """Return a note for each file whose channels are converted to its field's when it is decoded.
+
+    Only the files of good samples count.
     """
     notes = []
-    for key in good:
-        described = looks[key]
+    for key in good_keys:
+        described = checked[key]
         assert not isinstance(described, ValueError)
         for name, field in fields.items():
-            if described[name].channels != field.channels:
-                notes.append(f"{name}: {channels.note(described[name].channels, field.channels)}")
+            own_channels = described[name].channels
+            if own_channels != field.channels:
+                notes.append(f"{name}: {channels.note(own_channels, field.channels)}")
     return notes
 
 
-def _usual(kinds: Iterable[tuple[int, str]], part_kind: Kind) -> tuple[int, str]:
-    """The (channels, dtype) of a whole field, from those of its files."""
-    counts = Counter(kinds)
-    if part_kind != "image":  # ids below 256 fit into 16 bits too
-        return max(counts, key=lambda kind: kind[1] == "uint16")
+def _usual_format(formats: Iterable[PixelFormat], kind: Kind) -> PixelFormat:
+    """Return the format of a whole field, from those of its files."""
+    counts = Counter(formats)
+    if kind != "image":  # ids below 256 fit into 16 bits too
+        return max(counts, key=lambda pixel_format: pixel_format[1] == "uint16")
 
-    def preference(kind: tuple[int, str]) -> tuple[int, int, int]:
-        usable = sum(n for other, n in counts.items() if channels.can_fit(other, kind, part_kind))
-        return usable, counts[kind], kind[0]  # of equally many, the one that keeps more
+    def preference(candidate: PixelFormat) -> tuple[int, int, int]:
+        usable = sum(n for other, n in counts.items() if channels.can_fit(other, candidate, kind))
+        # Of equally many, the format with more channels keeps more.
+        return usable, counts[candidate], candidate[0]
 
     return max(counts, key=preference)
 
 
-def _named(kind: tuple[int, str]) -> str:
-    return f"{count_text(kind[0], 'channel')} of {kind[1]}"
+def _format_text(pixel_format: PixelFormat) -> str:
+    return f"{count_text(pixel_format[0], 'channel')} of {pixel_format[1]}"
 
 
-def _merge(fields: list[Field], part: FieldSpec) -> Field:
-    sizes = np.array([one.min_size for one in fields])
-    smallest, largest = (tuple(size.tolist()) for size in (sizes.min(axis=0), sizes.max(axis=0)))
-    about: dict[str, Any] = {"min_size": smallest, "max_size": largest}
-    if part.size:
-        originals = np.array([one.original_min_size for one in fields])
-        about["original_min_size"] = tuple(originals.min(axis=0).tolist())
-        about["original_max_size"] = tuple(originals.max(axis=0).tolist())
-    if part.kind == "label":
+def _merge(fields: list[Field], spec: FieldSpec) -> Field:
+    """Return the field of a whole data set from those of its samples."""
+    sizes = np.array([field.min_size for field in fields])
+    changes: dict[str, Any] = {
+        "min_size": tuple(sizes.min(axis=0).tolist()),
+        "max_size": tuple(sizes.max(axis=0).tolist()),
+    }
+    if spec.size:
+        originals = np.array([field.original_min_size for field in fields])
+        changes["original_min_size"] = tuple(originals.min(axis=0).tolist())
+        changes["original_max_size"] = tuple(originals.max(axis=0).tolist())
+    if spec.kind == "label":
         counts: Counter[int] = Counter()
-        for one in fields:
-            counts.update(one.label_counts)
-        own = max(counts.keys() - {part.ignore}, default=-1) + 1
-        classes = part.classes or own + (part.ignore is not None)
-        about |= {"classes": classes, "label_counts": dict(sorted(counts.items()))}
-    return fields[0].model_copy(update=about)
+        for field in fields:
+            counts.update(field.label_counts)
+        highest = max(counts.keys() - {spec.ignore}, default=-1)
+        ignored_classes = int(spec.ignore is not None)
+        changes["classes"] = spec.classes or highest + 1 + ignored_classes
+        changes["label_counts"] = dict(sorted(counts.items()))
+    return fields[0].model_copy(update=changes)

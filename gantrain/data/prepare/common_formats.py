@@ -1,14 +1,12 @@
-"""Which files go into shards byte for byte: those in the formats that WebDataset's users expect
-there.
-"""
+"""The formats of files in shards: those that WebDataset's users expect are kept byte for byte."""
 
 from pathlib import Path
 
 from gantrain.data.decode import Kind, decode, encode, lossless
 
 _USUAL = ("jpg", "jpeg", "png", "tif", "tiff", "webp", "npy")
-# By their first bytes. PBM, PGM, PPM and their relatives begin with P1 to P7.
-_CONVERTED = (b"BM", b"GIF8", *(b"P%d" % digit for digit in range(1, 8)))
+# First bytes of BMP, GIF, and of PBM, PGM, PPM and their relatives.
+_CONVERTED = (b"BM", b"GIF8", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"P7")
 _BY_CONTENT = {
     b"\xff\xd8": "jpg",
     b"\x89PNG": "png",
@@ -20,7 +18,7 @@ _BY_CONTENT = {
 
 
 def read_as_usual(file: Path, kind: Kind) -> tuple[str, bytes]:
-    """The extension and the bytes under which a file is packed."""
+    """Return the extension and the bytes with which a file is packed."""
     data = file.read_bytes()
     extension = usual_extension(file.suffix.lower()[1:], data)
     if extension:
@@ -31,10 +29,10 @@ def read_as_usual(file: Path, kind: Kind) -> tuple[str, bytes]:
 
 
 def usual_extension(extension: str, data: bytes) -> str | None:
-    """The extension under which a file is packed as it is; None for BMP, PPM, GIF and the like,
-    which become PNG.
+    """Return the extension of a file that is packed as it is.
 
-    extension: the file's own, in lower case and without the dot.
+    The result is None for BMP, PPM, GIF and the like, which become PNG. extension: the file's own,
+    in lower case and without the dot.
     """
     if data.startswith(_CONVERTED):
         return None

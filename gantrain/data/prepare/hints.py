@@ -1,13 +1,12 @@
-"""Lines about data that can be read but are probably meant otherwise: class ids that nobody
-named as such.
-"""
+"""Notes on data that can be read but are probably meant otherwise, such as unnamed class ids."""
 
 import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gantrain.data.decode import FORMATS, Array, decode
+from gantrain.core.amounts import list_text
+from gantrain.data.decode import FORMATS, decode
 from gantrain.data.headers import open_header
 from gantrain.data.prepare.layouts import FieldSpecs, File
 from gantrain.data.shards import Field
@@ -22,66 +21,65 @@ _SPREAD = 2  # ids are dense: the highest is not far beyond their number
 
 
 def as_note(line: str) -> str:
-    """A line as report.txt holds it."""
+    """Return a line as report.txt holds it."""
     return _PREFIX + line
 
 
 def read_note(line: str) -> str:
-    """What a line of report.txt notes; empty where the line is no note."""
+    """Return the text of a note in report.txt; "" where the line is no note."""
     return line.removeprefix(_PREFIX) if line.startswith(_PREFIX) else ""
 
 
 def note_gaps(fields: Mapping[str, Field]) -> list[str]:
-    """A line for each label field whose highest id stands far above the others, without
-    `--ignore`.
+    """Return a note for each label field whose highest id stands far above the others.
+
+    Fields with `--ignore`, or with a stated number of classes, give none.
     """
     notes = []
     for name, field in fields.items():
         ids = sorted(field.label_counts or {})
-        if (
-            field.kind != "label"
-            or field.ignore is not None
-            or len(ids) < 2
-            or field.classes != ids[-1] + 1
-        ):
+        if field.kind != "label" or field.ignore is not None:
             continue
-        highest, next_id = ids[-1], ids[-2]
+        if len(ids) < 2 or field.classes != ids[-1] + 1:
+            continue
+        highest = ids[-1]
+        next_id = ids[-2]
         doubles = highest + 1 >= 2 * (next_id + 1)
         if highest - next_id > _SMALLEST_GAP and (doubles or highest in _VOID):
-            found = (
-                f"{name}: the ids are {_ranges(ids[:-1])} and {highest}, which makes"
-                f" {field.classes} classes"
-            )
             notes.append(
-                as_note(f"{found}; if {highest} marks pixels of no class, give --ignore {highest}")
+                as_note(
+                    f"{name}: the ids are {_ranges(ids[:-1])} and {highest}, which makes"
+                    f" {field.classes} classes; if {highest} marks pixels of no class, give"
+                    f" --ignore {highest}"
+                )
             )
     return notes
 
 
 def note_ids_as_images(
-    fields: Mapping[str, Field], samples: Sequence[Mapping[str, File]], parts: FieldSpecs
+    fields: Mapping[str, Field], samples: Sequence[Mapping[str, File]], field_specs: FieldSpecs
 ) -> list[str]:
-    """A line for each field that is packed as images, though its files look like maps of class
-    ids.
-    """
+    """Return a note for each field that is packed as images, though its files look like id maps."""
     notes = []
-    for name, part in parts.items():
+    for name, spec in field_specs.items():
         field = fields[name]
-        if field.kind != "image" or part.half is not None or field.dtype not in ("uint8", "uint16"):
+        if field.kind != "image" or spec.half is not None or field.dtype not in ("uint8", "uint16"):
             continue
-        files = [sample[part.member] for sample in samples[:: max(1, len(samples) // _LOOKED_AT)]]
-        found = ""
+        step = max(1, len(samples) // _LOOKED_AT)
+        files = [sample[spec.member] for sample in samples[::step]]
+        evidence = ""
         if field.channels == 1 and _are_id_maps(files):
-            found = "one channel with few low values"
+            evidence = "one channel with few low values"
         elif field.channels > 1 and all(_is_palette_map(file) for file in files):
-            found = "palette files, whose colours are packed instead of their numbers"
-        if found:
-            option = (
-                f"`gantrain prepare --labels {name}`, and in a recipe 'data.labels={{{name}:"
-                " CLASSES}'"
+            evidence = "palette files, whose colours are packed instead of their numbers"
+        if evidence:
+            notes.append(
+                as_note(
+                    f"{name}: its files look like class ids ({evidence}), and are packed as"
+                    f" images; if they are ids, give `gantrain prepare --labels {name}`, and in a"
+                    f" recipe 'data.labels={{{name}: CLASSES}}'"
+                )
             )
-            looks = f"{name}: its files look like class ids ({found}), and are packed as images"
-            notes.append(as_note(f"{looks}; if they are ids, give {option}"))
     return notes
 
 
@@ -89,18 +87,14 @@ def _are_id_maps(files: Sequence[File]) -> bool:
     """Return whether all files have few values, which lie close together near 0, but for 255."""
     values: set[int] = set()
     for file in files:  # a photograph is recognised by the first
-        here = np.unique(_decoded(file))
-        if len(here) > _MOST_IDS:
+        file_values = np.unique(decode(file.read_bytes()))
+        if len(file_values) > _MOST_IDS:
             return False
-        values.update(here.tolist())
+        values.update(file_values.tolist())
     ids = values - set(_VOID)
     if len(ids) < 2:
         return False
     return max(ids) < _LOW or max(ids) < _SPREAD * len(ids)
-
-
-def _decoded(file: File) -> Array:
-    return decode(file.read_bytes())
 
 
 def _is_palette_map(file: File) -> bool:
@@ -114,12 +108,11 @@ def _is_palette_map(file: File) -> bool:
 
 
 def _ranges(ids: Sequence[int]) -> str:
-    """Ids as ranges, such as `0..3, 7`."""
+    """Return ids as ranges, such as `0..3, 7`."""
     ranges: list[list[int]] = []
     for value in ids:
         if ranges and value == ranges[-1][1] + 1:
             ranges[-1][1] = value
         else:
             ranges.append([value, value])
-    words = [str(low) if low == high else f"{low}..{high}" for low, high in ranges]
-    return ", ".join([*words[:8], *["..."] * (len(words) > 8)])
+    return list_text([str(low) if low == high else f"{low}..{high}" for low, high in ranges])

@@ -1,4 +1,4 @@
-"""How images lie in folders. A layout is a function (folder, split) -> the fields' `Part`s."""
+"""Layouts of images in folders: functions (folder, split) -> the fields' `FieldSpec`s."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,20 +10,21 @@ from gantrain.data.headers import open_header
 from gantrain.data.index import NAME
 from gantrain.data.listing import holds_images, list_images, without_extension
 
-_PROBED = 8  # images whose proportions tell side-by-side pairs
+_PROBED = 8  # images whose proportions show whether they are side-by-side pairs
 _SPLITS = {"train", "val", "valid", "validation", "test"}
-# What stands behind the split in the names of two folders that belong together, and a third one
-# that may be there.
+# The endings, behind the split, of the names of two folders that belong together, and of a third
+# folder that may be there.
 SIDES = (("A", "B"), ("_A", "_B", "_inst"), ("_label", "_img", "_inst"))
 
 
 class FieldSpec(NamedTuple):
-    """A field before any file is read.
+    """The description of a field before any file is read.
 
-    files: a pattern below the folder; what its last `*` stands for is the sample's key. FOLDER/*
-    takes images of folders inside FOLDER, too. pattern: what the name of a file looks like, with {}
-    for the key. classes: None for the highest id + 1. ignore: as a `Field`'s. size: (height, width)
-    in pixels to resize to. colors: by class id, where the files hold these instead of ids."""
+    files: a pattern below the folder, whose last `*` stands for the sample's key. FOLDER/* takes
+    images of folders inside FOLDER, too. pattern: how a file is named, with {} for the key.
+    classes: None for the highest id + 1. ignore: as a `Field`'s. size: (height, width) in pixels to
+    resize to. colors: by class id, where the files hold colours instead of ids.
+    """
 
     member: str
     files: str = "*"
@@ -50,8 +51,9 @@ Layout = Callable[[Path, str], FieldSpecs]
 class UnclearLayout(ValueError):
     """A folder whose layout is not recognised.
 
-    reason: what is there. options: those of `prepare` that may fit, none where nothing fits. The
-    message has both."""
+    reason: a description of the folder. options: those of `prepare` that may fit. The message is
+    the reason with the advice.
+    """
 
     def __init__(self, reason: str, advice: str, options: Sequence[str] = ()) -> None:
         super().__init__(f"{reason}; {advice}")
@@ -60,19 +62,19 @@ class UnclearLayout(ValueError):
 
 
 def pairs(source: Path, split: str) -> FieldSpecs:
-    """One folder of images, each two halves side by side."""
+    """Describe a folder of images that each hold two halves side by side."""
     _refuse_splits(source)
     return {"left": FieldSpec("pair", half=0), "right": FieldSpec("pair", half=1)}
 
 
 def images(source: Path, split: str) -> FieldSpecs:
-    """One folder of single images."""
+    """Describe a folder of single images."""
     _refuse_splits(source)
     return {"image": FieldSpec("image")}
 
 
 def folders(source: Path, split: str) -> FieldSpecs:
-    """Folders of images with the same names, a field each; or trainA and trainB, by `split`."""
+    """Describe folders of images with the same names, a field each; or trainA and trainB."""
     sides = sides_of_split(source, split)
     if sides:
         return {field: FieldSpec(field, f"{name}/*") for field, name in sides.items()}
@@ -85,55 +87,61 @@ def folders(source: Path, split: str) -> FieldSpecs:
             " --split"
         )
     names = [folder.name for folder in sorted(source.iterdir()) if holds_images(folder)]
-    found = ", ".join(names) or "none"
+    listed = ", ".join(names) or "none"
     if len(names) < 2:
-        raise ValueError(f"{source}: two or more folders of images are needed, found {found}")
+        raise ValueError(f"{source}: two or more folders of images are needed, found {listed}")
     if set(names) <= _SPLITS:
         example = "train" if "train" in names else names[0]
         raise ValueError(
-            f"{source}: {found} are splits, not fields; give one of them, such as"
+            f"{source}: {listed} are splits, not fields; give one of them, such as"
             f" {source / example}"
         )
-    if odd := [name for name in names if not re.fullmatch(NAME, name)]:
-        reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
-        raise ValueError(f"{source / odd[0]}: {reason}")
+    for name in names:
+        if not re.fullmatch(NAME, name):
+            reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
+            raise ValueError(f"{source / name}: {reason}")
     for name in names:
         _refuse_splits(source / name)
     return {name: FieldSpec(name, f"{name}/*") for name in names}
 
 
 def sides_of_split(source: Path, split: str) -> dict[str, str]:
-    """The folders of a split by field, where their names hold it: trainA and trainB, or pix2pixHD's
-    train_A, train_B.
+    """Return the folders of a split by field, where their names hold the split.
 
-    Also train_label, train_img and train_inst. The fields are called A and B, or label, img and
-    inst. Of folders with other names the result is empty."""
+    They are trainA and trainB (CycleGAN), or pix2pixHD's train_A and train_B, or train_label,
+    train_img and train_inst. The fields are called A and B, or label, img and inst. The result is
+    empty where there are no such folders.
+    """
     for endings in SIDES:
-        there = [ending for ending in endings if (source / f"{split}{ending}").is_dir()]
-        if set(endings[:2]) <= set(there):
-            return {ending.removeprefix("_"): f"{split}{ending}" for ending in there}
+        present = [ending for ending in endings if (source / f"{split}{ending}").is_dir()]
+        if set(endings[:2]) <= set(present):
+            return {ending.removeprefix("_"): f"{split}{ending}" for ending in present}
     return {}
 
 
 def common_endings(names: Iterable[str]) -> list[str]:
-    """Return the endings by which one folder seems to hold several fields, such as `label` of
-    `7_label.png`.
+    """Return the endings by which one folder seems to hold several fields.
 
-    names: the files' sub-paths. Each ending follows an underscore, and all of them come with the
-    same beginnings, of which there are two or more. Without such endings the result is empty."""
+    An example is `label` in `7_label.png`. names: the files' sub-paths. Each ending follows an
+    underscore, and all of them come with the same beginnings, of which there are two or more. The
+    result is empty where there are no such endings.
+    """
     beginnings: dict[str, set[str]] = {}
     for name in names:
         beginning, _, ending = without_extension(name).rpartition("_")
         if beginning:
             beginnings.setdefault(ending, set()).add(beginning)
-    common = set.intersection(*beginnings.values()) if beginnings else set()
-    all_alike = all(found == common for found in beginnings.values())
-    return sorted(beginnings) if all_alike and len(beginnings) > 1 and len(common) > 1 else []
+    if len(beginnings) < 2:
+        return []
+    common = set.intersection(*beginnings.values())
+    are_equal = all(own == common for own in beginnings.values())
+    return sorted(beginnings) if are_equal and len(common) > 1 else []
 
 
 def _refuse_splits(source: Path) -> None:
-    """Raises ValueError where a folder that is read with all folders inside it holds a split in
-    each of several.
+    """Raises ValueError where several folders inside `source` hold a split each.
+
+    All of them would be read as one data set.
     """
     splits = [
         folder.name
@@ -158,42 +166,67 @@ def published(
     instances: str = "",
     **called: str,
 ) -> Layout:
-    """Photographs and class ids as a data set is unpacked, and ids of instances where there are
-    files of them.
+    """Return the layout of a published data set as it is unpacked.
 
-    {split} in a pattern is the split, or what it is called.
+    image, label, instances: patterns of photographs, of class ids, and of ids of instances, which
+    need not be there. {split} in a pattern stands for the split, or for its name in `called`.
     """
 
     def layout(source: Path, split: str) -> FieldSpecs:
-        files = [
-            pattern.format(split=called.get(split, split)) for pattern in (image, label, instances)
-        ]
-        parts = {
-            "image": FieldSpec("image", files[0]),
-            "label": FieldSpec("label", files[1], kind="label", classes=classes, ignore=ignore),
+        name = called.get(split, split)
+        image_files = image.format(split=name)
+        label_files = label.format(split=name)
+        instance_files = instances.format(split=name)
+        field_specs = {
+            "image": FieldSpec("image", image_files),
+            "label": FieldSpec("label", label_files, kind="label", classes=classes, ignore=ignore),
         }
-        there = instances and any(source.glob(files[2]))
-        return (
-            parts | {"instance": FieldSpec("instance", files[2], kind="instances")}
-            if there
-            else parts
-        )
+        if instance_files and any(source.glob(instance_files)):
+            field_specs["instance"] = FieldSpec("instance", instance_files, kind="instances")
+        return field_specs
 
     return layout
 
 
+LAYOUTS: dict[str, Layout] = {
+    "pairs": pairs,
+    "folders": folders,
+    "images": images,
+    # Id 34, the licence plate, is -1 in the files and never occurs.
+    "cityscapes": published(
+        "leftImg8bit/{split}/*/*_leftImg8bit.png",
+        "gtFine/{split}/*/*_gtFine_labelIds.png",
+        classes=35,
+        instances="gtFine/{split}/*/*_gtFine_instanceIds.png",
+    ),
+    "camvid": published("{split}/*", "{split}annot/*", classes=12),  # the last class is void
+    # Id 0 stands for everything else than the 150 classes.
+    "ade20k": published(
+        "images/{split}/*", "annotations/{split}/*", classes=151, train="training", val="validation"
+    ),
+    # COCO-stuff's archive has no ids of instances; a user may add files of them.
+    "coco": published(
+        "images/{split}2017/*",
+        "annotations/{split}2017/*",
+        classes=183,
+        ignore=255,
+        instances="instances/{split}2017/*",
+    ),
+}
+
+
 def recognise(source: Path) -> str:
-    """The name of the layout that `source` seems to have; raises ValueError where it isn't sure."""
+    """Return the name of the layout that `source` has. Raises UnclearLayout where it is unclear."""
     if is_cityscapes(source):
         return "cityscapes"
     inside = sorted(source.iterdir())
     own_images = list_images(source, recursive=False).images
     has_own_images = bool(own_images)
-    # Those of the folders inside it, too, since all of them would be cut into halves.
-    paired = has_own_images and _look_like_pairs(source)
-    several = sum(holds_images(folder) for folder in inside) > 1
-    if paired != several:
-        return "pairs" if paired else "folders"
+    # The images of the folders inside count too, since all of them would be cut into halves.
+    are_pairs = has_own_images and _look_like_pairs(source)
+    has_several_folders = sum(holds_images(folder) for folder in inside) > 1
+    if are_pairs != has_several_folders:
+        return "pairs" if are_pairs else "folders"
     if has_own_images:  # halving single images wrongly would go unnoticed
         options = ["--as pairs", "--as folders", "--as images"]
         choice = "say which with --as pairs, --as folders or --as images"
@@ -225,5 +258,5 @@ def _twice_as_wide(file: Path) -> bool:
     try:
         with open_header(file, FORMATS) as image:
             return image.width == 2 * image.height
-    except (OSError, ValueError):  # found and listed when every file is checked
+    except (OSError, ValueError):  # the check of every file reports it
         return True

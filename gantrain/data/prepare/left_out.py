@@ -102,8 +102,9 @@ def suggest_names(names: Mapping[str, Sequence[str]], layout: str, has_patterns:
 
 
 def _common_ending(names: Sequence[str]) -> str:
-    """Return what most names have from their last underscore on, such as `_label`; "" where most
-    have nothing alike.
+    """Return the ending of most names from their last underscore on, such as `_label`.
+
+    The result is "" where most names have no ending in common.
     """
     endings = Counter("_" + name.rpartition("_")[2] for name in names if "_" in name)
     if not endings:
@@ -113,9 +114,7 @@ def _common_ending(names: Sequence[str]) -> str:
 
 
 def advise_unequal(looks: Iterable[object]) -> str:
-    """The remedy, after "; ", where the size of the first unusable sample is what is wrong; else
-    "".
-    """
+    """Return the remedy, after "; ", where the first unusable sample has a wrong size; else ""."""
     looks = list(looks)
     problems = [look for look in looks if isinstance(look, ValueError)]
     if not problems or _reason(problems[0]) not in (_SIZES, _SMALL):
@@ -132,10 +131,12 @@ def _reason(look: object) -> str:
 
 
 def _usual_size(looks: Iterable[object]) -> Size:
-    """The most frequent size of a field in samples of unequal sizes; of equally frequent ones
-    the smallest.
+    """Return the most frequent size of a field in samples of unequal sizes.
+
+    Of equally frequent sizes it is the smallest.
     """
-    counts = Counter(
-        size for look in looks if isinstance(look, UnequalSizes) for size in look.sizes
-    )
+    counts: Counter[Size] = Counter()
+    for look in looks:
+        if isinstance(look, UnequalSizes):
+            counts.update(look.sizes)
     return min(counts, key=lambda size: (-counts[size], size))

@@ -1,4 +1,4 @@
-"""Which files make a sample: those that have one name in the folder of each field."""
+"""Match the files of samples: a sample's files have one name in the folder of each field."""
 
 import re
 from collections.abc import Container, Iterator
@@ -11,8 +11,7 @@ from gantrain.data.listing import is_ignored, list_images, matching_name, withou
 from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs
 from gantrain.data.prepare.patterns import choose
 
-# WebDataset takes a key up to the first dot of the last name in it. Dots in the folders' names do
-# no harm there.
+# WebDataset takes a key up to the first dot of its last name. Dots in folders' names do no harm.
 _ODD_IN_FOLDER = re.compile(r"[\\\s\x00-\x1f\x7f-\x9f]")
 _ODD_IN_NAME = re.compile(r"[.\\\s\x00-\x1f\x7f-\x9f]")
 
@@ -21,11 +20,12 @@ _ODD_IN_NAME = re.compile(r"[.\\\s\x00-\x1f\x7f-\x9f]")
 class Matched:
     """The files of a folder, by sample.
 
-    samples: files by member and by key, in the order of the keys. lines: one for each sample that
+    samples: files by key and by member, in the order of the keys. lines: one for each sample that
     lacks a file, each second file of a name, and each file that is no image. left_out: how many
-    samples there could be besides, if the images of the field with most of them had all they need.
-    renamed: a line for each sample whose key was taken. names: those of each member's images, by
-    which they match."""
+    more samples there would be if each image of the field with most images had its partners.
+    renamed: a line for each sample whose key was taken. names: of each member's images, by which
+    they match.
+    """
 
     samples: dict[str, dict[str, Path]] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
@@ -34,9 +34,9 @@ class Matched:
     names: dict[str, list[str]] = field(default_factory=dict)
 
 
-def match(source: Path, parts: FieldSpecs) -> Matched:
-    """The samples in the folder `source`. Raises ValueError for a loop of links."""
-    members = {part.member: part for part in parts.values()}
+def match(source: Path, field_specs: FieldSpecs) -> Matched:
+    """Return the samples in the folder `source`. Raises ValueError for a loop of links."""
+    members = {spec.member: spec for spec in field_specs.values()}
     matched = Matched()
     matched.names = {member: [] for member in members}
     files_by_name: dict[str, dict[str, Path]] = {}
@@ -50,8 +50,8 @@ def match(source: Path, parts: FieldSpecs) -> Matched:
         sample = files_by_name[name]
         missing = [f"no {member}" for member in members if member not in sample]
         if missing:
-            found = ", ".join(str(file) for file in sample.values())
-            matched.lines.append(f"{found}: {' and '.join(missing)}")
+            present = ", ".join(map(str, sample.values()))
+            matched.lines.append(f"{present}: {' and '.join(missing)}")
             continue
         key = _free_key(sample_key(name), matched.samples)
         if key != sample_key(name):
@@ -74,10 +74,9 @@ def _free_key(key: str, taken: Container[str]) -> str:
 
 
 def sample_key(name: str) -> str:
-    """The key of a sample from the sub-path of its files, which stays visible in it: `cam1/a.b`
-    gives `cam1/a_b`.
+    """Return the key of a sample from the sub-path of its files, such as `cam1/a_b` of `cam1/a.b`.
 
-    It never leads out of a folder, and WebDataset splits `KEY.MEMBER.EXTENSION` where the key ends.
+    A key never leads out of a folder. WebDataset splits `KEY.MEMBER.EXTENSION` where the key ends.
     """
     *folders, last = matching_name(name).split("/")
     words = [*(_ODD_IN_FOLDER.sub("_", folder) for folder in folders), _ODD_IN_NAME.sub("_", last)]
@@ -88,45 +87,50 @@ def sample_key(name: str) -> str:
 def _named_files(
     source: Path, members: FieldSpecs, lines: list[str]
 ) -> Iterator[tuple[str, str, Path]]:
-    """Member, name (by which the files of a sample match) and file of each image; a line for
-    what is passed over.
+    """Yield the member, the name and the file of each image.
+
+    The files of a sample match by the name. lines: takes a line for each file that is left out.
     """
-    by_files: dict[str, FieldSpecs] = {}
-    for member, part in members.items():
-        by_files.setdefault(part.files, {})[member] = part
-    for files, here in by_files.items():
-        if files == "*" or (files.endswith("/*") and files.count("*") == 1):
-            yield from _below(source / files.removesuffix("*"), here, lines)
+    by_pattern: dict[str, FieldSpecs] = {}
+    for member, spec in members.items():
+        by_pattern.setdefault(spec.files, {})[member] = spec
+    for pattern, own_members in by_pattern.items():
+        if pattern == "*" or (pattern.endswith("/*") and pattern.count("*") == 1):
+            yield from _below(source / pattern.removesuffix("*"), own_members, lines)
         else:
-            (member,) = here
-            for name, file in _like(source, here[member], lines):
+            (member,) = own_members
+            for name, file in _like(source, own_members[member], lines):
                 yield member, name, file
 
 
 def _below(folder: Path, members: FieldSpecs, lines: list[str]) -> Iterator[tuple[str, str, Path]]:
-    """The images of a folder and of the folders inside it, which belong to one member, or to
-    several by patterns.
+    """Yield the images of a folder and of the folders inside it.
+
+    They belong to one member, or to several members by their patterns.
     """
     if not folder.is_dir():
         return
     listing = list_images(folder)
     lines += listing.skipped
-    patterns = {member: part.pattern for member, part in members.items() if part.pattern}
-    wanted = " or ".join(patterns.values())
+    patterns = {member: spec.pattern for member, spec in members.items() if spec.pattern}
+    if not patterns:
+        (member,) = members
+        for name, file in listing.images.items():
+            yield member, without_extension(name), file
+        return
+    allowed = " or ".join(patterns.values())
     for name, file in listing.images.items():
-        fitting = (
-            choose(patterns, name) if patterns else (next(iter(members)), without_extension(name))
-        )
-        if fitting:
-            yield *fitting, file
+        member_and_name = choose(patterns, name)
+        if member_and_name:
+            yield *member_and_name, file
         else:
-            lines.append(f"{file}: its name is not like {wanted} (--pattern)")
+            lines.append(f"{file}: its name is not like {allowed} (--pattern)")
 
 
-def _like(source: Path, part: FieldSpec, lines: list[str]) -> Iterator[tuple[str, Path]]:
-    """The images that a published layout's pattern names."""
-    ending = part.files.rpartition("*")[2]
-    for file in sorted(source.glob(part.files)):
+def _like(source: Path, spec: FieldSpec, lines: list[str]) -> Iterator[tuple[str, Path]]:
+    """Yield the name and the file of each image that a published layout's pattern fits."""
+    ending = spec.files.rpartition("*")[2]
+    for file in sorted(source.glob(spec.files)):
         if any(is_ignored(name) for name in file.relative_to(source).parts):
             continue
         obstacle = describe_obstacle(file)

@@ -1,8 +1,8 @@
-"""Folders that are packed in the cache: the cache key of their files, and the removal of packs that
-it replaces.
+"""Packs of folders in the cache: the key of their files, and the removal of replaced packs.
 
 A pack's name is FOLDER-OPTIONS-FILES: the folder's name, a digest of its place and of the options,
-and a digest of its files. Packs that differ in the last alone are older states of one folder."""
+and a digest of its files. Packs that differ only in the last part are older states of one folder.
+"""
 
 import hashlib
 import json
@@ -14,27 +14,29 @@ from pathlib import Path
 from typing import Any
 
 from gantrain.core import formats
+from gantrain.core.files import file_lock
 from gantrain.data.holding import taken_from_use
 from gantrain.data.listing import list_names
-from gantrain.data.shard_writer import file_lock
 
 _DIGITS = 16  # of a digest
 
 
 def pack_folder(folder: Path, cache: Path, options: Mapping[str, Any]) -> Path:
-    """Return the place of the pack of a folder's present files. Raises ValueError for a loop of
-    links.
+    """Return the place of the pack of a folder's present files.
+
+    Raises ValueError for a loop of links.
     """
-    about = f"{folder}\n{sorted(options.items())}"
-    return cache / f"{folder.name}-{_digest(about)}-{_digest(describe_files(folder))}"
+    options_digest = _digest(f"{folder}\n{sorted(options.items())}")
+    files_digest = _digest(describe_files(folder))
+    return cache / f"{folder.name}-{options_digest}-{files_digest}"
 
 
 def describe_files(folder: Path) -> str:
-    """Name, size and time of each image in a folder and the folders inside it, also through links;
-    and what is skipped.
+    """Return the name, size and time of each image below a folder, and what is skipped.
 
-    Changes when a file changes, comes, goes, or gets another name. A change of the format changes
-    it, too."""
+    Links are followed. The text changes when a file changes, comes, goes, or gets another name, and
+    when the format of packs changes.
+    """
     names, skipped = list_names(folder)
     root = os.path.join(folder, "")
     lines = [f"{formats.PACK} {formats.INDEX}"]
@@ -45,12 +47,12 @@ def describe_files(folder: Path) -> str:
 
 
 def describe_pack() -> bytes:
-    """The content of `pack.json` in a pack: the format of what was packed."""
+    """Return the content of `pack.json` in a pack: the format of packs."""
     return json.dumps({"format": formats.PACK}).encode() + b"\n"
 
 
 def remove_replaced(target: Path) -> list[Path]:
-    """Remove the packs of older states of the same folder with the same options; returns them.
+    """Remove the packs of older states of a folder with the same options, and return them.
 
     A pack that a process has open is kept, to be removed later.
     """
@@ -74,5 +76,5 @@ def _digest(text: str) -> str:
 
 
 def _literal(name: str) -> str:
-    """A name as a pattern that matches it alone."""
+    """Return a pattern of `glob` that matches only this name."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

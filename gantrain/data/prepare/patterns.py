@@ -1,6 +1,4 @@
-"""`--pattern FIELD={}_suffix`: which field a file's name is of, and by what it matches other
-fields' files.
-"""
+"""`--pattern FIELD={}_suffix`: the field of a file, and the name that a sample's files share."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,8 +16,9 @@ _ALLOWED = (
 
 
 def parse_patterns(texts: Iterable[str]) -> dict[str, str]:
-    """The patterns by field, from texts that each hold one or several `FIELD=PATTERN`. Raises
-    ValueError.
+    """Return the patterns by field, from texts that each hold one or several `FIELD=PATTERN`.
+
+    Raises ValueError.
     """
     patterns: dict[str, str] = {}
     for text in texts:
@@ -35,24 +34,24 @@ def parse_patterns(texts: Iterable[str]) -> dict[str, str]:
 
 
 def check_patterns(patterns: Mapping[str, str]) -> None:
-    """Raises ValueError, in one line, for a field's name or a pattern that can't be used."""
+    """Raises ValueError, in one line, for a field's name or a pattern that cannot be used."""
     for field, pattern in patterns.items():
-        found = f"{field}={pattern}"
+        given = f"{field}={pattern}"
         if not re.fullmatch(NAME, field) or pattern.count("{}") != 1:
-            raise ValueError(f"--pattern: found {found!r}, {_ALLOWED}")
+            raise ValueError(f"--pattern: found {given!r}, {_ALLOWED}")
         if "/" in pattern:
             raise ValueError(
-                f"--pattern: found {found!r}, allowed: a file's name without its folder"
+                f"--pattern: found {given!r}, allowed: a file's name without its folder"
             )
 
 
 def split_name(pattern: str, name: str) -> str | None:
-    """The part of a file's name that `{}` stands for, behind its folders; None where the name
-    doesn't fit.
+    """Return the part of a file's name that `{}` stands for, behind its folders.
 
-    name: a sub-path with its extension, such as `cam1/7_label.png`, of which `{}_label` gives
-    `cam1/7`. A pattern that ends with a known extension is compared with the whole name, any other
-    with the name before the extension."""
+    The result is None where the name does not fit. name: a sub-path with its extension, such as
+    `cam1/7_label.png`, of which `{}_label` gives `cam1/7`. A pattern that ends with a known
+    extension is compared with the whole name, any other with the name before the extension.
+    """
     folder, slash, own_name = name.rpartition("/")
     before, _, after = pattern.partition("{}")
     names_extension = after.rpartition(".")[2].lower() in EXTENSIONS and "." in after
@@ -64,10 +63,12 @@ def split_name(pattern: str, name: str) -> str | None:
 
 
 def choose(patterns: Mapping[str, str], name: str) -> tuple[str, str] | None:
-    """The field whose pattern fits a file's name best, and the shared name; None where none fits.
+    """Return the field whose pattern fits a file's name best, and the shared name.
 
-    Of several that fit, the pattern with the most characters beside `{}` is taken: with `photo={}`
-    and `label={}_label` the file `7_label.png` is a label."""
+    The result is None where no pattern fits. Of several that fit, the pattern with the most
+    characters besides `{}` is taken: with `photo={}` and `label={}_label` the file `7_label.png` is
+    a label.
+    """
     for field in sorted(patterns, key=lambda field: len(patterns[field]), reverse=True):
         shared = split_name(patterns[field], name)
         if shared is not None:
@@ -76,17 +77,20 @@ def choose(patterns: Mapping[str, str], name: str) -> tuple[str, str] | None:
 
 
 def patterned(source: Path, split: str, patterns: Mapping[str, str]) -> FieldSpecs:
-    """The fields where files' names follow patterns: folders with a field each, or one folder that
-    holds all fields.
+    """Describe the fields of a folder where the names of files follow patterns.
 
-    Raises ValueError, in one line.
+    The folder holds folders with a field each, or all fields' files itself. Raises ValueError, in
+    one line.
     """
     check_patterns(patterns)
     sides = sides_of_split(source, split)
     if not any(field in sides or (source / field).is_dir() for field in patterns):
         return {field: FieldSpec(field, pattern=pattern) for field, pattern in patterns.items()}
-    parts = folders(source, split)
-    unknown = [field for field in patterns if field not in parts]
-    if unknown:
-        raise ValueError(f"--pattern: {unknown[0]} is not a field, found are {', '.join(parts)}")
-    return {field: part._replace(pattern=patterns.get(field)) for field, part in parts.items()}
+    field_specs = folders(source, split)
+    for field in patterns:
+        if field not in field_specs:
+            fields = ", ".join(field_specs)
+            raise ValueError(f"--pattern: {field} is not a field, found are {fields}")
+    return {
+        field: spec._replace(pattern=patterns.get(field)) for field, spec in field_specs.items()
+    }

@@ -1,6 +1,7 @@
 """Where to get the data of the shipped recipes."""
 
-_UNPACKED = {  # where to get a data set, and how to unpack it
+# Where to get a data set, and how to unpack it.
+_UNPACKED = {
     "cityscapes": (
         "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (registration and licence: "
         "https://www.cityscapes-dataset.com/), unpack both into one folder"
@@ -13,17 +14,14 @@ _UNPACKED = {  # where to get a data set, and how to unpack it
         " FOLDER/annotations"
     ),
 }
-# Where to get a recipe's data, in half a sentence with {out} and {split}; by the recipe's name.
-HOW_TO: dict[str, str] = {
-    **{
-        name: (
-            f"get {where} and run `gantrain prepare FOLDER --out {{out}} --as {name} --split"
-            " {split}`"
-        )
-        for name, where in _UNPACKED.items()
-    },
-    **{
-        name: f"`gantrain download {name}` makes data/{name}"
-        for name in ("facades", "maps", "edges2shoes", "horse2zebra", "monet2photo")
-    },
-}
+_DOWNLOADED = ("facades", "maps", "edges2shoes", "horse2zebra", "monet2photo")
+_PREPARE = (
+    "get {source} and run `gantrain prepare FOLDER --out {{out}} --as {name} --split {{split}}`"
+)
+
+# How to get a recipe's data, in half a sentence with {out} and {split}; by the recipe's name.
+HOW_TO: dict[str, str] = {}
+for _name, _source in _UNPACKED.items():
+    HOW_TO[_name] = _PREPARE.format(source=_source, name=_name)
+for _name in _DOWNLOADED:
+    HOW_TO[_name] = f"`gantrain download {_name}` makes data/{_name}"

@@ -1,0 +1,136 @@
+"""Checks of a data set's fields against the recipe, and against the training set's fields."""
+
+from collections.abc import Mapping
+
+from gantrain.core.amounts import count_text
+from gantrain.data.batch import channels
+from gantrain.data.channels import can_fit, note
+from gantrain.data.request import DataRequest
+from gantrain.data.shards import Field, Shards
+from gantrain.data.unpaired import DataSet
+
+VALIDATION = "data.validation"  # the recipe's key of the held-out data
+
+_IDS = {"label": "class ids", "instances": "ids of instances"}
+
+
+def check_fields_of(key: str, shards: Shards, request: DataRequest) -> None:
+    """Raises ValueError, one line for each contradiction between the data and the recipe.
+
+    key: of `data`, such as `train`.
+    """
+    place = request.option(key)
+    problems: list[str] = []
+    for role, name in request.names.items():
+        if name not in shards.fields:
+            problems.append(_describe_missing(role, key, shards, request))
+            continue
+        field = shards.fields[name]
+        problem = _check_kind(role, key, field, request)
+        if problem:
+            problems.append(problem)
+        if role == "target" and field.kind == "label":
+            problems.append(
+                f"data.target: {name} holds class ids, a generator produces images; swap source and"
+                " target"
+            )
+        # Held-out samples that are too small to crop are resized.
+        if key.startswith("train") and request.resize is None and _is_too_small(field, request):
+            problems.append(
+                f"data.size: found {list(request.size)}, the smallest sample of {place} has"
+                f" {list(field.min_size)}; set data.resize, or a smaller data.size"
+            )
+    if problems:
+        raise ValueError("\n".join(dict.fromkeys(problems)))
+
+
+def _describe_missing(role: str, key: str, shards: Shards, request: DataRequest) -> str:
+    """Return the error about a field that the data lack."""
+    name = request.names[role]
+    present = f"{', '.join(shards.fields)} (the fields of {request.option(key)})"
+    problem = f"data.{role}: found {name!r}, allowed: {present}"
+    if role == "instances":
+        problem += "; prepare the data with it"
+        if not request.is_for_evaluate:
+            problem += ", or data.instances=null"
+    if request.is_for_evaluate:
+        trained = ", ".join(request.names.values())
+        problem += f"; the model was trained on fields of the names {trained}"
+    return problem
+
+
+def _check_kind(role: str, key: str, field: Field, request: DataRequest) -> str | None:
+    """Return the error about a field whose kind or classes the recipe contradicts, or None."""
+    name = request.names[role]
+    place = request.option(key)
+    content = _IDS.get(field.kind, f"{field.channels}-channel images")
+    if (role == "instances") != (field.kind == "instances"):
+        advice = "that is for data.instances"
+        if role == "instances":
+            advice = f"prepare it with --instances {name}"
+        return f"data.{role}: {name} holds {content} in {place}; {advice}"
+    classes = request.labels.get(name)
+    if not classes:
+        return None
+    if field.kind != "label":
+        advice = f"{place} holds {content} there; prepare it with --labels {name}"
+        return f"data.labels.{name}: the recipe expects class ids, {advice}"
+    if classes != channels(field):
+        counts = f"the recipe says {classes} classes, {place} has {channels(field)}"
+        advice = f"change the recipe, or prepare it with --classes {classes}"
+        return f"data.labels.{name}: {counts}; {advice}"
+    return None
+
+
+def _is_too_small(field: Field, request: DataRequest) -> bool:
+    return field.min_size[0] < request.size[0] or field.min_size[1] < request.size[1]
+
+
+def with_channels_of(
+    train: Mapping[str, Field], held_out: DataSet, option: str = VALIDATION
+) -> tuple[DataSet, list[str]]:
+    """Return the held-out set with the training set's channels, and a line for each conversion.
+
+    option: the key or option by which the user gave the held-out set. A field that cannot be
+    converted stays for `check_same_contents` to refuse.
+    """
+    changes: dict[str, int] = {}
+    lines = []
+    for name, field in train.items():
+        theirs = held_out.fields[name]
+        held_out_format = (theirs.channels, theirs.dtype)
+        train_format = (field.channels, field.dtype)
+        if not field.kind == theirs.kind == "image" or held_out_format == train_format:
+            continue
+        if can_fit(held_out_format, train_format, "image"):
+            changes[name] = field.channels
+            conversion = note(theirs.channels, field.channels).format(files="files")
+            lines.append(f"{option}: {name}: {conversion}, as in data.train")
+    if changes:
+        held_out = held_out.converted(changes)
+    return held_out, lines
+
+
+def check_same_contents(
+    train: Mapping[str, Field], held_out: Mapping[str, Field], option: str = VALIDATION
+) -> None:
+    """Raises ValueError where a model of the training set's fields could not see the held-out ones.
+
+    option: the key or option by which the user gave the held-out set.
+    """
+    for name in train:
+        ours = _content_text(train[name])
+        theirs = _content_text(held_out[name])
+        if ours != theirs:
+            instead = f", or {option}=null" if option.startswith("data.") else ""
+            raise ValueError(
+                f"{option}: {name} has {theirs}, in data.train {ours}; give data of one"
+                f" kind{instead}"
+            )
+
+
+def _content_text(field: Field) -> str:
+    """Describe what a network sees of a field; ids are the same in 8 and 16 bits."""
+    if field.kind == "label":
+        return count_text(channels(field), "class", "classes")
+    return f"{count_text(channels(field), 'channel')} of {field.dtype}"

@@ -1,0 +1,106 @@
+"""The options of `gantrain prepare` that say what a field's files hold."""
+
+from collections.abc import Collection
+from typing import Any
+
+from gantrain.data.decode import Colour, Kind
+from gantrain.data.prepare.check import SMALLEST
+from gantrain.data.prepare.layouts import FieldSpecs
+
+_MOST_CLASSES = 65536
+_HELD_IDS = {"label": "class ids", "instances": "ids of instances"}
+_OPTIONS: dict[Kind, str] = {"label": "--labels", "instances": "--instances"}
+
+
+def apply_field_options(
+    field_specs: FieldSpecs,
+    *,
+    labels: Collection[str] = (),
+    instances: str | None = None,
+    classes: int | None = None,
+    ignore: int | None = None,
+    colors: tuple[Colour, ...] | None = None,
+    resize: tuple[int, int] | None = None,
+) -> FieldSpecs:
+    """Return the fields as the user's options describe them.
+
+    The options are those of `prepare`. Raises ValueError, in one line, for options that do not fit
+    the fields.
+    """
+    _check_numbers(classes, resize)
+    described = _name_ids(field_specs, labels, instances)
+    label_names = [name for name, spec in described.items() if spec.kind == "label"]
+    if colors:
+        _check_colors(colors, classes, ignore, label_names)
+        classes = len(colors)
+        for name in label_names:
+            described[name] = described[name]._replace(colors=colors)
+    changes: dict[str, Any] = {}
+    for option, value in (("classes", classes), ("ignore", ignore)):
+        if value is not None:
+            if not label_names:
+                advice = "no field holds class ids; name one with --labels"
+                raise ValueError(f"--{option} {value}: {advice}")
+            changes[option] = value
+    if resize is not None:
+        changes["size"] = resize
+    return {name: spec._replace(**changes) for name, spec in described.items()}
+
+
+def _check_numbers(classes: int | None, resize: tuple[int, int] | None) -> None:
+    """Raises ValueError for numbers that no field can have."""
+    if resize and min(resize) < SMALLEST:
+        least = f"{SMALLEST}x{SMALLEST} is the least"
+        raise ValueError(f"--resize {resize[0]}x{resize[1]} (height x width) is too small, {least}")
+    if classes is not None and not 2 <= classes <= _MOST_CLASSES:
+        raise ValueError(f"--classes {classes}: give a number in 2..{_MOST_CLASSES}")
+
+
+def _name_ids(
+    field_specs: FieldSpecs, labels: Collection[str], instances: str | None
+) -> FieldSpecs:
+    """Return the fields, of which those named hold class ids or ids of instances."""
+    described = dict(field_specs)
+    for name in sorted(labels):
+        _check_can_hold_ids(name, "label", described)
+        described[name] = described[name]._replace(kind="label")
+    if instances:
+        _check_can_hold_ids(instances, "instances", described)
+        if described[instances].kind == "label":
+            raise ValueError(
+                f"--instances {instances}: it holds class ids already; name another field"
+            )
+        described[instances] = described[instances]._replace(kind="instances")
+    return described
+
+
+def _check_can_hold_ids(name: str, kind: Kind, field_specs: FieldSpecs) -> None:
+    """Raises ValueError where `name` is no field, or one half of a side-by-side image."""
+    candidates = [other for other, spec in field_specs.items() if spec.half is None]
+    if name in candidates:
+        return
+    listed = ", ".join(candidates)
+    if not candidates:
+        listed = "side-by-side images only, ids need a folder of their own"
+    raise ValueError(
+        f"{_OPTIONS[kind]} {name}: not a field that can hold {_HELD_IDS[kind]}; found are {listed}"
+    )
+
+
+def _check_colors(
+    colors: tuple[Colour, ...],
+    classes: int | None,
+    ignore: int | None,
+    label_names: Collection[str],
+) -> None:
+    """Raises ValueError where other options contradict the table of --colors."""
+    advice = "name label fields with --labels, without --classes"
+    if classes:
+        raise ValueError(f"--colors: found --classes {classes} too, which it counts; {advice}")
+    if not label_names:
+        raise ValueError(f"--colors: no field holds class ids; {advice}")
+    last = len(colors) - 1
+    if ignore not in (None, last):
+        raise ValueError(
+            f"--ignore {ignore}: with --colors it is the table's last, {last}; move its line"
+        )

@@ -1,0 +1,57 @@
+"""The data that a recipe, or `gantrain evaluate`, requests."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gantrain.core.wording import option_of_set
+
+
+class UnpairedRequest(NamedTuple):
+    """The two sets of an unpaired recipe: the field of each, and the places of the targets."""
+
+    source: str
+    target: str
+    train: str | None
+    validation: str | None
+    test: str | None = None
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """The fields and sizes that a recipe requests of its data.
+
+    source, target: the samples' fields. For one of two unpaired sets, the other set's field is "".
+    labels: the number of classes by field. instances: the field that holds ids of instances.
+    unpaired: the two sets of unpaired data. test_set: the name of a test set that
+    `gantrain evaluate` was given; errors then name that command's options, and no key of a recipe.
+    """
+
+    recipe: str
+    source: str
+    target: str
+    labels: dict[str, int]
+    size: tuple[int, int]
+    resize: tuple[int, int] | None
+    cache_gib: float = math.inf
+    unpaired: UnpairedRequest | None = None
+    instances: str | None = None
+    max_left_out: float = 0.5
+    test_set: str | None = None
+
+    @property
+    def is_for_evaluate(self) -> bool:
+        return self.test_set is not None
+
+    def option(self, key: str) -> str:
+        """Return the recipe's key or the command's option that gives the data of a key.
+
+        key: of `data`, such as `train`.
+        """
+        return f"data.{key}" if self.test_set is None else option_of_set(key, self.test_set)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The samples' fields by role."""
+        names = {"source": self.source, "target": self.target, "instances": self.instances}
+        return {role: name for role, name in names.items() if name}
