@@ -29,7 +29,8 @@ from gantrain.evaluation.evaluation_inputs import STANDARD, Opened, best_first, 
 from gantrain.evaluation.held_out import HeldOut
 from gantrain.inference.translate_files import images_by_stem
 from gantrain.metrics import registry
-from gantrain.metrics.metric_suite import EXTRACTOR_BATCH, MetricSuite, Record
+from gantrain.metrics.feature_set import EXTRACTOR_BATCH
+from gantrain.metrics.metric_suite import MetricSuite, Record
 from gantrain.metrics.registry import SEGMENTATION, of_set
 from gantrain.recipe.data_request import data_request
 from gantrain.recipe.schema import Evaluate
