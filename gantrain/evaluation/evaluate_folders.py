@@ -41,7 +41,7 @@ class _FolderPair:
 
     @property
     def has_pairs(self) -> bool:
-        """Whether each file of one folder has one of the same name in the other."""
+        """Return whether each file of one folder has a file of the same name in the other."""
         return self.real_files.keys() == self.fake_files.keys()
 
     def fingerprint(self) -> str:
