@@ -6,7 +6,6 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,13 +13,11 @@ from torch import Tensor
 
 from gantrain.core.world import gathered
 from gantrain.metrics import feature_cache, registry
-from gantrain.metrics.extractors import Extractor, load_extractor
 from gantrain.metrics.feature_set import FeatureSet
 from gantrain.metrics.features import Features
-from gantrain.metrics.image_statistics import FunctionExtractor, RandomNetwork, patches
-from gantrain.metrics.paired import LPIPS, PAIRED, Perceptual, decibels, l1, l2
+from gantrain.metrics.metric_networks import load_extractors, load_perceptual
+from gantrain.metrics.paired import LPIPS, PAIRED, decibels, l1, l2
 
-_PATCHES = 2**14  # patches of a set at each level
 _SETS = ("fake", "real", "null")
 _NO_VALUE = dict.fromkeys(LPIPS, "too small, or not of 1 or 3 channels")
 _NO_VALUE["copy_index"] = "source and target differ in kind"
@@ -65,44 +62,11 @@ class MetricSuite:
         self.names = tuple(registry.check(name) for name in names)
         self.device = device
         self.border = border
-        self.patches = max(4, min(128, _PATCHES // total))
-        self.perceptual: dict[str, Perceptual] = {}
-        self.extractors: dict[str, Extractor] = {}
         with torch.random.fork_rng(devices=[]):  # a run's random numbers do not depend on metrics
-            for name in self.names:
-                if name in LPIPS:
-                    self.perceptual[name] = Perceptual(name, weights.get(name)).to(device)
-            for name in self.names:
-                set_metric = registry.of_set(name)
-                if set_metric is not None and set_metric[1] not in self.extractors:
-                    extractor = set_metric[1]
-                    self.extractors[extractor] = self._extractor(extractor, weights)
-        self._check_published()
+            self.perceptual = load_perceptual(self.names, device, weights)
+            self.extractors = load_extractors(self.names, device, weights, total)
         self._sets = {which: self._empty_sets() for which in _SETS}
         self.reset()
-
-    def _extractor(self, name: str, weights: Mapping[str, str]) -> Extractor:
-        if name == "patches":
-            function = partial(patches, count=self.patches)
-            return FunctionExtractor(function, f"{self.patches} an image")
-        if name in registry.WEIGHTFREE:
-            return FunctionExtractor(registry.WEIGHTFREE[name])
-        if name in registry.RANDOM:
-            return RandomNetwork(registry.RANDOM.index(name)).to(self.device)
-        return load_extractor(name, weights.get(name.removesuffix("_logits")), self.device)
-
-    def _check_published(self) -> None:
-        """Refuse a name of the papers for other weights than theirs. Raises ValueError."""
-        for name in self.names:
-            if name not in registry.PUBLISHED:
-                continue
-            inception: Any = self.extractors[registry.SETS[name][1]]
-            if not inception.is_published:
-                raise ValueError(
-                    f"evaluate.metrics: {name} is a name for the published Inception weights, the"
-                    f" file's digest is {inception.digest}; give"
-                    " weights-inception-2015-12-05-6726825d.pth, or ask for fd_inception"
-                )
 
     def _empty_sets(self) -> dict[str, FeatureSet]:
         return {name: FeatureSet(extractor) for name, extractor in self.extractors.items()}
