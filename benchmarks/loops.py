@@ -76,7 +76,7 @@ class Plain:
     """
 
     def __init__(self, parts: Assembly) -> None:
-        method = make_method(parts.recipe, parts.facts).to(parts.world.device)
+        method = make_method(parts.recipe, parts.data_dims).to(parts.world.device)
         options = parts.recipe.method
         extra = [name for name in (*_OTHERS, "pool") if options.get(name)]
         if not isinstance(method, Pix2Pix) or extra:

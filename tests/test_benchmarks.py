@@ -292,7 +292,7 @@ def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
             name: normalise(raw.fields[name], fields[name], torch.float32, CPU) for name in fields
         }
         for source in sources:
-            view = loaders.SampleTransform(size, resize, batch=2, workers=0, total=2)
+            view = loaders.View(size, resize, batch=2, workers=0, total=2)
             loop = data.loop(source, str(tmp_path / "data"), view, form == "png16", tmp_path)
             theirs = next(loop())
             near = 0.02 if resize and source == "torchvision" else 2e-5  # it rounds otherwise

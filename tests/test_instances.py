@@ -215,4 +215,4 @@ def test_the_keys_in_the_recipe_of_coco_add_ones_own_instances() -> None:
     small = (*small, "method.generator={width: 2, hidden: 4}", "method.discriminator.width=4")
     for own, channels in (((), 183), (tuple(keys), 184)):
         loaded = schema.load("coco_spade", [*small, *own])
-        assert Assembly(loaded, World("cpu")).facts["source_channels"] == channels
+        assert Assembly(loaded, World("cpu")).data_dims["source_channels"] == channels
