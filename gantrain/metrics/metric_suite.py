@@ -60,7 +60,6 @@ class MetricSuite:
         border: int = 0,
     ) -> None:
         self.names = tuple(registry.check(name) for name in names)
-        self.device = device
         self.border = border
         with torch.random.fork_rng(devices=[]):  # a run's random numbers do not depend on metrics
             self.perceptual = load_perceptual(self.names, device, weights)
