@@ -11,8 +11,6 @@ from gantrain.metrics.extractors import Extractor, load_extractor
 from gantrain.metrics.image_statistics import FunctionExtractor, RandomNetwork, patches
 from gantrain.metrics.paired import LPIPS, Perceptual
 
-_PATCHES = 2**14  # patches of a set at each level
-
 
 def load_perceptual(
     names: Sequence[str], device: torch.device, weights: Mapping[str, str]
@@ -26,11 +24,11 @@ def load_perceptual(
 
 
 def load_extractors(
-    names: Sequence[str], device: torch.device, weights: Mapping[str, str], total: int
+    names: Sequence[str], device: torch.device, weights: Mapping[str, str], patch_count: int
 ) -> dict[str, Extractor]:
     """Return the extractors of all distances of sets, by the extractors' names.
 
-    names: of metrics. weights: files by network. total: the number of images in the set. Raises
+    names: of metrics. weights: files by network. patch_count: patches of each image. Raises
     ValueError for weights that are not available, and for other weights than the published ones
     where a metric's name stands for these.
     """
@@ -41,9 +39,8 @@ def load_extractors(
             continue
         extractor = set_metric[1]
         if extractor == "patches":
-            count = max(4, min(128, _PATCHES // total))
-            function = partial(patches, count=count)
-            extractors[extractor] = FunctionExtractor(function, f"{count} an image")
+            function = partial(patches, count=patch_count)
+            extractors[extractor] = FunctionExtractor(function, f"{patch_count} an image")
         elif extractor in registry.WEIGHTFREE:
             extractors[extractor] = FunctionExtractor(registry.WEIGHTFREE[extractor])
         elif extractor in registry.RANDOM:

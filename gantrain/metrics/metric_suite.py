@@ -18,6 +18,7 @@ from gantrain.metrics.features import Features
 from gantrain.metrics.metric_networks import load_extractors, load_perceptual
 from gantrain.metrics.paired import LPIPS, PAIRED, decibels, l1, l2
 
+_PATCHES = 2**14  # patches of a set at each level
 _SETS = ("fake", "real", "null")
 _NO_VALUE = dict.fromkeys(LPIPS, "too small, or not of 1 or 3 channels")
 _NO_VALUE["copy_index"] = "source and target differ in kind"
@@ -61,9 +62,10 @@ class MetricSuite:
     ) -> None:
         self.names = tuple(registry.check(name) for name in names)
         self.border = border
+        self.patches = max(4, min(128, _PATCHES // total))  # of an image
         with torch.random.fork_rng(devices=[]):  # a run's random numbers do not depend on metrics
             self.perceptual = load_perceptual(self.names, device, weights)
-            self.extractors = load_extractors(self.names, device, weights, total)
+            self.extractors = load_extractors(self.names, device, weights, self.patches)
         self._sets = {which: self._empty_sets() for which in _SETS}
         self.reset()
 
