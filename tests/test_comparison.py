@@ -14,7 +14,7 @@ from test_equality import CYCLEGAN
 from test_evaluate import SHORT, folder, run
 
 from gantrain.core.wording import speaking_as_command
-from gantrain.evaluation.comparison import Comparison, Measured, describe
+from gantrain.evaluation.comparison_table import Measured, describe
 from gantrain.evaluation.set_names import name_targets, name_test_sets
 from gantrain.metrics.metric_suite import Record
 
@@ -55,7 +55,7 @@ def test_tables_fit(width: int) -> None:
         measured(f"runs/{name}", dict.fromkeys(MANY, number))
         for number, name in enumerate("abc", 1)
     ]
-    lines = describe(Comparison(runs), width)
+    lines = describe(runs, width)
     assert all(len(line) <= width for line in lines[:-1])
     words = " ".join(lines).split()
     assert {*MANY, "runs/a", "runs/b", "runs/c"} <= {word.lstrip("*") for word in words}
@@ -67,7 +67,7 @@ def test_the_best_is_marked_by_its_direction() -> None:
         measured("a", {"l1": 0.3, "ssim": 0.2, "swd": 5.0}),
         measured("b", {"l1": 0.4, "ssim": 0.3, "swd": 5.0}),
     ]
-    lines = describe(Comparison(runs), 80)
+    lines = describe(runs, 80)
     assert lines == [
         "test: 106 images, 128x128 pixels, whole",
         "run          images     l1    ssim    swd",
@@ -82,7 +82,7 @@ def test_the_best_is_marked_by_its_direction() -> None:
 
 def test_values_that_are_missing_are_explained() -> None:
     runs = [measured("a", {"l1": None}, null=None), measured("b", {"swd": 5.0}, null=None)]
-    text = "\n".join(describe(Comparison(runs), 80))
+    text = "\n".join(describe(runs, 80))
     assert "a: l1 without a value: x" in text
     assert re.search(r"^a +14,000 +- +-$", text, re.M)
     assert "real images  " not in text
@@ -90,20 +90,20 @@ def test_values_that_are_missing_are_explained() -> None:
 
 def test_runs_of_other_scales_have_tables_of_their_own() -> None:
     runs = [measured("a", {"l1": 0.3}), measured("b", {"l1": 0.4}, size=(256, 256))]
-    text = "\n".join(describe(Comparison(runs), 80))
+    text = "\n".join(describe(runs, 80))
     assert "128x128" in text
     assert "256x256" in text
     assert "*0.3" not in text
     assert "Values of different tables are not comparable" in text
     runs = [measured("a", {"l1": 0.3}, null=1.0), measured("b", {"l1": 0.4}, null=2.0)]
-    text = "\n".join(describe(Comparison(runs), 80))
+    text = "\n".join(describe(runs, 80))
     assert "real images, a" in text
     assert "real images, b" in text
 
 
 def test_long_names_are_numbered() -> None:
     runs = [measured(f"runs/{'long' * 20}/{name}", {"l1": 0.3}) for name in "ab"]
-    lines = describe(Comparison(runs), 80)
+    lines = describe(runs, 80)
     assert lines[:2] == [f"run {n}: runs/{'long' * 20}/{name}" for n, name in enumerate("ab", 1)]
     assert lines[5].startswith("run 1 ")
 

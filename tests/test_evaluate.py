@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from gantrain.cli import app
 from gantrain.data.decode import encode
 from gantrain.data.synthetic import draw
-from gantrain.evaluation import evaluate
+from gantrain.evaluation import evaluate_options
 from gantrain.metrics.image_statistics import RandomNetwork
 from gantrain.metrics.registry import SEGMENTATION
 from gantrain.metrics.segmentation import Segmenter
@@ -371,7 +371,7 @@ def test_mistakes_are_one_line(
 @pytest.mark.slow
 def test_ranks_find_what_one_process_finds(trained: Path) -> None:
     save_file(Segmenter(3, 10).state_dict(), "unet.safetensors")
-    metrics = [*evaluate.STANDARD, "l1", "psnr", "ssim", *SEGMENTATION]
+    metrics = [*evaluate_options.STANDARD, "l1", "psnr", "ssim", *SEGMENTATION]
     for ranks in (1, 3):
         words = [
             sys.executable,

@@ -15,7 +15,7 @@ from conftest import ROOT
 from gantrain.core import files
 from gantrain.data.decode import encode
 from gantrain.data.pictures import save_png
-from gantrain.evaluation.evaluate import write_json
+from gantrain.evaluation.evaluate_results import write_json
 from gantrain.metrics import feature_cache
 
 FULL = OSError(28, "No space left on device")

@@ -18,7 +18,7 @@ from gantrain.core.printable import has_controls, printable
 from gantrain.data.decode import encode
 from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards
-from gantrain.evaluation.evaluate import table
+from gantrain.evaluation.evaluate_results import table
 from gantrain.metrics.metric_suite import Record
 
 TEXTS = {

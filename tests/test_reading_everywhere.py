@@ -25,7 +25,7 @@ from gantrain.data.request import DataRequest
 from gantrain.data.scale import TrainedScale
 from gantrain.data.shards import Field, Shards
 from gantrain.data.unpaired import Unpaired
-from gantrain.evaluation import evaluate
+from gantrain.evaluation.evaluate_folders import read_image
 from gantrain.inference.input_images import image_array
 from gantrain.inference.translate_files import translate_files
 from gantrain.inference.translator import Translator
@@ -317,7 +317,7 @@ def test_folders_are_compared_by_the_same_values(mode, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     key = {"transparency": image.info["transparency"]} if "transparency" in image.info else {}
     notes = []
-    found = evaluate._read(file_of(image, form, **key), torch.device("cpu"), notes)
+    found = read_image(file_of(image, form, **key), torch.device("cpu"), notes)
     rgb = torch.from_numpy(expected["RGB"].copy())[None]
     wanted = normalise(rgb, field(3), torch.float64, torch.device("cpu"))
     assert torch.equal(found.expand(-1, 3, -1, -1), wanted)
@@ -409,7 +409,7 @@ def test_an_orientation_is_applied_by_every_entry(tmp_path, monkeypatch):
         np.testing.assert_array_equal(by_python("RGB", read), upright)
     np.testing.assert_array_equal(by_command("RGB", path), upright)
     np.testing.assert_array_equal(by_style("RGB", path), upright)
-    assert evaluate._read(path, torch.device("cpu"), []).shape == (1, 3, SIZE[1], SIZE[0])
+    assert read_image(path, torch.device("cpu"), []).shape == (1, 3, SIZE[1], SIZE[0])
     answer = Recorder(SOURCES["RGB"]).translate(Image.open(path))
     assert answer.size == (SIZE[0], SIZE[1])
 

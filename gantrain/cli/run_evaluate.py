@@ -9,7 +9,8 @@ from typing import Any
 from gantrain.core.console import console
 from gantrain.core.named_values import named_values
 from gantrain.core.world import World
-from gantrain.evaluation import comparison, evaluate
+from gantrain.evaluation import comparison, evaluate, evaluate_folders, evaluate_options
+from gantrain.evaluation.evaluate_results import table, write_json
 from gantrain.evaluation.set_names import name_targets, name_test_sets
 from gantrain.training.launcher import exit_with_parent
 
@@ -43,24 +44,26 @@ def run_evaluate(
     if weights:
         options["weights"] = named_values("--weights", weights)
     if metrics is not None:
-        options["metrics"] = evaluate.names(metrics)
-    evaluate.check_out(out)
+        options["metrics"] = evaluate_options.metric_names(metrics)
+    evaluate_options.check_out(out)
     tested = name_test_sets(data)
     targets = name_targets(data_target, list(tested))
     exit_with_parent()
     with World(device) as world:
         if len(checkpoints) > 1:
-            return comparison.compare_runs(world, checkpoints, tested, options, targets, out, best)
+            return comparison.compare_runs(
+                world, checkpoints, tested, options, targets=targets, best=best, out=out
+            )
         if checkpoints:
             results, about = evaluate.evaluate_checkpoint(
-                world, checkpoints[0], tested, options, targets, best
+                world, checkpoints[0], tested, options, targets=targets, best=best
             )
         else:
             assert real
             assert fake
-            results, about = evaluate.evaluate_folders(world, real, fake, options)
+            results, about = evaluate_folders.evaluate_folders(world, real, fake, options)
         if world.is_main:
-            console.print(evaluate.table(results))
+            console.print(table(results))
             if out:
-                evaluate.write_json(out, results, about)
+                write_json(out, results, about)
     return 0

@@ -1,7 +1,6 @@
 """Open what `data.train` may be: shards, here or remote, images (packed once), synthetic data."""
 
 import os
-import re
 from dataclasses import replace
 from pathlib import Path
 

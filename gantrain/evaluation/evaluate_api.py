@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gantrain.core.world import World
-from gantrain.evaluation import evaluate as evaluation
+from gantrain.evaluation.evaluate import evaluate_checkpoint
+from gantrain.evaluation.evaluate_folders import evaluate_folders
+from gantrain.evaluation.evaluate_options import metric_names
 from gantrain.evaluation.set_names import name_targets
 from gantrain.metrics.metric_suite import Record
 
@@ -18,17 +20,21 @@ Place = str | os.PathLike[str]
 class Evaluation:
     """The metrics of one or more test sets.
 
-    sets: the records by test set and by metric. about: what was measured, and how. A record has the
-    metric's `value`, the number `n` of images, and for metrics of sets the `null`, which is what as
-    many real images get; where there is no value, `value` is None and `problem` says why."""
+    sets: the records by test set and by metric. about: what was measured, and how.
+
+    A record has the metric's `value`, the number `n` of images, and for metrics of sets the `null`,
+    which is the value of as many real images. Where there is no value, `value` is None and
+    `problem` gives the reason.
+    """
 
     sets: dict[str, dict[str, Record]]
     about: dict[str, Any]
 
     @property
     def metrics(self) -> dict[str, Record]:
-        """The records of the only test set by metric. Raises ValueError where there are several
-        sets.
+        """The records of the only test set by metric.
+
+        Raises ValueError where there are several sets.
         """
         if len(self.sets) != 1:
             raise ValueError(
@@ -38,15 +44,17 @@ class Evaluation:
 
     @property
     def values(self) -> dict[str, float | None]:
-        """The values of the only test set by metric. Raises ValueError where there are several
-        sets.
+        """The values of the only test set by metric.
+
+        Raises ValueError where there are several sets.
         """
         return {name: record.value for name, record in self.metrics.items()}
 
     @property
     def nulls(self) -> dict[str, float | None]:
-        """What real images get by metric, of the only test set. Raises ValueError where there
-        are several sets.
+        """The values of real images by metric, for the only test set.
+
+        Raises ValueError where there are several sets.
         """
         return {name: record.null for name, record in self.metrics.items()}
 
@@ -54,7 +62,7 @@ class Evaluation:
         lines = [f"Evaluation of {self.about.get('checkpoint') or self.about.get('fake')}"]
         for name, records in self.sets.items():
             for record in records.values():
-                lines.append(f"  {name}  {_described(record)}")
+                lines.append(f"  {name}  {_describe(record)}")
         return "\n".join(lines)
 
 
@@ -75,7 +83,7 @@ def evaluate(
 
     run: a run (its latest checkpoint) or one checkpoint. data: one test set, or several by name, in
     any form that `data.validation` takes; None: the recipe's held-out data. data_target: the
-    targets of unpaired test sets, where `data` holds the sources alone. best: the run's best
+    targets of unpaired test sets, where `data` holds only the sources. best: the run's best
     checkpoint instead of its latest one. real, fake: two folders of images instead of a run; files
     of the same names are pairs. metrics: their names, such as `["l1", "fid"]`; None: the recipe's,
     and those that need no weights. weights: files by network, such as `{"inception": FILE}`.
@@ -84,26 +92,19 @@ def evaluate(
 
     Images are measured as their files hold them, in float64 sums; L1 and L2 are of values in [-1,
     1], PSNR and the spectrum in dB. Works in one process and in each process of a launcher. Raises
-    ValueError, one line for each problem."""
+    ValueError, one line for each problem.
+    """
     for name, path in (("run", run), ("real", real), ("fake", fake)):
         _check_one_path(name, path)
-    if data is not None and not isinstance(data, Mapping):
-        _check_one_path(
-            "data",
-            data,
-            "; several are a dictionary by name, as in data={'day': 'a', 'night': 'b'}",
-        )
-    if data_target is not None and not isinstance(data_target, Mapping):
-        _check_one_path(
-            "data_target", data_target, "; several are a dictionary by name, as in `data`"
-        )
-    has_folder_pair = real is not None and fake is not None
-    has_one_folder = (real is None) != (fake is None)
-    if (
-        (run is not None) == has_folder_pair
-        or has_one_folder
-        or (has_folder_pair and (data or data_target or best))
-    ):
+    by_name = "; several are a dictionary by name, as in"
+    if not isinstance(data, Mapping):
+        _check_one_path("data", data, f"{by_name} data={{'day': 'a', 'night': 'b'}}")
+    if not isinstance(data_target, Mapping):
+        _check_one_path("data_target", data_target, f"{by_name} `data`")
+    has_run_options = bool(data or data_target or best)
+    is_of_run = run is not None and real is None and fake is None
+    is_of_folders = run is None and real is not None and fake is not None
+    if not is_of_run and not (is_of_folders and not has_run_options):
         raise ValueError(
             "evaluate: found another choice, allowed: a run, and data if you like; or real and fake"
         )
@@ -111,26 +112,28 @@ def evaluate(
     if weights is not None:
         options["weights"] = _checked_weights(weights)
     if metrics is not None:
-        options["metrics"] = evaluation.names(_joined(metrics))
-    tested = _named(data)
+        options["metrics"] = metric_names(_joined(metrics))
+    test_sets = _named(data)
     with World(device) as world:
         if run is not None:
-            targets = name_targets(_as_texts(data_target), list(tested))
-            results, about = evaluation.evaluate_checkpoint(
-                world, Path(run), tested, options, targets, best
+            targets = name_targets(_as_texts(data_target), list(test_sets))
+            results, about = evaluate_checkpoint(
+                world, Path(run), test_sets, options, targets=targets, best=best
             )
         else:
             assert real is not None
             assert fake is not None
-            results, about = evaluation.evaluate_folders(world, Path(real), Path(fake), options)
-    sets = {name: {record.name: record for record in records} for name, records in results.items()}
+            results, about = evaluate_folders(world, Path(real), Path(fake), options)
+    sets: dict[str, dict[str, Record]] = {}
+    for name, records in results.items():
+        sets[name] = {record.name: record for record in records}
     return Evaluation(sets, dict(about))
 
 
 def _check_one_path(
     name: str, value: object, advice: str = "; call evaluate() for each of several"
 ) -> None:
-    """Raises ValueError for what is no path, such as a list."""
+    """Refuse what is no path, such as a list. Raises ValueError."""
     if value is not None and not isinstance(value, str | os.PathLike):
         raise ValueError(f"{name}: found {type(value).__name__}, allowed: one path{advice}")
 
@@ -162,7 +165,7 @@ def _named(data: Place | Mapping[str, Place] | None) -> dict[str, str | None]:
 
 
 def _as_texts(targets: Place | Mapping[str, Place] | None) -> list[str]:
-    """The targets in the words of `--data-target`."""
+    """Return the targets as texts of `--data-target`."""
     if targets is None:
         return []
     if isinstance(targets, Mapping):
@@ -170,7 +173,7 @@ def _as_texts(targets: Place | Mapping[str, Place] | None) -> list[str]:
     return [os.fspath(targets)]
 
 
-def _described(record: Record) -> str:
+def _describe(record: Record) -> str:
     if record.value is None:
         return f"{record.name}: no value ({record.problem})"
     null = "" if record.null is None else f", null {record.null:.5g}"

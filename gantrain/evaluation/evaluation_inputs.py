@@ -1,4 +1,4 @@
-"""A trained model and its test sets, opened for `gantrain evaluate` before anything is measured."""
+"""Open a trained model and its test sets for `gantrain evaluate`, before anything is measured."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from gantrain.data.request import DataRequest
 from gantrain.data.shards import Field
 from gantrain.data.splits import describe_other_split
 from gantrain.data.unpaired import DataSet
+from gantrain.evaluation.evaluate_options import STANDARD, best_first
 from gantrain.evaluation.held_out_choice import known_sets
 from gantrain.inference.translator import Translator
 from gantrain.recipe.data_request import data_request, open_once_per_node
@@ -19,8 +20,6 @@ from gantrain.recipe.schema import Recipe, from_dict
 from gantrain.runs.best_checkpoint import find_best_checkpoint
 from gantrain.runs.checkpoint import find_checkpoint
 
-# Together they see blur, noise, tint, wrong contrast and collapse, and need no weights.
-STANDARD = ("fd_random0", "recall_random0", "swd", "spectrum", "histogram", "diversity")
 _HALVES = ("left", "right")  # of an image that holds a pair
 
 
@@ -28,8 +27,9 @@ _HALVES = ("left", "right")  # of an image that holds a pair
 class Opened:
     """A trained model and the test sets on which it is measured; nothing is measured yet.
 
-    recipe: the model's, with the evaluation's settings. sets: by name. training: its training set,
-    where that is here."""
+    recipe: the model's, with the evaluation's settings. sets: the test sets by name. training: the
+    training set, where this machine has it.
+    """
 
     folder: Path
     model: Translator
@@ -48,16 +48,17 @@ def open_checkpoint(
     path: Path,
     data: Mapping[str, str | None],
     options: Mapping[str, Any],
+    *,
     targets: Mapping[str, str] | None = None,
     best: bool = False,
 ) -> Opened:
-    """Load a model and open its test sets. Every rank calls it, and a ValueError is raised on every
-    rank.
+    """Load a model and open its test sets. Every rank calls it, and all ranks raise a ValueError.
 
     path: a run (its latest checkpoint, or its `best` one) or one checkpoint. data: test sets by
     name; none takes the recipe's `data.validation` and `data.test`. targets: the targets of
     unpaired test sets, by the sets' names. options: what differs from the recipe's `evaluate`;
-    without metrics, the recipe's and STANDARD."""
+    without metrics, the recipe's and STANDARD.
+    """
     folder, model = _load(world, path, best)
     usual_sets = known_sets(model.recipe.data)
     if not data and not usual_sets:
@@ -65,45 +66,61 @@ def open_checkpoint(
             f"{option('data')}: the model's recipe has no held-out data; give"
             f" {option_with('data', 'FOLDER')}"
         )
-    usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
-    usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
-    changed = {**usual, **options, "weights": {**usual["weights"], **options.get("weights", {})}}
-    recipe = from_dict({**model.recipe.dump(), "evaluate": best_first(changed)})
-    wanted = data_request(recipe)
-    if targets and not wanted.unpaired:
-        found = f"the model has learnt from pairs, whose targets lie in {option('data')}"
-        raise ValueError(f"{option('data_target')}: {found}; leave it out")
-    try:
-        training = open_once_per_node(world, "train", recipe.data.train, wanted)
-    except ValueError:  # it may be on another machine: null values come from halves of the test set
-        training = None
-    learnt = {field: model.fields[role] for role, field in wanted.names.items()}
+    recipe = _recipe(model, options)
+    request = data_request(recipe)
+    if targets and not request.unpaired:
+        raise ValueError(
+            f"{option('data_target')}: the model has learnt from pairs, whose targets lie in"
+            f" {option('data')}; leave it out"
+        )
+    training = _open_training(world, recipe, request)
     if not data and "validation" not in usual_sets:
         world.say(
             f"data.test: {usual_sets['test']} is measured, since the recipe names no held-out data"
         )
-    opened: dict[str, DataSet] = {}
+    learnt = {field: model.fields[role] for role, field in request.names.items()}
+    sets: dict[str, DataSet] = {}
     problems: list[str] = []
-    for name, value in (data or usual_sets).items():  # all, before any is measured
-        of_set = wanted
+    for name, place in (data or usual_sets).items():  # all, before any is measured
+        key = "validation" if data else name
+        of_set = request
         if data:
-            of_set = _wanted_of(wanted, name, value, (targets or {}).get(name))
+            of_set = _request_for(request, name, place, (targets or {}).get(name))
         try:
-            key = "validation" if data else name
-            opened[name] = _open_as_learnt(world, key, value, of_set, learnt)
+            sets[name] = _open_as_learnt(world, key, place, request=of_set, learnt=learnt)
         except ValueError as e:
             problems += str(e).splitlines()
     if problems:
         raise ValueError("\n".join(problems))
-    return Opened(folder, model, recipe, opened, training)
+    return Opened(folder=folder, model=model, recipe=recipe, sets=sets, training=training)
+
+
+def _recipe(model: Translator, options: Mapping[str, Any]) -> Recipe:
+    """Return the model's recipe with the settings of the evaluation. Raises ValueError."""
+    usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
+    usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
+    weights = {**usual["weights"], **options.get("weights", {})}
+    changed = best_first({**usual, **options, "weights": weights})
+    return from_dict({**model.recipe.dump(), "evaluate": changed})
+
+
+def _open_training(world: World, recipe: Recipe, request: DataRequest) -> DataSet | None:
+    """Open the training set; None where it is on another machine.
+
+    Without it, null values come from halves of the test set.
+    """
+    try:
+        return open_once_per_node(world, "train", recipe.data.train, request)
+    except ValueError:
+        return None
 
 
 def _load(world: World, path: Path, best: bool) -> tuple[Path, Translator]:
-    """The checkpoint's folder and its model. Raises ValueError on every rank."""
+    """Return the checkpoint's folder and its model. Raises ValueError on every rank."""
     problems: list[str] = []
     loaded: list[tuple[Path, Translator]] = []
     try:
-        folder = _choose(world, path) if best else find_checkpoint(path)
+        folder = _choose_best(world, path) if best else find_checkpoint(path)
         loaded.append((folder, Translator(folder, world.device)))
     except ValueError as e:
         problems.append(str(e))
@@ -111,32 +128,32 @@ def _load(world: World, path: Path, best: bool) -> tuple[Path, Translator]:
     return loaded[0]
 
 
-def _choose(world: World, run: Path) -> Path:
-    """The best checkpoint of a run, which a line names. Raises ValueError."""
+def _choose_best(world: World, run: Path) -> Path:
+    """Return the best checkpoint of a run, and name it in a line. Raises ValueError."""
     chosen = find_best_checkpoint(run)
     world.say(chosen.line())
     return chosen.folder
 
 
-def _wanted_of(
-    wanted: DataRequest, name: str, source: str | None, target: str | None
+def _request_for(
+    request: DataRequest, name: str, source: str | None, target: str | None
 ) -> DataRequest:
-    """What is asked of a test set that the user named, whose unpaired targets are not the
-    recipe's.
+    """Return the request for a test set that the user named.
+
+    Its unpaired targets are not the recipe's.
     """
-    apart = wanted.unpaired
-    if apart:
-        apart = apart._replace(
-            source=_field_in(source, apart.source, wanted.labels),
-            target=_field_in(target or source, apart.target, wanted.labels),
+    unpaired = request.unpaired
+    if unpaired:
+        unpaired = unpaired._replace(
+            source=_field_in(source, unpaired.source, request.labels),
+            target=_field_in(target or source, unpaired.target, request.labels),
             validation=target,
         )
-    return replace(wanted, test_set=name, unpaired=apart)
+    return replace(request, test_set=name, unpaired=unpaired)
 
 
 def _field_in(place: str | None, field: str, labels: Mapping[str, int]) -> str:
-    """The field of an unpaired set: that of the model's recipe, or `image` in a folder of single
-    images.
+    """Return the field of an unpaired set: the recipe's, or `image` in a folder of single images.
 
     Such a folder has no field's name, and the training set of the model may have had another.
     """
@@ -151,24 +168,20 @@ def _open_as_learnt(
     world: World,
     key: str,
     value: str | None,
-    wanted: DataRequest,
+    *,
+    request: DataRequest,
     learnt: Mapping[str, Field],
 ) -> DataSet:
-    """A test set in the channels that a model has learnt; says what is converted. Raises
-    ValueError.
+    """Open a test set in the channels that a model has learnt, and print what is converted.
+
+    Raises ValueError.
     """
-    option = wanted.option(key)
-    opened, lines = field_checks.with_channels_of(
-        learnt, open_once_per_node(world, key, value, wanted), option
-    )
-    if wanted.is_for_evaluate and value is not None:
+    option = request.option(key)
+    shards = open_once_per_node(world, key, value, request)
+    opened, lines = field_checks.with_channels_of(learnt, shards, option)
+    if request.is_for_evaluate and value is not None:
         lines += describe_other_split(value, option)
     for line in lines:
         world.say(line)
     field_checks.check_same_contents(learnt, opened.fields, option)
     return opened
-
-
-def best_first(options: dict[str, Any]) -> dict[str, Any]:
-    """`best_by`, of which nothing depends here, has to be one of the metrics."""
-    return {**options, "best_by": options["metrics"][0]}

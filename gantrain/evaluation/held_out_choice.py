@@ -1,6 +1,4 @@
-"""Which held-out data a run uses, where `data.validation` is `auto`; and the line that says what
-it means.
-"""
+"""Choose a run's held-out data where `data.validation` is `auto`, and describe what that means."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,14 +26,17 @@ _KEYS = ("validation", "validation_target", "test", "test_target")
 Choice = dict[str, str | None]  # by the keys of `data` in _KEYS
 
 
-# Where a choice comes from: the user, the folders beside `data.train`, or the start of a run that
-# is resumed.
+# What made a choice: the user, the folders beside `data.train`, or the start of a run that is
+# resumed.
 Origin = Literal["given", "beside", "kept"]
 
 
 @dataclass(frozen=True)
 class HeldOutChoice:
-    """A recipe whose `data.validation` is not `auto`. lines: further ones for the console."""
+    """A recipe whose `data.validation` is not `auto`.
+
+    origin: what made the choice. lines: additional ones for the console.
+    """
 
     recipe: Recipe
     origin: Origin
@@ -47,8 +48,9 @@ class HeldOutChoice:
         return all(getattr(data, key) == getattr(own, key) for key in _KEYS)
 
     def describe(self, unusable_test: str | None = None) -> list[str]:
-        """The lines for the console. unusable_test: why the test set beside the training data
-        can't be used.
+        """Return the lines for the console.
+
+        unusable_test: why the test set beside the training data can't be used.
         """
         data = self.recipe.data
         if unusable_test is None:
@@ -62,8 +64,9 @@ def choose_held_out(recipe: Recipe, world: World) -> HeldOutChoice:
     """Settle `data.validation` where it is `auto`. Every rank calls it.
 
     A held-out split beside `data.train` becomes `data.validation`; else a test split beside it
-    becomes `data.test`. A run that has begun keeps the choice of its start, which its recipe.yaml
-    states, as long as `data.train` is the same path."""
+    becomes `data.test`. A resumed run keeps the choice of its start, which its recipe.yaml states,
+    as long as `data.train` is the same path.
+    """
     if recipe.data.validation != AUTO:
         return HeldOutChoice(recipe, "given", [])
     chosen, origin, lines = world.broadcast_from_rank0(lambda: _choose(recipe))
@@ -72,39 +75,42 @@ def choose_held_out(recipe: Recipe, world: World) -> HeldOutChoice:
 
 
 def known_sets(data: Data) -> dict[str, str]:
-    """The held-out set and the test set that a settled recipe names, by the keys of `data`."""
+    """Return the held-out set and the test set of a settled recipe, by the keys of `data`."""
     values = {"validation": data.validation, "test": data.test}
     return {key: value for key, value in values.items() if value is not None and value != AUTO}
 
 
 def _choose(recipe: Recipe) -> tuple[Choice, Origin, list[str]]:
-    """The keys of `data` that replace `auto`, and where they come from.
+    """Return the keys of `data` that replace `auto`, what made the choice, and lines on it.
 
-    The lines say where a resumed run keeps an older choice.
+    A line reports that a resumed run keeps an older choice.
     """
-    found = _look_beside(recipe.data)
+    beside = _look_beside(recipe.data)
     saved = _saved_data(recipe)
-    kept: Choice = {key: saved[key] for key in _KEYS if key in saved}
+    earlier: Choice = {key: saved[key] for key in _KEYS if key in saved}
     is_moved = any(saved.get(key) != getattr(recipe.data, key) for key in _TRAIN_KEYS)
-    if not kept or is_moved or kept.get("validation") == AUTO:
-        return found, "beside", _describe_unused(recipe.data, found)
-    there = found.get("validation")
-    if there is None or there == kept.get("validation"):
-        return kept, "kept", []
+    if not earlier or is_moved or earlier.get("validation") == AUTO:
+        return beside, "beside", _describe_unused(recipe.data, beside)
+    new_place = beside.get("validation")
+    if new_place is None or new_place == earlier.get("validation"):
+        return earlier, "kept", []
     line = (
-        f"data.validation: {there} is there now, and the run goes on as it was started;"
-        f" data.validation={there} uses it"
+        f"data.validation: {new_place} is there now, and the run goes on as it was started;"
+        f" data.validation={new_place} uses it"
     )
-    return kept, "kept", [line]
+    return earlier, "kept", [line]
 
 
-def _describe_unused(data: Data, found: Choice) -> list[str]:
-    """A line on what looks like held-out data, or test data, beside the training data and can't
-    be used.
+def _describe_unused(data: Data, choice: Choice) -> list[str]:
+    """Return a line on what looks like held-out or test data beside the training data.
+
+    It is about data that can't be used.
     """
-    if found.get("validation") is not None or data.test is not None:
+    if choice.get("validation") is not None or data.test is not None:
         return []
-    splits = HELD_OUT_SPLITS if found.get("test") is not None else (*HELD_OUT_SPLITS, *TEST_SPLITS)
+    splits: tuple[str, ...] = HELD_OUT_SPLITS
+    if choice.get("test") is None:
+        splits = (*HELD_OUT_SPLITS, *TEST_SPLITS)
     unused = describe_unused(splits, data.train, data.train_target)
     if not unused:
         return []
@@ -127,7 +133,7 @@ def _look_beside(data: Data) -> Choice:
 
 
 def _saved_data(recipe: Recipe) -> Mapping[str, Any]:
-    """The settings `data` of the run's recipe.yaml; empty for a run that has no checkpoint yet.
+    """Return the settings `data` of the run's recipe.yaml; empty for a run without a checkpoint.
 
     A damaged file is refused when the run is opened.
     """
@@ -138,41 +144,26 @@ def _saved_data(recipe: Recipe) -> Mapping[str, Any]:
         data = read_mapping(path).get("data")
     except ValueError:
         return {}
-    is_usable = isinstance(data, dict) and all(
-        isinstance(data.get(key), str | None) for key in _KEYS
-    )
-    return data if isinstance(data, dict) and is_usable else {}
+    if not isinstance(data, dict):
+        return {}
+    is_usable = all(isinstance(data.get(key), str | None) for key in _KEYS)
+    return data if is_usable else {}
 
 
 def _describe(data: Data, origin: Origin) -> list[str]:
-    """The lines on settled keys of `data`."""
-    is_inside = data.train in (data.validation, data.test)
+    """Return the lines on settled keys of `data`."""
+    if data.validation == SYNTHETIC:
+        return []
     source = {
         "given": "",
         "beside": ", which was found beside data.train,",
         "kept": ", as in this run so far,",
     }[origin]
+    is_inside = data.train in (data.validation, data.test)
     if origin == "beside" and is_inside:
         source = ", which were found beside the training images,"
-    if data.validation == SYNTHETIC:
-        return []
     if data.validation is not None:
-        lines = []
-        if origin != "given":
-            held_out = describe_split("validation", data.validation, data.train)
-            verb = "is" if held_out == data.validation else "are"
-            lines.append(
-                f"data.validation: {held_out}{source} {verb} held out; data.validation=null"
-                " trains without"
-            )
-        test_split = describe_test_split(data.validation)
-        if test_split is not None:
-            lines.append(
-                f"data.validation: {data.validation} holds {test_split} and no other held-out"
-                " images, so evaluate.best_by chooses checkpoints on a test set; measure the"
-                " result on other images"
-            )
-        return lines
+        return _describe_validation(data, data.validation, source)
     missing = "nothing is measured while training, and evaluate.best_by chooses no checkpoint"
     remedy = "data.validation=FOLDER sets held-out data"
     if data.test is not None:
@@ -187,6 +178,26 @@ def _describe(data: Data, origin: Origin) -> list[str]:
         f"data.validation: no held-out data ({reason}): previews show training samples, {missing};"
         f" {remedy}"
     ]
+
+
+def _describe_validation(data: Data, place: str, source: str) -> list[str]:
+    """Return the lines on held-out data. source: what made the choice, empty for the user."""
+    lines = []
+    if source:
+        held_out = describe_split("validation", place, data.train)
+        verb = "is" if held_out == place else "are"
+        lines.append(
+            f"data.validation: {held_out}{source} {verb} held out; data.validation=null trains"
+            " without"
+        )
+    test_split = describe_test_split(place)
+    if test_split is not None:
+        lines.append(
+            f"data.validation: {place} holds {test_split} and no other held-out images, so"
+            " evaluate.best_by chooses checkpoints on a test set; measure the result on other"
+            " images"
+        )
+    return lines
 
 
 def _why_none(data: Data, origin: Origin) -> str:

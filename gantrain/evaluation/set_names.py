@@ -1,4 +1,4 @@
-"""Names the test sets of `gantrain evaluate`, and pairs them with their targets."""
+"""Name the test sets of `gantrain evaluate`, and pair them with their targets."""
 
 from pathlib import Path
 
@@ -19,15 +19,16 @@ def name_test_sets(texts: list[str] | None) -> dict[str, str]:
 
 
 def name_targets(texts: list[str] | None, sets: list[str]) -> dict[str, str]:
-    """The targets of `--data-target [NAME=]PLACE` by the name of their test set.
+    """Return the targets of `--data-target [NAME=]PLACE` by the name of their test set.
 
-    sets: the names of the test sets; a name can be left out where there is one. Raises ValueError.
+    sets: the names of the test sets. NAME can be left out where there is one set. Raises
+    ValueError.
     """
     key = option("data_target")
     if texts and not sets:
-        found = f"found it without {option('data')}"
         raise ValueError(
-            f"{key}: {found}; give the sources as {option('data')}, and the targets here"
+            f"{key}: found it without {option('data')}; give the sources as {option('data')}, and"
+            " the targets here"
         )
     if texts and len(texts) == len(sets) == 1 and "=" not in texts[0]:
         return {sets[0]: texts[0]}

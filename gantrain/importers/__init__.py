@@ -1,14 +1,15 @@
-"""Layouts of other projects' networks. A new one is a function in a file here and one line in
-the table.
+"""Recognisers of other projects' networks.
+
+A new one is a function in a file of this package and one line in the table.
 """
 
 from collections.abc import Callable
 
 from gantrain.importers import discriminators, junyanz, pix2pixhd, spade
-from gantrain.importers.layout import Found, State
+from gantrain.importers.layout import Layout, State
 
-# Each gives None, or fails for want of a key, where the file isn't its own.
-RECOGNISERS: dict[str, Callable[[State], Found | None]] = {
+# Each returns None, or raises KeyError or IndexError, for a file of another network.
+RECOGNISERS: dict[str, Callable[[State], Layout | None]] = {
     "U-Net of pytorch-CycleGAN-and-pix2pix": junyanz.unet,
     "ResNet of pytorch-CycleGAN-and-pix2pix and CUT": junyanz.resnet,
     "PatchGAN of pytorch-CycleGAN-and-pix2pix and CUT": discriminators.patchgan,

@@ -1,4 +1,7 @@
-"""Sentences on what the importer assumes where a file does not show it. Each names the option."""
+"""Sentences on what the importer assumes where a file does not show it.
+
+Each names the option, or the key of the recipe, that changes it.
+"""
 
 from collections.abc import Mapping
 
@@ -19,9 +22,8 @@ def of_norms(networks: Mapping[str, Network], options: ImportOptions) -> list[st
         return []
     roles: dict[str, list[str]] = {}
     for role, network in networks.items():
-        norm = network.found.component.get("norm", "batch")
-        if len(ALLOWED_NORMS[norm]) > 1:
-            roles.setdefault(norm, []).append(role)
+        if _has_open_norm(network):
+            roles.setdefault(network.layout.component["norm"], []).append(role)
     sentences: list[str] = []
     if "instance" in roles:
         names = " and ".join(roles["instance"])
@@ -45,19 +47,21 @@ def of_test_time(
 
     method: the networks as built. Raises ValueError where an option has nothing to act on.
     """
-    made = networks["generator"]
-    modules = [module for name in method.inference for module in method.networks[name].modules()]
+    generator = networks["generator"]
+    modules: list[nn.Module] = []
+    for name in method.inference:
+        modules += method.networks[name].modules()
     has_dropout = any(isinstance(module, nn.Dropout) for module in modules)
     has_batch_norm = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules)
-    generator = f"the generator of {made.file}"
+    place = f"the generator of {generator.file}"
     if options.dropout and not has_dropout:
         other = ", or give --batch-statistics for batch norm" if has_batch_norm else ""
-        raise ValueError(f"--dropout: found no dropout in {generator}; leave the option out{other}")
+        raise ValueError(f"--dropout: found no dropout in {place}; leave the option out{other}")
     if options.batch_statistics and not has_batch_norm:
         raise ValueError(
-            f"--batch-statistics: found no batch norm in {generator}; leave the option out"
+            f"--batch-statistics: found no batch norm in {place}; leave the option out"
         )
-    kind = made.found.component["name"]
+    kind = generator.layout.component["name"]
     sentences: list[str] = []
     # The test.py of SPADE takes the running statistics too.
     if has_batch_norm and not options.batch_statistics and kind != "spade":
@@ -79,22 +83,24 @@ def of_test_time(
     return sentences
 
 
-def of_sides(made: Network, fields: Mapping[str, Field]) -> list[str]:
+def of_domains(generator: Network, fields: Mapping[str, Field]) -> list[str]:
     """Return sentences on what the channels of the generator's source and target are."""
     source = fields["source"]
-    sentences = _of_classes(made, fields) if source.kind == "label" else []
+    sentences: list[str] = []
+    if source.kind == "label":
+        sentences += _of_classes(generator, fields)
     if source.kind == "image" and source.channels not in _USUAL_IMAGE:
         sentences.append(
             f"assumed: the source is an image of {source.channels} channels; --labels if they are "
-            "classes, and --instances too if the last of them are edges of instances"
+            "classes, and --instances too if the last of them is the instance boundary map"
         )
     if source.kind == "image" and (source.channels, fields["target"].channels) == _LAB:
         sentences.append(
             "assumed: the values 0 to 255 stand for -1 to 1 in source and target; no colours are "
             "converted, if this is a colorization model from L to a and b of Lab"
         )
-    component = made.found.component
-    if "style_channels" in made.found.facts and "head" in component:
+    component = generator.layout.component
+    if "style_channels" in generator.layout.data_dims and "head" in component:
         height, width = component["head"]
         sentences.append(
             f"assumed: the coarsest map, of {height * width} pixels, is {height}x{width} "
@@ -103,15 +109,16 @@ def of_sides(made: Network, fields: Mapping[str, Field]) -> list[str]:
     return sentences
 
 
-def _of_classes(made: Network, fields: Mapping[str, Field]) -> list[str]:
-    highest = (fields["source"].classes or 1) - 1
+def _of_classes(generator: Network, fields: Mapping[str, Field]) -> list[str]:
+    classes = fields["source"].classes or 1
+    highest = classes - 1
     sentences: list[str] = []
     if "instances" not in fields:
         sentences.append(
             f"assumed: the source has the class ids 0 to {highest}; --instances if the last of its "
-            "channels are edges of instances, as without --no_instance"
+            "channels is the instance boundary map, as without --no_instance"
         )
-    if made.found.component["name"] == "spade":
+    if generator.layout.component["name"] == "spade":
         sentences.append(
             f"assumed: class {highest} is a class like the others; with --contain_dontcare_label "
             "it is that of unlabelled pixels, which SPADE's own files hold as 255"
@@ -120,15 +127,14 @@ def _of_classes(made: Network, fields: Mapping[str, Field]) -> list[str]:
 
 
 def of_start(networks: Mapping[str, Network]) -> list[str]:
-    """Return sentences on a run that starts at networks of files, and whose recipe states what
-    these do not show.
+    """Return sentences on a run that starts at networks of files.
+
+    The run's recipe states what these files do not show.
     """
-    sentences = [note for network in networks.values() for note in network.notes]
-    roles = []
+    sentences: list[str] = []
     for network in networks.values():
-        norm = network.found.component.get("norm", "batch")
-        if len(ALLOWED_NORMS[norm]) > 1:
-            roles.append(network.found.role)
+        sentences += network.notes
+    roles = [network.layout.role for network in networks.values() if _has_open_norm(network)]
     for role in dict.fromkeys(roles):
         sentences.append(
             f"assumed: {role} had the norm of this recipe, since instance norm and no norm leave no"
@@ -138,9 +144,7 @@ def of_start(networks: Mapping[str, Network]) -> list[str]:
 
 
 def of_training(networks: Mapping[str, Network], *, unpaired: bool) -> list[str]:
-    """Return sentences on what only evaluation, or a run that starts at the networks, depends
-    on.
-    """
+    """Return sentences on what matters for evaluation and for a run that starts at the networks."""
     sentences: list[str] = []
     if not unpaired:
         sentences.append(
@@ -148,15 +152,23 @@ def of_training(networks: Mapping[str, Network], *, unpaired: bool) -> list[str]
             "--unpaired for two sets of images, or data.source and data.target in recipe.yaml for "
             "other fields"
         )
-    judges = [role for role, net in networks.items() if net.found.role == "discriminator"]
-    if judges:
+    discriminators = [
+        name for name, network in networks.items() if network.layout.role == "discriminator"
+    ]
+    if discriminators:
         sentences.append(
-            f"assumed: {' and '.join(judges)} had the method's own loss; --gan_mode or --no_lsgan "
-            "may have chosen another, which a run that starts at these weights takes as "
-            "method.adversarial"
+            f"assumed: {' and '.join(discriminators)} had the method's own loss; --gan_mode or"
+            " --no_lsgan may have chosen another, which a run that starts at these weights takes as"
+            " method.adversarial"
         )
     if "projection" in networks:
         sentences.append(
             "assumed: --nce_layers 0,4,8,12,16; method.layers in recipe.yaml for others"
         )
     return sentences
+
+
+def _has_open_norm(network: Network) -> bool:
+    """Return whether a file leaves open which norm its network has."""
+    norm = network.layout.component.get("norm", "batch")
+    return len(ALLOWED_NORMS[norm]) > 1

@@ -1,21 +1,27 @@
 """Networks of pytorch-CycleGAN-and-pix2pix, and CUT's, which grew out of them."""
 
 from gantrain.importers.layout import (
-    Found,
+    Layout,
     Names,
+    SequentialNames,
     State,
-    chain,
-    downs_before,
+    count_convolutions,
     has_dropout,
     norm,
     residual_blocks,
+    residual_generator,
 )
 
 
-def unet(state: State) -> Found | None:
-    """The U-Net of any depth, a block inside a block: `model.model.1.model.3.model...`."""
-    first, last = state["model.model.0.weight"], state["model.model.3.weight"]
-    blocks, inner = list[str](), "model.model.1.model"
+def unet(state: State) -> Layout | None:
+    """Recognise the U-Net of any depth.
+
+    Each of its blocks holds the next one: `model.model.1.model.3.model...`.
+    """
+    first = state["model.model.0.weight"]
+    last = state["model.model.3.weight"]
+    blocks: list[str] = []
+    inner = "model.model.1.model"
     while f"{inner}.1.weight" in state:
         blocks.append(inner)
         inner += ".3.model"
@@ -23,69 +29,80 @@ def unet(state: State) -> Found | None:
         return None
     names: Names = {"model.model.0": "downs.0.0", "model.model.3": f"ups.{len(blocks)}.1"}
     for level, block in enumerate(blocks, 1):
-        # The innermost has no norm on its way down, and nothing inside.
-        down, up, at = (
-            f"downs.{level}",
-            f"ups.{len(blocks) - level}",
-            3 if level == len(blocks) else 5,
-        )
-        names |= {f"{block}.1": f"{down}.1", f"{block}.2": f"{down}.2"}
-        names |= {f"{block}.{at}": f"{up}.1", f"{block}.{at + 1}": f"{up}.2"}
+        down = f"downs.{level}"
+        up = f"ups.{len(blocks) - level}"
+        sequential = SequentialNames(block)
+        sequential.add(None, f"{down}.1")  # ReLU, convolution
+        if level < len(blocks):
+            sequential.add(f"{down}.2", None)  # norm, the next block
+        sequential.add(None, f"{up}.1", f"{up}.2")  # ReLU, convolution, norm
+        names |= sequential.names
     component = {
         "name": "unet",
         "width": first.shape[0],
         "levels": len(blocks) + 1,
-        "norm": norm(state, 1),
+        "norm": norm(state, biased=1),
+        # A file does not show dropout. The published PyTorch code leaves it out of the innermost
+        # block.
+        "dropout_from": "second",
     }
-    # A file does not show dropout. The published PyTorch code leaves it out of the innermost block.
-    component["dropout_from"] = "second"
-    return Found(component, {"in_channels": first.shape[1], "out_channels": last.shape[1]}, names)
+    data_dims = {"in_channels": first.shape[1], "out_channels": last.shape[1]}
+    return Layout(component, data_dims, names)
 
 
-def resnet(state: State) -> Found | None:
-    """The ResNet with any number of blocks, anti-aliased or not, with dropout or not."""
-    first, at = state["model.1.weight"], residual_blocks(state)
-    if not at or downs_before(state, at[0]) != 3 or "model1_1.1.weight" in state:
+def resnet(state: State) -> Layout | None:
+    """Recognise the ResNet of any number of blocks, with or without anti-aliasing and dropout."""
+    first = state["model.1.weight"]
+    blocks = residual_blocks(state)
+    if not blocks or count_convolutions(state, blocks[0]) != 3 or "model1_1.1.weight" in state:
         return None
-    if (
-        norm(state) == "batch" and "model.1.bias" in state
-    ):  # pix2pixHD's has biases beside batch norm
+    # pix2pixHD's has biases beside batch norm.
+    if norm(state) == "batch" and "model.1.bias" in state:
         return None
-    # A blur keeps its kernel in the file: 3x3 on the way down, 4x4 on the way up.
+    # A blur keeps its kernel in the file: 3x3 for down-sampling, 4x4 for up-sampling.
     blurs = {tensor.shape[-1] for key, tensor in state.items() if key.endswith(".filt")}
-    dropout = has_dropout(state, at[0])
-    names, end = chain(
-        "model",
-        ["first", "downs.0", "downs.1"],
-        [f"blocks.{i}" for i in range(len(at))],
-        ["ups.0", "ups.1"],
-        antialias=3 in blurs,
-        smooth=4 in blurs,
+    antialias = 3 in blurs
+    smooth_upsampling = 4 in blurs
+    dropout = has_dropout(state, blocks[0])
+    sequential = SequentialNames("model")
+    sequential.add(None)  # padding
+    residual_generator(
+        sequential,
+        downs=["first", "downs.0", "downs.1"],
+        blocks=[f"blocks.{i}" for i in range(len(blocks))],
+        ups=["ups.0", "ups.1"],
+        antialias=antialias,
+        resize=smooth_upsampling,
         dropout=dropout,
     )
-    names[f"model.{end + 1}"] = "last"
+    sequential.add(None, "last")  # padding, convolution
     component = {
         "name": "resnet",
         "width": first.shape[0],
-        "blocks": len(at),
+        "blocks": len(blocks),
         "dropout": 0.5 if dropout else 0.0,
+        "antialias": antialias,
+        "upsample": "bilinear" if smooth_upsampling else "transpose",
+        "norm": norm(state, biased=1),
     }
-    component |= {"antialias": 3 in blurs, "upsample": "bilinear" if 4 in blurs else "transpose"}
-    facts = {
+    data_dims = {
         "in_channels": first.shape[1],
-        "out_channels": state[f"model.{end + 1}.weight"].shape[0],
+        "out_channels": sequential.weight_of("last", state).shape[0],
     }
-    return Found({**component, "norm": norm(state, 1)}, facts, names)
+    return Layout(component, data_dims, sequential.names)
 
 
-def projection(state: State) -> Found:
-    """CUT's F, of any number of features."""
-    mlps = [
-        key.removesuffix(".0.weight")
-        for key in state
-        if key.endswith(".0.weight") and key.startswith("mlp_")
-    ]
-    names = {f"{mlp}.{n}": f"layers.{mlp.removeprefix('mlp_')}.{n}" for mlp in mlps for n in (0, 2)}
-    channels = [state[f"mlp_{i}.0.weight"].shape[1] for i in range(len(mlps))]
+def projection(state: State) -> Layout:
+    """Recognise CUT's F, of any number of features."""
+    names: Names = {}
+    count = 0
+    for key in state:
+        if not (key.startswith("mlp_") and key.endswith(".0.weight")):
+            continue
+        count += 1
+        mlp = key.removesuffix(".0.weight")
+        for layer in (0, 2):
+            names[f"{mlp}.{layer}"] = f"layers.{mlp.removeprefix('mlp_')}.{layer}"
+    channels = [state[f"mlp_{i}.0.weight"].shape[1] for i in range(count)]
     component = {"name": "projection", "width": state["mlp_0.0.weight"].shape[0]}
-    return Found(component, {"channels": channels}, names, "projection")
+    return Layout(component, {"channels": channels}, names, "projection")

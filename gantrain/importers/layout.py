@@ -1,4 +1,4 @@
-"""What a recogniser finds in a file, and the order of layers that several projects share."""
+"""The layout of a network in another project's file, and the layers that several projects share."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -10,84 +10,127 @@ from torch import Tensor
 State = Mapping[str, Tensor]
 Names = dict[str, str]  # of modules, from theirs to ours
 
+# The layers of a residual block, in their order: ours by name, None for those without tensors.
+_BLOCK = (
+    None,  # padding
+    "first.0",  # convolution
+    "first.1",  # norm
+    None,  # ReLU
+    None,  # padding
+    "second.0",
+    "second.1",
+)
+_BLOCK_WITH_DROPOUT = (*_BLOCK[:4], None, *_BLOCK[4:])
+
 
 @dataclass(frozen=True)
-class Found:
-    """A network as a component of our recipes, what its constructor takes from the data, and its
-    modules' names.
+class Layout:
+    """A network as a component of our recipes, with what maps its file to ours.
 
-    Names of modules that have no tensors, such as an instance norm's, do no harm. role: its name in
-    our methods."""
+    component: the network and its options. data_dims: what its constructor takes from the data.
+    names: our name of each of its modules; names of modules without tensors, such as an instance
+    norm, do no harm. role: its name in our methods.
+    """
 
     component: dict[str, Any]
-    facts: dict[str, Any]
+    data_dims: dict[str, Any]
     names: Names
     role: str = "generator"
 
 
-def norm(state: State, biased: int = 0) -> str:
-    """What norm there is. biased: how many biases there are with any; theirs add one before each
-    instance norm.
+class SequentialNames:
+    """The names of an nn.Sequential's layers, which its file knows by their index.
+
+    prefix: the Sequential's own name in the file.
     """
-    if any(key.endswith(".running_mean") for key in state):
-        return "batch"
-    return "instance" if sum(key.endswith(".bias") for key in state) > biased else "none"
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.names: Names = {}
+        self._next = 0
+
+    def add(self, *layers: str | None) -> None:
+        """Add layers in their order: our name of each, or None for a layer without tensors."""
+        for ours in layers:
+            if ours is not None:
+                self.names[f"{self.prefix}.{self._next}"] = ours
+            self._next += 1
+
+    def weight_of(self, ours: str, state: State) -> Tensor:
+        """Return the weight of the layer that has our name. Raises KeyError where it is missing."""
+        (theirs,) = [theirs for theirs, name in self.names.items() if name == ours]
+        return state[f"{theirs}.weight"]
+
+    def add_residual_block(self, ours: str, dropout: bool) -> None:
+        """Add a residual block, whose layers are a Sequential `conv_block` of its own."""
+        inner = SequentialNames(f"{self.prefix}.{self._next}.conv_block")
+        for layer in _BLOCK_WITH_DROPOUT if dropout else _BLOCK:
+            inner.add(None if layer is None else f"{ours}.{layer}")
+        self.names |= inner.names
+        self.add(None)
 
 
-def residual_blocks(state: State) -> list[int]:
-    """Where the residual blocks stand in `model`."""
-    matches = (re.fullmatch(r"model\.(\d+)\.conv_block\.1\.weight", key) for key in state)
-    return sorted(int(match[1]) for match in matches if match)
-
-
-def downs_before(state: State, block: int) -> int:
-    """Convolutions in `model` before that place, the first one included."""
-    return sum(state[key].ndim == 4 for i in range(block) if (key := f"model.{i}.weight") in state)
-
-
-def has_dropout(state: State, block: int) -> bool:
-    """Whether dropout has moved the second convolution of the block at that place on by one,
-    where else a norm is.
-    """
-    key = f"model.{block}.conv_block.6.weight"
-    return key in state and state[key].ndim == 4
-
-
-def chain(
-    prefix: str,
+def residual_generator(
+    sequential: SequentialNames,
     downs: Iterable[str],
     blocks: Iterable[str],
     ups: Iterable[str],
     *,
-    start: int = 1,
     antialias: bool = False,
-    smooth: bool = False,
+    resize: bool = False,
     dropout: bool = False,
-) -> tuple[Names, int]:
-    """Names of a Sequential of convolution, norm and ReLU (`downs`, `ups`: ours) around residual
-    blocks.
+) -> None:
+    """Add down-sampling layers, residual blocks and up-sampling layers, by our names of each.
 
-    start: the first convolution's place, behind its padding. antialias: a blur comes after each of
-    `downs` but the first. smooth: a resize stands before the convolutions of `ups`, in ours too.
-    Returns the place after them as well."""
-    names: Names = {}
-    at = start
-    for i, ours in enumerate(downs):
-        names |= {f"{prefix}.{at}": f"{ours}.0", f"{prefix}.{at + 1}": f"{ours}.1"}
-        at += 4 if antialias and i else 3
+    Each down-sampling or up-sampling layer is a convolution, a norm and a ReLU. antialias: a blur
+    follows each of `downs` but the first. resize: a resize precedes the convolutions of `ups`, in
+    ours too. dropout: the residual blocks have dropout.
+    """
+    for number, ours in enumerate(downs):
+        sequential.add(f"{ours}.0", f"{ours}.1", None)
+        if antialias and number > 0:
+            sequential.add(None)
     for ours in blocks:
-        for part, theirs in (("first", 1), ("second", 6 if dropout else 5)):
-            inside = f"{prefix}.{at}.conv_block"
-            names |= {
-                f"{inside}.{theirs}": f"{ours}.{part}.0",
-                f"{inside}.{theirs + 1}": f"{ours}.{part}.1",
-            }
-        at += 1
+        sequential.add_residual_block(ours, dropout)
     for ours in ups:
-        at += smooth
-        names |= {
-            f"{prefix}.{at}": f"{ours}.0.1" if smooth else f"{ours}.0",
-            f"{prefix}.{at + 1}": f"{ours}.1",
-        }
-        at += 3
-    return names, at
+        if resize:
+            sequential.add(None, f"{ours}.0.1", f"{ours}.1", None)
+        else:
+            sequential.add(f"{ours}.0", f"{ours}.1", None)
+
+
+def norm(state: State, biased: int = 0) -> str:
+    """Return the norm of a network.
+
+    biased: the number of its biases with any norm. With instance norm each convolution before a
+    norm has one more.
+    """
+    if any(key.endswith(".running_mean") for key in state):
+        return "batch"
+    biases = sum(key.endswith(".bias") for key in state)
+    return "instance" if biases > biased else "none"
+
+
+def residual_blocks(state: State) -> list[int]:
+    """Return the indices of the residual blocks in `model`."""
+    indices = []
+    for key in state:
+        match = re.fullmatch(r"model\.(\d+)\.conv_block\.1\.weight", key)
+        if match:
+            indices.append(int(match[1]))
+    return sorted(indices)
+
+
+def count_convolutions(state: State, end: int) -> int:
+    """Return the number of convolutions in `model` before the index `end`."""
+    weights = [state.get(f"model.{index}.weight") for index in range(end)]
+    return sum(weight is not None and weight.ndim == 4 for weight in weights)
+
+
+def has_dropout(state: State, block: int) -> bool:
+    """Return whether the residual block at that index of `model` has dropout.
+
+    Dropout moves the second convolution to the index at which the norm stands without dropout.
+    """
+    key = f"model.{block}.conv_block.6.weight"
+    return key in state and state[key].ndim == 4

@@ -1,4 +1,4 @@
-"""Image files through a trained model, several of one size at once, while memory lasts."""
+"""Translate image files with a trained model, several of one size at once while memory lasts."""
 
 from collections.abc import Generator, Iterator, Mapping
 from itertools import islice
@@ -18,7 +18,10 @@ from gantrain.inference.translator import Translator, at_output_size
 
 
 class Item(NamedTuple):
-    """An input with its result's place, as the file holds it, and as the networks see it."""
+    """An input file with the path of its result.
+
+    sample: the image as the file holds it. seen: the image as the networks see it.
+    """
 
     result: Path
     file: Path
@@ -34,14 +37,17 @@ class Item(NamedTuple):
         return self.seen["source"].shape[:2]
 
     def __str__(self) -> str:
-        sizes = text_of(self.size)
+        size = text_of(self.size)
         if self.seen_size != self.size:
-            sizes += f", for the networks {text_of(self.seen_size)}"
-        return f"{self.file} ({sizes})"
+            size += f", for the networks {text_of(self.seen_size)}"
+        return f"{self.file} ({size})"
 
 
 class FileTranslation:
-    """Goes through the files, and collects what is left out and what was converted."""
+    """Translates files, and collects which are left out and what was converted.
+
+    problems: a line for each file that is left out. notes: sentences on what was converted.
+    """
 
     def __init__(self, model: Translator, batch_size: int, size: Choice | None) -> None:
         self.model = model
@@ -49,9 +55,8 @@ class FileTranslation:
         self.size = size
         self.problems: list[str] = []
         self.notes: list[str] = []
-        self._tight: set[Size] = (
-            set()
-        )  # for the networks; of which several at once need too much memory
+        # Sizes, as the networks see them, of which several images at once need too much memory.
+        self._tight: set[Size] = set()
         self._advice = "translate it alone with a smaller --size HEIGHTxWIDTH"
         if model.device.type == "cuda":
             self._advice = f"give --device cpu, or {self._advice}"
@@ -59,8 +64,9 @@ class FileTranslation:
     def read(
         self, pending: Mapping[Path, Path], maps: Mapping[Path, Path]
     ) -> Generator[Item, None, None]:
-        """Read the inputs that can be read. pending: from result to input. maps: of instances,
-        by input.
+        """Yield the inputs that can be read.
+
+        pending: the inputs by result. maps: the maps of instances by input.
         """
         model = self.model
         if not pending:
@@ -69,10 +75,9 @@ class FileTranslation:
             pending.items(), "translating", len(pending), console=console, transient=True
         ):
             try:
+                what = f"{file} ({file.stat().st_size:,} bytes)"
                 advice = "give a smaller copy, or free memory"
-                with naming_too_large(
-                    f"{file} ({file.stat().st_size:,} bytes)", model.device, advice
-                ):
+                with naming_too_large(what, model.device, advice):
                     sample = model.read(file, maps.get(file), self.notes)
                     seen = _at_size(model, file, sample, self.size)
             except OSError as error:
@@ -102,14 +107,13 @@ class FileTranslation:
                     self.problems.append(str(error))
 
     def _translate(self, batch: list[Item]) -> list[tuple[Item, np.ndarray]]:
-        """Raises OutOfMemory."""
+        """Translate a batch of images of one size. Raises OutOfMemory."""
         if len(batch) == 1:
-            what, advice = str(batch[0]), self._advice
+            what = str(batch[0])
+            advice = self._advice
         else:
-            what, advice = (
-                f"{len(batch)} images of {text_of(batch[0].seen_size)} at once",
-                "--batch-size sets fewer",
-            )
+            what = f"{len(batch)} images of {text_of(batch[0].seen_size)} at once"
+            advice = "--batch-size sets fewer"
         with naming_too_large(what, self.model.device, advice):
             fakes = self.model.translate_arrays([item.seen for item in batch])
         return list(zip(batch, fakes, strict=True))

@@ -1,4 +1,4 @@
-"""A user's image as a model's source: files, Pillow images and arrays go one way."""
+"""Read a user's image as a model's source, from a file, a Pillow image or an array."""
 
 import os
 from pathlib import Path
@@ -15,17 +15,17 @@ from gantrain.data.decode import Array, Kind, NotLabels, open_picture, refuse_lo
 from gantrain.data.prepare.color_table import class_ids
 from gantrain.data.shards import Field
 
-Given = (
-    str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
-)  # an image, as `Translator.translate` takes it
+# An image, as `Translator.translate` takes it.
+Given = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 _COLOURS = ("P", "RGB", "RGBA")  # modes in which a label map may hold colours instead of ids
 
 
 def source_array(image: Any, source: Field, notes: list[str]) -> Array:
-    """An image (a path, a Pillow image, or an array HWC or HW) as HWC in the source's dtype.
+    """Return an image as an array HWC in the source's dtype.
 
-    notes: takes sentences on what was converted (see `notes.py`). Raises ValueError, which names
-    the file, for what the model was not trained on.
+    image: a path, a Pillow image, or an array HWC or HW. notes: takes sentences on what was
+    converted (see `conversion_notes.py`). Raises ValueError, which names the file, for an image
+    unlike those that the model was trained on.
     """
     kind: Kind = "label" if source.kind == "label" else "image"
     content = _content(image, "image", kind, notes)
@@ -39,29 +39,34 @@ def source_array(image: Any, source: Field, notes: list[str]) -> Array:
 
 
 def describe_values(field: Field) -> str:
-    """The values of a field that a model takes or makes, in a few words."""
+    """Return a few words on the values of a field that a model takes or makes."""
     if field.kind == "label":
         return f"ids of {field.classes} classes"
-    return f"{field.dtype} images of {field.channels} channel{'' if field.channels == 1 else 's'}"
+    noun = "channel" if field.channels == 1 else "channels"
+    return f"{field.dtype} images of {field.channels} {noun}"
 
 
 def instance_array(instances: Any, source: Array, notes: list[str]) -> Array:
-    """The ids (HW1) of the instances in that source, from what `source_array` takes."""
+    """Return the ids (HW1) of the instances in a source, from what `source_array` takes.
+
+    Raises ValueError.
+    """
     content = _content(instances, "instances", "instances", notes)
     try:
         array = to_array(content, "instances", notes=notes)
         wanted = (*source.shape[:2], 1)
         if array.shape != wanted:
-            found = f"{array.dtype} of shape {array.shape}"
-            allowed = f"whole numbers of shape {wanted}, the image's"
-            raise ValueError(f"instances: found {found}, allowed: {allowed}")
+            raise ValueError(
+                f"instances: found {array.dtype} of shape {array.shape}, allowed: whole numbers of"
+                f" shape {wanted}, the image's"
+            )
     except ValueError as error:
         raise _with_name(error, instances) from None
     return array
 
 
 def image_array(path: Path, target: Field, notes: list[str]) -> Array:
-    """An image file (HWC) in the channels of a model's target where `channels.fit` knows how."""
+    """Read an image file as HWC, in the channels of a model's target if `channels.fit` can."""
     array = to_array(open_picture(path.read_bytes()), notes=notes)
     return _fit_channels(array, target, notes)
 
@@ -71,9 +76,9 @@ def _content(image: Any, name: str, kind: Kind, notes: list[str]) -> Image.Image
     if _is_path(image):
         check_not_special(Path(image), name)
         if os.path.isdir(image):
-            advice = "give a list of its files, or use `gantrain translate`"
             raise ValueError(
-                f"{name}: found the folder {image}, allowed: the path of a file; {advice}"
+                f"{name}: found the folder {image}, allowed: the path of a file; give a list of its"
+                " files, or use `gantrain translate`"
             )
         try:
             data = Path(image).read_bytes()
@@ -83,10 +88,13 @@ def _content(image: Any, name: str, kind: Kind, notes: list[str]) -> Image.Image
             raise _with_name(error, image) from None
     is_array = isinstance(image, np.ndarray) and image.ndim in (2, 3)
     if not is_array and not isinstance(image, Image.Image):
-        found = f"{type(image).__name__} of shape {getattr(image, 'shape', None)}"
         allowed = "PIL; numpy, (H, W, C) or (H, W); the path of a file"
-        tensor = "; tensor" if name == "image" else ""
-        raise ValueError(f"{name}: found {found}, allowed: {allowed}{tensor}")
+        if name == "image":
+            allowed += "; tensor"
+        raise ValueError(
+            f"{name}: found {type(image).__name__} of shape {getattr(image, 'shape', None)},"
+            f" allowed: {allowed}"
+        )
     content: Image.Image | Array = image
     return content
 
@@ -110,7 +118,7 @@ def _ids_of_colours(array: Array, source: Field) -> Array:
     try:
         return class_ids(array, source.palette)
     except NotLabels as error:
-        raise ValueError(f"{_found(array)} ({error}), {_wanted(source)}") from None
+        raise ValueError(f"{_describe(array)} ({error}), {_describe_source(source)}") from None
 
 
 def _fit(array: Array, source: Field, notes: list[str]) -> Array:
@@ -119,7 +127,7 @@ def _fit(array: Array, source: Field, notes: list[str]) -> Array:
     else:
         array = _fit_channels(array, source, notes)
     if (array.shape[2], array.dtype.name) != (source.channels, source.dtype):
-        raise ValueError(f"{_found(array)}, {_wanted(source)}")
+        raise ValueError(f"{_describe(array)}, {_describe_source(source)}")
     return _check_classes(array, source)
 
 
@@ -134,20 +142,22 @@ def _check_classes(array: Array, source: Field) -> Array:
     if source.kind != "label" or not source.classes:
         return array
     highest = array[array != source.ignore].max(initial=0)
-    own_classes = (
-        source.classes if source.ignore is None else source.classes - 1
-    )  # the last one has no other id
-    if highest >= own_classes:
-        also = "" if source.ignore is None else f", and {source.ignore}"
-        known = f"this model knows ids 0 to {own_classes - 1}{also}"
-        raise ValueError(f"found class id {highest}, {known}")
+    known_classes = source.classes
+    also = ""
+    if source.ignore is not None:  # the last class has this id and no other one
+        known_classes -= 1
+        also = f", and {source.ignore}"
+    if highest >= known_classes:
+        raise ValueError(
+            f"found class id {highest}, this model knows ids 0 to {known_classes - 1}{also}"
+        )
     return array
 
 
-def _found(array: Array) -> str:
+def _describe(array: Array) -> str:
     return f"found {array.dtype} with {count_text(array.shape[2], 'channel')}"
 
 
-def _wanted(source: Field) -> str:
+def _describe_source(source: Field) -> str:
     kind = "class ids" if source.kind == "label" else "an image"
     return f"this model's source is {kind}, {source.dtype} with {source.channels}"

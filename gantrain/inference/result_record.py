@@ -1,7 +1,8 @@
-"""The record of what made the results in a folder.
+"""Record what made the results in a folder.
 
-By it, the same command skips results that are there, and results of another command are not mixed
-with its own."""
+With the record, the same command skips existing results, and does not mix its own results with
+those of another command.
+"""
 
 import contextlib
 import errno
@@ -18,15 +19,14 @@ from gantrain.core.console import say
 
 _NAME = ".translated.json"
 _MOST_BYTES = 256 << 20
-_STALE_SECONDS = 3600  # what a killed command left; a younger file may be another one's
+_STALE_SECONDS = 3600  # the age of a killed command's file; a younger one may be in use
 
-Entries = dict[
-    str, list[str]
-]  # by a result's place in the folder: digests of the command and of the input
+# By a result's path in the folder: the digests of the command and of the input.
+Entries = dict[str, list[str]]
 
 
 def describe_input(paths: Iterable[Path]) -> str:
-    """Return a digest of the files of one input: their places, sizes and times of change."""
+    """Return a digest of the paths, sizes and modification times of one input's files."""
     digest = hashlib.sha256()
     for path in paths:
         about = path.stat()
@@ -36,13 +36,13 @@ def describe_input(paths: Iterable[Path]) -> str:
 
 
 def begin(folder: Path, command: str, inputs: Mapping[Path, str], overwrite: bool) -> list[Path]:
-    """Record that a command makes these results; return those that are there and that it need not
-    make again.
+    """Record that a command makes these results; return those that exist and can be skipped.
 
     command: a digest of the model and of the options. inputs: by result, what describe_input
     returned. overwrite: remove existing results, whatever made them. Raises ValueError where the
     folder can't be written, and for results of another command or of an input that has changed
-    since."""
+    since.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for place in {result.parent for result in inputs}:
@@ -51,7 +51,7 @@ def begin(folder: Path, command: str, inputs: Mapping[Path, str], overwrite: boo
             entries = _read(folder)
             existing = [result for result in inputs if result.exists()]
             if overwrite:
-                # Before they are recorded as this command's, which may be killed at any time.
+                # First, since a command that is killed must not leave others' results as its own.
                 for result in existing:
                     result.unlink()
             else:
@@ -75,7 +75,7 @@ def begin(folder: Path, command: str, inputs: Mapping[Path, str], overwrite: boo
 
 
 def forget(folder: Path, results: Iterable[Path]) -> None:
-    """Remove results that were not made from the record, and a folder that is empty without it."""
+    """Remove missing results from the record, and the folder if it is empty without a record."""
     with contextlib.suppress(OSError):
         with _held(folder):
             entries = _read(folder)
@@ -89,14 +89,14 @@ def forget(folder: Path, results: Iterable[Path]) -> None:
 
 
 def advice(error: OSError) -> str:
-    """Return what helps after the error."""
+    """Return advice for the user after an error of the disk."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "make space, then the same command goes on"
     return "choose another folder"
 
 
 def _check_same(folder: Path, entries: Entries, command: str, existing: Mapping[Path, str]) -> None:
-    """Raises ValueError unless the same command made all of these results from the same inputs."""
+    """Check that the same command made these results from the same inputs. Raises ValueError."""
     problems: dict[Path, str] = {}
     for result, digest in existing.items():
         entry = entries.get(_key(folder, result))
@@ -120,9 +120,7 @@ def _key(folder: Path, result: Path) -> str:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """Hold a folder's record, since several commands may write other results into it at the same
-    time.
-    """
+    """Lock a folder's record, since several commands may write into the folder at the same time."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):  # a file system without locks
@@ -133,7 +131,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _read(folder: Path) -> Entries:
-    """Read the record; empty where there is none, or a damaged one."""
+    """Read the record; it is empty where the file is missing or damaged."""
     try:
         content = files.read_json(folder / _NAME, _MOST_BYTES)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a translation did to the sizes of images, as one line for the user."""
+"""Describe in one line what a translation did to the sizes of images."""
 
 from collections import Counter
 from typing import Literal
@@ -16,7 +16,7 @@ from gantrain.data.scale import (
 OutputSize = Literal["input", "network"]
 _LISTED = 4  # pairs of sizes in one line
 
-# How a user asks for the images' own size: of the command, and in Python.
+# How a user asks for the images' own size, in the command and in Python.
 NATIVE_OPTION = "--size native"
 NATIVE_ARGUMENT = "size='native'"
 
@@ -34,9 +34,10 @@ def check_choice(size: Choice | None, output_size: str) -> None:
 
 
 def result_size(before: Size, network: Size, made: Size) -> Size:
-    """The size of a result at the input's own scale: the input's size, times the networks' factor.
+    """Return a result's size at the input's own scale: the input's size times the networks' factor.
 
-    before: the input's size. network: what the networks saw of it. made: what they gave.
+    before: the input's size. network: the size that the networks saw. made: the size that they
+    returned.
     """
     height = max(1, round(before[0] * made[0] / network[0]))
     width = max(1, round(before[1] * made[1] / network[1]))
@@ -69,7 +70,7 @@ class SizeReport:
 
     @property
     def is_notable(self) -> bool:
-        """Return whether a user should hear of the sizes even for a single image."""
+        """Return whether the line is worth printing even for a single image."""
         return self.resized or self._is_surprisingly_native or self._look_like_pairs
 
     @property
@@ -82,43 +83,47 @@ class SizeReport:
         return any(is_lossy(before, network) for before, network in self.counts)
 
     def line(self) -> str:
-        """All sizes so far, whether detail is lost, and how to keep it."""
+        """Return a line on all sizes so far, on lost detail, and on how to keep it."""
         count = sum(self.counts.values())
         images = "1 image" if count == 1 else f"{count} images"
-        parts = [f"{images} at {self._scale()}: {self._listed()}"]
+        clauses = [f"{images} at {self._describe_scale()}: {self._list_sizes()}"]
         if self.loses_detail:
             worst = max(reduction(*sizes) for sizes in self.counts)
-            parts.append(f"detail is lost by a reduction of up to {worst:.3g} times")
+            clauses.append(f"detail is lost by a reduction of up to {worst:.3g} times")
         if self.resized:
-            parts.append(f"{self.native} keeps the original size")
+            clauses.append(f"{self.native} keeps the original size")
         elif self._is_surprisingly_native:
-            parts.append(self._training(self.native.replace("native", "trained")))
+            clauses.append(self._describe_training(self.native.replace("native", "trained")))
         if self._look_like_pairs:
-            parts.append(
+            clauses.append(
                 "all are twice as wide as the sources of training; if they are pairs side by side, "
                 "give their source halves alone"
             )
-        return "; ".join(parts)
+        return "; ".join(clauses)
 
     @property
     def _look_like_pairs(self) -> bool:
-        """Return whether all images have twice the width, relative to the height, that all files
-        of training had.
+        """Return whether all images are, relative to their height, twice as wide as in training.
+
+        All files of training had one size then.
         """
-        source = self.scale.steps[0].before if self.scale.steps and self.scale.is_known else None
+        if not self.scale.steps or not self.scale.is_known:
+            return False
+        source = self.scale.steps[0].before
         if source is None:
             return False
-        return all(before[1] * source[0] == 2 * source[1] * before[0] for before, _ in self.counts)
+        height, width = source
+        return all(before[1] * height == 2 * width * before[0] for before, _ in self.counts)
 
-    def _scale(self) -> str:
+    def _describe_scale(self) -> str:
         if self.choice == "native":
             return "the original size"
         if self.choice == "trained":
             return "the trained scale" if self.scale.is_known else "an assumed size of training"
         return described_choice(self.choice)
 
-    def _training(self, option: str) -> str:
-        """What the networks saw in training, and the option that shows them the same."""
+    def _describe_training(self, option: str) -> str:
+        """Return what the networks saw in training, and the option that shows them the same."""
         trained = text_of(self.scale.steps[-1].after)
         if not self.scale.is_known:
             return f"the sizes of training are not known, {option} takes {trained}"
@@ -127,7 +132,8 @@ class SizeReport:
             " does"
         )
 
-    def _listed(self) -> str:
+    def _list_sizes(self) -> str:
+        """Return the most common sizes, before and after resizing."""
         several = len(self.counts) > 1
         texts = []
         for (before, network), count in self.counts.most_common(_LISTED):

@@ -1,4 +1,4 @@
-"""Files through a trained model."""
+"""Translate files with a trained model."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,17 +18,19 @@ from gantrain.inference.file_translation import FileTranslation
 from gantrain.inference.sizes import NATIVE_OPTION, OutputSize, SizeReport, check_choice
 from gantrain.inference.translator import Translator
 
-_MOST_NAMED = 10  # of the files that are passed over
+_MOST_NAMED = 10  # of the files that are left out
+_MOST_WITHOUT_MAP = 8  # inputs that an error names
 
 
 def find_inputs(
     inputs: list[Path], report: Callable[[str], None] = say, option: str = "input"
 ) -> dict[Path, str]:
-    """The image files that the arguments name, and by each the name of its result.
+    """Return the image files that the arguments name, each with the name of its result.
 
-    A folder stands for the images in it and in the folders inside it; their names keep the
-    sub-path, such as `cam1/0`. report: gets lines on files that are passed over. option: names the
-    arguments in errors. Raises ValueError."""
+    A folder stands for the images in it and in the folders inside it. Their names keep the
+    sub-path, such as `cam1/0`. report: takes lines on files that are left out. option: names the
+    arguments in errors. Raises ValueError.
+    """
     files: dict[Path, str] = {}
     for path in inputs:
         check_not_special(path, option)
@@ -43,17 +45,16 @@ def find_inputs(
 
 
 def _inside(folder: Path, report: Callable[[str], None], option: str) -> dict[Path, str]:
-    """The images of a folder by their sub-paths without the extension. Raises ValueError where
-    there are none.
+    """Return the images of a folder, each with its sub-path without the extension.
+
+    Raises ValueError where there are none.
     """
     listing = list_images(folder)
     skipped = listing.skipped
     if not listing.images:
-        found = f" (found: {skipped[0]})" if skipped else ""
-        raise ValueError(
-            f"{option}: no images in {folder}{found}; allowed:"
-            f" {', '.join(f'.{e}' for e in EXTENSIONS)}"
-        )
+        example = f" (found: {skipped[0]})" if skipped else ""
+        allowed = ", ".join(f".{extension}" for extension in EXTENSIONS)
+        raise ValueError(f"{option}: no images in {folder}{example}; allowed: {allowed}")
     for line in skipped[:_MOST_NAMED]:
         report(f"left out: {line}")
     if len(skipped) > _MOST_NAMED:
@@ -62,20 +63,19 @@ def _inside(folder: Path, report: Callable[[str], None], option: str) -> dict[Pa
 
 
 def _without_results(files: dict[Path, str], inputs: list[Path], out: Path) -> dict[Path, str]:
-    """The inputs without earlier results, where these lie in a folder inside an input folder."""
+    """Return the inputs without earlier results, which may lie inside an input folder."""
     results = out.absolute()
     if not any(folder.absolute() in results.parents for folder in inputs):
         return files
-    kept = {file: name for file, name in files.items() if results not in file.absolute().parents}
-    if len(kept) < len(files):
-        say(f"left out: {len(files) - len(kept)} images in {out}, which is the folder for results")
-    return kept
+    others = {file: name for file, name in files.items() if results not in file.absolute().parents}
+    left_out = len(files) - len(others)
+    if left_out:
+        say(f"left out: {left_out} images in {out}, which is the folder for results")
+    return others
 
 
 def _note_targets(model: Translator, files: dict[Path, str]) -> None:
-    """Report images that lie in a folder named as the model's target, beside one named as its
-    source.
-    """
+    """Report images in a folder named as the model's target, beside one named as its source."""
     data = model.recipe.data
     folders = [name.partition("/")[0] for name in files.values() if "/" in name]
     if data.source in folders and data.target in folders:
@@ -102,20 +102,22 @@ def _write(path: Path, content: bytes, done: int, total: int) -> None:
 def images_by_stem(
     option: str, folder: Path, report: Callable[[str], None] = say
 ) -> dict[str, Path]:
-    """The images in a folder by what pairs them with others: the sub-path without the extension.
-    Raises ValueError.
+    """Return the images in a folder by what pairs them: the sub-path without the extension.
+
+    Raises ValueError for two images of one name.
     """
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for file, name in find_inputs([folder], report, option).items():
-        if (other := found.setdefault(matching_name(name), file)) != file:
+        other = files.setdefault(matching_name(name), file)
+        if other != file:
             raise ValueError(
                 f"{option}: {other} and {file} have one name; leave one of them in {folder}"
             )
-    return found
+    return files
 
 
 def _check_not_inputs(results: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Refuse to overwrite what is translated. Raises ValueError."""
+    """Refuse to overwrite an input. Raises ValueError."""
     real = {path.resolve() for path in inputs}
     for result in results:
         if result.resolve() in real:
@@ -125,38 +127,42 @@ def _check_not_inputs(results: Iterable[Path], inputs: Iterable[Path]) -> None:
 
 
 def _instance_maps(files: Mapping[Path, str], instances: Path | None) -> dict[Path, Path]:
-    """The map of ids of each input, from the folder of maps. Raises ValueError where one is
-    missing.
+    """Return the map of instance ids of each input, from the folder of maps.
+
+    Raises ValueError where a map is missing.
     """
     if instances is None:
         return {}
     by_name = images_by_stem("--instances", instances)
     maps: dict[Path, Path] = {}
-    alone: list[Path] = []
+    without_map: list[Path] = []
     for file, name in files.items():
         key = matching_name(name)
         if key in by_name:
             maps[file] = by_name[key]
         else:
-            alone.append(file)
-    if alone:
-        named = ", ".join(map(str, alone[:8])) + (" ..." if len(alone) > 8 else "")
+            without_map.append(file)
+    if without_map:
+        named = ", ".join(map(str, without_map[:_MOST_WITHOUT_MAP]))
+        if len(without_map) > _MOST_WITHOUT_MAP:
+            named += " ..."
         raise ValueError(
-            f"--instances: {instances} lacks a map of ids of {len(alone)} inputs: {named}; give"
-            " NAME.* each"
+            f"--instances: {instances} lacks a map of ids of {len(without_map)} inputs: {named};"
+            " give NAME.* each"
         )
     return maps
 
 
 def _name_results(files: Mapping[Path, str], out: Path, kind: str) -> dict[Path, Path]:
-    """From result to input. Raises ValueError for two inputs of one name."""
+    """Return the inputs by the path of their result. Raises ValueError for two of one name."""
     results: dict[Path, Path] = {}
-    for file in files:
-        name = f"{files[file]}.{kind}"
+    for file, stem in files.items():
+        name = f"{stem}.{kind}"
         other = results.setdefault(out / name, file)
         if other != file:
             raise ValueError(
-                f"input: {other} and {file} would both become {name}; translate them apart"
+                f"input: {other} and {file} would both become {name}; translate them into different"
+                " folders"
             )
     return results
 
@@ -174,14 +180,15 @@ def translate_files(
 ) -> list[Path]:
     """Write `out/NAME.png` (`.npy` where PNG can't hold it) for each input.
 
-    size, output_size: as in `Translator.translate`; one line at the end describes all images'
-    sizes.
-
     NAME is a file's name, and below a folder its sub-path, such as `cam1/0`. instances: the folder
-    of maps of instance ids, NAME.* for each input, for a model of their edges. Inputs that can't be
-    read, or for which memory is short, are listed at the end. Results that the same model has made
-    with the same options from the same files are skipped. overwrite: replace all results that
-    exist. Raises ValueError where nothing can be done, and where other results exist."""
+    of maps of instance ids, NAME.* for each input, for a model that sees the instance boundary map.
+    size, output_size: as in `Translator.translate`; one line at the end describes all images'
+    sizes. overwrite: replace all existing results.
+
+    The command skips results that the same model has made with the same options from the same
+    files. At the end it lists inputs that can't be read, or for which memory is short. Raises
+    ValueError where nothing can be translated, and where results of another command exist.
+    """
     check_choice(size, output_size)
     files = _without_results(find_inputs(inputs), inputs, out)
     _note_targets(model, files)
@@ -194,20 +201,18 @@ def translate_files(
 
     scale = model.scale.default if size is None else size
     command = hashlib.sha256(f"{model.identity} {scale} {output_size}".encode()).hexdigest()[:32]
-    described: dict[Path, str] = {}
+    digests: dict[Path, str] = {}
     for result, file in results.items():
-        described[result] = result_record.describe_input(
-            [file, maps[file]] if file in maps else [file]
-        )
-    skipped = result_record.begin(out, command, described, overwrite)
+        input_files = [file, maps[file]] if file in maps else [file]
+        digests[result] = result_record.describe_input(input_files)
+    skipped = result_record.begin(out, command, digests, overwrite)
     done = list(skipped)
     pending = {result: file for result, file in results.items() if result not in set(skipped)}
 
     sizes = SizeReport(model.scale, size, output_size, NATIVE_OPTION)
     work = FileTranslation(model, batch_size, size)
-    with closing(
-        work.read(pending, maps)
-    ) as items:  # an error ends the progress bar, whose thread would go on
+    # Closing ends the progress bar after an error; else its thread would go on.
+    with closing(work.read(pending, maps)) as items:
         for _, same_size in groupby(items, key=lambda item: item.seen_size):
             for item, fake in work.translated(same_size):
                 content = work.encoded(item, fake, kind, output_size)
@@ -221,10 +226,10 @@ def translate_files(
             f"input: none of {len(files)} files could be translated; the first: {work.problems[0]}"
         )
     _report(work, None if len(done) == len(skipped) else sizes)
-    say(
-        f"{len(done)} images in {out}"
-        + (f", {len(work.problems)} left out" if work.problems else "")
-    )
+    summary = f"{len(done)} images in {out}"
+    if work.problems:
+        summary += f", {len(work.problems)} left out"
+    say(summary)
     return done
 
 

@@ -1,4 +1,4 @@
-"""Networks whose features describe images: Inception, any of timm or torchvision, by name."""
+"""Networks whose features describe images: Inception, and those of timm and torchvision by name."""
 
 import hashlib
 import tempfile
@@ -16,17 +16,17 @@ from gantrain.core import weight_files
 
 _INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-_INCEPTION_SHA256 = (  # how the digest of the file begins; the numbers of papers are made with it
-    "6726825d"
-)
+# The first digits of the file's digest. The numbers in papers are computed with this file.
+_INCEPTION_SHA256 = "6726825d"
 INCEPTION = ("inception", "inception_logits")
 _ALIASES = {"squeezenet": "torchvision/squeezenet1_1"}
 
 
 class Extractor(Protocol):
-    """uint8 images, (N, 3, H, W), to float32 features, (N, ...).
+    """Maps uint8 images, (N, 3, H, W), to float32 features, (N, ...).
 
-    digest: of the weights, empty where there are none. resize: what it does to the images' size.
+    digest: a digest of the weights, empty where there are none. resize: describes how the extractor
+    resizes images.
     """
 
     digest: str
@@ -36,65 +36,72 @@ class Extractor(Protocol):
 
 
 def is_network(name: str) -> bool:
-    """Whether `network` would find it; downloads nothing."""
-    source, _, model = _ALIASES.get(name, name).rpartition("/")
+    """Return whether `load_extractor` knows a network of that name. Downloads nothing."""
     if name in INCEPTION:
         return True
+    source, _, model = _ALIASES.get(name, name).rpartition("/")
     if source == "torchvision":
         import torchvision
 
         return model in torchvision.models.list_models(torchvision.models)
+    if source:
+        return False
     import timm
 
-    # It calls a known network with any tag a model.
-    return (
-        not source
-        and timm.is_model(model)
-        and ("." not in model or bool(timm.list_pretrained(model)))
-    )
+    if not timm.is_model(model):
+        return False
+    # timm accepts a known network with any tag as a model.
+    has_tag = "." in model
+    return not has_tag or bool(timm.list_pretrained(model))
 
 
-def network(name: str, path: str | None, device: torch.device) -> Extractor:
-    """The network of that name; its weights from a file (.safetensors, .pth) or by its library's
-    route.
+def load_extractor(name: str, path: str | None, device: torch.device) -> Extractor:
+    """Return the network of that name on the device.
 
-    Raises ValueError, naming the file, where they can't be had.
+    path: the file of its weights (.safetensors, .pth); None: its library downloads them. Raises
+    ValueError, which names the file, where the weights are not available.
     """
-    made = Inception(name, path) if name in INCEPTION else Backbone(name, path)
-    return made.to(device).eval().requires_grad_(False)
+    extractor = Inception(name, path) if name in INCEPTION else Backbone(name, path)
+    return extractor.to(device).eval().requires_grad_(False)
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
-    """A state_dict from a file. Raises ValueError."""
+    """Read a state_dict from a file. Raises ValueError."""
     return weight_files.read(path, "evaluate.weights", "give a file of tensors")
 
 
 def fetch(work: Callable[[], Any], name: str, what: str) -> Any:
-    """Weights by a library's own route, which may need the network. Raises ValueError."""
+    """Return what `work` returns: weights that a library may have to download.
+
+    name: the metric or extractor. what: the file that a user can get instead. Raises ValueError.
+    """
     try:
         return work()
     except Exception as e:  # every library and its transport raise their own
         raise ValueError(
             f"evaluate.metrics: the weights of {name} could not be fetched"
-            f" ({weight_files.reason(e)}); get {what} elsewhere and give evaluate.weights={{{name}:"
-            " FILE}"
+            f" ({weight_files.reason(e)}); get {what} elsewhere and give"
+            f" evaluate.weights={{{name}: FILE}}"
         ) from None
 
 
-def _fit(module: nn.Module, state: Mapping[str, Tensor], path: str | Path, what: str) -> None:
+def _load_state(
+    module: nn.Module, state: Mapping[str, Tensor], path: str | Path, name: str
+) -> None:
+    """Load tensors of the file `path` into the network `name`. Raises ValueError."""
     try:
         module.load_state_dict(state)
     except RuntimeError as e:
         raise ValueError(
-            f"evaluate.weights: {path} does not fit {what} ({weight_files.reason(e)}); give its"
+            f"evaluate.weights: {path} does not fit {name} ({weight_files.reason(e)}); give its"
             " file"
         ) from None
 
 
 class Inception(nn.Module):
-    """torch-fidelity's port of the network of FID's and IS's papers; 2048 features, or 1008 logits.
+    """torch-fidelity's port of the network in the papers of FID and IS: 2048 features, 1008 logits.
 
-    Only with the published weights may a distance be called FID: else `is_published` is false.
+    A distance may be called FID only with the published weights, where `is_published` is true.
     """
 
     resize = "bilinear 299x299, TensorFlow 1's"
@@ -109,17 +116,18 @@ class Inception(nn.Module):
             self.digest = hashlib.file_digest(content, "sha256").hexdigest()[:16]
         self.is_published = self.digest.startswith(_INCEPTION_SHA256)
         layer = "logits_unbiased" if name == "inception_logits" else "2048"
-        with tempfile.NamedTemporaryFile(
-            suffix=".pth"
-        ) as safe:  # it unpickles whatever it is given
+        # torch-fidelity unpickles its file, so it gets one with nothing but tensors.
+        with tempfile.NamedTemporaryFile(suffix=".pth") as safe:
             torch.save(state, safe.name)
             try:
                 self.network = FeatureExtractorInceptionV3(
                     "inception-v3-compat", [layer], safe.name
                 )
             except RuntimeError as e:
-                found = f"{file} is not torch-fidelity's Inception ({weight_files.reason(e)})"
-                raise ValueError(f"evaluate.weights: {found}; give its file") from None
+                raise ValueError(
+                    f"evaluate.weights: {file} is not torch-fidelity's Inception"
+                    f" ({weight_files.reason(e)}); give its file"
+                ) from None
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.network(images)[0]
@@ -127,6 +135,7 @@ class Inception(nn.Module):
 
 
 def _inception_file() -> Path:
+    """Return torch.hub's copy of the published weights, which is downloaded once."""
     file = Path(torch.hub.get_dir()) / "checkpoints" / _INCEPTION_FILE
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -137,40 +146,46 @@ def _inception_file() -> Path:
 
 
 class Backbone(nn.Module):
-    """A network of timm or torchvision without its classifier, its last features averaged: (N, d).
+    """A network of timm or torchvision without its classifier; its last features averaged, (N, d).
 
-    Images are resized by Pillow's bicubic filter and normalised as those that it was trained on.
+    Pillow's bicubic filter resizes the images to the size that the network was trained on, and the
+    mean and the standard deviation of its training normalise them.
     """
 
     def __init__(self, name: str, path: str | None) -> None:
         super().__init__()
         source, _, model = _ALIASES.get(name, name).rpartition("/")
         build = _torchvision if source else _timm
-        network: nn.Module = (
-            build(model, False) if path else fetch(lambda: build(model, True), name, "its file")
-        )
+        network: nn.Module
         if path:
-            _fit(network, load_weights(path), path, name)
+            network = build(model, False)
+            _load_state(network, load_weights(path), path, name)
+        else:
+            network = fetch(lambda: build(model, True), name, "its file")
         self.digest = digest(network)
-        seen: Any = network.pretrained_cfg
-        self.size, self.mean, self.deviation = seen["input_size"][1:], seen["mean"], seen["std"]
+        config: Any = network.pretrained_cfg
+        self.size = config["input_size"][1:]
+        self.mean = config["mean"]
+        self.std = config["std"]
         self.resize = f"Pillow bicubic {self.size[0]}x{self.size[1]}"
         self.features = _without_classifier(network, name)
 
     def forward(self, images: Tensor) -> Tensor:
-        arrays = images.permute(0, 2, 3, 1).cpu().numpy()
-        resized = [
-            np.asarray(Image.fromarray(a).resize(self.size[::-1], Image.Resampling.BICUBIC))
-            for a in arrays
-        ]
+        resized = []
+        for array in images.permute(0, 2, 3, 1).cpu().numpy():
+            image = Image.fromarray(array)
+            resized.append(np.asarray(image.resize(self.size[::-1], Image.Resampling.BICUBIC)))
         x = torch.from_numpy(np.stack(resized)).to(images.device).permute(0, 3, 1, 2).float() / 255
-        mean, deviation = (x.new_tensor(v).view(3, 1, 1) for v in (self.mean, self.deviation))
-        y: Tensor = self.features((x - mean) / deviation)
-        return F.adaptive_avg_pool2d(y, 1).flatten(1) if y.ndim == 4 else y
+        mean = x.new_tensor(self.mean).view(3, 1, 1)
+        std = x.new_tensor(self.std).view(3, 1, 1)
+        y: Tensor = self.features((x - mean) / std)
+        if y.ndim == 4:  # a map of features
+            return F.adaptive_avg_pool2d(y, 1).flatten(1)
+        return y
 
 
 def digest(network: nn.Module) -> str:
-    """Of its weights and their names."""
+    """Return a digest of a network's weights and of their names."""
     state = hashlib.sha256()
     for key, value in network.state_dict().items():
         state.update(key.encode() + value.cpu().numpy().tobytes())
@@ -184,30 +199,37 @@ def _timm(model: str, pretrained: bool) -> nn.Module:
 
 
 def _torchvision(model: str, pretrained: bool) -> nn.Module:
-    """Says what its weights were trained on as timm does."""
+    """Return a network of torchvision whose `pretrained_cfg` holds what timm's holds."""
     import torchvision
 
-    known = torchvision.models.get_model_weights(model).DEFAULT
-    made: nn.Module = torchvision.models.get_model(model, weights=known if pretrained else None)
-    if hasattr(
-        made, "transform_input"
-    ):  # Inception's published weights want it, a file of them too
-        made.transform_input = cast(Any, True)
-    seen = known.transforms()
-    made.pretrained_cfg = cast(
-        Any, {"input_size": (3, *seen.crop_size * 2), "mean": seen.mean, "std": seen.std}
+    weights = torchvision.models.get_model_weights(model).DEFAULT
+    network: nn.Module = torchvision.models.get_model(
+        model, weights=weights if pretrained else None
     )
-    return made
+    # Inception's published weights need this, and so does a file of them.
+    if hasattr(network, "transform_input"):
+        network.transform_input = cast(Any, True)
+    transforms = weights.transforms()
+    config = {
+        "input_size": (3, *transforms.crop_size * 2),
+        "mean": transforms.mean,
+        "std": transforms.std,
+    }
+    network.pretrained_cfg = cast(Any, config)
+    return network
 
 
 def _without_classifier(network: nn.Module, name: str) -> nn.Module:
+    """Return the network without its last layer. Raises ValueError where that is unknown."""
     if hasattr(network, "reset_classifier"):  # timm
         cast(Any, network).reset_classifier(0)
         return network
-    for last in ("fc", "head", "heads", "features", "classifier"):
-        if isinstance(part := getattr(network, last, None), nn.Module):
-            setattr(network, last, nn.Identity())
-            return part if last == "features" else network
+    for attribute in ("fc", "head", "heads", "features", "classifier"):
+        module = getattr(network, attribute, None)
+        if not isinstance(module, nn.Module):
+            continue
+        setattr(network, attribute, nn.Identity())
+        return module if attribute == "features" else network
     raise ValueError(
         f"evaluate.metrics: {name} has no classifier to take off; allowed: timm's networks"
     )

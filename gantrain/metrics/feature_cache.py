@@ -1,5 +1,7 @@
-"""What is known of data sets, in the node's cache; where it can't be kept, that costs time and
-no result.
+"""Cache features of data sets on the node.
+
+A file that cannot be written or read costs time, because the features are computed again. It does
+not change a result.
 """
 
 import contextlib
@@ -16,24 +18,26 @@ from gantrain.data.cache import cache_folder
 _READING = 2  # raised when the same files are decoded to other values than before
 
 
-def load_cached_features(told: str, prefix: str = "") -> dict[str, Tensor]:
-    """What was kept under `told`; empty where there is nothing. told: says what it is, down to
-    the data's content.
+def load_cached_features(cache_key: str, prefix: str = "") -> dict[str, Tensor]:
+    """Return the tensors that `store_features` stored under the key; empty if there are none.
+
+    cache_key: describes what the tensors were computed from, down to the data's content. prefix:
+    begins the file's name.
     """
     with contextlib.suppress(OSError, SafetensorError):
-        return load_file(_file(told, prefix))
+        return load_file(_file(cache_key, prefix))
     return {}
 
 
-def store_features(told: str, tensors: dict[str, Tensor], prefix: str = "") -> None:
-    """Write whole files: several processes may."""
-    path = _file(told, prefix)
+def store_features(cache_key: str, tensors: dict[str, Tensor], prefix: str = "") -> None:
+    """Write tensors under the key. Several processes may write the same key at the same time."""
+    path = _file(cache_key, prefix)
     with contextlib.suppress(OSError, SafetensorError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.replacing(path) as partial:
             save_file(tensors, partial)
 
 
-def _file(told: str, prefix: str) -> Path:
-    digest = hashlib.sha256(f"{told} {_READING}".encode()).hexdigest()
+def _file(cache_key: str, prefix: str) -> Path:
+    digest = hashlib.sha256(f"{cache_key} {_READING}".encode()).hexdigest()
     return cache_folder() / "metrics" / f"{prefix}{digest[:32]}.safetensors"

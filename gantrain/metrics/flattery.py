@@ -1,9 +1,9 @@
-"""Return whether a metric would choose checkpoints by a kind of network that the training itself
-pleases.
+"""Find out whether a metric and the training look through networks of the same pre-training.
 
-A network that was trained to tell ImageNet's classes apart looks at what tells classes apart.
-Images that learn from one such network please another one without looking better (Kynkäänniemi et
-al., 2023, arXiv 2203.06026)."""
+A network that was trained to classify ImageNet attends to what distinguishes ImageNet's classes.
+Images that are trained against one such network score better under another one, without looking
+better (Kynkäänniemi et al., 2023, arXiv 2203.06026).
+"""
 
 import re
 from collections.abc import Mapping
@@ -17,14 +17,12 @@ from gantrain.metrics.paired import LPIPS
 from gantrain.networks.backbone import Backbone
 
 IMAGENET = "ImageNet's classes"
-_CLASSES = re.compile(
-    r"(^|_)inw?(1|12|21|22)k(_|$)"
-)  # in the tag of timm's weights, of the data that they saw last
+# ImageNet in the tag of timm's weights, which names the data that they saw last.
+_CLASSES = re.compile(r"(^|_)inw?(1|12|21|22)k(_|$)")
 
 
 def flattery(best_by: str, parts: Mapping[str, nn.Module]) -> str | None:
-    """The reason against choosing checkpoints by `best_by`, in one line, or None where there is
-    none.
+    """Return the reason against choosing checkpoints by `best_by` in one line, or None.
 
     parts: the networks and frozen helpers of a method, by name.
     """
@@ -36,7 +34,7 @@ def flattery(best_by: str, parts: Mapping[str, nn.Module]) -> str | None:
         advice += ", such as fd_vit_small_patch14_dinov2"
     for name, part in parts.items():
         for module in part.modules():
-            model = _pretrained(module)
+            model = _pretrained_name(module)
             if model and _family_of_model(model) == family:
                 return (
                     f"evaluate.best_by: {best_by} looks through a network trained on {family}, and"
@@ -47,22 +45,22 @@ def flattery(best_by: str, parts: Mapping[str, nn.Module]) -> str | None:
 
 
 def family_of_metric(name: str) -> str | None:
-    """Name what the network behind a metric was trained on; None where no trained network is
-    behind it.
-    """
+    """Return what the network behind a metric was trained on; None without a trained network."""
     if name in LPIPS:
         return IMAGENET
-    of_set = registry.of_set(name)
-    if of_set is None or of_set[1] in registry.RANDOM or not is_network(of_set[1]):
+    set_metric = registry.of_set(name)
+    if set_metric is None:
         return None
-    model = of_set[1]
-    if model in (*INCEPTION, "squeezenet") or model.startswith("torchvision/"):
+    _, extractor = set_metric
+    if extractor in registry.RANDOM or not is_network(extractor):
+        return None
+    if extractor in (*INCEPTION, "squeezenet") or extractor.startswith("torchvision/"):
         return IMAGENET
-    return _family_of_model(model)
+    return _family_of_model(extractor)
 
 
-def _pretrained(module: nn.Module) -> str | None:
-    """The name of the network whose published weights the module holds."""
+def _pretrained_name(module: nn.Module) -> str | None:
+    """Return the name of the network whose published weights the module holds."""
     if isinstance(module, VGG19):
         return "vgg19"
     if isinstance(module, Backbone) and module.pretrained:
@@ -71,9 +69,14 @@ def _pretrained(module: nn.Module) -> str | None:
 
 
 def _family_of_model(name: str) -> str:
-    """ImageNet's classes, or else the tag of timm's weights, such as `lvd142m`, DINOv2's images."""
+    """Return IMAGENET, or else the tag of timm's weights.
+
+    An example of a tag is `lvd142m`, the images of DINOv2.
+    """
     import timm
 
-    about = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    tag = (about.tag or "") if about else ""
-    return IMAGENET if _CLASSES.search(tag) else tag or name
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    tag = config.tag if config and config.tag else ""
+    if _CLASSES.search(tag):
+        return IMAGENET
+    return tag or name

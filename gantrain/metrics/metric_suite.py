@@ -1,4 +1,4 @@
-"""All the metrics asked for, of fakes against their targets; each rank adds its own samples."""
+"""The metrics that a user chose, of fakes against their targets; each rank adds its own samples."""
 
 import contextlib
 import math
@@ -6,7 +6,6 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,25 +13,25 @@ from torch import Tensor
 
 from gantrain.core.world import gathered
 from gantrain.metrics import feature_cache, registry
-from gantrain.metrics.extractors import Extractor, network
+from gantrain.metrics.feature_set import FeatureSet
 from gantrain.metrics.features import Features
-from gantrain.metrics.image_statistics import FunctionExtractor, RandomNetwork, patches
-from gantrain.metrics.paired import LPIPS, PAIRED, Perceptual, decibels, l1, l2
+from gantrain.metrics.metric_networks import load_extractors, load_perceptual
+from gantrain.metrics.paired import LPIPS, PAIRED, decibels, l1, l2
 
-EXTRACTOR_BATCH = 32  # that extractors always get: on a GPU their features depend on it
-_PATCHES = 2**14  # of a set and level
+_PATCHES = 2**14  # patches of a set at each level
+_SETS = ("fake", "real", "null")
 _NO_VALUE = dict.fromkeys(LPIPS, "too small, or not of 1 or 3 channels")
 _NO_VALUE["copy_index"] = "source and target differ in kind"
-_NO_VALUE["cycle_error"] = "the method has no way back"
+_NO_VALUE["cycle_error"] = "the method has no reverse direction"
 NAN = "images hold NaN"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One metric's value over `n` fakes.
+    """The value of one metric over `n` fakes.
 
-    null: what real images get, `null_n` of them against the targets; None for distances of pairs.
-    problem: why there is no value.
+    null: the value that `null_n` real images have against the targets; None for metrics of pairs.
+    problem: the reason where there is no value.
     """
 
     name: str
@@ -46,51 +45,11 @@ class Record:
     problem: str = ""
 
 
-class _Set:
-    """A set of images as an extractor describes it.
-
-    recalled: its features, once they are all known. mixed: they depend on the images' sizes, which
-    differ."""
-
-    def __init__(self, extractor: Extractor) -> None:
-        self.extractor, self.mixed = extractor, False
-        self.waiting: list[Tensor] = []
-        self.done: list[Tensor] = []
-        self.recalled: Features | None = None
-
-    def add(self, images: Tensor) -> None:
-        if self.waiting and self.waiting[0].shape != images.shape[1:]:
-            self._describe()
-        for image in images:
-            self.waiting.append(image)
-            if len(self.waiting) == EXTRACTOR_BATCH:
-                self._describe()
-
-    def _describe(self) -> None:
-        images, self.waiting = torch.stack(self.waiting), []
-        filled = torch.cat([images, images[:1].expand(EXTRACTOR_BATCH - len(images), -1, -1, -1)])
-        self.done.append(self.extractor(filled)[: len(images)].float().cpu())
-
-    def features(self) -> Features:
-        if self.recalled is None:
-            if self.waiting:
-                self._describe()
-            # A rank without samples has none of their shape either.
-            shapes = {
-                shape for shapes in gathered({x.shape[1:] for x in self.done}) for shape in shapes
-            }
-            self.mixed = len(shapes) > 1
-            none = torch.zeros(0, *(() if self.mixed else next(iter(shapes), ())))
-            self.recalled = Features(none if self.mixed else torch.cat([none, *self.done]))
-        return self.recalled
-
-
 class MetricSuite:
-    """The metrics `names` over sets of images, on the device.
+    """The metrics `names` over sets of images, on one device.
 
-    weights: files by extractor. total: images in the set. crop_border: pixels that metrics of pairs
-    leave out on each side. Raises ValueError for weights that can't be had.
-    """
+    weights: files by extractor. total: the number of images in the set. crop_border: pixels at each
+    edge that metrics of pairs leave out. Raises ValueError for weights that are not available."""
 
     def __init__(
         self,
@@ -100,203 +59,220 @@ class MetricSuite:
         total: int,
         crop_border: int = 0,
     ) -> None:
-        self.names = tuple(map(registry.check, names))
-        self.device = device
+        self.names = tuple(registry.check(name) for name in names)
         self.crop_border = crop_border
-        self.patches = max(4, min(128, _PATCHES // total))
-        with torch.random.fork_rng(devices=[]):  # a run's own numbers stay as they were
-            self.perceptual = {
-                n: Perceptual(n, weights.get(n)).to(device) for n in self.names if n in LPIPS
-            }
-            wanted = dict.fromkeys(found[1] for n in self.names if (found := registry.of_set(n)))
-            self.extractors = {name: self._extractor(name, weights) for name in wanted}
-        for name in self.names:
-            inception: Any = (
-                self.extractors[registry.SETS[name][1]] if name in registry.PUBLISHED else None
-            )
-            if inception and not inception.is_published:
-                raise ValueError(
-                    f"evaluate.metrics: {name} is a name for the published Inception weights, the"
-                    f" file's digest is {inception.digest}; give"
-                    " weights-inception-2015-12-05-6726825d.pth, or ask for fd_inception"
-                )
-        self._sets = {
-            s: {n: _Set(e) for n, e in self.extractors.items()} for s in ("fake", "real", "null")
-        }
+        self.patches = max(4, min(128, _PATCHES // total))  # of an image
+        with torch.random.fork_rng(devices=[]):  # a run's random numbers do not depend on metrics
+            self.perceptual = load_perceptual(self.names, device, weights)
+            self.extractors = load_extractors(self.names, device, weights, self.patches)
+        self._sets = {which: self._empty_sets() for which in _SETS}
         self.reset()
 
-    def _extractor(self, name: str, weights: Mapping[str, str]) -> Extractor:
-        if name == "patches":
-            return FunctionExtractor(
-                partial(patches, count=self.patches), f"{self.patches} an image"
-            )
-        if name in registry.WEIGHTFREE:
-            return FunctionExtractor(registry.WEIGHTFREE[name])
-        if name in registry.RANDOM:
-            return RandomNetwork(registry.RANDOM.index(name)).to(self.device)
-        return network(name, weights.get(name.removesuffix("_logits")), self.device)
+    def _empty_sets(self) -> dict[str, FeatureSet]:
+        return {name: FeatureSet(extractor) for name, extractor in self.extractors.items()}
 
     def reset(self) -> None:
-        """Forget the fakes; real sets that are complete stay."""
+        """Forget the fakes. Real sets that are complete stay."""
         self._sums: dict[str, float] = defaultdict(float)
-        self._sets["fake"] = {n: _Set(e) for n, e in self.extractors.items()}
+        self._sets["fake"] = self._empty_sets()
         self._problem = ""
 
     def load_reference(self, which: str, key: str) -> bool:
-        """Take a set's features from the node's cache; returns whether it is known now. Every rank
-        calls it.
+        """Load a set's features from the node's cache; return whether they are complete.
 
-        key: says what the images are, down to their content.
+        Every rank calls it. which: the set. key: describes its images, down to their content.
         """
         sets = self._sets[which]
-        if all(one.recalled for one in sets.values()):
+        if all(feature_set.cached for feature_set in sets.values()):
             return True
-        found = {name: feature_cache.load_cached_features(self._told(key, name)) for name in sets}
-        if all(gathered(all("features" in tensors for tensors in found.values()))):
-            for name, one in sets.items():
-                one.recalled = Features(found[name]["features"], whole=True)
-            return True
-        return False
+        loaded: dict[str, dict[str, Tensor]] = {}
+        for name in sets:
+            loaded[name] = feature_cache.load_cached_features(self._cache_key(key, name))
+        is_complete = all("features" in tensors for tensors in loaded.values())
+        if not all(gathered(is_complete)):
+            return False
+        for name, feature_set in sets.items():
+            feature_set.cached = Features(loaded[name]["features"], on_every_rank=True)
+        return True
 
     def store_reference(self, which: str, key: str) -> None:
-        """Put a complete set's features into the node's cache. Every rank calls it."""
-        for name, one in self._sets[which].items():
-            rows = one.features().rows
-            if not one.mixed and os.environ.get("LOCAL_RANK", "0") == "0":
-                feature_cache.store_features(self._told(key, name), {"features": rows.contiguous()})
+        """Store a complete set's features in the node's cache. Every rank calls it."""
+        is_node_leader = os.environ.get("LOCAL_RANK", "0") == "0"
+        for name, feature_set in self._sets[which].items():
+            rows = feature_set.features().rows
+            if is_node_leader and not feature_set.mixed:
+                tensors = {"features": rows.contiguous()}
+                feature_cache.store_features(self._cache_key(key, name), tensors)
 
-    def _told(self, key: str, name: str) -> str:
-        return "\n".join([key, name, self.extractors[name].digest, self.extractors[name].resize])
+    def _cache_key(self, key: str, name: str) -> str:
+        extractor = self.extractors[name]
+        return "\n".join([key, name, extractor.digest, extractor.resize])
 
     def add(
         self, fake: Tensor, target: Tensor, source: Tensor | None = None, **more: Tensor
     ) -> None:
-        """Fakes and targets, (N, C, H, W) in [-1, 1], as their files would hold them.
+        """Add fakes and targets, (N, C, H, W) in [-1, 1], as their files would hold them.
 
-        more: other values of each sample, (N) or (), whose means are wanted.
+        more: other values of each sample, (N) or (), whose means become metrics.
         """
         with full_precision():
-            values = self._pairs(fake.double(), target.double(), source)
+            values = self._pair_values(fake.double(), target.double(), source)
         for name, value in {**values, **more}.items():
             self._sums[name] += value.double().expand(len(fake)).sum().item()
         self._sums["samples"] += len(fake)
         self.add_images("fake", fake)
         self.add_images("real", target)
 
-    def _pairs(self, fake: Tensor, target: Tensor, source: Tensor | None) -> dict[str, Tensor]:
+    def _pair_values(
+        self, fake: Tensor, target: Tensor, source: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return the values of metrics of pairs, and what pooled metrics are computed from."""
         inner = slice(self.crop_border, -self.crop_border or None)
-        cut = fake[..., inner, inner], target[..., inner, inner]
-        values = {name: PAIRED[name](*cut) for name in self.names if name in PAIRED}
-        values |= {name: net(*cut) for name, net in self.perceptual.items()}
+        inner_fake = fake[..., inner, inner]
+        inner_target = target[..., inner, inner]
+        values: dict[str, Tensor] = {}
+        for name in self.names:
+            if name in PAIRED:
+                values[name] = PAIRED[name](inner_fake, inner_target)
+        for name, network in self.perceptual.items():
+            values[name] = network(inner_fake, inner_target)
         if "psnr_pooled" in self.names:
-            pixels = float(cut[0][0].numel())
-            values |= {"psnr_pooled": l2(*cut) * pixels, "pixels": torch.tensor(pixels)}
-        if (
-            "copy_index" in self.names
-            and source is not None
-            and source.shape == fake.shape == target.shape
-        ):
-            values |= {
-                "copy_index": l1(fake, source.double()),
-                "distance": l1(target, source.double()),
-            }
+            pixels = float(inner_fake[0].numel())
+            values["psnr_pooled"] = l2(inner_fake, inner_target) * pixels
+            values["pixels"] = torch.tensor(pixels)
+        if "copy_index" not in self.names or source is None:
+            return values
+        if source.shape == fake.shape == target.shape:
+            values["copy_index"] = l1(fake, source.double())
+            values["distance"] = l1(target, source.double())
         return values
 
     def add_images(self, which: str, images: Tensor) -> None:
-        """Images, (N, 1 or 3, H, W) in [-1, 1], to the set `fake`, `real` or `null`."""
-        wanting = [one for one in self._sets[which].values() if not one.recalled]
+        """Add images, (N, 1 or 3, H, W) in [-1, 1], to the set `fake`, `real` or `null`."""
+        incomplete = [
+            feature_set for feature_set in self._sets[which].values() if not feature_set.cached
+        ]
         if images.isnan().any():
             self._problem = NAN
-        elif wanting and images.shape[1] not in (1, 3):
+            return
+        if not incomplete:
+            return
+        if images.shape[1] not in (1, 3):
             self._problem = f"images have {images.shape[1]} channels, extractors take 1 or 3"
-        elif wanting:
-            eight_bit = (
-                ((images.float() + 1) * 127.5)
-                .round()
-                .clamp(0, 255)
-                .to(torch.uint8)
-                .expand(-1, 3, -1, -1)
-            )
-            with torch.no_grad(), full_precision():
-                for one in wanting:
-                    one.add(eight_bit)
+            return
+        levels = ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+        with torch.no_grad(), full_precision():
+            for feature_set in incomplete:
+                feature_set.add(levels.expand(-1, 3, -1, -1))
 
     def results(self) -> list[Record]:
-        """A record for each metric, over all ranks' samples, on every rank; every rank calls it."""
+        """Return a record for each metric, over all ranks' samples. Every rank calls it."""
         sums: dict[str, float] = defaultdict(float)
-        for own in gathered(self._sums):  # a rank that has had no sample knows no names
-            for name, value in own.items():
+        for of_rank in gathered(self._sums):  # a rank without samples has no names
+            for name, value in of_rank.items():
                 sums[name] += value
-        self._problem = next(filter(None, gathered(self._problem)), "")
-        n, distance = int(sums.pop("samples", 0)), sums.pop("distance", 0.0)
-        if pixels := sums.pop("pixels", 0.0):  # of all images, which may differ in size
+        problems = [problem for problem in gathered(self._problem) if problem]
+        self._problem = problems[0] if problems else ""
+        n = int(sums.pop("samples", 0))
+        distance = sums.pop("distance", 0.0)
+        pixels = sums.pop("pixels", 0.0)
+        if pixels:  # of all images, which may differ in size
             sums["psnr_pooled"] *= n / pixels
         names = dict.fromkeys([*self.names, *sums])
+        records: list[Record] = []
         with full_precision():
-            return [self._record(name, sums, n, distance) for name in names]
+            for name in names:
+                set_metric = registry.of_set(name)
+                if set_metric is None:
+                    records.append(self._mean_record(name, sums, n, distance))
+                else:
+                    records.append(self._of_sets(name, *set_metric))
+        return records
 
-    def _record(self, name: str, sums: Mapping[str, float], n: int, distance: float) -> Record:
-        if found := registry.of_set(name):
-            return self._of_sets(name, *found)
+    def _mean_record(self, name: str, sums: Mapping[str, float], n: int, distance: float) -> Record:
+        """Return the record of a metric that is a mean over samples.
+
+        distance: the sum of the distances between sources and targets.
+        """
         value = sums.get(name, math.nan) / max(n, 1)
         if name == "psnr_pooled":
             value = decibels(torch.tensor(value, dtype=torch.float64)).item()
         if name == "copy_index":
-            value = sums[name] / distance if distance else torch.nan
-        problem = (
-            ""
-            if value == value
-            else NAN
-            if self._problem == NAN
-            else _NO_VALUE.get(name, "too small")
+            value = sums[name] / distance if distance else math.nan
+        problem = ""
+        if math.isnan(value):
+            problem = NAN if self._problem == NAN else _NO_VALUE.get(name, "too small")
+        network = self.perceptual.get(name)
+        return Record(
+            name,
+            None if problem else value,
+            n,
+            extractor="" if network is None else network.backbone,
+            digest="" if network is None else network.digest,
+            problem=problem,
         )
-        net = self.perceptual.get(name)
-        about = {"extractor": net.backbone, "digest": net.digest} if net else {}
-        return Record(name, None if problem else value, n, problem=problem, **about)
 
     def _of_sets(self, name: str, distance: registry.Distance, extractor: str) -> Record:
-        used = self.extractors[extractor]
-        about: dict[str, Any] = {
+        """Return the record of a metric that is a distance of sets."""
+        fake, real, null = (self._sets[which][extractor].features() for which in _SETS)
+        description: dict[str, Any] = {
             "extractor": extractor,
-            "digest": used.digest,
-            "resize": used.resize,
+            "digest": self.extractors[extractor].digest,
+            "resize": self.extractors[extractor].resize,
         }
-        sets = [self._sets[which][extractor] for which in ("fake", "real", "null")]
-        fake, real, null = (one.features() for one in sets)
-        problem = self._problem
-        if any(one.mixed for one in sets) or (
-            real.count and fake.local.shape[1:] != real.local.shape[1:]
-        ):
-            problem = problem or "images differ in size"
-        elif min(fake.count, real.count) < 2:
-            problem = problem or "fewer than two images"
-        elif not all(gathered(all(bool(x.local.isfinite().all()) for x in (fake, real, null)))):
-            problem = problem or "features not finite: too small images, or broken weights"
+        problem = self._problem or self._find_set_problem(extractor)
         if problem:
-            return Record(name, None, fake.count, problem=problem, **about)
-        null, against = (null, real) if null.count > 1 else (_half(real, 0), _half(real, 1))
-        both = (
-            distance(fake, real),
-            distance(null, against) if min(null.count, against.count) > 1 else math.nan,
+            return Record(name, None, fake.count, problem=problem, **description)
+        reference = real
+        if null.count < 2:  # without real images besides the targets, one half meets the other
+            null = _half(real, 0)
+            reference = _half(real, 1)
+        value = distance(fake, real)
+        null_value = math.nan
+        if min(null.count, reference.count) > 1:
+            null_value = distance(null, reference)
+        if not math.isfinite(value):
+            problem = "not finite: too few images, or too small"
+        return Record(
+            name,
+            value if math.isfinite(value) else None,
+            fake.count,
+            null=null_value if math.isfinite(null_value) else None,
+            null_n=null.count,
+            problem=problem,
+            **description,
         )
-        value, nothing = (x if math.isfinite(x) else None for x in both)
-        problem = "not finite: too few images, or too small" if value is None else ""
-        return Record(name, value, fake.count, nothing, null.count, problem=problem, **about)
+
+    def _find_set_problem(self, extractor: str) -> str:
+        """Return why a distance of sets has no value, or an empty text. Every rank calls it."""
+        sets = [self._sets[which][extractor] for which in _SETS]
+        fake, real, null = (feature_set.features() for feature_set in sets)
+        if any(feature_set.mixed for feature_set in sets):
+            return "images differ in size"
+        if real.count and fake.local.shape[1:] != real.local.shape[1:]:
+            return "images differ in size"
+        if min(fake.count, real.count) < 2:
+            return "fewer than two images"
+        is_finite = all(bool(x.local.isfinite().all()) for x in (fake, real, null))
+        if not all(gathered(is_finite)):
+            return "features not finite: too small images, or broken weights"
+        return ""
 
 
 def _half(features: Features, first: int) -> Features:
-    return Features(features.rows[first::2], whole=True)
+    return Features(features.rows[first::2], on_every_rank=True)
 
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """In float32 as it is written: without autocast and TF32."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    """Compute in float32 as written, without autocast and TF32."""
+    matmul_precision = torch.get_float32_matmul_precision()
+    allows_tf32 = torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     try:
         with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        torch.set_float32_matmul_precision(matmul_precision)
+        torch.backends.cudnn.allow_tf32 = allows_tf32

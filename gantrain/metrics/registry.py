@@ -1,7 +1,8 @@
-"""Metrics by name. A distance of sets is one function and one line here.
+"""Tables of metrics by name. A distance of sets is one function and one line here.
 
 `FAMILY_EXTRACTOR`, such as `fd_squeezenet`, applies a family's distance to any extractor's
-features."""
+features.
+"""
 
 from collections.abc import Callable
 
@@ -37,16 +38,13 @@ WEIGHTFREE = {
     "thumbnails": image_statistics.thumbnails,
 }
 RANDOM = tuple(f"random{seed}" for seed in range(10))
-PUBLISHED = (
-    "fid",
-    "kid",
-    "inception_score",
-    "inception_score_deviation",
-)  # names that only the papers' network may bear
-POOLED = ("psnr_pooled", "copy_index")  # of sums over the whole set
-MEASURED = ("cycle_error",)  # by the method, where it has such a thing
+# Names that only the network of the papers may bear.
+PUBLISHED = ("fid", "kid", "inception_score", "inception_score_deviation")
+POOLED = ("psnr_pooled", "copy_index")  # computed from sums over the whole set
+MEASURED = ("cycle_error",)  # by methods that have a reverse direction
 SEGMENTATION = ("miou_unet", "pixel_accuracy_unet", "class_accuracy_unet")
 
+# The first words of the names of metrics whose larger values are better.
 _LARGER = {
     "psnr",
     "ssim",
@@ -58,29 +56,34 @@ _LARGER = {
     "inception",
     "diversity",
     "copy",
+    "miou",
+    "pixel",
+    "class",
 }
-_LARGER |= {"miou", "pixel", "class"}
 
 
 def of_set(name: str) -> tuple[Distance, str] | None:
-    """The distance and the extractor of a metric of sets; None where the name is another's."""
+    """Return the distance and the extractor of a metric of sets; None for other names."""
+    if name in SETS:
+        return SETS[name]
     family, _, extractor = name.partition("_")
-    if name in SETS or family not in FAMILIES or not (extractor in RANDOM or is_network(extractor)):
-        return SETS.get(name)
-    return FAMILIES[family], extractor
+    if family in FAMILIES and (extractor in RANDOM or is_network(extractor)):
+        return FAMILIES[family], extractor
+    return None
 
 
 def takes_weights(name: str) -> bool:
-    """Whether a file of weights may be given under that name."""
+    """Return whether `evaluate.weights` may give a file under that name."""
     return name in (*LPIPS, "unet") or is_network(name)
 
 
 def larger_is_better(name: str) -> bool:
+    """Return whether larger values of a metric are better."""
     return name.partition("_")[0] in _LARGER and not name.endswith("_deviation")
 
 
 def check(name: str) -> str:
-    """The name; raises ValueError where there is no such metric."""
+    """Return the name. Raises ValueError, which lists all names, for one of no metric."""
     others = (*PAIRED, *POOLED, *LPIPS, *MEASURED, *SEGMENTATION)
     if name in others or of_set(name):
         return name

@@ -8,7 +8,7 @@ from gantrain.core.error_messages import check
 from gantrain.core.paths import check_not_special
 from gantrain.data.scale import Size
 from gantrain.importers import assumptions
-from gantrain.importers.import_file import read_networks
+from gantrain.importers.recognition import read_networks
 from gantrain.methods.base import Method
 from gantrain.recipe.sections import Data
 from gantrain.runs import checkpoint

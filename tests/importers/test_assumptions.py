@@ -15,7 +15,7 @@ import gantrain
 from gantrain.cli.app import app
 from gantrain.core.component import build
 from gantrain.importers import assumptions
-from gantrain.importers.import_file import read_networks
+from gantrain.importers.recognition import read_networks
 from gantrain.methods import METHODS
 from gantrain.training import init_from
 
@@ -23,7 +23,9 @@ NORM = "instance norm in generator, which leaves no tensors in a file; --norm no
 STATISTICS = "batch norm takes the running statistics of the file; --batch-statistics for those of each image, which"
 DROPOUT = "dropout is off; --dropout keeps it on, as test.py does without --eval"
 PAIRS = "evaluate takes pairs, with left as the source and right as the target; --unpaired for two sets of images, or"
-EDGES = "--instances if the last of its channels are edges of instances, as without --no_instance"
+EDGES = (
+    "--instances if the last of its channels is the instance boundary map, as without --no_instance"
+)
 UNLABELLED = "with --contain_dontcare_label it is that of unlabelled pixels"
 
 # A network's file, the options given, and the beginnings of all that is assumed, in order.
@@ -172,10 +174,10 @@ def test_a_run_that_starts_at_files_states_what_it_assumes() -> None:
     files = ["latest_net_G.pth", "latest_net_D.pth"]
     networks = read_networks([Path(file) for file in files])
     component = {"name": "pix2pix"} | {
-        role: network.found.component for role, network in networks.items()
+        role: network.layout.component for role, network in networks.items()
     }
-    facts = networks["generator"].found.facts
-    channels = {"source_channels": facts["in_channels"], "target_channels": facts["out_channels"]}
+    dims = networks["generator"].layout.data_dims
+    channels = {"source_channels": dims["in_channels"], "target_channels": dims["out_channels"]}
     lines = init_from.place(build(METHODS, component, **channels), files)
     norm = "had the norm of this recipe, since instance norm and no norm leave no tensors in a file"
     assert assumed("\n".join(lines)) == [

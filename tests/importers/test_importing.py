@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import gantrain
 from gantrain.cli.app import app
 from gantrain.importers import RECOGNISERS
-from gantrain.importers.layout import Found
+from gantrain.importers.layout import Layout
 from gantrain.importers.reading import cleaned
 from gantrain.networks import CoarseToFine, SPADEGenerator, UNet
 from gantrain.networks import ResNet as OurResNet
@@ -263,7 +263,7 @@ FULL = {
 }
 
 
-def recognised(state: dict[str, torch.Tensor]) -> Found:
+def recognised(state: dict[str, torch.Tensor]) -> Layout:
     for recognise in RECOGNISERS.values():
         try:
             if found := recognise(state):
@@ -284,7 +284,7 @@ def test_full_sizes(name: str) -> None:
     options = {key: value for key, value in found.component.items() if key != "name"}
     assert options["norm"] == ("batch" if "batch" in name else "instance")
     with META:
-        network = ours(**found.facts, **options)
+        network = ours(**found.data_dims, **options)
     shapes = {key: tensor.shape for key, tensor in network.state_dict().items()}
     placed = {}
     for key, tensor in state.items():

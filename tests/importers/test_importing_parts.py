@@ -16,7 +16,7 @@ from test_importing import needed, refused, run, saved
 from torch import nn
 
 import gantrain
-from gantrain.importers.import_file import read_networks
+from gantrain.importers.recognition import read_networks
 from gantrain.methods.cut import LAYERS
 
 PAIR = "latest_net_G.pth", "latest_net_D.pth"

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from gantrain.metrics.extractors import Backbone, _torchvision, _without_classifier, load_weights
+from gantrain.metrics.feature_set import FeatureSet
 from gantrain.metrics.image_statistics import FunctionExtractor
-from gantrain.metrics.metric_suite import MetricSuite, Record, _Set
+from gantrain.metrics.metric_suite import MetricSuite, Record
 from gantrain.metrics.registry import RANDOM, check, of_set
 from gantrain.metrics.set_distances import inception_score
 
@@ -138,7 +139,7 @@ def test_too_few_logits_for_the_splits_have_no_value() -> None:
     panel.extractors["logits"] = FunctionExtractor(lambda images: images.float().mean((2, 3)))
     for n, there in ((9, False), (12, True)):
         panel._sets = {
-            which: {"logits": _Set(panel.extractors["logits"])}
+            which: {"logits": FeatureSet(panel.extractors["logits"])}
             for which in ("fake", "real", "null")
         }
         panel.add_images("fake", images(0, n))
@@ -171,7 +172,7 @@ def test_a_way_back_is_the_methods_to_measure() -> None:
     panel = MetricSuite(["l1", "cycle_error"], CPU, {}, 4)
     panel.add(images(0), images(1))
     assert [(r.name, r.value is None, r.problem) for r in panel.results()][1] == (
-        "cycle_error", True, "the method has no way back",
+        "cycle_error", True, "the method has no reverse direction",
     )  # fmt: skip
     panel.reset()
     panel.add(images(0), images(1), cycle_error=torch.tensor(0.25))
