@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gantrain.core.rng import Purpose, random_numbers
 from gantrain.data.decode import decode_sample
+from gantrain.data.remote import FetchFailed
 from gantrain.data.sample_order import Order
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.data.transforms import Sample, SampleTransform
@@ -62,6 +63,22 @@ class _Stream(Dataset[Any]):
             damaged,
         )
 
+    def __getitems__(
+        self, positions: list[int]
+    ) -> list[tuple[Sample, int, list[str]]] | DamagedSample | FetchFailed:
+        """Return the samples of a batch, or the error that keeps them from being read.
+
+        A worker process that raises an error would add its traceback to the error's text.
+        """
+        try:
+            return [self[position] for position in positions]
+        except (DamagedSample, FetchFailed) as error:
+            return error
+
+
+def _collate_stream(samples: list[tuple[Sample, int, list[str]]] | Exception) -> Any:
+    return samples if isinstance(samples, Exception) else _collate(samples)
+
 
 def _collate(samples: list[tuple[Sample, int, list[str]]]) -> RawBatch:
     fields = {
@@ -99,23 +116,34 @@ def training_loader(
     pin: bool = False,
 ) -> DataLoader[Any]:
     """The places `slots` of each step's batch, positions [start, stop), in order; to go through
-    once.
+    once. Instead of a batch that cannot be read there is its error, which `merge_streams` raises.
     """
     return DataLoader(
         _Stream(shards, sample_transform, order),
         batch_sampler=([seen + slot for slot in slots] for seen in range(start, stop, batch_size)),
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=_collate_stream,
         worker_init_fn=_leave_signals_to_the_rank,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
     )
 
 
-def merge_streams(first: RawBatch, *others: RawBatch) -> RawBatch:
-    """The same places of a batch from several streams, as one; each has fields of its own."""
-    fields = {name: x for raw in (first, *others) for name, x in raw.fields.items()}
-    return RawBatch(fields, first.positions, sum((raw.damaged for raw in others), first.damaged))
+def merge_streams(*streams: RawBatch | Exception) -> RawBatch:
+    """The same places of a batch from several streams, as one; each has fields of its own.
+
+    Raises DamagedSample or FetchFailed where the workers could not read one of them.
+    """
+    fields: dict[str, Tensor] = {}
+    positions: tuple[int, ...] = ()
+    damaged: tuple[str, ...] = ()
+    for raw in streams:
+        if isinstance(raw, Exception):
+            raise raw
+        fields |= raw.fields
+        positions = raw.positions
+        damaged += raw.damaged
+    return RawBatch(fields, positions, damaged)
 
 
 def _held_out(

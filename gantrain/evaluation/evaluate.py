@@ -72,7 +72,15 @@ def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:
         world.say(notice)
     results: Results = {}
     for name, shards in opened.sets.items():
-        held_out = HeldOut(recipe, world, shards, fields, batch, opened.training, diagnose=False)
+        held_out = HeldOut(
+            recipe,
+            world,
+            shards,
+            fields=fields,
+            batch=batch,
+            training=opened.training,
+            diagnose=False,
+        )
         results[name] = held_out.metrics(model.method)
         for text in sorted({text for texts in world.gather(held_out.damaged) for text in texts}):
             world.say(f"left out: {text}")

@@ -73,7 +73,7 @@ class FileTranslation:
                 with naming_too_large(
                     f"{file} ({file.stat().st_size:,} bytes)", model.device, advice
                 ):
-                    sample = model.read(file, maps.get(file), self.notes)
+                    sample = model.reader.read(file, maps.get(file), self.notes)
                     seen = _at_size(model, file, sample, self.size)
             except OSError as error:
                 self.problems.append(f"{file}: cannot be read ({error.strerror})")
@@ -128,6 +128,6 @@ class FileTranslation:
 
 def _at_size(model: Translator, file: Path, sample: Sample, size: Choice | None) -> Sample:
     try:
-        return model.at_size(sample, size)
+        return model.reader.at_size(sample, size)
     except ValueError as e:
         raise ValueError(f"{file}: {e}") from None

@@ -14,7 +14,7 @@ from gantrain.data.pictures import sheet, viewable
 from gantrain.data.unpaired import DataSet
 from gantrain.methods.base import Batch, Method, is_random_at_test, set_inference
 from gantrain.recipe.data_request import sample_transform
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 _BATCH = 8
 
@@ -26,23 +26,23 @@ class Previews:
     label: "", `test` or `training`, which names files and tags. Training samples are the first of
     the run's own order, so they follow from its seed."""
 
-    def __init__(self, parts: Assembly) -> None:
-        self.recipe, self.fields, self.batch = parts.recipe, parts.fields, parts.batch
-        self.sample_transform = sample_transform(parts.recipe, parts.fields, training=False)
-        self.test_time = parts.recipe.test_time.model_dump()
+    def __init__(self, setup: RunSetup) -> None:
+        self.recipe, self.fields, self.batch = setup.recipe, setup.data.fields, setup.batch
+        self.sample_transform = sample_transform(setup.recipe, setup.data.fields, training=False)
+        self.test_time = setup.recipe.test_time.model_dump()
         self.damaged: set[str] = set()
-        most = parts.recipe.previews.samples
+        most = setup.recipe.previews.samples
         self.label = ""
-        self.data: DataSet = parts.train
+        self.data: DataSet = setup.data.train
         self.indices = list(range(most))
-        if parts.held_out is not None:
-            self.data = parts.held_out
-        elif parts.test is not None:
+        if setup.data.held_out is not None:
+            self.data = setup.data.held_out
+        elif setup.data.test is not None:
             self.label = "test"
-            self.data = parts.test
+            self.data = setup.data.test
         else:
             self.label = "training"
-            self.indices = _first_of_training(parts, most)
+            self.indices = _first_of_training(setup, most)
         self.indices = [index for index in self.indices if index < len(self.data)]
 
     def _batches(self) -> Iterator[Batch]:
@@ -73,7 +73,7 @@ class Previews:
         return sheet([np.concatenate(column) for column in zip(*rows, strict=True)])
 
 
-def _first_of_training(parts: Assembly, most: int) -> list[int]:
+def _first_of_training(setup: RunSetup, most: int) -> list[int]:
     """The samples at the first positions of the stream of pairs, or of sources."""
-    shards, order = parts.streams()[0]
+    shards, order = setup.data.streams()[0]
     return [order[position] for position in range(min(most, len(shards)))]
