@@ -137,7 +137,7 @@ def test_slots_are_dealt_by_partition(ranks: int, partitions: int) -> None:
     slots = [parts.slots(rank) for rank in range(ranks)]
     assert sorted(slot for own in slots for slot in own) == list(range(12))
     for rank, own in enumerate(slots):
-        assert len(own) == parts.local
+        assert len(own) == parts.per_rank
         assert {slot % partitions for slot in own} == set(parts.partitions_of(rank))
 
 

@@ -229,7 +229,7 @@ def test_damage_costs_its_own_sample_alone(
         batch=setup.batch,
         training=setup.data.train,
     )
-    panel: Any = held_out.panel
+    panel: Any = held_out.metric_suite
     (record,) = (r for r in held_out.metrics(setup.method()) if r.name == "histogram")
     count = panel._sets["real"]["histogram"].features().count
     assert (record.n, count) == ((4, 3) if side == "A" else (5, 2))
@@ -251,14 +251,14 @@ def test_metrics_see_each_source_and_each_target_once(folder: Path, swap: bool) 
         batch=setup.batch,
         training=setup.data.train,
     )
-    panel: Any = held_out.panel
+    panel: Any = held_out.metric_suite
     for _ in range(2):  # the second time from what is remembered
         (record,) = (r for r in held_out.metrics(setup.method()) if r.name == "histogram")
         assert (record.n, panel._sets["real"]["histogram"].features().count) == (
             (3, 5) if swap else (5, 3)
         )
     assert record.null_n == record.n  # of seven targets that are trained on, as many as fakes
-    assert held_out.panel.patches == MetricSuite(["swd"], torch.device("cpu"), {}, record.n).patches
+    assert held_out.metric_suite.patches == MetricSuite(["swd"], torch.device("cpu"), {}, record.n).patches
 
 
 def test_a_run_keeps_to_both_sets(folder: Path, tmp_path: Path) -> None:
