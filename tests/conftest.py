@@ -34,7 +34,7 @@ SMALL = (
 
 
 @pytest.fixture(scope="session")
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache for the session: the drawn data are the same in all tests."""
     return tmp_path_factory.mktemp("cache")
 

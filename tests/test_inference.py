@@ -101,7 +101,7 @@ def test_styles_are_drawn_or_an_images() -> None:
     with torch.no_grad():
         torch.testing.assert_close(model.style["style"], model.method.networks["encoder"](image)[0])
     for style, says in (
-        ("no.png", "--style: found no.png"),
+        ("no.png", "style: found no.png"),
         ("deep.png", "with 1 channel, this model makes uint8"),
     ):
         Path("deep.png").write_bytes(encode(photo[..., :1].astype(np.uint16), "png"))
@@ -112,7 +112,7 @@ def test_styles_are_drawn_or_an_images() -> None:
 def test_styles_of_a_model_without_any_are_refused(model: Translator) -> None:
     with pytest.raises(
         ValueError,
-        match=r"^--style: found a pix2pix model that has learnt none, allowed: one of spade",
+        match=r"^style: found a pix2pix model that has learnt none, allowed: one of spade",
     ):
         gantrain.load("runs/x", "cpu", style="3")
 
