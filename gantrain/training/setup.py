@@ -31,7 +31,7 @@ from gantrain.training.step import Engine, ParallelPhase
 
 
 class RunSetup:
-    """What this rank needs to train a run, checked before a network gets any memory.
+    """The parts of a run on this rank, checked before a network gets any memory.
 
     data: the opened data sets and the streams of samples. stage_start: the images seen when this
     stage of the run begins. images_seen: those seen at the run's latest checkpoint. sketch: the

@@ -1,4 +1,4 @@
-"""What of a run goes into a checkpoint, and back."""
+"""Writes the state of a run into a checkpoint, and restores it."""
 
 import json
 from dataclasses import dataclass
@@ -29,8 +29,9 @@ def _names(engine: Engine) -> dict[nn.Parameter, str]:
 
 
 def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
-    """All tensors by file. Every rank calls it: the pools' slots are spread over the ranks."""
-    method, names = engine.method, _names(engine)
+    """Return all tensors by file. Every rank calls it, since each has slots of the pools."""
+    method = engine.method
+    names = _names(engine)
     files = {f"networks/{n}": network.state_dict() for n, network in method.networks.items()}
     if engine.ema.half_life is not None:
         averaged = engine.ema.refresh()
@@ -39,8 +40,9 @@ def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
         files[f"optimizers/{runner.phase.name}"] = runner.parallel.state(names)
     for name, pool in method.pools.items():
         slots: dict[str, Tensor] = {}
-        for part in world.gather({k: v.cpu() for k, v in pool.state_dict().items()}):
-            slots |= part
+        own_slots = {slot: images.cpu() for slot, images in pool.state_dict().items()}
+        for slots_of_rank in world.gather(own_slots):
+            slots |= slots_of_rank
         files[f"pools/{name}"] = slots
     return files
 
@@ -73,7 +75,8 @@ def save(run: Run | None, setup: RunSetup, engine: Engine, mark: Mark) -> str:
         place = f"checkpoint: image {mark.images_seen} could not be saved in {run.checkpoints}"
         # A checkpoint of weights that are lost would in the end push out the last good one.
         for name, content in tensors.items():
-            if (nonfinite := weight_files.first_nonfinite(content)) is not None:
+            nonfinite = weight_files.first_nonfinite(content)
+            if nonfinite is not None:
                 return f"{place}: {name} has NaN or infinite values in {nonfinite}; {_goes_on(run)}"
         try:
             run.set_status("running", mark.images_seen)
@@ -95,17 +98,19 @@ def _goes_on(run: Run) -> str:
 
 
 def link_best(run: Run, setup: RunSetup) -> None:
-    """Renew the run's link to its best checkpoint, by the rule of its recipe or of its present
-    stage.
-    """
+    """Renew the run's link to its best checkpoint, by the rule of the stage's recipe."""
     run.link_best(setup.recipe.evaluate.best_by, setup.recipe.checkpoint.best)
 
 
 def _prune(run: Run, setup: RunSetup) -> None:
-    kept = setup.recipe.checkpoint
+    options = setup.recipe.checkpoint
     metric = setup.recipe.evaluate.best_by
     damaged = checkpoint.prune(
-        run.checkpoints, kept.keep, kept.best, metric, larger_is_better(metric)
+        run.checkpoints,
+        keep=options.keep,
+        best=options.best,
+        metric=metric,
+        largest=larger_is_better(metric),
     )
     run.report_damaged(damaged)
 
@@ -129,10 +134,11 @@ def _state(setup: RunSetup, mark: Mark) -> dict[str, Any]:
 
 
 def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, Any]:
-    """Progress, as JSON has it. Every rank calls it; the device is read here and at log points
-    alone.
+    """Return the progress as JSON holds it. Every rank calls it.
+
+    The device is read here and at log points alone.
     """
-    texts = {text for part in world.gather(damaged) for text in part}
+    texts = set[str]().union(*world.gather(damaged))
     return {
         "meters": {
             name: {"total": total, "steps": steps}
@@ -146,12 +152,13 @@ def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, Any]
 
 
 def restore(engine: Engine, folder: Path, setup: RunSetup, progress: Progress) -> None:
-    """Put a checkpoint's tensors, and what the next row adds up, into a new engine, on any number
-    of ranks.
+    """Put a checkpoint's tensors and the sums of its meters into a new engine.
 
-    Raises ValueError, in one line, where they are not this run's.
+    The number of ranks may have changed. Raises ValueError, in one line, where they are not this
+    run's.
     """
-    method, names = engine.method, _names(engine)
+    method = engine.method
+    names = _names(engine)
     state = checkpoint.state(folder)
     for name, network in method.networks.items():
         network.load_state_dict(
@@ -166,7 +173,8 @@ def restore(engine: Engine, folder: Path, setup: RunSetup, progress: Progress) -
     for runner in engine.phases:
         file = f"optimizers/{runner.phase.name}"
         saved = checkpoint.tensors(folder, file, state)
-        if problem := _optimizer_problem(saved, method, runner):
+        problem = _optimizer_problem(saved, method, runner)
+        if problem:
             raise checkpoint.refusal(
                 folder, f"{file}.safetensors is not this phase's optimiser state: {problem}"
             )
@@ -174,7 +182,8 @@ def restore(engine: Engine, folder: Path, setup: RunSetup, progress: Progress) -
     slots = setup.data.split.slots(setup.world.rank)  # the pools of other slots are other ranks'
     for name, pool in method.pools.items():
         saved = checkpoint.tensors(folder, f"pools/{name}", state)
-        if problem := _pool_problem(saved, pool, setup.recipe.batch_size):
+        problem = _pool_problem(saved, pool, setup.recipe.batch_size)
+        if problem:
             raise checkpoint.refusal(
                 folder, f"pools/{name}.safetensors is not this run's pool: {problem}"
             )
@@ -200,7 +209,8 @@ def _optimizer_problem(saved: Tensors, method: Method, runner: PhaseRunner) -> s
                 expected |= {f"{name}/{key}": value for key, value in moments.items()}
     if not saved:
         return "it is empty"
-    if problem := weight_files.misfit(saved, expected):
+    problem = weight_files.misfit(saved, expected)
+    if problem:
         return problem
     for key, value in saved.items():
         if not key.endswith("/exp_avg") and value.min() < 0:
