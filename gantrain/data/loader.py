@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gantrain.core.out_of_memory import OutOfMemory
 from gantrain.core.rng import Purpose, random_numbers
 from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed
@@ -63,16 +64,14 @@ class _Stream(Dataset[Any]):
             damaged,
         )
 
-    def __getitems__(
-        self, positions: list[int]
-    ) -> list[tuple[Sample, int, list[str]]] | DamagedSample | FetchFailed:
+    def __getitems__(self, positions: list[int]) -> list[tuple[Sample, int, list[str]]] | Exception:
         """Return the samples of a batch, or the error that keeps them from being read.
 
         A worker process that raises an error would add its traceback to the error's text.
         """
         try:
             return [self[position] for position in positions]
-        except (DamagedSample, FetchFailed) as error:
+        except (DamagedSample, FetchFailed, OutOfMemory) as error:
             return error
 
 
@@ -132,7 +131,7 @@ def training_loader(
 def merge_streams(*streams: RawBatch | Exception) -> RawBatch:
     """The same places of a batch from several streams, as one; each has fields of its own.
 
-    Raises DamagedSample or FetchFailed where the workers could not read one of them.
+    Raises DamagedSample, FetchFailed or OutOfMemory where the workers could not read one of them.
     """
     fields: dict[str, Tensor] = {}
     positions: tuple[int, ...] = ()

@@ -19,7 +19,7 @@ def stop_for(error: BaseException, split: BatchLayout) -> RunStopped | None:
         return RunStopped(f"data: {error}; copy or prepare the data again", alone=True)
     if isinstance(error, FetchFailed):
         return RunStopped(f"data: {error}", alone=True)
-    if isinstance(error, OutOfMemory):  # of the evaluation, which names the sample
+    if isinstance(error, OutOfMemory):  # which names the sample
         return RunStopped(str(error), alone=True)
     if is_out_of_memory(error):
         return RunStopped(describe_out_of_memory(split), alone=True)
