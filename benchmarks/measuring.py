@@ -37,10 +37,11 @@ def cycle(setup: RunSetup) -> int:
 
     def every(content: Any) -> Iterator[int]:
         for key, value in content.items() if isinstance(content, dict) else ():
-            yield from [value] if key == "every" and value else every(value)
+            yield from [value] if key == "interval_steps" and value else every(value)
 
     return math.lcm(
-        *every(setup.recipe.method), *(settings.every for settings in setup.settings.values())
+        *every(setup.recipe.method),
+        *(settings.interval_steps for settings in setup.settings.values()),
     )
 
 

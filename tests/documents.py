@@ -1,11 +1,12 @@
-"""Reading README.md, CONTRIBUTING.md and what they print."""
+"""Reading README.md, CONTRIBUTING.md and the pages of docs/, and what they print."""
 
 import re
 import shlex
 
 from conftest import ROOT
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+PAGES = tuple(sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *PAGES)
 LAUNCHED = ("gantrain.train", "gantrain/train.py")
 
 
@@ -20,6 +21,11 @@ def block(document: str, marker: str) -> str:
     return found[0]
 
 
+def python_blocks(document: str) -> list[str]:
+    """The fenced blocks of Python code."""
+    return re.findall(r"^```python\n(.*?)^```$", text(document), re.M | re.S)
+
+
 def spans(document: str) -> list[str]:
     """The pieces of inline code."""
     outside = re.sub(r"^```.*?^```$", "", text(document), flags=re.M | re.S)
@@ -29,7 +35,7 @@ def spans(document: str) -> list[str]:
 def commands(document: str) -> list[list[str]]:
     """All shell commands, as words: the lines of bash blocks, and inline code."""
     blocks = re.findall(r"^```bash\n(.*?)^```$", text(document), re.M | re.S)
-    lines = [line for b in blocks for line in b.splitlines()]
+    lines = [line for b in blocks for line in b.replace("\\\n", " ").splitlines()]
     parts = [part for line in lines + spans(document) for part in line.split(" && ")]
     return [words for part in parts if (words := _words(part))]
 

@@ -83,7 +83,9 @@ def test_variants_are_all_combinations(monkeypatch):
         "batch_size=1",
         "data.size=[8,16]",
     ]
-    assert variants(["method.penalty={name: r1, every: 2},null"])[1] == ["method.penalty=null"]
+    assert variants(["method.penalty={name: r1, interval_steps: 2},null"])[1] == [
+        "method.penalty=null"
+    ]
     with pytest.raises(ValueError, match="--vary: found precision"):
         variants(["precision"])
 
@@ -176,7 +178,11 @@ def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
 
     found = {}
     for every in (1, 4):
-        settings = [*SMALL, f"method.penalty={{name: r1, every: {every}}}", "data=synthetic"]
+        settings = [
+            *SMALL,
+            f"method.penalty={{name: r1, interval_steps: {every}}}",
+            "data=synthetic",
+        ]
         setup = RunSetup(recipes.load("quickstart", settings), World("cpu"))
         assert cycle(setup) == every
         found[every] = flops_per_image(setup)
@@ -292,7 +298,7 @@ def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
             name: normalise(raw.fields[name], fields[name], torch.float32, CPU) for name in fields
         }
         for source in sources:
-            view = loaders.SampleTransform(size, resize, batch=2, workers=0, total=2)
+            view = loaders.View(size, resize, batch=2, workers=0, total=2)
             loop = data.loop(source, str(tmp_path / "data"), view, form == "png16", tmp_path)
             theirs = next(loop())
             near = 0.02 if resize and source == "torchvision" else 2e-5  # it rounds otherwise

@@ -280,7 +280,7 @@ DISCRIMINATOR = ("method.discriminator=mine",)
 ADVERSARIAL = ("method.adversarial=mine",)
 PENALTY = ("method.penalty=mine",)
 VGG = (
-    "method={name: pix2pixhd, vgg: mine, generator: {name: coarse_to_fine, width: 4, halvings: 1, blocks: 1}}",
+    "method={name: pix2pixhd, vgg: mine, generator: {name: coarse_to_fine, width: 4, downsampling: 1, blocks: 1}}",
 )
 
 # By name: the words, the code, and what the line says.
@@ -341,7 +341,7 @@ PART_CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
     ),
     "a penalty of another signature": (
         PENALTY,
-        "class Bad:\n    every = 1\n    def __call__(self, real):\n        return real.mean()\n"
+        "class Bad:\n    interval_steps = 1\n    def __call__(self, real):\n        return real.mean()\n"
         "PENALTIES['mine'] = Bad\n",
         "method: a first step with Bad raised TypeError: Bad.__call__() takes 2 positional arguments but 5 were given",
     ),
@@ -349,7 +349,7 @@ PART_CASES: dict[str, tuple[tuple[str, ...], str, str]] = {
         PENALTY,
         "class Bad:\n    def __call__(self, discriminate, real, fake, mix):\n        return real.mean()\n"
         "PENALTIES['mine'] = Bad\n",
-        "method: a first step with Bad raised AttributeError: 'Bad' object has no attribute 'every'",
+        "method: a first step with Bad raised AttributeError: 'Bad' object has no attribute 'interval_steps'",
     ),
     "a perceptual distance of a map": (
         VGG, network("self, channels: int", "(x - y).abs()", "PERCEPTUAL").replace("self, x", "self, x, y"),

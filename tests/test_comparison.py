@@ -42,7 +42,7 @@ def measured(
     usual = {
         "size": (128, 128),
         "scale": "whole",
-        "border": 0,
+        "crop_border": 0,
         "content": {"test": "a"},
         "checkpoint": name,
     }

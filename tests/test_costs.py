@@ -188,7 +188,7 @@ def test_settings_of_evaluate_that_have_no_effect_are_told() -> None:
     assert lines[1].startswith(
         "evaluate.metrics: fid will have no value, since they take images of 1 or 3 channels"
     )
-    with pytest.raises(ValueError, match=r"evaluate.border: found 4, allowed: at most 3"):
+    with pytest.raises(ValueError, match=r"evaluate.crop_border: found 4, allowed: at most 3"):
         check_settings(["l1"], {}, 4, (8, 8), fields)
 
 

@@ -1,4 +1,4 @@
-"""What README.md and CONTRIBUTING.md print is true: commands, keys, code, rows."""
+"""What README.md, CONTRIBUTING.md and docs/ print is true: commands, keys, code, rows."""
 
 import ast
 import re
@@ -21,7 +21,7 @@ def check(words: list[str]) -> None:
     names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
     known = {path.stem for path in (ROOT / "recipes").glob("*.yaml")}
     assert len(names) <= 1, words
-    assert set(names) <= known | {"NAME", "runs/NAME/recipe.yaml"}, words
+    assert all(name in known or name == "NAME" or name.endswith(".yaml") for name in names), words
     name = names[0] if names and names[0] in known else "pix2pix"
     schema.load(name, [w for w in words if not w.startswith("recipe=")])
 
@@ -61,8 +61,8 @@ def test_every_command_is_valid() -> None:
 
 
 def test_the_table_of_options_is_complete() -> None:
-    table = documents.text("README.md").split("## Coming from")[1]
-    rows = re.findall(r"^\| (.*?) \| (.*) \|$", table, re.M)[1:]
+    page = documents.text("docs/coming_from/pytorch_cyclegan_and_pix2pix.md")
+    rows = re.findall(r"^\| (.*?) \| (.*) \|$", page, re.M)[1:]
     assert len(rows) > 30
     assert len({there for there, _ in rows}) == len(rows)
     asked = (
@@ -78,7 +78,8 @@ def test_the_table_of_options_is_complete() -> None:
 
 
 def test_every_recipe_has_a_row() -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", documents.text("README.md"), re.M)
+    section = documents.text("docs/recipes.md").split("## The shipped recipes")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", section, re.M)
     assert sorted(rows) == sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 
@@ -101,16 +102,30 @@ def test_headline_commands_are_what_ci_runs(marker: str) -> None:
 
 @pytest.mark.parametrize("document", documents.DOCUMENTS)
 def test_python_is_valid(document: str) -> None:
-    blocks = re.findall(r"^```python\n(.*?)^```$", documents.text(document), re.M | re.S)
-    assert blocks
-    for code in blocks:
+    for code in documents.python_blocks(document):
         for node in ast.walk(ast.parse(code)):
             if isinstance(node, ast.ImportFrom) and node.module == "gantrain":
                 exec(compile(ast.unparse(node), document, "exec"), {})
 
 
+def test_the_pages_for_programmers_have_python() -> None:
+    for document in ("CONTRIBUTING.md", "docs/api.md"):
+        assert documents.python_blocks(document)
+
+
 @pytest.mark.parametrize("document", documents.DOCUMENTS)
 def test_every_linked_file_is_there(document: str) -> None:
-    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", documents.text(document))
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)", documents.text(document))
+    folder = (ROOT / document).parent
+    missing = [link for link in links if not (folder / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("document", documents.DOCUMENTS)
+def test_links_to_the_repository_lead_to_files(document: str) -> None:
+    links = re.findall(
+        r"https://github\.com/gantrain/gantrain/(?:blob|tree)/main/([^)#\s]+)",
+        documents.text(document),
+    )
     missing = [link for link in links if not (ROOT / link).exists()]
     assert missing == []

@@ -25,9 +25,9 @@ EXACT = (
     "previews.every=72",
     "evaluate.max_samples=7",
     "method.pool=24",
-    "method.penalty={name: r1, every: 2, logits: sum}",
+    "method.penalty={name: r1, interval_steps: 2, logits: sum}",
     "method.augment=[color, translation, cutout]",
-    "optimizer.clip=1",
+    "optimizer.grad_clip_norm=1",
 )
 BITS = (
     *SMALL,
@@ -43,7 +43,7 @@ VARIANTS = {
     "pix2pix": ("ema.half_life=null", "channels_last=true"),
     "everything": (
         "method.pool=16",
-        "method.penalty={name: r1, every: 2, logits: sum}",
+        "method.penalty={name: r1, interval_steps: 2, logits: sum}",
         "method.augment=[color, translation, cutout]",
         "method.generator.dropout=0.5",
         "method.generator.norm=batch",
@@ -52,7 +52,7 @@ VARIANTS = {
     ),
     "spectral": ("method.discriminator.spectral_norm=true", "method.adversarial=hinge"),
     "wgan": ("method.adversarial=wgan", "method.penalty=gradient_penalty"),
-    "paper_order": ("method.order=discriminator_first", "phases.generator.every=2"),
+    "paper_order": ("method.order=discriminator_first", "phases.generator.interval_steps=2"),
     "multiscale": (
         "method.discriminator={name: multiscale_patchgan, width: 8, layers: 1}",
         "method.feature_matching=10",
@@ -70,9 +70,9 @@ VARIANTS = {
     ),
     "pix2pixhd": (
         "method={name: pix2pixhd, perceptual: 0, discriminator: {name: multiscale_patchgan, width: 4, layers: 1}, "
-        "generator: {name: coarse_to_fine, width: 4, halvings: 2, blocks: 1, enhancer: true}}",
+        "generator: {name: coarse_to_fine, width: 4, downsampling: 2, blocks: 1, enhancer: true}}",
     ),
-    "bf16": ("precision=bf16", "data.jitter=0.2", "data.workers=1"),
+    "bf16": ("precision=bf16", "data.color_jitter=0.2", "data.workers=1"),
 }
 # Unpaired methods translate photographs to photographs.
 _CUT = "name: cut, layers: [image, down0, down1, block1], patches: 64, augment: [color, translation, cutout]"
@@ -112,7 +112,7 @@ OTHERS = {  # methods
         *without_method(BITS),
         *CYCLEGAN,
         "data.flip=true",
-        "data.jitter=0.2",
+        "data.color_jitter=0.2",
         "data.workers=1",
     ),
     "cut": (*without_method(BITS), *CUT),

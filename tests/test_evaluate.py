@@ -156,12 +156,14 @@ def test_sets_are_all_found_before_one_is_measured(trained: Path) -> None:
 def test_what_the_recipe_says_holds_unless_it_is_changed() -> None:
     for seed in (0, 1):
         save_file(Segmenter(3, 10).state_dict(), f"unet{seed}.safetensors")
-    run_here(*SHORT, "run=x", "evaluate.border=4", "evaluate.weights={unet: unet0.safetensors}")
+    run_here(
+        *SHORT, "run=x", "evaluate.crop_border=4", "evaluate.weights={unet: unet0.safetensors}"
+    )
     drawn = next(
         Path(os.environ["GANTRAIN_CACHE"]).glob("synthetic-*/validation-label10-photo-32x32")
     )
     for border in (None, 0):
-        more = [] if border is None else ["--border", border]
+        more = [] if border is None else ["--crop-border", border]
         words = (
             "runs/x",
             "--metrics",
@@ -174,7 +176,7 @@ def test_what_the_recipe_says_holds_unless_it_is_changed() -> None:
         )
         assert run(*words)[0] == 0  # the segmenter's weights are the recipe's
         (record, _) = records(Path("found.json")).values()
-        assert record["border"] == (4 if border is None else 0)
+        assert record["crop_border"] == (4 if border is None else 0)
         assert record["size"] == [32, 32]
 
 
@@ -263,10 +265,10 @@ def test_folders_of_other_depths_and_turned_photographs(kind: str) -> None:
 
 
 def test_records_tell_what_was_measured_and_how(trained: Path) -> None:
-    words = ("--metrics", "l1", "--border", "2", "--out", "found.json")
+    words = ("--metrics", "l1", "--crop-border", "2", "--out", "found.json")
     assert run(trained, *words)[0] == 0
     (record,) = records(Path("found.json")).values()
-    assert record["border"] == 2
+    assert record["crop_border"] == 2
     assert len(str(record["content"])) == 64
     assert "torch_fidelity" in record["versions"]  # type: ignore[operator]
 

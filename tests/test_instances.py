@@ -25,7 +25,7 @@ from gantrain.training.setup import RunSetup
 
 METHOD = (
     "method={name: pix2pixhd, perceptual: 0, "
-    "generator: {name: coarse_to_fine, width: 4, halvings: 2, blocks: 1}, "
+    "generator: {name: coarse_to_fine, width: 4, downsampling: 2, blocks: 1}, "
     "discriminator: {name: multiscale_patchgan, width: 4, layers: 1}}"
 )
 QUICK = (

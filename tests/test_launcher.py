@@ -151,7 +151,7 @@ def test_run_that_is_never_finite_stops_and_names_the_last_good_checkpoint() -> 
 @pytest.mark.parametrize("name", ["constant", "linear", "cosine"])
 def test_schedule(name: str) -> None:
     def at(images: int) -> float:
-        return rate(name, images, total=1000, decay=0.5, warmup=100)
+        return rate(name, images, total=1000, decay_fraction=0.5, warmup=100)
 
     assert at(0) == pytest.approx(0.01)
     assert at(99) == at(500) == 1

@@ -297,14 +297,15 @@ RECIPES = {
         ("data.validation_target: no folder /no/such",),
     ),
     "border of half the image": quick(
-        "evaluate.border=16", says=("evaluate.border: found 16", "at most 15", "samples are 32x32")
+        "evaluate.crop_border=16",
+        says=("evaluate.crop_border: found 16", "at most 15", "samples are 32x32"),
     ),
     "border in a dry run": quick(
-        "evaluate.border=16", "dry_run=true", says=("evaluate.border: found 16",)
+        "evaluate.crop_border=16", "dry_run=true", says=("evaluate.crop_border: found 16",)
     ),
     "border of a stage": quick(
-        "stages=[{length: 8}, {length: 8, evaluate: {border: 16}}]",
-        says=("stages.1: evaluate.border: found 16",),
+        "stages=[{length: 8}, {length: 8, evaluate: {crop_border: 16}}]",
+        says=("stages.1: evaluate.crop_border: found 16",),
     ),
     "weights of a metric": quick(
         "evaluate.metrics=[l1,lpips]",
@@ -619,11 +620,11 @@ DATA = {
 
 def test_a_mistake_stands_alone_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     """The settings of the run come once nothing is wrong, and before what they cost."""
-    assert train_main([*QUICK, "evaluate.border=16", "dry_run=true"]) == 2
+    assert train_main([*QUICK, "evaluate.crop_border=16", "dry_run=true"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = [line for line in captured.err.splitlines() if line]
-    assert line.startswith("gantrain: evaluate.border: found 16")
+    assert line.startswith("gantrain: evaluate.crop_border: found 16")
     assert train_main([*QUICK, "dry_run=true"]) == 0
     lines = capsys.readouterr().out.splitlines()
     starts = [

@@ -27,8 +27,8 @@ from gantrain.core.out_of_memory import (
 )
 from gantrain.data.decode import encode
 from gantrain.inference.file_translation import FileTranslation
-from gantrain.inference.translate_files import translate_files
 from gantrain.inference.source_reader import SourceReader
+from gantrain.inference.translate_files import translate_files
 from gantrain.inference.translator import Translator
 from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.training.trainer import RunStopped

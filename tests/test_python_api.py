@@ -311,9 +311,11 @@ def test_folders_are_evaluated() -> None:
         Path(name).mkdir()
         for number in range(4):
             Image.fromarray(draw(number, 32, 32, seed=seed)[1]).save(f"{name}/{number}.png")
-    result = gantrain.evaluate(real="real", fake=Path("fake"), metrics=["l1", "psnr"], border=2)
+    result = gantrain.evaluate(
+        real="real", fake=Path("fake"), metrics=["l1", "psnr"], crop_border=2
+    )
     assert result.values["l1"] > 0
-    assert result.about["border"] == 2
+    assert result.about["crop_border"] == 2
 
 
 EVALUATE = {
@@ -355,7 +357,7 @@ evaluate: {max_samples: 4}
 
 
 @pytest.mark.slow
-def test_the_readmes_code_runs() -> None:
+def test_the_code_of_the_api_page_runs() -> None:
     for folder in ("photos/new", "data/mine", "data/mine_val", "recipes"):
         Path(folder).mkdir(parents=True)
     Path("usual.yaml").write_text((ROOT / "recipes/pix2pix.yaml").read_text())
@@ -365,9 +367,9 @@ def test_the_readmes_code_runs() -> None:
         Image.fromarray(photo).save(f"data/mine/{number}.png")
         Image.fromarray(photo).save(f"data/mine_val/{number}.png")
         Image.fromarray(photo[:, :32]).save(f"photos/new/{number}.png")
-    Path("readme.py").write_text(documents.block("README.md", "python"))
+    Path("script.py").write_text(documents.block("docs/api.md", "python"))
     done = subprocess.run(
-        [sys.executable, "readme.py"], capture_output=True, text=True, env={**os.environ}
+        [sys.executable, "script.py"], capture_output=True, text=True, env={**os.environ}
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\nfinished 4 {" in done.stdout

@@ -319,7 +319,7 @@ def test_folders_are_compared_by_the_same_values(mode, tmp_path, monkeypatch):
     rgb = torch.from_numpy(expected["RGB"].copy())[None]
     wanted = normalise(rgb, field(3), torch.float64, torch.device("cpu"))
     assert torch.equal(found.expand(-1, 3, -1, -1), wanted)
-    assert bool(notes) == (image.mode in ("LA", "RGBA", "CMYK", "YCbCr", "LAB") or bool(key))
+    assert bool(notes) == (image.mode in ("P", "LA", "RGBA", "CMYK", "YCbCr", "LAB") or bool(key))
 
 
 # -- arrays ------------------------------------------------------------------------------------

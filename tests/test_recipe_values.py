@@ -53,10 +53,10 @@ HUGE = 10**31
 
 BOUNDED = (
     "batch_size", "micro_batch_size", "threads", "seed", "max_nonfinite", "length", "log_every", "data.workers",
-    "data.cache_gib", "data.partitions", "data.jitter", "data.max_bad_fraction", "data.labels.label",
-    "optimizer.lr", "optimizer.eps", "optimizer.weight_decay", "optimizer.clip", "optimizer.every",
-    "optimizer.lr_factors.generator", "phases.generator.lr", "phases.generator.every", "schedule.decay",
-    "schedule.warmup", "ema.half_life", "evaluate.every", "evaluate.border", "evaluate.max_samples", "previews.every",
+    "data.cache_gib", "data.partitions", "data.color_jitter", "data.max_bad_fraction", "data.labels.label",
+    "optimizer.lr", "optimizer.eps", "optimizer.weight_decay", "optimizer.grad_clip_norm", "optimizer.interval_steps",
+    "optimizer.lr_factors.generator", "phases.generator.lr", "phases.generator.interval_steps", "schedule.decay_fraction",
+    "schedule.warmup", "ema.half_life", "evaluate.every", "evaluate.crop_border", "evaluate.max_samples", "previews.every",
     "previews.samples", "checkpoint.every", "checkpoint.keep", "checkpoint.best", "method.l1", "method.gan",
     "method.pool", "method.generator.width", "method.generator.levels", "method.generator.dropout",
     "method.generator.attention", "method.discriminator.width", "method.discriminator.layers",

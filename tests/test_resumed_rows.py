@@ -29,8 +29,8 @@ RUN = (
     "evaluate.every=32",
     "evaluate.max_samples=4",
     "previews.every=1000",
-    "method.penalty={name: r1, every: 2}",
-    "phases.discriminator.every=2",
+    "method.penalty={name: r1, interval_steps: 2}",
+    "phases.discriminator.interval_steps=2",
     "schedule.name=linear",
 )
 # Where a run is stopped, by what, and from where the next one goes on.

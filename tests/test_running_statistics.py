@@ -55,7 +55,7 @@ CASES: dict[str, tuple[dict[str, Any], int, int]] = {
         1,
     ),
     "pix2pix, penalised": (
-        {**PIX2PIX, "order": "discriminator_first", "penalty": {"name": "r1", "every": 1}},
+        {**PIX2PIX, "order": "discriminator_first", "penalty": {"name": "r1", "interval_steps": 1}},
         1,
         1,
     ),
@@ -84,7 +84,7 @@ class Watched:
         self.phases = {name: phase.name for phase in method.phases for name in phase.networks}
         settings = {phase.name: Optimizer(lr=1e-3) for phase in method.phases}
         made = self.phases["generator"]
-        settings[made] = Optimizer(lr=1e-3, every=every)
+        settings[made] = Optimizer(lr=1e-3, interval_steps=every)
         self.engine = Engine(method, torch.device("cpu"), settings, wrap=DDPPhase, seed=0)
         self.turn = ""
         self.inputs: dict[str, list[tuple[str, Tensor]]] = {}

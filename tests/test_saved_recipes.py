@@ -39,9 +39,9 @@ def test_a_saved_recipe_gives_the_same_run(name: str) -> None:
 def test_changes_of_a_saved_recipe_lose_nothing() -> None:
     saved = str(save("mine", schema.load("daynight")))
     changed = schema.load(
-        saved, ["schedule.name=cosine", "optimizer.name=adamw", "optimizer.clip=1"]
+        saved, ["schedule.name=cosine", "optimizer.name=adamw", "optimizer.grad_clip_norm=1"]
     )
-    assert changed.schedule.decay == 0.5
+    assert changed.schedule.decay_fraction == 0.5
     assert changed.optimizer.name == "adamw"
     assert changed.optimizer.lr == schema.load("daynight").optimizer.lr
     assert schema.load(saved, ["run=again"]).folder == Path("runs/again")

@@ -221,7 +221,7 @@ QUICK = (
 
 
 def method(scales: int) -> str:
-    generator = "{name: coarse_to_fine, width: 2, halvings: 1, blocks: 1}"
+    generator = "{name: coarse_to_fine, width: 2, downsampling: 1, blocks: 1}"
     judge = f"{{name: multiscale_patchgan, width: 2, layers: 1, scales: {scales}}}"
     return (
         f"method={{name: pix2pixhd, perceptual: 0, generator: {generator}, discriminator: {judge}}}"

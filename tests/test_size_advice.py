@@ -82,12 +82,12 @@ CASES: dict[str, tuple[str, tuple[str, ...], str, str]] = {
     "SPADE": (
         "cityscapes_spade", ("data.size=[64,128]", "data.resize=[64,128]", NARROW, "method.generator.hidden=4"),
         "the generator pads 64x128 to 128x128, 2 times the pixels",
-        "'data.size=[64,128]' 'data.resize=[64,128]' method.generator.doublings=normal",
+        "'data.size=[64,128]' 'data.resize=[64,128]' method.generator.upsampling=normal",
     ),
     "pix2pixHD's": (
         "cityscapes_pix2pixhd", ("data.size=[16,16]", "data.resize=[16,16]", NARROW, "method.discriminator.layers=1"),
         "the generator pads 16x16 to 32x32, 4 times the pixels",
-        "'data.size=[16,16]' 'data.resize=[16,16]' method.generator.halvings=3",
+        "'data.size=[16,16]' 'data.resize=[16,16]' method.generator.downsampling=3",
     ),
     "an encoder-decoder": (
         "pix2pix", ("data.size=[16,16]", "data.resize=null", WIDTHS, "method.discriminator.layers=1"),

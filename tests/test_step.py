@@ -50,7 +50,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         **METHOD,
         "generator": {**SMALL_GENERATOR, "norm": "batch", "dropout": 0.5},
         "discriminator": {**SMALL_DISCRIMINATOR, "spectral_norm": True, "norm": "batch"},
-        "penalty": {"name": "r1", "every": 1, "logits": "sum"},
+        "penalty": {"name": "r1", "interval_steps": 1, "logits": "sum"},
         "pool": 8,
         "feature_matching": 1.0,
         "augment": ("color", "translation", "cutout"),
@@ -83,7 +83,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "generator": {
             "name": "coarse_to_fine",
             "width": 4,
-            "halvings": 2,
+            "downsampling": 2,
             "blocks": 1,
             "enhancer": True,
         },
@@ -114,7 +114,7 @@ def make(
         method = build(METHODS, method, source_channels=3, target_channels=3)
     if not fake:  # fake parameters can't be converted in place
         method = method.to(dtype).to(memory_format=torch.channels_last)
-    settings = {phase.name: Optimizer(lr=1e-3, clip=1.0) for phase in method.phases}
+    settings = {phase.name: Optimizer(lr=1e-3, grad_clip_norm=1.0) for phase in method.phases}
     options = {"wrap": DDPPhase, "seed": 0, "ema_half_life": 100, **options}
     engine = Engine(method, torch.device("cpu"), settings, **options)
     batch = {k: torch.rand(B, 3, size, size, dtype=dtype) * 2 - 1 for k in ("source", "target")}
@@ -157,7 +157,7 @@ def test_step_never_reads_the_device(options: str, monkeypatch: pytest.MonkeyPat
 def test_step_never_waits_for_the_gpu(name: str) -> None:
     torch.manual_seed(0)
     method = build(METHODS, OPTIONS[name], source_channels=3, target_channels=3).cuda()
-    settings = {phase.name: Optimizer(clip=1.0) for phase in method.phases}
+    settings = {phase.name: Optimizer(grad_clip_norm=1.0) for phase in method.phases}
     options = {"wrap": DDPPhase, "seed": 0, "bf16": True, "ema_half_life": 100}
     engine = Engine(method, torch.device("cuda"), settings, **options)
     batch = {k: torch.rand(B, 3, 64, 64, device="cuda") for k in ("source", "target")}

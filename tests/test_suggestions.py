@@ -6,6 +6,7 @@ from pathlib import Path
 
 import documents
 import pytest
+from conftest import ROOT
 
 from gantrain.cli.app import train_main
 from gantrain.recipe import peer_options, schema
@@ -197,7 +198,7 @@ def _is_valid(words: list[str]) -> bool:
         (["method=cycelgan"], "did you mean cyclegan?"),
         (["method.generator=unett"], "did you mean unet?"),
         (["method.adversarial=lsgna"], "did you mean lsgan?"),
-        (["--n_epochs_decay", "100"], "such as 'length=200 epochs' schedule.decay=0.5"),
+        (["--n_epochs_decay", "100"], "such as 'length=200 epochs' schedule.decay_fraction=0.5"),
         (["--help"], "`gantrain train --help` describes them"),
     ],
 )
@@ -254,8 +255,8 @@ def test_a_long_list_is_not_printed_behind_a_suggestion(
 
 
 def test_a_short_list_stays_behind_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
-    line = complaint(["recipe=facades", "schedule.decai=0.5"], capsys)
-    assert "did you mean schedule.decay? allowed: name, decay, " in line
+    line = complaint(["recipe=facades", "schedule.decay_fracton=0.5"], capsys)
+    assert "did you mean schedule.decay_fraction? allowed: name, decay_fraction, " in line
 
 
 def test_each_option_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -328,12 +329,20 @@ def test_a_recipe_may_state_its_name() -> None:
     assert loaded.data == schema.load("facades").data
 
 
-def test_the_tables_in_readme_are_those_of_the_package() -> None:
-    """`gantrain/recipe/peer_options.yaml` is the source; an installed package has no README."""
-    text = documents.text("README.md")
-    tables = peer_options.readme_rows()
-    assert len(tables) == 2
-    for rows in tables.values():
-        assert len(rows) > 15
+def test_the_tables_in_the_documentation_are_those_of_the_package() -> None:
+    """`gantrain/recipe/peer_options.yaml` is the source; an installed package has no documentation."""
+    tables = peer_options.table_rows()
+    pages = {path.stem for path in (ROOT / "docs/coming_from").glob("*.md")}
+    assert pages == {"index", *map(page_of, tables)}
+    for project, rows in tables.items():
+        assert len(rows) > 5
+        page = f"docs/coming_from/{page_of(project)}.md"
         table = "\n".join(f"| {there} | {here} |" for there, here in rows)
-        assert table in text, f"README.md lacks this table, or a row of it differs:\n{table}"
+        head = f"| {project} | gantrain |\n|---|---|\n"
+        is_there = f"{head}{table}\n\n" in documents.text(page)
+        assert is_there, f"{page} lacks this table, or a row of it differs:\n{table}"
+
+
+def page_of(project: str) -> str:
+    """Return the name of a project's page."""
+    return project.lower().replace("-", "_")

@@ -19,7 +19,7 @@ METHODS = {
     # No norm: Adam blows up the rounding noise of a bias before one, which has no gradient.
     "pix2pix": (
         "method.pool=16",
-        "method.penalty={name: r1, every: 2}",
+        "method.penalty={name: r1, interval_steps: 2}",
         "method.generator.norm=none",
         "method.discriminator.norm=none",
     ),
@@ -45,7 +45,7 @@ METHODS = {
         "generator: {width: 2, hidden: 4, norm: none, spectral_norm: false}}",
     ),
     "pix2pixhd": (
-        "method={name: pix2pixhd, perceptual: 0, generator: {width: 4, halvings: 2, blocks: 1, norm: none}, "
+        "method={name: pix2pixhd, perceptual: 0, generator: {width: 4, downsampling: 2, blocks: 1, norm: none}, "
         "discriminator: {width: 4, layers: 1, norm: none}}",
     ),
 }
@@ -103,7 +103,13 @@ def test_first_gradients_agree_over_ranks_micro_batches_and_engines(
     method: str, ranks: int, pieces: int
 ) -> None:
     """With one process and one backward too, where no batch norm sees the pieces."""
-    arguments = (*RUN, *GRADIENTS[method], "length=8", "checkpoint.every=8", "optimizer.clip=1")
+    arguments = (
+        *RUN,
+        *GRADIENTS[method],
+        "length=8",
+        "checkpoint.every=8",
+        "optimizer.grad_clip_norm=1",
+    )
     micro = f"micro_batch_size={8 // ranks // pieces}"
     launched(ranks, 0, *arguments, "run=ddp", micro)
     reference = gradients("ddp")
@@ -161,7 +167,7 @@ REFUSED = {
     "stage 3": ({"zero_optimization": {"stage": 3}}, "zero_stage: .* says 3, allowed: 1 or 2"),
     "clipping": (
         {"zero_optimization": {"stage": 1}, "gradient_clipping": 1.0},
-        "optimizer.clip: .* clips gradients to 1.0",
+        "optimizer.grad_clip_norm: .* clips gradients to 1.0",
     ),
     "offload": (
         {"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}},

@@ -272,7 +272,7 @@ def evaluate(
         list[str] | None, typer.Option(help="NETWORK=FILE, such as inception=FILE")
     ] = None,
     best: Best = False,
-    border: Annotated[
+    crop_border: Annotated[
         int | None, typer.Option(help="pixels at each edge left out of pairs' distances", min=0)
     ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
@@ -289,7 +289,7 @@ def evaluate(
         fake=fake,
         metrics=metrics,
         weights=weights,
-        border=border,
+        crop_border=crop_border,
         out=out,
         device=device,
     )
@@ -361,7 +361,7 @@ def import_(
     unpaired: import_arguments.Unpaired = False,
     labels: import_arguments.Labels = False,
     instances: import_arguments.Instances = False,
-    doublings: import_arguments.Doublings = None,
+    upsampling: import_arguments.Upsampling = None,
     resize: import_arguments.Resize = None,
 ) -> None:
     from gantrain.importers.import_file import import_files
@@ -374,7 +374,7 @@ def import_(
         unpaired=unpaired,
         labels=labels,
         instances=instances,
-        doublings=doublings,
+        upsampling=upsampling,
         resize=parse_size(resize),
     )
     for line in import_files(files, out, options):

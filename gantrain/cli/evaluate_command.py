@@ -24,7 +24,7 @@ def run_evaluate(
     fake: Path | None,
     metrics: str | None,
     weights: list[str] | None,
-    border: int | None,
+    crop_border: int | None,
     out: Path | None,
     device: str,
 ) -> int:
@@ -39,7 +39,7 @@ def run_evaluate(
         or (are_folders and (data or data_target or best))
     ):
         raise ValueError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
-    options: dict[str, Any] = {} if border is None else {"border": border}
+    options: dict[str, Any] = {} if crop_border is None else {"crop_border": crop_border}
     if weights:
         options["weights"] = named_values("--weights", weights)
     if metrics is not None:

@@ -35,7 +35,7 @@ Labels = Annotated[bool, typer.Option("--labels", help="the source is a map of c
 Instances = Annotated[
     bool, typer.Option("--instances", help="its last channel is edges of instances")
 ]
-Doublings = Annotated[
+Upsampling = Annotated[
     str | None,
     typer.Option(
         help="normal or more, SPADE's --num_upsampling_layers; required where the file fits both"

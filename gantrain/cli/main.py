@@ -11,6 +11,7 @@ import typer
 
 from gantrain.cli.app import app
 from gantrain.core.console import complain
+from gantrain.recipe.renamed_keys import NEW_OPTIONS
 
 # click's error in a command line. Newer versions of typer have a copy of click of their own.
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -46,10 +47,18 @@ def _describe(error: Any) -> str:
     message = " ".join(error.format_message().split())
     option = getattr(error, "option_name", None)
     if option and type(error).__name__ == "NoSuchOption":
-        advice = _VERSION if option == "--version" else _similar(option, _options(error.ctx))
-        message = f"found {option}, which is no option{advice}"
+        message = _describe_unknown(option, _options(error.ctx))
     message = message[0].lower() + message[1:].rstrip(".")
     return f"{command + ': ' if command else ''}{message}; see {path} --help"
+
+
+def _describe_unknown(option: str, options: list[str]) -> str:
+    """Describe an option that the command does not have: its new name, or what helps."""
+    new_option = NEW_OPTIONS.get(option)
+    if new_option in options:
+        return f"{option} is called {new_option} now"
+    advice = _VERSION if option == "--version" else _similar(option, options)
+    return f"found {option}, which is no option{advice}"
 
 
 def _options(context: Any) -> list[str]:

@@ -36,7 +36,7 @@ def _advise(key: str, value: Any, model: type[BaseModel]) -> str:
     """Suggest the closest of the keys that are allowed in the unknown one's place."""
     keys = [name for name in model.model_fields if name != "name"]
     close = difflib.get_close_matches(key.rpartition(".")[2], keys, 1)
-    return with_allowed(f"did you mean {close[0]}?" if close else "", keys)
+    return f"unknown key; {with_allowed(f'did you mean {close[0]}?' if close else '', keys)}"
 
 
 def with_allowed(suggestion: str, names: Sequence[str], more: str = "") -> str:
@@ -78,7 +78,7 @@ def check(
             elif problem["type"] == "missing":
                 text = "missing; give it a value"
             elif problem["type"] in ("extra_forbidden", "invalid_key"):
-                text = f"unknown key; {advise(key, problem['input'], beside)}"
+                text = advise(key, problem["input"], beside)
             lines[key] = _with_rule(lines[key], rule) if key in lines else f"{prefix}{key}: {text}"
     raise ValueError("\n".join(lines.values()))
 

@@ -20,7 +20,7 @@ def because_of_nonfinite(in_a_row: int, latest: Path | None) -> RunStopped:
     """
     return RunStopped(
         f"{in_a_row} updates in a row were not finite; the last good checkpoint is {latest}. "
-        "Try a lower optimizer.lr, optimizer.clip=1, or precision=fp32"
+        "Try a lower optimizer.lr, optimizer.grad_clip_norm=1, or precision=fp32"
     )
 
 

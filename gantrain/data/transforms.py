@@ -1,4 +1,4 @@
-"""Resize, crop, flip and jitter of one sample: one draw for all its fields."""
+"""Resize, crop, flip and colour jitter of one sample: one draw for all its fields."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class SampleTransform:
     size: Size
     resize: Size | None
     flip: bool = False
-    jitter: float = 0.0
+    color_jitter: float = 0.0
 
     def augment(self, sample: Sample, random: np.random.Generator) -> Sample:
         """A training sample of `size`; without `resize` no sample may be smaller."""
@@ -36,10 +36,10 @@ class SampleTransform:
         sample = {f: x[top : top + height, left : left + width] for f, x in sample.items()}
         if self.flip and mirror < 0.5:
             sample = {f: x[:, ::-1] for f, x in sample.items()}
-        if self.jitter:
-            brightness, contrast = (1 + self.jitter * (2 * u - 1) for u in (bright, strong))
+        if self.color_jitter:
+            brightness, contrast = (1 + self.color_jitter * (2 * u - 1) for u in (bright, strong))
             sample = {
-                f: x if f in self.labels else _jitter(x, brightness, contrast)
+                f: x if f in self.labels else _jitter_color(x, brightness, contrast)
                 for f, x in sample.items()
             }
         return sample
@@ -72,10 +72,10 @@ def resize_sample(sample: Sample, size: Size, labels: Collection[str]) -> Sample
     return resized
 
 
-def _jitter(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
+def _jitter_color(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
     """An HWC image with other brightness and contrast; alpha (see `channels.py`) stays as it is."""
     if has_alpha(image.shape[2]):
-        colours = _jitter(image[..., :-1], brightness, contrast)
+        colours = _jitter_color(image[..., :-1], brightness, contrast)
         return np.concatenate([colours, image[..., -1:]], axis=2)
     top = 1 if image.dtype == np.float32 else np.iinfo(image.dtype).max
     values = image.astype(np.float32)

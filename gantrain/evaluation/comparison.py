@@ -176,8 +176,8 @@ def _groups(measured: Sequence[Measured]) -> dict[str, tuple[str, list[Measured]
             height, width = one.about["size"]
             count = count_text(max((record.n for record in results), default=0), "image")
             title = f"{printable(set_name)}: {count}, {height}x{width} pixels, {one.about['scale']}"
-            if one.about["border"]:
-                title += f", without a border of {one.about['border']}"
+            if one.about["crop_border"]:
+                title += f", without a border of {one.about['crop_border']}"
             groups.setdefault(title, (set_name, []))[1].append(one)
     return groups
 

@@ -93,7 +93,7 @@ def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:
     about |= {
         "size": recipe.data.size,
         "resized": recipe.data.resize,
-        "border": recipe.evaluate.border,
+        "crop_border": recipe.evaluate.crop_border,
     }
     about["scale"] = describe_held_out(recipe.data.size, recipe.data.resize)
     return results, {**about, "content": opened.contents}
@@ -134,7 +134,9 @@ def evaluate_folders(
         world.say(f"{', '.join(_PAIRED)} are left out: they need files of one name in both folders")
     paired = bool(alone)
     metric_suite = world.node_leader_first(
-        lambda: MetricSuite(asked.metrics, world.device, asked.weights, len(fakes), asked.border)
+        lambda: MetricSuite(
+            asked.metrics, world.device, asked.weights, len(fakes), asked.crop_border
+        )
     )
     content = hashlib.sha256()
     for name in sorted(reals):
@@ -156,7 +158,7 @@ def evaluate_folders(
     about = {
         "real": str(real),
         "fake": str(fake),
-        "border": asked.border,
+        "crop_border": asked.crop_border,
         "content": {name: content.hexdigest()},
     }
     return {name: metric_suite.results()}, about

@@ -68,7 +68,7 @@ def evaluate(
     fake: Place | None = None,
     metrics: Sequence[str] | None = None,
     weights: Mapping[str, Place] | None = None,
-    border: int | None = None,
+    crop_border: int | None = None,
     device: str = "auto",
 ) -> Evaluation:
     """Measure a trained model on test sets, or a folder of images against another.
@@ -79,7 +79,8 @@ def evaluate(
     checkpoint instead of its latest one. real, fake: two folders of images instead of a run; files
     of the same names are pairs. metrics: their names, such as `["l1", "fid"]`; None: the recipe's,
     and those that need no weights. weights: files by network, such as `{"inception": FILE}`.
-    border: pixels at each edge that distances of pairs leave out. device: `auto`, `cpu` or `cuda`.
+    crop_border: pixels at each edge that metrics of pairs leave out. device: `auto`, `cpu` or
+    `cuda`.
 
     Images are measured as their files hold them, in float64 sums; L1 and L2 are of values in [-1,
     1], PSNR and the spectrum in dB. Works in one process and in each process of a launcher. Raises
@@ -106,7 +107,7 @@ def evaluate(
         raise ValueError(
             "evaluate: found another choice, allowed: a run, and data if you like; or real and fake"
         )
-    options: dict[str, Any] = {} if border is None else {"border": border}
+    options: dict[str, Any] = {} if crop_border is None else {"crop_border": crop_border}
     if weights is not None:
         options["weights"] = {name: os.fspath(file) for name, file in weights.items()}
     if metrics is not None:

@@ -72,7 +72,9 @@ class HeldOut:
         self.total = min(self.max_samples, len(shards.domains[0]))  # fakes: one for each source
         names = [name for name in options.metrics if name not in SEGMENTATION]
         self.metric_suite = world.node_leader_first(
-            lambda: MetricSuite(names, world.device, options.weights, self.total, options.border)
+            lambda: MetricSuite(
+                names, world.device, options.weights, self.total, options.crop_border
+            )
         )
         self.segmenter_training: SegmenterTraining | None = None
         self.segmentation: Segmentation | None = None

@@ -17,7 +17,7 @@ from gantrain.data.scale import UNKNOWN, text_of
 from gantrain.data.shards import Field
 from gantrain.importers import assumptions
 from gantrain.importers.import_options import DEFAULTS, ImportOptions
-from gantrain.importers.reading import Network, check_doublings, read
+from gantrain.importers.reading import Network, check_upsampling, read
 from gantrain.methods import METHODS
 from gantrain.methods.base import Method
 from gantrain.methods.cut import LAYERS
@@ -58,7 +58,7 @@ def import_files(files: Sequence[Path], out: Path, options: ImportOptions = DEFA
 def _import(files: Sequence[Path], out: Path, options: ImportOptions) -> _Imported:
     if out.exists():
         raise ValueError(f"--out: {out} exists; choose another folder")
-    networks = read_networks(files, norm=options.norm, doublings=options.doublings)
+    networks = read_networks(files, norm=options.norm, upsampling=options.upsampling)
     method = _method(networks)
     made = networks["generator"]
     before = made.found.facts["in_channels"]
@@ -70,7 +70,7 @@ def _import(files: Sequence[Path], out: Path, options: ImportOptions) -> _Import
         )
     whole = schema.from_dict(_recipe(files, networks, method, options))
     built = _check_fit(networks, whole.method, facts)
-    check_doublings(made, options.doublings)
+    check_upsampling(made, options.upsampling)
     modes = assumptions.of_test_time(networks, built, options)
     about: dict[str, Any] = {
         "images_seen": 0,
@@ -195,17 +195,17 @@ def read_networks(
     files: Sequence[Path],
     *,
     norm: str | None = None,
-    doublings: str | None = None,
+    upsampling: str | None = None,
     both: bool = False,
 ) -> dict[str, Network]:
     """The files' networks by their names in our methods; where two are alike, the files' usual
     names tell.
 
     both: a network of CycleGAN's way back is that even where none of the way there is given; else
-    it stands alone. norm, doublings: as in ImportOptions. Raises ValueError, in one line."""
+    it stands alone. norm, upsampling: as in ImportOptions. Raises ValueError, in one line."""
     networks: dict[str, Network] = {}
     for file in files:
-        network = read(file, norm, doublings)
+        network = read(file, norm, upsampling)
         role = network.found.role
         name = _BACK.get(role, role) if re.search("net_[GD]_B$", file.stem) else role
         if name in networks:

@@ -12,7 +12,7 @@ class ImportOptions:
     of the image itself instead of the file's running statistics. The test.py of
     pytorch-CycleGAN-and-pix2pix has both on, unless --eval is given. unpaired: the network learnt
     from two sets of images. labels: the source is a map of class ids, as SPADE's always is.
-    instances: the last channel of the source holds the edges of instances. doublings: `normal` or
+    instances: the last channel of the source holds the edges of instances. upsampling: `normal` or
     `more`, of a SPADE generator whose file fits both. resize: the height and width to which
     `evaluate` and `translate` resize images, as the other project did. None: nothing is resized,
     and `evaluate` takes the centre 256x256."""
@@ -23,7 +23,7 @@ class ImportOptions:
     unpaired: bool = False
     labels: bool = False
     instances: bool = False
-    doublings: str | None = None
+    upsampling: str | None = None
     resize: tuple[int, int] | None = None
 
 

@@ -16,14 +16,14 @@ def coarse_to_fine(state: State) -> Found | None:
     first, at = state["model.1.weight"], residual_blocks(state)
     if not at:
         return None
-    halvings, blocks, enhancer = (
+    downsampling, blocks, enhancer = (
         downs_before(state, at[0]) - 1,
         len(at),
         "model1_1.1.weight" in state,
     )
-    ours = [f"coarse.{i}" for i in range(1 + 2 * halvings + blocks)]
+    ours = [f"coarse.{i}" for i in range(1 + 2 * downsampling + blocks)]
     dropout = has_dropout(state, at[0])
-    middle = 1 + halvings
+    middle = 1 + downsampling
     names, end = chain(
         "model",
         ours[:middle],
@@ -34,7 +34,7 @@ def coarse_to_fine(state: State) -> Found | None:
     component = {
         "name": "coarse_to_fine",
         "width": first.shape[0],
-        "halvings": halvings,
+        "downsampling": downsampling,
         "blocks": blocks,
     }
     component |= {"dropout": 0.5 if dropout else 0.0, "enhancer": enhancer, "norm": norm(state)}

@@ -25,7 +25,7 @@ _PREFIX = r"(module\.|_orig_mod\.)*"
 _ADVICE = "give a network's file, such as latest_net_G.pth"
 # The norms that a file allows, by the norm that its recogniser assumes.
 ALLOWED_NORMS = {"batch": ["batch"], "instance": ["instance", "none"], "none": ["none", "instance"]}
-_OPEN_DOUBLINGS = ("normal", "more")  # these two have the same keys
+_OPEN_UPSAMPLING = ("normal", "more")  # these two have the same keys
 # CUT's blurs by the size of their kernel, in one direction: down-sampling has 3 values, up-sampling
 # 4.
 _BLURS = {3: (0.25, 0.5, 0.25), 4: (0.25, 0.75, 0.75, 0.25)}
@@ -50,8 +50,8 @@ class Network:
         return f"{name} ({', '.join(f'{key} {value}' for key, value in options.items())})"
 
 
-def read(file: Path, norm: str | None, doublings: str | None) -> Network:
-    """Read the network in a file. norm, doublings: as in ImportOptions. Raises ValueError, in
+def read(file: Path, norm: str | None, upsampling: str | None) -> Network:
+    """Read the network in a file. norm, upsampling: as in ImportOptions. Raises ValueError, in
     one line.
     """
     raw = weight_files.read(file, "import", _ADVICE)
@@ -67,29 +67,29 @@ def read(file: Path, norm: str | None, doublings: str | None) -> Network:
                 f"--norm: found {norm}, allowed by the keys of {file}: {', '.join(allowed)}"
             )
         chosen["norm"] = norm
-    if doublings and found.role == "generator":
-        if doublings not in _OPEN_DOUBLINGS or chosen.get("doublings") not in _OPEN_DOUBLINGS:
+    if upsampling and found.role == "generator":
+        if upsampling not in _OPEN_UPSAMPLING or chosen.get("upsampling") not in _OPEN_UPSAMPLING:
             raise ValueError(
-                f"--doublings: found {doublings}, allowed: normal or more, of a SPADE file without"
-                " up_4"
+                f"--upsampling: found {upsampling}, allowed: normal or more, of a SPADE file"
+                " without up_4"
             )
-        chosen["doublings"] = doublings
+        chosen["upsampling"] = upsampling
     prefix = next(iter(raw)).removesuffix(re.sub(f"^{_PREFIX}", "", next(iter(raw))))
     placed = _placed(state, found, file, prefix)
     notes = (*_note_old_statistics(file, len(raw) - len(state)), *_note_types(file, state.values()))
     return Network(file, replace(found, component=chosen), placed, notes)
 
 
-def check_doublings(network: Network, doublings: str | None) -> None:
+def check_upsampling(network: Network, upsampling: str | None) -> None:
     """Refuse a SPADE generator whose file fits two networks while no option chooses one. Raises
     ValueError.
     """
-    if doublings is None and network.found.component.get("doublings") in _OPEN_DOUBLINGS:
+    if upsampling is None and network.found.component.get("upsampling") in _OPEN_UPSAMPLING:
         raise ValueError(
             f"import: {network.file} fits SPADE's --num_upsampling_layers normal and more, which"
-            " give different images; found no --doublings, allowed: normal or more, as in the"
-            f" opt.txt of its training; run gantrain import {network.file} --out FOLDER --doublings"
-            " more (or normal)"
+            " give different images; found no --upsampling, allowed: normal or more, as in the"
+            f" opt.txt of its training; run gantrain import {network.file} --out FOLDER"
+            " --upsampling more (or normal)"
         )
 
 

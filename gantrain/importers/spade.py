@@ -38,7 +38,7 @@ def generator(state: State) -> Found:
         "norm": norm(state),
     }
     component |= {
-        "doublings": "most" if len(theirs) == 8 else "normal",
+        "upsampling": "most" if len(theirs) == 8 else "normal",
         "spectral_norm": "head_0.conv_0.u" in state,
     }
     facts = {"in_channels": shared.shape[1], "out_channels": last.shape[0]}

@@ -9,8 +9,9 @@ the map and `sum` is its sum; with several scales it is the average over the sca
 squared gradient norm grow with the square of the number of logits: the same weight is then 810,000
 times as strong on a 30x30 map as on one logit. With one logit both are the same number.
 
-A penalty does not multiply itself by `every`. The method multiplies, because it applies the penalty
-so rarely."""
+`interval_steps` of a penalty counts the turns of the penalty's phase, not the run's steps. With
+16, the method applies the penalty in every 16th turn. A penalty does not multiply itself by
+`interval_steps`. The method multiplies, because it applies the penalty so rarely."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -23,23 +24,23 @@ from gantrain.losses.adversarial import Outputs, at_least_float32
 
 Discriminate = Callable[[Tensor], Outputs]
 Weight = Annotated[float, Field(ge=0, le=1e9)]
-Every = Annotated[int, Field(ge=1, le=10**6)]
+IntervalSteps = Annotated[int, Field(ge=1, le=10**6)]
 Logits = Literal["mean", "sum"]
 
 
 class R1:
     """R1 is half the weight times the mean squared gradient norm at real images.
 
-    Mescheder et al., 2018 (arXiv 1801.04406), applied every 16 steps as in StyleGAN 2 (arXiv
+    Mescheder et al., 2018 (arXiv 1801.04406), applied in every 16th turn as in StyleGAN 2 (arXiv
     1912.04958). The papers' discriminators give one logit an image. The default differentiates the
     mean of a map, as the adversarial loss takes the mean, so that one weight serves maps of any
     size. LaMa's weight of 0.001 (arXiv 2109.07161) is for `sum`."""
 
     def __init__(
-        self, *, weight: Weight = 10.0, every: Every = 16, logits: Logits = "mean"
+        self, *, weight: Weight = 10.0, interval_steps: IntervalSteps = 16, logits: Logits = "mean"
     ) -> None:
         self.weight = weight
-        self.every = every
+        self.interval_steps = interval_steps
         self.logits = logits
 
     def __call__(self, discriminate: Discriminate, real: Tensor, *unused: Tensor) -> Tensor:
@@ -57,9 +58,11 @@ class GradientPenalty:
     (WGAN-GP, arXiv 1704.00028). The default differentiates the sum of a map, as the published code
     of pix2pix's `wgangp` does."""
 
-    def __init__(self, *, weight: Weight = 10.0, every: Every = 1, logits: Logits = "sum") -> None:
+    def __init__(
+        self, *, weight: Weight = 10.0, interval_steps: IntervalSteps = 1, logits: Logits = "sum"
+    ) -> None:
         self.weight = weight
-        self.every = every
+        self.interval_steps = interval_steps
         self.logits = logits
 
     def __call__(

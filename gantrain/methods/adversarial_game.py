@@ -127,8 +127,8 @@ class Adversary:
 class ExtraDiscriminator:
     """One more discriminator: its network, its loss, and its weight in the generator's loss.
 
-    It has a phase of its own, so that its interval and its rate are `phases.discriminator_1.every`
-    and `.lr`."""
+    It has a phase of its own, so that its interval and its rate are
+    `phases.discriminator_1.interval_steps` and `.lr`."""
 
     def __init__(
         self,

@@ -111,7 +111,7 @@ class Pix2Pix(Method):
         terms = adversary.discriminator_terms(
             pair(source, real), self.pool(shown, context) if is_first else shown, context
         )
-        if self.penalty is not None and is_first and context.is_due(self.penalty.every):
+        if self.penalty is not None and is_first and context.is_due(self.penalty.interval_steps):
             alpha = [context.random(p, Purpose.MIX).random() for p in context.positions]
             mix = (
                 torch.tensor(alpha, dtype=real.dtype)
@@ -121,7 +121,7 @@ class Pix2Pix(Method):
             penalty = self.penalty(
                 lambda x: adversary.forward(pair(source, x), context), real, fake, mix
             )
-            terms.losses["penalty"] = self.penalty.every * penalty
+            terms.losses["penalty"] = self.penalty.interval_steps * penalty
         return terms
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:

@@ -88,7 +88,7 @@ class _Set:
 class MetricSuite:
     """The metrics `names` over sets of images, on the device.
 
-    weights: files by extractor. total: images in the set. border: pixels that distances of pairs
+    weights: files by extractor. total: images in the set. crop_border: pixels that metrics of pairs
     leave out on each side. Raises ValueError for weights that can't be had.
     """
 
@@ -98,9 +98,11 @@ class MetricSuite:
         device: torch.device,
         weights: Mapping[str, str],
         total: int,
-        border: int = 0,
+        crop_border: int = 0,
     ) -> None:
-        self.names, self.device, self.border = tuple(map(registry.check, names)), device, border
+        self.names = tuple(map(registry.check, names))
+        self.device = device
+        self.crop_border = crop_border
         self.patches = max(4, min(128, _PATCHES // total))
         with torch.random.fork_rng(devices=[]):  # a run's own numbers stay as they were
             self.perceptual = {
@@ -182,7 +184,7 @@ class MetricSuite:
         self.add_images("real", target)
 
     def _pairs(self, fake: Tensor, target: Tensor, source: Tensor | None) -> dict[str, Tensor]:
-        inner = slice(self.border, -self.border or None)
+        inner = slice(self.crop_border, -self.crop_border or None)
         cut = fake[..., inner, inner], target[..., inner, inner]
         values = {name: PAIRED[name](*cut) for name in self.names if name in PAIRED}
         values |= {name: net(*cut) for name, net in self.perceptual.items()}

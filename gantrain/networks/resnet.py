@@ -40,14 +40,14 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Two halvings, residual blocks, two doublings: Johnson et al.'s, as in CycleGAN.
+    """Two down-samplings, residual blocks, two up-samplings: Johnson et al.'s, as in CycleGAN.
 
     Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
     [-1, 1]. The paper (Zhu et al., 2017, arXiv 1703.10593) has 9 blocks from 256 pixels on, 6 for
     128. `multiple` is 4.
 
     CUT's anti-aliased generator has `antialias` on, which halves by a blur after a convolution of
-    stride 1, and `upsample: bilinear`, which is a doubling and a blur by [1, 3, 3, 1].
+    stride 1, and `upsample: bilinear`, which is an up-sampling and a blur by [1, 3, 3, 1].
     `feature_channels` are the channels of the layers that `features` knows. `attention` adds
     SAGAN's behind the blocks."""
 
@@ -96,9 +96,9 @@ class ResNet(nn.Module):
         runs no more blocks.
 
         image: the images as the first convolution sees them, with 3 pixels reflected at the border;
-        down0, down1: the halvings' convolutions, before norm, ReLU and blur; block0 and so on: what
-        a residual block gives. CUT's layers 0, 4, 8, 12 and 16 are image, down0, down1, block0 and
-        block4. Raises KeyError for an unknown one."""
+        down0, down1: the down-samplings' convolutions, before norm, ReLU and blur; block0 and so
+        on: what a residual block gives. CUT's layers 0, 4, 8, 12 and 16 are image, down0, down1,
+        block0 and block4. Raises KeyError for an unknown one."""
         found = {"image": F.pad(images, (3, 3, 3, 3), mode="reflect")}
         x = self.first(images)
         for i, down in enumerate(self.downs):

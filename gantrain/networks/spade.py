@@ -66,10 +66,10 @@ class SPADEGenerator(nn.Module):
     """From label maps to images, coarse to fine (Park et al., 2019, arXiv 1903.07291).
 
     Takes label maps (N, in_channels, H, W), one-hot, of any size, and gives (N, out_channels, H, W)
-    in [-1, 1]. doublings: `normal` has 5, `more` 6, `most` 7 (the paper's choice for Cityscapes is
-    `more`); `multiple` is 2 to their number. style_channels: where not 0, it also takes styles (N,
-    style_channels), by default the mean one, zeros, which become the coarsest map: of `head`
-    (height, width), resized where the label map wants another size."""
+    in [-1, 1]. upsampling: `normal` up-samples 5 times, `more` 6 and `most` 7 times (the paper's
+    choice for Cityscapes is `more`); `multiple` is 2 to that number. style_channels: where not 0,
+    it also takes styles (N, style_channels), by default the mean one, zeros, which become the
+    coarsest map: of `head` (height, width), resized where the label map wants another size."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class SPADEGenerator(nn.Module):
         style_channels: int = 0,
         *,
         width: Width = 64,
-        doublings: Literal["normal", "more", "most"] = "normal",
+        upsampling: Literal["normal", "more", "most"] = "normal",
         hidden: Width = 128,
         head: tuple[Count, Count] = (8, 8),
         norm: Norm = "sync_batch",
@@ -86,7 +86,7 @@ class SPADEGenerator(nn.Module):
         init: Init = "xavier",
     ) -> None:
         super().__init__()
-        extra = ("normal", "more", "most").index(doublings)
+        extra = ("normal", "more", "most").index(upsampling)
         self.multiple = 2 ** (5 + extra)
         self.padded_minimum = 2 * self.multiple
         self.width, self.head, self.style_channels = width, head, style_channels

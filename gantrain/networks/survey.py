@@ -12,7 +12,7 @@ from gantrain.networks.patchgan import Discriminator
 WIDTHS = (64, 128, 256, 512)
 
 
-def _halvings(make: Layers, in_channels: int, widths: Sequence[int]) -> list[nn.Module]:
+def _downsampling(make: Layers, in_channels: int, widths: Sequence[int]) -> list[nn.Module]:
     """4x4 convolutions of stride 2, all but the first normalised."""
     return [
         make.leaky(make.conv(before, after, 4, 2, padding=1), normalised=i > 0)
@@ -21,7 +21,7 @@ def _halvings(make: Layers, in_channels: int, widths: Sequence[int]) -> list[nn.
 
 
 class EncoderDecoder(nn.Module):
-    """Halvings to the widths and back, without skips.
+    """Down-sampling to the widths and back, without skips.
 
     Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
     [-1, 1]. All layers but the first and last are normalised. `multiple` is 2**len(widths).
@@ -43,7 +43,7 @@ class EncoderDecoder(nn.Module):
         self.multiple = 2 ** len(widths)
         self.padded_minimum = 2 * self.multiple
         make = Layers(norm, spectral_norm, upsample)
-        self.downs = nn.ModuleList(_halvings(make, in_channels, widths))
+        self.downs = nn.ModuleList(_downsampling(make, in_channels, widths))
         self.ups = nn.ModuleList(
             make.relu(make.up_conv(before, after, 4), after, dropout)
             for before, after in pairwise(widths[::-1])
@@ -62,7 +62,7 @@ class EncoderDecoder(nn.Module):
 
 
 class WholeImageDiscriminator(Discriminator):
-    """Halvings to a 4x4 map, and one convolution of it all to a score.
+    """Down-sampling to a 4x4 map, and one convolution of it all to a score.
 
     Takes images (N, in_channels, H, W) of `minimum_size` (64) or more. Gives one scale: the feature
     maps, then the logits (N, 1, h, w), a single score at `minimum_size` and a map beyond it. Raises
@@ -78,5 +78,5 @@ class WholeImageDiscriminator(Discriminator):
         init: Init = "normal",
     ) -> None:
         make = Layers(norm, spectral_norm)
-        halvings = _halvings(make, in_channels, widths)
-        super().__init__([*halvings, nn.Sequential(make.conv(widths[-1], 1, 4))], init=init)
+        downsampling = _downsampling(make, in_channels, widths)
+        super().__init__([*downsampling, nn.Sequential(make.conv(widths[-1], 1, 4))], init=init)

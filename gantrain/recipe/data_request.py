@@ -22,8 +22,10 @@ def sample_transform(
     """How samples become what the networks see; `fields` by role."""
     data, names = recipe.data, data_request(recipe).names
     labels = frozenset(name for role, name in names.items() if fields[role].kind != "image")
-    flip, jitter = (data.flip, data.jitter) if training else (False, 0.0)
-    return SampleTransform(tuple(names.values()), labels, data.size, data.resize, flip, jitter)
+    flip, color_jitter = (data.flip, data.color_jitter) if training else (False, 0.0)
+    return SampleTransform(
+        tuple(names.values()), labels, data.size, data.resize, flip, color_jitter
+    )
 
 
 def data_request(recipe: Recipe) -> open_dataset.DataRequest:

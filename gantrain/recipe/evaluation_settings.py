@@ -29,7 +29,7 @@ def check_pairs(names: Sequence[str], unpaired: bool) -> None:
 def check_settings(
     names: Sequence[str],
     weights: Mapping[str, str],
-    border: int,
+    crop_border: int,
     size: tuple[int, int],
     fields: Mapping[str, Field],
 ) -> list[str]:
@@ -44,9 +44,9 @@ def check_settings(
         if not os.path.isfile(weights[network]):
             found = f"{network}: {weights[network]} can't be read as tensors by name (no such file)"
             problems.append(f"evaluate.weights: {found}; give a file of tensors")
-    if 2 * border >= min(size):
+    if 2 * crop_border >= min(size):
         allowed = f"at most {(min(size) - 1) // 2}, since held-out samples are {size[0]}x{size[1]}"
-        problems.append(f"evaluate.border: found {border}, allowed: {allowed}")
+        problems.append(f"evaluate.crop_border: found {crop_border}, allowed: {allowed}")
     segmented = [name for name in names if name in registry.SEGMENTATION]
     if segmented and fields["source"].kind != "label":
         asked = ", ".join(segmented)

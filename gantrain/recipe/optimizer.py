@@ -17,8 +17,12 @@ class Optimizer(StrictModel):
     betas: Betas = (0.5, 0.999)
     eps: Eps = 1e-8
     weight_decay: Decay = 0.0
-    clip: Norm | None = Field(None, description="largest gradient norm")
-    every: Positive = Field(1, description="update in every n-th step")
+    grad_clip_norm: Norm | None = Field(
+        None, description="the largest norm of the gradients; null: they are not clipped"
+    )
+    interval_steps: Positive = Field(
+        1, description="the phase updates its networks in every n-th step"
+    )
 
 
 class OptimizerChange(StrictModel):
@@ -28,8 +32,8 @@ class OptimizerChange(StrictModel):
     betas: Betas | None = None
     eps: Eps | None = None
     weight_decay: Decay | None = None
-    clip: Norm | None = None
-    every: Positive | None = None
+    grad_clip_norm: Norm | None = None
+    interval_steps: Positive | None = None
 
 
 class Schedule(StrictModel):
@@ -39,8 +43,8 @@ class Schedule(StrictModel):
             "the rate by images seen and length: a run that is made longer goes on at a higher rate"
         ),
     )
-    decay: float = Field(
-        0.5, gt=0, le=1, description="last share of the run in which the rate falls to 0"
+    decay_fraction: float = Field(
+        0.5, gt=0, le=1, description="last fraction of the run, in which the rate falls to 0"
     )
     warmup: Length | None = Field(None, description="images over which the rate rises from 0")
 

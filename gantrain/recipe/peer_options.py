@@ -1,6 +1,6 @@
 """What other projects call a setting, and the words of a gantrain command line in its place.
 
-`peer_options.yaml` beside this file is the only source, of suggestions and of README's tables.
+`peer_options.yaml` beside this file is the only source, of suggestions and of the tables in `docs/coming_from/`.
 """
 
 import functools
@@ -10,7 +10,7 @@ from typing import Any
 from gantrain.core.yaml12 import read_mapping
 
 _FILE = Path(__file__).with_name("peer_options.yaml")
-_NEWCOMERS = "words"  # the section that is no table of README
+_NEWCOMERS = "words"  # the section that is no table of the documentation
 _ANY = "*"
 
 
@@ -24,8 +24,8 @@ def normalise(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
-def readme_rows() -> dict[str, list[tuple[str, str]]]:
-    """The rows of README's tables by project: a cell for its options and one for gantrain's."""
+def table_rows() -> dict[str, list[tuple[str, str]]]:
+    """Return the rows of each project's table: a cell with its options, and a cell with those of gantrain."""
     tables: dict[str, list[tuple[str, str]]] = {}
     for project, rows in _sections().items():
         if project != _NEWCOMERS:

@@ -85,7 +85,9 @@ class Data(StrictModel):
         None, description="height and width to resize samples to before the crop, pixels"
     )
     flip: bool = Field(True, description="mirror half of the samples")
-    jitter: float = Field(0.0, ge=0, le=1, description="random brightness and contrast, as a share")
+    color_jitter: float = Field(
+        0.0, ge=0, le=1, description="largest random change of brightness and contrast, a fraction"
+    )
     workers: Workers | Auto = Field("auto", description="loader processes per rank")
     cache_gib: float = Field(
         32, gt=0, le=1e6, description="disk space of a node for shards from a URL, GiB"
@@ -165,7 +167,9 @@ class Evaluate(StrictModel):
     weights: dict[str, Place] = Field(
         {}, description="weight files by network, such as inception: FILE"
     )
-    border: Natural = Field(0, description="pixels at each edge that distances of pairs leave out")
+    crop_border: Natural = Field(
+        0, description="pixels at each edge that metrics of pairs leave out"
+    )
     max_samples: Positive | None = Field(None, description="use only the first n held-out samples")
 
     @field_validator("weights")

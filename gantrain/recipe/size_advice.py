@@ -16,7 +16,7 @@ from gantrain.recipe.schema import Data, Recipe, from_dict
 MOST_PADDING = 2.0
 LEAST_CROP = 0.5
 _USUAL_RATIO = 286 / 256  # of data.resize to data.size, pix2pix's
-_DOUBLINGS = ("most", "more", "normal")  # of SPADE's generator
+_UPSAMPLING = ("most", "more", "normal")  # of SPADE's generator
 
 
 def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) -> list[str]:
@@ -108,13 +108,13 @@ def _find_smaller_network(recipe: Recipe, data_dims: dict[str, int]) -> str:
 
 
 def _smaller_options(generator: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The options by which a generator has fewer halvings of the size, one fewer each time."""
-    for option in ("levels", "halvings"):
+    """The options by which a generator has fewer down-samplings, one fewer each time."""
+    for option in ("levels", "downsampling"):
         for number in range(generator.get(option, 0) - 1, 0, -1):
             yield option, number
-    if generator.get("doublings") in _DOUBLINGS:
-        for name in _DOUBLINGS[_DOUBLINGS.index(generator["doublings"]) + 1 :]:
-            yield "doublings", name
+    if generator.get("upsampling") in _UPSAMPLING:
+        for name in _UPSAMPLING[_UPSAMPLING.index(generator["upsampling"]) + 1 :]:
+            yield "upsampling", name
     widths = generator.get("widths", ())
     for number in range(len(widths) - 1, 0, -1):
         yield "widths", list(widths[:number])

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from gantrain.core.error_messages import models_in, one_line, with_allowed
 from gantrain.recipe import recipe_files
 from gantrain.recipe.peer_options import explanation_for, normalise, words_for
+from gantrain.recipe.renamed_keys import NEW_NAMES, renamed_key
 
 _INTERNAL = ("name", "description")  # of the whole recipe: its file gives them
 _PLACEHOLDER = "VALUE"
@@ -28,13 +29,16 @@ class Suggestions:
         self.keys = list(_keys(model, content))
 
     def advise(self, key: str, value: Any, beside: type[BaseModel]) -> str:
-        """What to report of an unknown key in the model `beside`: a suggestion, and what is
-        allowed.
+        """What to report of an unknown key in the model `beside`: its new name, or a suggestion and
+        what is allowed.
         """
         names = self._settable(beside)
+        new_key = renamed_key(key, names)
+        if new_key:
+            return f"is called {new_key} now"
         parent = key.rpartition(".")[0]
         hint = self._suggest(key, _text(value), [f"{parent}.{name}".lstrip(".") for name in names])
-        return with_allowed(hint, names)
+        return f"unknown key; {with_allowed(hint, names)}"
 
     def for_option(self, name: str, value: str) -> str:
         """What was probably meant by `--name value`; empty where nothing is similar.
@@ -61,7 +65,7 @@ class Suggestions:
         same_beside = _same(beside, last)
         if same_beside:
             return _did_you_mean(same_beside, value, is_option)
-        same = _same(self.keys, last)
+        same = _same(self.keys, last) or _same(self.keys, NEW_NAMES.get(last, last))
         words = words_for(last, value)
         if words and not (len(words) == 1 and _key_of(words[0]) in same):
             return self._for_words(words)

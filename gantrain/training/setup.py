@@ -94,7 +94,7 @@ class RunSetup:
         return evaluation_settings.check_settings(
             options.metrics,
             options.weights,
-            options.border,
+            options.crop_border,
             size=self.recipe.data.size,
             fields=self.data.fields,
         )
@@ -178,7 +178,7 @@ class RunSetup:
             schedule.name,
             images_seen - self.stage_start,
             self.length,
-            decay=schedule.decay,
+            decay_fraction=schedule.decay_fraction,
             warmup=self.data.images(schedule.warmup) if schedule.warmup else 0,
         )
         return {name: settings.lr * factor for name, settings in self.settings.items()}

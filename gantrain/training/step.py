@@ -180,7 +180,7 @@ class Engine:
         is_nonfinite = torch.zeros_like(self.nonfinite)
 
         for runner in self.phases:
-            if context.step % runner.settings.every == 0:
+            if context.step % runner.settings.interval_steps == 0:
                 learning_rate = learning_rates[runner.phase.name]
                 phase_is_nonfinite = self.run_phase(
                     runner, batches, contexts, carried, learning_rate
@@ -217,7 +217,9 @@ class Engine:
             pieces = len(batches)
             with unchanged(runner.still_networks):
                 for index, batch in enumerate(batches):
-                    context = replace(contexts[index], interval_steps=runner.settings.every)
+                    context = replace(
+                        contexts[index], interval_steps=runner.settings.interval_steps
+                    )
                     # Without the phase: a fake that a later phase makes again is the same fake.
                     seed_all(self.seed, context.images_seen, self.rank, index)
                     new_carried, stats = runner.parallel.backward(
@@ -229,11 +231,11 @@ class Engine:
             # The gradient norm, the non-finite mask, clipping, the optimiser.
             runner.set_learning_rate(learning_rate)
             if isinstance(runner.parallel, ZeROPhase):
-                norm, is_nonfinite = runner.parallel.step(runner.settings.clip)
+                norm, is_nonfinite = runner.parallel.step(runner.settings.grad_clip_norm)
             else:
                 norm = gradient_norm(runner.parameters)
                 is_nonfinite = skip_if_nonfinite(runner.optimizer, norm)
-                clip_gradients(runner.parameters, norm, runner.settings.clip)
+                clip_gradients(runner.parameters, norm, runner.settings.grad_clip_norm)
                 runner.optimizer.step()
             self.meters.add({f"{runner.phase.name}_gradient": norm})
         return is_nonfinite

@@ -62,8 +62,9 @@ def from_launcher(env: Mapping[str, str]) -> tuple[int, bool]:
         problems.append(f"zero_stage: the DeepSpeed configuration says {stage}, allowed: 1 or 2")
     if str(clipping) not in ("auto", "none") and float(clipping):
         problems.append(
-            f"optimizer.clip: the DeepSpeed configuration clips gradients to {clipping}; set "
-            "gradient_clipping to 0.0 there and optimizer.clip in the recipe"
+            "optimizer.grad_clip_norm: the DeepSpeed configuration clips gradients to"
+            f" {clipping}; set gradient_clipping to 0.0 there and optimizer.grad_clip_norm in the"
+            " recipe"
         )
     other = [k for k in config if k not in _KEYS and config[k] != "auto"] + [
         k for k in zero if "offload" in k

@@ -417,7 +417,7 @@ def test_jitter_leaves_alpha_alone(dtype, count):
     image[..., -1] = top
     image[8:16, 8:16, -1] = 0
     image[16:, :, :-1] = 0.25 * top
-    view = SampleTransform(("s",), frozenset(), (32, 32), None, jitter=0.3)
+    view = SampleTransform(("s",), frozenset(), (32, 32), None, color_jitter=0.3)
     for seed in range(3):
         found = view.augment({"s": image}, np.random.default_rng(seed))["s"]
         np.testing.assert_array_equal(found[..., -1], image[..., -1])

@@ -13,7 +13,9 @@ from gantrain.data.shards import Shards
 from gantrain.data.transforms import SampleTransform
 from gantrain.training.batch_split import split
 
-VIEW = SampleTransform(("left", "right"), frozenset(), (16, 16), (20, 20), flip=True, jitter=0.3)
+VIEW = SampleTransform(
+    ("left", "right"), frozenset(), (16, 16), (20, 20), flip=True, color_jitter=0.3
+)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +249,9 @@ def test_instances_are_cropped_and_flipped_with_the_rest_and_keep_their_ids() ->
 
 def test_labels_are_resized_by_nearest_and_never_jittered() -> None:
     ids = np.random.default_rng(0).choice([3, 200], (33, 47, 1)).astype(np.uint8)
-    view = SampleTransform(("x",), frozenset({"x"}), (16, 16), (20, 20), flip=True, jitter=1.0)
+    view = SampleTransform(
+        ("x",), frozenset({"x"}), (16, 16), (20, 20), flip=True, color_jitter=1.0
+    )
     for out in (view.augment({"x": ids}, np.random.default_rng(0)), view.held_out({"x": ids})):
         assert out["x"].shape == (16, 16, 1)
         assert set(np.unique(out["x"])) <= {3, 200}

@@ -120,13 +120,13 @@ def test_targets_follow_from_seed_and_position_alone(folder: Path) -> None:
 def test_stream_is_the_same_for_any_ranks_and_workers(
     folder: Path, ranks: int, workers: int
 ) -> None:
-    words = (f"data={folder}", "data.resize=[20,24]", "data.flip=true", "data.jitter=0.3")
+    words = (f"data={folder}", "data.resize=[20,24]", "data.flip=true", "data.color_jitter=0.3")
     for a, b in zip(stream(*words), stream(*words, ranks=ranks, workers=workers), strict=True):
         assert all(torch.equal(a[field], b[field]) for field in a)
 
 
 def test_stream_goes_on_from_any_position(folder: Path) -> None:
-    words = (f"data={folder}", "data.flip=true", "data.jitter=0.3")
+    words = (f"data={folder}", "data.flip=true", "data.color_jitter=0.3")
     for a, b in zip(stream(*words)[5:], stream(*words, ranks=2, start=30), strict=True):
         assert all(torch.equal(a[field], b[field]) for field in a)
 
@@ -258,7 +258,10 @@ def test_metrics_see_each_source_and_each_target_once(folder: Path, swap: bool) 
             (3, 5) if swap else (5, 3)
         )
     assert record.null_n == record.n  # of seven targets that are trained on, as many as fakes
-    assert held_out.metric_suite.patches == MetricSuite(["swd"], torch.device("cpu"), {}, record.n).patches
+    assert (
+        held_out.metric_suite.patches
+        == MetricSuite(["swd"], torch.device("cpu"), {}, record.n).patches
+    )
 
 
 def test_a_run_keeps_to_both_sets(folder: Path, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ class Block(nn.Module):
 
 
 def resnet_layers(
-    before: int, after: int, width: int, halvings: int, blocks: int, norm: str = "instance", drop: bool = False,
+    before: int, after: int, width: int, downsampling: int, blocks: int, norm: str = "instance", drop: bool = False,
     blur_down: bool = False, blur_up: bool = False, padding: str = "reflect", biased: bool = False,
 ) -> list[nn.Module]:  # fmt: skip
     """Of CycleGAN's, CUT's and pix2pixHD's generators; pix2pixHD's are `biased` with any norm."""
@@ -130,11 +130,11 @@ def resnet_layers(
         return [NORMS[norm](c), nn.ReLU(True)]
 
     layers = [nn.ReflectionPad2d(3), nn.Conv2d(before, width, 7, bias=bias), *act(width)]
-    for c in (width * 2**i for i in range(halvings)):
+    for c in (width * 2**i for i in range(downsampling)):
         conv = nn.Conv2d(c, 2 * c, 3, 1 if blur_down else 2, 1, bias=bias)
         layers += [conv, *act(2 * c), *([Blur(2 * c)] if blur_down else [])]
-    layers += [Block(width * 2**halvings, norm, bias, drop, padding) for _ in range(blocks)]
-    for c in (width * 2**i for i in reversed(range(halvings))):
+    layers += [Block(width * 2**downsampling, norm, bias, drop, padding) for _ in range(blocks)]
+    for c in (width * 2**i for i in reversed(range(downsampling))):
         if blur_up:
             layers += [BlurUp(2 * c), nn.Conv2d(2 * c, c, 3, 1, 1, bias=bias)]
         else:
@@ -149,13 +149,13 @@ class ResNet(nn.Module):
         before: int = 3,
         after: int = 3,
         width: int = 4,
-        halvings: int = 2,
+        downsampling: int = 2,
         blocks: int = 2,
         **options,
     ) -> None:
         super().__init__()
         self.model = nn.Sequential(
-            *resnet_layers(before, after, width, halvings, blocks, **options)
+            *resnet_layers(before, after, width, downsampling, blocks, **options)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -166,13 +166,13 @@ class Enhancer(nn.Module):
     """pix2pixHD's local enhancer."""
 
     def __init__(
-        self, before: int = 3, after: int = 3, width: int = 4, halvings: int = 2, blocks: int = 2, fine: int = 3,
+        self, before: int = 3, after: int = 3, width: int = 4, downsampling: int = 2, blocks: int = 2, fine: int = 3,
         norm: str = "instance",
     ) -> None:  # fmt: skip
         super().__init__()
         options = {"norm": norm, "biased": True}
         self.model = nn.Sequential(
-            *resnet_layers(before, after, 2 * width, halvings, blocks, **options)[:-3]
+            *resnet_layers(before, after, 2 * width, downsampling, blocks, **options)[:-3]
         )
         layers = resnet_layers(before, after, width, 1, fine, **options)
         self.model1_1, self.model1_2 = nn.Sequential(*layers[:7]), nn.Sequential(*layers[7:])
@@ -250,10 +250,10 @@ class SPADE(nn.Module):
         self.conv_img = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, labels: Tensor, style: Tensor | None = None) -> Tensor:
-        halvings = {"normal": 5, "more": 6, "most": 7}[self.size]
+        downsampling = {"normal": 5, "more": 6, "most": 7}[self.size]
         if style is None:
             x = self.fc(
-                F.interpolate(labels, size=[side // 2**halvings for side in labels.shape[2:]])
+                F.interpolate(labels, size=[side // 2**downsampling for side in labels.shape[2:]])
             )
         else:
             x = self.fc(style).view(len(style), -1, *self.head)

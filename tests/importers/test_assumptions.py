@@ -48,15 +48,15 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...], tuple[str, ...]
         (NORM, "the values 0 to 255 stand for -1 to 1 in source and target; no colours are converted", PAIRS),
     ),
     "pix2pixhd": (
-        lambda: peers.ResNet(6, 3, halvings=3), (),
+        lambda: peers.ResNet(6, 3, downsampling=3), (),
         (NORM, "the source is an image of 6 channels; --labels if they are classes, and --instances too", PAIRS),
     ),
     "pix2pixhd of labels": (
-        lambda: peers.ResNet(6, 3, halvings=3), ("--labels",),
+        lambda: peers.ResNet(6, 3, downsampling=3), ("--labels",),
         (NORM, f"the source has the class ids 0 to 5; {EDGES}", PAIRS),
     ),
     "pix2pixhd of labels and edges": (
-        lambda: peers.ResNet(6, 3, halvings=3, norm="batch", biased=True), ("--labels", "--instances"),
+        lambda: peers.ResNet(6, 3, downsampling=3, norm="batch", biased=True), ("--labels", "--instances"),
         (f"{STATISTICS} pix2pixHD's test.py takes", PAIRS),
     ),
     "spade": (
@@ -110,7 +110,7 @@ def test_a_style_begins_at_a_map_of_an_assumed_shape() -> None:
     saved(peers.SPADE(hidden=8, head=(4, 8)))
     saved(peers.Encoder(), name="latest_net_E.pth")
     lines = lines_of(
-        "latest_net_G.pth", "latest_net_E.pth", "--out", "imported", "--doublings", "more"
+        "latest_net_G.pth", "latest_net_E.pth", "--out", "imported", "--upsampling", "more"
     )
     assert (
         "the coarsest map, of 32 pixels, is 4x8 (height x width); method.generator.head in recipe.yaml"
@@ -140,7 +140,7 @@ def test_a_file_that_is_used_as_it_is(capsys: pytest.CaptureFixture[str]) -> Non
     assert said.count("assumed: ") == 2
 
 
-def test_doublings_are_required_where_images_depend_on_them() -> None:
+def test_upsampling_is_required_where_images_depend_on_them() -> None:
     """`most` shows itself (above), and a run that starts at the weights names its own network."""
     saved(peers.SPADE(hidden=8, size="more"))
     assert list(read_networks([Path("latest_net_G.pth")])) == ["generator"]

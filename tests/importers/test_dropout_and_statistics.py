@@ -32,10 +32,10 @@ MODES: dict[str, tuple[Callable[[], nn.Module], tuple[str, ...]]] = {
     "cut with batch norm": (lambda: peers.ResNet(norm="batch", blur_down=True, blur_up=True), (STATISTICS,)),
     "cut with dropout": (lambda: peers.ResNet(blur_down=True, blur_up=True, drop=True), (DROPOUT,)),
     "pix2pixhd with batch norm": (
-        lambda: peers.ResNet(6, 3, halvings=4, norm="batch", biased=True), (STATISTICS,),
+        lambda: peers.ResNet(6, 3, downsampling=4, norm="batch", biased=True), (STATISTICS,),
     ),
     "pix2pixhd with dropout": (
-        lambda: peers.ResNet(6, 3, halvings=3, norm="batch", biased=True, drop=True), (DROPOUT, STATISTICS),
+        lambda: peers.ResNet(6, 3, downsampling=3, norm="batch", biased=True, drop=True), (DROPOUT, STATISTICS),
     ),
     "pix2pixhd's enhancer with batch norm": (lambda: peers.Enhancer(5, 3, fine=2, norm="batch"), (STATISTICS,)),
     "spade": (lambda: peers.SPADE(hidden=8), (STATISTICS,)),

@@ -38,11 +38,13 @@ PEERS = {
     "cut with batch norm": lambda: peers.ResNet(norm="batch", blur_down=True, blur_up=True),
     "cut with transposed convolutions": lambda: peers.ResNet(blur_down=True),
     "cut with strides": lambda: peers.ResNet(blur_up=True),
-    "pix2pixhd": lambda: peers.ResNet(6, 3, halvings=4),
-    "pix2pixhd of 3 halvings": lambda: peers.ResNet(halvings=3, drop=True),
+    "pix2pixhd": lambda: peers.ResNet(6, 3, downsampling=4),
+    "pix2pixhd of 3 down-samplings": lambda: peers.ResNet(downsampling=3, drop=True),
     "pix2pixhd's enhancer": lambda: peers.Enhancer(5, 3, fine=2),
-    "pix2pixhd with batch norm": lambda: peers.ResNet(6, 3, halvings=4, norm="batch", biased=True),
-    "pix2pixhd of 2 halvings with batch norm": lambda: peers.ResNet(
+    "pix2pixhd with batch norm": lambda: peers.ResNet(
+        6, 3, downsampling=4, norm="batch", biased=True
+    ),
+    "pix2pixhd of 2 down-samplings with batch norm": lambda: peers.ResNet(
         6, 3, norm="batch", biased=True, drop=True
     ),
     "pix2pixhd's enhancer with batch norm": lambda: peers.Enhancer(5, 3, fine=2, norm="batch"),
@@ -69,7 +71,7 @@ def saved(
 def needed(peer: nn.Module) -> tuple[str, ...]:
     """The options that a network's file must have beside it."""
     return (
-        ("--doublings", peer.size) if isinstance(peer, peers.SPADE) and peer.size != "most" else ()
+        ("--upsampling", peer.size) if isinstance(peer, peers.SPADE) and peer.size != "most" else ()
     )
 
 
@@ -104,14 +106,14 @@ def test_a_peers_generator_gives_the_same(name: str) -> None:
 def test_what_spades_keys_do_not_tell() -> None:
     peer = peers.drawn(peers.SPADE(size="more", hidden=8))
     saved(peer)
-    said = run("import", "latest_net_G.pth", "--out", "other", "--doublings", "most", status=2)
-    assert "--doublings: found most, allowed: normal or more, of a SPADE file without up_4" in said
+    said = run("import", "latest_net_G.pth", "--out", "other", "--upsampling", "most", status=2)
+    assert "--upsampling: found most, allowed: normal or more, of a SPADE file without up_4" in said
     said = refused("latest_net_G.pth")
     assert "latest_net_G.pth fits SPADE's --num_upsampling_layers normal and more, which" in said
     assert (
         "allowed: normal or more, as in the opt.txt of its training; run gantrain import " in said
     )
-    run("import", "latest_net_G.pth", "--out", "imported", "--doublings", "more")
+    run("import", "latest_net_G.pth", "--out", "imported", "--upsampling", "more")
     check_same(peer)
 
 
@@ -227,7 +229,7 @@ def test_a_pix2pix_model_is_measured_on_pairs() -> None:
 
 
 def test_class_ids_as_the_source() -> None:
-    peer = peers.drawn(peers.ResNet(6, 3, halvings=3))
+    peer = peers.drawn(peers.ResNet(6, 3, downsampling=3))
     saved(peer)
     run("import", "latest_net_G.pth", "--out", "imported", "--labels")
     ids = np.random.default_rng(0).integers(0, 6, (16, 24), np.uint8)
@@ -348,7 +350,7 @@ def test_files_of_no_network_known_here() -> None:
         "linear.pth"
     )
     saved(
-        peers.ResNet(3, 3, halvings=4, blocks=0), name="latest_net_E.pth"
+        peers.ResNet(3, 3, downsampling=4, blocks=0), name="latest_net_E.pth"
     )  # pix2pixHD's encoder of features
     assert "holds no network known here (its keys: model.1.weight, model.1.bias" in refused(
         "latest_net_E.pth"

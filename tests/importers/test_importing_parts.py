@@ -40,18 +40,18 @@ JUDGES = {  # a generator, its discriminator, and the method that has both
     "one way of cyclegan": (peers.ResNet, lambda: peers.PatchGAN(norm="instance"), "cut"),
     "cut": (lambda: peers.ResNet(blocks=6), lambda: peers.PatchGAN(norm="instance", blur=True), "cut"),
     "cut with batch norm": (peers.ResNet, lambda: peers.PatchGAN(norm="batch", layers=2, blur=True), "cut"),
-    "pix2pixhd": (lambda: peers.ResNet(5, 3, halvings=3), lambda: peers.HDScales(8), "pix2pix"),
+    "pix2pixhd": (lambda: peers.ResNet(5, 3, downsampling=3), lambda: peers.HDScales(8), "pix2pix"),
     "pix2pixhd of 3 scales": (
-        lambda: peers.ResNet(5, 3, halvings=3), lambda: peers.HDScales(8, layers=2, scales=3), "pix2pix",
+        lambda: peers.ResNet(5, 3, downsampling=3), lambda: peers.HDScales(8, layers=2, scales=3), "pix2pix",
     ),
     "pix2pixhd with batch norm": (
-        lambda: peers.ResNet(5, 3, halvings=3), lambda: peers.HDScales(8, norm="batch"), "pix2pix",
+        lambda: peers.ResNet(5, 3, downsampling=3), lambda: peers.HDScales(8, norm="batch"), "pix2pix",
     ),
     "pix2pixhd without ganFeat": (
-        lambda: peers.ResNet(5, 3, halvings=3), lambda: peers.HDScales(8, scales=3, whole=True), "pix2pix",
+        lambda: peers.ResNet(5, 3, downsampling=3), lambda: peers.HDScales(8, scales=3, whole=True), "pix2pix",
     ),
     "pix2pixhd without ganFeat, old": (
-        lambda: peers.ResNet(5, 3, halvings=3), lambda: peers.HDScales(8, norm="old", whole=True), "pix2pix",
+        lambda: peers.ResNet(5, 3, downsampling=3), lambda: peers.HDScales(8, norm="old", whole=True), "pix2pix",
     ),
     "spade": (lambda: peers.SPADE(hidden=8), peers.SPADEScales, "spade"),
     "spade of 3 scales": (lambda: peers.SPADE(hidden=8), lambda: peers.SPADEScales(layers=3, scales=3), "spade"),

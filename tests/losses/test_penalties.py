@@ -29,17 +29,22 @@ def linear(w):
 
 
 def test_defaults():
-    assert resolve(PENALTIES, "r1") == {"name": "r1", "weight": 10.0, "every": 16, "logits": "mean"}
-    config = {"name": "gradient_penalty", "weight": 10.0, "every": 1, "logits": "sum"}
+    assert resolve(PENALTIES, "r1") == {
+        "name": "r1",
+        "weight": 10.0,
+        "interval_steps": 16,
+        "logits": "mean",
+    }
+    config = {"name": "gradient_penalty", "weight": 10.0, "interval_steps": 1, "logits": "sum"}
     assert resolve(PENALTIES, "gradient_penalty") == config
-    assert build(PENALTIES, {"name": "r1", "every": 4}).every == 4
+    assert build(PENALTIES, {"name": "r1", "interval_steps": 4}).interval_steps == 4
 
 
 def test_linear_discriminator(batch):
     w = torch.randn(SHAPE[1:], dtype=torch.float64, requires_grad=True)
     n = w.detach().norm()
 
-    penalty = R1(weight=3.0, every=5)(linear(w), *batch)
+    penalty = R1(weight=3.0, interval_steps=5)(linear(w), *batch)
     assert penalty.item() == pytest.approx((1.5 * n**2).item(), rel=1e-9)
     (gradient,) = torch.autograd.grad(penalty, w)
     torch.testing.assert_close(gradient, 3.0 * w.detach())
@@ -178,8 +183,8 @@ def test_compiled_discriminator(name):
 def test_default_weight_leaves_a_patchgan_able_to_judge(logits, lowest, highest):
     """After 480 images, R1 of the mean lets d recognise fakes; R1 of the sum switches d off."""
     quiet = (
-        "evaluate.every=9999",
-        "previews.every=9999",
+        "evaluate.interval_steps=9999",
+        "previews.interval_steps=9999",
         "evaluate.metrics=[l1]",
         "trackers=[]",
         "data.workers=0",

@@ -87,7 +87,7 @@ def test_each_has_its_interval_and_its_rate(tmp_path, monkeypatch):
     command = [
         "recipe=quickstart", "run=several", "length=32", "batch_size=8", "log_every=8", "evaluate.metrics=[l1]",
         f"method.more_discriminators=[{{network: {network}, weight: 0.1}}]", "schedule.name=constant",
-        "phases.discriminator_1.every=2", "phases.discriminator_1.lr=1e-5", "trackers=[]", "data.workers=0",
+        "phases.discriminator_1.interval_steps=2", "phases.discriminator_1.lr=1e-5", "trackers=[]", "data.workers=0",
     ]  # fmt: skip
     assert train_main(command) == 0
     rows = [

@@ -20,7 +20,7 @@ from gantrain.recipe.schema import load as load_recipe
 CONTEXT = Context(0, 0, 2, (0, 1))
 DISCRIMINATOR = {"name": "multiscale_patchgan", "width": 4, "spectral_norm": True}
 GENERATORS = {
-    "pix2pixhd": {"name": "coarse_to_fine", "width": 4, "halvings": 2, "blocks": 1},
+    "pix2pixhd": {"name": "coarse_to_fine", "width": 4, "downsampling": 2, "blocks": 1},
     "spade": {"name": "spade", "width": 2, "hidden": 4, "norm": "instance"},
 }
 
@@ -186,7 +186,7 @@ def test_no_weights_are_read_where_the_term_is_off_or_nothing_is_trained():
 
 SMALL = {
     "cityscapes_spade": (
-        "method.generator={width: 2, hidden: 4, doublings: normal}",
+        "method.generator={width: 2, hidden: 4, upsampling: normal}",
         "method.style=vae",
     ),
     "camvid_spade": ("method.generator={width: 2, hidden: 4}",),

@@ -38,18 +38,20 @@ def bytes_of(images: Tensor) -> list[np.ndarray]:
     ]
 
 
-def measured(names: list[str], fake: Tensor, target: Tensor, border: int = 0) -> dict[str, float]:
-    panel = MetricSuite(names, CPU, {}, len(fake), border)
+def measured(
+    names: list[str], fake: Tensor, target: Tensor, crop_border: int = 0
+) -> dict[str, float]:
+    panel = MetricSuite(names, CPU, {}, len(fake), crop_border)
     panel.add(fake, target)
     return {record.name: record.value for record in panel.results()}  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("border", [0, 4])
-def test_psnr_and_ssim_are_scikit_images(channels: int, border: int) -> None:
+@pytest.mark.parametrize("crop_border", [0, 4])
+def test_psnr_and_ssim_are_scikit_images(channels: int, crop_border: int) -> None:
     fake, target = pair(channels=channels)
-    ours = measured(["psnr", "ssim", "psnr_pooled", "l1", "l2"], fake, target, border)
-    inner = slice(border, -border or None)
+    ours = measured(["psnr", "ssim", "psnr_pooled", "l1", "l2"], fake, target, crop_border)
+    inner = slice(crop_border, -crop_border or None)
     pairs = [
         (a[inner, inner], b[inner, inner])
         for a, b in zip(bytes_of(fake), bytes_of(target), strict=True)

@@ -193,21 +193,23 @@ def test_null_is_of_halves_or_of_others() -> None:
 
 def test_a_set_is_recalled_by_its_content_and_the_extractor() -> None:
     first = MetricSuite(NAMES, CPU, {}, 12)
-    assert not first.recall("real", "these")
+    assert not first.load_reference("real", "these")
     first.add(images(0), images(1))
     first.store_reference("real", "these")
     again = MetricSuite(NAMES, CPU, {}, 12)
-    assert not again.recall("real", "others")
-    assert again.recall("real", "these")
+    assert not again.load_reference("real", "others")
+    assert again.load_reference("real", "these")
     again.add(images(0), images(3))  # not looked at: what is known is not measured again
     assert [r.value for r in again.results()] == [r.value for r in first.results()]
-    assert not MetricSuite(("fd_random3",), CPU, {}, 12).recall("real", "these")  # another network
-    assert not MetricSuite(("swd",), CPU, {}, 2000).recall(
+    assert not MetricSuite(("fd_random3",), CPU, {}, 12).load_reference(
+        "real", "these"
+    )  # another network
+    assert not MetricSuite(("swd",), CPU, {}, 2000).load_reference(
         "real", "these"
     )  # fewer patches an image
     for file in Path(os.environ["GANTRAIN_CACHE"], "metrics").iterdir():
         file.write_bytes(file.read_bytes()[:40])
-    assert not MetricSuite(NAMES, CPU, {}, 12).recall("real", "these")
+    assert not MetricSuite(NAMES, CPU, {}, 12).load_reference("real", "these")
 
 
 def test_reset_forgets_the_fakes_alone() -> None:

@@ -44,7 +44,7 @@ PARAMETERS = [
     (5_601_410, lambda: MultiscalePatchGAN(39, spectral_norm=True)),  # SPADE's
     (182_546_755, lambda: CoarseToFine(36, 3)),
     (182_857_059, lambda: CoarseToFine(36, 3, enhancer=True)),
-    (93_048_003, lambda: SPADEGenerator(36, 3, doublings="more")),
+    (93_048_003, lambda: SPADEGenerator(36, 3, upsampling="more")),
     (97_480_899, lambda: SPADEGenerator(184, 3)),
     (96_492_483, lambda: SPADEGenerator(151, 3)),
     (111_942_595, lambda: SPADEGenerator(151, 3, 256)),
@@ -194,9 +194,9 @@ def test_dropout_is_in_the_innermost_levels():
     assert not any(places(dropout=0.0))
 
 
-@pytest.mark.parametrize(("doublings", "multiple"), [("normal", 32), ("more", 64), ("most", 128)])
-def test_spade_doubles_up_to_the_size(doublings, multiple):
-    network = on_meta(SPADEGenerator, in_channels=5, out_channels=3, doublings=doublings)
+@pytest.mark.parametrize(("upsampling", "multiple"), [("normal", 32), ("more", 64), ("most", 128)])
+def test_spade_doubles_up_to_the_size(upsampling, multiple):
+    network = on_meta(SPADEGenerator, in_channels=5, out_channels=3, upsampling=upsampling)
     assert network.multiple == multiple
     labels = torch.empty(1, 5, 2 * multiple, 3 * multiple, device=META)
     assert network._translate(labels).shape == (1, 3, 2 * multiple, 3 * multiple)
@@ -251,7 +251,7 @@ def test_the_enhancer_adds_to_the_global_generator():
     ones.
     """
     torch.manual_seed(0)
-    options = {"width": 4, "halvings": 1, "blocks": 1}
+    options = {"width": 4, "downsampling": 1, "blocks": 1}
     network = CoarseToFine(3, 2, enhancer=True, fine_blocks=1, **options).double()
     x = images(16, 24, dtype=torch.float64)
     half = torch.nn.functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
