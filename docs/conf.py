@@ -61,7 +61,9 @@ def fill_page(app: Sphinx, page: str, source: list[str]) -> None:
 def convert_docstring(
     app: Sphinx, kind: str, name: str, item: object, options: object, lines: list[str]
 ) -> None:
-    """Turn the Markdown of a docstring into reStructuredText: code, links to arXiv, and signs with a meaning."""
+    """Turn the Markdown of a docstring into reStructuredText: code, links to arXiv, and signs
+    with a meaning.
+    """
     for number, line in enumerate(lines):
         pieces = re.split(r"(`+[^`]+`+)", line)
         for place, piece in enumerate(pieces):
@@ -84,7 +86,9 @@ def shorten_signature(
     signature: str | None,
     result: str | None,
 ) -> tuple[str, str | None] | None:
-    """Leave out what a reader does not need: limits of numbers, and constructors that only gantrain calls."""
+    """Leave out what a reader does not need: limits of numbers, and constructors that only
+    gantrain calls.
+    """
     if kind == "class" and name.rsplit(".", 1)[-1] in MADE_BY_GANTRAIN:
         return "", None
     if kind != "class" or "Annotated[" not in (signature or ""):

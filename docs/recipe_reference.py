@@ -154,7 +154,9 @@ def recipes_list(method: str) -> str:
 
 
 def options_table(component: Any, prefix: str = "") -> str:
-    """Return the table of the options of a component: the keyword-only parameters of its constructor."""
+    """Return the table of the options of a component: the keyword-only parameters of its
+    constructor.
+    """
     hints = get_type_hints(component.__init__, include_extras=True)
     meanings = split_docstring(component)[1]
     rows = []
@@ -178,10 +180,11 @@ def docstring(component: Any) -> str:
 
 
 def split_docstring(component: Any) -> tuple[str, dict[str, str]]:
-    """Return the text of a class's docstring, and the meanings of the parameters from a section `Args:`.
+    """Return the text of a class's docstring, and the meanings of the parameters from a section
+    `Args:`.
 
-    The sections are those of Google's style. Only `Args:` is kept, since pages list the options in a table.
-    """
+    The sections are those of Google's style. Only `Args:` is kept, since pages list the options in
+    a table."""
     text, *sections = re.split(r"^(\w+):\n(?=    )", inspect.getdoc(component) or "", flags=re.M)
     meanings: dict[str, str] = {}
     for title, content in zip(sections[::2], sections[1::2], strict=True):

@@ -12,6 +12,7 @@ from conftest import SMALL
 from own_code import PRELUDE, forgotten, write
 from typer.testing import CliRunner
 
+from gantrain import load
 from gantrain.cli.app import app, train_main
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
@@ -66,6 +67,8 @@ def phases(
 
 
 L1 = "loss = (self.translate(batch) - batch['target']).abs().mean()"
+CRITIC = "loss = self.networks['critic'](batch['target']).mean()"
+HAS_STYLE = "Bad.has_style = True\n"
 SHARED = "self.networks['critic'] = self.networks['generator']"
 
 # By name: the code behind the small method, and what the line says.
@@ -82,7 +85,55 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
         "    def __init__(self, source_channels: int, target_channels: int) -> None:\n"
         "        self.networks['generator'] = nn.Conv2d(1, 1, 1)\n"
         "METHODS['mine'] = Bad\n",
-        "method: building it with Bad raised AttributeError: 'Bad' object has no attribute 'networks' (mine",
+        "method: Bad.__init__ does not call super().__init__() first, which makes the parts of a PyTorch module; begin",
+    ),
+    "no super().__init__(), and a network as an attribute": (
+        "class Bad(Base):\n"
+        "    def __init__(self, source_channels: int, target_channels: int) -> None:\n"
+        "        self.layer = nn.Conv2d(1, 1, 1)\n"
+        "METHODS['mine'] = Bad\n",
+        "method: Bad.__init__ does not call super().__init__() first, which makes the parts of a PyTorch module; begin",
+    ),
+    "no super().__init__() of Method": (
+        "class Bad(Base):\n"
+        "    def __init__(self, source_channels: int, target_channels: int) -> None:\n"
+        "        nn.Module.__init__(self)\n"
+        "        self.networks = nn.ModuleDict({'generator': nn.Conv2d(1, 1, 1)})\n"
+        "METHODS['mine'] = Bad\n",
+        "method: Bad.__init__ does not call super().__init__() first, which makes auxiliary, phases, pools; begin the",
+    ),
+    "a layer without its super().__init__()": (
+        "class Layer(nn.Module):\n    def __init__(self) -> None:\n        self.layer = nn.Conv2d(1, 1, 1)\n"
+        + init("self.networks['critic'] = Layer()"),
+        "method: Layer.__init__ does not call super().__init__() first, which makes the parts of a PyTorch module; be",
+    ),
+    "a translate that is no function": (
+        "class Bad(Base):\n    translate = None\nMETHODS['mine'] = Bad\n",
+        "method: Bad.translate: found None, allowed: a function translate(batch)",
+    ),
+    "a translate of other parameters": (
+        function("translate", "return source", arguments="self, source, style"),
+        "method: Bad.translate: found translate(source, style) behind self, allowed: translate(batch)",
+    ),
+    "terms of too few parameters": (
+        function("critic_terms", "return Terms({})", arguments="self, batch"),
+        "method: Bad.phases: 'critic': found terms (batch), allowed: a function of (batch, carried, context)",
+    ),
+    "weights that are no dictionary": (
+        init("self.loss_weights = 3"),
+        "method: Bad.loss_weights: found 3, allowed: a dictionary of numbers by loss",
+    ),
+    "a weight that is a text": (
+        init("self.loss_weights = {'l1': 'three'}"),
+        "method: Bad.loss_weights['l1']: found 'three', allowed: a finite number",
+    ),
+    "a weight that is no number": (
+        init("self.loss_weights = {'l1': float('nan')}"),
+        "method: Bad.loss_weights['l1']: found nan, allowed: a finite number",
+    ),
+    "the weight of no loss": (
+        init("self.loss_weights = {'nope': 3.0}"),
+        "method: Bad.loss_weights: found 'nope', allowed: the losses of a first step, l1, critic",
     ),
     "no translate": (
         "class Bad(Method):\n"
@@ -163,6 +214,18 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
         init("self.has_back = True"),
         "method: Bad.has_back: found True without a translate_back(); define it, or leave has_back out",
     ),
+    "a style that raises": (
+        function("style", "raise RuntimeError('none for you')", arguments="self, given") + HAS_STYLE,
+        "method: Bad.style raised RuntimeError: none for you (mine",
+    ),
+    "a style that is none": (
+        function("style", "return None", arguments="self, given") + HAS_STYLE,
+        "method: Bad.style gives None, allowed: a float tensor of shape (1, channels)",
+    ),
+    "a style of an image alone": (
+        function("style", "return given.mean((2, 3))", arguments="self, given") + HAS_STYLE,
+        "method: Bad.style raised AttributeError: 'int' object has no attribute 'mean' (mine",
+    ),
     "styles without their function": (init("self.has_style = True"), "Bad.has_style: found True without a style();"),
     "what can't be copied": (
         init("import threading", "self.lock = threading.Lock()"),
@@ -235,6 +298,42 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
     "a diagnosis without tensors": (
         function("diagnose", "return {'share': 0.5}", arguments="self, batch"),
         "method: Bad.diagnose gives {'share': 0.5}, allowed: a dictionary of tensors of one number",
+    ),
+    "a diagnosis of images": (
+        function("diagnose", "return {'x': batch['source']}", arguments="self, batch"),
+        "method: Bad.diagnose gives {'x': a float32 tensor of shape (2, 10, 32, 32)}, allowed: a dictionary of tensors",
+    ),
+    "a metric of gantrain's name": (
+        function("measure", "return {'l1': torch.tensor(1.0)}", arguments="self, batch"),
+        "method: Bad.measure gives a value named 'l1', which is a name of gantrain's own; choose another name",
+    ),
+    "a diagnosis of the name of a distance of sets": (
+        function("diagnose", "return {'fd_random0': torch.tensor(1.0)}", arguments="self, batch"),
+        "method: Bad.diagnose gives a value named 'fd_random0', which is a name of gantrain's own; choose another name",
+    ),
+    "a name that the metrics' sums have": (
+        function("measure", "return {'samples': torch.tensor(1.0)}", arguments="self, batch"),
+        "method: Bad.measure gives a value named 'samples', which is a name of gantrain's own; choose another name",
+    ),
+    "a loss of two phases": (
+        function("critic_terms", CRITIC, "return Terms({'l1': loss})"),
+        "phase 'critic': losses['l1']: found a name that the losses of phase 'generator' have, too; choose another",
+    ),
+    "a stat of the name of a loss": (
+        function("critic_terms", CRITIC, "return Terms({'critic': loss}, stats={'l1': loss.detach()})"),
+        "phase 'critic': stats['l1']: found a name that the losses of phase 'generator' have, too; choose another",
+    ),
+    "a loss that is called lr": (
+        function("critic_terms", CRITIC, "return Terms({'lr': loss})"),
+        "phase 'critic': losses['lr']: found a name of gantrain's own values in metrics.jsonl; choose another name",
+    ),
+    "a stat that is called images_seen": (
+        function("critic_terms", CRITIC, "return Terms({'critic': loss}, stats={'images_seen': loss.detach()})"),
+        "phase 'critic': stats['images_seen']: found a name of gantrain's own values in metrics.jsonl",
+    ),
+    "a dictionary of tensors for Terms": (
+        function("critic_terms", CRITIC, "return {'critic': batch['target']}"),
+        "method: Bad, phase 'critic': found {'critic': tensor([[[[",
     ),
 }  # fmt: skip
 
@@ -404,6 +503,39 @@ class Tied(nn.Module):
     def forward(self, x):
         return self.second(self.first(x))
 """
+
+
+STYLED = """
+class Styled(Base):
+    has_style = True
+
+    def translate(self, batch):
+        return super().translate(batch) * batch.get("style", torch.ones(1, 1)).mean()
+
+    def style(self, given):
+        return torch.full((1, 3), float(given)) if isinstance(given, int) else given.mean((2, 3))
+
+
+METHODS["mine"] = Styled
+"""
+
+
+def test_an_own_style_is_tried_before_training_and_checked_at_every_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write("mine_styled", PRELUDE + STYLED)
+    assert train_main([*QUICK, "--import", "mine_styled"]) == 0
+    assert load("runs/x", "cpu", style="2").style["style"].tolist() == [[2.0, 2.0, 2.0]]
+
+    def refuse(method: object, given: object) -> None:
+        raise KeyError("no style")
+
+    monkeypatch.setattr(METHODS["mine"], "style", refuse)
+    with pytest.raises(ValueError, match=r"^method: Styled\.style raised KeyError: 'no style' \("):
+        load("runs/x", "cpu", style="2")
+    monkeypatch.setattr(METHODS["mine"], "style", lambda method, given: None)
+    with pytest.raises(ValueError, match=r"^method: Styled\.style gives None, allowed: a float"):
+        load("runs/x", "cpu", style="2")
 
 
 @pytest.mark.parametrize("critic", ["nn.Conv2d(target_channels, 1, 1)", "Tied(target_channels)"])

@@ -1,6 +1,8 @@
 """Which held-out data a run uses, what it shows without them, and what it says of that."""
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -215,6 +217,49 @@ def test_a_line_says_what_is_held_out(case: str) -> None:
     assert (setup.data.test is None) == ("data.test" not in "".join(lines))
 
 
+@pytest.mark.parametrize(
+    ("splits", "expected"),
+    [
+        (
+            ("val", "test"),
+            "data.validation: valA and valB in set, which were found beside the training images, are held out; "
+            "data.validation=null trains without",
+        ),
+        (
+            ("test",),
+            "data.test: testA and testB in set, which were found beside the training images, are shown in previews "
+            f"only, as a test set: {MISSING}; {REMEDY}",
+        ),
+    ],
+)
+def test_folders_inside_the_training_folder_are_named(
+    splits: tuple[str, ...], expected: str
+) -> None:
+    for split in ("train", *splits):
+        draw(Path(f"set/{split}A"))
+        draw(Path(f"set/{split}B"))
+    parts = assemble("data.train=set", "data.source=A", "data.target=B")
+    assert lines_of(parts) == [expected]
+
+
+def test_the_advice_on_a_neighbour_of_unclear_layout_works() -> None:
+    for split, width in (("train", 64), ("val", 40)):
+        Path("set", split).mkdir(parents=True)
+        for i in range(4):
+            Image.fromarray(np.full((32, width, 3), i, np.uint8)).save(f"set/{split}/{i}.png")
+    words = ("data.train=set/train", "data.source=left", "data.target=right")
+    with pytest.raises(ValueError, match=r"data\.validation: .*could hold side-by-side") as caught:
+        assemble(*words)
+    line = str(caught.value)
+    assert "; data.validation=auto chose it; data.validation=null trains without" in line
+    (command,) = re.findall(r"`gantrain (prepare .*? --as pairs)`", line)
+    result = CliRunner().invoke(app, shlex.split(command))
+    assert result.exit_code == 0, result.output
+    assert "data.validation=OUT" in line
+    assert assemble(*words, "data.validation=OUT").held_out is not None
+    assert assemble(*words, "data.validation=null").held_out is None
+
+
 @pytest.mark.parametrize("splits", [("test",), ("val", "test")])
 def test_a_test_split_that_chooses_checkpoints_is_named(splits: tuple[str, ...]) -> None:
     for split in ("train", *splits):
@@ -289,11 +334,12 @@ def test_previews_show_training_samples_where_nothing_is_held_out() -> None:
     assert shown(sheet("z", "000000008.training.png")) != first
 
 
-def test_a_test_set_is_shown_and_never_measured() -> None:
+def test_a_test_set_is_shown_and_never_measured(capsys: pytest.CaptureFixture[str]) -> None:
     draw_pairs(Path("set/train"))
     draw_pairs(Path("set/test"), first=20)
     words = [*RUN, "data.train=set/train", "data.validation=auto"]
     assert run_here(*words, "run=x") == "finished"
+    assert capsys.readouterr().out.splitlines()[-1].strip() == "gantrain evaluate runs/x"
     assert [path.name for path in Path("runs/x/previews").iterdir()] == ["000000008.test.png"]
     assert shown(sheet("x", "000000008.test.png")) == [200, 210]
     assert "val_" not in Path("runs/x/metrics.jsonl").read_text()

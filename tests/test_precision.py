@@ -180,7 +180,7 @@ def test_the_choice_is_printed_and_stored(
         f"precision: auto is {expected}: bf16 is {times.ratio:.2f} times as fast as fp32 here"
         in said
     )
-    assert "(3 convolutions take 1 ms and " in said
+    assert "(3 convolutions take 1 ms in bf16 and " in said
     assert f"{expected} on cpu" in said
     assert saved() == recorded() == expected
 
@@ -399,9 +399,15 @@ def test_doctor_prints_both_times_and_the_choice(monkeypatch: pytest.MonkeyPatch
     rows = {line.split()[0]: line for line in result.output.splitlines()}
     for name in ("bf16", "precision"):
         assert (
-            "precision=auto is bf16: bf16 is 1.83 times as fast as fp32 here (3 convolutions take 1 ms and 1.83 ms)"
+            "precision=auto is bf16: bf16 is 1.83 times as fast as fp32 here (3 convolutions take 1 ms in bf16 and 1.83 ms in fp32)"
             in rows[name]
         )
+
+
+def test_one_convolution_takes_its_time() -> None:
+    assert precision.describe_times(Times(366, 142), 1).endswith(
+        "(1 convolution takes 0.142 ms in bf16 and 0.366 ms in fp32)"
+    )
 
 
 @pytest.mark.slow

@@ -332,6 +332,14 @@ EVALUATE = {
         {"run": "x", "device": "tpu"},
         "device: found 'tpu', allowed: auto, cpu, cuda",
     ),
+    "weights that are a text": (
+        {"run": "x", "weights": "x"},
+        "weights: found 'x', allowed: a dictionary of files by network, as in weights={",
+    ),
+    "weights that are no path": (
+        {"run": "x", "weights": {"inception": 3}},
+        "weights: found {'inception': 3}, allowed: a dictionary of files by network",
+    ),
 }
 
 

@@ -12,6 +12,7 @@ from test_progress_rows import WIDTHS
 
 import gantrain
 from gantrain.recipe import schema
+from gantrain.recipe.field_types import images_in
 from gantrain.runs import checkpoint, run_summary
 from gantrain.training.step import Engine
 
@@ -122,9 +123,30 @@ def test_going_on_doubles_the_length(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["gantrain", "train", "recipe=quickstart", f"length={length}"])
     loaded = schema.load("quickstart", [f"length={length}"])
-    (_, command) = run_summary.describe_going_on(loaded)
+    seen = images_in(loaded.length, 400)
+    (_, command) = run_summary.describe_going_on(loaded, seen, 400)
     assert shlex.split(command) == ["gantrain", "train", "recipe=quickstart", longer]
     schema.load("quickstart", [longer])
+
+
+@pytest.mark.parametrize(
+    ("length", "seen", "longer"),
+    [
+        ("4", 8, "length=16"),
+        ("4", 7, "length=8"),
+        ("5", 1000, "length=2000"),
+        ("1 epochs", 799, "'length=2 epochs'"),
+        ("1 epochs", 800, "'length=4 epochs'"),
+        ("0.5 epochs", 1000, "'length=5 epochs'"),
+    ],
+)
+def test_going_on_trains_more_than_was_trained(length: str, seen: int, longer: str) -> None:
+    """A run may have had a longer length before."""
+    loaded = schema.load("quickstart", [f"length={length}"])
+    (line,) = run_summary.describe_going_on(loaded, seen, 400)
+    (advised,) = shlex.split(longer)
+    assert shlex.split(line)[-1] == advised
+    assert images_in(schema.load("quickstart", [advised]).length, 400) > seen
 
 
 def test_lengths_are_plain() -> None:
@@ -138,8 +160,9 @@ def test_lengths_are_plain() -> None:
 
 def test_a_method_without_weights_is_said_to_have_none() -> None:
     method = Mock(loss_weights={})
-    assert run_summary.describe_losses(method).startswith(
-        "the method does not state their weights (a row shows"
+    assert run_summary.describe_losses(method) == (
+        "the method does not state their weights (a row shows each loss as the method returns it;"
+        " metrics.jsonl has all values)"
     )
     method = Mock(loss_weights={"gan": 1.0, "l1": 100.0})
     assert run_summary.describe_losses(method).startswith("gan 1, l1 100 (")
@@ -187,3 +210,5 @@ def test_the_next_command_has_the_data_that_it_needs(
     monkeypatch.setattr(run_summary.checkpoint, "state", lambda _: Mock(modules=[]))
     lines = run_summary.describe_results(loaded, has_held_out)
     assert lines[-1].strip() == f"gantrain evaluate runs/{name}{options}"
+    lines = run_summary.describe_results(loaded, has_held_out, has_test=True)
+    assert lines[-1].strip() == f"gantrain evaluate runs/{name}"

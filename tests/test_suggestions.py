@@ -49,7 +49,7 @@ MISTAKES = {
     "recipe=quickstart 'data.labels={label:12}'": "'data.labels={label: 12}'",
     "recipe=facades 'stages=[{length:8}]'": "'stages=[{length: 8}]'",
     # options of pytorch-CycleGAN-and-pix2pix
-    "recipe=facades --dataroot ./facades": "data.train=./facades/train data.validation=./facades/val",
+    "recipe=facades --dataroot ./facades": "data.train=./facades/train data.validation=auto",
     "recipe=facades --batch_size 4": "batch_size=4",
     "recipe=facades --batch_size=4": "batch_size=4",
     "recipe=facades --n_epochs 100": "'length=100 epochs'",
@@ -88,6 +88,19 @@ MISTAKES = {
     "recipe=facades lr =1e-4": "optimizer.lr=1e-4",
     "recipe=facades lr= 1e-4": "optimizer.lr=1e-4",
     "recipe=facades --flip": "data.flip=true",
+    "recipe=quickstart length 5": "length=5",
+    "recipe=quickstart length 5 epochs": "'length=5 epochs'",
+    "recipe=facades optimizer.lr 1e-4": "optimizer.lr=1e-4",
+    "recipe=facades lr 1e-4": "optimizer.lr=1e-4",
+    "recipe=facades epochs 5": "'length=5 epochs'",
+    "recipe=facades data.flip": "data.flip=true",
+    "recipe=facades --size 64": "data.size=64",
+    "recipe=facades epoch=3": "'length=3 epochs'",
+    "recipe=facades --epoch 3": "'length=3 epochs'",
+    # a name that is nearly right in its own part, and right in another one
+    "recipe=facades evaluate.best=l1": "evaluate.best_by",
+    "recipe=facades checkpoint.best_by=l1": "evaluate.best_by",
+    "recipe=facades data.test_set=x": "data.test",
     "--recipe=facades": "recipe=facades",
 }
 
@@ -138,6 +151,31 @@ def test_a_suggestion_works_when_it_is_pasted(
     # Of recipes with similar names, the closest one stands first.
     assert suggestions[0] == expected or suggestions[0].startswith(f"{expected} or recipe="), line
     loads(pasted(words, suggestions[0]))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "folders", "suggestion"),
+    [
+        ("facades", ["trainA", "trainB"], "data=set data.validation=auto"),
+        ("cyclegan", ["trainA", "trainB"], "data=set"),
+        ("facades", ["train"], "data.train=set/train data.validation=auto"),
+        ("pix2pix", ["train"], "data.train=set/train"),
+        (
+            "daynight",
+            ["trainA", "trainB"],
+            "data=set data.validation=auto data.train_target=null data.validation_target=null",
+        ),
+    ],
+)
+def test_dataroot_follows_the_layout_of_the_folder(
+    recipe: str, folders: list[str], suggestion: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in folders:
+        Path("set", name).mkdir(parents=True)
+    words = [f"recipe={recipe}", "--dataroot", "set"]
+    assert f"did you mean {suggestion}?" in complaint(words, capsys)
+    loaded = schema.load(recipe, suggestion.split())
+    assert loaded.data.validation == "auto"
 
 
 @pytest.mark.slow
@@ -200,6 +238,10 @@ def _is_valid(words: list[str]) -> bool:
         (["method.adversarial=lsgna"], "did you mean lsgan?"),
         (["--n_epochs_decay", "100"], "such as 'length=200 epochs' schedule.decay_fraction=0.5"),
         (["--help"], "`gantrain train --help` describes them"),
+        (["seed"], "found 'seed', allowed: recipe=NAME a.b.c=value; did you mean seed=VALUE?"),
+        (["--epoch", "latest"], "gantrain translate and evaluate take runs/"),
+        (["stages=3"], "stages: found 3, allowed: mappings in brackets, as in [{key: value}]"),
+        (["trackers=wandb"], "found 'wandb', allowed: values in brackets, such as [wandb]"),
     ],
 )
 def test_a_mistake_without_a_counterpart_is_explained(
@@ -225,7 +267,7 @@ def test_a_mistake_without_a_counterpart_is_explained(
             ["recipe=cut", "lambda_NCE="],
             "found 'lambda_NCE=', which has no value; did you mean method.nce=VALUE?",
         ),
-        (["--dataroot"], "did you mean data.train=VALUE/train data.validation=VALUE/val?"),
+        (["--dataroot"], "did you mean data.train=VALUE/train?"),
         (["--lr"], "did you mean optimizer.lr=VALUE?"),
         (["--best"], "did you mean checkpoint.best=VALUE?"),
         (["--recipe"], "did you mean recipe=NAME?"),

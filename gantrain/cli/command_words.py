@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # whose own import takes a second
 
 _ALLOWED = "allowed: recipe=NAME a.b.c=value [--import MODULE]"
 _OPENING = "[{"
+_UNITS = ("epoch", "epochs", "image", "images")  # of a length
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def check_words(words: list[str]) -> None:
         problems.append(
             f"found {one_line(option.typed)}, {_ALLOWED}{_advice_on_option(option, words)}"
         )
-    for option in _take_spaced(rest):
+    for option in (*_take_spaced(rest), *_take_separated(words, rest)):
         advice = (
             _suggestions(words, option)
             or f"did you mean {shlex.quote(f'{option.name}={option.value}')}?"
@@ -95,6 +96,36 @@ def _spaced_words(words: list[str]) -> int:
     return 0 if "=" in second or _is_option(second) else 2
 
 
+def _take_separated(words: list[str], rest: list[str]) -> Iterator[_Option]:
+    """The `key value` among the rest of the words, which it removes. words: all of them."""
+    position = 0
+    while position + 1 < len(rest):
+        name, value = rest[position : position + 2]
+        if "=" in name or "=" in value or _is_cut(rest, position) or not _is_key(words, name):
+            position += 1
+            continue
+        typed = rest[position : position + 2]
+        if rest[position + 2 : position + 3] and rest[position + 2] in _UNITS:
+            typed = rest[position : position + 3]
+        del rest[position : position + len(typed)]
+        yield _Option(" ".join(typed), name, " ".join(typed[1:]))
+
+
+def _is_key(words: list[str], name: str) -> bool:
+    """Return whether a word is the name of a key rather than that of a recipe."""
+    return name not in recipe_files.available() and _suggestions_for(words).knows(name)
+
+
+def _is_cut(rest: list[str], position: int) -> bool:
+    """Return whether a blank cuts the word off from the one before it, which has an `=`."""
+    before = rest[position - 1] if position else ""
+    if any(
+        before.count(mark) > before.count(end) for mark, end in zip(_OPENING, "]}", strict=True)
+    ):
+        return True
+    return rest[position] in _UNITS and bool(re.search(r"=[\d.]+$", before))
+
+
 def _is_option(word: str) -> bool:
     """Whether a word is an option and no negative number."""
     return word.startswith("-") and not re.fullmatch(r"-[\d.,]+", word)
@@ -153,11 +184,8 @@ def _problem_of_word(words: list[str], rest: list[str], position: int) -> str:
 def _advice_on_word(words: list[str], rest: list[str], position: int) -> str:
     """What is allowed instead of the word at a position of `rest`, which has no `=`."""
     word = rest[position]
-    before = rest[position - 1] if position else ""
-    is_cut = any(
-        before.count(mark) > before.count(end) for mark, end in zip(_OPENING, "]}", strict=True)
-    )
-    if is_cut or word in ("epoch", "epochs", "image", "images"):
+    if _is_cut(rest, position):
+        before = rest[position - 1]
         whole = shlex.quote(f"{before} {word}")
         return f"which a blank cuts off from {before!r:.100}; put both into quotes: {whole:.200}"
     colon = re.fullmatch(r"([A-Za-z_][\w.]*):(\S+)", word)
@@ -167,10 +195,11 @@ def _advice_on_word(words: list[str], rest: list[str], position: int) -> str:
             f"allowed: key=value; {_suggestions(words, meant) or f'did you mean {colon[1]}=...?'}"
         )
     close = difflib.get_close_matches(word, recipe_files.available(), 1)
-    return (
-        "allowed: recipe=NAME a.b.c=value; did you mean"
-        f" recipe={one_line(close[0] if close else word)}?"
-    )
+    hint = f"did you mean recipe={one_line(close[0] if close else word)}?"
+    is_named = any(other.startswith("recipe=") for other in words)
+    if _is_key(words, word) or (is_named and not close):
+        hint = _suggestions(words, _Option(word, word, ""))
+    return f"allowed: recipe=NAME a.b.c=value{f'; {hint}' if hint else ''}"
 
 
 def _joined_once(problems: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -70,7 +70,7 @@ def check(
         lines: dict[str, str] = {}
         for problem in e.errors(include_url=False)[:most]:
             key, beside = _locate(problem["loc"], content, model)
-            rule = _rule(problem)
+            rule = _rule(problem, _holds_mappings(problem["loc"][-1:], beside))
             text = f"found {_shown(problem['input'])}, {rule}"
             if _is_short_list(problem):
                 key = key.rpartition(".")[0]
@@ -96,11 +96,15 @@ def _is_short_list(problem: ErrorDetails) -> bool:
     return problem["type"] == "missing" and isinstance(problem["loc"][-1], int)
 
 
-def _rule(problem: ErrorDetails) -> str:
-    """Describe what is allowed, in the words of a recipe."""
+def _rule(problem: ErrorDetails, of_mappings: bool) -> str:
+    """Describe what is allowed, in the words of a recipe.
+
+    of_mappings: the elements of the list that is wrong are mappings."""
     if _is_short_list(problem):
         return f"allowed: {int(problem['loc'][-1]) + 1} values"
     allowed = _ALLOWED.get(problem["type"])
+    if allowed == _IN_BRACKETS and of_mappings:
+        return "allowed: mappings in brackets, as in [{key: value}]"
     if allowed == _IN_BRACKETS:
         return f"allowed: {allowed}{_bracketed(problem['input'])}"
     if allowed:
@@ -154,6 +158,18 @@ def _locate(
         else:
             models = [m for m in models if m.__name__ == part] or models
     return ".".join(path) or "recipe", beside[0]
+
+
+def _holds_mappings(names: Sequence[int | str], model: type[BaseModel]) -> bool:
+    """Return whether the fields of these names are lists of mappings."""
+    for name in names:
+        field = model.model_fields.get(str(name))
+        if field is None or get_origin(field.annotation) is not list:
+            return False
+        (element,) = get_args(field.annotation)
+        if get_origin(element) is not dict and not models_in(element):
+            return False
+    return bool(names)
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -19,6 +19,7 @@ from gantrain.data.layout_advice import advise_layout, choose_layout
 from gantrain.data.listing import is_ignored
 from gantrain.data.prepare.hints import read_note
 from gantrain.data.prepare.layouts import UnclearLayout
+from gantrain.data.prepare.left_out import TooManyLeftOut
 from gantrain.data.prepare.pack import pack_once
 from gantrain.data.prepare.where_to_get import HOW_TO
 from gantrain.data.remote import index_folder
@@ -212,20 +213,18 @@ def _pack(key: str, folder: Path, wanted: DataRequest) -> Path:
         advice = advise_layout(key, wanted.is_for_evaluate, folder, fields, e.options)
         raise ValueError(f"{e.reason}; {advice}") from None
     except ValueError as e:
+        command = f"`gantrain prepare {folder} --out OUT`"
         if wanted.is_for_evaluate:
-            advice = f"; give such options to `gantrain prepare {folder} --out OUT`, and OUT here"
+            advice = f"; give such options to {command}, and OUT here"
             raise ValueError(f"{e}{advice if '--' in str(e) else ''}") from None
-        options = (
-            f"; its options are those of `gantrain prepare {folder} --out OUT`, whose OUT you give"
-            " here"
-        )
-        options += (
-            "; or set data.instances=null" if wanted.instances and "--instances" in str(e) else ""
-        )
-        text = f"{e}{options if '--' in str(e) else ''}"
-        raise ValueError(
-            re.sub(r"--max-left-out ([\d.]+)", r"data.max_left_out=\1", text)
-        ) from None
+        text = str(e)
+        if isinstance(e, TooManyLeftOut):  # which a key of the recipe allows, too
+            text = f"{e.reason}; data.max_left_out={e.fraction:g} goes on without them"
+        if "--" in text:
+            text += f"; its options are those of {command}, whose OUT you give here"
+        if wanted.instances and "--instances" in text:
+            text += "; or set data.instances=null"
+        raise ValueError(text) from None
 
 
 def expand(pattern: str) -> list[str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from gantrain.data.prepare.layouts import sides_of_split
+from gantrain.data.prepare.layouts import is_cityscapes, sides_of_split
 from gantrain.data.urls import is_url
 
 SYNTHETIC = "synthetic"
@@ -76,6 +76,21 @@ def describe_other_split(value: str, option: str) -> list[str]:
     if test is None or other is None:
         return []
     return [f"{option}: {test} are measured; {other} are there, too"]
+
+
+def describe_split(key: str, value: str, train: str | None) -> str:
+    """The folders that a key of `data` takes, such as `valA and valB in DIR`, where one folder
+    holds the training data as well.
+
+    Returns the path itself where it is that of the held-out data alone. key: `validation` or
+    `test`. value: what it says. train: `data.train`."""
+    if value != train:
+        return value
+    folder = Path(os.path.expanduser(value))
+    if not is_url(value) and is_cityscapes(folder):
+        return f"the split val in {value}"
+    sides = _find_sides(value, _splits_of(key, is_for_evaluate=False))
+    return f"{sides} in {value}" if sides else value
 
 
 def _find_sides(value: str, splits: Sequence[str]) -> str | None:

@@ -109,7 +109,7 @@ def evaluate(
         )
     options: dict[str, Any] = {} if crop_border is None else {"crop_border": crop_border}
     if weights is not None:
-        options["weights"] = {name: os.fspath(file) for name, file in weights.items()}
+        options["weights"] = _checked_weights(weights)
     if metrics is not None:
         options["metrics"] = evaluation.names(_joined(metrics))
     tested = _named(data)
@@ -133,6 +133,20 @@ def _check_one_path(
     """Raises ValueError for what is no path, such as a list."""
     if value is not None and not isinstance(value, str | os.PathLike):
         raise ValueError(f"{name}: found {type(value).__name__}, allowed: one path{advice}")
+
+
+def _checked_weights(weights: object) -> dict[str, str]:
+    """The files of weights by network. Raises ValueError for what is no dictionary of paths."""
+    allowed = "a dictionary of files by network, as in weights={'inception': 'inception.pth'}"
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"weights: found {weights!r:.100}, allowed: {allowed}")
+    checked: dict[str, str] = {}
+    for name, file in weights.items():
+        if not isinstance(name, str) or not isinstance(file, str | os.PathLike):
+            found = f"{{{name!r:.50}: {file!r:.50}}}"
+            raise ValueError(f"weights: found {found}, allowed: {allowed}")
+        checked[name] = os.fspath(file)
+    return checked
 
 
 def _joined(metrics: Sequence[str]) -> str:

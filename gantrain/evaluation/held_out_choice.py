@@ -9,7 +9,13 @@ from typing import Any, Literal
 from gantrain.core.world import World
 from gantrain.core.yaml12 import read_mapping
 from gantrain.data.neighbours import describe_unused, find_neighbour
-from gantrain.data.splits import HELD_OUT_SPLITS, SYNTHETIC, TEST_SPLITS, describe_test_split
+from gantrain.data.splits import (
+    HELD_OUT_SPLITS,
+    SYNTHETIC,
+    TEST_SPLITS,
+    describe_split,
+    describe_test_split,
+)
 from gantrain.data.urls import is_url
 from gantrain.recipe.schema import Data, Recipe
 from gantrain.runs import checkpoint
@@ -139,18 +145,23 @@ def _saved_data(recipe: Recipe) -> Mapping[str, Any]:
 
 def _describe(data: Data, origin: Origin) -> list[str]:
     """The lines on settled keys of `data`."""
+    is_inside = data.train in (data.validation, data.test)
     source = {
         "given": "",
         "beside": ", which was found beside data.train,",
         "kept": ", as in this run so far,",
     }[origin]
+    if origin == "beside" and is_inside:
+        source = ", which were found beside the training images,"
     if data.validation == SYNTHETIC:
         return []
     if data.validation is not None:
         lines = []
         if origin != "given":
+            held_out = describe_split("validation", data.validation, data.train)
+            verb = "is" if held_out == data.validation else "are"
             lines.append(
-                f"data.validation: {data.validation}{source} is held out; data.validation=null"
+                f"data.validation: {held_out}{source} {verb} held out; data.validation=null"
                 " trains without"
             )
         test_split = describe_test_split(data.validation)
@@ -164,8 +175,10 @@ def _describe(data: Data, origin: Origin) -> list[str]:
     missing = "nothing is measured while training, and evaluate.best_by chooses no checkpoint"
     remedy = "data.validation=FOLDER sets held-out data"
     if data.test is not None:
+        test = describe_split("test", data.test, data.train)
+        verb = "is" if test == data.test else "are"
         return [
-            f"data.test: {data.test}{source} is shown in previews only, as a test set: {missing};"
+            f"data.test: {test}{source} {verb} shown in previews only, as a test set: {missing};"
             f" {remedy}"
         ]
     reason = _why_none(data, origin)

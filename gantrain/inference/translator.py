@@ -26,6 +26,7 @@ from gantrain.inference.loaded_model import load_model
 from gantrain.inference.sizes import OutputSize, check_choice, result_size
 from gantrain.inference.source_reader import SourceReader
 from gantrain.methods.base import Batch, is_random_at_test
+from gantrain.methods.style_check import check_style
 from gantrain.runs.best_checkpoint import find_best_checkpoint
 
 
@@ -211,7 +212,7 @@ class Translator:
             found = f"a {self.recipe.method['name']} model that has learnt none"
             raise ValueError(f"{key}: found {found}, allowed: one of spade with method.style=vae")
         if text.isdecimal() and int(text) < 2**63:
-            return method.style(int(text))
+            return check_style(method, int(text))
         check_not_special(text, key)
         try:
             target = self.target
@@ -231,7 +232,7 @@ class Translator:
         for after in scale.sizes(array.shape[:2]):
             array = resize(array, *after)
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
-        return method.style(image)
+        return check_style(method, image)
 
 
 def at_output_size(

@@ -2,17 +2,30 @@
 is trained.
 """
 
+import inspect
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 from torch import nn
 
 from gantrain.core.component import BadComponent
 from gantrain.methods.base import Method, Phase
+from gantrain.methods.constructor_check import describe_missing_init
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # files and keys of a recipe bear it
 _POOL = ("size", "share", "state_dict", "load_state_dict")
+_TERMS_PARAMETERS = ("batch", "carried", "context")
+# What gantrain calls, and with which parameters.
+_FUNCTIONS = {
+    "translate": ("batch",),
+    "translate_back": ("batch",),
+    "style": ("given",),
+    "diagnose": ("batch",),
+    "measure": ("batch",),
+}
 
 
 def check_contract(method: object) -> None:
@@ -22,18 +35,23 @@ def check_contract(method: object) -> None:
         raise BadComponent(
             f"method: {cls.__name__} is no Method; derive the class from gantrain.Method"
         )
+    missing_init = describe_missing_init(method)
+    if missing_init:
+        raise BadComponent(missing_init)
     tables = list(_table_problems(method))
     problems = tables or [
         *_network_problems(method),
         *_phase_problems(method),
         *_capability_problems(method),
+        *_function_problems(method),
+        *_weight_problems(method.loss_weights),
     ]
     if problems:
         raise BadComponent("\n".join(f"method: {cls.__name__}.{problem}" for problem in problems))
 
 
 def _table_problems(method: Method) -> Iterator[str]:
-    """Of the containers themselves, without which nothing else can be checked."""
+    """Yield a line on each wrong container, without which nothing else can be checked."""
     for table in ("networks", "auxiliary"):
         value: object = getattr(method, table)
         if not isinstance(value, nn.ModuleDict):
@@ -51,6 +69,19 @@ def _table_problems(method: Method) -> Iterator[str]:
                 f"pools[{name!r}]: found {_shown(pool)}, allowed: a"
                 " gantrain.methods.image_pool.ImagePool"
             )
+
+
+def _weight_problems(weights: object) -> Iterator[str]:
+    """Yield a line on each wrong weight. A first step shows whether the losses exist."""
+    if not isinstance(weights, Mapping):
+        yield f"loss_weights: found {_shown(weights)}, allowed: a dictionary of numbers by loss"
+        return
+    for name, weight in weights.items():
+        is_number = isinstance(weight, Real) and not isinstance(weight, bool)
+        if not isinstance(name, str):
+            yield f"loss_weights: found the name {_shown(name)}, allowed: the name of a loss"
+        elif not is_number or not math.isfinite(weight):
+            yield f"loss_weights[{name!r}]: found {_shown(weight)}, allowed: a finite number"
 
 
 def _network_problems(method: Method) -> Iterator[str]:
@@ -103,6 +134,11 @@ def _phase_problems(method: Method) -> Iterator[str]:
                 f"{place}: found {_shown(phase.terms)} as terms, allowed: a function that returns"
                 " gantrain.Terms"
             )
+        elif not _takes(phase.terms, len(_TERMS_PARAMETERS)):
+            yield (
+                f"{place}: found terms {_signature(phase.terms)}, allowed: a function of"
+                f" ({', '.join(_TERMS_PARAMETERS)})"
+            )
         for name in phase.networks:
             if name not in method.networks:
                 yield f"{place}: found the network {name!r}, allowed: {', '.join(method.networks)}"
@@ -127,6 +163,35 @@ def _capability_problems(method: Method) -> Iterator[str]:
             )
 
 
+def _function_problems(method: Method) -> Iterator[str]:
+    """Yield a line on each function that gantrain calls and that it cannot call."""
+    for name, parameters in _FUNCTIONS.items():
+        function: object = getattr(method, name)
+        wanted = f"({', '.join(parameters)})"
+        if not callable(function):
+            yield f"{name}: found {_shown(function)}, allowed: a function {name}{wanted}"
+        elif not _takes(function, len(parameters)):
+            yield (
+                f"{name}: found {name}{_signature(function)} behind self, allowed: {name}{wanted}"
+            )
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Return whether a function can be called with that many positional arguments."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # it states no signature
+        return True
+    return True
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    """The names of a function's parameters in brackets."""
+    return f"({', '.join(inspect.signature(function).parameters)})"
+
+
 def _name_problems(table: str, names: Sequence[Any]) -> Iterator[str]:
     for name in dict.fromkeys(names):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -142,5 +207,5 @@ def _comma(value: object) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, str | int | float | tuple | list) or value is None:
-        return f"{value!r:.60}"
+        return " ".join(f"{value!r:.60}".split())
     return f"an object of {type(value).__name__}"

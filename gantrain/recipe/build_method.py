@@ -12,6 +12,7 @@ from gantrain.core.own_code import describe_error, is_own, is_raised_by_gantrain
 from gantrain.methods import METHODS
 from gantrain.methods.adversarial_game import mixes_samples
 from gantrain.methods.base import Method, Phase, starts_with
+from gantrain.methods.constructor_check import describe_early_use
 from gantrain.methods.contract import check_contract
 from gantrain.networks import NETWORKS
 from gantrain.networks.gradient_checkpointing import recompute
@@ -38,6 +39,9 @@ def telling_own_errors(recipe: Recipe, doing: str) -> Iterator[None]:
         own = own_classes(recipe)
         if not own or (isinstance(error, ValueError) and is_raised_by_gantrain(error)):
             raise
+        early_use = describe_early_use(error)
+        if early_use:
+            raise BadComponent(early_use) from None
         names = ", ".join(dict.fromkeys(cls.__name__ for cls in own))
         raise BadComponent(f"method: {doing} with {names} raised {describe_error(error)}") from None
 

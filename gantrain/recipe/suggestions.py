@@ -4,13 +4,14 @@ import difflib
 import json
 import shlex
 from collections.abc import Iterator
-from typing import Any, get_origin
+from typing import Annotated, Any, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from gantrain.core.error_messages import models_in, one_line, with_allowed
 from gantrain.recipe import recipe_files
+from gantrain.recipe.peer_folders import is_folder_option, words_for_folder
 from gantrain.recipe.peer_options import explanation_for, normalise, words_for
 from gantrain.recipe.renamed_keys import NEW_NAMES, renamed_key
 
@@ -36,8 +37,13 @@ class Suggestions:
         new_key = renamed_key(key, names)
         if new_key:
             return f"is called {new_key} now"
-        parent = key.rpartition(".")[0]
-        hint = self._suggest(key, _text(value), [f"{parent}.{name}".lstrip(".") for name in names])
+        parent, _, last = key.rpartition(".")
+        nearest = _related(last, names) if parent else ""
+        if nearest and _is_allowed(beside.model_fields[nearest], value):
+            hint = _did_you_mean([f"{parent}.{nearest}"], _text(value), False)
+        else:
+            keys = [f"{parent}.{name}".lstrip(".") for name in names]
+            hint = self._suggest(key, _text(value), keys)
         return f"unknown key; {with_allowed(hint, names)}"
 
     def for_option(self, name: str, value: str) -> str:
@@ -46,11 +52,17 @@ class Suggestions:
         value: empty where none was typed. The suggestion then says true for a key that is true or
         false, and else has a placeholder."""
         value = value or ("true" if self._is_flag(name) else _PLACEHOLDER)
+        if "." in name and name in self.keys:
+            return _did_you_mean([name], value, True)
         return self._suggest(name, value, self._settable(self.model), is_option=True)
+
+    def knows(self, name: str) -> bool:
+        """Return whether a name is a key of the recipe, or what another project calls one."""
+        return name in self.keys or bool(_same(self.keys, name) or words_for(name, "1"))
 
     def _is_flag(self, name: str) -> bool:
         """Return whether the first key of that name is true or false."""
-        for key in _same(self.keys, name):
+        for key in [name] if "." in name and name in self.keys else _same(self.keys, name):
             parent, _, last = key.rpartition(".")
             chosen = _models_at(self.model, self.content, parent)[1] if parent else self.model
             return chosen is not None and chosen.model_fields[last].annotation is bool
@@ -66,7 +78,10 @@ class Suggestions:
         if same_beside:
             return _did_you_mean(same_beside, value, is_option)
         same = _same(self.keys, last) or _same(self.keys, NEW_NAMES.get(last, last))
-        words = words_for(last, value)
+        if is_folder_option(last):
+            words = words_for_folder(value, self.content)
+        else:
+            words = words_for(last, value)
         if words and not (len(words) == 1 and _key_of(words[0]) in same):
             return self._for_words(words)
         if same:
@@ -109,6 +124,32 @@ class Suggestions:
     def _settable(self, model: type[BaseModel]) -> list[str]:
         names = _names(model)
         return [name for name in names if name not in _INTERNAL] if model is self.model else names
+
+
+def _related(wrong: str, names: list[str]) -> str:
+    """The name that is a whole part of a wrong one, or of which the wrong one is a part.
+
+    Such as `test` for `test_set`, and `best_by` for `best`; empty where there is none, and where
+    the wrong name is right."""
+    if wrong in names:
+        return ""
+    inside = [name for name in names if wrong.startswith(f"{name}_")]
+    if inside:
+        return max(inside, key=len)
+    around = [name for name in names if name.startswith(f"{wrong}_")]
+    return around[0] if len(around) == 1 else ""
+
+
+def _is_allowed(field: FieldInfo, value: Any) -> bool:
+    """Return whether a field takes a value, for what the value alone says."""
+    annotation: Any = field.annotation
+    for rule in field.metadata:
+        annotation = Annotated[annotation, rule]
+    try:
+        TypeAdapter(annotation).validate_python(value)
+    except (ValidationError, PydanticSchemaGenerationError):
+        return False
+    return True
 
 
 def _last(key: str) -> str:

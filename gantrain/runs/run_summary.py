@@ -2,6 +2,7 @@
 and what comes next).
 """
 
+import math
 import os
 import shlex
 import sys
@@ -13,6 +14,7 @@ from gantrain.data.splits import SYNTHETIC
 from gantrain.data.unpaired import DataSet
 from gantrain.methods.base import Method
 from gantrain.metrics.registry import larger_is_better
+from gantrain.recipe.field_types import images_in
 from gantrain.recipe.schema import Recipe
 from gantrain.runs import checkpoint
 from gantrain.runs.best_checkpoint import best_of
@@ -56,18 +58,26 @@ def describe_losses(method: Method) -> str:
     show.
     """
     weights = [f"{name} {value_text(weight)}" for name, weight in method.loss_weights.items()]
-    stated = ", ".join(weights) or "the method does not state their weights"
-    return f"{stated} (a row shows each loss times its weight; metrics.jsonl has all values)"
+    if not weights:
+        return (
+            "the method does not state their weights (a row shows each loss as the method returns"
+            " it; metrics.jsonl has all values)"
+        )
+    return (
+        f"{', '.join(weights)} (a row shows each loss times its weight; metrics.jsonl has all"
+        " values)"
+    )
 
 
-def describe_results(recipe: Recipe, has_held_out: bool) -> list[str]:
+def describe_results(recipe: Recipe, has_held_out: bool, has_test: bool = False) -> list[str]:
     """Lines on what a run has written, and on the commands that use it.
 
-    has_held_out: the run has held-out images, which `gantrain evaluate` takes.
+    has_held_out, has_test: the run has held-out images, or a test set in their place.
+    `gantrain evaluate` takes either.
     """
     run = shlex.quote(str(recipe.folder))
     instances = " --instances IDS" if recipe.data.instances else ""
-    data = "" if has_held_out else " --data FOLDER"
+    data = "" if has_held_out or has_test else " --data FOLDER"
     if data and recipe.data.unpaired:
         data = " --data SOURCES --data-target TARGETS"
     lines = []
@@ -108,22 +118,30 @@ def describe_resuming() -> list[str]:
     return ["resume with the same command:", f"      {command}"]
 
 
-def describe_going_on(recipe: Recipe) -> list[str]:
-    """Lines on how a finished run trains longer."""
+def describe_going_on(recipe: Recipe, images_seen: int, epoch: int) -> list[str]:
+    """Lines on how a finished run trains longer.
+
+    images_seen: by the whole run, which may have had a longer length before. epoch: images in one.
+    """
     if recipe.stages:
         return ["train longer: give the last stage a larger length"]
-    longer = shlex.quote(f"length={_doubled(recipe.length)}")
+    longer = shlex.quote(f"length={_longer(recipe.length, images_seen, epoch)}")
     command = own_command(without="length=")
     if command is None:
         return [f"train longer: a larger length goes on, such as {longer}"]
     return ["train longer:", f"      {command} {longer}"]
 
 
-def _doubled(length: int | str) -> int | str:
-    """Twice a length in its own unit, such as `20 epochs`."""
-    number, _, unit = str(length).partition(" ")
-    doubled = f"{2 * float(number):g}"
-    return f"{doubled} {unit}" if unit else 2 * int(length)
+def _longer(length: int | str, images_seen: int, epoch: int) -> int | str:
+    """Twice a length in its own unit, such as `20 epochs`; twice what was seen where that is more.
+
+    epoch: images in one."""
+    if isinstance(length, int):
+        return 2 * (length if 2 * length > images_seen else images_seen)
+    doubled = f"{2 * float(length.split()[0]):g} epochs"
+    if images_in(doubled, epoch) > images_seen:
+        return doubled
+    return f"{math.ceil(2 * images_seen / epoch)} epochs"
 
 
 def own_command(without: str = "") -> str | None:

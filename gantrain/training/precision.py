@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gantrain.core import files, formats
+from gantrain.core.amounts import count_text
 from gantrain.core.console import say
 from gantrain.core.world import World, cpu_model, has_bf16
 from gantrain.data.cache import cache_folder
@@ -110,7 +111,9 @@ def describe_times(times: Times, count: int) -> str:
     bf16 = _milliseconds(times.bf16_microseconds)
     fp32 = _milliseconds(times.fp32_microseconds)
     ratio = f"bf16 is {times.ratio:.2f} times as fast as fp32 here"
-    return f"{ratio} ({count} convolutions take {bf16} and {fp32})"
+    verb = "takes" if count == 1 else "take"
+    timed = f"{count_text(count, 'convolution')} {verb} {bf16} in bf16 and {fp32} in fp32"
+    return f"{ratio} ({timed})"
 
 
 def _milliseconds(microseconds: int) -> str:

@@ -101,7 +101,10 @@ class Stage:
                 self.run_recipe = report_finished(self.run, self.run_recipe, latest, self.world.say)
             self.run.set_status(self.finished_status, self.images_seen)
         if self.is_last:
-            self._say_results(run_summary.describe_going_on(self.run_recipe))
+            epoch = self.setup.data.epoch
+            self._say_results(
+                run_summary.describe_going_on(self.run_recipe, self.images_seen, epoch)
+            )
 
     def _train(self, latest: Path | None, state: State | None, held_out: HeldOut | None) -> str:
         """Train from the latest checkpoint on, and print the end."""
@@ -144,6 +147,10 @@ class Stage:
     def _say_results(self, more: list[str]) -> None:
         """Print where the results are, and then the lines `more` on what the user can do next."""
         if self.world.is_main:
-            has_held_out = self.setup.data.held_out is not None
-            results = run_summary.describe_results(self.run_recipe, has_held_out)
+            data = self.setup.data
+            results = run_summary.describe_results(
+                self.run_recipe,
+                has_held_out=data.held_out is not None,
+                has_test=data.test is not None,
+            )
             self.world.say_whole("\n".join(f"  {line}" for line in [*results, *more]))

@@ -11,11 +11,15 @@ from gantrain.core.component import BadComponent
 from gantrain.core.own_code import describe_error, is_own
 from gantrain.core.rng import seed_all
 from gantrain.data.batch import data_dims
-from gantrain.methods.base import Batch, Context, Method, Phase, frozen, set_inference
-from gantrain.methods.terms_check import check_terms
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms, frozen, set_inference
+from gantrain.methods.style_check import check_style
+from gantrain.methods.terms_check import check_names, check_terms, describe_value
+from gantrain.metrics import registry
 from gantrain.recipe.build_method import own_classes, telling_own_errors
 from gantrain.training.setup import RunSetup
 
+# Names in gantrain.metrics.metric_suite beside those of metrics.
+_NAMES_OF_SUMS = ("fake", "target", "source", "samples", "pixels", "distance")
 _MOST_IMAGES = 2  # enough for batch norm, and to tell the batch's dimension from others
 
 
@@ -46,12 +50,16 @@ def _try(parts: RunSetup) -> None:
     )
     method.train()
     carried: Batch | None = None
+    terms: dict[str, Terms] = {}
     for phase in method.phases:
         with torch.autocast(
             parts.world.device.type, torch.bfloat16, enabled=parts.precision == "bf16"
         ):
-            handed_on = _try_phase(method, phase, batch, carried, context)
-        carried = {**(carried or {}), **handed_on}
+            of_phase = _try_phase(method, phase, batch, carried, context)
+        carried = {**(carried or {}), **of_phase.carried}
+        terms[phase.name] = of_phase
+    weights = method.loss_weights if is_own(type(method)) else ()
+    check_names(terms, list(weights), type(method).__name__)
     _check_states(method)
 
 
@@ -102,18 +110,57 @@ def _try_translation(method: Method, batch: Batch, channels: int, parts: RunSetu
         raise BadComponent(
             f"method: {name}.translate makes {sizes}, allowed: the size of the target"
         )
+    if method.has_style:
+        _try_styles(method, batch)
     for function, given in (("diagnose", batch), ("measure", {**batch, "fake": fake})):
         _check_scalars(f"{name}.{function}", getattr(method, function)(given))
 
 
 def _check_scalars(place: str, values: Any) -> None:
+    """Raise BadComponent for what is no dictionary of numbers, and for names that are taken."""
     is_fine = isinstance(values, dict) and all(
         isinstance(v, Tensor) and v.numel() == 1 for v in values.values()
     )
     if not is_fine:
         raise BadComponent(
-            f"method: {place} gives {values!r:.80}, allowed: a dictionary of tensors of one number"
+            f"method: {place} gives {_described_values(values)}, allowed: a dictionary of tensors"
+            " of one number"
         )
+    for name in values:
+        if not isinstance(name, str) or _is_taken(name):
+            raise BadComponent(
+                f"method: {place} gives a value named {name!r}, which is a name of gantrain's own;"
+                " choose another name"
+            )
+
+
+def _described_values(values: Any) -> str:
+    """Describe a dictionary by what is in it, and any other value as it is, in one line."""
+    if not isinstance(values, dict):
+        return describe_value(values)
+    described = [f"{name!r}: {describe_value(value)}" for name, value in values.items()]
+    return f"{{{', '.join(described)}}}"
+
+
+def _is_taken(name: str) -> bool:
+    """Return whether a name would replace one of gantrain's metrics, or the sums behind them."""
+    if name in registry.MEASURED:  # which a method itself measures
+        return False
+    if name in _NAMES_OF_SUMS or name.endswith("_null"):
+        return True
+    try:
+        registry.check(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _try_styles(method: Method, batch: Batch) -> None:
+    """A style of a seed and one of an image, and a translation with each."""
+    source = batch["source"]
+    for given in (0, batch["target"][:1]):
+        style = check_style(method, given)
+        method.translate({"source": source, "style": style.to(source)})
 
 
 def _check_states(method: Method) -> None:
@@ -129,8 +176,8 @@ def _check_states(method: Method) -> None:
 
 def _try_phase(
     method: Method, phase: Phase, batch: Batch, carried: Batch | None, context: Context
-) -> Batch:
-    """The tensors that a phase hands on, after its gradients were computed and thrown away."""
+) -> Terms:
+    """The terms of a phase, after its gradients were computed and thrown away."""
     trained = [method.networks[name] for name in phase.networks]
     others = [network for name, network in method.networks.items() if name not in phase.networks]
     with frozen([*others, *method.auxiliary.values()]):
@@ -145,8 +192,8 @@ def _try_phase(
             " gradient, allowed: losses that depend on them; is the forward in no_grad()?"
         )
     method.zero_grad()
-    handed_on: Batch = terms.carried
-    return handed_on
+    checked: Terms = terms
+    return checked
 
 
 def _has_gradient(networks: Sequence[nn.Module]) -> bool:

@@ -15,6 +15,18 @@ _DAMAGED = "damaged or not usable"
 _KIND = "channels or depth differ from most"
 
 
+class TooManyLeftOut(ValueError):
+    """More samples are left out than the limit allows.
+
+    reason: the counts, the most frequent reason and the remedy. fraction: the limit that goes on
+    without these samples. The message has both, in the words of `gantrain prepare`."""
+
+    def __init__(self, reason: str, fraction: float) -> None:
+        super().__init__(f"{reason}; --max-left-out {fraction:g} goes on without them")
+        self.reason = reason
+        self.fraction = fraction
+
+
 class UnequalSizes(ValueError):
     """A sample whose fields differ in size. sizes: (height, width) of each field."""
 
@@ -41,8 +53,8 @@ def check_left_out(
 
     looks: what was found in each sample that has all its files, by key; an exception says why it is
     unusable. good: the keys of the samples that are packed. fields: their names. unmatched: samples
-    that lack files. names_remedy: what to do about these. Raises ValueError, in one line, with the
-    counts, the most frequent reason and what to do."""
+    that lack files. names_remedy: what to do about these. Raises TooManyLeftOut, a ValueError of
+    one line with the counts, the most frequent reason and what to do."""
     total = len(looks) + unmatched
     left = total - len(good)
     if left <= limit * total:
@@ -60,9 +72,8 @@ def check_left_out(
     example = f" (such as {examples[0]})" if examples else ""
     allowed = math.ceil(100 * left / total) / 100
     remedy = names_remedy if reason == _UNMATCHED else suggest_remedy(reason, looks.values())
-    raise ValueError(
-        f"{place}: {left} of {total} {noun} left out: {mostly}{reason}{example}; {remedy}; "
-        f"--max-left-out {allowed:g} goes on without them"
+    raise TooManyLeftOut(
+        f"{place}: {left} of {total} {noun} left out: {mostly}{reason}{example}; {remedy}", allowed
     )
 
 

@@ -1,0 +1,34 @@
+"""The words for another project's `--dataroot DIR`, by what lies in the folder."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gantrain.data.prepare.layouts import sides_of_split
+
+AUTO = "auto"
+
+
+def is_folder_option(option: str) -> bool:
+    """Return whether an option of another project names a folder of all splits."""
+    return option.lower() == "dataroot"
+
+
+def words_for_folder(folder: str, recipe: Mapping[str, Any]) -> list[str]:
+    """The words that train a recipe on a folder with the splits of pytorch-CycleGAN-and-pix2pix.
+
+    The folder holds trainA and trainB, or a folder train. recipe: its content, which may name other
+    held-out data; these would be measured instead of those of the folder, so the words say
+    `data.validation=auto`, which looks beside the training data."""
+    data = recipe.get("data")
+    settings: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+    has_both = bool(sides_of_split(Path(os.path.expanduser(folder)), "train"))
+    words = [f"data={folder}" if has_both else f"data.train={folder}/train"]
+    if settings.get("validation", AUTO) != AUTO:
+        words.append(f"data.validation={AUTO}")
+    if has_both:
+        for key in ("train_target", "validation_target", "test", "test_target"):
+            if settings.get(key) is not None:
+                words.append(f"data.{key}=null")
+    return words
