@@ -28,7 +28,7 @@ from ratios import settings_of
 
 from gantrain.core.world import World
 from gantrain.recipe import schema as recipes
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 # A row's settings, in the table's order; other keys that --vary names follow.
 SETTINGS = (
@@ -119,7 +119,7 @@ def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], d
     out and told."""
     found: dict[tuple[Any, ...], Contender] = {}
     resolved: dict[str, Any] = {}
-    assembled: list[Assembly] = []
+    assembled: list[RunSetup] = []
 
     def add(
         row: report.Row, make: Callable[[], Any], amount: float, steps: int, **more: Any
@@ -143,18 +143,18 @@ def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], d
     for changes in variants(args.vary):
         batch = [f"batch_size={args.per_device * world.size}"] if args.per_device else []
         try:
-            assembled.append(Assembly(load(args.settings, [*changes, *batch]), world))
+            assembled.append(RunSetup(load(args.settings, [*changes, *batch]), world))
         except ValueError as e:
             refused = str(e)
             if args.vary:
                 world.say(f"left out, {world.size} devices, {' '.join(changes)}: {refused}")
     if not assembled:
         raise ValueError(refused)
-    if any(parts.recipe.compile for parts in assembled):
+    if any(setup.recipe.compile for setup in assembled):
         # Dynamo counts the graphs of all networks of a class together, over all contenders.
         torch._dynamo.config.recompile_limit = 8 * len(assembled)
     for precision in dict.fromkeys(
-        ["fp32"] * bool(args.baseline) + [parts.precision for parts in assembled]
+        ["fp32"] * bool(args.baseline) + [setup.precision for setup in assembled]
     ):
         row = {
             "loop": "matmul",
@@ -170,16 +170,16 @@ def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], d
             calls,
             rate="TFLOP/s",
         )
-    for parts in assembled:
-        resolved.setdefault(parts.recipe.name, parts.recipe.dump())
-        batch, steps = parts.split.batch_size, -(-args.steps // cycle(parts)) * cycle(parts)
-        row = as_row(parts, args.vary)
-        if add(row, partial(Trained, parts), batch, steps):
-            row["GFLOP/image"] = report.rounded(flops_per_image(parts) / 1e9)
-        if world.size > 1 and parts is assembled[0]:
+    for setup in assembled:
+        resolved.setdefault(setup.recipe.name, setup.recipe.dump())
+        batch, steps = setup.data.split.batch_size, -(-args.steps // cycle(setup)) * cycle(setup)
+        row = as_row(setup, args.vary)
+        if add(row, partial(Trained, setup), batch, steps):
+            row["GFLOP/image"] = report.rounded(flops_per_image(setup) / 1e9)
+        if world.size > 1 and setup is assembled[0]:
             add(
                 {**settings_of(row), "loop": "no exchange"},
-                partial(Trained, parts, exchange=False),
+                partial(Trained, setup, exchange=False),
                 batch,
                 steps,
             )
@@ -192,8 +192,8 @@ def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], d
                 "accumulation": 1,
             }
             other = {**settings_of(row), "loop": "plain", "batch": images, **as_it_is}
-            if add(other, partial(plain_step, parts, images), images, steps):
-                other["GFLOP/image"] = report.rounded(flops_per_image(parts, plain=True) / 1e9)
+            if add(other, partial(plain_step, setup, images), images, steps):
+                other["GFLOP/image"] = report.rounded(flops_per_image(setup, plain=True) / 1e9)
     return [*found.values()], resolved
 
 
@@ -201,22 +201,22 @@ def returned(step: Callable[[], None]) -> Callable[[], None]:
     return step
 
 
-def plain_step(parts: Assembly, images: int) -> Callable[[], None]:
-    return Plain(parts).on(float_batch(parts, images))
+def plain_step(setup: RunSetup, images: int) -> Callable[[], None]:
+    return Plain(setup).on(float_batch(setup, images))
 
 
-def as_row(parts: Assembly, vary: Sequence[str]) -> report.Row:
-    recipe, world = parts.recipe, parts.world
+def as_row(setup: RunSetup, vary: Sequence[str]) -> report.Row:
+    recipe, world = setup.recipe, setup.world
     values = (
         recipe.name,
         "gantrain",
         world.size,
         world.device.type,
-        parts.threads,
-        parts.split.batch_size,
-        parts.split.accumulation,
-        parts.precision,
-        parts.channels_last,
+        setup.threads,
+        setup.data.split.batch_size,
+        setup.data.split.accumulation,
+        setup.precision,
+        setup.channels_last,
         recipe.compile,
         recipe.zero_stage,
     )

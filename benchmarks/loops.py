@@ -12,7 +12,7 @@ from gantrain.losses.adversarial import discriminator_loss, generator_loss
 from gantrain.methods.base import Batch
 from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.recipe.build_method import make_method
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 _OTHERS = (
     "l2",
@@ -22,21 +22,21 @@ _OTHERS = (
 )  # of gantrain's terms, those not in pix2pix
 
 
-def raw_batch(parts: Assembly, images: int) -> dict[str, torch.Tensor]:
+def raw_batch(setup: RunSetup, images: int) -> dict[str, torch.Tensor]:
     """Random pixels and class ids, NHWC in host memory, as the loader hands them over."""
-    height, width = parts.recipe.data.size
-    random = torch.Generator().manual_seed(parts.world.rank)
+    height, width = setup.recipe.data.size
+    random = torch.Generator().manual_seed(setup.world.rank)
     raw = {}
-    for role, data in parts.fields.items():
+    for role, data in setup.data.fields.items():
         shape = (images, height, width, data.channels)
         values = torch.randint(data.classes or 256, shape, generator=random, dtype=torch.uint8)
-        raw[role] = values.pin_memory() if parts.world.device.type == "cuda" else values
+        raw[role] = values.pin_memory() if setup.world.device.type == "cuda" else values
     return raw
 
 
-def float_batch(parts: Assembly, images: int) -> Batch:
+def float_batch(setup: RunSetup, images: int) -> Batch:
     """The same as float images on the host, as a reference loader's workers leave them."""
-    return as_batch(raw_batch(parts, images), parts.fields, torch.float32, torch.device("cpu"))
+    return as_batch(raw_batch(setup, images), setup.data.fields, torch.float32, torch.device("cpu"))
 
 
 class Trained:
@@ -45,21 +45,21 @@ class Trained:
     exchange: whether the ranks exchange gradients; without, each trains for itself.
     """
 
-    def __init__(self, parts: Assembly, exchange: bool = True) -> None:
-        self.parts, self.engine, self.images_seen = parts, parts.engine(exchange), 0
-        self.rates = {name: settings.lr for name, settings in parts.settings.items()}
-        raw = raw_batch(parts, parts.split.per_rank)
-        self.raw = {parts.names[role]: values for role, values in raw.items()}
+    def __init__(self, setup: RunSetup, exchange: bool = True) -> None:
+        self.setup, self.engine, self.images_seen = setup, setup.engine(exchange), 0
+        self.rates = {name: settings.lr for name, settings in setup.settings.items()}
+        raw = raw_batch(setup, setup.data.split.per_rank)
+        self.raw = {setup.data.names[role]: values for role, values in raw.items()}
 
     def __call__(self) -> None:
-        slots = self.parts.split.slots(self.parts.world.rank)
+        slots = self.setup.data.split.slots(self.setup.world.rank)
         self.on(RawBatch(self.raw, tuple(self.images_seen + slot for slot in slots), ()))
 
     def on(self, raw: RawBatch) -> None:
         """The step on this rank's share of a batch."""
-        batches, contexts = self.parts.micro_batches(raw, self.images_seen)
+        batches, contexts = self.setup.micro_batches(raw, self.images_seen)
         self.engine.step(batches, contexts, self.rates)
-        self.images_seen += self.parts.split.batch_size
+        self.images_seen += self.setup.data.split.batch_size
 
 
 class Plain:
@@ -75,9 +75,9 @@ class Plain:
     where the recipe isn't the plain pix2pix.
     """
 
-    def __init__(self, parts: Assembly) -> None:
-        method = make_method(parts.recipe, parts.data_dims).to(parts.world.device)
-        options = parts.recipe.method
+    def __init__(self, setup: RunSetup) -> None:
+        method = make_method(setup.recipe, setup.data.dims).to(setup.world.device)
+        options = setup.recipe.method
         extra = [name for name in (*_OTHERS, "pool") if options.get(name)]
         if not isinstance(method, Pix2Pix) or extra:
             raise ValueError(
@@ -86,13 +86,13 @@ class Plain:
             )
         adversary = method.adversaries.first
         self.loss, self.l1, self.gan = adversary.loss, method.l1, adversary.gan
-        self.device = parts.world.device
+        self.device = setup.world.device
         self.generator, self.discriminator = method.networks.values()
         self.generator_adam, self.discriminator_adam = (
             torch.optim.Adam(
                 method.networks[name].parameters(),
-                lr=parts.settings[name].lr,
-                betas=parts.settings[name].betas,
+                lr=setup.settings[name].lr,
+                betas=setup.settings[name].betas,
                 fused=False,
                 foreach=False,
             )

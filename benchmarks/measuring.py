@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gantrain.core.world import World
 from gantrain.runs import checkpoint
 from gantrain.training.batch_split import BatchLayout
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 from gantrain.training.step import Engine
 from gantrain.training.train_state import snapshot
 
@@ -32,7 +32,7 @@ def settle(world: World) -> None:
     world.accelerator.wait_for_everyone()
 
 
-def cycle(parts: Assembly) -> int:
+def cycle(setup: RunSetup) -> int:
     """Steps after which the work repeats: what is due in every n-th step is due once in these."""
 
     def every(content: Any) -> Iterator[int]:
@@ -40,12 +40,12 @@ def cycle(parts: Assembly) -> int:
             yield from [value] if key == "interval_steps" and value else every(value)
 
     return math.lcm(
-        *every(parts.recipe.method),
-        *(settings.interval_steps for settings in parts.settings.values()),
+        *every(setup.recipe.method),
+        *(settings.interval_steps for settings in setup.settings.values()),
     )
 
 
-def flops_per_image(parts: Assembly, plain: bool = False) -> int:
+def flops_per_image(setup: RunSetup, plain: bool = False) -> int:
     """Of the training step: matrix products and convolutions, forward and backward, a multiply-add
     as 2.
 
@@ -53,10 +53,12 @@ def flops_per_image(parts: Assembly, plain: bool = False) -> int:
     its input, as torch does since 2.1; by its output, as some tools count, a U-Net would have three
     times the work. Normalisation, activations, the optimiser and EMA don't count. The rank's
     networks are others than those that are timed: compiled ones can't be counted."""
-    one = copy.copy(parts)
-    one.recipe, one.split = parts.recipe.model_copy(update={"compile": False}), BatchLayout(1, 1, 1)
+    one = copy.copy(setup)
+    one.recipe = setup.recipe.model_copy(update={"compile": False})
+    one.data = copy.copy(setup.data)
+    one.data.split = BatchLayout(1, 1, 1)
     step = Plain(one).on(float_batch(one, 1)) if plain else Trained(one, exchange=False)
-    steps = 1 if plain else cycle(parts)
+    steps = 1 if plain else cycle(setup)
     with FlopCounterMode(display=False) as counter:
         for _ in range(steps):
             step()
@@ -157,30 +159,32 @@ def data_wait(trained: Trained, steps: int) -> float:
     """The share of the time that the device does nothing because the recipe's loader has no
     batch yet.
     """
-    parts, waited = trained.parts, 0.0
-    batches = iter(parts.loader(0, (steps + 1) * parts.split.batch_size, parts.workers()))
+    setup, waited = trained.setup, 0.0
+    data = setup.data
+    stop = (steps + 1) * data.split.batch_size
+    batches = iter(data.loader(0, stop, data.workers(setup.threads)))
     next(batches)  # from then on: starting the workers happens once in a run
-    settle(parts.world)
+    settle(setup.world)
     start = time.perf_counter()
     for _ in range(steps):
         before = time.perf_counter()
         raw = next(batches)
         waited += time.perf_counter() - before
         trained.on(raw)
-        if parts.world.device.type == "cuda":
+        if setup.world.device.type == "cuda":
             torch.cuda.synchronize()  # waiting while it computes costs nothing and must not count
     share = waited / (time.perf_counter() - start)
-    return sum(parts.world.gather(share)) / parts.world.size
+    return sum(setup.world.gather(share)) / setup.world.size
 
 
 def checkpoint_seconds(trained: Trained) -> float:
     """Of a snapshot on all ranks and rank 0's writing of it, which the step waits for."""
-    world = trained.parts.world
+    world = trained.setup.world
     with tempfile.TemporaryDirectory() as folder:
         settle(world)
         start = time.perf_counter()
         tensors = snapshot(trained.engine, world)
         if world.is_main:
-            checkpoint.save(Path(folder), trained.parts.recipe.yaml(), tensors, {"images_seen": 0})
+            checkpoint.save(Path(folder), trained.setup.recipe.yaml(), tensors, {"images_seen": 0})
         settle(world)
         return time.perf_counter() - start

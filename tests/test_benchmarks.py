@@ -16,7 +16,7 @@ from gantrain.data.batch import normalise
 from gantrain.data.loader import held_out_batches
 from gantrain.data.transforms import SampleTransform
 from gantrain.recipe import schema as recipes
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 CPU = torch.device("cpu")
 TINY = ("recipe=quickstart", *SMALL, "batch_size=2")
@@ -150,8 +150,8 @@ def test_flops_are_those_of_the_formula(monkeypatch):
 
     world = World("cpu")
     small = ["data.resize=[256,256]", "data=synthetic", "precision=fp32", "device=cpu"]
-    parts = Assembly(recipes.load("pix2pix", small), world)
-    networks = parts.method().networks
+    setup = RunSetup(recipes.load("pix2pix", small), world)
+    networks = setup.method().networks
     images = torch.zeros(1, 3, 256, 256)
     run = torch.no_grad()(
         lambda: (
@@ -164,11 +164,11 @@ def test_flops_are_those_of_the_formula(monkeypatch):
     assert generator / 1e9 == pytest.approx(6.05, abs=5e-3)
     assert discriminator / 1e9 == pytest.approx(3.20, abs=5e-3)
     assert (3 * generator + 8 * discriminator) / 1e9 == pytest.approx(43.8, abs=0.1)
-    assert cycle(parts) == 1
-    assert flops_per_image(parts) == 2 * (3 * generator + 8 * discriminator - first_g - 2 * first_d)
-    first = Assembly(recipes.load("pix2pix", [*small, "method.order=discriminator_first"]), world)
+    assert cycle(setup) == 1
+    assert flops_per_image(setup) == 2 * (3 * generator + 8 * discriminator - first_g - 2 * first_d)
+    first = RunSetup(recipes.load("pix2pix", [*small, "method.order=discriminator_first"]), world)
     assert (
-        flops_per_image(first) - flops_per_image(parts) == 2 * generator
+        flops_per_image(first) - flops_per_image(setup) == 2 * generator
     )  # it makes its fakes twice
 
 
@@ -183,11 +183,11 @@ def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
             f"method.penalty={{name: r1, interval_steps: {every}}}",
             "data=synthetic",
         ]
-        parts = Assembly(recipes.load("quickstart", settings), World("cpu"))
-        assert cycle(parts) == every
-        found[every] = flops_per_image(parts)
+        setup = RunSetup(recipes.load("quickstart", settings), World("cpu"))
+        assert cycle(setup) == every
+        found[every] = flops_per_image(setup)
     bare = flops_per_image(
-        Assembly(recipes.load("quickstart", [*SMALL, "data=synthetic"]), World("cpu"))
+        RunSetup(recipes.load("quickstart", [*SMALL, "data=synthetic"]), World("cpu"))
     )
     assert found[1] - bare == pytest.approx(4 * (found[4] - bare), rel=1e-6)
 
@@ -321,8 +321,8 @@ def test_the_plain_loop_computes_the_same_losses(monkeypatch):
     from loops import Plain, Trained, float_batch
 
     settings = [*SMALL, "batch_size=2", "method.order=discriminator_first", "data=synthetic"]
-    parts = Assembly(recipes.load("quickstart", settings), World("cpu"))
-    ours, plain, batch = Trained(parts), Plain(parts), float_batch(parts, 2)
+    setup = RunSetup(recipes.load("quickstart", settings), World("cpu"))
+    ours, plain, batch = Trained(setup), Plain(setup), float_batch(setup, 2)
     for _ in range(3):
         ours()
         means = ours.engine.meters.means()

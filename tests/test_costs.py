@@ -19,7 +19,7 @@ from gantrain.inference.translator import load
 from gantrain.recipe import costs, schema
 from gantrain.recipe.build_method import make_method, sketch_method
 from gantrain.recipe.evaluation_settings import check_settings
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 FACTS = {"source_channels": 3, "target_channels": 3}
 SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
@@ -60,19 +60,19 @@ def test_networks_of_timm_can_be_sketched(network: str) -> None:
 def test_memory_and_checkpoints_are_counted_right() -> None:
     """By the engine's own tensors and by the files of a checkpoint."""
     words = (*SMALL, "batch_size=8", "length=8", "ema.half_life=8", "checkpoint.every=8")
-    parts = Assembly(schema.load("quickstart", words), World("cpu"))
-    engine = parts.engine()
+    setup = RunSetup(schema.load("quickstart", words), World("cpu"))
+    engine = setup.engine()
     held = [*engine.method.parameters(), *engine.method.buffers()]
     copies = [*engine.ema.method.parameters(), *engine.ema.method.buffers()]
-    assert parts.memory.weights == sum(tensor.nbytes for tensor in held)
-    assert parts.memory.average == sum(tensor.nbytes for tensor in copies)
+    assert setup.memory.weights == sum(tensor.nbytes for tensor in held)
+    assert setup.memory.average == sum(tensor.nbytes for tensor in copies)
     trained = sum(p.nbytes for p in engine.method.networks.parameters())
-    assert parts.memory.gradients == trained
-    assert parts.memory.optimizers == 2 * trained
+    assert setup.memory.gradients == trained
+    assert setup.memory.optimizers == 2 * trained
     run_here(*words, "run=x")
     folder = next(Path("runs/x/checkpoints").iterdir())
     written = sum(file.stat().st_size for file in folder.rglob("*.safetensors"))
-    assert costs.checkpoint_bytes(parts.sketch, parts.recipe, 4) == pytest.approx(written, rel=0.1)
+    assert costs.checkpoint_bytes(setup.sketch, setup.recipe, 4) == pytest.approx(written, rel=0.1)
 
 
 def test_a_dry_run_says_what_it_would_cost(capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,5 +229,5 @@ def test_other_settings_of_the_data_are_honoured_beside_drawn_ones(
 
 def test_a_run_without_held_out_data_is_one() -> None:
     """`data.validation=null` trains without, also on drawn images."""
-    parts = Assembly(schema.load("quickstart", [*SMALL, "data.validation=null"]), World("cpu"))
-    assert parts.held_out is None
+    setup = RunSetup(schema.load("quickstart", [*SMALL, "data.validation=null"]), World("cpu"))
+    assert setup.data.held_out is None

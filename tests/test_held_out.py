@@ -20,7 +20,8 @@ from gantrain.data.prepare.pack import prepare
 from gantrain.data.splits import HELD_OUT_SPLITS, TEST_SPLITS, find_two_sets
 from gantrain.evaluation.held_out_choice import choose_held_out
 from gantrain.recipe import costs, schema
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
+from gantrain.training.setup_description import describe_setup
 
 # A run on two folders of pairs, label and photo, that this file draws.
 RUN = (
@@ -42,8 +43,8 @@ def draw_pairs(folder: Path, count: int = 4, first: int = 0) -> None:
         draw(folder / field, count, first)
 
 
-def assemble(*words: str) -> Assembly:
-    return Assembly(schema.load("quickstart", [*RUN, "data.validation=auto", *words]), World("cpu"))
+def assemble(*words: str) -> RunSetup:
+    return RunSetup(schema.load("quickstart", [*RUN, "data.validation=auto", *words]), World("cpu"))
 
 
 # What lies in the folder `set`, data.train and data.train_target; the held-out data, the test data.
@@ -101,7 +102,7 @@ def test_a_packed_neighbour_is_found_and_an_empty_one_is_not(train_place: str) -
     assert find_neighbour(HELD_OUT_SPLITS, train_place, None) is None
     prepare("images", "set/validation")
     assert find_neighbour(HELD_OUT_SPLITS, train_place, None) == Neighbour("set/validation", None)
-    held_out = assemble(f"data.train={train_place}").held_out
+    held_out = assemble(f"data.train={train_place}").data.held_out
     assert held_out is not None
     assert held_out.place.endswith("validation")
 
@@ -168,8 +169,10 @@ def test_the_split_of_a_folder_with_several(key: tuple[str, bool]) -> None:
         )
 
 
-def lines_of(parts: Assembly) -> list[str]:
-    return [line for line in parts.describe() if line.startswith(("data.validation", "data.test"))]
+def lines_of(setup: RunSetup) -> list[str]:
+    return [
+        line for line in describe_setup(setup) if line.startswith(("data.validation", "data.test"))
+    ]
 
 
 MISSING = "nothing is measured while training, and evaluate.best_by chooses no checkpoint"
@@ -208,10 +211,10 @@ def test_a_line_says_what_is_held_out(case: str) -> None:
     folders, words, lines = SAID[case]
     for folder in ("train", *folders):
         draw_pairs(Path("set", folder))
-    parts = assemble("data.train=set/train", *words)
-    assert lines_of(parts) == lines
-    assert (parts.held_out is None) == (case not in ("found", "given"))
-    assert (parts.test is None) == ("data.test" not in "".join(lines))
+    setup = assemble("data.train=set/train", *words)
+    assert lines_of(setup) == lines
+    assert (setup.data.held_out is None) == (case not in ("found", "given"))
+    assert (setup.data.test is None) == ("data.test" not in "".join(lines))
 
 
 @pytest.mark.parametrize(
@@ -262,13 +265,13 @@ def test_a_test_split_that_chooses_checkpoints_is_named(splits: tuple[str, ...])
     for split in ("train", *splits):
         draw(Path(f"set/{split}A"))
         draw(Path(f"set/{split}B"))
-    parts = assemble("data.train=set", "data.validation=set", "data.source=A", "data.target=B")
-    assert parts.held_out is not None
+    setup = assemble("data.train=set", "data.validation=set", "data.source=A", "data.target=B")
+    assert setup.data.held_out is not None
     expected = [
         "data.validation: set holds testA and testB and no other held-out images, so evaluate.best_by chooses "
         "checkpoints on a test set; measure the result on other images"
     ]
-    assert lines_of(parts) == (expected if splits == ("test",) else [])
+    assert lines_of(setup) == (expected if splits == ("test",) else [])
 
 
 def test_drawn_images_are_held_out_of_drawn_ones() -> None:
@@ -281,11 +284,11 @@ def test_drawn_images_are_held_out_of_drawn_ones() -> None:
 def test_a_test_set_that_nobody_named_may_be_unusable() -> None:
     draw_pairs(Path("set/train"))
     draw(Path("set/test/label"))  # the photographs of many test sets are not published
-    parts = assemble("data.train=set/train")
-    first, second = lines_of(parts)
+    setup = assemble("data.train=set/train")
+    first, second = lines_of(setup)
     assert first.startswith("data.test: set/test is not used: /")
     assert "previews show training samples" in second
-    assert parts.test is None
+    assert setup.data.test is None
     with pytest.raises(ValueError, match=r"^data\.test: "):
         assemble("data.train=set/train", "data.validation=null", "data.test=set/test")
 

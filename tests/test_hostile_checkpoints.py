@@ -29,7 +29,7 @@ from gantrain.recipe import schema
 from gantrain.runs import checkpoint
 from gantrain.training.init_from import place
 from gantrain.training.resuming import _rates_line
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 from gantrain.training.train_state import restore
 from gantrain.training.trainer import RunStopped, Trainer
 
@@ -63,18 +63,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def parts(trained: Path, cache: Path) -> Iterator[Assembly]:
-    """The run's parts, to restore its checkpoints without training."""
+def run_setup(trained: Path, cache: Path) -> Iterator[RunSetup]:
+    """The run's setup, to restore its checkpoints without training."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(trained.parent)
         patch.setenv("GANTRAIN_CACHE", str(cache))
         loaded = schema.load("quickstart", LONGER)
         with World("cpu") as world:
-            yield Assembly(loaded, world)
+            yield RunSetup(loaded, world)
 
 
-def restore_last(parts: Assembly) -> None:
-    restore(parts.engine(), LAST, parts, checkpoint.state(LAST).progress)
+def restore_last(run_setup: RunSetup) -> None:
+    restore(run_setup.engine(), LAST, run_setup, checkpoint.state(LAST).progress)
 
 
 @pytest.fixture(autouse=True)
@@ -167,11 +167,11 @@ TENSORS: dict[str, tuple[str, Callable[[dict[str, torch.Tensor]], object], str]]
 
 
 @pytest.mark.parametrize("name", TENSORS)
-def test_tensors_of_another_kind_are_refused_on_resume(name: str, parts: Assembly) -> None:
+def test_tensors_of_another_kind_are_refused_on_resume(name: str, run_setup: RunSetup) -> None:
     """Also with the right SHA-256; the older checkpoint is offered."""
     file, how, says = TENSORS[name]
     change(file, how)
-    (line,) = line_of(lambda: restore_last(parts)).splitlines()
+    (line,) = line_of(lambda: restore_last(run_setup)).splitlines()
     assert re.search(says, line)
     assert line.endswith(f"remove its folder, then {BEFORE} is used, which is whole")
 
@@ -307,7 +307,7 @@ STATES: dict[str, tuple[tuple[str, ...], Any, str]] = {
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_odd_states_are_refused(name: str, parts: Assembly) -> None:
+def test_odd_states_are_refused(name: str, run_setup: RunSetup) -> None:
     keys, value, says = STATES[name]
     content = state_of(LAST)
     place = content
@@ -315,7 +315,7 @@ def test_odd_states_are_refused(name: str, parts: Assembly) -> None:
         place = place[key]
     place[keys[-1]] = value
     write_state(LAST, content)
-    (line,) = line_of(lambda: restore_last(parts)).splitlines()
+    (line,) = line_of(lambda: restore_last(run_setup)).splitlines()
     assert says in line
 
 
@@ -496,10 +496,10 @@ def damaged(seed: int) -> str:
 
 @pytest.mark.usefixtures("_limited")
 @pytest.mark.parametrize("seed", range(20))
-def test_hostile_checkpoints_end_in_lines(seed: int, parts: Assembly) -> None:
+def test_hostile_checkpoints_end_in_lines(seed: int, run_setup: RunSetup) -> None:
     """The quick part: without training."""
     print(damaged(seed))
-    for read in (READERS["load"], lambda: restore_last(parts)):
+    for read in (READERS["load"], lambda: restore_last(run_setup)):
         line_of(read)
 
 

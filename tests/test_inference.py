@@ -57,14 +57,14 @@ def test_colours_of_classes_stand_for_their_ids(model: Translator) -> None:
     few = picture.quantize(10)  # its numbers are no ids
     assert np.array_equal(np.asarray(model.translate(few)), expected)
     few.save("palette.png")
-    (read,) = model.translate_arrays([model.read(Path("palette.png"))])
+    (read,) = model.translate_arrays([model.reader.read(Path("palette.png"))])
     assert np.array_equal(read, expected)
     picture.save("colours.png")
     picture.save("lossy.jpg")
-    (read,) = model.translate_arrays([model.read(Path("colours.png"))])
+    (read,) = model.translate_arrays([model.reader.read(Path("colours.png"))])
     assert np.array_equal(read, expected)
     with pytest.raises(ValueError, match=r"lossy\.jpg: a JPEG where class ids are expected"):
-        model.read(Path("lossy.jpg"))
+        model.reader.read(Path("lossy.jpg"))
     colours[0, :3] = 7
     with pytest.raises(ValueError, match=r"colours of no class: 7 7 7 \(3 pixels\)"):
         model.translate(colours)
@@ -131,7 +131,7 @@ def test_pixels_of_no_class_are_translated_as_the_last_one(model: Translator) ->
         np.pad(draw(0, 32, 32, seed=9)[0].clip(0, 8), 4, constant_values=i) for i in (9, 255)
     )
     expected = model.translate(last)
-    model.source = model.source.model_copy(update={"ignore": 255})
+    model.reader.source = model.source.model_copy(update={"ignore": 255})
     assert np.array_equal(model.translate(none), expected)
     for wrong in (9, 12):  # the last class has no id but 255
         none[8, 8] = wrong
@@ -156,7 +156,7 @@ def test_grey_and_alpha_are_fitted_to_a_colour_model() -> None:
     for name, array in {"grey": grey, "alpha": alpha, "both": alpha[..., 2:]}.items():
         assert np.array_equal(model.translate(array), expected), name
         Image.fromarray(array).save(f"{name}.png")
-        assert np.array_equal(model.read(Path(f"{name}.png"))["source"], colour), name
+        assert np.array_equal(model.reader.read(Path(f"{name}.png"))["source"], colour), name
     with pytest.raises(ValueError, match="found uint8 with 5 channels"):
         model.translate(np.zeros((32, 32, 5), np.uint8))
     assert np.array_equal(np.asarray(model.translate(Image.fromarray(grey))), expected)

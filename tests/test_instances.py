@@ -21,7 +21,7 @@ from gantrain.evaluation.held_out import HeldOut
 from gantrain.inference.translator import Translator
 from gantrain.metrics.segmentation import Segmenter
 from gantrain.recipe import schema
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 METHOD = (
     "method={name: pix2pixhd, perceptual: 0, "
@@ -135,16 +135,20 @@ def test_wrong_ids_are_refused(model: Translator) -> None:
 
 
 def test_a_segmenter_does_not_take_edges_for_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gantrain.evaluation.held_out.STEPS", 2)
-    monkeypatch.setattr("gantrain.metrics.segmentation.STEPS", 2)
+    monkeypatch.setattr("gantrain.metrics.segmenter_training.STEPS", 2)
     words = [*WORDS, "evaluate.metrics=[miou_unet,copy_index]", "evaluate.best_by=miou_unet"]
-    parts = Assembly(schema.load("quickstart", words), World("cpu"))
-    assert parts.data_dims == {"source_channels": 11, "target_channels": 3}
-    assert parts.held_out is not None
+    setup = RunSetup(schema.load("quickstart", words), World("cpu"))
+    assert setup.data.dims == {"source_channels": 11, "target_channels": 3}
+    assert setup.data.held_out is not None
     held_out = HeldOut(
-        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+        setup.recipe,
+        setup.world,
+        setup.data.held_out,
+        fields=setup.data.fields,
+        batch=setup.batch,
+        training=setup.data.train,
     )
-    found = {record.name: record for record in held_out.metrics(parts.method())}
+    found = {record.name: record for record in held_out.metrics(setup.method())}
     assert found["miou_unet"].value is not None
     assert held_out.segmentation is not None
     assert isinstance(network := held_out.segmentation.network, Segmenter)
@@ -215,4 +219,4 @@ def test_the_keys_in_the_recipe_of_coco_add_ones_own_instances() -> None:
     small = (*small, "method.generator={width: 2, hidden: 4}", "method.discriminator.width=4")
     for own, channels in (((), 183), (tuple(keys), 184)):
         loaded = schema.load("coco_spade", [*small, *own])
-        assert Assembly(loaded, World("cpu")).data_dims["source_channels"] == channels
+        assert RunSetup(loaded, World("cpu")).data.dims["source_channels"] == channels

@@ -109,12 +109,13 @@ def test_ranks_are_told_apart_by_what_they_were_given() -> None:
 
 @pytest.mark.parametrize("most", [1, 3, 5, 12])
 def test_largest_micro_batch_divides_and_fits(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auto_micro_batch, "_fits", lambda parts, micro: micro <= most)
+    monkeypatch.setattr(auto_micro_batch, "_fits", lambda setup, size: size <= most)
     world = SimpleNamespace(device=torch.device("cuda"), gather=lambda value: [True, value])
-    parts: Any = SimpleNamespace(split=batch_split.split(12, 1, None), world=world)
-    assert auto_micro_batch.largest_micro_batch(parts) == {1: 1, 3: 3, 5: 4, 12: 12}[most]
+    data = SimpleNamespace(split=batch_split.split(12, 1, None))
+    setup: Any = SimpleNamespace(data=data, world=world)
+    assert auto_micro_batch.largest_micro_batch(setup) == {1: 1, 3: 3, 5: 4, 12: 12}[most]
     world.device = torch.device("cpu")
-    assert auto_micro_batch.largest_micro_batch(parts) == 12
+    assert auto_micro_batch.largest_micro_batch(setup) == 12
 
 
 def test_batch_line() -> None:

@@ -27,6 +27,7 @@ from gantrain.core.out_of_memory import (
 )
 from gantrain.data.decode import encode
 from gantrain.inference.file_translation import FileTranslation
+from gantrain.inference.source_reader import SourceReader
 from gantrain.inference.translate_files import translate_files
 from gantrain.inference.translator import Translator
 from gantrain.methods.pix2pix import Pix2Pix
@@ -182,14 +183,14 @@ def test_files_that_are_too_large_to_read(
     model: Translator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_inputs((16, 16), (16, 16))
-    read = Translator.read
+    read = SourceReader.read
 
-    def refuse(self: Translator, path: Path, *arguments: Any) -> Any:
+    def refuse(self: SourceReader, path: Path, *arguments: Any) -> Any:
         if path.name == "1.png":
             raise MemoryError(NUMPY_TEXT)
         return read(self, path, *arguments)
 
-    monkeypatch.setattr(Translator, "read", refuse)
+    monkeypatch.setattr(SourceReader, "read", refuse)
     assert [path.name for path in translate_files(model, [Path("in")], Path("out"), 1)] == ["0.png"]
 
 
@@ -283,7 +284,7 @@ def test_evaluate_goes_on_with_single_images_and_names_the_sample(
             "out of memory with 8 images per backward pass; try micro_batch_size=4",
         ),
         (
-            "evaluation.held_out.HeldOut._metrics",
+            "evaluation.held_out.HeldOut._measure",
             r"evaluate: out of memory on cpu .*; fewer or other evaluate\.metrics",
         ),
     ],

@@ -260,14 +260,12 @@ def test_the_cache_keeps_the_times(
     change: Callable[[Path], None], is_measured_anew: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(monkeypatch, FASTER)
-    assert precision._recall_or_measure(STANDARD, CPU) == FASTER
+    assert precision._load_or_measure(STANDARD, CPU) == FASTER
     path = Path(os.environ["GANTRAIN_CACHE"], "precision.json")
     change(path)
     measurements = pretend(monkeypatch, SLOWER)
     for _ in range(2):
-        assert precision._recall_or_measure(STANDARD, CPU) == (
-            SLOWER if is_measured_anew else FASTER
-        )
+        assert precision._load_or_measure(STANDARD, CPU) == (SLOWER if is_measured_anew else FASTER)
     assert len(measurements) == is_measured_anew
     assert not list(path.parent.glob("*.lock"))
 
@@ -280,7 +278,7 @@ def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         convolution = Convolution(
             False, channels, 4, (3, 3), (1, 1), groups=1, batch=1, height=8, width=8
         )
-        precision._recall_or_measure([convolution], CPU)
+        precision._load_or_measure([convolution], CPU)
     kept = [entry["key"]["convolutions"][0][1] for entry in json.loads(path.read_text())["entries"]]
     assert kept == [3, 4, 5]
 
@@ -292,7 +290,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_measurement(
     Path("a file").touch()
     monkeypatch.setenv("GANTRAIN_CACHE", "a file/cache")
     for _ in range(2):
-        assert precision._recall_or_measure([SMALLEST], CPU) == FASTER
+        assert precision._load_or_measure([SMALLEST], CPU) == FASTER
     assert len(measurements) == 2
 
 

@@ -27,6 +27,7 @@ from gantrain.data.shards import Field, Shards
 from gantrain.data.unpaired import Unpaired
 from gantrain.evaluation.evaluate_folders import read_image
 from gantrain.inference.input_images import image_array
+from gantrain.inference.source_reader import SourceReader
 from gantrain.inference.translate_files import translate_files
 from gantrain.inference.translator import Translator
 
@@ -44,9 +45,8 @@ class Recorder(Translator):
     """A translator without networks, which answers with black pictures."""
 
     def __init__(self, source: Field, instances: Field | None = None) -> None:
-        self.source, self.target, self.instances = source, field(), instances
-        self.said, self.one_by_one, self.seen = set(), False, []
-        self.scale = TrainedScale((), "native")
+        self.reader = SourceReader(source, instances, TrainedScale((), "native"))
+        self.target, self.one_by_one, self.seen = field(), False, []
         self.device = torch.device("cpu")
         self.identity = "black pictures"
         self.recipe = Namespace(data=Namespace(source="source", target="target"))

@@ -15,7 +15,7 @@ from conftest import SMALL, launch, run_here
 from gantrain.runs import checkpoint
 from gantrain.runs.meters import Meters
 from gantrain.runs.metric_rows import Row, read_rows, rows_before
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 from gantrain.training.trainer import Trainer
 
 NOT_COMPARED = {"time", "images_per_second", "data_wait", "memory_gib"}
@@ -94,10 +94,10 @@ def one_bad_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The step at 40 images is not finite, and so left out; samples of the batch before it are
     damaged.
     """
-    micro_batches = Assembly.micro_batches
+    micro_batches = RunSetup.micro_batches
     step = Trainer._step
 
-    def with_nan(self: Assembly, raw: Any, images_seen: int) -> Any:
+    def with_nan(self: RunSetup, raw: Any, images_seen: int) -> Any:
         batches, contexts = micro_batches(self, raw, images_seen)
         if images_seen == 40:
             batches = [
@@ -109,7 +109,7 @@ def one_bad_batch(monkeypatch: pytest.MonkeyPatch) -> None:
         damaged = ("sample 7 is damaged", "sample é too") if self.images_seen == 32 else ()
         step(self, raw._replace(damaged=damaged))
 
-    monkeypatch.setattr(Assembly, "micro_batches", with_nan)
+    monkeypatch.setattr(RunSetup, "micro_batches", with_nan)
     monkeypatch.setattr(Trainer, "_step", with_damage)
 
 

@@ -17,7 +17,7 @@ from gantrain.data.scale import UNKNOWN
 from gantrain.networks import NETWORKS, MultiscalePatchGAN, PatchGAN
 from gantrain.recipe import schema
 from gantrain.training.scale_matching import match_by_resolution, picture_size
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 
 def discriminator(scales: int) -> MultiscalePatchGAN:
@@ -269,8 +269,8 @@ def test_a_stage_at_twice_the_size_takes_the_former_scales_by_resolution(
 def placed(*words: str) -> str:
     """The line about the discriminator, of a run that would begin."""
     with World("cpu") as world:
-        parts = Assembly(schema.load("quickstart", [*QUICK, *words]), world)
-    (line,) = [line for line in parts.placed if line.startswith("discriminator: ")]
+        setup = RunSetup(schema.load("quickstart", [*QUICK, *words]), world)
+    (line,) = [line for line in setup.init_from_lines if line.startswith("discriminator: ")]
     return line
 
 

@@ -26,7 +26,7 @@ from gantrain.data.shards import Shards
 from gantrain.data.unpaired import DataSet, Unpaired
 from gantrain.inference.sizes import NATIVE_OPTION, SizeReport, result_size
 from gantrain.inference.translator import Translator
-from gantrain.recipe.data_request import data_request, view
+from gantrain.recipe.data_request import data_request, sample_transform
 
 TINY = (
     "data.workers=0", "batch_size=2", "length=2", "precision=fp32", "device=cpu", "threads=1", "trackers=[]",
@@ -67,7 +67,7 @@ def write(folder: str, sizes: list[Size], kind: str = "RGB") -> None:
 def evaluated(model: Translator, data: DataSet, i: int) -> Tensor:
     """The network's input of sample `i` as `evaluate` makes it."""
     fields, names = model.fields, data_request(model.recipe).names
-    seen = view(model.recipe, fields, training=False)
+    seen = sample_transform(model.recipe, fields, training=False)
     (raw,) = held_out_batches(data, seen, [i], 1)
     batch = as_batch(
         {role: raw.fields[name] for role, name in names.items()},
@@ -468,7 +468,7 @@ def test_the_image_of_a_style_has_the_scale_of_targets() -> None:
     run_here(spade, *TINY[:-2], "run=x", *words, "data.size=[16,16]", "data.resize=[16,16]")
     usual = gantrain.load("runs/x", "cpu")
     (raw,) = held_out_batches(
-        Shards.open("packed"), view(usual.recipe, usual.fields, training=False), [0], 1
+        Shards.open("packed"), sample_transform(usual.recipe, usual.fields, training=False), [0], 1
     )
     target = raw.fields["b"].permute(0, 3, 1, 2) / 127.5 - 1
     assert target.shape[2:] == (16, 16)

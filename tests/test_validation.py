@@ -16,7 +16,7 @@ from gantrain.evaluation import held_out as validation
 from gantrain.evaluation.held_out import HeldOut
 from gantrain.metrics.paired import ssim
 from gantrain.recipe.schema import load
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 
 @pytest.mark.parametrize("mean", [-0.8, 0.0, 0.6])
@@ -56,17 +56,22 @@ def test_nulls_are_drawn_from_all_training_images(monkeypatch: pytest.MonkeyPatc
         "evaluate.metrics=[l1,fd_random0]",
         "evaluate.max_samples=13",
     ]  # as no other test: features are kept
-    parts = Assembly(load("quickstart", words), World("cpu"))
-    assert parts.held_out is not None
+    setup = RunSetup(load("quickstart", words), World("cpu"))
+    assert setup.data.held_out is not None
     asked: list[list[int]] = []
     read = validation.held_out_batches
     monkeypatch.setattr(
         validation, "held_out_batches", lambda *a: asked.append([*a[2]]) or read(*a)
     )
     held_out = HeldOut(
-        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+        setup.recipe,
+        setup.world,
+        setup.data.held_out,
+        fields=setup.data.fields,
+        batch=setup.batch,
+        training=setup.data.train,
     )
-    (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "fd_random0")
+    (record,) = (r for r in held_out.metrics(setup.method()) if r.name == "fd_random0")
     assert record.null_n == 13
     assert asked[0] == list(range(13))
     assert len(set(asked[1])) == 13
@@ -75,12 +80,17 @@ def test_nulls_are_drawn_from_all_training_images(monkeypatch: pytest.MonkeyPatc
 
 def test_a_broken_generator_has_no_value() -> None:
     """As 8-bit files its images would look like any others."""
-    parts = Assembly(load("quickstart", [*SMALL, "evaluate.metrics=[l1,swd]"]), World("cpu"))
-    assert parts.held_out is not None
+    setup = RunSetup(load("quickstart", [*SMALL, "evaluate.metrics=[l1,swd]"]), World("cpu"))
+    assert setup.data.held_out is not None
     held_out = HeldOut(
-        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+        setup.recipe,
+        setup.world,
+        setup.data.held_out,
+        fields=setup.data.fields,
+        batch=setup.batch,
+        training=setup.data.train,
     )
-    method = parts.method()
+    method = setup.method()
     next(method.networks["generator"].parameters()).data.fill_(torch.nan)
     found = {record.name: (record.value, record.problem) for record in held_out.metrics(method)}
     assert found["l1"] == found["swd"] == (None, "images hold NaN")

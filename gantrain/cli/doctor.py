@@ -27,7 +27,7 @@ from gantrain.runs.trackers import check_trackers
 from gantrain.training import conv_timing, precision
 from gantrain.training.conv_timing import Convolution
 from gantrain.training.launcher import agree_with_launcher, check_ranks, exit_with_parent
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 from gantrain.training.trial import try_method
 
 _PACKAGES = ("torch", "accelerate", "webdataset", "torchmetrics", "deepspeed")
@@ -55,12 +55,8 @@ class Findings:
         except (ValueError, OSError) as e:
             for line in str(e).splitlines():
                 self.add(name, line, "fails")
-        except (
-            FetchFailed,
-            DamagedSample,
-            torch.OutOfMemoryError,
-        ) as e:  # a loader's process adds a traceback
-            text = str(e).splitlines()[-1].rpartition(f"{type(e).__name__}: ")[2]
+        except (FetchFailed, DamagedSample, torch.OutOfMemoryError) as e:
+            text = str(e)
             if dist.is_initialized():  # the other ranks wait for this one
                 raise RunStopped(f"{name}: {text}", alone=True) from None
             self.add(name, text, "fails")
@@ -88,15 +84,19 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
                     run.close()
             with found.catching("data"):
                 check_ranks(world, recipe)
-                parts = Assembly(recipe, world)
-                found.add("data", run_summary.describe_data(parts.train, recipe.data.train))
-                found.add("batch", f"{parts.split}, {parts.precision}")
+                parts = RunSetup(recipe, world)
+                found.add("data", run_summary.describe_data(parts.data.train, recipe.data.train))
+                found.add("batch", f"{parts.data.split}, {parts.precision}")
                 found.add("precision", _describe_precision(parts))
-                for line in parts.held_out_lines:
+                for line in parts.data.held_out_lines:
                     found.add("held out", line, "note")
                 for line in parts.size_warnings:
                     found.add("size", line.removeprefix("warning: "), "note")
-                sets = {"train": parts.train, "validation": parts.held_out, "test": parts.test}
+                sets = {
+                    "train": parts.data.train,
+                    "validation": parts.data.held_out,
+                    "test": parts.data.test,
+                }
                 for key, data in sets.items():
                     for shards in data.domains if verify and data else ():
                         with found.catching("samples"):
@@ -143,7 +143,7 @@ def _compare_precisions(world: World, convolutions: Sequence[Convolution]) -> st
     return f"precision=auto is {verdict.precision}{verdict.reason}; {measured}"
 
 
-def _describe_precision(parts: Assembly) -> str:
+def _describe_precision(parts: RunSetup) -> str:
     """Describe the choice of the recipe, and both precisions on its own convolutions."""
     compared = _compare_precisions(parts.world, parts.compared_convolutions())
     if parts.recipe.precision == "auto":
@@ -168,13 +168,14 @@ def _free(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def _speeds(found: Findings, parts: Assembly) -> None:
+def _speeds(found: Findings, parts: RunSetup) -> None:
     endless = parts.recipe.batch_size * 10**6
-    loader = _speed(parts, parts.loader(0, endless, parts.workers()).__next__)
+    workers = parts.data.workers(parts.threads)
+    loader = _speed(parts, parts.data.loader(0, endless, workers).__next__)
     step = _step_speed(parts)
     found.add(
         "loader alone",
-        f"{loader:,.1f} images/s with {count_text(parts.workers(), 'worker')} per rank",
+        f"{loader:,.1f} images/s with {count_text(workers, 'worker')} per rank",
     )
     found.add("step alone", f"{step:,.1f} images/s")
     ratio = loader / step
@@ -189,7 +190,7 @@ def _speeds(found: Findings, parts: Assembly) -> None:
         found.add("limit", f"the step: the loader delivers {ratio:.1f} times as many images")
 
 
-def _verify(parts: Assembly, shards: Shards) -> str:
+def _verify(parts: RunSetup, shards: Shards) -> str:
     """Reads and decodes each sample on one rank; raises ValueError past the recipe's limit."""
     damaged = []
     for i in range(parts.world.rank, len(shards), parts.world.size):
@@ -204,9 +205,9 @@ def _verify(parts: Assembly, shards: Shards) -> str:
     return text
 
 
-def _step_speed(parts: Assembly) -> float:
+def _step_speed(parts: RunSetup) -> float:
     """Of the real step on the first batch, over and over; its networks are thrown away."""
-    engine, raw = parts.engine(), next(parts.loader(0, parts.recipe.batch_size, workers=0))
+    engine, raw = parts.engine(), next(parts.data.loader(0, parts.recipe.batch_size, workers=0))
     rates = dict.fromkeys(parts.settings, 0.0)
 
     def step() -> None:
@@ -216,7 +217,7 @@ def _step_speed(parts: Assembly) -> float:
     return _speed(parts, step)
 
 
-def _speed(parts: Assembly, work: Callable[[], object]) -> float:
+def _speed(parts: RunSetup, work: Callable[[], object]) -> float:
     """Images per second over all ranks, which do it equally often."""
     work()  # starts processes, compiles, allocates
     before, count = time.perf_counter(), 0

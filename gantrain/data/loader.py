@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gantrain.core.out_of_memory import OutOfMemory
 from gantrain.core.rng import Purpose, random_numbers
 from gantrain.data.decode import decode_sample
+from gantrain.data.remote import FetchFailed
 from gantrain.data.sample_order import Order
 from gantrain.data.shards import DamagedSample, Shards
 from gantrain.data.transforms import Sample, SampleTransform
@@ -71,6 +73,20 @@ class _Stream(Dataset[Any]):
         random = random_numbers(self.seed, position, Purpose.AUGMENTATION)
         return _ReadSample(self.sample_transform.augment(sample, random), position, damaged)
 
+    def __getitems__(self, positions: list[int]) -> list[_ReadSample] | Exception:
+        """Return the samples of a batch, or the error that keeps them from being read.
+
+        A worker process that raises an error would add its traceback to the error's text.
+        """
+        try:
+            return [self[position] for position in positions]
+        except (DamagedSample, FetchFailed, OutOfMemory) as error:
+            return error
+
+
+def _collate_stream(samples: list[_ReadSample] | Exception) -> Any:
+    return samples if isinstance(samples, Exception) else _collate(samples)
+
 
 def _collate(samples: list[_ReadSample]) -> RawBatch:
     damaged: list[str] = []
@@ -120,6 +136,7 @@ def training_loader(
     """Return a loader of the positions [start, stop), in order, to be iterated once.
 
     slots: the places of each step's batch that this rank takes.
+    A batch that cannot be read is its error, which `merge_streams` raises.
     """
 
     def positions() -> Iterator[list[int]]:
@@ -130,24 +147,30 @@ def training_loader(
         _Stream(shards, sample_transform, order),
         batch_sampler=positions(),
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=_collate_stream,
         worker_init_fn=_leave_signals_to_the_rank,
         pin_memory=pin,
         prefetch_factor=4 if workers else None,
     )
 
 
-def merge_streams(first: RawBatch, *others: RawBatch) -> RawBatch:
+def merge_streams(*streams: RawBatch | Exception) -> RawBatch:
     """Return the same places of a batch from several streams as one batch.
 
     Each stream has fields of its own.
+
+    Raises DamagedSample, FetchFailed or OutOfMemory where the workers could not read one of them.
     """
-    fields = dict(first.fields)
-    damaged = list(first.damaged)
-    for raw in others:
+    fields: dict[str, Tensor] = {}
+    positions: tuple[int, ...] = ()
+    damaged: tuple[str, ...] = ()
+    for raw in streams:
+        if isinstance(raw, Exception):
+            raise raw
         fields |= raw.fields
+        positions = raw.positions
         damaged += raw.damaged
-    return RawBatch(fields, first.positions, tuple(damaged))
+    return RawBatch(fields, positions, damaged)
 
 
 def _held_out(

@@ -55,7 +55,7 @@ def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:
             recipe,
             world,
             shards,
-            model.fields,
+            fields=model.fields,
             batch=batch,
             training=opened.training,
             diagnose=False,

@@ -78,7 +78,7 @@ class FileTranslation:
                 what = f"{file} ({file.stat().st_size:,} bytes)"
                 advice = "give a smaller copy, or free memory"
                 with naming_too_large(what, model.device, advice):
-                    sample = model.read(file, maps.get(file), self.notes)
+                    sample = model.reader.read(file, maps.get(file), self.notes)
                     seen = _at_size(model, file, sample, self.size)
             except OSError as error:
                 self.problems.append(f"{file}: cannot be read ({error.strerror})")
@@ -132,6 +132,6 @@ class FileTranslation:
 
 def _at_size(model: Translator, file: Path, sample: Sample, size: Choice | None) -> Sample:
     try:
-        return model.at_size(sample, size)
+        return model.reader.at_size(sample, size)
     except ValueError as e:
         raise ValueError(f"{file}: {e}") from None

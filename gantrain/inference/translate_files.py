@@ -192,7 +192,7 @@ def translate_files(
     check_choice(size, output_size)
     files = _without_results(find_inputs(inputs), inputs, out)
     _note_targets(model, files)
-    model.check_instances(instances is not None)
+    model.reader.check_instances(instances is not None)
     maps = _instance_maps(files, instances)
     kind = lossless(model.target.channels, model.target.dtype)
     results = _name_results(files, out, kind)

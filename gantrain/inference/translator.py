@@ -1,7 +1,5 @@
-"""A trained model by itself: load it, translate images."""
+"""Translates images by a trained model."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,114 +9,81 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gantrain.core import files
 from gantrain.core.amounts import count_text
 from gantrain.core.console import say
-from gantrain.core.extensions import check_imported, interactive_advice
 from gantrain.core.out_of_memory import naming_argument, naming_too_large
 from gantrain.core.paths import check_not_special
 from gantrain.core.rng import seed_all
 from gantrain.core.wording import option
 from gantrain.data.batch import as_batch, data_dims, normalise, to_files
-from gantrain.data.conversion_notes import of_one_image
 from gantrain.data.resize import resize
-from gantrain.data.scale import Choice, text_of, trained_scale
+from gantrain.data.scale import Choice, TrainedScale, text_of, trained_scale
 from gantrain.data.shards import Field
-from gantrain.data.transforms import Sample, resize_sample
+from gantrain.data.transforms import Sample
 from gantrain.importers.import_file import opened
-from gantrain.inference.input_images import (
-    Given,
-    describe_values,
-    image_array,
-    instance_array,
-    source_array,
-)
-from gantrain.inference.sizes import (
-    NATIVE_ARGUMENT,
-    OutputSize,
-    SizeReport,
-    check_choice,
-    result_size,
-)
-from gantrain.methods.base import Batch, is_random_at_test, set_inference
+from gantrain.inference.input_images import Given, describe_values, image_array
+from gantrain.inference.loaded_model import load_model
+from gantrain.inference.sizes import OutputSize, check_choice, result_size
+from gantrain.inference.source_reader import SourceReader
+from gantrain.methods.base import Batch, is_random_at_test
 from gantrain.methods.style_check import check_style
-from gantrain.recipe import costs, schema
-from gantrain.recipe.build_method import make_method, sketch_method
-from gantrain.runs import checkpoint
 from gantrain.runs.best_checkpoint import find_best_checkpoint
 
 
 class Translator:
-    """A generator with all that its use needs: value range, channels, test-time modes.
+    """A trained generator that translates images, files' values or tensors.
 
-    Uses the averaged (EMA) weights where the run kept them. back: from target to source, by a model
-    that learnt both ways (CycleGAN). style: of all translations, drawn with a seed or an image
-    file's (SPADE). Raises ValueError."""
+    It uses the averaged (EMA) weights where the run kept them. back: translate from target to
+    source, by a model that learnt both directions (CycleGAN). style: of all translations (SPADE),
+    a seed or an image file. Raises ValueError."""
 
     def __init__(
         self, folder: Path, device: torch.device, back: bool = False, style: str | None = None
     ) -> None:
-        state = checkpoint.state(folder)
-        check_not_special(folder / "recipe.yaml", "checkpoint")
-        check_imported(state.modules, folder)
-        fields = state.fields
-        self.source, self.target, self.instances = (
-            fields["source"],
-            fields["target"],
-            fields.get("instances"),
-        )
-        try:
-            self.recipe = schema.from_dict(checkpoint.saved_recipe(folder))
-        except ValueError as e:
-            lines = str(e).splitlines()
-            place = f"{folder}/recipe.yaml: "
-            text = "\n".join(f"{'' if str(folder) in line else place}{line}" for line in lines)
-            raise ValueError(text + interactive_advice(state.modules)) from None
-        self.said: set[str] = set()  # conversions that were reported
-        self.device = device
-        costs.check_memory(costs.count_weights(sketch_method(self.recipe, state.facts)), device)
-        self.method = make_method(self.recipe, state.facts)
-        kind = "networks" if self.recipe.ema.half_life is None else "ema"
-        for name in self.method.inference:
-            network = self.method.networks[name]
-            network.load_state_dict(
-                checkpoint.tensors(folder, f"{kind}/{name}", state, network.state_dict())
-            )
-        # Of all that its translations depend on.
-        style_content = (
-            files.sha256(Path(style)) if style is not None and Path(style).is_file() else ""
-        )
-        settings = json.dumps(
-            [state.sha256, self.recipe.dump(), back, style, style_content], sort_keys=True
-        )
-        self.identity = hashlib.sha256(settings.encode()).hexdigest()
+        model = load_model(folder, device)
+        self.recipe = model.recipe
+        self.method = model.method
+        self.images_seen = model.images_seen
+        self.identity = model.identity_of_translations(back, style)
         self.checkpoint = folder
-        self.images_seen = state.images_seen
+        self.device = device
         self.back = back
+        source = model.fields["source"]
+        self.target = model.fields["target"]
         if back:
-            if not self.method.has_back or self.source.kind == "label" or self.instances:
-                found = (
-                    f"{option('back')}: found a {self.recipe.method['name']} model from"
-                    f" {self.source.kind}s"
-                )
-                raise ValueError(f"{found}, allowed: one of cyclegan between images")
-            self.source, self.target = self.target, self.source
+            model.check_reversible()
+            source, self.target = self.target, source
         data = self.recipe.data
-        self.scale = trained_scale(
-            self.source, self.target, paired=not data.unpaired, size=data.size, resize=data.resize
+        scale = trained_scale(
+            source, self.target, paired=not data.unpaired, size=data.size, resize=data.resize
         )
-        self._said_sizes: set[bool] = set()  # lines on a loss of detail (True) and without one
-        self.method = self.method.to(device).requires_grad_(False)
-        set_inference(self.method, **self.recipe.test_time.model_dump())
-        self.style = {} if style is None else {"style": self._style(style)}
-        # Whether an image's result would depend on the others of its batch.
+        self.reader = SourceReader(source, model.fields.get("instances"), scale)
+        self.style = {} if style is None else {"style": self._encode_style(style)}
+        # Where an image's result would depend on the other images of its batch.
         self.one_by_one = is_random_at_test(**self.recipe.test_time.model_dump())
 
     @property
     def fields(self) -> dict[str, Field]:
-        """The data's, by role."""
+        """The fields of the data, by role."""
         fields = {"source": self.source, "target": self.target}
-        return fields | {"instances": self.instances} if self.instances else fields
+        if self.instances:
+            fields["instances"] = self.instances
+        return fields
+
+    @property
+    def source(self) -> Field:
+        """The field of the images that the model takes."""
+        return self.reader.source
+
+    @property
+    def instances(self) -> Field | None:
+        """The field of the ids of instances, where the model has learnt with them."""
+        return self.reader.instances
+
+    @property
+    def scale(self) -> TrainedScale:
+        """The scale at which the model has seen its sources in training."""
+        return self.reader.scale
 
     def __repr__(self) -> str:
         trained = f"{self.images_seen:,} images seen, {text_of(self.recipe.data.size)}"
@@ -166,16 +131,14 @@ class Translator:
                 )
             with naming_argument(image.shape[-2:], self.device):
                 return self._translate_tensor(image)
-        self.check_instances(instances is not None)
+        self.reader.check_instances(instances is not None)
         notes: list[str] = []
         with naming_argument(None, self.device):
-            sample = {"source": source_array(image, self.source, notes)}
-            if instances is not None:
-                sample["instances"] = instance_array(instances, sample["source"], notes)
-        self._say_once(notes)
+            sample = self.reader.read(image, instances, notes)
+        self.reader.report_notes(notes)
         with naming_argument(sample["source"].shape[:2], self.device):
-            seen = self.at_size(sample, size)
-            self._say_size(sample, seen, size, output_size)
+            seen = self.reader.at_size(sample, size)
+            self.reader.report_size(sample, seen, size, output_size)
             (fake,) = self.translate_arrays([seen])
             result = at_output_size(fake, sample, seen, output_size)
         if isinstance(image, np.ndarray):
@@ -189,7 +152,7 @@ class Translator:
     def _translate_several(
         self, images: Sequence[Given], instances: Any, size: Choice | None, output_size: OutputSize
     ) -> list[Any]:
-        """Each by itself, since their sizes may differ."""
+        """Translate each image by itself, since their sizes may differ."""
         maps = [None] * len(images) if instances is None else instances
         if not isinstance(maps, list | tuple) or len(maps) != len(images):
             found = f"{len(maps)} maps" if isinstance(maps, list | tuple) else type(maps).__name__
@@ -210,10 +173,8 @@ class Translator:
 
     @torch.no_grad()
     def _translate_tensor(self, image: Tensor) -> Tensor:
-        wanted, batch = (
-            data_dims(self.fields)["source_channels"],
-            image if image.ndim == 4 else image[None],
-        )
+        wanted = data_dims(self.fields)["source_channels"]
+        batch = image if image.ndim == 4 else image[None]
         if batch.ndim != 4 or batch.shape[1] != wanted or not image.is_floating_point():
             raise ValueError(
                 f"image: found {image.dtype} of shape {tuple(image.shape)}, allowed: floats in "
@@ -229,8 +190,9 @@ class Translator:
 
     @torch.no_grad()
     def translate_arrays(self, samples: list[Sample]) -> list[np.ndarray]:
-        """Several samples (by role) of one size at once, HWC to HWC, in the training files'
-        dtypes.
+        """Translate samples of one size at once, HWC to HWC, in the dtypes of the training files.
+
+        samples: arrays by role.
         """
         seed_all(self.recipe.seed)
         raw = {
@@ -241,29 +203,11 @@ class Translator:
         fakes = self._apply(batch | self.style)
         return list(to_files(fakes, self.target.dtype).cpu().numpy())
 
-    def at_size(self, sample: Sample, size: Choice | None) -> Sample:
-        """A sample as the networks shall see it; `size` as in `translate`. Raises ValueError."""
-        before = sample["source"].shape[:2]
-        labels = [role for role in sample if self.fields[role].kind != "image"]
-        for after in self.scale.sizes(before, size):
-            sample = resize_sample(sample, after, labels)
-        return sample
-
-    def _say_size(
-        self, sample: Sample, seen: Sample, size: Choice | None, output_size: OutputSize
-    ) -> None:
-        """Print a line on the first image that is resized, and on the first one that loses
-        detail.
-        """
-        report = SizeReport(self.scale, size, output_size, NATIVE_ARGUMENT)
-        report.add(sample["source"].shape[:2], seen["source"].shape[:2])
-        if report.is_notable and report.loses_detail not in self._said_sizes:
-            self._said_sizes.add(report.loses_detail)
-            say(f"translate: {report.line()}")
-
     @torch.no_grad()
-    def _style(self, text: str) -> Tensor:
-        method, key = self.method, option("style")
+    def _encode_style(self, text: str) -> Tensor:
+        """Return the style that a seed draws, or that of an image file."""
+        method = self.method
+        key = option("style")
         if not method.has_style:
             found = f"a {self.recipe.method['name']} model that has learnt none"
             raise ValueError(f"{key}: found {found}, allowed: one of spade with method.style=vae")
@@ -271,9 +215,10 @@ class Translator:
             return check_style(method, int(text))
         check_not_special(text, key)
         try:
-            target, notes = self.target, list[str]()
+            target = self.target
+            notes: list[str] = []
             array = image_array(Path(text), target, notes)
-            self._say_once(notes)
+            self.reader.report_notes(notes)
             if (array.shape[2], array.dtype.name) != (target.channels, target.dtype):
                 what = f"{array.dtype} with {count_text(array.shape[2], 'channel')}"
                 raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
@@ -288,40 +233,6 @@ class Translator:
             array = resize(array, *after)
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
         return check_style(method, image)
-
-    def read(
-        self, path: Path, instances: Path | None = None, notes: list[str] | None = None
-    ) -> Sample:
-        """A file as the model's source, and its map of instances; HWC by role.
-
-        notes: takes sentences on what was converted. Raises ValueError, naming the file.
-        """
-        notes = [] if notes is None else notes
-        sample = {"source": source_array(path, self.source, notes)}
-        if instances:
-            sample["instances"] = instance_array(instances, sample["source"], notes)
-        return sample
-
-    def _say_once(self, notes: list[str]) -> None:
-        """Report conversions of images that Python code gives, each kind once."""
-        for note in notes:
-            if note not in self.said:
-                self.said.add(note)
-                say(of_one_image(note))
-
-    def check_instances(self, given: bool) -> None:
-        """Raises ValueError where ids of instances are missing, or given to a model without."""
-        if given and not self.instances:
-            raise ValueError(
-                "instances: found ids, allowed: none, since this model has learnt without; leave"
-                " them out"
-            )
-        if self.instances and not given:
-            where = "--instances FOLDER to `gantrain translate`, instances= in Python"
-            raise ValueError(
-                "instances: found none, this model sees the edges of instances; give their ids:"
-                f" {where}"
-            )
 
 
 def at_output_size(
@@ -353,11 +264,7 @@ def load(
 
     back, style: as a Translator's. best: the run's best checkpoint by its `evaluate.best_by`. No
     code in it is run. Raises ValueError where there is none."""
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if chosen not in here and not (chosen == "cuda" and len(here) > 1):
-        lack = "" if len(here) > 1 else ", but PyTorch sees no GPU"
-        raise ValueError(f"device: found {chosen!r}{lack}; allowed here: {', '.join(here)}")
+    chosen_device = _choose_device(device)
     if best:
         chosen_checkpoint = find_best_checkpoint(path)
         say(chosen_checkpoint.line())
@@ -365,9 +272,21 @@ def load(
     advice = "free memory there, or choose another device"
     with (
         opened(path) as folder,
-        naming_too_large(f"checkpoint: {path}", torch.device(chosen), advice),
+        naming_too_large(f"checkpoint: {path}", chosen_device, advice),
     ):
-        model = Translator(folder, torch.device(chosen), back, style)
+        model = Translator(folder, chosen_device, back, style)
     if Path(path).is_file():  # whose folder was a temporary one
         model.checkpoint = Path(path)
     return model
+
+
+def _choose_device(name: str | None) -> torch.device:
+    """Return the named device, or the usual one. Raises ValueError where it is not here."""
+    usual = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = name or usual
+    available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    has_gpu = len(available) > 1
+    if chosen not in available and not (chosen == "cuda" and has_gpu):
+        lack = "" if has_gpu else ", but PyTorch sees no GPU"
+        raise ValueError(f"device: found {chosen!r}{lack}; allowed here: {', '.join(available)}")
+    return torch.device(chosen)

@@ -66,7 +66,7 @@ def open_once_per_node(world: World, key: str, value: str | None, wanted: DataRe
 
 
 @dataclass
-class RunData:
+class OpenedData:
     """The data sets of a run, opened.
 
     test: only where there is no held-out set. unusable_test: why a test set that no user named
@@ -78,7 +78,7 @@ class RunData:
     unusable_test: str | None
 
 
-def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> RunData:
+def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> OpenedData:
     """The data sets of a recipe, made where they have to be. Every rank calls it.
 
     is_automatic: no user named the held-out set and the test set. Such a test set may be unusable.
@@ -114,7 +114,7 @@ def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> RunDa
     test = opened("test", data.test) if data.test and not data.validation else None
     world.raise_on_all_ranks(problems)
     assert train is not None
-    result = RunData(train, held_out, test, unusable.get("test"))
+    result = OpenedData(train, held_out, test, unusable.get("test"))
     learnt = {name: train.fields[name] for name in wanted.names.values()}
     if held_out is not None:
         result.held_out = _as_learnt(learnt, held_out, "validation", world)

@@ -7,28 +7,30 @@ import torch
 from gantrain.core.amounts import count_text
 from gantrain.methods.base import Context
 from gantrain.training import batch_split
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 
-def largest_micro_batch(parts: Assembly) -> int:
-    """Tries the step of throw-away networks, on every rank; all agree on what fits on all, or on
-    one image.
+def largest_micro_batch(setup: RunSetup) -> int:
+    """Return the largest micro-batch whose step fits on all ranks, or 1.
 
-    On CPU all of the rank's images: there the system would kill the process, not refuse.
+    Every rank calls it and tries the step with networks that it throws away. On CPU it returns all
+    of the rank's images: there the system would kill the process instead of refusing memory.
     """
-    per_rank, world = parts.split.per_rank, parts.world
+    per_rank = setup.data.split.per_rank
+    world = setup.world
     if world.device.type != "cuda":
         return per_rank
-    return next(
-        m for m in batch_split.divisors(per_rank) if m == 1 or all(world.gather(_fits(parts, m)))
-    )
+    for micro_batch_size in batch_split.divisors(per_rank):
+        if micro_batch_size > 1 and all(world.gather(_fits(setup, micro_batch_size))):
+            return micro_batch_size
+    return 1
 
 
-def _fits(parts: Assembly, micro: int) -> bool:
+def _fits(setup: RunSetup, micro_batch_size: int) -> bool:
     # Two micro-batches hold as much as many: images add little beside activations.
-    count = min(2, parts.split.per_rank // micro)
+    count = min(2, setup.data.split.per_rank // micro_batch_size)
     try:
-        _step(parts, micro, count)
+        _step(setup, micro_batch_size, count)
     except torch.OutOfMemoryError:
         return False
     finally:
@@ -37,22 +39,18 @@ def _fits(parts: Assembly, micro: int) -> bool:
     return True
 
 
-def _step(parts: Assembly, micro: int, count: int) -> None:
-    """Its tensors are gone when it returns, and with them their memory."""
-    height, width = parts.recipe.data.size
-    engine = parts.engine(distributed=False)
-    fields = {
-        parts.names[role]: torch.zeros((micro, height, width, field.channels), dtype=torch.uint8)
-        for role, field in parts.fields.items()
-    }
-    batch = parts.batch(fields)
-    context = Context(parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(micro)))
-    engine.step([batch] * count, [context] * count, dict.fromkeys(parts.settings, 0.0))
+def _step(setup: RunSetup, micro_batch_size: int, count: int) -> None:
+    """Run a step of `count` micro-batches; its tensors are gone when it returns."""
+    engine = setup.engine(distributed=False)
+    batch = setup.batch(setup.data.zeros(micro_batch_size))
+    positions = tuple(range(micro_batch_size))
+    context = Context(setup.recipe.seed, 0, setup.recipe.batch_size, positions)
+    engine.step([batch] * count, [context] * count, dict.fromkeys(setup.settings, 0.0))
     torch.cuda.synchronize()
 
 
 def describe_out_of_memory(split: batch_split.BatchLayout) -> str:
-    """Say that a step did not fit, and what would take less memory."""
+    """Describe a step that did not fit into memory, and name what would take less."""
     smaller = [
         size for size in batch_split.divisors(split.per_rank) if size < split.micro_batch_size
     ]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gantrain.methods.base import Method
 
-_RAMP_UP = 0.05  # the half-life never exceeds this share of the images seen (Karras et al. 2024)
+_RAMP_UP = 0.05  # the half-life never exceeds this fraction of the images seen (Karras et al. 2024)
 
 
 class EMA:
@@ -20,15 +20,18 @@ class EMA:
         self.half_life = half_life
         self.live = method
         self.method = copy.deepcopy(method).requires_grad_(False).eval()
-        names = method.inference
-        self._averaged: list[Tensor] = [
-            p for n in names for p in self.method.networks[n].parameters()
-        ]
-        self._sources: list[Tensor] = [p for n in names for p in method.networks[n].parameters()]
+        self._averaged: list[Tensor] = []
+        self._sources: list[Tensor] = []
+        for name in method.inference:
+            self._averaged += self.method.networks[name].parameters()
+            self._sources += method.networks[name].parameters()
 
     @torch.no_grad()
     def update(self, images_seen: int, batch_size: int, valid: Tensor) -> None:
-        """After a step; `valid` is a scalar on the device, 0 where the step was undone."""
+        """Update the average after a step.
+
+        valid: a scalar on the device, 0 where the step was undone.
+        """
         if self.half_life is None:
             return
         half_life = min(self.half_life, max(images_seen * _RAMP_UP, 1e-8))
@@ -38,7 +41,7 @@ class EMA:
 
     @torch.no_grad()
     def refresh(self) -> Method:
-        """The copy, with all that is not averaged (buffers, other networks) as it is live."""
+        """Return the copy, with live values of all that is not averaged, such as buffers."""
         averaged = {id(p) for p in self._averaged} if self.half_life is not None else set()
         copies = [*self.method.parameters(), *self.method.buffers()]
         lives = [*self.live.parameters(), *self.live.buffers()]

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from gantrain.core.error_messages import check
 from gantrain.core.paths import check_not_special
 from gantrain.data.scale import Size
@@ -18,8 +20,9 @@ from gantrain.training.scale_matching import match_by_resolution, picture_size
 
 @dataclass(frozen=True)
 class Origin:
-    """A network's tensors in another run or file. picture_size: of whole pictures in that run,
-    None if unknown.
+    """The tensors of a network in another run or file.
+
+    picture_size: of whole pictures in that run, None if unknown.
     """
 
     place: str
@@ -28,8 +31,7 @@ class Origin:
 
 
 def place(method: Method, start: str | list[str], size: Size | None = None) -> list[str]:
-    """Copy what fits by the network's name, the tensor's name and its shape; returns a line for
-    each network.
+    """Copy the tensors that fit by network, name and shape; return a line for each network.
 
     start: a run, a checkpoint, or files of networks that `gantrain import` knows. Where the run
     kept an average of a network, that is copied: it is what was evaluated. size: of whole pictures
@@ -41,24 +43,14 @@ def place(method: Method, start: str | list[str], size: Size | None = None) -> l
         origins, assumed = _find_origins(method, paths)
     except ValueError as e:
         raise ValueError(f"init_from: {e}, or init_from=null") from None
-    lines, placed = list[str](), 0
+    lines: list[str] = []
+    weights_copied = 0  # without biases: three last biases are no start
     for name, network in method.networks.items():
         origin = origins.get(name, Origin(path, {}))
-        own = network.state_dict()
-        there, scales = match_by_resolution(network, size, origin.tensors, origin.picture_size)
-        fits = {k: t for k, t in there.items() if k in own and t.shape == own[k].shape}
-        network.load_state_dict(fits, strict=False)
-        placed += sum(t.ndim > 1 for t in fits.values())  # three last biases are no start
-        left = [key for key in own if key not in fits]
-        line = f"{name}: {len(fits)} of {len(own)} tensors from {origin.place}"
-        if scales:
-            line += f"; {scales}"
-        if left:
-            line += f"; not there, or of another shape: {', '.join(left[:3])}"
-        if len(left) > 3:
-            line += " ..."
+        fitting, line = _place_network(name, network, origin, size)
+        weights_copied += sum(tensor.ndim > 1 for tensor in fitting.values())
         lines.append(line)
-    if not placed:
+    if not weights_copied:
         raise ValueError(
             f"init_from: no weight in {path} fits, found {', '.join(origins)}, allowed:"
             f" {', '.join(method.networks)} with tensors of the same names and shapes; choose"
@@ -67,8 +59,30 @@ def place(method: Method, start: str | list[str], size: Size | None = None) -> l
     return lines + assumed
 
 
+def _place_network(
+    name: str, network: nn.Module, origin: Origin, size: Size | None
+) -> tuple[checkpoint.Tensors, str]:
+    """Copy the tensors that fit into a network; return them and a line."""
+    own = network.state_dict()
+    tensors, scales = match_by_resolution(network, size, origin.tensors, origin.picture_size)
+    fitting: checkpoint.Tensors = {}
+    for key, tensor in tensors.items():
+        if key in own and tensor.shape == own[key].shape:
+            fitting[key] = tensor
+    network.load_state_dict(fitting, strict=False)
+    missing = [key for key in own if key not in fitting]
+    line = f"{name}: {len(fitting)} of {len(own)} tensors from {origin.place}"
+    if scales:
+        line += f"; {scales}"
+    if missing:
+        line += f"; not there, or of another shape: {', '.join(missing[:3])}"
+    if len(missing) > 3:
+        line += " ..."
+    return fitting, line
+
+
 def _find_origins(method: Method, paths: list[str]) -> tuple[dict[str, Origin], list[str]]:
-    """Where the weights of each network come from, and sentences on what files leave open."""
+    """Return the origin of each network's weights, and sentences on what files leave open."""
     checkpoint.check_link(paths[0], "found")
     check_not_special(paths[0], "found")
     if len(paths) > 1 or Path(paths[0]).is_file():
@@ -90,8 +104,9 @@ def _find_origins(method: Method, paths: list[str]) -> tuple[dict[str, Origin], 
 
 
 def _picture_size(folder: Path, state: State) -> Size | None:
-    """The size of whole pictures in the run of a checkpoint. Raises ValueError where its recipe
-    states none.
+    """Return the size of whole pictures in the run of a checkpoint.
+
+    Raises ValueError where its recipe states none.
     """
     content: Any = checkpoint.saved_recipe(folder)
     try:

@@ -39,8 +39,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `auto` means on the machines of these ranks. reason: a clause that follows "auto is
-    bf16".
+    """The meaning of `auto` on the machines of these ranks.
+
+    reason: a clause that follows "auto is bf16".
     """
 
     precision: str
@@ -51,21 +52,22 @@ def choose_precision(
     recipe: Recipe,
     world: World,
     list_convolutions: Callable[[], tuple[Convolution, ...]],
-    began: int,
+    stage_start: int,
 ) -> Choice:
-    """Return what the recipe states; for `auto`, what the run has recorded, else what suits the
-    machine.
+    """Return the recipe's precision; for `auto`, the recorded one, else what suits the machine.
 
     Every rank calls it, and gets rank 0's choice. list_convolutions: lists the recipe's, to be
-    timed on a CPU. began: images seen when this stage of the run began. Raises ValueError for a
-    damaged checkpoint."""
+    timed on a CPU. stage_start: images seen when this stage of the run begins. Raises ValueError
+    for a damaged checkpoint."""
     if recipe.precision != "auto":
         return Choice(recipe.precision)
     compared = list_convolutions()
     earlier = world.auto_precisions.get(recipe.folder)
     if earlier is not None:  # of an earlier stage in this process
         return Choice(earlier, f"precision: auto is {earlier}, as in the first stage", compared)
-    recorded = world.broadcast_from_rank0(lambda: _read_record(recipe.folder, compared, began))
+    recorded = world.broadcast_from_rank0(
+        lambda: _read_record(recipe.folder, compared, stage_start)
+    )
     here = judge_machine(world, compared)
     if recorded is None:
         choice = Choice(
@@ -121,10 +123,10 @@ def _milliseconds(microseconds: int) -> str:
 def measure_on_main(world: World, convolutions: Sequence[Convolution]) -> Times:
     """Return rank 0's times, from the cache where it has them, while all other ranks wait."""
     world.accelerator.wait_for_everyone()
-    return world.broadcast_from_rank0(lambda: _recall_or_measure(convolutions, world.device))
+    return world.broadcast_from_rank0(lambda: _load_or_measure(convolutions, world.device))
 
 
-def _recall_or_measure(convolutions: Sequence[Convolution], device: torch.device) -> Times:
+def _load_or_measure(convolutions: Sequence[Convolution], device: torch.device) -> Times:
     key: dict[str, Any] = {
         "cpu": cpu_model(),
         "torch": torch.__version__,
@@ -184,7 +186,7 @@ def record_choice(folder: Path, choice: Choice) -> None:
         raise ValueError(f"run: cannot write {folder} ({e.strerror}); make space there") from None
 
 
-def _read_record(folder: Path, convolutions: Sequence[Convolution], began: int) -> str | None:
+def _read_record(folder: Path, convolutions: Sequence[Convolution], stage_start: int) -> str | None:
     """Read what `auto` means in the run, if it has begun. Raises ValueError for a damaged
     checkpoint.
     """
@@ -203,7 +205,7 @@ def _read_record(folder: Path, convolutions: Sequence[Convolution], began: int) 
             return str(content["precision"])
     elif content is not None:
         say(f"run: {path} is damaged, and is not used; the run writes it again")
-    if latest is not None and int(latest.name) > began:
+    if latest is not None and int(latest.name) > stage_start:
         precision = checkpoint.state(latest).precision
         return precision if precision in _CHOICES else None
     return None

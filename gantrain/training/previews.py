@@ -1,6 +1,4 @@
-"""The preview sheet of a run: a few samples, always the same, with what the generator makes of
-them.
-"""
+"""The preview sheet of a run: the same few samples each time, with the generator's outputs."""
 
 from collections.abc import Iterator
 
@@ -14,35 +12,37 @@ from gantrain.data.pictures import sheet, viewable
 from gantrain.data.unpaired import DataSet
 from gantrain.methods.base import Batch, Method, is_random_at_test, set_inference
 from gantrain.recipe.data_request import sample_transform
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 _BATCH = 8
 
 
 class Previews:
-    """Held-out samples; where there are none, those of a test set; else training samples, without
-    augmentation.
+    """Draws held-out samples, or those of a test set, or training samples without augmentation.
 
-    label: "", `test` or `training`, which names files and tags. Training samples are the first of
-    the run's own order, so they follow from its seed."""
+    label: "", `test` or `training`, which names files and tags. damaged: a text for each damaged
+    sample. Training samples are the first of the run's own order, so they follow from its seed.
+    """
 
-    def __init__(self, parts: Assembly) -> None:
-        self.recipe, self.fields, self.batch = parts.recipe, parts.fields, parts.batch
-        self.sample_transform = sample_transform(parts.recipe, parts.fields, training=False)
-        self.test_time = parts.recipe.test_time.model_dump()
+    def __init__(self, setup: RunSetup) -> None:
+        self.recipe = setup.recipe
+        self.fields = setup.data.fields
+        self.batch = setup.batch
+        self.sample_transform = sample_transform(setup.recipe, setup.data.fields, training=False)
+        self.test_time = setup.recipe.test_time.model_dump()
         self.damaged: set[str] = set()
-        most = parts.recipe.previews.samples
+        samples = setup.recipe.previews.samples
         self.label = ""
-        self.data: DataSet = parts.train
-        self.indices = list(range(most))
-        if parts.held_out is not None:
-            self.data = parts.held_out
-        elif parts.test is not None:
+        self.data: DataSet = setup.data.train
+        self.indices = list(range(samples))
+        if setup.data.held_out is not None:
+            self.data = setup.data.held_out
+        elif setup.data.test is not None:
             self.label = "test"
-            self.data = parts.test
+            self.data = setup.data.test
         else:
             self.label = "training"
-            self.indices = _first_of_training(parts, most)
+            self.indices = _first_of_training(setup, samples)
         self.indices = [index for index in self.indices if index < len(self.data)]
 
     def _batches(self) -> Iterator[Batch]:
@@ -55,17 +55,18 @@ class Previews:
 
     @torch.no_grad()
     def draw(self, method: Method) -> np.ndarray | None:
-        """A sheet, HW3 in uint8: source | generated | target, a row for each sample; None where
-        all are damaged.
+        """Return a sheet, HW3 in uint8: source | generated | target, a row for each sample.
+
+        It is None where all samples are damaged.
         """
         set_inference(method, **self.test_time)
-        source, target = self.fields["source"], self.fields["target"]
+        source = self.fields["source"]
+        target = self.fields["target"]
         rows = []
         for batch in self._batches():
             fake = method.translate(batch)
-            as_in_file = batch["source"][
-                :, : channels(source)
-            ]  # the edges of instances are no class
+            # Without the boundary map of instances, which is no class.
+            as_in_file = batch["source"][:, : channels(source)]
             shown = ((as_in_file, source), (fake, target), (batch["target"], target))
             rows.append([viewable(images, field) for images, field in shown])
         if not rows:
@@ -73,7 +74,7 @@ class Previews:
         return sheet([np.concatenate(column) for column in zip(*rows, strict=True)])
 
 
-def _first_of_training(parts: Assembly, most: int) -> list[int]:
-    """The samples at the first positions of the stream of pairs, or of sources."""
-    shards, order = parts.streams()[0]
-    return [order[position] for position in range(min(most, len(shards)))]
+def _first_of_training(setup: RunSetup, samples: int) -> list[int]:
+    """Return the samples at the first positions of the stream of pairs, or of sources."""
+    shards, order = setup.data.streams()[0]
+    return [order[position] for position in range(min(samples, len(shards)))]

@@ -1,15 +1,16 @@
-"""What a resumed run checks, and what it reports of the differences from its checkpoint."""
+"""The checks of a resumed run, and its lines on the differences from its checkpoint."""
 
 from gantrain.core.amounts import count_text
 from gantrain.runs.checkpoint_state import State, versions
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 
-def check_data(parts: Assembly, fingerprint: str) -> None:
-    """Raises ValueError where the training data are not those of the checkpoint."""
+def check_data(setup: RunSetup, fingerprint: str) -> None:
+    """Raise ValueError where the training data are not those of the checkpoint."""
     saved = fingerprint.split()
-    for i, data in enumerate(parts.train.domains):
-        key = ("data.train", "data.train_target")[i]
+    keys = ("data.train", "data.train_target")
+    for i, data in enumerate(setup.data.train.domains):
+        key = keys[i]
         before = saved[i] if i < len(saved) else "none"
         if before != data.fingerprint:
             raise ValueError(
@@ -18,9 +19,10 @@ def check_data(parts: Assembly, fingerprint: str) -> None:
             )
 
 
-def describe_changes(state: State, parts: Assembly) -> list[str]:
-    """A line for another version and for another length, for neither of which a checkpoint is
-    refused.
+def describe_changes(state: State, setup: RunSetup) -> list[str]:
+    """Return a line for another version and for another length of the run.
+
+    Neither is a reason to refuse a checkpoint.
     """
     lines: list[str] = []
     here = versions()
@@ -31,16 +33,16 @@ def describe_changes(state: State, parts: Assembly) -> list[str]:
         lines.append(
             f"the checkpoint is of {before}, this is {now}; bit-identity holds within a version"
         )
-    length = parts.total - parts.began
+    length = setup.length
     if state.length is not None and state.length != length:
-        after = parts.rates(state.images_seen)
+        after = setup.rates(state.images_seen)
         now_and_before = f"{count_text(length, 'image')} (was {state.length:,})"
         lines.append(f"length is now {now_and_before}: {_rates_line(state.rates, after)}")
     return lines
 
 
 def _rates_line(before: dict[str, float], after: dict[str, float]) -> str:
-    """The rates of the phases before and after, as one number where they are all the same."""
+    """Return the rates of the phases before and after, as one number where all are the same."""
     old = [f"{before[name]:.3g}" if name in before else "unknown" for name in after]
     new = [f"{rate:.3g}" for rate in after.values()]
     if len(set(old)) == 1 and len(set(new)) == 1:

@@ -13,15 +13,16 @@ from gantrain.runs.metric_rows import last_metrics
 from gantrain.runs.recipe_request import Change, Source, request_recipe
 from gantrain.runs.trackers import check_trackers
 from gantrain.training.launcher import agree_with_launcher, check_ranks, exit_with_parent
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
+from gantrain.training.setup_description import describe_costs, describe_setup
+from gantrain.training.stage import Stage
 from gantrain.training.train_arguments import check_call
-from gantrain.training.trainer import Trainer
 from gantrain.training.trial import try_method
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What became of a run.
+    """The result of a run.
 
     folder: runs/NAME, from the working folder. state: `finished`, `unfinished` (stopped by a
     signal) or `dry run`. images_seen: by the whole run so far. metrics: the run's last ones by
@@ -50,33 +51,33 @@ def train(recipe: Source | None = None, *overrides: Change, **keywords: object) 
     go on."""
     check_not_importing()
     source = check_call(recipe, overrides, keywords)
-    asked = agree_with_launcher(request_recipe(source, overrides))
-    check_trackers(asked)
+    requested = agree_with_launcher(request_recipe(source, overrides))
+    check_trackers(requested)
     exit_with_parent()
-    with World(asked.device) as world:
-        return _train(
-            asked, world
-        )  # in a frame of its own: its networks hold DDP, and that the ranks' group
+    with World(requested.device) as world:
+        # In a frame of its own: its networks hold DDP, and DDP holds the ranks' group.
+        return _train(requested, world)
 
 
-def _check(several: list[Recipe], world: World, choice: HeldOutChoice) -> list[str]:
+def _check(stage_recipes: list[Recipe], world: World, choice: HeldOutChoice) -> list[str]:
     """Check all stages, so that a mistake in the last one is reported before the first one trains.
 
     Returns the lines that describe a dry run. Raises ValueError.
     """
-    began = 0
+    stage_start = 0
     lines: list[str] = []
-    for number, stage in enumerate(several):
+    for number, recipe in enumerate(stage_recipes):
         try:
-            parts = Assembly(stage, world, began, choice)
-            try_method(parts)
+            setup = RunSetup(recipe, world, stage_start, choice)
+            try_method(setup)
         except ValueError as e:
-            if len(several) > 1:  # in the error itself, whose traceback says who raised it
+            if len(stage_recipes) > 1:  # in the error itself, whose traceback says who raised it
                 e.args = ("\n".join(f"stages.{number}: {line}" for line in str(e).splitlines()),)
             raise
-        if stage.dry_run:
-            lines += [*parts.describe(), *parts.describe_costs()]
-        began = parts.end
+        if recipe.dry_run:
+            lines += describe_setup(setup)
+            lines += describe_costs(setup)
+        stage_start = setup.end
     return lines
 
 
@@ -84,39 +85,44 @@ def _train(recipe: Recipe, world: World) -> TrainResult:
     check_ranks(world, recipe)
     choice = choose_held_out(recipe, world)
     recipe = choice.recipe
-    several = stages(recipe)
-    lines = _check(several, world, choice) if recipe.dry_run or len(several) > 1 else []
-    if (
-        recipe.dry_run
-    ):  # the settings come once nothing is wrong: a mistake below them would be overlooked
+    stage_recipes = stages(recipe)
+    lines: list[str] = []
+    if recipe.dry_run or len(stage_recipes) > 1:
+        lines = _check(stage_recipes, world, choice)
+    if recipe.dry_run:
+        # The settings come once nothing is wrong: a mistake below them would be overlooked.
         world.say_whole(recipe.yaml())
         for line in lines:
             world.say(line)
         return TrainResult(recipe.folder, "dry run", 0, {})
-    _warn_of_interactive_classes(several, world)
-    began = 0
+    _warn_of_interactive_classes(stage_recipes, world)
+    stage_start = 0
     state = "finished"
     images_seen = 0
-    for number, stage in enumerate(several, 1):
-        parts = Assembly(stage, world, began, choice)
-        state, images_seen = _train_stage(parts, recipe, number)
+    for number, stage_recipe in enumerate(stage_recipes, 1):
+        setup = RunSetup(stage_recipe, world, stage_start, choice)
+        state, images_seen = _train_stage(setup, recipe, number)
         if state != "finished":
             break
-        began = parts.end
+        stage_start = setup.end
         world.accelerator.free_memory()  # which keeps DDP's modules
     metrics = world.broadcast_from_rank0(lambda: last_metrics(recipe.folder / "metrics.jsonl"))
     return TrainResult(recipe.folder, state, images_seen, metrics)
 
 
-def _train_stage(parts: Assembly, recipe: Recipe, number: int) -> tuple[str, int]:
-    """The state and the images seen; the trainer and its networks are gone when it returns."""
-    trainer = Trainer(parts, recipe, number)
-    return trainer.train(), trainer.images_seen
+def _train_stage(setup: RunSetup, recipe: Recipe, number: int) -> tuple[str, int]:
+    """Train one stage; return the state and the images seen.
+
+    The trainer and its networks are gone when the function returns.
+    """
+    stage = Stage(setup, recipe, number)
+    state = stage.train()
+    return state, stage.images_seen
 
 
-def _warn_of_interactive_classes(several: list[Recipe], world: World) -> None:
-    """Say that later processes can't import the classes of a notebook."""
-    for stage in several:
+def _warn_of_interactive_classes(stage_recipes: list[Recipe], world: World) -> None:
+    """Warn that later processes cannot import the classes of a notebook."""
+    for stage in stage_recipes:
         if INTERACTIVE in modules_to_record(used_classes(METHODS, stage.method)):
             world.say(
                 "warning: the recipe uses classes that were defined in a notebook or an interactive"

@@ -44,9 +44,9 @@ class StopFlag:
         if not any(error):  # else a peer may be gone
             if self._work is not None:
                 self._work.wait()
-            self._work = self._group = (
-                None  # a handler that stays keeps this object, and gloo's threads would stay
-            )
+            # A handler that stays keeps this object, and would keep gloo's threads.
+            self._work = None
+            self._group = None
         if not self.agreed:  # else the signal may still be on its way to this rank
             self._restore()
 
@@ -56,7 +56,7 @@ class StopFlag:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if not self.wanted:
-            self.wanted, self._since = True, time.monotonic()
+            self.request()
         elif time.monotonic() - self._since > _SAME_SECONDS:
             if self._left:
                 self._restore()
@@ -67,7 +67,8 @@ class StopFlag:
     def request(self) -> None:
         """Have all ranks leave as a signal does; a signal that follows is the first one."""
         if not self.wanted:
-            self.wanted, self._since = True, time.monotonic()
+            self.wanted = True
+            self._since = time.monotonic()
 
     def poll(self) -> None:
         """Set `agreed` where any rank wanted to stop when all had ended the previous step."""

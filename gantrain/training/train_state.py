@@ -1,4 +1,4 @@
-"""What of a run goes into a checkpoint, and back."""
+"""Writes the state of a run into a checkpoint, and restores it."""
 
 import json
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from gantrain.runs import checkpoint
 from gantrain.runs.checkpoint import Tensors
 from gantrain.runs.checkpoint_state import Progress, versions
 from gantrain.runs.run_folder import Run
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 from gantrain.training.step import Engine, PhaseRunner
 
 
@@ -29,8 +29,9 @@ def _names(engine: Engine) -> dict[nn.Parameter, str]:
 
 
 def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
-    """All tensors by file. Every rank calls it: the pools' slots are spread over the ranks."""
-    method, names = engine.method, _names(engine)
+    """Return all tensors by file. Every rank calls it, since each has slots of the pools."""
+    method = engine.method
+    names = _names(engine)
     files = {f"networks/{n}": network.state_dict() for n, network in method.networks.items()}
     if engine.ema.half_life is not None:
         averaged = engine.ema.refresh()
@@ -39,8 +40,9 @@ def snapshot(engine: Engine, world: World) -> dict[str, Tensors]:
         files[f"optimizers/{runner.phase.name}"] = runner.parallel.state(names)
     for name, pool in method.pools.items():
         slots: dict[str, Tensor] = {}
-        for part in world.gather({k: v.cpu() for k, v in pool.state_dict().items()}):
-            slots |= part
+        own_slots = {slot: images.cpu() for slot, images in pool.state_dict().items()}
+        for slots_of_rank in world.gather(own_slots):
+            slots |= slots_of_rank
         files[f"pools/{name}"] = slots
     return files
 
@@ -60,33 +62,34 @@ class Mark:
     left_marks: bool
 
 
-def save(run: Run | None, parts: Assembly, engine: Engine, mark: Mark) -> str:
+def save(run: Run | None, setup: RunSetup, engine: Engine, mark: Mark) -> str:
     """Write a checkpoint and delete those no longer kept. Every rank calls it, rank 0 writes.
 
     Returns, on every rank, why that was not possible (a full disk, infinite weights), or nothing.
     """
-    tensors = snapshot(engine, parts.world)
-    state = _state(parts, mark) | {"progress": _progress(engine, parts.world, mark.damaged)}
+    tensors = snapshot(engine, setup.world)
+    state = _state(setup, mark) | {"progress": _progress(engine, setup.world, mark.damaged)}
 
     def write() -> str:
         assert run
         place = f"checkpoint: image {mark.images_seen} could not be saved in {run.checkpoints}"
         # A checkpoint of weights that are lost would in the end push out the last good one.
         for name, content in tensors.items():
-            if (nonfinite := weight_files.first_nonfinite(content)) is not None:
+            nonfinite = weight_files.first_nonfinite(content)
+            if nonfinite is not None:
                 return f"{place}: {name} has NaN or infinite values in {nonfinite}; {_goes_on(run)}"
         try:
             run.set_status("running", mark.images_seen)
             run.flush_metrics()
-            _prune(run, parts)  # fewer than before may be wanted, for want of space
-            checkpoint.save(run.checkpoints, parts.recipe.yaml(), tensors, state)
-            link_best(run, parts)  # before the checkpoint that it leads to now is deleted
-            _prune(run, parts)
+            _prune(run, setup)  # fewer than before may be wanted, for want of space
+            checkpoint.save(run.checkpoints, setup.recipe.yaml(), tensors, state)
+            link_best(run, setup)  # before the checkpoint that it leads to now is deleted
+            _prune(run, setup)
         except OSError as e:
             return f"{place} ({e}); make space there, until then {_goes_on(run)}"
         return ""
 
-    return parts.world.broadcast_from_rank0(write)
+    return setup.world.broadcast_from_rank0(write)
 
 
 def _goes_on(run: Run) -> str:
@@ -94,45 +97,48 @@ def _goes_on(run: Run) -> str:
     return f"the run can go on from {latest.name if latest else 'image 0'}"
 
 
-def link_best(run: Run, parts: Assembly) -> None:
-    """Renew the run's link to its best checkpoint, by the rule of its recipe or of its present
-    stage.
-    """
-    run.link_best(parts.recipe.evaluate.best_by, parts.recipe.checkpoint.best)
+def link_best(run: Run, setup: RunSetup) -> None:
+    """Renew the run's link to its best checkpoint, by the rule of the stage's recipe."""
+    run.link_best(setup.recipe.evaluate.best_by, setup.recipe.checkpoint.best)
 
 
-def _prune(run: Run, parts: Assembly) -> None:
-    kept = parts.recipe.checkpoint
-    metric = parts.recipe.evaluate.best_by
+def _prune(run: Run, setup: RunSetup) -> None:
+    options = setup.recipe.checkpoint
+    metric = setup.recipe.evaluate.best_by
     damaged = checkpoint.prune(
-        run.checkpoints, kept.keep, kept.best, metric, larger_is_better(metric)
+        run.checkpoints,
+        keep=options.keep,
+        best=options.best,
+        metric=metric,
+        largest=larger_is_better(metric),
     )
     run.report_damaged(damaged)
 
 
-def _state(parts: Assembly, mark: Mark) -> dict[str, Any]:
+def _state(setup: RunSetup, mark: Mark) -> dict[str, Any]:
     return {
         "images_seen": mark.images_seen,
-        "length": parts.total - parts.began,
+        "length": setup.length,
         "rates": mark.rates,
-        "fingerprint": parts.train.fingerprint,
-        "ranks": parts.world.size,
-        "micro_batch_size": parts.split.micro_batch_size,
-        "precision": parts.precision,
+        "fingerprint": setup.data.train.fingerprint,
+        "ranks": setup.world.size,
+        "micro_batch_size": setup.data.split.micro_batch_size,
+        "precision": setup.precision,
         "metrics": mark.metrics,
         "left_marks": mark.left_marks,
-        "facts": parts.data_dims,
-        "fields": {r: json.loads(f.model_dump_json()) for r, f in parts.fields.items()},
+        "facts": setup.data.dims,
+        "fields": {r: json.loads(f.model_dump_json()) for r, f in setup.data.fields.items()},
         "versions": versions(),
-        "modules": modules_to_record(used_classes(METHODS, parts.recipe.method)),
+        "modules": modules_to_record(used_classes(METHODS, setup.recipe.method)),
     }
 
 
 def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, Any]:
-    """Progress, as JSON has it. Every rank calls it; the device is read here and at log points
-    alone.
+    """Return the progress as JSON holds it. Every rank calls it.
+
+    The device is read here and at log points alone.
     """
-    texts = {text for part in world.gather(damaged) for text in part}
+    texts = set[str]().union(*world.gather(damaged))
     return {
         "meters": {
             name: {"total": total, "steps": steps}
@@ -145,13 +151,14 @@ def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, Any]
     }
 
 
-def restore(engine: Engine, folder: Path, parts: Assembly, progress: Progress) -> None:
-    """Put a checkpoint's tensors, and what the next row adds up, into a new engine, on any number
-    of ranks.
+def restore(engine: Engine, folder: Path, setup: RunSetup, progress: Progress) -> None:
+    """Put a checkpoint's tensors and the sums of its meters into a new engine.
 
-    Raises ValueError, in one line, where they are not this run's.
+    The number of ranks may have changed. Raises ValueError, in one line, where they are not this
+    run's.
     """
-    method, names = engine.method, _names(engine)
+    method = engine.method
+    names = _names(engine)
     state = checkpoint.state(folder)
     for name, network in method.networks.items():
         network.load_state_dict(
@@ -166,19 +173,21 @@ def restore(engine: Engine, folder: Path, parts: Assembly, progress: Progress) -
     for runner in engine.phases:
         file = f"optimizers/{runner.phase.name}"
         saved = checkpoint.tensors(folder, file, state)
-        if problem := _optimizer_problem(saved, method, runner):
+        problem = _optimizer_problem(saved, method, runner)
+        if problem:
             raise checkpoint.refusal(
                 folder, f"{file}.safetensors is not this phase's optimiser state: {problem}"
             )
         runner.parallel.load_state(saved, names)
-    slots = parts.split.slots(parts.world.rank)  # the pools of other slots are other ranks'
+    slots = setup.data.split.slots(setup.world.rank)  # the pools of other slots are other ranks'
     for name, pool in method.pools.items():
         saved = checkpoint.tensors(folder, f"pools/{name}", state)
-        if problem := _pool_problem(saved, pool, parts.recipe.batch_size):
+        problem = _pool_problem(saved, pool, setup.recipe.batch_size)
+        if problem:
             raise checkpoint.refusal(
                 folder, f"pools/{name}.safetensors is not this run's pool: {problem}"
             )
-        own = {k: v.to(parts.world.device) for k, v in saved.items() if int(k) in slots}
+        own = {k: v.to(setup.world.device) for k, v in saved.items() if int(k) in slots}
         pool.load_state_dict(own)
     engine.meters.restore({name: (sum.total, sum.steps) for name, sum in progress.meters.items()})
     engine.restore_nonfinite(
@@ -200,7 +209,8 @@ def _optimizer_problem(saved: Tensors, method: Method, runner: PhaseRunner) -> s
                 expected |= {f"{name}/{key}": value for key, value in moments.items()}
     if not saved:
         return "it is empty"
-    if problem := weight_files.misfit(saved, expected):
+    problem = weight_files.misfit(saved, expected)
+    if problem:
         return problem
     for key, value in saved.items():
         if not key.endswith("/exp_avg") and value.min() < 0:

@@ -1,245 +1,190 @@
-"""A run: start or resume it, train, and do what is due at its marks."""
+"""The training of one stage of a run: the steps, and the work that is scheduled between them."""
 
 import contextlib
 import traceback
 from pathlib import Path
 
-from gantrain.core.amounts import count_text
 from gantrain.core.console import Display
 from gantrain.core.errors import RunStopped, because_of_damage, because_of_nonfinite
-from gantrain.core.extensions import check_imported
-from gantrain.core.out_of_memory import OutOfMemory, is_out_of_memory
 from gantrain.core.world import describe_lost_rank
 from gantrain.data.loader import RawBatch
-from gantrain.data.remote import FetchFailed
-from gantrain.data.shards import DamagedSample
 from gantrain.evaluation.held_out import HeldOut
 from gantrain.recipe.schema import Recipe
-from gantrain.runs import checkpoint, run_summary
 from gantrain.runs.checkpoint_state import State
-from gantrain.runs.finished_run import report_finished
 from gantrain.runs.run_folder import Run
 from gantrain.runs.run_logger import Journal, describe_damaged, memory_gib
 from gantrain.runs.trackers import Trackers
-from gantrain.training import batch_split, precision
-from gantrain.training.auto_micro_batch import describe_out_of_memory, largest_micro_batch
+from gantrain.training import precision
+from gantrain.training.failures import stop_for
 from gantrain.training.previews import Previews
-from gantrain.training.resuming import check_data, describe_changes
-from gantrain.training.setup import Assembly
+from gantrain.training.resuming import describe_changes
+from gantrain.training.setup import RunSetup
+from gantrain.training.setup_description import describe_setup
 from gantrain.training.stop_signal import StopFlag
 from gantrain.training.train_state import Mark, link_best, restore, save
-from gantrain.training.trial import try_method
 
 
 class Trainer:
-    """Carries a run, or its stage of that number, to its end or to a signal. One of these on
-    every rank.
+    """Trains the networks of a stage to its end or to a signal. Every rank has one.
+
+    run_recipe: the recipe of the whole run. run: its folder, on rank 0 alone. held_out: the set
+    that is measured, or None. finished_status: the run's status at the end of the stage.
     """
 
-    def __init__(self, parts: Assembly, whole: Recipe, stage: int = 1) -> None:
-        self.parts, self.recipe, self.world, self.whole = parts, parts.recipe, parts.world, whole
-        self.is_last = stage >= len(whole.stages)
-        self.stage = f", stage {stage} of {len(whole.stages)}" if whole.stages else ""
+    def __init__(
+        self,
+        setup: RunSetup,
+        run_recipe: Recipe,
+        *,
+        run: Run | None,
+        trackers: Trackers,
+        held_out: HeldOut | None,
+        finished_status: str,
+    ) -> None:
+        self.setup = setup
+        self.recipe = setup.recipe
+        self.world = setup.world
+        self.run_recipe = run_recipe
+        self.run = run
+        self.trackers = trackers
+        self.held_out = held_out
+        self.finished_status = finished_status
         self.images_seen = 0
         self.damaged: set[str] = set()
-        self.held_out: HeldOut | None = None
         self.previews: Previews | None = None
-        self.run: Run | None = None  # rank 0's
-        self.trackers = Trackers(parts.recipe, parts.world.is_main)
-        self.left_marks: Path | None = None  # a checkpoint at which a signal put an evaluation off
+        # The checkpoint at which a signal put off an evaluation or a preview.
+        self.postponed_at: Path | None = None
 
-    def train(self) -> str:
-        """Returns `finished` or `unfinished`. Raises ValueError for a user's mistake, RunStopped
-        if it can't go on.
+    def train(self, latest: Path | None, state: State | None) -> bool:
+        """Train from the latest checkpoint on; return whether the end of the stage was reached.
+
+        The run's status holds the reason of any failure. Raises RunStopped where the run cannot
+        go on.
         """
-        parts = self.parts
-        if parts.seen < parts.total:
-            try_method(parts)
-        if (
-            parts.held_out and parts.seen < parts.total
-        ):  # its weights may be lacking: before a folder is made
-            self.held_out = HeldOut(
-                parts.recipe, self.world, parts.held_out, parts.fields, parts.batch, parts.train
-            )
-        try:
-            latest = self.world.broadcast_from_rank0(self._open_run)
-            state = checkpoint.state(latest) if latest else None
-            self.images_seen = state.images_seen if state else 0
-            if state and latest:
-                check_imported(state.modules, latest)
-            if (
-                state and self.parts.began < self.images_seen <= self.parts.end
-            ):  # other stages may have other data
-                check_data(self.parts, state.fingerprint)
-            if self.images_seen >= self.parts.total:
-                if self.is_last:
-                    progress = count_text(self.images_seen, "image")
-                    length = f"{self.parts.total - self.parts.began:,}"
-                    self.world.say(
-                        f"already finished: trained on {progress}, of a length of {length}"
-                    )
-                    if self.run and latest:
-                        self.whole = report_finished(self.run, self.whole, latest, self.world.say)
-                ended = self._end("finished")
-                if self.is_last:
-                    self._say_results(
-                        run_summary.describe_going_on(
-                            self.whole, self.images_seen, self.parts.epoch
-                        )
-                    )
-                return ended
-            start = f"resuming at image {self.images_seen}" if latest else "starting a new run"
-            self.world.say(start + self.stage)
-            self.world.say(f"run: {self.whole.folder}")
-            if self.recipe.micro_batch_size == "auto":
-                self._choose_micro_batch(state)
-            ended = self._run(latest, state)
-            if ended == "unfinished":
-                self._say_results(run_summary.describe_resuming())
-            elif self.is_last:
-                self.world.say(f"finished: trained on {count_text(self.images_seen, 'image')}")
-                self._say_results([])
-            return ended
-        finally:
-            self.trackers.finish()
-            if self.run:
-                self.run.close()
-
-    def _open_run(self) -> Path | None:
-        self.run = Run(self.whole)
-        return self.run.latest()
-
-    def _choose_micro_batch(self, state: State | None) -> None:
-        # The same world goes on with what it had: batch norm's results depend on it.
-        same_world = state is not None and state.ranks == self.world.size
-        micro = state.micro_batch_size if state and same_world else largest_micro_batch(self.parts)
-        partitions = self.recipe.data.partitions
-        self.parts.split = batch_split.split(
-            self.recipe.batch_size, self.world.size, micro, partitions
-        )
-
-    def _run(self, latest: Path | None, state: State | None) -> str:
-        """Train; whatever goes wrong is in the run's status."""
+        if state:
+            self.images_seen = state.images_seen
         try:
             self._set_up(latest, state)
-            return self._end("finished" if self._loop() else "unfinished")
-        except OutOfMemory as e:  # of the evaluation, which names the sample
-            raise self._failed(_own_line(e), alone=True) from None
-        except (DamagedSample, FetchFailed) as e:
+            is_finished = self._loop()
+            self._end(is_finished)
+            return is_finished
+        except BaseException as error:
+            stop = stop_for(error, self.setup.data.split)
+            if stop is None:
+                self._record_failure(f"{describe_lost_rank(error)}{type(error).__name__}: {error}")
+                raise
             # The frames hold the loader. Freed later, as a part of a cycle, it would wait for its
             # processes in vain.
-            traceback.clear_frames(e.__traceback__)
-            advice = "; copy or prepare the data again" if isinstance(e, DamagedSample) else ""
-            raise self._failed(f"data: {_own_line(e)}{advice}", alone=True) from None
-        except RunStopped as e:
-            raise self._failed(str(e)) from None
-        except BaseException as e:
-            if is_out_of_memory(e):
-                raise self._failed(describe_out_of_memory(self.parts.split), alone=True) from None
-            self._failed(f"{describe_lost_rank(e)}{type(e).__name__}: {e}")
-            raise
+            traceback.clear_frames(error.__traceback__)
+            self._record_failure(str(stop))
+            raise stop from None
+
+    def _record_failure(self, reason: str) -> None:
+        if self.run:
+            with contextlib.suppress(OSError):  # a full disk may be the reason
+                self.run.set_status("failed", self.images_seen, reason)
 
     def _set_up(self, latest: Path | None, state: State | None) -> None:
-        parts = self.parts
-        for line in parts.describe():
+        """Make the engine, and restore its state from the latest checkpoint of this stage."""
+        setup = self.setup
+        for line in describe_setup(setup):
             self.world.say(line)
-        self.previews = Previews(parts)
-        self.engine = parts.engine()
+        self.previews = Previews(setup)
+        self.engine = setup.engine()
         self.world.say(f"engine: {self.engine.phases[0].parallel}")
-        if (
-            latest and state and self.images_seen > parts.began
-        ):  # a stage begins with optimisers of its own
-            restore(self.engine, latest, parts, state.progress)
+        # A stage begins with optimisers of its own.
+        if latest and state and self.images_seen > setup.stage_start:
+            restore(self.engine, latest, setup, state.progress)
             self.damaged = set(state.progress.damaged)
-            self.left_marks = latest if state.left_marks else None
-            for line in describe_changes(state, parts):
+            self.postponed_at = latest if state.left_marks else None
+            for line in describe_changes(state, setup):
                 self.world.say(line)
         self.world.broadcast_from_rank0(self._begin)
         self.world.broadcast_from_rank0(lambda: self.trackers.start(self.images_seen))
 
     def _begin(self) -> None:
+        """Write the start into the run's folder."""
         if self.run:
-            self.run.begin(self.whole, self.images_seen, self.parts.placed, bool(self.left_marks))
-            precision.record_choice(self.run.folder, self.parts.precision_choice)
+            lines = self.setup.init_from_lines
+            self.run.begin(self.run_recipe, self.images_seen, lines, bool(self.postponed_at))
+            precision.record_choice(self.run.folder, self.setup.precision_choice)
         self._link_best()
 
     def _link_best(self) -> None:
-        """A killed run may have left the link behind its checkpoints."""
+        """Renew the link to the best checkpoint, which a killed run may have left behind."""
         if self.run:
-            link_best(self.run, self.parts)
+            link_best(self.run, self.setup)
 
-    def _end(self, state: str) -> str:
+    def _end(self, is_finished: bool) -> None:
+        """Write the end into the run's status, and report damaged samples."""
         if self.run:
-            self.run.set_status(
-                state if self.is_last or state != "finished" else "running", self.images_seen
-            )
-        ranks = self.world.gather((self.damaged, self._left_out()))
-        self.damaged, held_out = (set().union(*texts) for texts in zip(*ranks, strict=True))
-        for line in describe_damaged(replaced=self.damaged, left_out=held_out):
+            status = self.finished_status if is_finished else "unfinished"
+            self.run.set_status(status, self.images_seen)
+        self.damaged = self._on_all_ranks(self.damaged)
+        left_out = self._on_all_ranks(self._left_out())
+        for line in describe_damaged(replaced=self.damaged, left_out=left_out):
             self.world.say(line)
-        return state
 
-    def _say_results(self, more: list[str]) -> None:
-        """Print where the results are and what the user can do next. more: lines that follow."""
-        if self.world.is_main:
-            results = run_summary.describe_results(
-                self.whole,
-                has_held_out=self.parts.held_out is not None,
-                has_test=self.parts.test is not None,
-            )
-            self.world.say_whole("\n".join(f"  {line}" for line in [*results, *more]))
+    def _on_all_ranks(self, texts: set[str]) -> set[str]:
+        """Return the texts of all ranks. Every rank calls it."""
+        return set().union(*self.world.gather(texts))
 
     def _left_out(self) -> set[str]:
-        """A text for each damaged sample that this rank left out of evaluations and previews."""
+        """Return a text for each damaged sample that evaluations and previews of this rank left
+        out.
+        """
         texts = set(self.held_out.damaged) if self.held_out else set()
         if self.previews and self.previews.label != "training":  # training counts its own
             texts |= self.previews.damaged
         return texts
 
-    def _failed(self, reason: str, alone: bool = False) -> RunStopped:
-        if self.run:
-            with contextlib.suppress(OSError):  # a full disk may be the reason
-                self.run.set_status("failed", self.images_seen, reason)
-        return RunStopped(reason, alone)
-
     def _loop(self) -> bool:
-        """Train to the end, or until a signal; returns whether the end was reached."""
-        parts, recipe = self.parts, self.recipe
-        display = Display(self.images_seen, parts.total, parts.epoch, not self.world.is_main)
-        with StopFlag(recipe.stop_signal) as stop, display:
-            self.journal = Journal(self.trackers, self.run, display, parts.epoch, self.images_seen)
-            batches = parts.loader(self.images_seen, parts.total, parts.workers())
-            ahead = parts.prefetch(self.images_seen)
+        """Train to the end, or until a signal; return whether the end was reached."""
+        setup = self.setup
+        data = setup.data
+        display = Display(self.images_seen, setup.total, data.epoch, not self.world.is_main)
+        with StopFlag(self.recipe.stop_signal) as stop, display:
+            self.journal = Journal(
+                self.trackers, self.run, display, epoch=data.epoch, images_seen=self.images_seen
+            )
+            batches = data.loader(self.images_seen, setup.total, data.workers(setup.threads))
+            # After the loader, whose processes must not be forked in the middle of a fetch.
+            prefetches = data.prefetch(self.images_seen, setup.total)
             try:
                 self._catch_up()
-                while self.images_seen < parts.total and not stop.agreed:
+                while self.images_seen < setup.total and not stop.agreed:
                     with self.journal.waiting():
                         raw: RawBatch = next(batches)
                     self._step(raw)
-                    for stream in ahead:
-                        stream.position = self.images_seen
+                    for prefetch in prefetches:
+                        prefetch.position = self.images_seen
                     stop.poll()
                     display.advance(self.images_seen)
-                    self._run_scheduled_work(stop.agreed and self.images_seen < parts.total)
+                    self._run_scheduled_work(stop.agreed and self.images_seen < setup.total)
                     if self.trackers.problem:
                         stop.request()
             finally:
-                for stream in ahead:
-                    stream.close()
+                for prefetch in prefetches:
+                    prefetch.close()
                 del batches  # ends its processes, which an exception would keep
         self._check_trackers()
         if stop.agreed:
             self.world.say(
-                f"stopped by a signal at image {self.images_seen:,} of {parts.total:,}, and saved"
+                f"stopped by a signal at image {self.images_seen:,} of {setup.total:,}, and saved"
             )
-        return self.images_seen >= parts.total
+        return self.images_seen >= setup.total
+
+    def _step(self, raw: RawBatch) -> None:
+        self.damaged.update(raw.damaged)
+        batches, contexts = self.setup.micro_batches(raw, self.images_seen)
+        self.rates = self.setup.rates(self.images_seen)
+        self.engine.step(batches, contexts, self.rates)
+        self.images_seen += self.recipe.batch_size
 
     def _check_trackers(self) -> None:
-        """Raise RunStopped, on all ranks, where a tracker's failure stops the run before its
-        end.
-        """
+        """Raise RunStopped on all ranks where a tracker's failure stops the run early."""
         problem = self.world.gather(self.trackers.problem)[0]
-        if problem and self.images_seen < self.parts.total:
+        if problem and self.images_seen < self.setup.total:
             saved = f"the run is saved at image {self.images_seen}, and the same command goes on"
             raise RunStopped(
                 f"{problem}; {saved}; tracker_failure=continue trains without a tracker that fails"
@@ -247,100 +192,100 @@ class Trainer:
         if problem:
             self.world.say(problem)
 
-    def _step(self, raw: RawBatch) -> None:
-        self.damaged.update(raw.damaged)
-        batches, contexts = self.parts.micro_batches(raw, self.images_seen)
-        self.rates = self.parts.rates(self.images_seen)
-        self.engine.step(batches, contexts, self.rates)
-        self.images_seen += self.recipe.batch_size
-
     def _is_due(self, every: int | str) -> bool:
         """Return whether this step crossed a multiple of `every`, or ended the run."""
-        mark, before = self.parts.images(every), self.images_seen - self.recipe.batch_size
-        return self.images_seen // mark > before // mark or self.images_seen >= self.parts.total
+        interval = self.setup.data.images(every)
+        before = self.images_seen - self.recipe.batch_size
+        crossed = self.images_seen // interval > before // interval
+        return crossed or self.images_seen >= self.setup.total
 
-    def _run_scheduled_work(self, leaving: bool) -> None:
-        """What is due after a step; a run that was told to leave only saves."""
+    def _run_scheduled_work(self, is_stopping: bool) -> None:
+        """Log, evaluate and save where this is due after a step; a stopping run does not evaluate.
+
+        A stopping run always saves.
+        """
         if self._is_due(self.recipe.log_every):
             self._log()
         with self.journal.pause():
-            metrics = {} if leaving else self._evaluate()
+            metrics: dict[str, float] = {}
+            if not is_stopping:
+                metrics = self._evaluate()
             # The best checkpoints can only be chosen among saved ones.
-            best = bool(metrics) and self.recipe.checkpoint.best > 0
-            if leaving or best or self._is_due(self.recipe.checkpoint.every):
-                self._save(metrics, leaving)
+            may_be_best = bool(metrics) and self.recipe.checkpoint.best > 0
+            if is_stopping or may_be_best or self._is_due(self.recipe.checkpoint.every):
+                self._save(metrics, is_stopping)
 
     def _evaluate(self) -> dict[str, float]:
-        """The evaluation and the preview, where they are due; returns the metrics."""
-        recipe, journal, held_out, metrics = (
-            self.recipe,
-            self.journal,
-            self.held_out,
-            dict[str, float](),
-        )
-        if held_out and self._is_due(recipe.evaluate.every):
-            records = held_out.metrics(self.engine.ema.refresh())
-            metrics = {r.name: r.value for r in records if r.value is not None}
-            nulls = {f"{r.name}_null": r.null for r in records if r.null is not None}
-            journal.record(
-                self.images_seen, {f"val_{k}": v for k, v in {**metrics, **nulls}.items()}
-            )
-        if self.previews and self._is_due(recipe.previews.every) and self.world.is_main:
+        """Evaluate and draw previews where this is due; return the metrics."""
+        metrics: dict[str, float] = {}
+        if self.held_out and self._is_due(self.recipe.evaluate.every):
+            nulls: dict[str, float] = {}
+            for record in self.held_out.metrics(self.engine.ema.refresh()):
+                if record.value is not None:
+                    metrics[record.name] = record.value
+                if record.null is not None:
+                    nulls[f"{record.name}_null"] = record.null
+            row = {f"val_{name}": value for name, value in {**metrics, **nulls}.items()}
+            self.journal.record(self.images_seen, row)
+        if self.previews and self._is_due(self.recipe.previews.every) and self.world.is_main:
             picture = self.previews.draw(self.engine.ema.refresh())
             if picture is not None:
-                journal.preview(self.images_seen, picture, self.previews.label)
+                self.journal.preview(self.images_seen, picture, self.previews.label)
         return metrics
 
     def _catch_up(self) -> None:
-        """Make the evaluation that a signal put off, so that the run has the rows of one that
-        was never stopped.
+        """Make the evaluation that a signal put off.
+
+        The run then has the rows of a run that was never stopped.
         """
-        if self.left_marks:
+        if self.postponed_at:
             with self.journal.pause():
                 metrics = self._evaluate()
             if self.run:
-                self.run.add_metrics(self.left_marks, metrics)
+                self.run.add_metrics(self.postponed_at, metrics)
             self._link_best()
 
-    def _save(self, metrics: dict[str, float], leaving: bool) -> None:
+    def _save(self, metrics: dict[str, float], is_stopping: bool) -> None:
         is_evaluation_due = self.held_out is not None and self._is_due(self.recipe.evaluate.every)
-        left_marks = leaving and (is_evaluation_due or self._is_due(self.recipe.previews.every))
-        mark = Mark(self.images_seen, metrics, self.rates, self.damaged, left_marks)
-        problem = save(self.run, self.parts, self.engine, mark)
-        if problem and (leaving or self.images_seen >= self.parts.total):
+        is_preview_due = self._is_due(self.recipe.previews.every)
+        mark = Mark(
+            images_seen=self.images_seen,
+            metrics=metrics,
+            rates=self.rates,
+            damaged=self.damaged,
+            left_marks=is_stopping and (is_evaluation_due or is_preview_due),
+        )
+        problem = save(self.run, self.setup, self.engine, mark)
+        if problem and (is_stopping or self.images_seen >= self.setup.total):
             raise RunStopped(problem)
         if problem:
             self.world.say(f"{problem}; training goes on")
 
     def _log(self) -> None:
-        """The only place where the host reads what the device has added up."""
-        engine, rates = self.engine, self.rates
-        same = len(set(rates.values())) == 1
-        values = {
-            **self.journal.speed(self.images_seen),
-            **engine.meters.means(),
-            **({"lr": max(rates.values())} if same else {f"lr_{n}": r for n, r in rates.items()}),
-            "memory_gib": memory_gib(self.world.device),
-        }
-        nonfinite, in_a_row = engine.read_nonfinite()
-        self.damaged = {text for texts in self.world.gather(self.damaged) for text in texts}
+        """Write a row of the log; only here the host reads what the device has added up."""
+        values = {**self.journal.speed(self.images_seen), **self.engine.meters.means()}
+        if len(set(self.rates.values())) == 1:
+            values["lr"] = max(self.rates.values())
+        else:
+            values |= {f"lr_{phase}": rate for phase, rate in self.rates.items()}
+        values["memory_gib"] = memory_gib(self.world.device)
+        nonfinite, in_a_row = self.engine.read_nonfinite()
+        self.damaged = self._on_all_ranks(self.damaged)
         if nonfinite:
             values["nonfinite_steps"] = nonfinite
         if self.damaged:
             values["damaged_samples"] = len(self.damaged)
         self.journal.record(self.images_seen, values)
-        if in_a_row >= self.recipe.max_nonfinite:
+        self._check_limits(in_a_row)
+
+    def _check_limits(self, nonfinite_in_a_row: int) -> None:
+        """Raise RunStopped where too many updates were not finite, or too many samples damaged."""
+        if nonfinite_in_a_row >= self.recipe.max_nonfinite:
             latest = self.world.broadcast_from_rank0(
                 lambda: self.run.latest() if self.run else None
             )
-            raise because_of_nonfinite(in_a_row, latest)
+            raise because_of_nonfinite(nonfinite_in_a_row, latest)
         limit = self.recipe.data.max_bad_fraction
-        if len(self.damaged) > limit * self.parts.epoch:
-            raise because_of_damage(self.damaged, self.parts.epoch, limit)
-
-
-def _own_line(error: Exception) -> str:
-    """The line of gantrain's own error; from a loader's process it comes with a traceback, as
-    the last line.
-    """
-    return str(error).splitlines()[-1].rpartition(f"{type(error).__name__}: ")[2]
+        epoch = self.setup.data.epoch
+        if len(self.damaged) > limit * epoch:
+            raise because_of_damage(self.damaged, epoch, limit)

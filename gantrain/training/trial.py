@@ -16,14 +16,14 @@ from gantrain.methods.style_check import check_style
 from gantrain.methods.terms_check import check_names, check_terms, describe_value
 from gantrain.metrics import registry
 from gantrain.recipe.build_method import own_classes, telling_own_errors
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 # Names in gantrain.metrics.metric_suite beside those of metrics.
 _NAMES_OF_SUMS = ("fake", "target", "source", "samples", "pixels", "distance")
 _MOST_IMAGES = 2  # enough for batch norm, and to tell the batch's dimension from others
 
 
-def try_method(parts: Assembly) -> None:
+def try_method(parts: RunSetup) -> None:
     """Compute each phase's gradients and a translation once, on drawn values and with networks that
     are thrown away.
 
@@ -38,13 +38,13 @@ def try_method(parts: Assembly) -> None:
         return
 
 
-def _try(parts: Assembly) -> None:
+def _try(parts: RunSetup) -> None:
     method = parts.method()
-    size = min(_MOST_IMAGES, parts.split.micro_batch_size)
+    size = min(_MOST_IMAGES, parts.data.split.micro_batch_size)
     batch = _draw_batch(parts, size)
     seed_all(parts.recipe.seed)
     copied = _copied(method)
-    _try_translation(copied, batch, data_dims(parts.fields)["target_channels"], parts)
+    _try_translation(copied, batch, data_dims(parts.data.fields)["target_channels"], parts)
     context = Context(
         parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(size)), stage_start=0
     )
@@ -63,13 +63,13 @@ def _try(parts: Assembly) -> None:
     _check_states(method)
 
 
-def _draw_batch(parts: Assembly, size: int) -> Batch:
+def _draw_batch(parts: RunSetup, size: int) -> Batch:
     """Values as files hold them, zeros, of the data's fields."""
     height, width = parts.recipe.data.size
     raw: dict[str, Tensor] = {}
-    for role, field in parts.fields.items():
+    for role, field in parts.data.fields.items():
         shape = (size, height, width, field.channels)
-        raw[parts.names[role]] = torch.zeros(shape, dtype=torch.uint8)
+        raw[parts.data.names[role]] = torch.zeros(shape, dtype=torch.uint8)
     return parts.batch(raw)
 
 
@@ -86,7 +86,7 @@ def _copied(method: Method) -> Method:
 
 
 @torch.no_grad()
-def _try_translation(method: Method, batch: Batch, channels: int, parts: Assembly) -> None:
+def _try_translation(method: Method, batch: Batch, channels: int, parts: RunSetup) -> None:
     name = type(method).__name__
     set_inference(method, **parts.recipe.test_time.model_dump())
     source = batch["source"]

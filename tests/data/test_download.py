@@ -20,7 +20,7 @@ from gantrain.core.world import World
 from gantrain.data import download, remote
 from gantrain.data.decode import encode
 from gantrain.recipe import schema
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 NOISE = np.random.default_rng(0).integers(0, 255, (32, 64, 3), np.uint8)
 PAIR, SINGLE = encode(NOISE, "png"), encode(NOISE[:, :32], "png")
@@ -91,7 +91,7 @@ def test_what_is_fetched_is_where_the_recipe_looks(
     assert inside("data") == files
     assert os.listdir("data") == [name]
     small = ("data.size=[32,32]", "data.resize=null", "device=cpu")
-    assert len(Assembly(schema.load(name, small), World("cpu")).train) == (
+    assert len(RunSetup(schema.load(name, small), World("cpu")).data.train) == (
         3 if name == "facades" else 2
     )
     assert "data/" + name + " exists and is never overwritten" in command(name, status=2)

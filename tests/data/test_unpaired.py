@@ -27,7 +27,7 @@ from gantrain.evaluation.held_out import HeldOut
 from gantrain.metrics.metric_suite import MetricSuite
 from gantrain.recipe import schema
 from gantrain.training.batch_split import split
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 SIZES = {"trainA": (13, 24, 30), "trainB": (7, 40, 20), "testA": (5, 24, 30), "testB": (3, 40, 20)}
 UNPAIRED = (
@@ -59,19 +59,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "set"
 
 
-def assembled(*words: str) -> Assembly:
-    return Assembly(schema.load("quickstart", [*CYCLEGAN, "length=78", *words]), World("cpu"))
+def assembled(*words: str) -> RunSetup:
+    return RunSetup(schema.load("quickstart", [*CYCLEGAN, "length=78", *words]), World("cpu"))
 
 
 def stream(
     *words: str, ranks: int = 1, workers: int = 0, start: int = 0
 ) -> list[dict[str, torch.Tensor]]:
     """The global batches of 6, put together from the ranks' shares."""
-    parts, shares = assembled(*words), []
+    setup, shares = assembled(*words), []
     for rank in range(ranks):
-        parts.split = split(6, ranks, None, parts.recipe.data.partitions)
-        parts.world = SimpleNamespace(rank=rank, device=torch.device("cpu"))  # type: ignore[assignment]
-        shares.append(list(parts.loader(start, 78, workers)))
+        setup.data.split = split(6, ranks, None, setup.recipe.data.partitions)
+        setup.data.world = SimpleNamespace(rank=rank, device=torch.device("cpu"))  # type: ignore[assignment]
+        shares.append(list(setup.data.loader(start, 78, workers)))
     batches = []
     for raws in zip(*shares, strict=True):
         assert set(raws[0].fields) == {"source", "target"}
@@ -91,7 +91,7 @@ def numbers(batches: list[dict[str, torch.Tensor]], field: str) -> list[int]:
 
 def test_each_set_has_epochs_of_its_own(folder: Path) -> None:
     """Thirteen sources and seven targets: the longer one is an epoch, and nothing pairs them."""
-    assert assembled(f"data={folder}").epoch == 13
+    assert assembled(f"data={folder}").data.epoch == 13
     batches = stream(f"data={folder}")
     for field, count in (("source", 13), ("target", 7)):
         found = numbers(batches, field)
@@ -180,13 +180,13 @@ def test_damaged_target_gives_way_to_another_and_leaves_the_sources(
         torch.equal(a["target"], b["target"])
         for a, b in zip(broken, stream(*words, ranks=3), strict=True)
     )
-    named = {text for raw in assembled(*words).loader(0, 78, 0) for text in raw.damaged}
+    named = {text for raw in assembled(*words).data.loader(0, 78, 0) for text in raw.damaged}
     assert len(named) == 1
     assert "trainB/s-000000.tar, sample 4 (04)" in named.pop()
 
 
 def test_held_out_samples_meet_by_number(folder: Path, tmp_path: Path) -> None:
-    data = assembled(f"data={folder}", f"data.validation={folder}").held_out
+    data = assembled(f"data={folder}", f"data.validation={folder}").data.held_out
     assert data is not None
     view = SampleTransform(("source", "target"), frozenset(), (16, 16), None)
     assert len(data) == 5
@@ -219,13 +219,18 @@ def test_damage_costs_its_own_sample_alone(
     places = {letter: str(folder / f"test{letter}") for letter in "AB"}
     places[side] = str(damaged(folder, tmp_path, f"test{side}", 1))
     words = (f"data.validation={places['A']}", f"data.validation_target={places['B']}")
-    parts = assembled(f"data={folder}", *words)
-    assert parts.held_out is not None
+    setup = assembled(f"data={folder}", *words)
+    assert setup.data.held_out is not None
     held_out = HeldOut(
-        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+        setup.recipe,
+        setup.world,
+        setup.data.held_out,
+        fields=setup.data.fields,
+        batch=setup.batch,
+        training=setup.data.train,
     )
     panel: Any = held_out.metric_suite
-    (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "histogram")
+    (record,) = (r for r in held_out.metrics(setup.method()) if r.name == "histogram")
     count = panel._sets["real"]["histogram"].features().count
     assert (record.n, count) == ((4, 3) if side == "A" else (5, 2))
     assert len(held_out.damaged) == 1
@@ -234,16 +239,21 @@ def test_damage_costs_its_own_sample_alone(
 @pytest.mark.parametrize("swap", [False, True])
 def test_metrics_see_each_source_and_each_target_once(folder: Path, swap: bool) -> None:
     sides = [str(folder / name) for name in ("testA", "testB")][:: -1 if swap else 1]
-    parts = assembled(
+    setup = assembled(
         f"data={folder}", f"data.validation={sides[0]}", f"data.validation_target={sides[1]}"
     )
-    assert parts.held_out is not None
+    assert setup.data.held_out is not None
     held_out = HeldOut(
-        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+        setup.recipe,
+        setup.world,
+        setup.data.held_out,
+        fields=setup.data.fields,
+        batch=setup.batch,
+        training=setup.data.train,
     )
     panel: Any = held_out.metric_suite
     for _ in range(2):  # the second time from what is remembered
-        (record,) = (r for r in held_out.metrics(parts.method()) if r.name == "histogram")
+        (record,) = (r for r in held_out.metrics(setup.method()) if r.name == "histogram")
         assert (record.n, panel._sets["real"]["histogram"].features().count) == (
             (3, 5) if swap else (5, 3)
         )
@@ -276,17 +286,23 @@ def test_a_run_keeps_to_both_sets(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_drawn_sets_are_of_other_drawings() -> None:
-    parts = assembled("data=synthetic", "data.size=[32,32]")
-    assert parts.held_out is not None
-    assert [len(side) for side in parts.train.domains] == [400, 320]
-    assert [len(side) for side in parts.held_out.domains] == [64, 48]
+    setup = assembled("data=synthetic", "data.size=[32,32]")
+    assert setup.data.held_out is not None
+    assert [len(side) for side in setup.data.train.domains] == [400, 320]
+    assert [len(side) for side in setup.data.held_out.domains] == [64, 48]
     assert (
-        len({side.fingerprint for data in (parts.train, parts.held_out) for side in data.domains})
+        len(
+            {
+                side.fingerprint
+                for data in (setup.data.train, setup.data.held_out)
+                for side in data.domains
+            }
+        )
         == 4
     )
     raw = next(
         held_out_batches(
-            parts.train,
+            setup.data.train,
             SampleTransform(("source", "target"), frozenset(), (32, 32), None),
             range(8),
             8,
@@ -357,7 +373,7 @@ def test_mistakes_are_told_in_a_line(case: str) -> None:
 
 def test_where_to_get_the_archives_is_told() -> None:
     with pytest.raises(ValueError, match=r"`gantrain download horse2zebra` makes data/horse2zebra"):
-        Assembly(schema.load("horse2zebra"), World("cpu"))
+        RunSetup(schema.load("horse2zebra"), World("cpu"))
 
 
 def test_the_way_back_starts_from_what_a_file_holds(folder: Path) -> None:
@@ -412,8 +428,11 @@ def test_another_test_set_brings_its_own_targets(folder: Path) -> None:
 
 
 def test_one_folder_of_both_with_other_targets(folder: Path) -> None:
-    parts = assembled(f"data.train={folder}", f"data.train_target={folder / 'testB'}")
-    assert [len(side) for side in parts.train.domains] == [SIZES["trainA"][0], SIZES["testB"][0]]
+    setup = assembled(f"data.train={folder}", f"data.train_target={folder / 'testB'}")
+    assert [len(side) for side in setup.data.train.domains] == [
+        SIZES["trainA"][0],
+        SIZES["testB"][0],
+    ]
 
 
 @pytest.mark.slow

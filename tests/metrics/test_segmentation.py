@@ -10,10 +10,11 @@ from safetensors.torch import save_file
 
 from gantrain.core.world import World
 from gantrain.evaluation.held_out import HeldOut
-from gantrain.metrics import registry, segmentation
+from gantrain.metrics import registry
 from gantrain.metrics.segmentation import Segmentation, Segmenter
+from gantrain.metrics.segmenter_training import train_segmenter
 from gantrain.recipe.schema import load
-from gantrain.training.setup import Assembly
+from gantrain.training.setup import RunSetup
 
 NAMES = list(registry.SEGMENTATION)
 WORDS = (*SMALL, f"evaluate.metrics=[{','.join(NAMES)}]", "evaluate.best_by=miou_unet")
@@ -77,8 +78,7 @@ def test_a_segmenter_takes_any_size() -> None:
 
 @pytest.fixture
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("gantrain.evaluation.held_out", "gantrain.metrics.segmentation"):
-        monkeypatch.setattr(f"{module}.STEPS", 100)
+    monkeypatch.setattr("gantrain.metrics.segmenter_training.STEPS", 100)
 
 
 @pytest.mark.slow
@@ -90,13 +90,18 @@ def test_it_learns_the_runs_pairs_once_and_leaves_training_as_it_is(
     words = (*WORDS, "batch_size=8", "length=16", "evaluate.every=8")
     run_here(*words, "run=x")
     assert capsys.readouterr().out.count("a segmenter learns") == 1
-    parts = Assembly(load("quickstart", words), World("cpu"))
-    assert parts.held_out is not None
+    setup = RunSetup(load("quickstart", words), World("cpu"))
+    assert setup.data.held_out is not None
     held_out = HeldOut(
-        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+        setup.recipe,
+        setup.world,
+        setup.data.held_out,
+        fields=setup.data.fields,
+        batch=setup.batch,
+        training=setup.data.train,
     )
     assert "a segmenter learns" not in capsys.readouterr().out
-    found = {r.name: r for r in held_out.metrics(parts.method())}
+    found = {r.name: r for r in held_out.metrics(setup.method())}
     assert list(found)[-3:] == NAMES
     assert found["pixel_accuracy_unet"].null is not None
     assert found["pixel_accuracy_unet"].null > 0.8, "the drawn photographs show their classes"
@@ -127,9 +132,16 @@ def test_refusals(words: tuple[str, ...], says: str) -> None:
     save_file(Segmenter(3, 3).state_dict(), "other.safetensors")
 
     def start() -> None:
-        parts = Assembly(load("quickstart", [*WORDS, *words]), World("cpu"))
-        assert parts.held_out is not None
-        HeldOut(parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train)
+        setup = RunSetup(load("quickstart", [*WORDS, *words]), World("cpu"))
+        assert setup.data.held_out is not None
+        HeldOut(
+            setup.recipe,
+            setup.world,
+            setup.data.held_out,
+            fields=setup.data.fields,
+            batch=setup.batch,
+            training=setup.data.train,
+        )
 
     with pytest.raises(ValueError, match=says) as raised:
         start()
@@ -140,7 +152,7 @@ def test_an_ignored_class_costs_nothing() -> None:
     network = Segmenter(1, 3)
     nothing = [(one_hot(np.full((2, 8, 8), 2), 3), torch.zeros(2, 1, 8, 8))] * 3
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    after = segmentation.trained(network, nothing, ignored=2)
+    after = train_segmenter(network, nothing, ignored=2)
     assert all(torch.equal(before[k], v) for k, v in after.items())
     measured = Segmentation(NAMES, network, ignored=2)
     measured.add(*nothing[0], nothing[0][1])
@@ -155,17 +167,22 @@ def test_what_was_learnt_from_damaged_data_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path))
-    parts = Assembly(load("quickstart", WORDS), World("cpu"))
-    assert parts.held_out is not None
-    damaged, read = parts.train.where(3), parts.train.read  # type: ignore[union-attr]
+    setup = RunSetup(load("quickstart", WORDS), World("cpu"))
+    assert setup.data.held_out is not None
+    damaged, read = setup.data.train.where(3), setup.data.train.read  # type: ignore[union-attr]
 
     def failing(i: int, member: str) -> bytes:
         return b"damaged" if i == 3 else read(i, member)
 
-    monkeypatch.setattr(parts.train, "read", failing)
+    monkeypatch.setattr(setup.data.train, "read", failing)
     held_out = HeldOut(
-        parts.recipe, parts.world, parts.held_out, parts.fields, parts.batch, parts.train
+        setup.recipe,
+        setup.world,
+        setup.data.held_out,
+        fields=setup.data.fields,
+        batch=setup.batch,
+        training=setup.data.train,
     )
-    held_out.metrics(parts.method())
+    held_out.metrics(setup.method())
     assert any(damaged in text for text in held_out.damaged)
     assert not list(tmp_path.glob("metrics/unet-*"))
