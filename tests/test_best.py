@@ -16,7 +16,7 @@ import gantrain
 from gantrain.cli.app import app
 from gantrain.core.files import clean
 from gantrain.metrics.registry import larger_is_better
-from gantrain.runs import checkpoint
+from gantrain.runs import checkpoint, checkpoint_ranking
 from gantrain.runs.best_checkpoint import LINK, find_best_checkpoint, link_best
 
 RUN = (
@@ -73,8 +73,8 @@ def test_the_metrics_of_the_checkpoints_choose(run: Path, case: str) -> None:
     assert best.metric == metric
     link_best(run, metric, 1)
     assert os.readlink(LINKED) == f"checkpoints/{expected:09d}"
-    checkpoint.prune(run / "checkpoints", 1, 1, metric, larger_is_better(metric))
-    assert [f.name for f in checkpoint.found(run / "checkpoints")] == [
+    checkpoint_ranking.prune(run / "checkpoints", 1, 1, metric, larger_is_better(metric))
+    assert [f.name for f in checkpoint.list_checkpoints(run / "checkpoints")] == [
         f"{expected:09d}",
         "000000024",
     ]
@@ -193,7 +193,7 @@ def test_the_link_is_no_checkpoint_of_the_run(run: Path) -> None:
     set_metrics(run, {8: {"l1": 0.1}, 16: {"l1": 0.2}, 24: {"l1": 0.3}})
     link_best(run, "l1", 1)
     assert checkpoint.find_checkpoint(run).name == "000000024"
-    assert checkpoint.prune(run / "checkpoints", 1, 0, "l1", False) == []
+    assert checkpoint_ranking.prune(run / "checkpoints", 1, 0, "l1", False) == []
     assert LINKED.is_symlink()
     link_best(run, "l1", 0)
     assert not os.path.lexists(LINKED)
@@ -229,7 +229,7 @@ def test_the_link_is_whole_before_anything_is_deleted(
     )
     link_best(run, "l1", 1)
     seen = []
-    prune = checkpoint.prune
+    prune = checkpoint_ranking.prune
 
     def watched(*arguments: Any) -> list[Path]:
         seen.append(os.readlink(LINKED))
@@ -237,7 +237,7 @@ def test_the_link_is_whole_before_anything_is_deleted(
         assert LINKED.is_dir(), "it leads nowhere"
         return damaged
 
-    monkeypatch.setattr(checkpoint, "prune", watched)
+    monkeypatch.setattr(checkpoint_ranking, "prune", watched)
     words = [word for word in RUN if not word.startswith(("length", "checkpoint.keep"))]
     run_here(*words, "length=32", "evaluate.best_by=psnr", "checkpoint.keep=1")
     assert seen[0] == "checkpoints/000000016"

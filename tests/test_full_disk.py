@@ -53,7 +53,7 @@ def test_training_goes_on_and_saves_after_space_is_made(small_disk: Path, tmp_pa
         if "checkpoint: image" in line:
             break
     assert "could not be saved in runs/x/checkpoints (" in output, output
-    before = checkpoint.found(Path("runs/x/checkpoints"))
+    before = checkpoint.list_checkpoints(Path("runs/x/checkpoints"))
     for folder in before:
         assert checkpoint.tensors(folder, "networks/generator", checkpoint.state(folder))
     (small_disk / "filler").unlink()
@@ -97,7 +97,7 @@ def test_refused_write_leaves_the_checkpoints_before(
     words = (*RUN, "run=x", "checkpoint.every=16")
     assert run_here(*words, "length=64") == "finished"
     assert "No space left on device); make space" in capsys.readouterr().out
-    found = checkpoint.found(Path("runs/x/checkpoints"))
+    found = checkpoint.list_checkpoints(Path("runs/x/checkpoints"))
     assert [folder.name for folder in found] == ["000000048", "000000064"]
     assert not list(found[0].parent.glob(".*"))
 
@@ -105,14 +105,14 @@ def test_refused_write_leaves_the_checkpoints_before(
 @pytest.mark.slow
 def test_keeping_fewer_makes_the_space(small_disk: Path) -> None:
     run_here(*RUN, "checkpoint.keep=5", "length=640", "run=x")
-    assert len(checkpoint.found(Path("runs/x/checkpoints"))) == 4
+    assert len(checkpoint.list_checkpoints(Path("runs/x/checkpoints"))) == 4
     fill(small_disk)
     filler = small_disk / "filler"
     os.truncate(filler, filler.stat().st_size - 2**18)  # enough for what a start writes
     with pytest.raises(RunStopped, match="could not be saved"):
         run_here(*RUN, "checkpoint.keep=5", "length=800", "run=x")
     assert run_here(*RUN, "checkpoint.keep=2", "length=800", "run=x") == "finished"
-    assert [folder.name for folder in checkpoint.found(Path("runs/x/checkpoints"))] == [
+    assert [folder.name for folder in checkpoint.list_checkpoints(Path("runs/x/checkpoints"))] == [
         "000000640",
         "000000800",
     ]

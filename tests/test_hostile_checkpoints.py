@@ -26,7 +26,7 @@ from gantrain.importers.import_file import import_files
 from gantrain.methods.base import Context
 from gantrain.methods.image_pool import ImagePool
 from gantrain.recipe import schema
-from gantrain.runs import checkpoint
+from gantrain.runs import checkpoint, checkpoint_ranking
 from gantrain.training.init_from import place
 from gantrain.training.resuming import _rates_line
 from gantrain.training.setup import RunSetup
@@ -387,7 +387,10 @@ def test_fields_have_an_indexs_bounds(value: object, says: str) -> None:
 def test_prune_survives_a_damaged_sibling(capsys: pytest.CaptureFixture[str]) -> None:
     (BEFORE / "state.json").write_text("{")
     assert run_here(*RUN, "length=40", "checkpoint.keep=1") == "finished"
-    assert [folder.name for folder in checkpoint.found(LAST.parent)] == ["000000016", "000000040"]
+    assert [folder.name for folder in checkpoint.list_checkpoints(LAST.parent)] == [
+        "000000016",
+        "000000040",
+    ]
     assert (
         capsys.readouterr().out.count(f"checkpoint: {BEFORE} is damaged; it is not used, and stays")
         == 1
@@ -397,15 +400,20 @@ def test_prune_survives_a_damaged_sibling(capsys: pytest.CaptureFixture[str]) ->
 def test_prune_counts_whole_checkpoints_alone() -> None:
     """With the last one damaged, the last whole one stays."""
     (LAST / "state.json").write_text("{")
-    assert checkpoint.prune(LAST.parent, keep=1, best=0, metric="l1", largest=False) == [LAST]
-    assert [folder.name for folder in checkpoint.found(LAST.parent)] == ["000000016", "000000024"]
+    assert checkpoint_ranking.prune(LAST.parent, keep=1, best=0, metric="l1", largest=False) == [
+        LAST
+    ]
+    assert [folder.name for folder in checkpoint.list_checkpoints(LAST.parent)] == [
+        "000000016",
+        "000000024",
+    ]
 
 
 @pytest.mark.slow
 def test_copies_beside_checkpoints_are_no_checkpoints() -> None:
     shutil.copytree(LAST, LAST.with_name("000000024.bak"))
     shutil.copytree(LAST, LAST.with_name("1000000000"))  # longer names come later
-    assert [folder.name for folder in checkpoint.found(LAST.parent)][-1] == "1000000000"
+    assert [folder.name for folder in checkpoint.list_checkpoints(LAST.parent)][-1] == "1000000000"
     shutil.rmtree(LAST.with_name("1000000000"))
     assert run_here(*LONGER) == "finished"
 
@@ -441,7 +449,7 @@ def test_infinite_weights_are_not_saved(
         RunStopped, match=r"image 32 could not be saved .*: networks/generator has NaN or infinite"
     ):
         run_here(*LONGER)
-    assert [folder.name for folder in checkpoint.found(LAST.parent)][-1] == "000000024"
+    assert [folder.name for folder in checkpoint.list_checkpoints(LAST.parent)][-1] == "000000024"
 
 
 @pytest.mark.slow

@@ -162,7 +162,7 @@ def test_schedule(name: str) -> None:
 @pytest.mark.slow
 def test_last_and_best_checkpoints_are_kept() -> None:
     run_here(*RUN, "run=x", "checkpoint.every=32", "checkpoint.keep=1")
-    kept = checkpoint.found(Path("runs/x/checkpoints"))
+    kept = checkpoint.list_checkpoints(Path("runs/x/checkpoints"))
     rows = [json.loads(line) for line in Path("runs/x/metrics.jsonl").read_text().splitlines()]
     scores = {row["images_seen"]: row["val_l1"] for row in rows if "val_l1" in row}
     assert set(scores) == {16, 32, 48, 64}
@@ -185,7 +185,7 @@ def test_metrics_after_the_checkpoint_are_forgotten_on_resume() -> None:
 @pytest.mark.slow
 def test_torn_checkpoint_is_never_loaded(capsys: pytest.CaptureFixture[str]) -> None:
     run_here(*RUN, "run=x", "length=32", "checkpoint.every=16", "checkpoint.keep=9")
-    folders = checkpoint.found(Path("runs/x/checkpoints"))
+    folders = checkpoint.list_checkpoints(Path("runs/x/checkpoints"))
     assert [f.name for f in folders] == ["000000016", "000000032"]
     (folders[-1] / "state.json").unlink()
     (folders[-1].parent / ".000000048.partial").mkdir()

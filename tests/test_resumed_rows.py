@@ -180,7 +180,7 @@ def test_evaluation_that_a_signal_put_off_is_made_once(monkeypatch: pytest.Monke
 def cut_short(run: str, copy: str, last: int) -> None:
     """A copy of the run as a kill would have left it after that checkpoint."""
     shutil.copytree(Path("runs", run), Path("runs", copy))
-    folders = checkpoint.found(Path("runs", copy, "checkpoints"))
+    folders = checkpoint.list_checkpoints(Path("runs", copy, "checkpoints"))
     assert [folder for folder in folders if int(folder.name) == last]
     for folder in folders:
         if int(folder.name) > last:

@@ -140,7 +140,7 @@ def test_a_network_alone_needs_no_trainer() -> None:
 
 def test_files_are_small() -> None:
     assert lines(PACKAGE / "train.py") < 60
-    assert [str(path) for path in MODULES.values() if lines(path) > 302] == []
+    assert [str(path) for path in MODULES.values() if lines(path) > 300] == []
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

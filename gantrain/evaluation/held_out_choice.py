@@ -138,7 +138,7 @@ def _saved_data(recipe: Recipe) -> Mapping[str, Any]:
     A damaged file is refused when the run is opened.
     """
     path = recipe.folder / "recipe.yaml"
-    if not (checkpoint.found(recipe.folder / "checkpoints") and path.is_file()):
+    if not (checkpoint.list_checkpoints(recipe.folder / "checkpoints") and path.is_file()):
         return {}
     try:
         data = read_mapping(path).get("data")

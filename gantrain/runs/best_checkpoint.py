@@ -11,7 +11,7 @@ from gantrain.core.wording import option, option_with
 from gantrain.core.yaml12 import read_mapping
 from gantrain.metrics.registry import larger_is_better
 from gantrain.recipe.sections import Checkpoint, Evaluate
-from gantrain.runs import checkpoint
+from gantrain.runs import checkpoint, checkpoint_ranking
 
 LINK = "best"
 
@@ -38,8 +38,8 @@ def best_of(checkpoints: Path, metric: str) -> BestCheckpoint | None:
     """The checkpoint with the best value of the metric, the later one of equals; None where none
     has a value.
     """
-    scores, damaged = checkpoint.read_scores(checkpoints, metric)
-    for folder in checkpoint.rank(scores, larger_is_better(metric)):
+    scores, damaged = checkpoint_ranking.read_scores(checkpoints, metric)
+    for folder in checkpoint_ranking.rank(scores, larger_is_better(metric)):
         value = scores[folder]
         assert value is not None
         return BestCheckpoint(folder, metric, value, damaged)

@@ -93,7 +93,7 @@ def clean(root: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def found(root: Path) -> list[Path]:
+def list_checkpoints(root: Path) -> list[Path]:
     """The whole checkpoints under `root`, oldest first. A renamed copy, such as `000000480.bak`,
     is none.
     """
@@ -104,7 +104,7 @@ def found(root: Path) -> list[Path]:
 
 def latest(root: Path) -> Path | None:
     """The last whole checkpoint under `root`."""
-    folders = found(root)
+    folders = list_checkpoints(root)
     return folders[-1] if folders else None
 
 
@@ -117,7 +117,7 @@ def check_link(path: str | Path, what: str = "checkpoint") -> None:
     target = os.readlink(path)
     run = Path(path).parent
     advice = "give runs/NAME, or one of its checkpoints"
-    if found(run / "checkpoints"):
+    if list_checkpoints(run / "checkpoints"):
         advice = f"give {run}, with --best for its best checkpoint, or one of {run}/checkpoints"
     raise ValueError(f"{what}: {path} is a link to {target}, which does not exist; {advice}")
 
@@ -145,7 +145,7 @@ def state(folder: Path) -> State:
     checkpoint.
     """
     with _naming(folder):
-        return _read_state(folder)
+        return read_state(folder)
 
 
 def saved_recipe(folder: Path) -> Any:
@@ -208,11 +208,11 @@ def _advice(folder: Path) -> str:
 
 def _sound_before(folder: Path) -> Path | None:
     """The newest of the run's older checkpoints all of whose files can be read."""
-    siblings = found(folder.parent)
+    siblings = list_checkpoints(folder.parent)
     older = siblings[: siblings.index(folder)] if folder in siblings else siblings
     for other in reversed(older):
         try:
-            content = _read_state(other)
+            content = read_state(other)
             for name in content.sha256:
                 _read_tensors(other, name, content)
         except ValueError:
@@ -221,8 +221,11 @@ def _sound_before(folder: Path) -> Path | None:
     return None
 
 
-def _read_state(folder: Path) -> State:
-    """Raises ValueError with what is wrong, without advice."""
+def read_state(folder: Path) -> State:
+    """Return the checked content of state.json.
+
+    Raises ValueError with what is wrong, without advice.
+    """
     path = folder / "state.json"
     content = _read(path, lambda: files.read_json(path, _STATE_BYTES))
     if not isinstance(content, dict):
@@ -266,43 +269,3 @@ def _read(path: Path, reader: Callable[[], Any]) -> Any:
         if is_out_of_memory(e):
             raise
         raise ValueError(f"{path.name} is damaged ({weight_files.reason(e)})") from None
-
-
-def read_scores(root: Path, metric: str) -> tuple[dict[Path, float | None], list[Path]]:
-    """Each whole checkpoint's value of a metric, the oldest first; and those whose state can't
-    be read.
-    """
-    scores: dict[Path, float | None] = {}
-    damaged: list[Path] = []
-    for folder in found(root):
-        try:
-            scores[folder] = _read_state(folder).metrics.get(metric)
-        except ValueError:
-            damaged.append(folder)
-    return scores, damaged
-
-
-def rank(scores: Mapping[Path, float | None], largest: bool) -> list[Path]:
-    """The checkpoints that have a score, the best first; of equal ones the later first.
-
-    scores: the oldest first. largest: the largest score is the best, else the smallest.
-    """
-    scored = [(score, folder) for folder, score in scores.items() if score is not None]
-    scored.reverse()
-    scored.sort(key=lambda pair: pair[0], reverse=largest)  # stable
-    return [folder for _, folder in scored]
-
-
-def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> list[Path]:
-    """Delete all but the last `keep` checkpoints and the `best` ones by a metric of their state.
-
-    Returns those whose state can't be read. They don't count, and stay, since they may be of use to
-    somebody."""
-    scores, damaged = read_scores(root, metric)
-    kept = {*list(scores)[-keep:], *rank(scores, largest)[:best]}
-    for folder in scores:
-        if folder not in kept:
-            # Without state.json it is no checkpoint, even if the deletion is cut short.
-            (folder / "state.json").unlink()
-            shutil.rmtree(folder, ignore_errors=True)
-    return damaged

@@ -81,7 +81,7 @@ class Run:
         )
 
     def _compare(self, recipe: Recipe) -> None:
-        if not (checkpoint.found(self.checkpoints) and self.recipe.is_file()):
+        if not (checkpoint.list_checkpoints(self.checkpoints) and self.recipe.is_file()):
             return
         if changed := differences(self.saved_recipe(), recipe.dump()):
             same = (

@@ -16,7 +16,7 @@ from gantrain.methods import METHODS
 from gantrain.methods.base import Method
 from gantrain.methods.image_pool import ImagePool
 from gantrain.metrics.registry import larger_is_better
-from gantrain.runs import checkpoint
+from gantrain.runs import checkpoint, checkpoint_ranking
 from gantrain.runs.checkpoint import Tensors
 from gantrain.runs.checkpoint_state import Progress, versions
 from gantrain.runs.run_folder import Run
@@ -105,7 +105,7 @@ def link_best(run: Run, setup: RunSetup) -> None:
 def _prune(run: Run, setup: RunSetup) -> None:
     options = setup.recipe.checkpoint
     metric = setup.recipe.evaluate.best_by
-    damaged = checkpoint.prune(
+    damaged = checkpoint_ranking.prune(
         run.checkpoints,
         keep=options.keep,
         best=options.best,
