@@ -179,7 +179,7 @@ def test_a_link_to_a_checkpoint_that_is_gone_is_named(
 ) -> None:
     LINKED.unlink()
     LINKED.symlink_to("checkpoints/000000099")
-    found = "^checkpoint: runs/x/best is a link to checkpoints/000000099, which does not exist; "
+    found = "^checkpoint: runs/x/best is a dangling link to checkpoints/000000099; "
     advice = "give runs/x, with --best for its best checkpoint, or one of runs/x/checkpoints$"
     with pytest.raises(ValueError, match=found + advice):
         use(LINKED)

@@ -109,17 +109,25 @@ def latest(root: Path) -> Path | None:
 
 
 def check_link(path: str | Path, what: str = "checkpoint") -> None:
-    """Refuse a link to a run or a checkpoint that is gone. what: begins the message. Raises
-    ValueError, in one line.
+    """Refuse a link to a run or a checkpoint that is gone.
+
+    what: begins the message. Raises ValueError, in one line.
     """
-    if not os.path.islink(path) or os.path.exists(path):
+    if not os.path.islink(path):
+        return
+    try:
+        os.stat(path)
+        return
+    except FileNotFoundError:
+        pass
+    except OSError:  # a loop of links, which the readers of files report
         return
     target = os.readlink(path)
     run = Path(path).parent
     advice = "give runs/NAME, or one of its checkpoints"
     if list_checkpoints(run / "checkpoints"):
         advice = f"give {run}, with --best for its best checkpoint, or one of {run}/checkpoints"
-    raise ValueError(f"{what}: {path} is a link to {target}, which does not exist; {advice}")
+    raise ValueError(f"{what}: {path} is a dangling link to {target}; {advice}")
 
 
 def find_checkpoint(path: str | Path) -> Path:
