@@ -183,8 +183,8 @@ def test_compiled_discriminator(name):
 def test_default_weight_leaves_a_patchgan_able_to_judge(logits, lowest, highest):
     """After 480 images, R1 of the mean lets d recognise fakes; R1 of the sum switches d off."""
     quiet = (
-        "evaluate.interval_steps=9999",
-        "previews.interval_steps=9999",
+        "evaluate.every=9999",
+        "previews.every=9999",
         "evaluate.metrics=[l1]",
         "trackers=[]",
         "data.workers=0",
