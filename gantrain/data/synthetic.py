@@ -187,7 +187,7 @@ def describe_synthetic(
     """Return an index that describes the data set of `write_synthetic` without drawing it.
 
     The arguments are those of `write_synthetic`. The fingerprint is zeros, and all samples are in
-    one shard. Raises ValueError where the data set could not be written.
+    one shard of one byte. Raises ValueError where the data set could not be written.
     """
     _check_size(height, width)
     described = _describe_fields(height, width, fields, instances)

@@ -65,8 +65,9 @@ def open_once_per_node(world: World, key: str, value: str | None, wanted: DataRe
 
     opened: list[Shards] = []
     for place in world.once_per_node(places):
-        is_folder = isinstance(place, Path)
-        opened.append(Shards.open(place, wanted.cache_gib) if is_folder else place)
+        if isinstance(place, Path):
+            place = Shards.open(place, wanted.cache_gib)
+        opened.append(place)
     return Unpaired(opened, wanted.unpaired[:2]) if wanted.unpaired else opened[0]
 
 
