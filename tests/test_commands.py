@@ -182,13 +182,43 @@ def test_names_of_recipes_are_completed(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["recipes"], ["launchers"], ["recpes"]]
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["recipes"],
+        ["recipes", "--help"],
+        ["train", "--help"],
+        ["train", "-h"],
+        ["launchers"],
+        ["recpes"],
+    ],
 )
 def test_quick_commands_import_no_torch(words: list[str]) -> None:
     code = "import sys; from gantrain.cli.main import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     subprocess.run(
         [sys.executable, "-c", code, *words], check=True, capture_output=True, timeout=60
     )
+
+
+def test_completion_imports_no_torch() -> None:
+    completion = {
+        "_GANTRAIN_COMPLETE": "complete_bash",
+        "COMP_WORDS": "gantrain train recipe=fac",
+        "COMP_CWORD": "2",
+    }
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "gantrain"],
+        env={**os.environ, **completion},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["recipe=facades", "recipe=facades_paper"]
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    assert "torch" not in imported
 
 
 @pytest.mark.slow

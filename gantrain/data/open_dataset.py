@@ -1,5 +1,6 @@
 """Open what `data.train` may be: shards, here or remote, images (packed once), synthetic data."""
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from gantrain.data.request import DataRequest
 from gantrain.data.shard_names import expand_pattern
 from gantrain.data.shards import Shards
 from gantrain.data.splits import SYNTHETIC, find_split, find_two_sets
-from gantrain.data.synthetic import write_synthetic
+from gantrain.data.synthetic import describe_synthetic, write_synthetic
 from gantrain.data.urls import check_url, is_url, where
 
 # Samples of synthetic data, fewer where they are large.
@@ -80,7 +81,7 @@ def _open(key: str, value: str | None, request: DataRequest) -> Shards:
     if value is None:
         raise ValueError(_describe_not_set(key, request))
     if value == SYNTHETIC:
-        return Shards.open(_draw(key, request))
+        return _open_synthetic(key, request)
     place = value
     pattern = ""
     if value.endswith(".tar"):
@@ -194,8 +195,11 @@ def _pack(key: str, folder: Path, wanted: DataRequest) -> Path:
         raise ValueError(text) from None
 
 
-def _draw(key: str, request: DataRequest) -> Path:
-    """Return the folder of synthetic data with the request's fields and size."""
+def _open_synthetic(key: str, request: DataRequest) -> Shards:
+    """Open synthetic data with the request's fields and size, and draw them where they are needed.
+
+    Where the request needs no samples, data that are not there yet are only described.
+    """
     height, width = request.resize or request.size
     names = [request.source, request.target]
     if not request.source:
@@ -208,13 +212,11 @@ def _draw(key: str, request: DataRequest) -> Path:
     if request.instances:
         text += f"+{request.instances}"
     folder = cache_folder() / f"{SYNTHETIC}-{_DRAWING}" / f"{key}-{text}-{height}x{width}"
-    write_synthetic(
-        folder,
-        samples=min(_DRAWN[key], max(32, _PIXELS // (height * width))),
-        height=height,
-        width=width,
-        fields=fields,
-        seed=list(_DRAWN).index(key),
-        instances=request.instances,
-    )
-    return folder
+    samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
+    instances = request.instances
+    if not request.needs_samples and not (folder / "index.json").is_file():
+        index = describe_synthetic(samples, height, width, fields, instances)
+        return Shards(folder, index, arrays={}, cache_gib=math.inf)
+    seed = list(_DRAWN).index(key)
+    write_synthetic(folder, samples, height, width, fields, seed, instances)
+    return Shards.open(folder)

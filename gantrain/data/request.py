@@ -25,6 +25,7 @@ class DataRequest:
     labels: the number of classes by field. instances: the field that holds ids of instances.
     unpaired: the two sets of unpaired data. test_set: the name of a test set that
     `gantrain evaluate` was given; errors then name that command's options, and no key of a recipe.
+    needs_samples: samples are read. Otherwise synthetic data need not be drawn.
     """
 
     recipe: str
@@ -38,6 +39,7 @@ class DataRequest:
     instances: str | None = None
     max_left_out: float = 0.5
     test_set: str | None = None
+    needs_samples: bool = True
 
     @property
     def is_for_evaluate(self) -> bool:

@@ -67,6 +67,11 @@ class Shards:
         return self.index.samples
 
     @property
+    def has_samples(self) -> bool:
+        """Return whether samples can be read; synthetic data may be described and not drawn."""
+        return bool(self._arrays)
+
+    @property
     def domains(self) -> tuple["Shards", ...]:
         """The sets of which the data consist; unpaired data have two."""
         return (self,)

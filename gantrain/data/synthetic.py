@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from gantrain.core import formats
 from gantrain.core.files import create_once
 from gantrain.core.threads import map_in_order
 from gantrain.data.decode import Array, encode
+from gantrain.data.index import Field, Index, Shard, check_fields
 from gantrain.data.label_colours import palette
 from gantrain.data.shard_writer import PackedSample, write_shards
-from gantrain.data.shards import Field
 
 CLASSES = ("sky", "wall", "roof", "trim", "window", "door", "balcony", "shop", "tree", "pavement")
 PALETTE = [  # colours in label maps (RGB) by class id
@@ -36,12 +37,7 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, 
     The ids are HW uint8, the photograph is HW3 uint8 (RGB), and the shapes' ids are HW uint16. The
     same arguments always give the same picture. `height` and `width` are in pixels, 16 or more.
     """
-    if min(height, width) < 16:
-        raise ValueError(f"{height}x{width} is too small to draw, 16x16 is the least")
-    if height * width > _MOST_PIXELS:
-        raise ValueError(
-            f"{height}x{width} is too large to draw, {_MOST_PIXELS:,} pixels are the most"
-        )
+    _check_size(height, width)
     random = np.random.Generator(np.random.Philox(key=[seed, index]))
     canvas = _Canvas(height, width, random)
     end = width * _HEIGHT / height
@@ -58,6 +54,16 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, 
     photograph = np.array(CLASS_COLOURS)[canvas.label] * canvas.tint + noise
     photograph = np.clip(np.rint(photograph), 0, 255).astype(np.uint8)
     return canvas.label, photograph, canvas.shape.astype(np.uint16)
+
+
+def _check_size(height: int, width: int) -> None:
+    """Raise ValueError for a size that cannot be drawn."""
+    if min(height, width) < 16:
+        raise ValueError(f"{height}x{width} is too small to draw, 16x16 is the least")
+    if height * width > _MOST_PIXELS:
+        raise ValueError(
+            f"{height}x{width} is too large to draw, {_MOST_PIXELS:,} pixels are the most"
+        )
 
 
 class _Canvas:
@@ -149,17 +155,6 @@ def write_synthetic(
     """
     images = [name for name, classes in fields.items() if classes is None]
     photograph_name = images[-1] if images else None
-    size: dict[str, Any] = {"min_size": (height, width), "max_size": (height, width)}
-    described: dict[str, Field] = {}
-    for name, classes in fields.items():
-        content: dict[str, Any] = {"channels": 3}
-        if classes:
-            colours = palette(classes, PALETTE)
-            content = {"kind": "label", "channels": 1, "classes": classes, "palette": colours}
-        described[name] = Field(member=name, **size, **content)
-    if instances:
-        content = {"kind": "instances", "channels": 1, "dtype": "uint16"}
-        described[instances] = Field(member=instances, **size, **content)
     map_colours = np.array(PALETTE, np.uint8)
 
     def sample(index: int) -> PackedSample:
@@ -176,6 +171,49 @@ def write_synthetic(
         return PackedSample(f"{index:06d}", members)
 
     def write() -> None:
+        described = _describe_fields(height, width, fields, instances)
         write_shards(map_in_order(sample, range(samples)), out, described)
 
     create_once(out, "index.json", write)
+
+
+def describe_synthetic(
+    samples: int,
+    height: int,
+    width: int,
+    fields: dict[str, int | None],
+    instances: str | None = None,
+) -> Index:
+    """Return an index that describes the data set of `write_synthetic` without drawing it.
+
+    The arguments are those of `write_synthetic`. The fingerprint is zeros, and all samples are in
+    one shard of one byte. Raises ValueError where the data set could not be written.
+    """
+    _check_size(height, width)
+    described = _describe_fields(height, width, fields, instances)
+    check_fields(described)
+    return Index(
+        format=formats.INDEX,
+        samples=samples,
+        fingerprint="0" * 64,
+        shards=[Shard(name="s-000000.tar", bytes=1, samples=samples)],
+        fields=described,
+    )
+
+
+def _describe_fields(
+    height: int, width: int, fields: dict[str, int | None], instances: str | None
+) -> dict[str, Field]:
+    """Return the fields of synthetic data; the arguments are those of `write_synthetic`."""
+    size: dict[str, Any] = {"min_size": (height, width), "max_size": (height, width)}
+    described: dict[str, Field] = {}
+    for name, classes in fields.items():
+        content: dict[str, Any] = {"channels": 3}
+        if classes:
+            colours = palette(classes, PALETTE)
+            content = {"kind": "label", "channels": 1, "classes": classes, "palette": colours}
+        described[name] = Field(member=name, **size, **content)
+    if instances:
+        content = {"kind": "instances", "channels": 1, "dtype": "uint16"}
+        described[instances] = Field(member=instances, **size, **content)
+    return described

@@ -207,21 +207,31 @@ def initialise(network: nn.Module, init: Init, *, zero_bias: bool = True) -> Non
     normal: N(0, 0.02), pix2pix's. xavier: with gain 0.02, SPADE's. kaiming: by fan-in, for ReLU.
     default: PyTorch's own, which change nothing. Otherwise biases become 0 unless `zero_bias` is
     off, and batch norm weights are drawn from N(1, 0.02). In every case spectral norms iterate, to
-    estimate the scale of the weights. Raises ValueError for another `init`.
+    estimate the scale of the weights. On the meta device there is nothing to draw. Raises
+    ValueError for another `init`.
     """
     check_choice("init", init, Init)
     if init != "default":
         for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-                _DRAW[init](module.weight)
-                if zero_bias and module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
-                nn.init.normal_(module.weight, 1.0, 0.02)
-                nn.init.zeros_(module.bias)
+            _initialise_module(module, init, zero_bias)
     for module in network.modules():
         if isinstance(module, Spectral):
             module.advance(POWER_ITERATIONS)
+
+
+def _initialise_module(module: nn.Module, init: Init, zero_bias: bool) -> None:
+    """Draw the weights of one layer in place, unless it is on the meta device."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if module.weight.is_meta:  # the first draw there imports 900 modules of torch
+            return
+        _DRAW[init](module.weight)
+        if zero_bias and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
+        if module.weight.is_meta:
+            return
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.zeros_(module.bias)
 
 
 def padded(

@@ -28,7 +28,10 @@ class Spectral(nn.Module):
         self.register_buffer("v", self._random_direction(columns))
 
     def _random_direction(self, size: int) -> Tensor:
-        return F.normalize(self.weight.detach().new_empty(size).normal_(), dim=0)
+        direction = self.weight.detach().new_empty(size)
+        if direction.is_meta:  # nothing to draw
+            return direction
+        return F.normalize(direction.normal_(), dim=0)
 
     def _matrix(self) -> Tensor:
         """Return the weight as a matrix, (rows, columns), in float32 or better."""

@@ -1,5 +1,6 @@
 """From a recipe to its method, checked."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -95,22 +96,37 @@ def sketch_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
             return _make_method(recipe, data_dims)
 
 
-def needs_weights(method: Method) -> bool:
-    """Return whether any of its parts begins with weights that were trained before."""
-    return any(
-        hasattr(part, "load") for part in (*method.networks.values(), *method.auxiliary.values())
-    )
-
-
 def load_pretrained(method: Method, started: bool = False) -> None:
     """The weights that its parts begin with, read or fetched; those of networks only where no run
     has started.
 
     Raises ValueError where they can't be had.
     """
-    for part in [*([] if started else method.networks.values()), *method.auxiliary.values()]:
-        if hasattr(part, "load"):
-            _load(part)
+    for part in _pretrained_parts(method, started):
+        _load(part)
+
+
+def try_pretrained(
+    recipe: Recipe, data_dims: dict[str, int], sketch: Method, started: bool = False
+) -> None:
+    """Read or fetch the weights that `load_pretrained` loads, into networks that are thrown away.
+
+    sketch: the method of the recipe and the data, without storage. No weight is drawn, except where
+    a class from outside gantrain loads weights: its `load` may expect what its constructor drew.
+    Raises ValueError where the weights cannot be had.
+    """
+    parts = _pretrained_parts(sketch, started)
+    if any(is_own(type(part)) for part in parts):
+        load_pretrained(make_method(recipe, data_dims), started)
+        return
+    for part in parts:
+        _load(copy.deepcopy(part).to_empty(device="cpu"))
+
+
+def _pretrained_parts(method: Method, started: bool) -> list[nn.Module]:
+    """Return the parts that begin with weights that were trained before."""
+    networks = [] if started else list(method.networks.values())
+    return [part for part in (*networks, *method.auxiliary.values()) if hasattr(part, "load")]
 
 
 def _load(part: nn.Module) -> None:

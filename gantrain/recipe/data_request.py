@@ -45,6 +45,8 @@ def data_request(recipe: Recipe) -> DataRequest:
         apart,
         data.instances,
         max_left_out=data.max_left_out,
+        # A dry run reads no sample; the number of shards is known only once they are written.
+        needs_samples=not recipe.dry_run or data.partitions > 1,
     )
 
 
@@ -57,11 +59,15 @@ def open_once_per_node(world: World, key: str, value: str | None, wanted: DataRe
         Shards
     ] = []  # kept open until this rank has opened them again, so that no other run removes them
 
-    def folders() -> list[Path]:
+    def places() -> list[Path | Shards]:
         made.extend(open_dataset.open_domains(key, value, wanted))
-        return [shards.folder for shards in made]
+        return [shards.folder if shards.has_samples else shards for shards in made]
 
-    opened = [Shards.open(folder, wanted.cache_gib) for folder in world.once_per_node(folders)]
+    opened: list[Shards] = []
+    for place in world.once_per_node(places):
+        if isinstance(place, Path):
+            place = Shards.open(place, wanted.cache_gib)
+        opened.append(place)
     return Unpaired(opened, wanted.unpaired[:2]) if wanted.unpaired else opened[0]
 
 

@@ -6,8 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
-from gantrain.metrics import registry
-
 # The largest values that a recipe may state. What lies above is a slip of the finger, or would
 # never end.
 MAX_IMAGES = 10**12
@@ -28,6 +26,13 @@ _LENGTHS = (
     f"allowed: a whole number of images (at least 1, at most {MAX_IMAGES:,}), "
     f"or text like '20 epochs' (at most {MAX_EPOCHS:,}) or '5000 images'"
 )
+
+
+def _metric(name: str) -> str:
+    """Return the name of a metric. Raises ValueError for another name."""
+    from gantrain.metrics import registry  # imports torch, which the help of commands goes without
+
+    return registry.check(name)
 
 
 def _length(value: Any) -> int | str:
@@ -134,6 +139,6 @@ Signal = Annotated[
 Precision = Annotated[
     Literal["auto", "bf16", "fp32", "fp64"], _rule("fp16|float16|half", False, _FP16)
 ]
-Metric = Annotated[str, AfterValidator(registry.check)]
+Metric = Annotated[str, AfterValidator(_metric)]
 Metrics = Annotated[list[Metric], Field(max_length=100)]
 ZeroStage = Annotated[Literal[0, 1, 2], _rule("3", False, _ZERO_3)]

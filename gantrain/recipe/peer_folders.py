@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gantrain.data.prepare.layouts import sides_of_split
-
 AUTO = "auto"
 
 
@@ -21,6 +19,8 @@ def words_for_folder(folder: str, recipe: Mapping[str, Any]) -> list[str]:
     The folder holds trainA and trainB, or a folder train. recipe: its content, which may name other
     held-out data; these would be measured instead of those of the folder, so the words say
     `data.validation=auto`, which looks beside the training data."""
+    from gantrain.data.prepare.layouts import sides_of_split  # imports torch
+
     data = recipe.get("data")
     settings: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
     has_both = bool(sides_of_split(Path(os.path.expanduser(folder)), "train"))

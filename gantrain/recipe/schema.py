@@ -1,4 +1,8 @@
-"""The typed recipe: what to train. Defaults live here, once."""
+"""The typed recipe: what to train. Defaults live here, once.
+
+The module needs no torch until a recipe is validated, so that the help of `gantrain train` is
+quick.
+"""
 
 import functools
 from collections.abc import Iterable
@@ -11,11 +15,7 @@ from gantrain.core import component
 from gantrain.core.component import StrictModel, text_keys
 from gantrain.core.error_messages import check
 from gantrain.core.yaml12 import dump_yaml
-from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
-from gantrain.methods import METHODS
-from gantrain.networks import NETWORKS
 from gantrain.recipe import recipe_files
-from gantrain.recipe.evaluation_settings import check_pairs
 from gantrain.recipe.field_types import (
     Auto,
     BatchSize,
@@ -79,7 +79,8 @@ class Recipe(StrictModel):
     schedule: Schedule = Schedule()
     ema: EMA = EMA()
     test_time: InferenceMode = InferenceMode()
-    evaluate: Evaluate = Evaluate()
+    # Not validated here, since the table of metrics needs torch. A test validates the defaults.
+    evaluate: Evaluate = Evaluate.model_construct()
     previews: Previews = Previews()
     checkpoint: Checkpoint = Checkpoint()
     precision: Precision = Field(
@@ -133,8 +134,6 @@ class Recipe(StrictModel):
         return dump_yaml(self.dump())
 
 
-# All tables whose entries a recipe may name.
-_TABLES = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL)
 # Keys that no stage may change.
 _OF_THE_RUN = (
     "name",
@@ -153,7 +152,13 @@ _OF_THE_RUN = (
 
 def _typed() -> type[Recipe]:
     """Return Recipe with the method's options spelled out, for the tables as they are now."""
-    return _build_typed(tuple(tuple(table.items()) for table in _TABLES))
+    from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+    from gantrain.methods import METHODS
+    from gantrain.networks import NETWORKS
+
+    # All tables whose entries a recipe may name.
+    tables = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL)
+    return _build_typed(tuple(tuple(table.items()) for table in tables))
 
 
 @functools.lru_cache(maxsize=4)
@@ -161,6 +166,8 @@ def _build_typed(tables: tuple[Any, ...]) -> type[Recipe]:
     """Build the model once for each content of the tables, which code from outside may extend;
     it takes 0.1 s.
     """
+    from gantrain.methods import METHODS
+
     method = (
         component.union(METHODS),
         Field(description=Recipe.model_fields["method"].description),
@@ -186,6 +193,8 @@ def suggestions(content: dict[str, Any]) -> Suggestions:
 
 def from_dict(content: dict[str, Any]) -> Recipe:
     """Validate a recipe's content. Raises ValueError with one line for each problem."""
+    from gantrain.recipe.evaluation_settings import check_pairs
+
     check_method_is_named(content)
     typed = check(_typed(), content, advise=suggestions(content).advise)
     recipe = Recipe.model_validate(typed.model_dump())

@@ -7,7 +7,6 @@ import pydantic
 from pydantic import Field, ValidationInfo, field_validator
 
 from gantrain.core.component import StrictModel
-from gantrain.metrics.registry import takes_weights
 from gantrain.recipe.field_types import (
     Auto,
     Classes,
@@ -214,6 +213,8 @@ class Evaluate(StrictModel):
     @field_validator("weights")
     @classmethod
     def _check_networks(cls, value: dict[str, str]) -> dict[str, str]:
+        from gantrain.metrics.registry import takes_weights  # imports torch
+
         unknown = [name for name in value if not takes_weights(name)]
         if unknown:
             raise ValueError(

@@ -30,13 +30,16 @@ class Origin:
     picture_size: Size | None = None
 
 
-def place(method: Method, start: str | list[str], size: Size | None = None) -> list[str]:
+def place(
+    method: Method, start: str | list[str], size: Size | None = None, *, is_trial: bool = False
+) -> list[str]:
     """Copy the tensors that fit by network, name and shape; return a line for each network.
 
     start: a run, a checkpoint, or files of networks that `gantrain import` knows. Where the run
     kept an average of a network, that is copied: it is what was evaluated. size: of whole pictures
-    in this run; the scales of a network are matched by resolution with it. Raises ValueError where
-    nothing is there, or nothing fits."""
+    in this run; the scales of a network are matched by resolution with it. is_trial: nothing is
+    copied, so that a method on the meta device will do. Raises ValueError where nothing is there,
+    or nothing fits."""
     paths = [start] if isinstance(start, str) else start
     path = ", ".join(paths)
     try:
@@ -47,7 +50,9 @@ def place(method: Method, start: str | list[str], size: Size | None = None) -> l
     weights_copied = 0  # without biases: three last biases are no start
     for name, network in method.networks.items():
         origin = origins.get(name, Origin(path, {}))
-        fitting, line = _place_network(name, network, origin, size)
+        fitting, line = _match_network(name, network, origin, size)
+        if not is_trial:
+            network.load_state_dict(fitting, strict=False)
         weights_copied += sum(tensor.ndim > 1 for tensor in fitting.values())
         lines.append(line)
     if not weights_copied:
@@ -59,17 +64,16 @@ def place(method: Method, start: str | list[str], size: Size | None = None) -> l
     return lines + assumed
 
 
-def _place_network(
+def _match_network(
     name: str, network: nn.Module, origin: Origin, size: Size | None
 ) -> tuple[checkpoint.Tensors, str]:
-    """Copy the tensors that fit into a network; return them and a line."""
+    """Return the tensors that fit into a network, by their names there, and a line."""
     own = network.state_dict()
     tensors, scales = match_by_resolution(network, size, origin.tensors, origin.picture_size)
     fitting: checkpoint.Tensors = {}
     for key, tensor in tensors.items():
         if key in own and tensor.shape == own[key].shape:
             fitting[key] = tensor
-    network.load_state_dict(fitting, strict=False)
     missing = [key for key in own if key not in fitting]
     line = f"{name}: {len(fitting)} of {len(own)} tensors from {origin.place}"
     if scales:

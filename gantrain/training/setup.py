@@ -15,8 +15,8 @@ from gantrain.recipe.build_method import (
     check_method,
     load_pretrained,
     make_method,
-    needs_weights,
     sketch_method,
+    try_pretrained,
 )
 from gantrain.recipe.optimizer import Optimizer
 from gantrain.recipe.schema import Recipe
@@ -115,25 +115,24 @@ class RunSetup:
         self.has_started = latest is not None and not self.init_from
 
     def _try_first_weights(self) -> list[str]:
-        """Load the first weights on one process of a node, which downloads them where needed.
+        """Try the first weights on one process of a node, which downloads them where needed.
 
-        Returns the lines about `init_from`.
+        No weight is drawn. Returns the lines about `init_from`.
         """
-        downloads = needs_weights(self.sketch) and not self.recipe.dry_run
-        if not self.init_from and not downloads:
-            return []
-        method = make_method(self.recipe, self.data.dims)
-        lines = self._load_init_from(method) if self.init_from else []
-        if downloads:
-            load_pretrained(method, self.has_started)
+        lines = self._load_init_from(self.sketch, is_trial=True) if self.init_from else []
+        if not self.recipe.dry_run:
+            try_pretrained(self.recipe, self.data.dims, self.sketch, self.has_started)
         return lines
 
-    def _load_init_from(self, method: Method) -> list[str]:
-        """Copy the weights that `init_from` names into a method; return the lines about them."""
+    def _load_init_from(self, method: Method, *, is_trial: bool = False) -> list[str]:
+        """Copy the weights that `init_from` names into a method; return the lines about them.
+
+        is_trial: nothing is copied.
+        """
         assert self.init_from
         data = self.recipe.data
         size = picture_size(data.size, data.resize, self.data.fields["target"])
-        return init_from.place(method, self.init_from, size)
+        return init_from.place(method, self.init_from, size, is_trial=is_trial)
 
     def compared_convolutions(self) -> tuple[conv_timing.Convolution, ...]:
         """Return the convolutions of this recipe that show which precision is faster."""

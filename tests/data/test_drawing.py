@@ -7,7 +7,14 @@ import pytest
 
 from gantrain.data.decode import decode_sample
 from gantrain.data.shards import Shards
-from gantrain.data.synthetic import CLASS_COLOURS, CLASSES, PALETTE, draw, write_synthetic
+from gantrain.data.synthetic import (
+    CLASS_COLOURS,
+    CLASSES,
+    PALETTE,
+    describe_synthetic,
+    draw,
+    write_synthetic,
+)
 
 PAIR = {"right": None, "left": None}
 
@@ -114,3 +121,19 @@ def test_written_once_and_alike(tmp_path):
     write_synthetic(tmp_path / "one", 9, 32, 32, PAIR, seed=2)
     assert len(Shards.open(tmp_path / "one")) == 4
     assert sorted(f.name for f in tmp_path.iterdir()) == ["one", "two"]
+
+
+def test_a_description_is_that_of_the_written_set(tmp_path):
+    fields = {"label": 7, "photo": None}
+    write_synthetic(tmp_path / "set", 3, 32, 48, fields, seed=0, instances="ids")
+    written = Shards.open(tmp_path / "set").index
+    described = describe_synthetic(3, 32, 48, fields, instances="ids")
+    assert described.fields == written.fields
+    assert described.samples == written.samples
+    assert len(described.shards) == len(written.shards)
+
+
+@pytest.mark.parametrize("size", [(8, 64), (8192, 8192)])
+def test_what_cannot_be_drawn_is_not_described(size):
+    with pytest.raises(ValueError, match="to draw"):
+        describe_synthetic(3, *size, PAIR)
