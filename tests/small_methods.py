@@ -96,6 +96,13 @@ SPADE = {
     "perceptual": 0,
 }
 SPADE_AUGMENT = ["translation", "cutout"]
+PROJECTED = {
+    "name": "projected",
+    "backbone": "test_resnet",
+    "pretrained": False,
+    "width": 4,
+    "size": 128,
+}
 
 # Each method, and each published version of it that has a recipe of its own.
 SMALL_METHODS = {
@@ -138,7 +145,7 @@ VARIANTS = {
     "several": pix2pix(
         more_discriminators=[
             {"network": {"name": "pixel", "width": 4}, "adversarial": "lsgan", "weight": 0.5},
-            {"network": {"name": "projected", "backbone": "test_resnet", "width": 4, "size": 128}},
+            {"network": PROJECTED},
         ],
     ),
     "cyclegan_several": SmallMethod(

@@ -107,7 +107,7 @@ def test_the_commands_of_the_example_method_work() -> None:
     Path("images").mkdir()
     Image.fromarray(draw(0, 64, 64, seed=9)[0]).save("images/0.png")
     train, translate = documents.block("CONTRIBUTING.md", "method-commands").splitlines()
-    python("-m", *train.split(), *QUICK, "length=24", "log_every=8")
+    python("-m", *train.split(), *QUICK, "length=16", "log_every=8")
     rows = Path("runs/bicyclegan/metrics.jsonl").read_text().splitlines()
     losses = {"gan", "gan_random", "l1", "kld", "latent", "d", "d_random", "generator_gradient"}
     assert losses <= json.loads(rows[-2]).keys() | json.loads(rows[-1]).keys()
