@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import run_here
-from test_equality import CYCLEGAN
+from small_methods import method_words
 from test_evaluate import SHORT, folder, run
 
 from gantrain.core.wording import speaking_as_command
@@ -171,7 +171,12 @@ def test_differing_test_sets_are_refused(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.slow
 def test_an_unpaired_model_is_tested_on_two_folders(capsys: pytest.CaptureFixture[str]) -> None:
     run_here(
-        *UNPAIRED, *CYCLEGAN, "run=x", "length=8", "evaluate.metrics=[swd]", "evaluate.best_by=swd"
+        *UNPAIRED,
+        *method_words("cyclegan"),
+        "run=x",
+        "length=8",
+        "evaluate.metrics=[swd]",
+        "evaluate.best_by=swd",
     )
     folder("by day", range(4))
     folder("by night", range(4, 9))

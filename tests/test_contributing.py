@@ -1,5 +1,6 @@
-"""CONTRIBUTING.md: the network from outside trains, and the map is the folder."""
+"""CONTRIBUTING.md: its examples train, and the map is the folder."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -8,10 +9,13 @@ from pathlib import Path
 
 import documents
 import pytest
+import small_methods
+import test_step
 from conftest import ROOT
 from PIL import Image
 
 from gantrain.data.synthetic import draw
+from gantrain.methods import METHODS
 
 QUICK = ("data.workers=0", "trackers=[]", "evaluate.max_samples=8", "precision=fp32", "device=cpu")
 
@@ -83,6 +87,61 @@ def test_an_own_method_and_loss_train_from_python() -> None:
     for run, modules in (("smoothed", ["regression"]), ("regression", ["regression"])):
         folder = sorted(Path(f"runs/{run}/checkpoints").glob("0*"))[-1]
         assert json.loads((folder / "state.json").read_text())["modules"] == modules
+
+
+def write_example_method() -> None:
+    """Write the example's file, which a table's line makes known, and its recipe."""
+    code = documents.block("CONTRIBUTING.md", "method-file")
+    line = documents.block("CONTRIBUTING.md", "method-line")
+    known = f"import gantrain\n\n{line}\ngantrain.METHODS.update(METHODS)\n"
+    Path("bicyclegan.py").write_text(f"{code}\n{known}")
+    Path("recipes").mkdir()
+    recipe = documents.block("CONTRIBUTING.md", "method-recipe")
+    Path("recipes/quickstart_bicyclegan.yaml").write_text(recipe)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_example_method_work() -> None:
+    """Its recipe trains, and two styles give two translations of one label map."""
+    write_example_method()
+    Path("images").mkdir()
+    Image.fromarray(draw(0, 64, 64, seed=9)[0]).save("images/0.png")
+    train, translate = documents.block("CONTRIBUTING.md", "method-commands").splitlines()
+    python("-m", *train.split(), *QUICK, "length=16", "log_every=8")
+    rows = Path("runs/bicyclegan/metrics.jsonl").read_text().splitlines()
+    losses = {"gan", "gan_random", "l1", "kld", "latent", "d", "d_random", "generator_gradient"}
+    assert losses <= json.loads(rows[-2]).keys() | json.loads(rows[-1]).keys()
+    python("-m", *translate.split())
+    other_style = translate.replace("--style 7", "--style 8").replace("results", "others")
+    python("-m", *other_style.split())
+    translations = [Path(folder, "0.png").read_bytes() for folder in ("results", "others")]
+    assert translations[0] != translations[1]
+
+
+def test_the_example_method_passes_the_tests_of_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that its line in the table of small methods gives it, among others."""
+    write_example_method()
+    monkeypatch.syspath_prepend(Path.cwd())
+    monkeypatch.setitem(METHODS, "bicyclegan", None)  # removed again after the test
+    importlib.import_module("bicyclegan")
+    names = dict(vars(small_methods))
+    exec(documents.block("CONTRIBUTING.md", "method-small"), names)
+    (small,) = names["SMALL_METHODS"].values()
+    monkeypatch.setitem(small_methods.ALL, "bicyclegan", small)
+    assert small_methods.missing_methods(names["SMALL_METHODS"], ["bicyclegan"]) == []
+    test_step.test_step_never_reads_the_device("bicyclegan", monkeypatch)
+    test_step.test_steps_in_bf16("bicyclegan")
+    test_step.test_every_parameter_learns_in_its_phase_and_in_no_other("bicyclegan")
+    test_step.test_a_step_that_is_not_finite_changes_nothing("bicyclegan")
+
+
+def test_the_page_names_the_places_of_a_new_method() -> None:
+    """Each of them is there, with the name of the example in place of an existing method's."""
+    section = documents.text("CONTRIBUTING.md").split("### A method, step by step")[1]
+    places = re.findall(r"^\d\. .*", section, re.M)
+    assert len(places) == 5
+    for place in re.findall(r"`([\w/]+\.\w+)`", " ".join(places)):
+        assert (ROOT / place.replace("bicyclegan", "cyclegan")).is_file()
 
 
 def test_the_map_is_the_folder() -> None:

@@ -1,4 +1,7 @@
-"""The same run on any ranks and micro-batches; resumed anywhere, the same bits."""
+"""The same run on any ranks and micro-batches; resumed anywhere, the same bits.
+
+The methods are those of small_methods.py.
+"""
 
 import json
 import os
@@ -12,11 +15,12 @@ from typing import Any
 
 import pytest
 from comparing import assert_close, assert_identical, tensors
-from conftest import SMALL, command, launch, run_here
+from conftest import command, launch, run_here
+from small_methods import ALL, SHORT_RUN, SMALL_METHODS, method_words
 
-# float64, with everything on that is promised to be equal.
+# float64; the table switches on everything that is promised to be equal.
 EXACT = (
-    *SMALL,
+    *SHORT_RUN,
     "precision=fp64",
     "batch_size=12",
     "length=72",
@@ -24,13 +28,10 @@ EXACT = (
     "evaluate.every=72",
     "previews.every=72",
     "evaluate.max_samples=7",
-    "method.pool=24",
-    "method.penalty={name: r1, interval_steps: 2, logits: sum}",
-    "method.augment=[color, translation, cutout]",
     "optimizer.grad_clip_norm=1",
 )
 BITS = (
-    *SMALL,
+    *SHORT_RUN,
     "batch_size=8",
     "length=64",
     "checkpoint.every=16",
@@ -39,84 +40,24 @@ BITS = (
     "evaluate.max_samples=6",
     "previews.every=32",
 )
-VARIANTS = {
+# Further settings whose state a checkpoint has to keep.
+RESUMED_WITH = {
     "pix2pix": ("ema.half_life=null", "channels_last=true"),
-    "everything": (
-        "method.pool=16",
-        "method.penalty={name: r1, interval_steps: 2, logits: sum}",
-        "method.augment=[color, translation, cutout]",
-        "method.generator.dropout=0.5",
-        "method.generator.norm=batch",
-        "method.discriminator.norm=batch",
-        "channels_last=true",
-    ),
-    "spectral": ("method.discriminator.spectral_norm=true", "method.adversarial=hinge"),
-    "wgan": ("method.adversarial=wgan", "method.penalty=gradient_penalty"),
-    "paper_order": ("method.order=discriminator_first", "phases.generator.interval_steps=2"),
-    "multiscale": (
-        "method.discriminator={name: multiscale_patchgan, width: 8, layers: 1}",
-        "method.feature_matching=10",
-        "method.adversarial=lsgan",
-    ),
-    "spade": (
-        "method={name: spade, style: vae, perceptual: 0, augment: [translation, cutout], "
-        "generator: {name: spade, width: 2, hidden: 4}, "
-        "discriminator: {name: multiscale_patchgan, width: 4, layers: 1, spectral_norm: true}}",
-    ),
-    "new_fakes": (
-        "method={name: spade, style: vae, perceptual: 0, order: generator_first_new_fakes, "
-        "generator: {name: spade, width: 2, hidden: 4}, "
-        "discriminator: {name: multiscale_patchgan, width: 4, layers: 1, spectral_norm: true}}",
-    ),
-    "pix2pixhd": (
-        "method={name: pix2pixhd, perceptual: 0, discriminator: {name: multiscale_patchgan, width: 4, layers: 1}, "
-        "generator: {name: coarse_to_fine, width: 4, downsampling: 2, blocks: 1, enhancer: true}}",
-    ),
-    "bf16": ("precision=bf16", "data.color_jitter=0.2", "data.workers=1"),
+    "everything": ("channels_last=true",),
+    "cyclegan": ("data.flip=true", "data.color_jitter=0.2", "data.workers=1"),
 }
-# Unpaired methods translate photographs to photographs.
-_CUT = "name: cut, layers: [image, down0, down1, block1], patches: 64, augment: [color, translation, cutout]"
-_CUT += ", generator: {width: 8, blocks: 2, antialias: true, upsample: bilinear}"
-_CUT += ", discriminator: {width: 8, antialias: true, norm: instance}"
-CUT = (f"method={{{_CUT}}}", "data.labels={}", "data.source=left", "data.target=right")
-FASTCUT = (
-    *CUT,
-    "method.identity=false",
-    "method.flip_equivariance=true",
-    "method.order=discriminator_first",
+RESUMED = {name: (*BITS, *method_words(name), *RESUMED_WITH.get(name, ())) for name in ALL}
+RESUMED["bf16"] = (
+    *BITS,
+    *method_words("pix2pix"),
+    "precision=bf16",
+    "data.color_jitter=0.2",
+    "data.workers=1",
 )
-# Drawn maps and photographs in two sets: images of 3 channels both, so that identity is there too.
-CYCLEGAN = (
-    "method={name: cyclegan, generator: {width: 4, blocks: 1}, discriminator: {width: 4, layers: 1}, pool: 24, "
-    "augment: [color, translation, cutout]}",
-    "data.unpaired=true",
-    "data.labels={}",
-    "evaluate.metrics=[histogram]",
-    "evaluate.best_by=histogram",
-)
-
-
-def without_method(words: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(word for word in words if not word.startswith("method."))
-
-
-METHODS = {
-    "pix2pix": EXACT,
-    "cyclegan": (*without_method(EXACT), *CYCLEGAN),
-    "cut": (*without_method(EXACT), *CUT),
-    "fastcut": (*without_method(EXACT), *FASTCUT),
-}
-OTHERS = {  # methods
-    "survey": (*without_method(BITS), "method={name: survey, l1: 10}", "data.size=[64,64]"),
-    "cyclegan": (
-        *without_method(BITS),
-        *CYCLEGAN,
-        "data.flip=true",
-        "data.color_jitter=0.2",
-        "data.workers=1",
-    ),
-    "cut": (*without_method(BITS), *CUT),
-    "fastcut": (*without_method(BITS), *FASTCUT),
+EXACT_RUNS = {
+    name: (*EXACT, *method_words(name, exact=True))
+    for name, small in SMALL_METHODS.items()
+    if small.is_exact
 }
 
 
@@ -141,18 +82,20 @@ SPLITS = [(2, 3), (3, 4)]  # ranks and micro-batches
     ("method", "splits"),
     [
         ("pix2pix", SPLITS[:1]),
-        *(pytest.param(m, [*SPLITS, (4, 1)], marks=pytest.mark.exhaustive) for m in METHODS),
+        *(pytest.param(m, [*SPLITS, (4, 1)], marks=pytest.mark.exhaustive) for m in EXACT_RUNS),
     ],
 )
 def test_ranks_and_micro_batches_give_the_same_weights(
     method: str, splits: list[tuple[int, int]]
 ) -> None:
-    exact = METHODS[method]
-    if method != "cyclegan":
+    exact = EXACT_RUNS[method]
+    is_paired = "data.unpaired=true" not in exact
+    if is_paired:
         exact = (*exact, "evaluate.metrics=[l1,psnr,ssim]")
     run_here(*exact, "run=one")
     reference, scores = tensors("one", 72), validation("one")
-    assert ("val_cycle_error" if method == "cyclegan" else "val_ssim") in scores
+    assert ("val_ssim" if is_paired else "val_histogram") in scores
+    assert ("val_cycle_error" in scores) == (method == "cyclegan")
     for micro in (6, 1):
         run_here(*exact, f"run=m{micro}", f"micro_batch_size={micro}")
         assert_close(tensors(f"m{micro}", 72), reference, 1e-9)
@@ -172,15 +115,14 @@ LENGTHS = {4: 24, 2: 36, 3: 60, 1: 72}  # which each number of ranks goes on to
     ("method", "lengths"),
     [
         ("pix2pix", {2: 36, 1: 72}),
-        *(pytest.param(m, LENGTHS, marks=pytest.mark.exhaustive) for m in METHODS),
+        *(pytest.param(m, LENGTHS, marks=pytest.mark.exhaustive) for m in EXACT_RUNS),
     ],
 )
 def test_a_run_moves_between_numbers_of_ranks(method: str, lengths: dict[int, int]) -> None:
-    exact = METHODS[method]
+    exact = EXACT_RUNS[method]
     run_here(*exact, "run=one")
     for ranks, length in lengths.items():
-        words = (*exact, "run=moved", f"length={length}", "checkpoint.every=12")
-        output = launch(ranks, *words)
+        output = launch(ranks, *exact, "run=moved", f"length={length}", "checkpoint.every=12")
         assert ("starting a new run" if ranks == max(lengths) else "resuming at image") in output
     assert_close(tensors("moved", 72), tensors("one", 72), 1e-9)
 
@@ -189,8 +131,9 @@ def test_a_run_moves_between_numbers_of_ranks(method: str, lengths: dict[int, in
 @pytest.mark.parametrize("norm", but(["group", "none", "sync_batch"], "group", "none"))
 def test_ranks_give_the_same_weights_with_norm(norm: str) -> None:
     options = (f"method.generator.norm={norm}", f"method.discriminator.norm={norm}")
-    run_here(*EXACT, *options, "run=one")
-    launch(2, *EXACT, *options, "run=two")
+    exact = EXACT_RUNS["pix2pix"]
+    run_here(*exact, *options, "run=one")
+    launch(2, *exact, *options, "run=two")
     assert_close(tensors("one", 72), tensors("two", 72), 1e-9)
 
 
@@ -207,11 +150,11 @@ def test_ranks_give_the_same_weights_with_norm(norm: str) -> None:
 def test_ranks_and_micro_batches_give_the_same_weights_with_method(
     method: str, options: tuple[str, ...], splits: list[tuple[int, int]]
 ) -> None:
-    arguments = (*EXACT, *VARIANTS[method], *options)
+    arguments = (*EXACT, *method_words(method, exact=True), *options)
     run_here(*arguments, "run=one")
     for ranks, micro in splits:
-        words = (*arguments, f"run=r{ranks}", f"micro_batch_size={micro}")
-        run_here(*words) if ranks == 1 else launch(ranks, *words)
+        run = (*arguments, f"run=r{ranks}", f"micro_batch_size={micro}")
+        run_here(*run) if ranks == 1 else launch(ranks, *run)
         assert_close(tensors(f"r{ranks}", 72), tensors("one", 72), 1e-9)
 
 
@@ -219,12 +162,15 @@ def test_ranks_and_micro_batches_give_the_same_weights_with_method(
 @pytest.mark.parametrize(
     "variant",
     but(
-        [*VARIANTS, *OTHERS],
+        RESUMED,
         "spectral",
         "wgan",
         "paper_order",
         "multiscale",
+        "several",
+        "cyclegan_several",
         "new_fakes",
+        "no_style",
         "survey",
         "fastcut",
     ),
@@ -233,7 +179,7 @@ def test_stopped_and_resumed_is_bit_identical(
     variant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A shorter length stops the run at a checkpoint, as a kill just after it would."""
-    arguments = OTHERS[variant] if variant in OTHERS else (*BITS, *VARIANTS[variant])
+    arguments = RESUMED[variant]
     run_here(*arguments, "run=whole")
     run_here(*arguments, "run=parts", "length=32")
     capsys.readouterr()
@@ -247,11 +193,15 @@ def test_stopped_and_resumed_is_bit_identical(
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_resumed_is_bit_identical_on_ranks(ranks: int) -> None:
-    arguments = (*BITS, *VARIANTS["everything"], "micro_batch_size=1")
+    arguments = (*RESUMED["everything"], "micro_batch_size=1")
     launch(ranks, *arguments, "run=whole")
     launch(ranks, *arguments, "run=parts", "length=32")
     assert launch(ranks, *arguments, "run=parts").startswith("resuming at image 32\n")
     assert_identical(tensors("whole", 64), tensors("parts", 64))
+
+
+# Each takes minutes. "everything" is a pix2pix, and these two keep no more state than it does.
+KILLED = ["everything", *(n for n in SMALL_METHODS if n not in ("pix2pix", "pix2pixhd", "spade"))]
 
 
 def _kill(ranks: int, arguments: tuple[str, ...], after: float) -> None:
@@ -270,10 +220,10 @@ def _kill(ranks: int, arguments: tuple[str, ...], after: float) -> None:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("ranks", [1, 2, 4])
-@pytest.mark.parametrize("variant", ["everything", *OTHERS])
+@pytest.mark.parametrize("variant", KILLED)
 def test_killed_anywhere_is_bit_identical(variant: str, ranks: int) -> None:
-    arguments = OTHERS[variant] if variant in OTHERS else (*BITS, *VARIANTS[variant])
-    arguments = (*arguments, "length=1600", "checkpoint.keep=3", "checkpoint.best=0")
+    length = ("length=1600", "checkpoint.keep=3", "checkpoint.best=0")
+    arguments = (*RESUMED[variant], *length)
     launch(ranks, *arguments, "run=whole")
     chance, kills = random.Random(ranks), 0
     status = Path("runs/parts/status.json")

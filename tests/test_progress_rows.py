@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from test_equality import EXACT, METHODS, OTHERS, SMALL, VARIANTS
+from small_methods import ALL, SHORT_RUN, method_words
 
 from gantrain.core import console
 from gantrain.core.amounts import bytes_text, count_text, duration_text, value_text
 from gantrain.core.console import Display, say, say_whole
 from gantrain.core.progress_rows import Progress, TerminalRows
-from gantrain.methods import METHODS as TABLE
+from gantrain.methods import METHODS
 from gantrain.recipe import schema
 from gantrain.recipe.build_method import sketch_method
 
@@ -222,17 +222,12 @@ def test_long_lines_break_between_words_on_a_terminal(monkeypatch: pytest.Monkey
     )
 
 
-CASES = {
-    **METHODS,
-    **{name: (*EXACT, *VARIANTS[name]) for name in ("multiscale", "paper_order")},
-    **{name: (*SMALL, *VARIANTS[name]) for name in ("spade", "pix2pixhd", "wgan")},
-    "survey": OTHERS["survey"],
-}
+CASES = {name: (*SHORT_RUN, *method_words(name, exact=True)) for name in ALL}
 
 
 def test_every_method_states_weights() -> None:
-    assert set(TABLE) <= {
-        schema.load("quickstart", words).method["name"] for words in CASES.values()
+    assert set(METHODS) <= {
+        schema.load("quickstart", case).method["name"] for case in CASES.values()
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_step import CUT, SMALL_DISCRIMINATOR, SMALL_GENERATOR, SPADE
+from small_methods import full_method
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -18,14 +18,17 @@ from gantrain.training.ddp import DDPPhase
 from gantrain.training.step import Engine
 
 B, STEPS = 4, 4
-JUDGE = {**SMALL_DISCRIMINATOR, "norm": "batch"}
+SMALL = full_method("pix2pix")
+CUT = {**full_method("cut"), "augment": []}
+SPADE = {**full_method("spade"), "augment": []}
+JUDGE = {**SMALL["discriminator"], "norm": "batch"}
 PIX2PIX = {
     "name": "pix2pix",
-    "generator": {**SMALL_GENERATOR, "norm": "batch"},
+    "generator": {**SMALL["generator"], "norm": "batch"},
     "discriminator": JUDGE,
 }
 SYNCED = {
-    "generator": {**SMALL_GENERATOR, "norm": "sync_batch"},
+    "generator": {**SMALL["generator"], "norm": "sync_batch"},
     "discriminator": {**JUDGE, "norm": "sync_batch"},
 }
 BATCH_CUT = {

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_methods import ALL, SMALL_METHODS, full_method
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -17,100 +18,26 @@ from gantrain.training.ddp import DDPPhase
 from gantrain.training.step import Engine, PhaseRunner
 
 B = 4  # batch
-SMALL_GENERATOR = {"name": "unet", "width": 8, "levels": 3, "norm": "instance", "dropout": 0.0}
-SMALL_DISCRIMINATOR = {"name": "patchgan", "width": 8, "layers": 1, "norm": "instance"}
-METHOD = {"name": "pix2pix", "generator": SMALL_GENERATOR, "discriminator": SMALL_DISCRIMINATOR}
-CUT = {
-    "name": "cut",
-    "generator": {
-        "name": "resnet",
-        "width": 8,
-        "blocks": 2,
-        "antialias": True,
-        "upsample": "bilinear",
-    },
-    "discriminator": {**SMALL_DISCRIMINATOR, "antialias": True},
-    "layers": ("image", "down0", "down1", "block0"),
-    "patches": 16,
-}
-SPADE: dict[str, Any] = {
-    "name": "spade",
-    "generator": {"name": "spade", "width": 2, "hidden": 4},
-    "discriminator": {
-        "name": "multiscale_patchgan",
-        "width": 4,
-        "layers": 1,
-        "spectral_norm": True,
-    },
-    "perceptual": 0,
-}
-OPTIONS: dict[str, dict[str, Any]] = {
-    "pix2pix": METHOD,
-    "everything": {
-        **METHOD,
-        "generator": {**SMALL_GENERATOR, "norm": "batch", "dropout": 0.5},
-        "discriminator": {**SMALL_DISCRIMINATOR, "spectral_norm": True, "norm": "batch"},
-        "penalty": {"name": "r1", "interval_steps": 1, "logits": "sum"},
-        "pool": 8,
-        "feature_matching": 1.0,
-        "augment": ("color", "translation", "cutout"),
-    },
-    "several": {
-        **METHOD,
-        "more_discriminators": [
-            {"network": {"name": "pixel", "width": 4}, "adversarial": "lsgan", "weight": 0.5},
-            {"network": {"name": "projected", "backbone": "test_resnet", "width": 4, "size": 128}},
-        ],
-    },
-    "wgan": {**METHOD, "adversarial": "wgan", "penalty": "gradient_penalty"},
-    "survey": {"name": "survey"},
-    "cut": {**CUT, "augment": ("color", "translation", "cutout")},
-    "fastcut": {
-        **CUT,
-        "identity": False,
-        "flip_equivariance": True,
-        "order": "discriminator_first",
-    },
-    "cyclegan": {
-        "name": "cyclegan",
-        "generator": {"name": "resnet", "width": 8, "blocks": 1},
-        "discriminator": SMALL_DISCRIMINATOR,
-        "pool": 8,
-        "more_discriminators": [{"network": {"name": "pixel", "width": 4}}],
-    },
-    "pix2pixhd": {
-        "name": "pix2pixhd",
-        "generator": {
-            "name": "coarse_to_fine",
-            "width": 4,
-            "downsampling": 2,
-            "blocks": 1,
-            "enhancer": True,
-        },
-        "discriminator": {"name": "multiscale_patchgan", "width": 4, "layers": 1},
-        "perceptual": 0,
-    },
-    "spade": {**SPADE, "generator": {**SPADE["generator"], "norm": "instance"}},
-    "styles": {**SPADE, "style": "vae"},
-    "new_fakes": {**SPADE, "style": "vae", "order": "generator_first_new_fakes"},
-}
-# All of them, the slower part in the longer runs.
+METHOD = full_method("pix2pix")
+# The slower part is for the longer runs.
 QUICK = [
-    n if n in ("pix2pix", "cyclegan") else pytest.param(n, marks=pytest.mark.slow) for n in OPTIONS
+    n if n in ("pix2pix", "cyclegan") else pytest.param(n, marks=pytest.mark.slow) for n in ALL
 ]
 
 
 def make(
-    method: Any,
-    size: int = 32,
+    method: str | dict[str, Any] | Method,
     fake: bool = False,
     dtype: torch.dtype = torch.float32,
     **options: Any,
 ) -> tuple[Engine, Batch]:
-    """An engine and a batch; the survey's discriminator needs 64 pixels."""
+    """Return an engine and a batch for the name of a small method, for options, or for a method."""
     torch.manual_seed(0)
+    size = 32
+    if isinstance(method, str):
+        size = ALL[method].size
+        method = full_method(method)
     if isinstance(method, dict):
-        size = 64 if method["name"] == "survey" else size
         method = build(METHODS, method, source_channels=3, target_channels=3)
     if not fake:  # fake parameters can't be converted in place
         method = method.to(dtype).to(memory_format=torch.channels_last)
@@ -137,7 +64,7 @@ def weights(engine: Engine) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("options", QUICK)
 def test_step_never_reads_the_device(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under fake tensors every read by the host raises; a few steps see the pool full too."""
+    """Under fake tensors every read by the host raises; the last steps see the pools full."""
     # The average is a deep copy of the method; its fake tensors must stay in the same mode.
     monkeypatch.setattr(FakeTensorMode, "__deepcopy__", lambda self, memo: self, raising=False)
 
@@ -147,16 +74,17 @@ def test_step_never_reads_the_device(options: str, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(FakeTensor, "__deepcopy__", copied, raising=False)
     with FakeTensorMode():
-        engine, batch = make(OPTIONS[options], fake=True)
-        for number in range(4):
+        engine, batch = make(options, fake=True)
+        histories = [pool.share(B) for pool in engine.method.pools.values()]
+        for number in range(2 + max(histories, default=0)):
             step(engine, batch, number)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
-@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("name", ALL)
 def test_step_never_waits_for_the_gpu(name: str) -> None:
     torch.manual_seed(0)
-    method = build(METHODS, OPTIONS[name], source_channels=3, target_channels=3).cuda()
+    method = build(METHODS, full_method(name), source_channels=3, target_channels=3).cuda()
     settings = {phase.name: Optimizer(grad_clip_norm=1.0) for phase in method.phases}
     options = {"wrap": DDPPhase, "seed": 0, "bf16": True, "ema_half_life": 100}
     engine = Engine(method, torch.device("cuda"), settings, **options)
@@ -174,7 +102,7 @@ def test_steps_in_bf16(options: str) -> None:
     """As in fp32 to bf16's eight bits: the same losses, and weights that stay float32."""
     found = []
     for bf16 in (False, True):
-        engine, batch = make(OPTIONS[options], bf16=bf16)
+        engine, batch = make(options, bf16=bf16)
         step(engine, batch)
         assert {v.dtype for v in weights(engine).values() if v.is_floating_point()} == {
             torch.float32
@@ -186,9 +114,9 @@ def test_steps_in_bf16(options: str) -> None:
             assert found[1][name] == pytest.approx(value, rel=0.1, abs=0.05), name
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", ALL)
 def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> None:
-    engine, batch = make(OPTIONS[options])
+    engine, batch = make(options)
     context = Context(0, 0, B, tuple(range(B)))
     carried: list[Batch | None] = [None]
     for turn in engine.phases:
@@ -201,11 +129,9 @@ def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> No
     assert all(p.requires_grad for turn in engine.phases for p in trained(turn))
 
 
-@pytest.mark.parametrize(
-    "options", ["pix2pix", "everything", "survey", "cyclegan", "cut", "styles"]
-)
+@pytest.mark.parametrize("options", [*SMALL_METHODS, "everything"])
 def test_a_step_that_is_not_finite_changes_nothing(options: str) -> None:
-    engine, batch = make(OPTIONS[options])
+    engine, batch = make(options)
     step(engine, batch, 0)
     before, averaged = weights(engine), engine.ema.method.networks.state_dict()
     averaged = {k: v.clone() for k, v in averaged.items()}
@@ -268,15 +194,15 @@ def test_optimizer_counts_only_the_steps_it_took() -> None:
     "options",
     [
         "pix2pix",
-        *(pytest.param(n, marks=pytest.mark.exhaustive) for n in OPTIONS if n != "pix2pix"),
+        *(pytest.param(n, marks=pytest.mark.exhaustive) for n in ALL if n != "pix2pix"),
     ],
 )
 def test_compiled_equals_eager(options: str) -> None:
     # In float32, Adam blows up the rounding noise of biases whose gradient is zero.
-    eager, batch = make(OPTIONS[options], dtype=torch.float64)
+    eager, batch = make(options, dtype=torch.float64)
     torch._dynamo.reset()
     counters.clear()
-    compiled, _ = make(OPTIONS[options], dtype=torch.float64, compile=True)
+    compiled, _ = make(options, dtype=torch.float64, compile=True)
     for number in range(2):
         step(eager, batch, number)
         step(compiled, batch, number)
@@ -287,7 +213,7 @@ def test_compiled_equals_eager(options: str) -> None:
 
 def test_frozen_network_is_advanced_only_in_its_own_turn() -> None:
     """Spectral norm iterates once a step, however often the discriminator is called."""
-    discriminator = {**SMALL_DISCRIMINATOR, "spectral_norm": True}
+    discriminator = {**METHOD["discriminator"], "spectral_norm": True}
     engine, batch = make({**METHOD, "discriminator": discriminator, "feature_matching": 1.0})
     layer = engine.phases[1].stepwise_modules[0]
     calls = []
