@@ -14,8 +14,9 @@ _DECEPTIVE = {*_BIDIRECTIONAL, *"\u2028\u2029\u200b\u2060\ufeff"}
 
 
 def printable(text: str, kept: str = "") -> str:
-    """The text with its control characters, bidirectional marks and lone surrogates as escapes such
-    as `\\x1b`.
+    """Return the text with control characters, bidirectional marks and lone surrogates escaped.
+
+    An escape is a text such as `\\x1b`.
 
     A control character could move the cursor, change colours or forge a line of output. kept:
     control characters that stay as they are, such as a newline in a text of several lines that

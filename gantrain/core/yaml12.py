@@ -36,6 +36,9 @@ _CORE_SCHEMA = {
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+_INVALID = "not valid YAML: "  # before an error of PyYAML
+
+
 class _Refused(yaml.MarkedYAMLError):
     """Valid YAML that a recipe may not hold."""
 
@@ -80,7 +83,7 @@ class _Loader(_PyYAML):  # type: ignore[misc]
                 )
             self._count(event, self.nodes_of_anchor.get(event.anchor, 0))
             return super().compose_node(parent, index)
-        before = self.nodes
+        nodes_before = self.nodes
         self._count(event, 1)
         self.depth += 1
         if self.depth > MAX_DEPTH:
@@ -88,16 +91,17 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         node = super().compose_node(parent, index)
         self.depth -= 1
         if event.anchor is not None:
-            self.nodes_of_anchor[event.anchor] = self.nodes - before
+            self.nodes_of_anchor[event.anchor] = self.nodes - nodes_before
         return node
 
     def _count(self, event: Any, nodes: int) -> None:
         self.nodes += nodes
         if self.nodes > MAX_NODES:
-            found = (
-                f"found more than {MAX_NODES:,} values, an alias counting as all that it stands for"
+            problem = (
+                f"found more than {MAX_NODES:,} values, an alias counting as all that it stands"
+                " for; write fewer"
             )
-            raise _Refused(event, f"{found}; write fewer")
+            raise _Refused(event, problem)
 
     def compose_mapping_node(self, anchor: str | None) -> Any:
         node = super().compose_mapping_node(anchor)
@@ -116,7 +120,7 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         return node
 
     def _merged_mappings(self, node: Any) -> list[Any]:
-        """The mappings behind `<<`."""
+        """Return the mappings behind `<<`."""
         mappings = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for mapping in mappings:
             if not isinstance(mapping, yaml.MappingNode):
@@ -126,8 +130,9 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         return list(mappings)
 
     def _merge(self, own: dict[Any, Any], mappings: list[Any]) -> list[Any]:
-        """The pairs of nodes with those of `mappings` before them; a mapping's own key goes
-        before a merged one.
+        """Return the pairs of nodes, those of `mappings` first.
+
+        A mapping's own key replaces a merged one.
         """
         if not mappings:
             return list(own.values())
@@ -182,7 +187,8 @@ def _construct_float(loader: _Loader, node: yaml.Node) -> float:
 
 def _construct_text(loader: _Loader, node: yaml.Node) -> str:
     text: str = loader.construct_scalar(node)
-    if unwanted := _UNWANTED.search(text):
+    unwanted = _UNWANTED.search(text)
+    if unwanted:
         raise _Refused(
             node, f"found the control character U+{ord(unwanted[0]):04X} in a text; remove it"
         )
@@ -190,7 +196,7 @@ def _construct_text(loader: _Loader, node: yaml.Node) -> str:
 
 
 def _scalar(loader: _Loader, node: yaml.Node, kind: str) -> str:
-    """The scalar's text; raises _Refused where it has an explicit tag that does not fit."""
+    """Return the scalar's text; raises _Refused where it has an explicit tag that does not fit."""
     text: str = loader.construct_scalar(node)
     pattern, _ = _CORE_SCHEMA[kind]
     if not re.fullmatch(pattern, text):
@@ -220,7 +226,10 @@ _Loader.add_constructor(None, _refuse_tag)
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The content of a YAML text; `where` names it in errors. Raises ValueError, in one line."""
+    """Return the content of a YAML text.
+
+    where: names the text in errors. Raises ValueError, in one line.
+    """
     if len(text) > MAX_BYTES:
         raise ValueError(
             f"{where}: found {len(text):,} characters, allowed: {MAX_BYTES:,}; write less"
@@ -230,25 +239,30 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as e:
-        mark, problem = e.problem_mark or e.context_mark, e.problem or e.context
-        if str(problem).startswith("but "):  # PyYAML's sentence begins in its other half
-            problem = f"{e.context} {problem}"
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        invalid = "" if isinstance(e, _Refused) else "not valid YAML: "
+        problem = _describe_marked(e)
     except yaml.reader.ReaderError as e:
         before = text[: e.position]
         place = f"line {before.count(chr(10)) + 1}, column {e.position - before.rfind(chr(10))}: "
-        invalid, problem = (
-            "",
-            f"found the control character U+{ord(text[e.position]):04X}; remove it",
-        )
+        character = f"U+{ord(text[e.position]):04X}"
+        problem = f"{place}found the control character {character}; remove it"
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
-        place, invalid, problem = "", "not valid YAML: ", " ".join(str(e).split())
-    raise ValueError(f"{where}: {invalid}{place}{' '.join(str(problem).split())}")
+        problem = f"{_INVALID}{' '.join(str(e).split())}"
+    raise ValueError(f"{where}: {problem}")
+
+
+def _describe_marked(error: yaml.MarkedYAMLError) -> str:
+    """Describe an error of PyYAML, or a refusal, with its line and its column."""
+    problem = str(error.problem or error.context)
+    if problem.startswith("but "):  # PyYAML's sentence begins in its other half
+        problem = f"{error.context} {problem}"
+    mark = error.problem_mark or error.context_mark
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    invalid = "" if isinstance(error, _Refused) else _INVALID
+    return f"{invalid}{place}{' '.join(problem.split())}"
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises ValueError, in one line that names the file."""
+    """Return the mapping in a YAML file. Raises ValueError, in one line that names the file."""
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
@@ -265,8 +279,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         kinds: dict[type, str] = {list: "a list", type(None): "nothing"}
-        found = kinds.get(type(content), f"{content!r:.100}")
-        raise ValueError(f"{path}: found {found}, allowed: a mapping `key: value`")
+        described = kinds.get(type(content), f"{content!r:.100}")
+        raise ValueError(f"{path}: found {described}, allowed: a mapping `key: value`")
     return content
 
 
@@ -279,14 +293,12 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-for _kind, (
-    _pattern,
-    _first,
-) in _CORE_SCHEMA.items():  # beside PyYAML's own types, which are those of YAML 1.1
+# These come beside PyYAML's own types, which are those of YAML 1.1.
+for _kind, (_pattern, _first) in _CORE_SCHEMA.items():
     _Dumper.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"^(?:{_pattern})\Z"), _first)
 _Dumper.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^[yYnN]\Z"), list("yYnN"))
 
 
 def dump_yaml(content: Any) -> str:
-    """The content as a YAML text, from which parse_yaml makes equal values of equal types."""
+    """Return the content as YAML, from which parse_yaml makes equal values of equal types."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100)

@@ -1,4 +1,4 @@
-"""Slips in a user's YAML that are valid YAML of another meaning, found before validation."""
+"""Finds mistakes in a user's YAML that are valid YAML of another meaning."""
 
 import re
 import shlex
@@ -15,12 +15,12 @@ def check_blanks(content: Any, where: str, typed: str = "") -> None:
     joined = _joined_key(content)
     if joined is None:
         return
-    found = f"found {joined!r:.100}, which YAML reads as one word without a value"
+    problem = f"found {joined!r:.100}, which YAML reads as one word without a value"
     if typed:
         advice = f"did you mean {shlex.quote(f'{where}={_JOINED.sub(_spaced, typed)}')}?"
     else:
         advice = f"write {_JOINED.sub(_spaced, joined)!r:.100}"
-    raise ValueError(f"{where}: {found}; put a blank behind the colon: {advice}")
+    raise ValueError(f"{where}: {problem}; put a blank behind the colon: {advice}")
 
 
 def _spaced(match: re.Match[str]) -> str:
@@ -28,7 +28,7 @@ def _spaced(match: re.Match[str]) -> str:
 
 
 def _joined_key(content: Any) -> str | None:
-    """The first key without a value that holds a colon."""
+    """Return the first key without a value that holds a colon."""
     parts: list[Any] = []
     if isinstance(content, dict):
         for key, value in content.items():
