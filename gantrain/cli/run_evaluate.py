@@ -16,7 +16,7 @@ from gantrain.evaluation.set_names import name_targets, name_test_sets
 from gantrain.training.launcher import exit_with_parent
 
 
-def run_evaluate(
+def run_evaluate(  # noqa: PLR0913 (the command's options)
     checkpoints: Sequence[Path],
     *,
     data: list[str] | None,

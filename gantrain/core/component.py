@@ -119,7 +119,8 @@ def _resolve(hint: Any, default: Any) -> Any:
             is_optional = type(None) in get_args(bare)
             return component | None if is_optional else component
         if isinstance(extra, Each):
-            return Annotated[tuple[_options(extra.of), ...], Strict(False), Field(max_length=_MOST)]  # type: ignore[misc]
+            options: Any = _options(extra.of)
+            return Annotated[tuple[options, ...], Strict(False), Field(max_length=_MOST)]
     # A file's list is no tuple, which strict types would insist on.
     return Annotated[hint, Strict(False)] if get_origin(bare) is tuple else hint
 

@@ -42,11 +42,14 @@ _INVALID = "not valid YAML: "  # before an error of PyYAML
 class _Refused(yaml.MarkedYAMLError):
     """Valid YAML that a recipe may not hold."""
 
-    def __init__(self, node: Any, problem: str) -> None:
-        super().__init__(problem=problem, problem_mark=node.start_mark)
+    def __init__(self, node: yaml.Node | yaml.Event, problem: str) -> None:
+        mark: Any = node.start_mark
+        super().__init__(problem=problem, problem_mark=mark)
 
 
 _PyYAML: Any = yaml.SafeLoader  # whose types leave out most of what is used here
+_Key = str | int
+_Pair = tuple[yaml.Node, yaml.Node]  # of a mapping: the node of a key, and that of its value
 
 
 class _Loader(_PyYAML):  # type: ignore[misc]
@@ -61,52 +64,49 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         super().__init__(text)
         self.depth = 0
         self.nodes = 0
-        self.nodes_of_anchor: dict[Any, int] = {}
+        self.nodes_of_anchor: dict[str, int] = {}
 
-    def compose_document(self) -> Any:
+    def compose_document(self) -> yaml.Node:
         version = self.peek_event().version
         if version not in (None, (1, 2)):
             text = ".".join(map(str, version))
             raise _Refused(
                 self.peek_event(), f"found %YAML {text}, allowed: YAML 1.2; remove that line"
             )
-        return super().compose_document()
+        node: yaml.Node = super().compose_document()
+        return node
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             # An anchor that is still being composed has no count yet.
             if event.anchor in self.anchors and event.anchor not in self.nodes_of_anchor:
-                raise _Refused(
-                    event,
-                    f"the alias *{event.anchor} stands inside its own anchor; write the values out",
-                )
-            self._count(event, self.nodes_of_anchor.get(event.anchor, 0))
-            return super().compose_node(parent, index)
+                problem = f"the alias *{event.anchor} stands inside its own anchor"
+                raise _Refused(event, f"{problem}; write the values out")
+            self._count(event, self.nodes_of_anchor.get(event.anchor or "", 0))
+            target: yaml.Node = super().compose_node(parent, index)
+            return target
         nodes_before = self.nodes
         self._count(event, 1)
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise _Refused(event, f"found more than {MAX_DEPTH} levels of nesting; write fewer")
-        node = super().compose_node(parent, index)
+        node: yaml.Node = super().compose_node(parent, index)
         self.depth -= 1
         if event.anchor is not None:
             self.nodes_of_anchor[event.anchor] = self.nodes - nodes_before
         return node
 
-    def _count(self, event: Any, nodes: int) -> None:
+    def _count(self, event: yaml.Event, nodes: int) -> None:
         self.nodes += nodes
         if self.nodes > MAX_NODES:
-            problem = (
-                f"found more than {MAX_NODES:,} values, an alias counting as all that it stands"
-                " for; write fewer"
-            )
-            raise _Refused(event, problem)
+            counting = "an alias counting as all that it stands for"
+            raise _Refused(event, f"found more than {MAX_NODES:,} values, {counting}; write fewer")
 
-    def compose_mapping_node(self, anchor: str | None) -> Any:
-        node = super().compose_mapping_node(anchor)
-        own = dict[Any, Any]()
-        merged = list[Any]()
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        own: dict[_Key, _Pair] = {}
+        merged: list[yaml.MappingNode] = []
         for key_node, value_node in node.value:
             key = self._key(key_node)
             if key in own:
@@ -119,39 +119,39 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         node.value = self._merge(own, merged)
         return node
 
-    def _merged_mappings(self, node: Any) -> list[Any]:
+    def _merged_mappings(self, node: yaml.Node) -> list[yaml.MappingNode]:
         """Return the mappings behind `<<`."""
-        mappings = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        for mapping in mappings:
-            if not isinstance(mapping, yaml.MappingNode):
-                raise _Refused(
-                    mapping, "found a value behind <<, allowed: a mapping, or a list of mappings"
-                )
-        return list(mappings)
+        mappings: list[yaml.MappingNode] = []
+        for value in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if not isinstance(value, yaml.MappingNode):
+                allowed = "a mapping, or a list of mappings"
+                raise _Refused(value, f"found a value behind <<, allowed: {allowed}")
+            mappings.append(value)
+        return mappings
 
-    def _merge(self, own: dict[Any, Any], mappings: list[Any]) -> list[Any]:
+    def _merge(self, own: dict[_Key, _Pair], mappings: list[yaml.MappingNode]) -> list[_Pair]:
         """Return the pairs of nodes, those of `mappings` first.
 
         A mapping's own key replaces a merged one.
         """
         if not mappings:
             return list(own.values())
-        pairs = dict[Any, Any]()
+        pairs: dict[_Key, _Pair] = {}
         for mapping in reversed(mappings):  # of several, the first one decides
             for key_node, value_node in mapping.value:
                 pairs[self._key(key_node)] = (key_node, value_node)
         pairs.update((key, pair) for key, pair in own.items() if pair[0].tag != _MERGE)
         return list(pairs.values())
 
-    def _key(self, node: yaml.Node) -> Any:
+    def _key(self, node: yaml.Node) -> _Key:
         if node.tag in (f"{_TAG}str", _MERGE):
-            return node.value
+            return str(node.value)
         if node.tag == f"{_TAG}int":  # of a schedule over images seen
             return _construct_int(self, node)
         kind = node.tag.removeprefix(_TAG)
+        allowed = "text or a whole number"
         raise _Refused(
-            node,
-            f"found a key of the type {kind}, allowed: text or a whole number; put it in quotes",
+            node, f"found a key of the type {kind}, allowed: {allowed}; put it in quotes"
         )
 
 
@@ -166,9 +166,8 @@ def _construct_bool(loader: _Loader, node: yaml.Node) -> bool:
 def _construct_int(loader: _Loader, node: yaml.Node) -> int:
     text = _scalar(loader, node, "int")
     if len(text) > MAX_DIGITS:
-        raise _Refused(
-            node, f"found a whole number of {len(text)} digits, allowed: {MAX_DIGITS} at most"
-        )
+        problem = f"found a whole number of {len(text)} digits"
+        raise _Refused(node, f"{problem}, allowed: {MAX_DIGITS} at most")
     bases = {"0o": 8, "0x": 16}
     return int(text, bases.get(text[:2], 10))
 
@@ -179,9 +178,8 @@ def _construct_float(loader: _Loader, node: yaml.Node) -> float:
         return float(text.replace(".", ""))
     number = float(text)
     if math.isinf(number):
-        raise _Refused(
-            node, f"found {text:.40}, which is past the largest number, 1.8e308; give a smaller one"
-        )
+        problem = f"found {text:.40}, which is past the largest number, 1.8e308"
+        raise _Refused(node, f"{problem}; give a smaller one")
     return number
 
 
@@ -189,9 +187,8 @@ def _construct_text(loader: _Loader, node: yaml.Node) -> str:
     text: str = loader.construct_scalar(node)
     unwanted = _UNWANTED.search(text)
     if unwanted:
-        raise _Refused(
-            node, f"found the control character U+{ord(unwanted[0]):04X} in a text; remove it"
-        )
+        character = f"U+{ord(unwanted[0]):04X}"
+        raise _Refused(node, f"found the control character {character} in a text; remove it")
     return text
 
 

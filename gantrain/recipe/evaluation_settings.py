@@ -36,12 +36,8 @@ def check_settings(
     size: height and width of a held-out sample, pixels. fields: the data's, by role. Raises
     ValueError, with a line for each problem.
     """
+    used = _networks_of(names)
     problems = []
-    used: set[str] = set()
-    for name in names:
-        metric_network = _network_of(name)
-        if metric_network is not None:
-            used.add(metric_network)
     for network in sorted(used & weights.keys()):
         if not os.path.isfile(weights[network]):
             problems.append(
@@ -74,6 +70,16 @@ def check_settings(
             f"evaluate.metrics: {', '.join(of_colours)} will have no value, since they {reason}"
         )
     return lines
+
+
+def _networks_of(names: Sequence[str]) -> set[str]:
+    """Return the networks of metrics whose weights files may give."""
+    networks: set[str] = set()
+    for name in names:
+        network = _network_of(name)
+        if network is not None:
+            networks.add(network)
+    return networks
 
 
 def _network_of(name: str) -> str | None:

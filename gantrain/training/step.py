@@ -129,7 +129,7 @@ class Engine:
     Raises ValueError where two phases train the same network.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the settings of a run, by name)
         self,
         method: Method,
         device: torch.device,
