@@ -49,7 +49,7 @@ class OneOf:
             return dict(self.table)
         return {name: cls for name, cls in self.table.items() if tuple(facts_of(cls)) in self.facts}
 
-    def describe_unfit(self, name: Any) -> str:
+    def describe_unfit(self, name: object) -> str:
         """Say why an entry of the table is not allowed here; empty for a name that the table
         does not have.
         """
@@ -95,11 +95,11 @@ def text_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def _bare(hint: Any) -> Any:
+def _bare(hint: object) -> Any:
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
-def facts_of(cls: Any) -> list[str]:
+def facts_of(cls: object) -> list[str]:
     """Return the names of the constructor's parameters that the data decide."""
     if not isinstance(cls, type):
         return []
@@ -107,7 +107,7 @@ def facts_of(cls: Any) -> list[str]:
     return [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
-def _resolve(hint: Any, default: Any) -> Any:
+def _resolve(hint: object, default: object) -> Any:
     """Return the pydantic type of an annotation; a component becomes the union of its table's
     classes.
     """
@@ -125,7 +125,7 @@ def _resolve(hint: Any, default: Any) -> Any:
     return Annotated[hint, Strict(False)] if get_origin(bare) is tuple else hint
 
 
-def _options(cls: Any, name: str = "") -> type[BaseModel]:
+def _options(cls: object, name: str = "") -> type[BaseModel]:
     """Return a pydantic model of the class's constructor, and of the component's name where it has
     one.
 
@@ -163,7 +163,7 @@ def _model(cls: Any, name: str) -> type[BaseModel]:
     )
 
 
-def _hints(cls: Any) -> dict[str, Any]:
+def _hints(cls: object) -> dict[str, Any]:
     """Return the annotations of a constructor's parameters.
 
     Raises ValueError for a parameter without one, and for what is no class.
@@ -186,7 +186,7 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
     explains why an entry of a larger table is not allowed."""
     models, broken = _sound_models(table)
 
-    def named(value: Any) -> Any:
+    def named(value: object) -> Any:
         options = _with_name(value, default)
         name = options.get("name") if isinstance(options, dict) else value
         # The lists take any value, also one that has no hash.
@@ -202,7 +202,7 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
     return Annotated[tagged, BeforeValidator(named)]
 
 
-def _with_name(value: Any, default: Component | None) -> Any:
+def _with_name(value: object, default: Component | None) -> Any:
     """Return a component as a mapping with its name; another value stays as it is.
 
     default: gives the name, and options, where the mapping has no name.
@@ -215,7 +215,7 @@ def _with_name(value: Any, default: Component | None) -> Any:
     return value
 
 
-def _describe_unknown(name: Any, table: Table, place: OneOf | None) -> str:
+def _describe_unknown(name: object, table: Table, place: OneOf | None) -> str:
     """Describe what is allowed instead of a name that the table does not have."""
     unfit = place.describe_unfit(name) if place else ""
     advice = _outside(name) + _similar(name, table)
@@ -240,13 +240,13 @@ def _sound_models(table: Table) -> tuple[tuple[type[BaseModel], ...], dict[str, 
     return tuple(models), broken
 
 
-def _similar(name: Any, table: Table) -> str:
+def _similar(name: object, table: Table) -> str:
     """Return a suggestion for a name that is none of the table's; empty where none is similar."""
     close = difflib.get_close_matches(name, table, 1) if isinstance(name, str) else []
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _outside(name: Any) -> str:
+def _outside(name: object) -> str:
     """Return what to add where a name is none of the table's, but might be one of a user's own
     module.
     """

@@ -32,7 +32,7 @@ Model = TypeVar("Model", bound=BaseModel)
 Advise = Callable[[str, Any, type[BaseModel]], str]
 
 
-def _advise(key: str, value: Any, model: type[BaseModel]) -> str:
+def _advise(key: str, value: object, model: type[BaseModel]) -> str:
     """Suggest the closest of the keys that are allowed in the unknown one's place."""
     keys = [name for name in model.model_fields if name != "name"]
     close = difflib.get_close_matches(key.rpartition(".")[2], keys, 1)
@@ -56,7 +56,7 @@ def with_allowed(suggestion: str, names: Sequence[str], more: str = "") -> str:
 
 def check(
     model: type[Model],
-    content: Any,
+    content: object,
     prefix: str = "",
     most: int | None = None,
     advise: Advise = _advise,
@@ -117,7 +117,7 @@ def _rule(problem: ErrorDetails, of_mappings: bool) -> str:
     return rule.replace("input should be", "allowed:").removeprefix("value error, ")
 
 
-def _bracketed(value: Any) -> str:
+def _bracketed(value: object) -> str:
     """Return an example of values in brackets: a number twice, as for a height and a width; a word
     once.
     """
@@ -126,7 +126,7 @@ def _bracketed(value: Any) -> str:
     return f", such as [{value}]" if isinstance(value, str) and value.isidentifier() else ""
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """Return a wrong value, in one line."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
@@ -145,7 +145,7 @@ def _shortened(text: str, most: int = _SHOWN) -> str:
 
 
 def _locate(
-    loc: tuple[int | str, ...], content: Any, model: type[BaseModel]
+    loc: tuple[int | str, ...], content: object, model: type[BaseModel]
 ) -> tuple[str, type[BaseModel]]:
     """Return the key as the user wrote it, and the model whose keys are allowed in its place.
 
@@ -179,16 +179,16 @@ def _models_of_field(
     return inner_models if is_field else None
 
 
-def _has(content: Any, name: int | str) -> bool:
+def _has(content: object, name: int | str) -> bool:
     """Return whether a mapping has a key; a list has any number, also one past its end."""
     return isinstance(name, int) if isinstance(content, list) else _is_key(content, name)
 
 
-def _is_key(content: Any, name: int | str) -> bool:
+def _is_key(content: object, name: int | str) -> bool:
     return isinstance(content, dict) and name in content
 
 
-def _value_at(content: Any, name: int | str) -> Any:
+def _value_at(content: object, name: int | str) -> Any:
     """Return the value of a key or the element of a list; None where there is none."""
     if isinstance(content, list) and isinstance(name, int):
         return content[name] if name < len(content) else None
@@ -207,7 +207,7 @@ def _holds_mappings(names: Sequence[int | str], model: type[BaseModel]) -> bool:
     return bool(names)
 
 
-def models_in(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: object) -> list[type[BaseModel]]:
     """Return the models that a field's annotation names, in its order."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]

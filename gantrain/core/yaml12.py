@@ -286,7 +286,7 @@ class _Dumper(yaml.SafeDumper):
     else.
     """
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 
@@ -296,6 +296,6 @@ for _kind, (_pattern, _first) in _CORE_SCHEMA.items():
 _Dumper.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^[yYnN]\Z"), list("yYnN"))
 
 
-def dump_yaml(content: Any) -> str:
+def dump_yaml(content: object) -> str:
     """Return the content as YAML, from which parse_yaml makes equal values of equal types."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100)

@@ -110,7 +110,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _merge_values(base: Any, over: Any) -> Any:
+def _merge_values(base: object, over: object) -> Any:
     """Return `over` laid on `base`; an empty mapping replaces."""
     over = _with_name(base, over)
     if not (isinstance(base, dict) and isinstance(over, dict)) or not over:
@@ -121,7 +121,7 @@ def _merge_values(base: Any, over: Any) -> Any:
     return merged
 
 
-def _merge_component(base: Any, over: Any) -> Any:
+def _merge_component(base: object, over: object) -> Any:
     """Return `over` laid on `base`; a component whose name changes loses the old one's options.
 
     A bare name is equal to `{name: ...}`; an empty mapping replaces.
@@ -139,7 +139,7 @@ def _merge_component(base: Any, over: Any) -> Any:
     return merged
 
 
-def _with_name(base: Any, over: Any) -> Any:
+def _with_name(base: object, over: object) -> Any:
     """Return a bare name as `{name: ...}` where `base` is a mapping with a name."""
     if isinstance(base, dict) and "name" in base and isinstance(over, str):
         return {"name": over}
@@ -197,7 +197,7 @@ def _of_run(path: Path, content: dict[str, Any], is_parent: bool) -> dict[str, A
     return recipe
 
 
-def _has(content: Any, key: str) -> bool:
+def _has(content: object, key: str) -> bool:
     """Return whether a recipe's content has a dotted key."""
     for part in key.split("."):
         if not isinstance(content, dict) or part not in content:

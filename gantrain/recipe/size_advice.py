@@ -87,7 +87,7 @@ def _padded(size: Size, method: Method) -> Size:
     return size
 
 
-def _padded_by(network: Any, size: Size) -> Size:
+def _padded_by(network: object, size: Size) -> Size:
     return padded_size(size, getattr(network, "multiple", 1), getattr(network, "padded_minimum", 1))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 _JOINED = re.compile(r"([A-Za-z_][\w.-]*):(?=[^\s:/])")  # a key, its colon, and no blank
 
 
-def check_blanks(content: Any, where: str, typed: str = "") -> None:
+def check_blanks(content: object, where: str, typed: str = "") -> None:
     """Raise ValueError, in one line, where a mapping has a key such as `label:12` without a value.
 
     where: the file, or the key of an override. typed: the override's value as the user typed it.
@@ -27,7 +27,7 @@ def _spaced(match: re.Match[str]) -> str:
     return f"{match[1]}: "
 
 
-def _joined_key(content: Any) -> str | None:
+def _joined_key(content: object) -> str | None:
     """Return the first key without a value that holds a colon."""
     parts: list[Any] = []
     if isinstance(content, dict):

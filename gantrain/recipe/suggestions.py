@@ -29,7 +29,7 @@ class Suggestions:
         self.content = content
         self.keys = list(_keys(model, content))
 
-    def advise(self, key: str, value: Any, beside: type[BaseModel]) -> str:
+    def advise(self, key: str, value: object, beside: type[BaseModel]) -> str:
         """Return the advice on an unknown key.
 
         It is the key's new name, or a suggestion and what is allowed. beside: the model that lacks
@@ -144,7 +144,7 @@ def _related(wrong: str, names: list[str]) -> str:
     return around[0] if len(around) == 1 else ""
 
 
-def _is_allowed(field: FieldInfo, value: Any) -> bool:
+def _is_allowed(field: FieldInfo, value: object) -> bool:
     """Return whether a field takes a value, for what the value alone says."""
     annotation: Any = field.annotation
     for rule in field.metadata:
@@ -183,7 +183,7 @@ def _pasted(words: list[str]) -> str:
     return " ".join(shlex.quote(one_line(word)) for word in words)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Return a value as a user types it behind `key=`."""
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -203,7 +203,7 @@ def _inner_models(field: FieldInfo) -> list[type[BaseModel]]:
     return models_in(field.annotation)
 
 
-def _chosen(models: list[type[BaseModel]], value: Any) -> type[BaseModel] | None:
+def _chosen(models: list[type[BaseModel]], value: object) -> type[BaseModel] | None:
     """Return the model of the component that a value names, or the only one."""
     name = value.get("name") if isinstance(value, dict) else value
     named = [model for model in models if model.__name__ == name]
@@ -212,7 +212,7 @@ def _chosen(models: list[type[BaseModel]], value: Any) -> type[BaseModel] | None
     return models[0] if len(models) == 1 else None
 
 
-def _with_default(field: FieldInfo, value: Any) -> Any:
+def _with_default(field: FieldInfo, value: object) -> Any:
     """Return the value, and where it names no component, the name of the field's default."""
     default = {"name": field.default} if isinstance(field.default, str) else field.default
     if value is None:
@@ -222,7 +222,7 @@ def _with_default(field: FieldInfo, value: Any) -> Any:
     return value
 
 
-def _keys(model: type[BaseModel], content: Any, prefix: str = "") -> Iterator[str]:
+def _keys(model: type[BaseModel], content: object, prefix: str = "") -> Iterator[str]:
     """Yield the dotted keys that a recipe of that content may set."""
     for name in _names(model):
         if not prefix and name in _INTERNAL:
@@ -236,7 +236,7 @@ def _keys(model: type[BaseModel], content: Any, prefix: str = "") -> Iterator[st
 
 
 def _models_at(
-    model: type[BaseModel], content: Any, key: str
+    model: type[BaseModel], content: object, key: str
 ) -> tuple[list[type[BaseModel]], type[BaseModel] | None]:
     """Return all models that the mapping at a dotted key may have, and the one that is chosen."""
     models = [model]

@@ -131,7 +131,7 @@ def versions() -> dict[str, str]:
     }
 
 
-def parse_state(content: Any) -> State:
+def parse_state(content: object) -> State:
     """Return the checked state. Raises ValueError, with one line for each problem."""
     state = check(State, content)
     check_fields(state.fields)

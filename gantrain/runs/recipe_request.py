@@ -73,7 +73,7 @@ def _as_texts(changes: Iterable[Change]) -> list[str]:
     return texts
 
 
-def _as_json(key: str, value: Any) -> str:
+def _as_json(key: str, value: object) -> str:
     """Return a value of a mapping as JSON. key: for the message. Raises ValueError."""
     try:
         return json.dumps(value, default=_as_plain, ensure_ascii=False)

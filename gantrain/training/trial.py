@@ -113,7 +113,7 @@ def _try_translation(method: Method, batch: Batch, channels: int, parts: RunSetu
         _check_scalars(f"{name}.{function}", getattr(method, function)(given))
 
 
-def _are_images(value: Any, images_and_channels: tuple[int, int]) -> bool:
+def _are_images(value: object, images_and_channels: tuple[int, int]) -> bool:
     """Return whether a value is a float tensor NCHW with that number of images and channels."""
     if not isinstance(value, Tensor) or value.ndim != 4:
         return False
@@ -138,7 +138,7 @@ def _check_scalars(place: str, values: Any) -> None:
             )
 
 
-def _described_values(values: Any) -> str:
+def _described_values(values: object) -> str:
     """Describe a dictionary by what is in it, and any other value as it is, in one line."""
     if not isinstance(values, dict):
         return describe_value(values)
