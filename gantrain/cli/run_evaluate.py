@@ -5,7 +5,6 @@ It checks the options, and measures one model, several models or two folders.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gantrain.core.console import console
 from gantrain.core.named_values import named_values
@@ -39,7 +38,7 @@ def run_evaluate(  # noqa: PLR0913 (the command's options)
     has_other_data = bool(data or data_target or best)
     if bool(checkpoints) == are_folders or is_one_folder or (are_folders and has_other_data):
         raise ValueError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
-    options: dict[str, Any] = {} if crop_border is None else {"crop_border": crop_border}
+    options: dict[str, object] = {} if crop_border is None else {"crop_border": crop_border}
     if weights:
         options["weights"] = named_values("--weights", weights)
     if metrics is not None:

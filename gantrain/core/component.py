@@ -95,7 +95,7 @@ def text_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def _bare(hint: object) -> Any:
+def _bare(hint: object) -> object:
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
@@ -107,7 +107,7 @@ def facts_of(cls: object) -> list[str]:
     return [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
-def _resolve(hint: object, default: object) -> Any:
+def _resolve(hint: object, default: object) -> object:
     """Return the pydantic type of an annotation; a component becomes the union of its table's
     classes.
     """
@@ -186,7 +186,7 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
     explains why an entry of a larger table is not allowed."""
     models, broken = _sound_models(table)
 
-    def named(value: object) -> Any:
+    def named(value: object) -> object:
         options = _with_name(value, default)
         name = options.get("name") if isinstance(options, dict) else value
         # The lists take any value, also one that has no hash.
@@ -196,13 +196,13 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
             raise ValueError(_describe_unknown(name, table, place))
         return options
 
-    tagged: Any = models[0]
+    tagged: object = models[0]
     if len(models) > 1:
         tagged = Annotated[Union[models], Field(discriminator="name")]  # noqa: UP007
     return Annotated[tagged, BeforeValidator(named)]
 
 
-def _with_name(value: object, default: Component | None) -> Any:
+def _with_name(value: object, default: Component | None) -> object:
     """Return a component as a mapping with its name; another value stays as it is.
 
     default: gives the name, and options, where the mapping has no name.

@@ -25,7 +25,7 @@ def say(text: str, style: str | None = None, indent: int = 2) -> None:
 
     A terminal gets long lines broken between words, a log gets them whole. indent: spaces before
     the rest of a line that is broken."""
-    safe = printable(text, kept="\n\t")
+    safe = printable(text, allowed="\n\t")
     if console.is_terminal:
         safe = "\n".join(_break(line, console.width, indent) for line in safe.split("\n"))
     console.print(safe, style=style, markup=False, soft_wrap=True)
@@ -48,12 +48,12 @@ def say_whole(text: str, style: str | None = None) -> None:
     """Print a text whose lines stay whole on a terminal, too: a command to paste, or a row that
     fits.
     """
-    console.print(printable(text, kept="\n"), style=style, markup=False, soft_wrap=True)
+    console.print(printable(text, allowed="\n"), style=style, markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print a problem on stderr between empty lines, since launchers print text around it."""
-    print(f"\n{printable(text, kept=chr(10))}\n", file=sys.stderr, flush=True)
+    print(f"\n{printable(text, allowed=chr(10))}\n", file=sys.stderr, flush=True)
 
 
 def cell(text: str) -> str:

@@ -188,7 +188,7 @@ def _is_key(content: object, name: int | str) -> bool:
     return isinstance(content, dict) and name in content
 
 
-def _value_at(content: object, name: int | str) -> Any:
+def _value_at(content: object, name: int | str) -> object:
     """Return the value of a key or the element of a list; None where there is none."""
     if isinstance(content, list) and isinstance(name, int):
         return content[name] if name < len(content) else None

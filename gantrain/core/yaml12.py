@@ -53,9 +53,7 @@ _Pair = tuple[yaml.Node, yaml.Node]  # of a mapping: the node of a key, and that
 
 
 class _Loader(_PyYAML):  # type: ignore[misc]
-    """A loader of the core schema that counts nodes while it composes them, in time linear in
-    the text.
-    """
+    """A loader of the core schema that counts nodes while it composes them, in linear time."""
 
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
     yaml_constructors: ClassVar[dict[Any, Any]] = {}
@@ -67,12 +65,10 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         self.nodes_of_anchor: dict[str, int] = {}
 
     def compose_document(self) -> yaml.Node:
-        version = self.peek_event().version
-        if version not in (None, (1, 2)):
-            text = ".".join(map(str, version))
-            raise _Refused(
-                self.peek_event(), f"found %YAML {text}, allowed: YAML 1.2; remove that line"
-            )
+        event = self.peek_event()
+        if event.version not in (None, (1, 2)):
+            version = ".".join(map(str, event.version))
+            raise _Refused(event, f"found %YAML {version}, allowed: YAML 1.2; remove that line")
         node: yaml.Node = super().compose_document()
         return node
 
@@ -222,7 +218,7 @@ _Loader.add_constructor(f"{_TAG}map", _PyYAML.construct_yaml_map)
 _Loader.add_constructor(None, _refuse_tag)
 
 
-def parse_yaml(text: str, where: str) -> Any:
+def parse_yaml(text: str, where: str) -> object:
     """Return the content of a YAML text.
 
     where: names the text in errors. Raises ValueError, in one line.
@@ -282,9 +278,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """A dumper that quotes each text that a reader of YAML 1.1 or 1.2 would take for something
-    else.
-    """
+    """A dumper that quotes each text that YAML 1.1 or 1.2 would read as another type."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True

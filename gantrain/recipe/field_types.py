@@ -49,7 +49,7 @@ def images_in(length: int | str, epoch: int) -> int:
     return max(1, round(epochs * epoch))
 
 
-def _pair(value: object) -> Any:
+def _pair(value: object) -> object:
     """Return a size as height and width; one number is both."""
     if isinstance(value, int) and not isinstance(value, bool):
         return (value, value)
@@ -89,7 +89,7 @@ def _rule(pattern: str, fits: bool, why: str) -> BeforeValidator:
     why: the error's text.
     """
 
-    def check(value: object) -> Any:
+    def check(value: object) -> object:
         if bool(re.fullmatch(pattern, str(value))) != fits:
             raise ValueError(why)
         return value

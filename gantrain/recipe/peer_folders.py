@@ -23,7 +23,7 @@ def words_for_folder(folder: str, recipe: Mapping[str, Any]) -> list[str]:
     those of the folder, so the words say `data.validation=auto`: it looks beside the training
     data."""
     data = recipe.get("data")
-    settings: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+    settings: Mapping[str, object] = data if isinstance(data, Mapping) else {}
     has_both = bool(sides_of_split(Path(os.path.expanduser(folder)), "train"))
     words = [f"data={folder}" if has_both else f"data.train={folder}/train"]
     if settings.get("validation", AUTO) != AUTO:

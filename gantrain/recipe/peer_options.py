@@ -61,7 +61,7 @@ def explanation_for(option: str) -> str:
 
 def _entries(part: str) -> list[tuple[str, Any]]:
     """Return all options of a part, `give` or `none`, in the order of the file."""
-    entries: list[tuple[str, Any]] = []
+    entries: list[tuple[str, object]] = []
     for section in _sections().values():
         rows = section if isinstance(section, list) else [section]
         for row in rows:

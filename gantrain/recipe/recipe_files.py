@@ -110,7 +110,7 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _merge_values(base: object, over: object) -> Any:
+def _merge_values(base: object, over: object) -> object:
     """Return `over` laid on `base`; an empty mapping replaces."""
     over = _with_name(base, over)
     if not (isinstance(base, dict) and isinstance(over, dict)) or not over:
@@ -121,7 +121,7 @@ def _merge_values(base: object, over: object) -> Any:
     return merged
 
 
-def _merge_component(base: object, over: object) -> Any:
+def _merge_component(base: object, over: object) -> object:
     """Return `over` laid on `base`; a component whose name changes loses the old one's options.
 
     A bare name is equal to `{name: ...}`; an empty mapping replaces.
@@ -139,7 +139,7 @@ def _merge_component(base: object, over: object) -> Any:
     return merged
 
 
-def _with_name(base: object, over: object) -> Any:
+def _with_name(base: object, over: object) -> object:
     """Return a bare name as `{name: ...}` where `base` is a mapping with a name."""
     if isinstance(base, dict) and "name" in base and isinstance(over, str):
         return {"name": over}

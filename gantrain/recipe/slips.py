@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from typing import Any
 
 _JOINED = re.compile(r"([A-Za-z_][\w.-]*):(?=[^\s:/])")  # a key, its colon, and no blank
 
@@ -29,7 +28,7 @@ def _spaced(match: re.Match[str]) -> str:
 
 def _joined_key(content: object) -> str | None:
     """Return the first key without a value that holds a colon."""
-    parts: list[Any] = []
+    parts: list[object] = []
     if isinstance(content, dict):
         for key, value in content.items():
             if value is None and isinstance(key, str) and _JOINED.match(key):

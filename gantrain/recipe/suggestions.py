@@ -212,7 +212,7 @@ def _chosen(models: list[type[BaseModel]], value: object) -> type[BaseModel] | N
     return models[0] if len(models) == 1 else None
 
 
-def _with_default(field: FieldInfo, value: object) -> Any:
+def _with_default(field: FieldInfo, value: object) -> object:
     """Return the value, and where it names no component, the name of the field's default."""
     default = {"name": field.default} if isinstance(field.default, str) else field.default
     if value is None:

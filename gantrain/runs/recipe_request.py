@@ -46,7 +46,7 @@ def _content(source: Source) -> dict[str, Any]:
         raise ValueError(
             f"recipe: found {type(source).__name__}, allowed: a name, a path, a mapping, a Recipe"
         )
-    content: dict[str, Any] = json.loads(_as_json("recipe", source))
+    content: dict[str, object] = json.loads(_as_json("recipe", source))
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
         raise ValueError(f"extends: found {parent!r:.100}, allowed: one recipe's name or path")

@@ -127,7 +127,7 @@ def measure_on_main(world: World, convolutions: Sequence[Convolution]) -> Times:
 
 
 def _load_or_measure(convolutions: Sequence[Convolution], device: torch.device) -> Times:
-    key: dict[str, Any] = {
+    key: dict[str, object] = {
         "cpu": cpu_model(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
