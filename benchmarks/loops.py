@@ -85,7 +85,9 @@ class Plain:
                 "pix2pix without " + ", ".join((*_OTHERS, "pool"))
             )
         adversary = method.adversaries.first
-        self.loss, self.l1, self.gan = adversary.loss, method.l1, adversary.gan
+        self.loss = adversary.loss
+        self.l1 = method.l1
+        self.gan = adversary.generator_weight
         self.device = setup.world.device
         self.generator, self.discriminator = method.networks.values()
         self.generator_adam, self.discriminator_adam = (

@@ -231,9 +231,9 @@ def test_the_link_is_whole_before_anything_is_deleted(
     seen = []
     prune = checkpoint_ranking.prune
 
-    def watched(*arguments: Any) -> list[Path]:
+    def watched(*arguments: Any, **options: Any) -> list[Path]:
         seen.append(os.readlink(LINKED))
-        damaged = prune(*arguments)
+        damaged = prune(*arguments, **options)
         assert LINKED.is_dir(), "it leads nowhere"
         return damaged
 

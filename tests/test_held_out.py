@@ -256,8 +256,8 @@ def test_the_advice_on_a_neighbour_of_unclear_layout_works() -> None:
     result = CliRunner().invoke(app, shlex.split(command))
     assert result.exit_code == 0, result.output
     assert "data.validation=OUT" in line
-    assert assemble(*words, "data.validation=OUT").held_out is not None
-    assert assemble(*words, "data.validation=null").held_out is None
+    assert assemble(*words, "data.validation=OUT").data.held_out is not None
+    assert assemble(*words, "data.validation=null").data.held_out is None
 
 
 @pytest.mark.parametrize("splits", [("test",), ("val", "test")])

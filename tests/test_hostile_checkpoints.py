@@ -429,7 +429,7 @@ def test_broken_recipe_of_a_run_is_a_line(content: bytes) -> None:
 def test_a_runs_recipe_is_a_recipe_as_well() -> None:
     content = schema.load("runs/x/recipe.yaml")
     assert content.run == "x"
-    assert "format: 2\n" in Path("runs/x/recipe.yaml").read_text()
+    assert f"format: {formats.RUN}\n" in Path("runs/x/recipe.yaml").read_text()
 
 
 @pytest.mark.slow

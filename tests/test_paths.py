@@ -212,7 +212,7 @@ def test_style_and_instances_refuse_what_is_no_file(tmp_path: Path, kind: str) -
         images_by_stem("--instances", tmp_path / "odd")
     method_of_styles = SimpleNamespace(has_style=True)
     with pytest.raises(ValueError, match=f"^style: .*odd {says}"):
-        Translator._style(SimpleNamespace(method=method_of_styles), str(tmp_path / "odd"))  # type: ignore[arg-type]
+        Translator._encode_style(SimpleNamespace(method=method_of_styles), str(tmp_path / "odd"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "loop"])

@@ -455,6 +455,6 @@ def test_a_model_of_both_ways_goes_back_too(folder: Path) -> None:
     run_here(*SMALL, "batch_size=8", "length=8", "run=one_way")
     with pytest.raises(
         ValueError,
-        match=r"^--back: found a pix2pix model from labels, allowed: one of cyclegan between",
+        match=r"^back: found a pix2pix model from labels, allowed: one of cyclegan between",
     ):
         gantrain.load("runs/one_way", "cpu", back=True)
