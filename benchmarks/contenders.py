@@ -4,6 +4,7 @@ of each.
 
 import argparse
 import itertools
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -111,90 +112,126 @@ def variants(vary: Sequence[str]) -> list[list[str]]:
     return [list(changes) for changes in itertools.product(*axes)]
 
 
-def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], dict[str, Any]]:
-    """gantrain in each variant, without exchange, the plain loop, the matrix products; and the
-    recipes.
+class Contenders:
+    """The contenders by the values of their rows; each row has one."""
 
-    A variant that can't be here (ZeRO on one process, a batch that the ranks can't share) is left
-    out and told."""
-    found: dict[tuple[Any, ...], Contender] = {}
-    resolved: dict[str, Any] = {}
-    assembled: list[RunSetup] = []
+    def __init__(self, args: argparse.Namespace, world: World) -> None:
+        self.args = args
+        self.world = world
+        self.by_row: dict[tuple[Any, ...], Contender] = {}
 
     def add(
-        row: report.Row, make: Callable[[], Any], amount: float, steps: int, **more: Any
+        self,
+        row: report.Row,
+        make: Callable[[], Any],
+        amount: float,
+        steps: int,
+        rate: str = "images/s",
     ) -> bool:
-        """Whether it wasn't there already; its memory is what comes with it and its first steps."""
-        if (key := tuple(row.items())) in found:
+        """Make a contender and run its first steps, unless its row is there; return whether it was
+        made.
+
+        Its memory is that which its making and its first steps allocate.
+        """
+        key = tuple(row.items())
+        if key in self.by_row:
             return False
-        memory = PeakMemory(world.device)
+        memory = PeakMemory(self.world.device)
         step = make()
         clock = PhaseClock(step.engine) if isinstance(step, Trained) else None
-        found[key] = contender = Contender(row, step, amount, world, steps, clock=clock, **more)
+        contender = Contender(row, step, amount, self.world, steps, rate=rate, clock=clock)
+        self.by_row[key] = contender
         contender.warm_up()
-        peaks = world.gather(memory.gib())
-        if more.get("rate") is None and None not in peaks:
+        peaks = self.world.gather(memory.gib())
+        if rate == "images/s" and None not in peaks:
             row["GiB"] = round(max(peaks), 3)
         if isinstance(step, Trained) and row["loop"] == "gantrain":
             row["checkpoint s"] = round(checkpoint_seconds(step), 2)
         return True
 
+    def add_matrix_product(self, precision: str, threads: int) -> None:
+        row = {
+            "loop": "matmul",
+            "devices": self.world.size,
+            "device": self.world.device.type,
+            "threads": threads,
+            "precision": precision,
+        }
+        product, tflop, calls = matmul(self.world, precision)
+        amount = tflop * self.world.size
+        self.add(row, partial(returned, product), amount, calls, rate="TFLOP/s")
+
+    def add_loops(self, setup: RunSetup, is_first: bool) -> None:
+        """Add the loops of one variant.
+
+        is_first: of several ranks' variants, only the first one is also run without exchange.
+        """
+        batch = setup.data.split.batch_size
+        steps = math.ceil(self.args.steps / cycle(setup)) * cycle(setup)
+        row = as_row(setup, self.args.vary)
+        if self.add(row, partial(Trained, setup), batch, steps):
+            row["GFLOP/image"] = report.rounded(flops_per_image(setup) / 1e9)
+        if self.world.size > 1 and is_first:
+            alone = {**settings_of(row), "loop": "no exchange"}
+            self.add(alone, partial(Trained, setup, exchange=False), batch, steps)
+        # Research code is one process; on more devices it has nothing to compare.
+        if self.args.baseline and self.world.size == 1:
+            for images in dict.fromkeys((batch, 1)):
+                self.add_plain(setup, row, images, steps)
+
+    def add_plain(self, setup: RunSetup, row: report.Row, images: int, steps: int) -> None:
+        plain_row = settings_of(row) | {
+            "loop": "plain",
+            "batch": images,
+            "precision": "fp32",
+            "channels_last": False,
+            "compile": False,
+            "accumulation": 1,
+        }
+        if self.add(plain_row, partial(plain_step, setup, images), images, steps):
+            plain_row["GFLOP/image"] = report.rounded(flops_per_image(setup, plain=True) / 1e9)
+
+
+def variant_setups(args: argparse.Namespace, world: World) -> list[RunSetup]:
+    """Return the setup of each variant that works here; the others are reported.
+
+    ZeRO on one process, and a batch that the ranks can't share, do not work. Raises ValueError
+    where no variant works.
+    """
+    setups: list[RunSetup] = []
     refused = ""
     for changes in variants(args.vary):
         batch = [f"batch_size={args.per_device * world.size}"] if args.per_device else []
         try:
-            assembled.append(RunSetup(load(args.settings, [*changes, *batch]), world))
+            setups.append(RunSetup(load(args.settings, [*changes, *batch]), world))
         except ValueError as e:
             refused = str(e)
             if args.vary:
                 world.say(f"left out, {world.size} devices, {' '.join(changes)}: {refused}")
-    if not assembled:
+    if not setups:
         raise ValueError(refused)
-    if any(setup.recipe.compile for setup in assembled):
+    return setups
+
+
+def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], dict[str, Any]]:
+    """Return the contenders, and the recipes by name.
+
+    They are the matrix products, gantrain in each variant, without exchange, and the plain loop.
+    """
+    setups = variant_setups(args, world)
+    if any(setup.recipe.compile for setup in setups):
         # Dynamo counts the graphs of all networks of a class together, over all contenders.
-        torch._dynamo.config.recompile_limit = 8 * len(assembled)
-    for precision in dict.fromkeys(
-        ["fp32"] * bool(args.baseline) + [setup.precision for setup in assembled]
-    ):
-        row = {
-            "loop": "matmul",
-            "devices": world.size,
-            "device": world.device.type,
-            "threads": assembled[0].threads,
-        }
-        product, tflop, calls = matmul(world, precision)
-        add(
-            {**row, "precision": precision},
-            partial(returned, product),
-            tflop * world.size,
-            calls,
-            rate="TFLOP/s",
-        )
-    for setup in assembled:
+        torch._dynamo.config.recompile_limit = 8 * len(setups)
+    contenders = Contenders(args, world)
+    precisions = ["fp32"] if args.baseline else []
+    precisions += [setup.precision for setup in setups]
+    for precision in dict.fromkeys(precisions):
+        contenders.add_matrix_product(precision, setups[0].threads)
+    resolved: dict[str, Any] = {}
+    for setup in setups:
         resolved.setdefault(setup.recipe.name, setup.recipe.dump())
-        batch, steps = setup.data.split.batch_size, -(-args.steps // cycle(setup)) * cycle(setup)
-        row = as_row(setup, args.vary)
-        if add(row, partial(Trained, setup), batch, steps):
-            row["GFLOP/image"] = report.rounded(flops_per_image(setup) / 1e9)
-        if world.size > 1 and setup is assembled[0]:
-            add(
-                {**settings_of(row), "loop": "no exchange"},
-                partial(Trained, setup, exchange=False),
-                batch,
-                steps,
-            )
-        # Research code is one process; on more devices it has nothing to compare.
-        for images in dict.fromkeys((batch, 1)) if args.baseline and world.size == 1 else ():
-            as_it_is = {
-                "precision": "fp32",
-                "channels_last": False,
-                "compile": False,
-                "accumulation": 1,
-            }
-            other = {**settings_of(row), "loop": "plain", "batch": images, **as_it_is}
-            if add(other, partial(plain_step, setup, images), images, steps):
-                other["GFLOP/image"] = report.rounded(flops_per_image(setup, plain=True) / 1e9)
-    return [*found.values()], resolved
+        contenders.add_loops(setup, is_first=setup is setups[0])
+    return list(contenders.by_row.values()), resolved
 
 
 def returned(step: Callable[[], None]) -> Callable[[], None]:

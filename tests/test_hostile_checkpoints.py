@@ -18,9 +18,9 @@ from fuzzing import limited
 from safetensors.torch import load_file, save_file
 
 from gantrain import load
-from gantrain.cli.error_report import _is_ours
 from gantrain.core import formats
 from gantrain.core import weight_files as weights
+from gantrain.core.own_code import is_raised_by_gantrain
 from gantrain.core.world import World
 from gantrain.importers.import_file import import_files
 from gantrain.methods.base import Context
@@ -103,7 +103,7 @@ def line_of(read: Callable[[], object]) -> str:
     if problem is None:
         return ""
     text = str(problem)
-    assert _is_ours(problem), f"raised outside of gantrain: {problem!r}"
+    assert is_raised_by_gantrain(problem), f"raised outside of gantrain: {problem!r}"
     assert text.strip()
     assert all(character.isprintable() for line in text.splitlines() for character in line), repr(
         text

@@ -51,11 +51,11 @@ def test_control_characters_become_escapes(text: str) -> None:
 
 
 def test_what_is_kept_is_kept() -> None:
-    assert printable("a\nb\tc\x1b", kept="\n\t") == "a\nb\tc\\x1b"
+    assert printable("a\nb\tc\x1b", allowed="\n\t") == "a\nb\tc\\x1b"
 
 
 def harmless(text: str) -> bool:
-    return printable(text, kept="\n") == text
+    return printable(text, allowed="\n") == text
 
 
 OUTPUTS: dict[str, Callable[[], object]] = {

@@ -118,7 +118,7 @@ MISTAKES = {
     "stages=[3]": "stages.0: found 3, allowed: a mapping",
     "stages=[{freeze: [nothing]}]": "freeze: found 'nothing'",
     "stages=[{length: 8}, {freeze: [nothing]}]": "stages.1: freeze: found 'nothing'",
-    "length=8": "length: found 8, which no stage would hear",
+    "length=8": "length: found 8, which has no effect, since each stage sets its own",
 }
 
 

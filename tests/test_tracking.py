@@ -53,7 +53,7 @@ class FakeWandb(ModuleType):
             raise ConnectionError("the server is\ngone")
         self.rows.append((step, values))
 
-    def Image(self, picture: Any) -> str:
+    def Image(self, picture: Any) -> str:  # noqa: N802 (W&B's name)
         return f"picture of {picture.shape}"
 
     def finish(self) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # whose own import takes a second
     from gantrain.recipe.suggestions import Suggestions
 
 _ALLOWED = "allowed: recipe=NAME a.b.c=value [--import MODULE]"
-_OPENING = "[{"
+_BRACKETS = (("[", "]"), ("{", "}"))
 _UNITS = ("epoch", "epochs", "image", "images")  # of a length
 
 
@@ -36,10 +36,8 @@ def check_words(words: list[str]) -> None:
             f"found {one_line(option.typed)}, {_ALLOWED}{_advice_on_option(option, words)}"
         )
     for option in (*_take_spaced(rest), *_take_separated(words, rest)):
-        advice = (
-            _suggestions(words, option)
-            or f"did you mean {shlex.quote(f'{option.name}={option.value}')}?"
-        )
+        pasted = shlex.quote(f"{option.name}={option.value}")
+        advice = _suggestions(words, option) or f"did you mean {pasted}?"
         problems.append(
             f"found {one_line(option.typed)}, allowed: key=value without blanks around =; {advice}"
         )
@@ -48,11 +46,11 @@ def check_words(words: list[str]) -> None:
         if problem:
             problems.append(f"found {word!r:.100}, {problem}")
     if problems:
-        raise ValueError("\n".join(_joined_once(problems)))
+        raise ValueError("\n".join(_distinct(problems)))
 
 
 def _take_options(words: list[str]) -> Iterator[_Option]:
-    """The options among the words, which it removes together with their values."""
+    """Yield the options among the words, which it removes together with their values."""
     position = 0
     while position < len(words):
         if not words[position].startswith("-"):
@@ -60,17 +58,21 @@ def _take_options(words: list[str]) -> Iterator[_Option]:
             continue
         typed = words.pop(position)
         name, equals, value = typed.lstrip("-").partition("=")
-        is_value = (
-            position < len(words) and "=" not in words[position] and not _is_option(words[position])
-        )
-        if not equals and is_value:
+        if not equals and _is_value(words, position):
             value = words.pop(position)
             typed = f"{typed} {value}"
         yield _Option(typed, name, value)
 
 
+def _is_value(words: list[str], position: int) -> bool:
+    """Return whether the word at a position can be the value of the option before it."""
+    if position >= len(words):
+        return False
+    return "=" not in words[position] and not _is_option(words[position])
+
+
 def _take_spaced(words: list[str]) -> Iterator[_Option]:
-    """The `key = value`, `key =value` and `key= value` among the words, which it removes."""
+    """Yield the `key = value`, `key =value` and `key= value` among the words, which it removes."""
     position = 0
     while position < len(words):
         typed = words[position : position + _spaced_words(words[position:])]
@@ -83,30 +85,31 @@ def _take_spaced(words: list[str]) -> Iterator[_Option]:
 
 
 def _spaced_words(words: list[str]) -> int:
-    """How many of the first words are one assignment with blanks around its `=`; 0 where they
-    are none.
+    """Return how many of the first words are one assignment with blanks around its `=`.
+
+    Returns 0 where they are none.
     """
     first, second, third = (*words[:3], "", "", "")[:3]
-    if "=" not in first and second == "=" and third:
+    if "=" not in first and second == "=" and third:  # key = value
         return 3
-    if "=" not in first and second.startswith("=") and second != "=":
+    if "=" not in first and second.startswith("=") and second != "=":  # key =value
         return 2
-    if "=" in first[:-1] or not first.endswith("=") or first == "=" or not second:
-        return 0
-    return 0 if "=" in second or _is_option(second) else 2
+    is_key = first.endswith("=") and first != "=" and "=" not in first[:-1]
+    if is_key and second and "=" not in second and not _is_option(second):  # key= value
+        return 2
+    return 0
 
 
 def _take_separated(words: list[str], rest: list[str]) -> Iterator[_Option]:
-    """The `key value` among the rest of the words, which it removes. words: all of them."""
+    """Yield the `key value` among the rest of the words, which it removes. words: all of them."""
     position = 0
     while position + 1 < len(rest):
         name, value = rest[position : position + 2]
         if "=" in name or "=" in value or _is_cut(rest, position) or not _is_key(words, name):
             position += 1
             continue
-        typed = rest[position : position + 2]
-        if rest[position + 2 : position + 3] and rest[position + 2] in _UNITS:
-            typed = rest[position : position + 3]
+        has_unit = position + 2 < len(rest) and rest[position + 2] in _UNITS
+        typed = rest[position : position + (3 if has_unit else 2)]
         del rest[position : position + len(typed)]
         yield _Option(" ".join(typed), name, " ".join(typed[1:]))
 
@@ -119,20 +122,19 @@ def _is_key(words: list[str], name: str) -> bool:
 def _is_cut(rest: list[str], position: int) -> bool:
     """Return whether a blank cuts the word off from the one before it, which has an `=`."""
     before = rest[position - 1] if position else ""
-    if any(
-        before.count(mark) > before.count(end) for mark, end in zip(_OPENING, "]}", strict=True)
-    ):
-        return True
+    for opening, closing in _BRACKETS:
+        if before.count(opening) > before.count(closing):
+            return True
     return rest[position] in _UNITS and bool(re.search(r"=[\d.]+$", before))
 
 
 def _is_option(word: str) -> bool:
-    """Whether a word is an option and no negative number."""
+    """Return whether a word is an option and no negative number."""
     return word.startswith("-") and not re.fullmatch(r"-[\d.,]+", word)
 
 
 def _advice_on_option(option: _Option, words: list[str]) -> str:
-    """What to write instead of an option; empty where nothing is known."""
+    """Return what to write instead of an option; empty where nothing is known."""
     if option.name in ("h", "help"):
         return "; `gantrain train --help` describes them"
     if option.name in ("V", "version"):
@@ -147,12 +149,12 @@ def _advice_on_option(option: _Option, words: list[str]) -> str:
 
 
 def _suggestions(words: list[str], option: _Option) -> str:
-    """What the recipe on the command line, or else pix2pix, has for an option."""
+    """Suggest a key of the recipe on the command line, or else of pix2pix, for an option."""
     return _suggestions_for(words).for_option(option.name, option.value)
 
 
 def _suggestions_for(words: list[str]) -> "Suggestions":
-    """The keys of the recipe on the command line, or else of pix2pix."""
+    """Return the keys of the recipe on the command line, or else of pix2pix."""
     from gantrain.recipe.schema import suggestions
 
     named = [word.removeprefix("recipe=") for word in words if word.startswith("recipe=")]
@@ -164,8 +166,9 @@ def _suggestions_for(words: list[str]) -> "Suggestions":
 
 
 def _problem_of_word(words: list[str], rest: list[str], position: int) -> str:
-    """What is wrong with the word at a position of `rest`, and what to write; empty where
-    nothing is seen yet.
+    """Return what is wrong with the word at a position of `rest`, and what to write.
+
+    Returns nothing where the word alone does not show a mistake.
     """
     word = rest[position]
     key, equals, value = word.partition("=")
@@ -182,26 +185,26 @@ def _problem_of_word(words: list[str], rest: list[str], position: int) -> str:
 
 
 def _advice_on_word(words: list[str], rest: list[str], position: int) -> str:
-    """What is allowed instead of the word at a position of `rest`, which has no `=`."""
+    """Return what is allowed instead of the word at a position of `rest`, which has no `=`."""
     word = rest[position]
     if _is_cut(rest, position):
         before = rest[position - 1]
-        whole = shlex.quote(f"{before} {word}")
-        return f"which a blank cuts off from {before!r:.100}; put both into quotes: {whole:.200}"
+        quoted = shlex.quote(f"{before} {word}")
+        return f"which a blank cuts off from {before!r:.100}; put both into quotes: {quoted:.200}"
     colon = re.fullmatch(r"([A-Za-z_][\w.]*):(\S+)", word)
     if colon:
-        meant = _Option(word, colon[1], colon[2])
-        return (
-            f"allowed: key=value; {_suggestions(words, meant) or f'did you mean {colon[1]}=...?'}"
-        )
+        option = _Option(word, colon[1], colon[2])
+        suggestion = _suggestions(words, option) or f"did you mean {colon[1]}=...?"
+        return f"allowed: key=value; {suggestion}"
     close = difflib.get_close_matches(word, recipe_files.available(), 1)
     hint = f"did you mean recipe={one_line(close[0] if close else word)}?"
     is_named = any(other.startswith("recipe=") for other in words)
     if _is_key(words, word) or (is_named and not close):
         hint = _suggestions(words, _Option(word, word, ""))
-    return f"allowed: recipe=NAME a.b.c=value{f'; {hint}' if hint else ''}"
+    allowed = "allowed: recipe=NAME a.b.c=value"
+    return f"{allowed}; {hint}" if hint else allowed
 
 
-def _joined_once(problems: list[str]) -> list[str]:
-    """The problems without repetitions, in their order."""
+def _distinct(problems: list[str]) -> list[str]:
+    """Return the problems in their order, each of them once."""
     return list(dict.fromkeys(problems))

@@ -1,6 +1,7 @@
-"""`gantrain doctor`: what would fail before it is trained, and what limits the speed."""
+"""The work of `gantrain doctor`: it finds what would stop a run, and what limits its speed."""
 
 import importlib.metadata
+import itertools
 import os
 import platform
 import shutil
@@ -20,6 +21,7 @@ from gantrain.data.cache import cache_folder
 from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample, Shards
+from gantrain.recipe.schema import Recipe
 from gantrain.runs import run_summary
 from gantrain.runs.recipe_request import request_recipe
 from gantrain.runs.run_folder import Run
@@ -32,12 +34,16 @@ from gantrain.training.trial import try_method
 
 _PACKAGES = ("torch", "accelerate", "webdataset", "torchmetrics", "deepspeed")
 _SECONDS = 5.0  # that the loader and the step are measured for
+_MOST_DAMAGED = 5  # samples that a line names
 _STYLES = {"ok": None, "note": "yellow", "fails": "bold red"}
 _GIB = 2**30
 
 
 class Findings:
-    """Tells each finding in a line, on rank 0; `failed` once something would fail in training."""
+    """Prints each finding in a line, on rank 0.
+
+    failed: one of the findings would stop a run.
+    """
 
     failed = False
 
@@ -49,7 +55,7 @@ class Findings:
 
     @contextmanager
     def catching(self, name: str) -> Iterator[None]:
-        """What would stop a run is a finding for each of its lines."""
+        """Add what is raised inside as findings that would stop a run, one for each line."""
         try:
             yield
         except (ValueError, OSError) as e:
@@ -63,72 +69,89 @@ class Findings:
 
 
 def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
-    """Look at this machine, and at a recipe on it; returns whether it would train.
+    """Examine this machine, and a recipe on it; return whether the recipe would train.
 
-    Works in one process and in each process of a launcher. verify: read every sample.
+    It works in one process, and in each process of a launcher. verify: read every sample.
     """
-    found, recipe = Findings(), None
+    findings = Findings()
+    recipe: Recipe | None = None
     if name:
-        with found.catching("recipe"):
+        with findings.catching("recipe"):
             recipe = agree_with_launcher(request_recipe(name, overrides))
             check_trackers(recipe)
-            found.add("recipe", f"{recipe.name}, {recipe.method['name']}")
+            findings.add("recipe", f"{recipe.name}, {recipe.method['name']}")
     exit_with_parent()
     with World(recipe.device if recipe else "auto") as world:
-        _machine(found, world)
+        _examine_machine(findings, world)
         if recipe:
             if world.is_main and recipe.folder.exists():
-                with found.catching("run"):
-                    run = Run(recipe)
-                    found.add("run", f"goes on from {run.latest() or 'its start'}", "note")
-                    run.close()
-            with found.catching("data"):
+                _examine_run(findings, recipe)
+            with findings.catching("data"):
                 check_ranks(world, recipe)
-                parts = RunSetup(recipe, world)
-                found.add("data", run_summary.describe_data(parts.data.train, recipe.data.train))
-                found.add("batch", f"{parts.data.split}, {parts.precision}")
-                found.add("precision", _describe_precision(parts))
-                for line in parts.data.held_out_lines:
-                    found.add("held out", line, "note")
-                for line in parts.size_warnings:
-                    found.add("size", line.removeprefix("warning: "), "note")
-                sets = {
-                    "train": parts.data.train,
-                    "validation": parts.data.held_out,
-                    "test": parts.data.test,
-                }
-                for key, data in sets.items():
-                    for shards in data.domains if verify and data else ():
-                        with found.catching("samples"):
-                            found.add("samples", f"data.{key}: {_verify(parts, shards)}")
-                with found.catching("method"):
-                    try_method(parts)
-                    with found.catching("speed"):
-                        _speeds(found, parts)
-        return not any(world.gather(found.failed))
+                setup = RunSetup(recipe, world)
+                _examine_data(findings, setup)
+                if verify:
+                    _examine_samples(findings, setup)
+                with findings.catching("method"):
+                    try_method(setup)
+                    with findings.catching("speed"):
+                        _examine_speed(findings, setup)
+        return not any(world.gather(findings.failed))
 
 
-def _machine(found: Findings, world: World) -> None:
+def _examine_run(findings: Findings, recipe: Recipe) -> None:
+    with findings.catching("run"):
+        run = Run(recipe)
+        findings.add("run", f"goes on from {run.latest() or 'its start'}", "note")
+        run.close()
+
+
+def _examine_data(findings: Findings, setup: RunSetup) -> None:
+    recipe = setup.recipe
+    findings.add("data", run_summary.describe_data(setup.data.train, recipe.data.train))
+    findings.add("batch", f"{setup.data.split}, {setup.precision}")
+    findings.add("precision", _describe_precision(setup))
+    for line in setup.data.held_out_lines:
+        findings.add("held out", line, "note")
+    for line in setup.size_warnings:
+        findings.add("size", line.removeprefix("warning: "), "note")
+
+
+def _examine_samples(findings: Findings, setup: RunSetup) -> None:
+    sets = {
+        "train": setup.data.train,
+        "validation": setup.data.held_out,
+        "test": setup.data.test,
+    }
+    for key, data in sets.items():
+        if data is None:
+            continue
+        for shards in data.domains:
+            with findings.catching("samples"):
+                findings.add("samples", f"data.{key}: {_verify(setup, shards)}")
+
+
+def _examine_machine(findings: Findings, world: World) -> None:
     installed = {package.name: package.version for package in importlib.metadata.distributions()}
     versions = [f"{package} {installed.get(package, 'is not installed')}" for package in _PACKAGES]
-    found.add("versions", ", ".join([f"python {platform.python_version()}", *versions]))
+    findings.add("versions", ", ".join([f"python {platform.python_version()}", *versions]))
     if world.device.type == "cuda":
         gpu = torch.cuda.get_device_properties(world.device)
-        found.add("device", f"{gpu.name}, {gpu.total_memory / _GIB:.0f} GiB")
+        findings.add("device", f"{gpu.name}, {gpu.total_memory / _GIB:.0f} GiB")
     else:
-        found.add(
+        findings.add(
             "device",
             f"CPU, {count_text(cores(), 'core')}; PyTorch sees no GPU, or the recipe asks for"
             " the CPU",
         )
     threads = set_threads("auto", world.device)
     usual = conv_timing.choose_convolutions(conv_timing.STANDARD, 1, threads)
-    found.add("bf16", _compare_precisions(world, usual))
-    with found.catching("ranks"):
-        found.add("ranks", "1" if world.size == 1 else _communication(world))
+    findings.add("bf16", _compare_precisions(world, usual))
+    with findings.catching("ranks"):
+        findings.add("ranks", "1" if world.size == 1 else _communication(world))
     for what, folder in (("runs", Path("runs")), ("cache", cache_folder())):
         free = _free(folder) / _GIB
-        found.add("disk", f"{free:.1f} GiB free for {what}", "ok" if free > 1 else "fails")
+        findings.add("disk", f"{free:.1f} GiB free for {what}", "ok" if free > 1 else "fails")
 
 
 def _compare_precisions(world: World, convolutions: Sequence[Convolution]) -> str:
@@ -143,85 +166,93 @@ def _compare_precisions(world: World, convolutions: Sequence[Convolution]) -> st
     return f"precision=auto is {verdict.precision}{verdict.reason}; {measured}"
 
 
-def _describe_precision(parts: RunSetup) -> str:
+def _describe_precision(setup: RunSetup) -> str:
     """Describe the choice of the recipe, and both precisions on its own convolutions."""
-    compared = _compare_precisions(parts.world, parts.compared_convolutions())
-    if parts.recipe.precision == "auto":
-        return f"{parts.precision}; for a new run {compared}"
-    return f"{parts.precision}, as the recipe states; {compared}"
+    compared = _compare_precisions(setup.world, setup.compared_convolutions())
+    if setup.recipe.precision == "auto":
+        return f"{setup.precision}; for a new run {compared}"
+    return f"{setup.precision}, as the recipe states; {compared}"
 
 
 def _communication(world: World) -> str:
-    """Sums 64 MiB over the ranks; a wrong sum or a hang shows a broken network."""
+    """Sum 64 MiB over the ranks, and describe the time; a wrong sum shows a broken network."""
     values = torch.ones(2**24, device=world.device)
     dist.all_reduce(values)  # the first one connects
-    before = time.perf_counter()
+    start = time.perf_counter()
     dist.all_reduce(values)
-    total, seconds = values[0].item(), time.perf_counter() - before
+    total = values[0].item()  # waits for the device
+    seconds = time.perf_counter() - start
     if total != world.size**2:
         raise ValueError(f"launch: a sum over {world.size} ranks is {total}: the network is broken")
     return f"{world.size} over {dist.get_backend()}, 64 MiB summed in {seconds * 1000:.0f} ms"
 
 
 def _free(folder: Path) -> int:
-    there = next(f for f in (folder.absolute(), *folder.absolute().parents) if f.exists())
-    return shutil.disk_usage(there).free
+    """Return the free bytes on the disk of a folder, which need not exist."""
+    path = folder.absolute()
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    return shutil.disk_usage(existing).free
 
 
-def _speeds(found: Findings, parts: RunSetup) -> None:
-    endless = parts.recipe.batch_size * 10**6
-    workers = parts.data.workers(parts.threads)
-    loader = _speed(parts, parts.data.loader(0, endless, workers).__next__)
-    step = _step_speed(parts)
-    found.add(
+def _examine_speed(findings: Findings, setup: RunSetup) -> None:
+    endless = setup.recipe.batch_size * 10**6
+    workers = setup.data.workers(setup.threads)
+    loader = _speed(setup, setup.data.loader(0, endless, workers).__next__)
+    step = _step_speed(setup)
+    findings.add(
         "loader alone",
         f"{loader:,.1f} images/s with {count_text(workers, 'worker')} per rank",
     )
-    found.add("step alone", f"{step:,.1f} images/s")
+    findings.add("step alone", f"{step:,.1f} images/s")
     ratio = loader / step
     if ratio < 1:
         advice = "more data.workers, or `gantrain prepare --resize`"
-        found.add(
+        findings.add(
             "limit",
             f"the loader: it delivers {ratio:.2f} times the images of the step; {advice}",
             "note",
         )
     else:
-        found.add("limit", f"the step: the loader delivers {ratio:.1f} times as many images")
+        findings.add("limit", f"the step: the loader delivers {ratio:.1f} times as many images")
 
 
-def _verify(parts: RunSetup, shards: Shards) -> str:
-    """Reads and decodes each sample on one rank; raises ValueError past the recipe's limit."""
-    damaged = []
-    for i in range(parts.world.rank, len(shards), parts.world.size):
+def _verify(setup: RunSetup, shards: Shards) -> str:
+    """Read and decode all samples, each on one rank, and describe the damaged ones.
+
+    Raises ValueError where they are more than the recipe's limit.
+    """
+    damaged_here = []
+    for index in range(setup.world.rank, len(shards), setup.world.size):
         try:
-            decode_sample(shards, i, shards.fields)
+            decode_sample(shards, index, shards.fields)
         except DamagedSample as e:
-            damaged.append(str(e))
-    damaged = [text for texts in parts.world.gather(damaged) for text in texts]
-    text = f"{len(damaged)} of {len(shards):,} damaged" + "".join(f"; {d}" for d in damaged[:5])
-    if len(damaged) > parts.recipe.data.max_bad_fraction * len(shards):
+            damaged_here.append(str(e))
+    damaged = list(itertools.chain.from_iterable(setup.world.gather(damaged_here)))
+    text = "; ".join([f"{len(damaged)} of {len(shards):,} damaged", *damaged[:_MOST_DAMAGED]])
+    if len(damaged) > setup.recipe.data.max_bad_fraction * len(shards):
         raise ValueError(f"{text}; copy or prepare the data again")
     return text
 
 
-def _step_speed(parts: RunSetup) -> float:
-    """Of the real step on the first batch, over and over; its networks are thrown away."""
-    engine, raw = parts.engine(), next(parts.data.loader(0, parts.recipe.batch_size, workers=0))
-    rates = dict.fromkeys(parts.settings, 0.0)
+def _step_speed(setup: RunSetup) -> float:
+    """Measure the real step on the first batch, again and again; its networks are thrown away."""
+    engine = setup.engine()
+    raw = next(setup.data.loader(0, setup.recipe.batch_size, workers=0))
+    rates = dict.fromkeys(setup.settings, 0.0)
 
     def step() -> None:
-        engine.step(*parts.micro_batches(raw, 0), rates)
+        engine.step(*setup.micro_batches(raw, 0), rates)
         engine.read_nonfinite()  # waits for the device
 
-    return _speed(parts, step)
+    return _speed(setup, step)
 
 
-def _speed(parts: RunSetup, work: Callable[[], object]) -> float:
-    """Images per second over all ranks, which do it equally often."""
+def _speed(setup: RunSetup, work: Callable[[], object]) -> float:
+    """Measure the images per second of all ranks, which do the work equally often."""
     work()  # starts processes, compiles, allocates
-    before, count = time.perf_counter(), 0
-    while max(parts.world.gather(time.perf_counter() - before)) < _SECONDS:
+    count = 0
+    start = time.perf_counter()
+    while max(setup.world.gather(time.perf_counter() - start)) < _SECONDS:
         work()
         count += 1
-    return count * parts.recipe.batch_size / (time.perf_counter() - before)
+    return count * setup.recipe.batch_size / (time.perf_counter() - start)

@@ -18,8 +18,9 @@ def doctor(
 
     names, overrides = read_words(words or [])
     if len(names) > 1 or (overrides and not names):
-        found = f"recipe={' recipe='.join(names)}" if names else overrides[0]
+        typed = " ".join(f"recipe={name}" for name in names) or overrides[0]
         allowed = "no words, or one recipe=NAME and its keys, as for gantrain train"
-        raise ValueError(f"found {found:.100}, allowed: {allowed}")
-    if not examine(names[0] if names else None, tuple(overrides), verify):
+        raise ValueError(f"found {typed:.100}, allowed: {allowed}")
+    name = names[0] if names else None
+    if not examine(name, tuple(overrides), verify):
         raise typer.Exit(1)

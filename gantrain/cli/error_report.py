@@ -1,4 +1,4 @@
-"""Users' mistakes as lines without a traceback, and exit statuses."""
+"""Prints users' mistakes as lines without a traceback, and chooses the exit status."""
 
 import functools
 import inspect
@@ -20,18 +20,18 @@ _PATIENCE_SECONDS = 10
 
 
 def reporting(work: Callable[[], None]) -> int:
-    """Run a command; a user's mistake is told in lines without a traceback. Returns the status."""
+    """Run a command, print a user's mistake without a traceback, and return the exit status."""
     try:
         with speaking_as_command():
             work()
     except (ValueError, RunStopped) as e:
-        if not _is_ours(e):
+        if not is_raised_by_gantrain(e):  # a library's ValueError is a defect: show its traceback
             raise
         if os.environ.get("RANK", "0") == "0" or getattr(e, "alone", False):
             complain(f"gantrain: {e}")
-        else:  # a launcher ends all ranks once one has left: rank 0 must have spoken by then
+        else:  # a launcher ends all ranks once one has left: rank 0 prints its message first
             time.sleep(_PATIENCE_SECONDS)
-        _tell_torchelastic(e)
+        _record_for_torchelastic(e)
         if isinstance(e, ValueError):
             from gantrain.training.launcher import stop_without_retry
 
@@ -50,37 +50,32 @@ def reporting(work: Callable[[], None]) -> int:
 
 
 def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
-    """Have a command's mistakes told in lines, and give the command the option `--import`."""
+    """Wrap a command so that its mistakes are printed in lines and it has the option `--import`."""
 
     @functools.wraps(command)
-    def told(*arguments: Any, own_modules: list[str] | None = None, **options: Any) -> None:
+    def wrapped(*arguments: Any, own_modules: list[str] | None = None, **options: Any) -> None:
         def work() -> None:
             import_modules(own_modules or ())
             command(*arguments, **options)
 
         raise typer.Exit(reporting(work))
 
-    _add_import_option(command, told)
-    return told
+    _add_import_option(command, wrapped)
+    return wrapped
 
 
-def _is_ours(error: Exception) -> bool:
-    """Whether gantrain raised it; a library's ValueError is a defect, and shows its traceback."""
-    return is_raised_by_gantrain(error)
-
-
-def _add_import_option(command: Callable[..., None], told: Callable[..., None]) -> None:
-    """State the further parameter where typer looks for a command's options."""
+def _add_import_option(command: Callable[..., None], wrapped: Callable[..., None]) -> None:
+    """Add the parameter `own_modules` where typer looks for a command's options."""
     option = inspect.Parameter(
         "own_modules", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Imports
     )
     signature = inspect.signature(command)
     parameters = [*signature.parameters.values(), option]
-    told.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    told.__annotations__ = {**command.__annotations__, "own_modules": Imports}
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {**command.__annotations__, "own_modules": Imports}
 
 
-def _tell_torchelastic(error: Exception) -> None:
+def _record_for_torchelastic(error: Exception) -> None:
     """Put the error where torchrun looks for the reason of a failure."""
     if "TORCHELASTIC_ERROR_FILE" in os.environ:
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler

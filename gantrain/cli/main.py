@@ -1,5 +1,6 @@
-"""The `gantrain` command as a process: one line for a mistake in options, quiet on a closed
-pipe.
+"""The `gantrain` command as a process.
+
+It prints one line for a mistake in options, and nothing on a closed pipe.
 """
 
 import difflib
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _describe(error: Any) -> str:
-    """A mistake in a command line in one line: what is wrong, and what helps."""
+    """Describe a mistake in a command line in one line: what is wrong, and what helps."""
     path = error.ctx.command_path if error.ctx else "gantrain"
     command = path.removeprefix("gantrain").strip()
     message = " ".join(error.format_message().split())
@@ -49,7 +50,8 @@ def _describe(error: Any) -> str:
     if option and type(error).__name__ == "NoSuchOption":
         message = _describe_unknown(option, _options(error.ctx))
     message = message[0].lower() + message[1:].rstrip(".")
-    return f"{command + ': ' if command else ''}{message}; see {path} --help"
+    start = f"{command}: " if command else ""
+    return f"{start}{message}; see {path} --help"
 
 
 def _describe_unknown(option: str, options: list[str]) -> str:
@@ -62,19 +64,16 @@ def _describe_unknown(option: str, options: list[str]) -> str:
 
 
 def _options(context: Any) -> list[str]:
-    return [
-        name
-        for parameter in context.command.params
-        for name in parameter.opts
-        if name.startswith("-")
-    ]
+    """Return the names of all options of the command that click was reading."""
+    options: list[str] = []
+    for parameter in context.command.params:
+        options += [name for name in parameter.opts if name.startswith("-")]
+    return options
 
 
 def _similar(option: str, options: list[str]) -> str:
     names = {name.strip("-"): name for name in options}
     close = difflib.get_close_matches(option.strip("-"), names, 1)
-    return (
-        f"; did you mean {names[close[0]]}?"
-        if close
-        else f"; allowed: {', '.join(options) or 'none'}"
-    )
+    if close:
+        return f"; did you mean {names[close[0]]}?"
+    return f"; allowed: {', '.join(options) or 'none'}"

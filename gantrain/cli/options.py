@@ -1,8 +1,9 @@
-"""Options that several commands share, and their values from what a user writes. Imports nothing
-heavy.
+"""Options that several commands share, and the parsing of their values.
+
+This module imports nothing heavy.
 """
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import typer
 
@@ -37,7 +38,7 @@ Patterns = Annotated[
 
 
 def parse_size(text: str | None, option: str = "--resize", also: str = "") -> Size | None:
-    """`256x512` as (height, width), and `256` as (256, 256).
+    """Return `256x512` as (height, width), and `256` as (256, 256).
 
     option: its name, for the message. also: what else it allows. Raises ValueError.
     """
@@ -55,28 +56,33 @@ def _is_length(text: str) -> bool:
 
 
 def parse_seen_size(text: str | None) -> Literal["native", "trained"] | Size | None:
-    """`--size` of `gantrain translate`. Raises ValueError."""
-    if text in ("native", "trained"):
-        return cast(Literal["native", "trained"], text)
+    """Return the value of `--size` of `gantrain translate`. Raises ValueError."""
+    if text == "native":
+        return "native"
+    if text == "trained":
+        return "trained"
     return parse_size(text, "--size", "native, trained or ")
 
 
 def parse_output_size(text: str) -> Literal["input", "network"]:
-    """`--output-size` of `gantrain translate`. Raises ValueError."""
-    if text not in ("input", "network"):
-        raise ValueError(f"--output-size: found {text!r:.40}, allowed: input or network")
-    return cast(Literal["input", "network"], text)
+    """Return the value of `--output-size` of `gantrain translate`. Raises ValueError."""
+    if text == "input":
+        return "input"
+    if text == "network":
+        return "network"
+    raise ValueError(f"--output-size: found {text!r:.40}, allowed: input or network")
 
 
 def patterns(texts: list[str] | None, more: list[str]) -> dict[str, str]:
-    """--pattern NAME=PATTERN, repeated, or with several words behind one option, which the
-    parser keeps apart.
+    """Return the patterns by field, from the values of `--pattern NAME=PATTERN`.
+
+    more: the words behind the last option, which may be further patterns. Raises ValueError.
     """
     from gantrain.data.prepare.patterns import parse_patterns
 
-    strange = [word for word in more if not texts or "{}" not in word]
-    if strange:
+    unknown = [word for word in more if not texts or "{}" not in word]
+    if unknown:
         raise ValueError(
-            f"found {strange[0]}, allowed: one folder of images; another option may be misspelt"
+            f"found {unknown[0]}, allowed: one folder of images; another option may be misspelt"
         )
     return parse_patterns([*(texts or []), *more])

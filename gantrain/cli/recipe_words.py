@@ -1,4 +1,4 @@
-"""The words `recipe=NAME a.b.c=value` that several commands take."""
+"""Reads the words `recipe=NAME a.b.c=value` that several commands take."""
 
 from typing import Annotated
 

@@ -1,10 +1,10 @@
-"""The work of `gantrain evaluate`: its options checked, then a model, several models or two
-folders measured.
+"""The work of `gantrain evaluate`.
+
+It checks the options, and measures one model, several models or two folders.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gantrain.core.console import console
 from gantrain.core.named_values import named_values
@@ -15,7 +15,7 @@ from gantrain.evaluation.set_names import name_targets, name_test_sets
 from gantrain.training.launcher import exit_with_parent
 
 
-def run_evaluate(
+def run_evaluate(  # noqa: PLR0913 (the command's options)
     checkpoints: Sequence[Path],
     *,
     data: list[str] | None,
@@ -29,18 +29,16 @@ def run_evaluate(
     out: Path | None,
     device: str,
 ) -> int:
-    """Measure and print; returns the exit status. The arguments are the command's. Raises
-    ValueError.
+    """Measure, print the results, and return the exit status.
+
+    The arguments are those of the command. Raises ValueError.
     """
     are_folders = real is not None and fake is not None
     is_one_folder = (real is None) != (fake is None)
-    if (
-        bool(checkpoints) == are_folders
-        or is_one_folder
-        or (are_folders and (data or data_target or best))
-    ):
+    has_other_data = bool(data or data_target or best)
+    if bool(checkpoints) == are_folders or is_one_folder or (are_folders and has_other_data):
         raise ValueError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
-    options: dict[str, Any] = {} if crop_border is None else {"crop_border": crop_border}
+    options: dict[str, object] = {} if crop_border is None else {"crop_border": crop_border}
     if weights:
         options["weights"] = named_values("--weights", weights)
     if metrics is not None:

@@ -126,7 +126,7 @@ def show_train_help(context: typer.Context, wanted: bool) -> None:
 
 
 def complete_words(incomplete: str) -> list[str]:
-    """What may stand in place of an incomplete word of `gantrain train`: `recipe=NAME`.
+    """Return the completions `recipe=NAME` of an incomplete word of `gantrain train`.
 
     Bash takes `=` for the end of a word, so that it completes the name alone.
     """
@@ -135,11 +135,8 @@ def complete_words(incomplete: str) -> list[str]:
     if incomplete == "=" or _follows_recipe(incomplete):
         start = incomplete.removeprefix("=")
         return [name for name in recipe_files.available() if name.startswith(start)]
-    return [
-        word
-        for name in recipe_files.available()
-        if (word := f"recipe={name}").startswith(incomplete)
-    ]
+    words = [f"recipe={name}" for name in recipe_files.available()]
+    return [word for word in words if word.startswith(incomplete)]
 
 
 def _follows_recipe(incomplete: str) -> bool:

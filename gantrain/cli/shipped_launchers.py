@@ -8,10 +8,8 @@ from gantrain.core import files
 from gantrain.core.error_messages import one_line, with_allowed
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_PLACES = (
-    _PACKAGE / "_launchers",
-    _PACKAGE.parent / "launchers",
-)  # of an installed wheel; of a clone
+# The folder of an installed wheel, and that of a clone.
+_PLACES = (_PACKAGE / "_launchers", _PACKAGE.parent / "launchers")
 _IN_A_CLONE_ONLY = "slurm/benchmark.sbatch"  # it starts a script that a wheel doesn't have
 
 # Files that are of no use alone, by the files beside which they are copied.
@@ -24,7 +22,7 @@ _NEEDED = {
 
 
 def launchers() -> dict[str, str]:
-    """What each launcher is for, by its name: its path below the folder `launchers`."""
+    """Return the purpose of each launcher by its name, the path below the folder `launchers`."""
     folder = _folder()
     purposes: dict[str, str] = {}
     for path in sorted(folder.rglob("*")):
@@ -35,19 +33,19 @@ def launchers() -> dict[str, str]:
 
 
 def copy_launchers(name: str, out: Path, overwrite: bool) -> list[Path]:
-    """Copy a launcher, a folder of them or `all`, with the files that they need; returns the
-    copies.
+    """Copy a launcher, a folder of them or `all`, with the files that they need.
 
+    Returns the copies.
     Raises ValueError for an unknown name, and for files that are there, where `overwrite` is false.
     """
     folder = _folder()
     chosen = dict.fromkeys(_chosen(name))
     chosen |= dict.fromkeys(_NEEDED[launcher] for launcher in list(chosen) if launcher in _NEEDED)
     copies = [out / launcher for launcher in chosen]
-    there = [str(copy) for copy in copies if copy.exists()]
-    if there and not overwrite:
+    existing = [str(copy) for copy in copies if copy.exists()]
+    if existing and not overwrite:
         raise ValueError(
-            f"launchers: {', '.join(there)} exist already; give another --out, or --overwrite"
+            f"launchers: {', '.join(existing)} exist already; give another --out, or --overwrite"
         )
     for launcher, copy in zip(chosen, copies, strict=True):
         try:
@@ -68,27 +66,31 @@ def _copy(source: Path, copy: Path, out: Path) -> None:
 
 
 def _chosen(name: str) -> list[str]:
-    """The launchers that a name stands for. Raises ValueError for an unknown one."""
+    """Return the launchers that a name stands for. Raises ValueError for an unknown one."""
     known = list(launchers())
     if name == "all":
         return known
-    wanted = name.strip("/").removeprefix("launchers/")
-    chosen = [
-        launcher
-        for launcher in known
-        if wanted in (launcher, Path(launcher).stem, Path(launcher).name)
-    ]
-    chosen = chosen or [launcher for launcher in known if launcher.startswith(f"{wanted}/")]
+    short_name = name.strip("/").removeprefix("launchers/")
+    chosen = [launcher for launcher in known if short_name in _names_of(launcher)]
+    if not chosen:  # the name of a folder
+        chosen = [launcher for launcher in known if launcher.startswith(f"{short_name}/")]
     if not chosen:
         names = [*known, *(Path(launcher).stem for launcher in known)]
-        close = difflib.get_close_matches(wanted, names, 1)
+        close = difflib.get_close_matches(short_name, names, 1)
         hint = f"did you mean {close[0]}?" if close else ""
         advice = with_allowed(hint, ["all", *known], ", or a folder")
         raise ValueError(f"launchers: found {one_line(name)!r}, {advice}")
     return chosen
 
 
+def _names_of(launcher: str) -> tuple[str, str, str]:
+    """Return the names that a user may give to a launcher."""
+    path = Path(launcher)
+    return (launcher, path.stem, path.name)
+
+
 def _folder() -> Path:
+    """Return the folder of the launchers. Raises ValueError where the installation lacks it."""
     for place in _PLACES:
         if place.is_dir():
             return place
@@ -96,7 +98,7 @@ def _folder() -> Path:
 
 
 def _purpose(path: Path) -> str:
-    """The first sentence of a launcher's comment."""
+    """Return the first sentence of a launcher's comment."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") and not line.startswith("#!"):
             return line.lstrip("# ").rstrip(":.")

@@ -43,14 +43,14 @@ EVERYDAY = (
 
 
 def annotated(recipe: Recipe) -> str:
-    """The whole recipe as YAML that trains the same; a comment describes each key."""
+    """Return the whole recipe as YAML that trains the same; a comment describes each key."""
     content = recipe.dump()
     del content["name"]  # which is the file's
     return "\n".join(_lines(content, type(recipe), "")) + "\n"
 
 
 def everyday_settings() -> list[tuple[str, str, str]]:
-    """The key, its meaning and its default of each setting in EVERYDAY."""
+    """Return the key, its meaning and its default of each setting in EVERYDAY."""
     rows = []
     for key in EVERYDAY:
         field = _field(key)
@@ -70,12 +70,8 @@ def _lines(content: dict[str, Any], model: type[BaseModel] | None, indent: str) 
     for key, value in content.items():
         field = model.model_fields.get(key) if model else None
         inner = models_in(field.annotation) if field else []
-        if (
-            isinstance(value, dict)
-            and value
-            and len(inner) == 1
-            and set(value) <= set(inner[0].model_fields)
-        ):
+        has_fixed_keys = len(inner) == 1 and isinstance(value, dict)
+        if has_fixed_keys and value and set(value) <= set(inner[0].model_fields):
             yield from _commented([f"{indent}{key}:"], field)
             yield from _lines(value, inner[0], f"{indent}  ")
         else:
@@ -83,14 +79,14 @@ def _lines(content: dict[str, Any], model: type[BaseModel] | None, indent: str) 
 
 
 def _dumped(key: str, value: Any) -> list[str]:
-    """The lines of one key as YAML."""
+    """Return the lines of one key as YAML."""
     text = dump_yaml({key: value}).strip()
     is_bare = text.startswith("{")  # PyYAML writes a mapping of one plain value in braces
     return [" ".join(text[1:-1].split())] if is_bare else text.splitlines()
 
 
 def _commented(lines: list[str], field: FieldInfo | None) -> list[str]:
-    """The lines of a key with its description, behind a short line, else above."""
+    """Return the lines of a key with its description, behind a short line, else above."""
     comment = f"# {field.description}" if field and field.description else ""
     if not comment:
         return lines
@@ -101,6 +97,6 @@ def _commented(lines: list[str], field: FieldInfo | None) -> list[str]:
 
 
 def _flow(value: Any) -> str:
-    """A default as a user types it."""
+    """Return a default as a user types it."""
     plain = list(value) if isinstance(value, tuple) else value
     return " ".join(_dumped("value", plain)).removeprefix("value: ")

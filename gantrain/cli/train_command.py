@@ -38,9 +38,10 @@ def train(
     """Train a recipe in this process."""
     import torch
 
-    if torch.cuda.device_count() > 1 and "RANK" not in os.environ:
+    gpus = torch.cuda.device_count()
+    if gpus > 1 and "RANK" not in os.environ:
         say(
-            f"{torch.cuda.device_count()} GPUs are visible, this command uses one; all of them: "
+            f"{gpus} GPUs are visible, this command uses one; all of them: "
             f"accelerate launch -m gantrain.train {' '.join(words or [])}"
         )
     raise typer.Exit(train_main(words or []))

@@ -57,5 +57,12 @@ def translate(
     result_size = parse_output_size(output_size)
     model = load(checkpoint, device, back=back, style=style, best=best)
     translate_files(
-        model, inputs, out, batch_size, instances, seen_size, result_size, overwrite=overwrite
+        model,
+        inputs,
+        out,
+        batch_size=batch_size,
+        instances=instances,
+        size=seen_size,
+        output_size=result_size,
+        overwrite=overwrite,
     )

@@ -32,14 +32,14 @@ def bytes_text(count: float) -> str:
 
 def duration_text(seconds: float) -> str:
     """Return a duration as `45s`, `12m30s`, `3h05m` or `2d04h`."""
-    whole = round(seconds)
-    if whole < _MINUTE:
-        return f"{whole}s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE}m{whole % _MINUTE:02d}s"
-    if whole < _DAY:
-        return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02d}m"
-    return f"{whole // _DAY}d{whole % _DAY // _HOUR:02d}h"
+    count = round(seconds)
+    if count < _MINUTE:
+        return f"{count}s"
+    if count < _HOUR:
+        return f"{count // _MINUTE}m{count % _MINUTE:02d}s"
+    if count < _DAY:
+        return f"{count // _HOUR}h{count % _HOUR // _MINUTE:02d}m"
+    return f"{count // _DAY}d{count % _DAY // _HOUR:02d}h"
 
 
 def value_text(value: float, separator: str = ",") -> str:

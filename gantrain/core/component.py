@@ -41,23 +41,23 @@ class OneOf:
     facts: tuple[tuple[str, ...], ...] | None = None
 
     def allowed(self) -> Table:
-        """Read when a recipe is, since a table may have grown after import."""
-        return {
-            n: c
-            for n, c in self.table.items()
-            if self.facts is None or tuple(facts_of(c)) in self.facts
-        }
+        """Return the entries of the table that are allowed here.
 
-    def describe_unfit(self, name: Any) -> str:
+        It is called when a recipe is read, since a table may have grown after import.
+        """
+        if self.facts is None:
+            return dict(self.table)
+        return {name: cls for name, cls in self.table.items() if tuple(facts_of(cls)) in self.facts}
+
+    def describe_unfit(self, name: object) -> str:
         """Say why an entry of the table is not allowed here; empty for a name that the table
         does not have.
         """
         if not isinstance(name, str) or name not in self.table or self.facts is None:
             return ""
-        wanted = " or ".join(f"({', '.join(facts)})" for facts in self.facts)
-        return (
-            f"{name} is built from ({', '.join(facts_of(self.table[name]))}), here from {wanted}; "
-        )
+        parameters = ", ".join(facts_of(self.table[name]))
+        allowed = " or ".join(f"({', '.join(facts)})" for facts in self.facts)
+        return f"{name} is built from ({parameters}), here from {allowed}; "
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,10 @@ class Each:
 
 
 class StrictModel(BaseModel):
-    """Of a recipe. Strict: pydantic would take `batch_size: yes` for 1."""
+    """The base of the sections of a recipe.
+
+    It is strict, since pydantic would otherwise take `batch_size: yes` for 1.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -79,9 +82,9 @@ class StrictModel(BaseModel):
     )
 
 
-def text_keys(part: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The dotted keys of a recipe that take text and no number."""
-    for name, field in part.model_fields.items():
+def text_keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys of a recipe that take text and no number."""
+    for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from text_keys(field.annotation, f"{prefix}{name}.")
             continue
@@ -92,35 +95,39 @@ def text_keys(part: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def _bare(hint: Any) -> Any:
+def _bare(hint: object) -> object:
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
-def facts_of(cls: Any) -> list[str]:
-    """Names of the constructor's parameters that the data decide."""
+def facts_of(cls: object) -> list[str]:
+    """Return the names of the constructor's parameters that the data decide."""
     if not isinstance(cls, type):
         return []
     parameters = inspect.signature(cls).parameters
-    return [n for n, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    return [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
-def _resolve(hint: Any, default: Any) -> Any:
-    """The pydantic type of an annotation; a component becomes the union of its table's classes."""
+def _resolve(hint: object, default: object) -> object:
+    """Return the pydantic type of an annotation; a component becomes the union of its table's
+    classes.
+    """
     bare, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     for extra in extras:
         if isinstance(extra, OneOf):
-            component = union(
-                extra.allowed(), default if isinstance(default, str | dict) else None, extra
-            )
-            return component | None if type(None) in get_args(bare) else component
+            usual = default if isinstance(default, str | dict) else None
+            component = union(extra.allowed(), usual, extra)
+            is_optional = type(None) in get_args(bare)
+            return component | None if is_optional else component
         if isinstance(extra, Each):
-            return Annotated[tuple[_options(extra.of), ...], Strict(False), Field(max_length=_MOST)]  # type: ignore[misc]
+            options: Any = _options(extra.of)
+            return Annotated[tuple[options, ...], Strict(False), Field(max_length=_MOST)]
     # A file's list is no tuple, which strict types would insist on.
     return Annotated[hint, Strict(False)] if get_origin(bare) is tuple else hint
 
 
-def _options(cls: Any, name: str = "") -> type[BaseModel]:
-    """A pydantic model of the class's constructor, and of the component's name where it has one.
+def _options(cls: object, name: str = "") -> type[BaseModel]:
+    """Return a pydantic model of the class's constructor, and of the component's name where it has
+    one.
 
     Raises ValueError, in one line, for a constructor that gives no such model.
     """
@@ -128,9 +135,8 @@ def _options(cls: Any, name: str = "") -> type[BaseModel]:
         return _model(cls, name)
     except BadComponent:  # of a component inside this one
         raise
-    except (
-        Exception
-    ) as error:  # of annotations that mean nothing, and of types that pydantic does not know
+    # Annotations that mean nothing and types that pydantic does not know raise various errors.
+    except Exception as error:
         if not is_own(cls):
             raise
         reason = " ".join(str(error).partition("For further information")[0].split())
@@ -157,8 +163,11 @@ def _model(cls: Any, name: str) -> type[BaseModel]:
     )
 
 
-def _hints(cls: Any) -> dict[str, Any]:
-    """The annotations of a constructor's parameters. Raises ValueError where one has none."""
+def _hints(cls: object) -> dict[str, Any]:
+    """Return the annotations of a constructor's parameters.
+
+    Raises ValueError for a parameter without one, and for what is no class.
+    """
     if not inspect.isclass(cls):
         raise ValueError(f"found {type(cls).__name__}, which is no class")
     hints = get_type_hints(cls.__init__, include_extras=True)
@@ -171,37 +180,51 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 def union(table: Table, default: Component | None = None, place: OneOf | None = None) -> Any:
-    """The pydantic type of a component from `table`.
+    """Return the pydantic type of a component from `table`.
 
     A bare name stands for `{name: ...}`; options without a name are laid on `default`. place:
     explains why an entry of a larger table is not allowed."""
-    usual = {"name": default} if isinstance(default, str) else default
+    models, broken = _sound_models(table)
 
-    def named(value: Any) -> Any:
-        options = {"name": value} if isinstance(value, str) else value
-        if usual and isinstance(options, dict) and "name" not in options:
-            options = {**usual, **options}
-        if isinstance(options, dict) and options.get("name") in list(broken):
-            raise broken[options["name"]]
-        if not isinstance(options, dict) or options.get("name") not in list(table):
-            name = options.get("name") if isinstance(options, dict) else value
-            unfit = place.describe_unfit(name) if place else ""
-            advice = _outside(name) + _similar(name, table)
-            raise ValueError(
-                f"{unfit}allowed: {', '.join(table)}, as a name or as {{name: ...}}{advice}"
-            )
+    def named(value: object) -> object:
+        options = _with_name(value, default)
+        name = options.get("name") if isinstance(options, dict) else value
+        # The lists take any value, also one that has no hash.
+        if isinstance(options, dict) and name in list(broken):
+            raise broken[name]
+        if not isinstance(options, dict) or name not in list(table):
+            raise ValueError(_describe_unknown(name, table, place))
         return options
 
-    models, broken = _sound_models(table)
-    tagged: Any = models[0]
+    tagged: object = models[0]
     if len(models) > 1:
         tagged = Annotated[Union[models], Field(discriminator="name")]  # noqa: UP007
     return Annotated[tagged, BeforeValidator(named)]
 
 
+def _with_name(value: object, default: Component | None) -> object:
+    """Return a component as a mapping with its name; another value stays as it is.
+
+    default: gives the name, and options, where the mapping has no name.
+    """
+    if isinstance(value, str):
+        return {"name": value}
+    if default and isinstance(value, dict) and "name" not in value:
+        usual = {"name": default} if isinstance(default, str) else default
+        return {**usual, **value}
+    return value
+
+
+def _describe_unknown(name: object, table: Table, place: OneOf | None) -> str:
+    """Describe what is allowed instead of a name that the table does not have."""
+    unfit = place.describe_unfit(name) if place else ""
+    advice = _outside(name) + _similar(name, table)
+    return f"{unfit}allowed: {', '.join(table)}, as a name or as {{name: ...}}{advice}"
+
+
 def _sound_models(table: Table) -> tuple[tuple[type[BaseModel], ...], dict[str, BadComponent]]:
-    """The pydantic models of a table's entries, and by name what is wrong with entries that have
-    none.
+    """Return the pydantic models of a table's entries, and by name what is wrong with entries that
+    have none.
 
     A broken entry from outside stops only the recipes that name it. Raises BadComponent where all
     are broken."""
@@ -217,21 +240,23 @@ def _sound_models(table: Table) -> tuple[tuple[type[BaseModel], ...], dict[str, 
     return tuple(models), broken
 
 
-def _similar(name: Any, table: Table) -> str:
-    """A suggestion for a name that is none of the table's; empty where none is similar."""
+def _similar(name: object, table: Table) -> str:
+    """Return a suggestion for a name that is none of the table's; empty where none is similar."""
     close = difflib.get_close_matches(name, table, 1) if isinstance(name, str) else []
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _outside(name: Any) -> str:
-    """What to add where a name is none of the table's, but might be one of a user's own module."""
+def _outside(name: object) -> str:
+    """Return what to add where a name is none of the table's, but might be one of a user's own
+    module.
+    """
     is_name = isinstance(name, str) and name.isidentifier()
     return f"; an own one needs {import_advice()}" if is_name else ""
 
 
 def used_classes(table: Table, config: Component) -> Iterator[Any]:
-    """The classes that a component of a whole recipe names: its own, and those of the components
-    inside it.
+    """Yield the classes that a component of a whole recipe names: its own, and those of the
+    components inside it.
     """
     options = {"name": config} if isinstance(config, str) else config
     cls = table[options["name"]]
@@ -247,8 +272,8 @@ def _inside(cls: Any, options: dict[str, Any]) -> Iterator[Any]:
             if isinstance(extra, OneOf) and value is not None:
                 yield from used_classes(extra.table, value)
             elif isinstance(extra, Each):
-                for one in value or ():
-                    yield from _inside(extra.of, one)
+                for element in value or ():
+                    yield from _inside(extra.of, element)
 
 
 def build(table: Table, config: Component, **facts: Any) -> Any:

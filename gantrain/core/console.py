@@ -1,4 +1,4 @@
-"""What a run prints: lines, on a terminal over a bar. Rank 0 only."""
+"""Prints the lines of a run, on a terminal above a progress bar. Only rank 0 prints."""
 
 import sys
 import textwrap
@@ -25,18 +25,18 @@ def say(text: str, style: str | None = None, indent: int = 2) -> None:
 
     A terminal gets long lines broken between words, a log gets them whole. indent: spaces before
     the rest of a line that is broken."""
-    safe = printable(text, kept="\n\t")
+    safe = printable(text, allowed="\n\t")
     if console.is_terminal:
         safe = "\n".join(_break(line, console.width, indent) for line in safe.split("\n"))
     console.print(safe, style=style, markup=False, soft_wrap=True)
 
 
 def _break(line: str, width: int, indent: int) -> str:
-    """A line in as many as the width needs; a word that is longer stays whole."""
+    """Break a line into as many as the width needs; a word that is longer stays whole."""
     return textwrap.fill(
         line,
         width,
-        subsequent_indent=" " * indent,
+        subsequent_indent="".ljust(indent),
         break_long_words=False,
         break_on_hyphens=False,
         replace_whitespace=False,
@@ -48,16 +48,16 @@ def say_whole(text: str, style: str | None = None) -> None:
     """Print a text whose lines stay whole on a terminal, too: a command to paste, or a row that
     fits.
     """
-    console.print(printable(text, kept="\n"), style=style, markup=False, soft_wrap=True)
+    console.print(printable(text, allowed="\n"), style=style, markup=False, soft_wrap=True)
 
 
 def complain(text: str) -> None:
-    """A problem, set apart on stderr: launchers add text of their own around it."""
-    print(f"\n{printable(text, kept=chr(10))}\n", file=sys.stderr, flush=True)
+    """Print a problem on stderr between empty lines, since launchers print text around it."""
+    print(f"\n{printable(text, allowed=chr(10))}\n", file=sys.stderr, flush=True)
 
 
 def cell(text: str) -> str:
-    """A text from outside, such as a file's name, as one of a rich table's cells."""
+    """Return a text from outside, such as a file's name, as a cell of a rich table."""
     return escape(printable(text))
 
 
@@ -85,6 +85,7 @@ class Display:
         self.bar.stop()
 
     def advance(self, images_seen: int) -> None:
+        """Move the bar to the number of images seen."""
         self.bar.update(self.task, completed=min(images_seen, self.total))
 
     def show(self, images_seen: int, values: dict[str, float]) -> None:

@@ -32,15 +32,17 @@ Model = TypeVar("Model", bound=BaseModel)
 Advise = Callable[[str, Any, type[BaseModel]], str]
 
 
-def _advise(key: str, value: Any, model: type[BaseModel]) -> str:
+def _advise(key: str, value: object, model: type[BaseModel]) -> str:
     """Suggest the closest of the keys that are allowed in the unknown one's place."""
     keys = [name for name in model.model_fields if name != "name"]
     close = difflib.get_close_matches(key.rpartition(".")[2], keys, 1)
-    return f"unknown key; {with_allowed(f'did you mean {close[0]}?' if close else '', keys)}"
+    suggestion = f"did you mean {close[0]}?" if close else ""
+    return f"unknown key; {with_allowed(suggestion, keys)}"
 
 
 def with_allowed(suggestion: str, names: Sequence[str], more: str = "") -> str:
-    """A suggestion and what is allowed; beside a suggestion, a long list of names is left out.
+    """Return a suggestion and what is allowed; beside a suggestion, a long list of names is left
+    out.
 
     suggestion: empty where nothing is similar. more: what is allowed besides the names.
     """
@@ -54,13 +56,14 @@ def with_allowed(suggestion: str, names: Sequence[str], more: str = "") -> str:
 
 def check(
     model: type[Model],
-    content: Any,
+    content: object,
     prefix: str = "",
     most: int | None = None,
     advise: Advise = _advise,
 ) -> Model:
-    """Validate; raises ValueError with one line for each wrong key (`prefix` before it), all
-    problems at once.
+    """Return the validated model.
+
+    Raises ValueError with one line for each wrong key (`prefix` before it), all problems at once.
 
     most: how many problems to report of a file that may hold millions. advise: words it where a key
     is unknown."""
@@ -84,7 +87,7 @@ def check(
 
 
 def _with_rule(line: str, rule: str) -> str:
-    """The line of a key with one rule more, since each of a union's members has its own."""
+    """Return the line of a key with one rule more, since each of a union's members has its own."""
     further = rule.removeprefix("allowed: ")
     return line if line.endswith(further) else f"{line} or {further}"
 
@@ -114,8 +117,8 @@ def _rule(problem: ErrorDetails, of_mappings: bool) -> str:
     return rule.replace("input should be", "allowed:").removeprefix("value error, ")
 
 
-def _bracketed(value: Any) -> str:
-    """An example of values in brackets: a number twice, as for a height and a width; a word
+def _bracketed(value: object) -> str:
+    """Return an example of values in brackets: a number twice, as for a height and a width; a word
     once.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -123,15 +126,17 @@ def _bracketed(value: Any) -> str:
     return f", such as [{value}]" if isinstance(value, str) and value.isidentifier() else ""
 
 
-def _shown(value: Any) -> str:
-    """A wrong value, in one line."""
-    return _shortened(
-        json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
-    )
+def _shown(value: object) -> str:
+    """Return a wrong value, in one line."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return _shortened(repr(value))
 
 
 def one_line(text: str, most: int = _SHOWN) -> str:
-    """A text of a user in one line that no terminal obeys, of `most` characters."""
+    """Return a user's text in one line without control characters, of at most `most`
+    characters.
+    """
     return _shortened(text if text.isprintable() else repr(text)[1:-1], most)
 
 
@@ -140,24 +145,54 @@ def _shortened(text: str, most: int = _SHOWN) -> str:
 
 
 def _locate(
-    loc: tuple[int | str, ...], content: Any, model: type[BaseModel]
+    loc: tuple[int | str, ...], content: object, model: type[BaseModel]
 ) -> tuple[str, type[BaseModel]]:
-    """The key as the user wrote it, and the model whose keys are allowed in its place.
+    """Return the key as the user wrote it, and the model whose keys are allowed in its place.
 
-    Pydantic's own names, of a component's class or a union's member, are neither fields nor in the
-    content."""
-    path, models, beside = list[str](), [model], [model]
-    for part in loc:
-        in_list = isinstance(content, list) and isinstance(part, int)
-        content = dict(enumerate(content)) if in_list else content
-        inside = [m.model_fields[str(part)].annotation for m in models if part in m.model_fields]
-        if inside or in_list or (isinstance(content, dict) and part in content):
-            path, beside = [*path, one_line(str(part))], models
-            models = [m for annotation in inside for m in models_in(annotation)] or models
-            content = content.get(part) if isinstance(content, dict) else None
-        else:
-            models = [m for m in models if m.__name__ == part] or models
+    loc: pydantic's path to the error. Its own names, of a component's class or a union's member,
+    are neither fields nor in the content."""
+    path: list[str] = []
+    models = [model]  # that the content may be, at the path so far
+    beside = [model]  # those of the last key
+    for name in loc:
+        inner_models = _models_of_field(models, name)
+        if inner_models is None and not _has(content, name):
+            models = [m for m in models if m.__name__ == name] or models
+            continue
+        path.append(one_line(str(name)))
+        beside = models
+        models = inner_models or models
+        content = _value_at(content, name)
     return ".".join(path) or "recipe", beside[0]
+
+
+def _models_of_field(
+    models: Sequence[type[BaseModel]], name: int | str
+) -> list[type[BaseModel]] | None:
+    """Return the models that a field of that name holds; None where none of `models` has it."""
+    inner_models: list[type[BaseModel]] = []
+    is_field = False
+    for model in models:
+        if name in model.model_fields:
+            is_field = True
+            inner_models += models_in(model.model_fields[str(name)].annotation)
+    return inner_models if is_field else None
+
+
+def _has(content: object, name: int | str) -> bool:
+    """Return whether a mapping has a key; a list has any number, also one past its end."""
+    return isinstance(name, int) if isinstance(content, list) else _is_key(content, name)
+
+
+def _is_key(content: object, name: int | str) -> bool:
+    return isinstance(content, dict) and name in content
+
+
+def _value_at(content: object, name: int | str) -> object:
+    """Return the value of a key or the element of a list; None where there is none."""
+    if isinstance(content, list) and isinstance(name, int):
+        return content[name] if name < len(content) else None
+    return content.get(name) if isinstance(content, dict) else None
 
 
 def _holds_mappings(names: Sequence[int | str], model: type[BaseModel]) -> bool:
@@ -172,8 +207,11 @@ def _holds_mappings(names: Sequence[int | str], model: type[BaseModel]) -> bool:
     return bool(names)
 
 
-def models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models that a field's annotation names, in its order."""
+def models_in(annotation: object) -> list[type[BaseModel]]:
+    """Return the models that a field's annotation names, in its order."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [m for part in get_args(annotation) for m in models_in(part)]
+    models: list[type[BaseModel]] = []
+    for argument in get_args(annotation):
+        models += models_in(argument)
+    return models

@@ -6,7 +6,7 @@ from pathlib import Path
 class RunStopped(Exception):
     """The run can't go on; the message says why and what to do.
 
-    alone: only this rank knows, and has to tell.
+    alone: only this rank knows the reason, so it prints the message.
     """
 
     def __init__(self, reason: str, alone: bool = False) -> None:
@@ -15,8 +15,9 @@ class RunStopped(Exception):
 
 
 def because_of_nonfinite(in_a_row: int, latest: Path | None) -> RunStopped:
-    """The end of a run whose last updates were not finite. latest: its last checkpoint, which is
-    good.
+    """Return the error that ends a run whose last updates were not finite.
+
+    latest: its last checkpoint, which is good.
     """
     return RunStopped(
         f"{in_a_row} updates in a row were not finite; the last good checkpoint is {latest}. "
@@ -25,7 +26,10 @@ def because_of_nonfinite(in_a_row: int, latest: Path | None) -> RunStopped:
 
 
 def because_of_damage(damaged: set[str], samples: int, limit: float) -> RunStopped:
-    """The end of a run with too many damaged samples. damaged: a text for each of them."""
+    """Return the error that ends a run with too many damaged samples.
+
+    damaged: a text for each of them.
+    """
     return RunStopped(
         f"data.train: {len(damaged)} of {samples} samples are damaged, more "
         f"than data.max_bad_fraction={limit} allows, such as: {min(damaged)}"

@@ -71,8 +71,7 @@ def _describe_file(name: str) -> str:
 
 
 def split_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The modules that `--import MODULE` or `--import=MODULE` name among the words, and the other
-    words.
+    """Return the modules that `--import MODULE` or `--import=MODULE` name, and the other words.
 
     Raises ValueError where a module's name is missing.
     """
@@ -102,8 +101,8 @@ def check_not_importing() -> None:
 
 
 def modules_to_record(classes: Iterable[object]) -> list[str]:
-    """The modules that a later command has to import: those that the option named, and those of own
-    classes.
+    """Return the modules that a later command has to import: those that the option named, and those
+    of own classes.
 
     classes: all that the recipe names, gantrain's own among them.
     """
@@ -115,19 +114,19 @@ def modules_to_record(classes: Iterable[object]) -> list[str]:
 
 
 def is_module_name(name: str) -> bool:
-    """Return whether a text is a module's dotted name, of a length that no mistake has."""
+    """Return whether a text is a module's dotted name of a plausible length."""
     return len(name) <= _MOST_CHARACTERS and all(part.isidentifier() for part in name.split("."))
 
 
 def _importable_name(module: str) -> str:
-    """The name by which another process can import a module: for a script, that of its file."""
+    """Return the name by which another process can import a module; a script has its file's."""
     name = _main_name() if module == "__main__" else module
     return name if is_module_name(name) else INTERACTIVE
 
 
 def _main_name() -> str:
-    """The name of the script that Python was started with; INTERACTIVE where there is none to
-    import.
+    """Return the name of the script that Python was started with; INTERACTIVE where there is none
+    to import.
     """
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
@@ -138,8 +137,8 @@ def _main_name() -> str:
 
 
 def check_imported(modules: Iterable[str], checkpoint: Path) -> None:
-    """Raises ValueError, in one line, for a checkpoint that records modules which are not
-    imported here.
+    """Raise ValueError, in one line, for a checkpoint that records modules which are not imported
+    here.
     """
     missing = [name for name in modules if not _is_here(name)]
     if missing:
@@ -161,8 +160,8 @@ def _is_here(name: str) -> bool:
 
 
 def interactive_advice(modules: Iterable[str]) -> str:
-    """What to add to an error about an unknown name; empty unless classes of a notebook were
-    used.
+    """Return what to add to an error about an unknown name; empty unless classes of a notebook
+    were used.
     """
     if INTERACTIVE not in modules:
         return ""

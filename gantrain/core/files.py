@@ -87,7 +87,7 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raises ValueError if `folder` exists already, or if it cannot be made."""
+    """Raise ValueError if `folder` exists already, or if it cannot be made."""
     if folder.exists() or folder.is_symlink():
         raise ValueError(f"{folder} exists and is never overwritten; remove it or name another")
     parent = next(parent for parent in folder.parents if parent.exists())

@@ -4,7 +4,6 @@ A change that an older file does not survive raises the number of that file. gan
 of another format, and migrates none before the first release."""
 
 from pathlib import Path
-from typing import Any
 
 INDEX = 2  # index.json beside the shards of a data set
 # pack.json of a data set in the cache, raised when a folder would be packed differently than before
@@ -19,7 +18,7 @@ class AnotherFormat(ValueError):
     """A file of another format, which is not damaged."""
 
 
-def check_format(path: Path | str, content: Any, expected: int, advice: str) -> None:
+def check_format(path: Path | str, content: object, expected: int, advice: str) -> None:
     """Refuse a file whose `format` is not the expected number.
 
     content: the file as a mapping; one without a `format` was written before formats had numbers.

@@ -2,7 +2,11 @@
 
 
 def named_values(key: str, texts: list[str] | None) -> dict[str, str]:
-    """The values by name, from texts NAME=VALUE. Raises ValueError."""
+    """Return the values by name, from texts NAME=VALUE.
+
+    key: the option, for the message. Raises ValueError for another form, and for a name that is
+    given twice.
+    """
     values: dict[str, str] = {}
     for text in texts or []:
         name, _, value = text.partition("=")
@@ -11,7 +15,7 @@ def named_values(key: str, texts: list[str] | None) -> dict[str, str]:
         if name in values:
             listed = ", ".join(texts or [])
             raise ValueError(
-                f"{key}: found one name twice in {listed}, allowed: a NAME=VALUE for each"
+                f"{key}: found one name twice in {listed}, allowed: each name at most once"
             )
         values[name] = value
     return values

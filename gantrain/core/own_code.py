@@ -64,7 +64,7 @@ def _is_users(file: str) -> bool:
 
 
 def _shown(file: str) -> str:
-    """A file's path, from the working folder where it lies inside it."""
+    """Return a file's path, from the working folder where it lies inside it."""
     try:
         relative = os.path.relpath(file)
     except ValueError:  # on another drive

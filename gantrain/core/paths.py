@@ -46,8 +46,8 @@ def check_not_special(path: str | os.PathLike[str], what: str) -> None:
 
 
 def check_regular_file(path: str | os.PathLike[str], what: str) -> Path:
-    """The path, if a regular file is there, also through symbolic links. Raises ValueError, in
-    one line.
+    """Return the path, if a regular file is there, also through symbolic links. Raises ValueError,
+    in one line.
     """
     obstacle = describe_obstacle(path)
     if not obstacle and os.path.isdir(path):

@@ -13,19 +13,19 @@ _BIDIRECTIONAL = {
 _DECEPTIVE = {*_BIDIRECTIONAL, *"\u2028\u2029\u200b\u2060\ufeff"}
 
 
-def printable(text: str, kept: str = "") -> str:
-    """The text with its control characters, bidirectional marks and lone surrogates as escapes such
-    as `\\x1b`.
+def printable(text: str, allowed: str = "") -> str:
+    """Return the text with control characters, bidirectional marks and lone surrogates escaped.
 
-    A control character could move the cursor, change colours or forge a line of output. kept:
-    control characters that stay as they are, such as a newline in a text of several lines that
-    gantrain wrote itself."""
+    An escape is a text such as `\\x1b`. A control character could move the cursor, change colours
+    or forge a line of output. allowed: control characters that stay as they are, such as a newline
+    in a text of several lines that gantrain wrote itself."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        character if character in kept or _is_safe(character) else _escape(character)
-        for character in text
-    )
+    characters = []
+    for character in text:
+        is_shown = character in allowed or _is_safe(character)
+        characters.append(character if is_shown else _escape(character))
+    return "".join(characters)
 
 
 def _is_safe(character: str) -> bool:

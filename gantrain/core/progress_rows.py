@@ -14,8 +14,12 @@ _NULL = "_null"  # ends the name of what real images get for a metric
 _SPEED = "images_per_second"
 _MEMORY = "memory_gib"
 _PROBLEMS = ("nonfinite_steps", "damaged_samples")
-_HEADINGS = {_SPEED: "images/s", _MEMORY: "memory", "nonfinite_steps": "nonfinite"}
-_HEADINGS["damaged_samples"] = "damaged"
+_HEADINGS = {
+    _SPEED: "images/s",
+    _MEMORY: "memory",
+    "nonfinite_steps": "nonfinite",
+    "damaged_samples": "damaged",
+}
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,8 @@ class TerminalRows:
         self._widths: dict[str, int] = {}
         self._header: list[str] = []
         self._entries = 0  # since the last header
-        self._is_shown: dict[
-            str, bool
-        ] = {}  # by secondary column, on a terminal of `_width` characters
+        # By secondary column, on a terminal of `_width` characters.
+        self._is_shown: dict[str, bool] = {}
         self._width = 0
 
     def entry(
@@ -82,8 +85,8 @@ class TerminalRows:
         return (header if is_due else []), self._lines(layout, cells)
 
     def _with_all_columns(self, cells: Mapping[str, str]) -> dict[str, str]:
-        """The cells of every column so far, empty where this entry has no value, such as that of
-        a rare penalty.
+        """Return the cells of every column so far, empty where this entry has no value, such as
+        that of a rare penalty.
         """
         place = 0
         for name in cells:
@@ -143,7 +146,7 @@ class TerminalRows:
 
 
 def _cells(progress: Progress, values: Mapping[str, float]) -> dict[str, str]:
-    """The texts of an entry by column, the most important ones first."""
+    """Return the texts of an entry by column, the most important ones first."""
     cells = {
         "images": f"{progress.images_seen:,}",
         "epoch": progress.epochs,
@@ -217,9 +220,13 @@ def _in_columns(items: Sequence[str], width: int) -> list[str]:
         for column in range(columns):
             widths.append(max(len(row[column]) for row in rows if column < len(row)))
         if sum(widths) + len(_GAP) * columns <= width:
-            padded = [[text.ljust(widths[i]) for i, text in enumerate(row)] for row in rows]
-            return [f"{_GAP}{_GAP.join(row)}".rstrip() for row in padded]
+            return [_padded_row(row, widths) for row in rows]
     return [f"{_GAP}{text}" for text in items]
+
+
+def _padded_row(texts: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [text.ljust(width) for text, width in zip(texts, widths, strict=False)]
+    return f"{_GAP}{_GAP.join(padded)}".rstrip()
 
 
 def log_line(progress: Progress, values: Mapping[str, float]) -> str:

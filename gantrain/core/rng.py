@@ -1,4 +1,4 @@
-"""Random numbers that follow from (seed, position) alone, alike on any ranks and workers."""
+"""Random numbers that depend on the seed and the position only, not on ranks and workers."""
 
 from enum import IntEnum
 
@@ -7,7 +7,7 @@ import torch
 
 
 class Purpose(IntEnum):
-    """What is drawn; each has numbers of its own."""
+    """The purpose of random numbers; each purpose has a stream of its own."""
 
     AUGMENTATION = 0
     SUBSTITUTE = 1  # for a damaged sample
@@ -22,11 +22,14 @@ class Purpose(IntEnum):
 
 
 def random_numbers(seed: int, position: int, purpose: Purpose) -> np.random.Generator:
-    """A counter-based generator; the position is a sample's in the stream, or an epoch."""
+    """Return a counter-based generator of random numbers.
+
+    position: of a sample in the stream, or an epoch.
+    """
     philox = np.random.Philox(key=[seed, position], counter=[0, 0, 0, int(purpose)])
     return np.random.Generator(philox)
 
 
 def seed_all(*key: int) -> None:
-    """Seed dropout and noise, on every device, from what identifies a micro-batch."""
+    """Seed dropout and noise on every device. key: the numbers that identify a micro-batch."""
     torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1)

@@ -1,4 +1,4 @@
-"""Work that threads share."""
+"""Applies a function to many items on several threads."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator

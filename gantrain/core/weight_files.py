@@ -1,4 +1,4 @@
-"""Weights from anywhere: of a file nothing is unpickled but tensors and plain values."""
+"""Reads files of weights from anywhere: only tensors and plain values are unpickled."""
 
 import math
 from collections.abc import Mapping
@@ -11,25 +11,22 @@ from torch import Tensor
 from gantrain.core.out_of_memory import is_out_of_memory
 from gantrain.core.paths import check_not_special
 
-FLOATS = (
-    torch.float16,
-    torch.bfloat16,
-    torch.float32,
-    torch.float64,
-)  # those that weights are kept in
+# The floating-point types that weights are stored in.
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or PyTorch file by name. Raises ValueError in the name of
-    `setting`.
+    """Return the tensors of a .safetensors or PyTorch file by name.
+
+    setting: begins the message. advice: ends it. Raises ValueError.
     """
     check_not_special(path, setting)
+    content: object
     try:
-        content = (
-            load_file(path)
-            if Path(path).suffix == ".safetensors"
-            else torch.load(path, "cpu", weights_only=True)
-        )
+        if Path(path).suffix == ".safetensors":
+            content = load_file(path)
+        else:
+            content = torch.load(path, "cpu", weights_only=True)
     except Exception as e:  # of the disk, of zip files, of pickles that hold more than tensors
         if is_out_of_memory(e):
             raise
@@ -37,9 +34,9 @@ def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
             f"{setting}: {path} can't be read as tensors by name ({reason(e)}); {advice}"
         ) from None
     named = content if isinstance(content, Mapping) else {}
-    odd = [key for key, value in named.items() if not isinstance(value, Tensor)]
-    if odd or not named:
-        what = f"{odd[0]!r} is no tensor" if odd else "nothing in it has a name"
+    others = [key for key, value in named.items() if not isinstance(value, Tensor)]
+    if others or not named:
+        what = f"{others[0]!r} is no tensor" if others else "nothing in it has a name"
         raise ValueError(f"{setting}: {path} is no state_dict ({what}); {advice}")
     sparse = [key for key, value in named.items() if value.layout != torch.strided]
     if sparse:
@@ -47,14 +44,16 @@ def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
             f"{setting}: {path}: {sparse[0]!r:.100} is sparse, allowed: dense tensors; {advice}"
         )
     tensors = {str(key): tensor.detach() for key, tensor in named.items()}
-    if (nonfinite := first_nonfinite(tensors)) is not None:
+    nonfinite = first_nonfinite(tensors)
+    if nonfinite is not None:
         raise ValueError(f"{setting}: {path} holds NaN or infinite values in {nonfinite}; {advice}")
     return tensors
 
 
 def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
-    """The name of the first tensor that holds NaN or infinite values. Needs no memory of a
-    tensor's size.
+    """Return the name of the first tensor that holds NaN or infinite values, or None.
+
+    It needs no memory of a tensor's size.
     """
     for name, tensor in tensors.items():
         if tensor.dtype not in FLOATS or not tensor.numel():
@@ -70,23 +69,24 @@ def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """The first way in which the tensors are not those that a network or an optimiser has; empty
-    where they are.
+    """Return the first way in which the tensors are not those that a network or an optimiser has;
+    empty where they are.
     """
-    for name, wanted in expected.items():
+    for name, network_tensor in expected.items():
         if name not in tensors:
             return f"{name} is missing"
-        given = tensors[name]
-        if given.shape != wanted.shape:
-            return f"{name} has shape {tuple(given.shape)}, expected {tuple(wanted.shape)}"
-        same_kind = given.dtype in FLOATS if wanted.dtype in FLOATS else given.dtype == wanted.dtype
-        if not same_kind:
-            return f"{name} is {given.dtype}, expected {wanted.dtype}".replace("torch.", "")
+        tensor = tensors[name]
+        if tensor.shape != network_tensor.shape:
+            return f"{name} has shape {tuple(tensor.shape)}, expected {tuple(network_tensor.shape)}"
+        are_floats = tensor.dtype in FLOATS and network_tensor.dtype in FLOATS
+        if tensor.dtype != network_tensor.dtype and not are_floats:
+            dtypes = f"{tensor.dtype}, expected {network_tensor.dtype}".replace("torch.", "")
+            return f"{name} is {dtypes}"
     unknown = next((name for name in tensors if name not in expected), None)
     return "" if unknown is None else f"{unknown!r:.100} is unknown"
 
 
 def reason(error: Exception) -> str:
-    """What a library says, as one short line; PyTorch goes on with advice."""
+    """Return a library's error as one short line, without the advice that PyTorch appends."""
     text = " ".join(str(error).split()).split(". ")[0][:200]
     return text if len(text.split()) > 1 else f"{type(error).__name__} {text}".strip()

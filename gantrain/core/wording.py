@@ -1,7 +1,6 @@
-"""How a message names an option: as the command line's, `--data FOLDER`, or as Python's,
-`data=FOLDER`.
+"""Names options in messages: `--data FOLDER` on the command line, `data=FOLDER` in Python.
 
-Each command says that it is one, and what is called from Python is not, so that its messages have
+Each command enters `speaking_as_command`. A call from Python does not, so its messages have
 Python's words."""
 
 from collections.abc import Iterator
@@ -22,13 +21,13 @@ def speaking_as_command() -> Iterator[None]:
 
 
 def option(name: str) -> str:
-    """The name of an option, such as `--data-target` or `data_target`. name: Python's."""
+    """Return the name of an option, such as `--data-target` or `data_target`. name: Python's."""
     return f"--{name.replace('_', '-')}" if _is_command.get() else name
 
 
 def option_with(name: str, value: str = "") -> str:
-    """An option as a user writes it, such as `--data FOLDER` or `data=FOLDER`; without a value,
-    a switch.
+    """Return an option as a user writes it, such as `--data FOLDER` or `data=FOLDER`; without a
+    value, a switch.
     """
     if _is_command.get():
         return f"{option(name)} {value}".rstrip()
@@ -36,12 +35,12 @@ def option_with(name: str, value: str = "") -> str:
 
 
 def option_of_set(key: str, name: str) -> str:
-    """The option that gives a test set of `evaluate` by name. key: ends in `_target` for the
+    """Return the option that gives a test set of `evaluate` by name. key: ends in `_target` for the
     targets.
     """
     return f"{option('data_target' if key.endswith('_target') else 'data')} {name}"
 
 
 def import_advice() -> str:
-    """How a user has a module imported."""
+    """Return how a user has a module imported."""
     return "--import MODULE" if _is_command.get() else "`import MODULE` before the call"

@@ -1,4 +1,4 @@
-"""The ranks of a run, and what their hardware has: device, threads, bf16."""
+"""The ranks of a run and their hardware: device, threads, bf16."""
 
 import gc
 import os
@@ -23,20 +23,30 @@ T = TypeVar("T")
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Return the number of CPU cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def set_threads(threads: int | str, device: torch.device) -> int:
-    """CPU threads of this rank: cores over local ranks, since launchers set one for each rank."""
-    if threads == "auto":
-        # On a GPU the host only launches kernels; more threads would fight the loader's workers.
-        threads = max(1, cores() // local_ranks()) if device.type == "cpu" else 1
-    torch.set_num_threads(int(threads))
-    return int(threads)
+    """Set PyTorch's number of CPU threads in this rank, and return it.
+
+    threads: `auto` divides the cores by the ranks of this machine, since launchers set one thread
+    for each rank.
+    """
+    if threads != "auto":
+        count = int(threads)
+    elif device.type == "cpu":
+        count = max(1, cores() // local_ranks())
+    else:
+        count = 1  # the host only launches kernels; more threads would fight the loader's workers
+    torch.set_num_threads(count)
+    return count
 
 
 def local_ranks() -> int:
+    """Return the number of ranks on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
@@ -65,43 +75,47 @@ class World:
         self.local_rank = self.accelerator.local_process_index
         self.size = self.accelerator.num_processes
         self.device = self.accelerator.device
-        self.auto_precisions: dict[
-            Path, str
-        ] = {}  # what `precision: auto` means in the runs of this process
+        # What `precision: auto` means in the runs of this process, by the run's folder.
+        self.auto_precisions: dict[Path, str] = {}
 
     @property
     def is_main(self) -> bool:
         return bool(self.rank == 0)
 
     def say(self, text: str) -> None:
-        """On rank 0 only."""
+        """Print a text, on rank 0 only."""
         if self.is_main:
             say(text)
 
     def say_whole(self, text: str) -> None:
-        """On rank 0 only, in lines that are not broken."""
+        """Print a text in lines that are not broken, on rank 0 only."""
         if self.is_main:
             say_whole(text)
 
     def broadcast_from_rank0(self, work: Callable[[], T]) -> T:
-        """Rank 0's result on every rank; its ValueError is raised on every rank too."""
+        """Return rank 0's result of the work on every rank.
+
+        Raises rank 0's ValueError on every rank.
+        """
         return self._shared(work, 0)
 
     def once_per_node(self, work: Callable[[], T]) -> T:
-        """What each node's first rank finds, on that node's ranks; a ValueError on every rank.
+        """Return the result of each node's first rank on all ranks of that node.
 
-        Rank 0 goes first: nodes that share a disk find what it has made.
+        Rank 0 works first, so nodes that share a disk reuse what it has made. Raises a ValueError
+        of any of these ranks on every rank.
         """
         result = self.broadcast_from_rank0(work)
         return self._shared(lambda: result if self.is_main else work(), self.rank - self.local_rank)
 
     def node_leader_first(self, work: Callable[[], T]) -> T:
-        """Each rank's own result; a node's first rank goes ahead, and finds what it fetches for
-        the others.
+        """Return each rank's own result; a node's first rank works before the other ranks.
+
+        The other ranks then use what the first one has fetched.
         """
-        made: list[T] = []
-        self.once_per_node(lambda: made.append(work()))
-        return made[0] if made else work()
+        results: list[T] = []  # of a node's first rank
+        self.once_per_node(lambda: results.append(work()))
+        return results[0] if results else work()
 
     def _shared(self, work: Callable[[], T], owner: int) -> T:
         result: Any = None
@@ -116,25 +130,27 @@ class World:
         return results[owner]
 
     def gather(self, value: T) -> list[T]:
-        """Every rank's value, in rank order, on every rank."""
+        """Return every rank's value, in rank order, on every rank."""
         return gathered(value)
 
     def raise_on_all_ranks(self, problems: list[str]) -> None:
-        """Raises ValueError, on all ranks alike, where any rank has a problem."""
-        found = dict.fromkeys(text for texts in self.gather(problems) for text in texts)
-        if found:
-            raise ValueError("\n".join(found))
+        """Raise ValueError on all ranks where any rank has a problem."""
+        distinct: dict[str, None] = {}
+        for texts in self.gather(problems):
+            distinct |= dict.fromkeys(texts)
+        if distinct:
+            raise ValueError("\n".join(distinct))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        """End the ranks' group. A user's mistake may be one rank's alone: then without waiting for
-        the others.
+        """End the ranks' group.
 
-        gloo's threads end when nobody holds a group any more; one that lives on and wants Python's
-        lock while Python shuts down aborts the process. With other errors a peer may be gone, and a
-        thread wait for it."""
+        A user's mistake may have happened on one rank only, which then does not wait for the
+        others. gloo's threads end when no object holds a group any more; a thread that lives on and
+        takes Python's lock while Python shuts down aborts the process. After other errors the group
+        stays: a peer may be gone, and a thread may wait for it."""
         if dist.is_initialized() and (kind is None or issubclass(kind, ValueError)):
             if kind is None:
                 dist.barrier()
@@ -144,15 +160,14 @@ class World:
 
 
 def describe_lost_rank(error: BaseException) -> str:
-    """Words before an error that another rank's end has caused; empty before others."""
-    lost = re.search(
-        "closed by peer|reset by peer|remote process exited", str(error)
-    )  # gloo's words, NCCL's
+    """Return the words before an error that another rank's end has caused; empty before others."""
+    # The words of gloo, and of NCCL.
+    lost = re.search("closed by peer|reset by peer|remote process exited", str(error))
     return "another rank is gone, whose own output says why; " if lost else ""
 
 
 def gathered(value: T) -> list[T]:
-    """Every rank's value, in rank order, on every rank; also without a World."""
+    """Return every rank's value, in rank order, on every rank; also without a World."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
@@ -172,11 +187,11 @@ def _forget_other_device(cpu: bool) -> None:
 
 
 def _rejoin_after_restart(backend: str) -> None:
-    """After torchrun has restarted the ranks of one node: join them under keys of their own.
+    """Join the ranks of one node under keys of their own after torchrun has restarted them.
 
-    Its store still has the addresses of the ranks before (pytorch issue 135712): who reads one of
-    those waits for a dead process. Nodes count restarts each for itself: on several,
-    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps."""
+    torchrun's store still has the addresses of the earlier ranks (pytorch issue 135712); a rank
+    that reads one of them waits for a dead process. Each node counts its own restarts: on several
+    nodes, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps."""
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if attempt != "0" and os.environ.get("GROUP_WORLD_SIZE") == "1":
         store, rank, size = next(rendezvous("env://"))
@@ -195,10 +210,10 @@ def cpu_model() -> str:
     """Return the CPU's name with its family, model and stepping, since virtual machines shorten
     the name.
     """
-    parts = [_cpu_line("model name") or platform.processor() or platform.machine()]
-    for name in ("cpu family", "model", "stepping"):
-        parts.append(f"{name} {_cpu_line(name) or 'unknown'}")
-    return ", ".join(parts)
+    names = [_cpu_line("model name") or platform.processor() or platform.machine()]
+    for field in ("cpu family", "model", "stepping"):
+        names.append(f"{field} {_cpu_line(field) or 'unknown'}")
+    return ", ".join(names)
 
 
 def _cpu_flags() -> set[str]:

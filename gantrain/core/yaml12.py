@@ -36,20 +36,24 @@ _CORE_SCHEMA = {
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+_INVALID = "not valid YAML: "  # before an error of PyYAML
+
+
 class _Refused(yaml.MarkedYAMLError):
     """Valid YAML that a recipe may not hold."""
 
-    def __init__(self, node: Any, problem: str) -> None:
-        super().__init__(problem=problem, problem_mark=node.start_mark)
+    def __init__(self, node: yaml.Node | yaml.Event, problem: str) -> None:
+        mark: Any = node.start_mark
+        super().__init__(problem=problem, problem_mark=mark)
 
 
 _PyYAML: Any = yaml.SafeLoader  # whose types leave out most of what is used here
+_Key = str | int
+_Pair = tuple[yaml.Node, yaml.Node]  # of a mapping: the node of a key, and that of its value
 
 
 class _Loader(_PyYAML):  # type: ignore[misc]
-    """A loader of the core schema that counts nodes while it composes them, in time linear in
-    the text.
-    """
+    """A loader of the core schema that counts nodes while it composes them, in linear time."""
 
     yaml_implicit_resolvers: ClassVar[dict[Any, Any]] = {}
     yaml_constructors: ClassVar[dict[Any, Any]] = {}
@@ -58,51 +62,47 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         super().__init__(text)
         self.depth = 0
         self.nodes = 0
-        self.nodes_of_anchor: dict[Any, int] = {}
+        self.nodes_of_anchor: dict[str, int] = {}
 
-    def compose_document(self) -> Any:
-        version = self.peek_event().version
-        if version not in (None, (1, 2)):
-            text = ".".join(map(str, version))
-            raise _Refused(
-                self.peek_event(), f"found %YAML {text}, allowed: YAML 1.2; remove that line"
-            )
-        return super().compose_document()
+    def compose_document(self) -> yaml.Node:
+        event = self.peek_event()
+        if event.version not in (None, (1, 2)):
+            version = ".".join(map(str, event.version))
+            raise _Refused(event, f"found %YAML {version}, allowed: YAML 1.2; remove that line")
+        node: yaml.Node = super().compose_document()
+        return node
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             # An anchor that is still being composed has no count yet.
             if event.anchor in self.anchors and event.anchor not in self.nodes_of_anchor:
-                raise _Refused(
-                    event,
-                    f"the alias *{event.anchor} stands inside its own anchor; write the values out",
-                )
-            self._count(event, self.nodes_of_anchor.get(event.anchor, 0))
-            return super().compose_node(parent, index)
-        before = self.nodes
+                problem = f"the alias *{event.anchor} stands inside its own anchor"
+                raise _Refused(event, f"{problem}; write the values out")
+            self._count(event, self.nodes_of_anchor.get(event.anchor or "", 0))
+            target: yaml.Node = super().compose_node(parent, index)
+            return target
+        nodes_before = self.nodes
         self._count(event, 1)
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise _Refused(event, f"found more than {MAX_DEPTH} levels of nesting; write fewer")
-        node = super().compose_node(parent, index)
+        node: yaml.Node = super().compose_node(parent, index)
         self.depth -= 1
         if event.anchor is not None:
-            self.nodes_of_anchor[event.anchor] = self.nodes - before
+            self.nodes_of_anchor[event.anchor] = self.nodes - nodes_before
         return node
 
-    def _count(self, event: Any, nodes: int) -> None:
+    def _count(self, event: yaml.Event, nodes: int) -> None:
         self.nodes += nodes
         if self.nodes > MAX_NODES:
-            found = (
-                f"found more than {MAX_NODES:,} values, an alias counting as all that it stands for"
-            )
-            raise _Refused(event, f"{found}; write fewer")
+            counting = "an alias counting as all that it stands for"
+            raise _Refused(event, f"found more than {MAX_NODES:,} values, {counting}; write fewer")
 
-    def compose_mapping_node(self, anchor: str | None) -> Any:
-        node = super().compose_mapping_node(anchor)
-        own = dict[Any, Any]()
-        merged = list[Any]()
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        own: dict[_Key, _Pair] = {}
+        merged: list[yaml.MappingNode] = []
         for key_node, value_node in node.value:
             key = self._key(key_node)
             if key in own:
@@ -115,38 +115,39 @@ class _Loader(_PyYAML):  # type: ignore[misc]
         node.value = self._merge(own, merged)
         return node
 
-    def _merged_mappings(self, node: Any) -> list[Any]:
-        """The mappings behind `<<`."""
-        mappings = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        for mapping in mappings:
-            if not isinstance(mapping, yaml.MappingNode):
-                raise _Refused(
-                    mapping, "found a value behind <<, allowed: a mapping, or a list of mappings"
-                )
-        return list(mappings)
+    def _merged_mappings(self, node: yaml.Node) -> list[yaml.MappingNode]:
+        """Return the mappings behind `<<`."""
+        mappings: list[yaml.MappingNode] = []
+        for value in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+            if not isinstance(value, yaml.MappingNode):
+                allowed = "a mapping, or a list of mappings"
+                raise _Refused(value, f"found a value behind <<, allowed: {allowed}")
+            mappings.append(value)
+        return mappings
 
-    def _merge(self, own: dict[Any, Any], mappings: list[Any]) -> list[Any]:
-        """The pairs of nodes with those of `mappings` before them; a mapping's own key goes
-        before a merged one.
+    def _merge(self, own: dict[_Key, _Pair], mappings: list[yaml.MappingNode]) -> list[_Pair]:
+        """Return the pairs of nodes, those of `mappings` first.
+
+        A mapping's own key replaces a merged one.
         """
         if not mappings:
             return list(own.values())
-        pairs = dict[Any, Any]()
+        pairs: dict[_Key, _Pair] = {}
         for mapping in reversed(mappings):  # of several, the first one decides
             for key_node, value_node in mapping.value:
                 pairs[self._key(key_node)] = (key_node, value_node)
         pairs.update((key, pair) for key, pair in own.items() if pair[0].tag != _MERGE)
         return list(pairs.values())
 
-    def _key(self, node: yaml.Node) -> Any:
+    def _key(self, node: yaml.Node) -> _Key:
         if node.tag in (f"{_TAG}str", _MERGE):
-            return node.value
+            return str(node.value)
         if node.tag == f"{_TAG}int":  # of a schedule over images seen
             return _construct_int(self, node)
         kind = node.tag.removeprefix(_TAG)
+        allowed = "text or a whole number"
         raise _Refused(
-            node,
-            f"found a key of the type {kind}, allowed: text or a whole number; put it in quotes",
+            node, f"found a key of the type {kind}, allowed: {allowed}; put it in quotes"
         )
 
 
@@ -161,9 +162,8 @@ def _construct_bool(loader: _Loader, node: yaml.Node) -> bool:
 def _construct_int(loader: _Loader, node: yaml.Node) -> int:
     text = _scalar(loader, node, "int")
     if len(text) > MAX_DIGITS:
-        raise _Refused(
-            node, f"found a whole number of {len(text)} digits, allowed: {MAX_DIGITS} at most"
-        )
+        problem = f"found a whole number of {len(text)} digits"
+        raise _Refused(node, f"{problem}, allowed: {MAX_DIGITS} at most")
     bases = {"0o": 8, "0x": 16}
     return int(text, bases.get(text[:2], 10))
 
@@ -174,23 +174,22 @@ def _construct_float(loader: _Loader, node: yaml.Node) -> float:
         return float(text.replace(".", ""))
     number = float(text)
     if math.isinf(number):
-        raise _Refused(
-            node, f"found {text:.40}, which is past the largest number, 1.8e308; give a smaller one"
-        )
+        problem = f"found {text:.40}, which is past the largest number, 1.8e308"
+        raise _Refused(node, f"{problem}; give a smaller one")
     return number
 
 
 def _construct_text(loader: _Loader, node: yaml.Node) -> str:
     text: str = loader.construct_scalar(node)
-    if unwanted := _UNWANTED.search(text):
-        raise _Refused(
-            node, f"found the control character U+{ord(unwanted[0]):04X} in a text; remove it"
-        )
+    unwanted = _UNWANTED.search(text)
+    if unwanted:
+        character = f"U+{ord(unwanted[0]):04X}"
+        raise _Refused(node, f"found the control character {character} in a text; remove it")
     return text
 
 
 def _scalar(loader: _Loader, node: yaml.Node, kind: str) -> str:
-    """The scalar's text; raises _Refused where it has an explicit tag that does not fit."""
+    """Return the scalar's text; raises _Refused where it has an explicit tag that does not fit."""
     text: str = loader.construct_scalar(node)
     pattern, _ = _CORE_SCHEMA[kind]
     if not re.fullmatch(pattern, text):
@@ -219,8 +218,11 @@ _Loader.add_constructor(f"{_TAG}map", _PyYAML.construct_yaml_map)
 _Loader.add_constructor(None, _refuse_tag)
 
 
-def parse_yaml(text: str, where: str) -> Any:
-    """The content of a YAML text; `where` names it in errors. Raises ValueError, in one line."""
+def parse_yaml(text: str, where: str) -> object:
+    """Return the content of a YAML text.
+
+    where: names the text in errors. Raises ValueError, in one line.
+    """
     if len(text) > MAX_BYTES:
         raise ValueError(
             f"{where}: found {len(text):,} characters, allowed: {MAX_BYTES:,}; write less"
@@ -230,25 +232,30 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as e:
-        mark, problem = e.problem_mark or e.context_mark, e.problem or e.context
-        if str(problem).startswith("but "):  # PyYAML's sentence begins in its other half
-            problem = f"{e.context} {problem}"
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        invalid = "" if isinstance(e, _Refused) else "not valid YAML: "
+        problem = _describe_marked(e)
     except yaml.reader.ReaderError as e:
         before = text[: e.position]
         place = f"line {before.count(chr(10)) + 1}, column {e.position - before.rfind(chr(10))}: "
-        invalid, problem = (
-            "",
-            f"found the control character U+{ord(text[e.position]):04X}; remove it",
-        )
+        character = f"U+{ord(text[e.position]):04X}"
+        problem = f"{place}found the control character {character}; remove it"
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
-        place, invalid, problem = "", "not valid YAML: ", " ".join(str(e).split())
-    raise ValueError(f"{where}: {invalid}{place}{' '.join(str(problem).split())}")
+        problem = f"{_INVALID}{' '.join(str(e).split())}"
+    raise ValueError(f"{where}: {problem}")
+
+
+def _describe_marked(error: yaml.MarkedYAMLError) -> str:
+    """Describe an error of PyYAML, or a refusal, with its line and its column."""
+    problem = str(error.problem or error.context)
+    if problem.startswith("but "):  # PyYAML's sentence begins in its other half
+        problem = f"{error.context} {problem}"
+    mark = error.problem_mark or error.context_mark
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    invalid = "" if isinstance(error, _Refused) else _INVALID
+    return f"{invalid}{place}{' '.join(problem.split())}"
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises ValueError, in one line that names the file."""
+    """Return the mapping in a YAML file. Raises ValueError, in one line that names the file."""
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
@@ -265,28 +272,24 @@ def read_mapping(path: Path) -> dict[str, Any]:
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         kinds: dict[type, str] = {list: "a list", type(None): "nothing"}
-        found = kinds.get(type(content), f"{content!r:.100}")
-        raise ValueError(f"{path}: found {found}, allowed: a mapping `key: value`")
+        described = kinds.get(type(content), f"{content!r:.100}")
+        raise ValueError(f"{path}: found {described}, allowed: a mapping `key: value`")
     return content
 
 
 class _Dumper(yaml.SafeDumper):
-    """A dumper that quotes each text that a reader of YAML 1.1 or 1.2 would take for something
-    else.
-    """
+    """A dumper that quotes each text that YAML 1.1 or 1.2 would read as another type."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 
-for _kind, (
-    _pattern,
-    _first,
-) in _CORE_SCHEMA.items():  # beside PyYAML's own types, which are those of YAML 1.1
+# These come beside PyYAML's own types, which are those of YAML 1.1.
+for _kind, (_pattern, _first) in _CORE_SCHEMA.items():
     _Dumper.add_implicit_resolver(f"{_TAG}{_kind}", re.compile(rf"^(?:{_pattern})\Z"), _first)
 _Dumper.add_implicit_resolver(f"{_TAG}bool", re.compile(r"^[yYnN]\Z"), list("yYnN"))
 
 
-def dump_yaml(content: Any) -> str:
-    """The content as a YAML text, from which parse_yaml makes equal values of equal types."""
+def dump_yaml(content: object) -> str:
+    """Return the content as YAML, from which parse_yaml makes equal values of equal types."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=100)

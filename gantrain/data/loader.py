@@ -121,7 +121,7 @@ def _leave_signals_to_the_rank(worker: int) -> None:
     signal.signal(signal.SIGTERM, leave_soon)
 
 
-def training_loader(
+def training_loader(  # noqa: PLR0913 (all by name; an object would only carry them here)
     shards: Shards,
     sample_transform: SampleTransform,
     *,

@@ -66,7 +66,7 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 (the command's options)
     run: Place | None = None,
     data: Place | Mapping[str, Place] | None = None,
     *,

@@ -167,7 +167,7 @@ def _name_results(files: Mapping[Path, str], out: Path, kind: str) -> dict[Path,
     return results
 
 
-def translate_files(
+def translate_files(  # noqa: PLR0913 (the command's options)
     model: Translator,
     inputs: list[Path],
     out: Path,

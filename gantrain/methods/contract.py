@@ -129,28 +129,45 @@ def _phase_problems(method: Method) -> Iterator[str]:
                 f" tuple{_comma(phase.networks)}"
             )
             continue
-        if not callable(phase.terms):
-            yield (
-                f"{place}: found {_shown(phase.terms)} as terms, allowed: a function that returns"
-                " gantrain.Terms"
-            )
-        elif not _takes(phase.terms, len(_TERMS_PARAMETERS)):
-            yield (
-                f"{place}: found terms {_signature(phase.terms)}, allowed: a function of"
-                f" ({', '.join(_TERMS_PARAMETERS)})"
-            )
-        for name in phase.networks:
-            if name not in method.networks:
-                yield f"{place}: found the network {name!r}, allowed: {', '.join(method.networks)}"
-            elif name in trained:
+        yield from _terms_problems(place, phase)
+        yield from _trained_problems(place, phase, method, trained)
+
+
+def _terms_problems(place: str, phase: Phase) -> Iterator[str]:
+    """Yield a line on a phase's `terms` that is not a function of the expected parameters."""
+    if not callable(phase.terms):
+        yield (
+            f"{place}: found {_shown(phase.terms)} as terms, allowed: a function that returns"
+            " gantrain.Terms"
+        )
+    elif not _takes(phase.terms, len(_TERMS_PARAMETERS)):
+        yield (
+            f"{place}: found terms {_signature(phase.terms)}, allowed: a function of"
+            f" ({', '.join(_TERMS_PARAMETERS)})"
+        )
+
+
+def _trained_problems(
+    place: str, phase: Phase, method: Method, trained: dict[str, str]
+) -> Iterator[str]:
+    """Yield a line on each network that the phase cannot train.
+
+    trained: the phase of each network so far, to which those of this phase are added.
+    """
+    networks: list[nn.Module] = []
+    for name in phase.networks:
+        if name not in method.networks:
+            yield f"{place}: found the network {name!r}, allowed: {', '.join(method.networks)}"
+        else:
+            networks.append(method.networks[name])
+            if name in trained:
                 yield (
                     f"{place}: found the network {name!r}, which {trained[name]!r} trains; allowed:"
                     " one phase each"
                 )
-            trained.setdefault(name, phase.name)
-        known = [method.networks[name] for name in phase.networks if name in method.networks]
-        if known and not any(True for network in known for _ in network.parameters()):
-            yield f"{place}: found networks without parameters, allowed: at least one to train"
+        trained.setdefault(name, phase.name)
+    if networks and not any(list(network.parameters()) for network in networks):
+        yield f"{place}: found networks without parameters, allowed: at least one to train"
 
 
 def _capability_problems(method: Method) -> Iterator[str]:

@@ -151,7 +151,7 @@ def _describe_nothing_to_train(recipe: Recipe, phase: Phase) -> str:
     return f"freeze: {found}; allowed: a part of {networks}"
 
 
-def check_method(recipe: Recipe, method: Method) -> None:
+def check_method(recipe: Recipe, method: Method) -> None:  # noqa: C901 (a list of checks)
     """Raises ValueError, one line for each thing that the recipe asks of a method without it."""
     phases = [phase.name for phase in method.phases]
     problems = [

@@ -1,8 +1,7 @@
-"""What a run costs in memory and on the disk, counted on a method without storage before the
-real one is built.
-"""
+"""Counts what a run needs in memory and on the disk, on a method without storage."""
 
 import contextlib
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,19 +35,20 @@ class Memory:
         return self.weights + self.average + self.gradients + self.optimizers
 
     def __str__(self) -> str:
-        parts = {
+        counts = {
             "weights": self.weights,
             "averaged weights": self.average,
             "gradients": self.gradients,
             "optimisers": self.optimizers,
         }
-        named = [f"{name} {bytes_text(count)}" for name, count in parts.items() if count]
-        return f"{bytes_text(self.total)} per rank ({', '.join(named)}), not counting the images"
+        listed = [f"{name} {bytes_text(count)}" for name, count in counts.items() if count]
+        return f"{bytes_text(self.total)} per rank ({', '.join(listed)}), not counting the images"
 
 
 def count_memory(method: Method, item_bytes: int, sharded_over: int = 1) -> Memory:
-    """item_bytes: of one number. sharded_over: the ranks that share the optimisers' states, by
-    ZeRO.
+    """Count the memory of a method that is trained.
+
+    item_bytes: of one number. sharded_over: the ranks that share the optimisers' states, by ZeRO.
     """
     weights = item_bytes * _count([*method.parameters(), *method.buffers()])
     trained = item_bytes * _count(p for p in method.networks.parameters() if p.requires_grad)
@@ -57,14 +57,14 @@ def count_memory(method: Method, item_bytes: int, sharded_over: int = 1) -> Memo
 
 def count_weights(method: Method) -> Memory:
     """Count the memory of a model that only translates, in float32."""
-    return Memory(
-        4 * _count([*method.parameters(), *method.buffers()]), average=0, gradients=0, optimizers=0
-    )
+    weights = 4 * _count([*method.parameters(), *method.buffers()])
+    return Memory(weights, average=0, gradients=0, optimizers=0)
 
 
 def checkpoint_bytes(method: Method, recipe: Recipe, item_bytes: int) -> int:
-    """The size of one checkpoint: networks, the averaged ones, and the optimisers' states; pools
-    are not counted.
+    """Return the size of one checkpoint: networks, averaged networks and optimisers' states.
+
+    Image pools are not counted.
     """
     networks = _count_network(method.networks)
     averaged = 0
@@ -75,39 +75,42 @@ def checkpoint_bytes(method: Method, recipe: Recipe, item_bytes: int) -> int:
 
 
 def describe_run(recipe: Recipe, epoch: int, images: int, checkpoint: int) -> list[str]:
-    """Lines for a dry run. epoch: images in one. images: of the run. checkpoint: bytes of one."""
-    interval = images_in(recipe.checkpoint.every, epoch)
-    written = max(1, -(-images // max(interval, recipe.batch_size)))
-    best = (
-        recipe.checkpoint.best if recipe.data.validation is not None else 0
-    )  # nothing is measured without
-    kept = min(written, recipe.checkpoint.keep + best)
+    """Return lines for a dry run.
+
+    epoch: images in one epoch. images: of the run. checkpoint: bytes of one checkpoint.
+    """
+    interval = max(images_in(recipe.checkpoint.every, epoch), recipe.batch_size)
+    written = max(1, math.ceil(images / interval))
+    best = 0  # nothing is measured without held-out data
+    if recipe.data.validation is not None:
+        best = recipe.checkpoint.best
+    remaining = min(written, recipe.checkpoint.keep + best)
     return [
-        f"checkpoints: about {written:,} of {bytes_text(checkpoint)} each, of which {kept:,} stay: "
-        f"{bytes_text(kept * checkpoint)} on the disk"
+        f"checkpoints: about {written:,} of {bytes_text(checkpoint)} each, of which {remaining:,}"
+        f" stay: {bytes_text(remaining * checkpoint)} on the disk"
     ]
 
 
 def check_memory(memory: Memory, device: torch.device) -> None:
-    """Raises ValueError where the weights alone are too many for this machine."""
-    here, where = _memory_of(device)
+    """Raise ValueError where the weights alone are too many for this machine."""
+    available, place = _memory_of(device)
     ranks = local_ranks() if device.type == "cpu" else 1
-    if memory.total * ranks > here:
+    if memory.total * ranks > available:
         several = f", on each of {ranks} ranks" if ranks > 1 else ""
         raise ValueError(
-            f"method: the networks need {memory}{several}, and {where} has {bytes_text(here)};"
+            f"method: the networks need {memory}{several}, and {place} has {bytes_text(available)};"
             " choose smaller ones (a lower width, fewer levels, layers or blocks)"
         )
 
 
 def _memory_of(device: torch.device) -> tuple[int, str]:
-    """The bytes that the device has, or that this process may use, and how to call it."""
+    """Return the bytes of the device, or those that this process may use, and the device's name."""
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory, "this GPU"
-    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with contextlib.suppress(OSError, ValueError):  # there is no such file, or it says "max"
-        here = min(here, int(_CGROUP_LIMIT.read_text()))  # of a container
-    return here, "this machine"
+        available = min(available, int(_CGROUP_LIMIT.read_text()))  # of a container
+    return available, "this machine"
 
 
 def _count_network(network: nn.Module) -> int:

@@ -1,10 +1,10 @@
-"""What may differ between the recipe of a run and that of its resumption."""
+"""Compares the recipe of a run with that of its resumption."""
 
 from collections.abc import Container
 from typing import Any
 
 # Keys that may differ between the run's start and its resumption. The data's fingerprint is
-# compared apart, so a data set may move.
+# compared separately, so a data set may move.
 RESUMABLE = (
     "name",
     "description",
@@ -41,14 +41,19 @@ RESUMABLE = (
 def differences(
     old: dict[str, Any], new: dict[str, Any], allowed: Container[str] = RESUMABLE, prefix: str = ""
 ) -> list[str]:
-    """Lines `key: old -> new` for what may not differ: all but what a resumed run may change."""
+    """Return lines `key: old -> new` for the keys that differ.
+
+    allowed: the dotted keys that may differ. prefix: before the keys of `old` and `new`.
+    """
     lines = []
     for key in sorted({*old, *new}):
-        path, before, after = prefix + key, old.get(key), new.get(key)
-        if path in allowed or before == after:
+        path = f"{prefix}{key}"
+        old_value = old.get(key)
+        new_value = new.get(key)
+        if path in allowed or old_value == new_value:
             continue
-        if isinstance(before, dict) and isinstance(after, dict):
-            lines += differences(before, after, allowed, path + ".")
+        if isinstance(old_value, dict) and isinstance(new_value, dict):
+            lines += differences(old_value, new_value, allowed, f"{path}.")
         else:
-            lines.append(f"{path}: {before} -> {after}")
+            lines.append(f"{path}: {old_value} -> {new_value}")
     return lines

@@ -1,6 +1,4 @@
-"""Checks of a recipe's `evaluate` settings that need no network, before a run's folder is
-touched.
-"""
+"""Checks a recipe's `evaluate` settings without a network, before a run's folder is touched."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +12,7 @@ _COLOURS = (1, 3)  # channels that the networks of metrics take
 
 
 def check_pairs(names: Sequence[str], unpaired: bool) -> None:
-    """Raises ValueError for metrics of pairs where the data have none."""
+    """Raise ValueError for metrics of pairs where the data have none."""
     of_pairs = [name for name in names if not (registry.of_set(name) or name in registry.MEASURED)]
     if unpaired and of_pairs:
         allowed = (
@@ -33,33 +31,37 @@ def check_settings(
     size: tuple[int, int],
     fields: Mapping[str, Field],
 ) -> list[str]:
-    """Returns a line for each setting that has no effect; raises ValueError with a line for each
-    problem.
+    """Return a line for each setting that has no effect.
 
-    size: height and width of a held-out sample, pixels. fields: the data's, by role.
+    size: height and width of a held-out sample, pixels. fields: the data's, by role. Raises
+    ValueError, with a line for each problem.
     """
+    used = _networks_of(names)
     problems = []
-    used = {network for name in names if (network := _network_of(name))}
     for network in sorted(used & weights.keys()):
         if not os.path.isfile(weights[network]):
-            found = f"{network}: {weights[network]} can't be read as tensors by name (no such file)"
-            problems.append(f"evaluate.weights: {found}; give a file of tensors")
+            problems.append(
+                f"evaluate.weights: {network}: {weights[network]} can't be read as tensors by name"
+                " (no such file); give a file of tensors"
+            )
     if 2 * crop_border >= min(size):
         allowed = f"at most {(min(size) - 1) // 2}, since held-out samples are {size[0]}x{size[1]}"
         problems.append(f"evaluate.crop_border: found {crop_border}, allowed: {allowed}")
     segmented = [name for name in names if name in registry.SEGMENTATION]
     if segmented and fields["source"].kind != "label":
-        asked = ", ".join(segmented)
         problems.append(
-            f"evaluate.metrics: {asked} need class ids as the source, found images; choose others"
+            f"evaluate.metrics: {', '.join(segmented)} need class ids as the source, found images;"
+            " choose others"
         )
     if problems:
         raise ValueError("\n".join(problems))
-    unused = [name for name in weights if name not in used]
-    lines = [
-        f"evaluate.weights: {name} has no effect, since no metric in evaluate.metrics uses it"
-        for name in unused
-    ]
+    lines = []
+    for network in weights:
+        if network not in used:
+            lines.append(
+                f"evaluate.weights: {network} has no effect, since no metric in evaluate.metrics"
+                " uses it"
+            )
     of_colours = [name for name in names if name in LPIPS or registry.of_set(name)]
     channels = fields["target"].channels
     if of_colours and channels not in _COLOURS:
@@ -70,13 +72,24 @@ def check_settings(
     return lines
 
 
+def _networks_of(names: Sequence[str]) -> set[str]:
+    """Return the networks of metrics whose weights files may give."""
+    networks: set[str] = set()
+    for name in names:
+        network = _network_of(name)
+        if network is not None:
+            networks.add(network)
+    return networks
+
+
 def _network_of(name: str) -> str | None:
-    """The network whose weight file a metric may be given; None for a metric without."""
+    """Return the network of a metric whose weights a file may give; None where there is none."""
     if name in LPIPS:
         return name
     if name in registry.SEGMENTATION:
         return "unet"
-    of_set = registry.of_set(name)
-    if of_set is None or of_set[1] in _NEEDS_NO_WEIGHTS:
+    metric_of_sets = registry.of_set(name)
+    if metric_of_sets is None:
         return None
-    return of_set[1].removesuffix("_logits")
+    network = metric_of_sets[1]
+    return None if network in _NEEDS_NO_WEIGHTS else network.removesuffix("_logits")

@@ -1,4 +1,4 @@
-"""What values a recipe's keys may have: lengths, sizes, names."""
+"""The types of a recipe's values: lengths, sizes, names."""
 
 import re
 import signal
@@ -15,9 +15,8 @@ MAX_SIDE = 2**16  # pixels
 MAX_PIXELS = 2**26  # of an image that is trained on, such as 8192x8192
 MAX_COUNT = 10**6
 
-_CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
-)  # what breaks a line or drives a terminal
+# Characters that break a line or control a terminal.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LONGEST_PATH = 4000
 _LONGEST_NAME = 255  # bytes of a file's name, on most file systems
 _LONGEST_FOLDER = 200  # bytes: files beside the folder have longer names
@@ -36,6 +35,7 @@ def _metric(name: str) -> str:
 
 
 def _length(value: Any) -> int | str:
+    """Return a length as a number of images, or as text such as `20 epochs`."""
     text = str(value) if isinstance(value, str) else ""
     match = re.fullmatch(r"\s*([0-9]{1,30}(?:\.[0-9]{1,30})?)\s*(epochs?|images?)\s*", text)
     if match and match[2].startswith("epoch") and 0 < float(match[1]) <= MAX_EPOCHS:
@@ -47,12 +47,15 @@ def _length(value: Any) -> int | str:
 
 
 def images_in(length: int | str, epoch: int) -> int:
-    """A length in images, where one epoch has `epoch` images; at least one."""
-    return length if isinstance(length, int) else max(1, round(float(length.split()[0]) * epoch))
+    """Return a length in images, at least one. epoch: images in one epoch."""
+    if isinstance(length, int):
+        return length
+    epochs = float(length.split()[0])
+    return max(1, round(epochs * epoch))
 
 
-def _pair(value: Any) -> Any:
-    """A size as height and width; one number is both."""
+def _pair(value: object) -> object:
+    """Return a size as height and width; one number is both."""
     if isinstance(value, int) and not isinstance(value, bool):
         return (value, value)
     if not isinstance(value, list | tuple) or len(value) != 2:
@@ -69,9 +72,9 @@ def _area(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _place(text: str) -> str:
-    """A path or a URL that a file system may hold and that an error can show in one line."""
-    parts = [] if "://" in text else text.split("/")
-    longest = max((len(part.encode()) for part in parts), default=0)
+    """Check that a file system may hold a path or URL, and that an error shows it in one line."""
+    names = [] if "://" in text else text.split("/")
+    longest = max((len(name.encode()) for name in names), default=0)
     if _CONTROL.search(text) or len(text) > _LONGEST_PATH or longest > _LONGEST_NAME:
         raise ValueError(
             f"allowed: a path or URL of one line, with names of at most {_LONGEST_NAME} bytes"
@@ -86,9 +89,12 @@ def _folder(name: str) -> str:
 
 
 def _rule(pattern: str, fits: bool, why: str) -> BeforeValidator:
-    """Refuses what doesn't look like `pattern`; or, where `fits` is false, what does."""
+    """Return a validator that refuses a value unless matching `pattern` is `fits`.
 
-    def check(value: Any) -> Any:
+    why: the error's text.
+    """
+
+    def check(value: object) -> object:
         if bool(re.fullmatch(pattern, str(value))) != fits:
             raise ValueError(why)
         return value

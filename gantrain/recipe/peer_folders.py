@@ -1,4 +1,4 @@
-"""The words for another project's `--dataroot DIR`, by what lies in the folder."""
+"""Translates another project's `--dataroot DIR` into words of gantrain's command line."""
 
 import os
 from collections.abc import Mapping
@@ -14,15 +14,16 @@ def is_folder_option(option: str) -> bool:
 
 
 def words_for_folder(folder: str, recipe: Mapping[str, Any]) -> list[str]:
-    """The words that train a recipe on a folder with the splits of pytorch-CycleGAN-and-pix2pix.
+    """Return the words that train a recipe on another project's folder of all splits.
 
-    The folder holds trainA and trainB, or a folder train. recipe: its content, which may name other
-    held-out data; these would be measured instead of those of the folder, so the words say
-    `data.validation=auto`, which looks beside the training data."""
+    The folder is one of pytorch-CycleGAN-and-pix2pix: it holds trainA and trainB, or train.
+    recipe: its content. A recipe may name other held-out data, which would be measured instead of
+    those of the folder, so the words say `data.validation=auto`: it looks beside the training
+    data."""
     from gantrain.data.prepare.layouts import sides_of_split  # imports torch
 
     data = recipe.get("data")
-    settings: Mapping[str, Any] = data if isinstance(data, Mapping) else {}
+    settings: Mapping[str, object] = data if isinstance(data, Mapping) else {}
     has_both = bool(sides_of_split(Path(os.path.expanduser(folder)), "train"))
     words = [f"data={folder}" if has_both else f"data.train={folder}/train"]
     if settings.get("validation", AUTO) != AUTO:

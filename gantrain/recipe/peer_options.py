@@ -1,6 +1,6 @@
-"""What other projects call a setting, and the words of a gantrain command line in its place.
+"""The options of other projects, and the words of a gantrain command line that replace them.
 
-`peer_options.yaml` beside this file is the only source, of suggestions and of the tables in
+`peer_options.yaml` beside this file is the only source of suggestions and of the tables in
 `docs/coming_from/`."""
 
 import functools
@@ -20,7 +20,7 @@ def _sections() -> dict[str, Any]:
 
 
 def normalise(name: str) -> str:
-    """A name as names are compared: `batchSize`, `batch-size` and `batch_size` are one."""
+    """Return a name for comparisons: `batchSize`, `batch-size` and `batch_size` are equal."""
     return name.lower().replace("_", "").replace("-", "")
 
 
@@ -36,21 +36,23 @@ def table_rows() -> dict[str, list[tuple[str, str]]]:
 
 
 def words_for(option: str, value: str) -> list[str]:
-    """The words that set in gantrain what `option` sets elsewhere; empty where none are known."""
+    """Return the words that set in gantrain what `option` sets elsewhere.
+
+    Returns an empty list where none are known.
+    """
     for name, template in _entries("give"):
         if normalise(name) != normalise(option):
             continue
-        chosen = template.get(value, template.get(_ANY)) if isinstance(template, dict) else template
-        if chosen is not None:
-            words = [chosen] if isinstance(chosen, str) else chosen
+        if isinstance(template, dict):
+            template = template.get(value, template.get(_ANY))
+        if template is not None:
+            words = [template] if isinstance(template, str) else template
             return [word.replace("{}", value) for word in words]
     return []
 
 
 def explanation_for(option: str) -> str:
-    """What a user needs to know of an option without a counterpart; empty where nothing is
-    known.
-    """
+    """Explain an option that gantrain does not have; empty where no explanation is known."""
     for name, text in _entries("none"):
         if normalise(name) == normalise(option):
             return str(text)
@@ -58,8 +60,8 @@ def explanation_for(option: str) -> str:
 
 
 def _entries(part: str) -> list[tuple[str, Any]]:
-    """All options of a part, `give` or `none`, in the order of the file."""
-    entries: list[tuple[str, Any]] = []
+    """Return all options of a part, `give` or `none`, in the order of the file."""
+    entries: list[tuple[str, object]] = []
     for section in _sections().values():
         rows = section if isinstance(section, list) else [section]
         for row in rows:

@@ -32,15 +32,29 @@ _SYNTHETIC = {
 
 
 def available(*first: Path) -> dict[str, Path]:
-    """All recipes by name: of the folders `first`, the working one, the installed (or cloned)."""
+    """Return the files of all recipes by name.
+
+    They are those of the folders `first`, of the working folder, and of the installation or clone.
+    Of several recipes with one name, that of the first of these folders counts.
+    """
     folders = [*first, Path("recipes"), PACKAGE / "_recipes", PACKAGE.parent / "recipes"]
-    found = {path.stem: path for folder in reversed(folders) for path in folder.glob("*.yaml")}
-    return dict(sorted(found.items()))
+    recipes: dict[str, Path] = {}
+    for folder in reversed(folders):
+        for path in folder.glob("*.yaml"):
+            recipes[path.stem] = path
+    return dict(sorted(recipes.items()))
 
 
 def find(name: str, beside: Path | None = None) -> Path:
-    """The file of a recipe given by name or path; `beside` is the recipe that extends it."""
-    key, near = (f"{beside}: extends", [beside.parent]) if beside else ("recipe", [])
+    """Return the file of a recipe that is given by name or path.
+
+    beside: the recipe that extends it. Raises ValueError.
+    """
+    key = "recipe"
+    near: list[Path] = []
+    if beside:
+        key = f"{beside}: extends"
+        near = [beside.parent]
     if name.endswith((".yaml", ".yml")) or "/" in name:
         path = Path(*near, name)
         check_not_special(path, key)
@@ -54,16 +68,14 @@ def find(name: str, beside: Path | None = None) -> Path:
         return path
     known = available(*near)
     if name not in known:
-        close = difflib.get_close_matches(name, known, 3)
-        advice = with_allowed(
-            _did_you_mean(key, close).strip(), list(known), ", or a path to a .yaml file"
-        )
+        suggestion = _did_you_mean(key, difflib.get_close_matches(name, known, 3)).strip()
+        advice = with_allowed(suggestion, list(known), ", or a path to a .yaml file")
         raise ValueError(f"{key}: found '{one_line(name)}', {advice}")
     return known[name]
 
 
 def _similar(path: Path, key: str, near: list[Path]) -> str:
-    """A suggestion for a recipe's file that is not there; empty where nothing is similar."""
+    """Return a suggestion for a recipe's file that is not there; empty where nothing is similar."""
     if os.path.isfile(path / "recipe.yaml"):  # a run's folder
         return _did_you_mean(key, [str(path / "recipe.yaml")])
     if not os.path.isdir(path.parent):
@@ -75,16 +87,14 @@ def _similar(path: Path, key: str, near: list[Path]) -> str:
 
 
 def _did_you_mean(key: str, names: list[str]) -> str:
-    """A suggestion of recipes, as `recipe=NAME` for a command line or `extends: NAME` for a
-    file.
-    """
+    """Suggest recipes, as `recipe=NAME` for a command line or `extends: NAME` for a file."""
     assignment = "recipe=" if key == "recipe" else "extends: "
     shown = " or ".join(f"{assignment}{one_line(name, _LONGEST)}" for name in names)
     return f"did you mean {shown}? " if names else ""
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """The recipe `over` laid on the recipe `base`.
+    """Return the recipe `over` laid on the recipe `base`.
 
     Only `method` holds components. A mapping elsewhere that has a `name`, such as `optimizer`,
     keeps its other keys when its name changes, and so does the recipe itself.
@@ -100,10 +110,9 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _merge_values(base: Any, over: Any) -> Any:
-    """`over` laid on `base`; an empty mapping replaces."""
-    if isinstance(base, dict) and isinstance(over, str) and "name" in base:
-        over = {"name": over}
+def _merge_values(base: object, over: object) -> object:
+    """Return `over` laid on `base`; an empty mapping replaces."""
+    over = _with_name(base, over)
     if not (isinstance(base, dict) and isinstance(over, dict)) or not over:
         return over
     merged = dict(base)
@@ -112,27 +121,36 @@ def _merge_values(base: Any, over: Any) -> Any:
     return merged
 
 
-def _merge_component(base: Any, over: Any) -> Any:
-    """`over` laid on `base`; a component whose name changes loses the old one's options.
+def _merge_component(base: object, over: object) -> object:
+    """Return `over` laid on `base`; a component whose name changes loses the old one's options.
 
-    A bare name and `{name: ...}` say the same; an empty mapping replaces.
+    A bare name is equal to `{name: ...}`; an empty mapping replaces.
     """
     if isinstance(base, str) and isinstance(over, dict) and over:
         base = {"name": base}
-    if isinstance(base, dict) and isinstance(over, str) and "name" in base:
-        over = {"name": over}
+    over = _with_name(base, over)
     if not (isinstance(base, dict) and isinstance(over, dict)) or not over:
         return over
     if "name" in over and "name" in base and over["name"] != base["name"]:
         return over
-    return {
-        **base,
-        **{k: _merge_component(base[k], v) if k in base else v for k, v in over.items()},
-    }
+    merged = dict(base)
+    for key, value in over.items():
+        merged[key] = _merge_component(base[key], value) if key in base else value
+    return merged
+
+
+def _with_name(base: object, over: object) -> object:
+    """Return a bare name as `{name: ...}` where `base` is a mapping with a name."""
+    if isinstance(base, dict) and "name" in base and isinstance(over, str):
+        return {"name": over}
+    return over
 
 
 def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A recipe file's content, laid on what it extends."""
+    """Return a recipe file's content, laid on the recipe that it extends.
+
+    beside: the recipe that extends this one. seen: the files that lead here. Raises ValueError.
+    """
     path = check_regular_file(find(name, beside), "recipe")
     if path.resolve() in seen:
         raise ValueError(f"{path}: extends itself; remove `extends` from one of the files")
@@ -166,7 +184,7 @@ def _means_extends(key: str) -> bool:
 
 
 def _of_run(path: Path, content: dict[str, Any], is_parent: bool) -> dict[str, Any]:
-    """The recipe that a run saved; it goes on with that run, also where the folder was renamed.
+    """Return the recipe that a run saved, which resumes that run, also in a renamed folder.
 
     is_parent: another recipe extends it, and has a run of its own.
     """
@@ -179,7 +197,8 @@ def _of_run(path: Path, content: dict[str, Any], is_parent: bool) -> dict[str, A
     return recipe
 
 
-def _has(content: Any, key: str) -> bool:
+def _has(content: object, key: str) -> bool:
+    """Return whether a recipe's content has a dotted key."""
     for part in key.split("."):
         if not isinstance(content, dict) or part not in content:
             return False
@@ -190,15 +209,14 @@ def _has(content: Any, key: str) -> bool:
 def apply(
     content: dict[str, Any], overrides: Iterable[str], texts: Container[str] = ()
 ) -> dict[str, Any]:
-    """`content` with each `a.b.c=value` set; `data=X` is short for `data.train=X`, or for drawn
-    data altogether.
+    """Return `content` with each `a.b.c=value` set.
 
-    texts: keys that take text, whose value is what was typed even where YAML has a number there, as
-    in `run=010`. Raises ValueError with one line for each problem."""
+    `data=X` is short for `data.train=X`; `data=synthetic` makes all data synthetic. texts: keys
+    that take text, whose value is what was typed even where YAML has a number there, as in
+    `run=010`. Raises ValueError with one line for each problem."""
     problems = []
-    for override in sorted(
-        overrides, key=lambda text: not text.startswith("data=")
-    ):  # other keys of data add to it
+    # `data=` comes first, since other keys of data add to it.
+    for override in sorted(overrides, key=lambda text: not text.startswith("data=")):
         try:
             key, value = _assignment(override, texts)
         except ValueError as e:
@@ -207,12 +225,11 @@ def apply(
         stages = content.get("stages")
         if isinstance(stages, list) and stages and all(_has(stage, key) for stage in stages):
             text = one_line(override.partition("=")[2])
-            problem = f"found {text}, which no stage would hear, since each sets its own"
+            problem = f"found {text}, which has no effect, since each stage sets its own"
             problems.append(f"{key}: {problem}; change stages")
         if key == "data.train" and value == "synthetic" and override.startswith("data="):
             content = merge(content, {"data": _SYNTHETIC})
-        before, _, name = key.partition(".lr_factors.")  # behind which a name's dots are its own
-        for part in reversed([*before.split("."), "lr_factors", name] if name else key.split(".")):
+        for part in reversed(_split_key(key)):
             value = {part: value}
         content = merge(content, value)
     if problems:
@@ -220,8 +237,16 @@ def apply(
     return content
 
 
+def _split_key(key: str) -> list[str]:
+    """Split a dotted key; the name of a parameter behind `.lr_factors.` keeps its dots."""
+    section, _, parameter = key.partition(".lr_factors.")
+    if parameter:
+        return [*section.split("."), "lr_factors", parameter]
+    return key.split(".")
+
+
 def _assignment(override: str, texts: Container[str]) -> tuple[str, Any]:
-    """The key and the value of `a.b.c=value`. Raises ValueError, in one line."""
+    """Return the key and the value of `a.b.c=value`. Raises ValueError, in one line."""
     key, equals, text = override.partition("=")
     if key == "name" and equals:
         run = shlex.quote(f"run={text}")

@@ -21,11 +21,10 @@ _UPSAMPLING = ("most", "more", "normal")  # of SPADE's generator
 
 
 def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) -> list[str]:
-    """A line where a generator pads its images to far more pixels, or a crop shows a small part of
-    each sample.
+    """Return a line where a generator pads images to far more pixels, or a crop is a small part.
 
-    The line ends with keys that can be pasted into a shell, and that give no such line. facts: what
-    the data decide of the networks."""
+    The line ends with keys that can be pasted into a shell, and that give no such line. data_dims:
+    the channels that the data give."""
     size = recipe.data.size
     padding = _describe_padding(size, method)
     crop = _describe_crop(recipe.data)
@@ -40,8 +39,9 @@ def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) ->
     keys = [f"data.size={_list(size)}"]
     resize = recipe.data.resize
     if resize is not None:
-        is_kept = size == recipe.data.size and not crop
-        keys.append(f"data.resize={_list(resize if is_kept else _usual_resize(recipe, size))}")
+        if crop or size != recipe.data.size:
+            resize = _usual_resize(recipe, size)
+        keys.append(f"data.resize={_list(resize)}")
     if component_key:
         keys.append(component_key)
     pasted = " ".join(shlex.quote(key) for key in keys)
@@ -49,8 +49,10 @@ def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) ->
 
 
 def _describe_padding(size: Size, method: Method) -> list[str]:
-    """A reason for the first generator that pads images to many times the pixels, or is deeper
-    than they are large.
+    """Describe the first generator that pads images to many times the pixels.
+
+    Also describe one whose down-sampling leaves less than a pixel. Returns no line where there is
+    none.
     """
     for name in method.inference:
         network = method.networks[name]
@@ -71,26 +73,28 @@ def _describe_crop(data: Data) -> list[str]:
     fraction = (data.size[0] * data.size[1]) / (data.resize[0] * data.resize[1])
     if fraction >= LEAST_CROP:
         return []
+    percent = f"{100 * fraction:.1f}".removesuffix(".0")
     return [
         f"training crops {text_of(data.size)} of samples resized to {text_of(data.resize)}, "
-        f"{fraction:.1%} of their pixels".replace(".0%", "%")
+        f"{percent}% of their pixels"
     ]
 
 
 def _padded(size: Size, method: Method) -> Size:
-    """The size to which the generators pad images of `size`."""
+    """Return the size to which the generators pad images of `size`."""
     for name in method.inference:
         size = _padded_by(method.networks[name], size)
     return size
 
 
-def _padded_by(network: Any, size: Size) -> Size:
+def _padded_by(network: object, size: Size) -> Size:
     return padded_size(size, getattr(network, "multiple", 1), getattr(network, "padded_minimum", 1))
 
 
 def _find_smaller_network(recipe: Recipe, data_dims: dict[str, int]) -> str:
-    """The key of the deepest generator that fits the size, such as `method.generator.levels=6`,
-    or nothing.
+    """Return a key that makes the generator small enough for the size, as large as possible.
+
+    The key is one such as `method.generator.levels=6`; empty where there is none.
     """
     generator = recipe.method.get("generator")
     if not isinstance(generator, dict):
@@ -109,7 +113,7 @@ def _find_smaller_network(recipe: Recipe, data_dims: dict[str, int]) -> str:
 
 
 def _smaller_options(generator: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The options by which a generator has fewer down-samplings, one fewer each time."""
+    """Yield the options by which a generator has fewer down-samplings, one fewer each time."""
     for option in ("levels", "downsampling"):
         for number in range(generator.get(option, 0) - 1, 0, -1):
             yield option, number
@@ -122,18 +126,16 @@ def _smaller_options(generator: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _usual_resize(recipe: Recipe, size: Size) -> Size:
-    """The size from which `size` is cropped in the proportion of the recipe's own file, else in
-    pix2pix's.
+    """Return the size to resize to before `size` is cropped.
+
+    The proportion is that of the recipe's own file, or else pix2pix's.
     """
     height_ratio = width_ratio = _USUAL_RATIO
     try:
         content = recipe_files.read(recipe.name)
         own = Data.model_validate({key: content["data"][key] for key in ("size", "resize")})
-    except (
-        ValueError,
-        KeyError,
-        TypeError,
-    ):  # a file that is given by its path, or that states no sizes
+    # The file is given by its path, or states no sizes.
+    except (ValueError, KeyError, TypeError):
         own = None
     if own is not None and own.resize is not None and not _describe_crop(own):
         height_ratio = own.resize[0] / own.size[0]

@@ -1,13 +1,12 @@
-"""Slips in a user's YAML that are valid YAML of another meaning, found before validation."""
+"""Finds mistakes in a user's YAML that are valid YAML of another meaning."""
 
 import re
 import shlex
-from typing import Any
 
 _JOINED = re.compile(r"([A-Za-z_][\w.-]*):(?=[^\s:/])")  # a key, its colon, and no blank
 
 
-def check_blanks(content: Any, where: str, typed: str = "") -> None:
+def check_blanks(content: object, where: str, typed: str = "") -> None:
     """Raise ValueError, in one line, where a mapping has a key such as `label:12` without a value.
 
     where: the file, or the key of an override. typed: the override's value as the user typed it.
@@ -15,21 +14,21 @@ def check_blanks(content: Any, where: str, typed: str = "") -> None:
     joined = _joined_key(content)
     if joined is None:
         return
-    found = f"found {joined!r:.100}, which YAML reads as one word without a value"
+    problem = f"found {joined!r:.100}, which YAML reads as one word without a value"
     if typed:
         advice = f"did you mean {shlex.quote(f'{where}={_JOINED.sub(_spaced, typed)}')}?"
     else:
         advice = f"write {_JOINED.sub(_spaced, joined)!r:.100}"
-    raise ValueError(f"{where}: {found}; put a blank behind the colon: {advice}")
+    raise ValueError(f"{where}: {problem}; put a blank behind the colon: {advice}")
 
 
 def _spaced(match: re.Match[str]) -> str:
     return f"{match[1]}: "
 
 
-def _joined_key(content: Any) -> str | None:
-    """The first key without a value that holds a colon."""
-    parts: list[Any] = []
+def _joined_key(content: object) -> str | None:
+    """Return the first key without a value that holds a colon."""
+    parts: list[object] = []
     if isinstance(content, dict):
         for key, value in content.items():
             if value is None and isinstance(key, str) and _JOINED.match(key):

@@ -1,4 +1,4 @@
-"""What a user probably meant by an unknown key, from the recipe, its tables and other projects."""
+"""Suggests keys for an unknown one, from the recipe, its tables and other projects' options."""
 
 import difflib
 import json
@@ -29,9 +29,11 @@ class Suggestions:
         self.content = content
         self.keys = list(_keys(model, content))
 
-    def advise(self, key: str, value: Any, beside: type[BaseModel]) -> str:
-        """What to report of an unknown key in the model `beside`: its new name, or a suggestion and
-        what is allowed.
+    def advise(self, key: str, value: object, beside: type[BaseModel]) -> str:
+        """Return the advice on an unknown key.
+
+        It is the key's new name, or a suggestion and what is allowed. beside: the model that lacks
+        the key.
         """
         names = self._settable(beside)
         new_key = renamed_key(key, names)
@@ -47,7 +49,7 @@ class Suggestions:
         return f"unknown key; {with_allowed(hint, names)}"
 
     def for_option(self, name: str, value: str) -> str:
-        """What was probably meant by `--name value`; empty where nothing is similar.
+        """Suggest what a user meant by `--name value`; empty where nothing is similar.
 
         value: empty where none was typed. The suggestion then says true for a key that is true or
         false, and else has a placeholder."""
@@ -69,7 +71,7 @@ class Suggestions:
         return False
 
     def _suggest(self, key: str, value: str, beside: list[str], is_option: bool = False) -> str:
-        """One sentence with what was probably meant; empty where nothing is similar.
+        """Suggest in one sentence what a user meant; empty where nothing is similar.
 
         beside: the dotted keys that are allowed in the unknown one's place.
         """
@@ -93,7 +95,7 @@ class Suggestions:
         )
 
     def _close(self, last: str, beside: list[str]) -> list[str]:
-        """The keys with a similar name: beside the unknown one, else in the whole recipe."""
+        """Return the keys with a similar name: beside the unknown one, else in the whole recipe."""
         close = difflib.get_close_matches(last, [_last(key) for key in beside], 1)
         if close:
             return _same(beside, close[0])
@@ -101,13 +103,13 @@ class Suggestions:
         return _same(self.keys, closest[0]) if closest else []
 
     def _for_words(self, words: list[str]) -> str:
-        """The words of a command line, without another recipe where this one has their keys."""
+        """Suggest words of a command line, without `recipe=` where this recipe has their keys."""
         keys = [word for word in words if not word.startswith("recipe=")]
         has_all = all(_key_of(word) in self.keys for word in keys)
         return f"did you mean {_pasted(keys if keys and has_all else words)}?"
 
     def _elsewhere(self, key: str, value: str) -> str:
-        """A sentence on other components, or on other methods, that have the key."""
+        """Return a sentence on other components, or on other methods, that have the key."""
         parent, _, last = key.rpartition(".")
         models, chosen = _models_at(self.model, self.content, parent)
         others = [m.__name__ for m in models if m is not chosen and last in _names(m)]
@@ -123,11 +125,13 @@ class Suggestions:
 
     def _settable(self, model: type[BaseModel]) -> list[str]:
         names = _names(model)
-        return [name for name in names if name not in _INTERNAL] if model is self.model else names
+        if model is self.model:
+            return [name for name in names if name not in _INTERNAL]
+        return names
 
 
 def _related(wrong: str, names: list[str]) -> str:
-    """The name that is a whole part of a wrong one, or of which the wrong one is a part.
+    """Return the name that is a whole part of a wrong one, or of which the wrong one is a part.
 
     Such as `test` for `test_set`, and `best_by` for `best`; empty where there is none, and where
     the wrong name is right."""
@@ -140,7 +144,7 @@ def _related(wrong: str, names: list[str]) -> str:
     return around[0] if len(around) == 1 else ""
 
 
-def _is_allowed(field: FieldInfo, value: Any) -> bool:
+def _is_allowed(field: FieldInfo, value: object) -> bool:
     """Return whether a field takes a value, for what the value alone says."""
     annotation: Any = field.annotation
     for rule in field.metadata:
@@ -161,7 +165,7 @@ def _key_of(word: str) -> str:
 
 
 def _same(keys: list[str], last: str) -> list[str]:
-    """The dotted keys whose last part is the same name, however it is written."""
+    """Return the dotted keys whose last part is the same name, however it is written."""
     return [key for key in keys if normalise(_last(key)) == normalise(last)]
 
 
@@ -175,29 +179,32 @@ def _listed(names: list[str]) -> str:
 
 
 def _pasted(words: list[str]) -> str:
-    """The words as a shell takes them."""
+    """Return the words as a shell takes them."""
     return " ".join(shlex.quote(one_line(word)) for word in words)
 
 
-def _text(value: Any) -> str:
-    """A value as a user types it behind `key=`."""
+def _text(value: object) -> str:
+    """Return a value as a user types it behind `key=`."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def _names(model: type[BaseModel]) -> list[str]:
-    """What a recipe may set of a model: all but facts of the data, such as `in_channels`."""
+    """Return the keys of a model that a recipe may set.
+
+    They are all but those that the data decide, such as `in_channels`.
+    """
     return [name for name, field in model.model_fields.items() if field.exclude_if is None]
 
 
 def _inner_models(field: FieldInfo) -> list[type[BaseModel]]:
-    """The models of a field with fixed keys; a list or a mapping of free names has none."""
+    """Return the models of a field with fixed keys; a list or a mapping of free names has none."""
     if get_origin(field.annotation) in (dict, list, tuple):
         return []
     return models_in(field.annotation)
 
 
-def _chosen(models: list[type[BaseModel]], value: Any) -> type[BaseModel] | None:
-    """The model of the component that a value names, or the only one."""
+def _chosen(models: list[type[BaseModel]], value: object) -> type[BaseModel] | None:
+    """Return the model of the component that a value names, or the only one."""
     name = value.get("name") if isinstance(value, dict) else value
     named = [model for model in models if model.__name__ == name]
     if named:
@@ -205,8 +212,8 @@ def _chosen(models: list[type[BaseModel]], value: Any) -> type[BaseModel] | None
     return models[0] if len(models) == 1 else None
 
 
-def _with_default(field: FieldInfo, value: Any) -> Any:
-    """The value, and where it names no component, the name of the field's default."""
+def _with_default(field: FieldInfo, value: object) -> object:
+    """Return the value, and where it names no component, the name of the field's default."""
     default = {"name": field.default} if isinstance(field.default, str) else field.default
     if value is None:
         return default
@@ -215,8 +222,8 @@ def _with_default(field: FieldInfo, value: Any) -> Any:
     return value
 
 
-def _keys(model: type[BaseModel], content: Any, prefix: str = "") -> Iterator[str]:
-    """The dotted keys that a recipe of that content may set."""
+def _keys(model: type[BaseModel], content: object, prefix: str = "") -> Iterator[str]:
+    """Yield the dotted keys that a recipe of that content may set."""
     for name in _names(model):
         if not prefix and name in _INTERNAL:
             continue
@@ -229,9 +236,9 @@ def _keys(model: type[BaseModel], content: Any, prefix: str = "") -> Iterator[st
 
 
 def _models_at(
-    model: type[BaseModel], content: Any, key: str
+    model: type[BaseModel], content: object, key: str
 ) -> tuple[list[type[BaseModel]], type[BaseModel] | None]:
-    """All models that the mapping at a dotted key may have, and the one that is chosen."""
+    """Return all models that the mapping at a dotted key may have, and the one that is chosen."""
     models = [model]
     chosen: type[BaseModel] | None = model
     for part in key.split("."):
@@ -245,7 +252,7 @@ def _models_at(
 
 
 def _recipe_of(method: str) -> str:
-    """A shipped recipe that trains a method: the one of its name, else the first one."""
+    """Return a shipped recipe that trains a method: the one of its name, else the first one."""
     names = recipe_files.available()
     if method in names:
         return method

@@ -1,4 +1,4 @@
-"""The best checkpoint of a run: which one it is, and the link `runs/NAME/best` for people."""
+"""Finds the best checkpoint of a run, and keeps the link `runs/NAME/best` to it."""
 
 import os
 from pathlib import Path
@@ -17,8 +17,9 @@ LINK = "best"
 
 
 class BestCheckpoint(NamedTuple):
-    """A checkpoint that is the best of its run, and the metric that says so. damaged: those that
-    are not compared.
+    """The best checkpoint of a run by a metric.
+
+    damaged: checkpoints that could not be compared.
     """
 
     folder: Path
@@ -27,6 +28,7 @@ class BestCheckpoint(NamedTuple):
     damaged: list[Path]
 
     def line(self) -> str:
+        """Return a line that names the checkpoint and its value."""
         text = f"checkpoint: {self.folder} is the best by {self.metric} ({self.value:.4g})"
         if self.damaged:
             names = ", ".join(folder.name for folder in self.damaged)
@@ -35,8 +37,9 @@ class BestCheckpoint(NamedTuple):
 
 
 def best_of(checkpoints: Path, metric: str) -> BestCheckpoint | None:
-    """The checkpoint with the best value of the metric, the later one of equals; None where none
-    has a value.
+    """Return the checkpoint with the best value of the metric, the later one of equal ones.
+
+    Returns None where none has a value.
     """
     scores, damaged = checkpoint_ranking.read_scores(checkpoints, metric)
     for folder in checkpoint_ranking.rank(scores, larger_is_better(metric)):
@@ -47,8 +50,8 @@ def best_of(checkpoints: Path, metric: str) -> BestCheckpoint | None:
 
 
 def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
-    """The best checkpoint of a run by `evaluate.best_by`, as the metrics in its `state.json` files
-    say.
+    """Return the best checkpoint of a run by `evaluate.best_by`, as the metrics in its `state.json`
+    files say.
 
     path: the run's folder. Raises ValueError, in one line, for anything else, for a run that keeps
     no best checkpoint (`checkpoint.best=0`), and where no checkpoint has a value of the metric."""
@@ -61,18 +64,18 @@ def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
         raise ValueError(f"{option('best')}: {run} is {what}; {advice}")
     checkpoints = run / "checkpoints"
     latest = checkpoint.find_checkpoint(run)
-    evaluate, kept = saved_settings(run, latest)
+    evaluate, keeping = saved_settings(run, latest)
     instead = f"leave {option_with('best')} out for the latest checkpoint"
-    if kept.best == 0:
+    if keeping.best == 0:
         advice = f"go on with checkpoint.best=1 and a larger length, or {instead}"
         raise ValueError(
             f"{option('best')}: {run} keeps no best checkpoint (checkpoint.best is 0); {advice}"
         )
     best = best_of(checkpoints, evaluate.best_by)
     if best is None:
-        found = f"no checkpoint of {run} has a value of {evaluate.best_by} (evaluate.best_by)"
+        problem = f"no checkpoint of {run} has a value of {evaluate.best_by} (evaluate.best_by)"
         raise ValueError(
-            f"{option('best')}: {found}; give the run held-out data by data.validation, or"
+            f"{option('best')}: {problem}; give the run held-out data by data.validation, or"
             f" {instead}"
         )
     return best
@@ -83,8 +86,8 @@ def link_best(run: Path, metric: str, count: int) -> str:
     none.
 
     count: the recipe's `checkpoint.best`. The new link takes the place of the old one at once, and
-    is relative, so that the run can be moved. What is no link stays. Returns why there is no link,
-    or nothing."""
+    is relative, so that the run can be moved. A file or a folder of that name stays. Returns why
+    there is no link, or an empty text."""
     link = run / LINK
     if os.path.lexists(link) and not link.is_symlink():
         return f"{link} is not a link, and stays as it is"
@@ -104,8 +107,9 @@ def link_best(run: Path, metric: str, count: int) -> str:
 
 
 def saved_settings(run: Path, latest: Path) -> tuple[Evaluate, Checkpoint]:
-    """What the run's recipe says of the best checkpoint; of a run in stages, what that of its
-    last stage says.
+    """Return the sections `evaluate` and `checkpoint` of the run's recipe.
+
+    For a run in stages, they are those of its last stage. Raises ValueError.
     """
     path = run / "recipe.yaml"
     content: Any = None
@@ -126,5 +130,5 @@ def saved_settings(run: Path, latest: Path) -> tuple[Evaluate, Checkpoint]:
             f" {option_with('best')}"
         )
     evaluate = check(Evaluate, content.get("evaluate", {}), f"{path}: evaluate.")
-    kept = check(Checkpoint, content.get("checkpoint", {}), f"{path}: checkpoint.")
-    return evaluate, kept
+    keeping = check(Checkpoint, content.get("checkpoint", {}), f"{path}: checkpoint.")
+    return evaluate, keeping

@@ -1,4 +1,8 @@
-"""Checkpoints on disk: written whole or not at all, checked when they are read, never unpickled."""
+"""Checkpoints on disk.
+
+A checkpoint is written whole or not at all. Its files are checked when they are read, and never
+unpickled.
+"""
 
 import json
 import os
@@ -30,11 +34,12 @@ def save(
     state: dict[str, Any],
     name: str | None = None,
 ) -> None:
-    """Write `root/000123456/`, named by `state["images_seen"]` unless told otherwise.
+    """Write a checkpoint as the folder `root/000123456/`.
 
     tensors: by file, such as `networks/generator`. state: that of checkpoint_state, to which the
-    format and the files' SHA-256 are added. `state.json` comes last, then the folder gets its name:
-    what bears a name is whole. Raises OSError where the disk refuses; nothing is left."""
+    format and the files' SHA-256 are added. name: the folder's name; by default it is
+    `state["images_seen"]`. `state.json` is written last, and then the folder gets its name, so a
+    folder of that name is whole. Raises OSError where the disk refuses, and leaves nothing."""
     folder = root / (name or f"{state['images_seen']:09d}")
     partial = root / f".{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -64,23 +69,26 @@ def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[s
 
 
 def _plain(content: Tensors) -> Tensors:
-    """The tensors as safetensors takes them: contiguous, and none sharing memory with another, as
-    tied weights do.
+    """Return contiguous tensors that share no memory, as safetensors requires.
 
-    safetensors knows no strides: channels_last weights are stored in their logical order.
+    Tied weights share memory. safetensors knows no strides: channels_last weights are stored in
+    their logical order.
     """
     plain: Tensors = {}
-    places: set[int] = set()
+    addresses: set[int] = set()
     for name, tensor in content.items():
         copied = tensor.detach().cpu().contiguous()
-        place = copied.untyped_storage().data_ptr()
-        plain[name] = copied.clone() if place in places else copied
-        places.add(place)
+        address = copied.untyped_storage().data_ptr()
+        plain[name] = copied.clone() if address in addresses else copied
+        addresses.add(address)
     return plain
 
 
 def add_metrics(folder: Path, metrics: dict[str, float]) -> None:
-    """Add the evaluation that a signal had put off. Raises OSError where the disk refuses."""
+    """Add the metrics of an evaluation that a signal had postponed.
+
+    Raises OSError where the disk refuses.
+    """
     path = folder / "state.json"
     content = files.read_json(path, _STATE_BYTES)
     content |= {"metrics": metrics, "left_marks": False}
@@ -88,14 +96,14 @@ def add_metrics(folder: Path, metrics: dict[str, float]) -> None:
 
 
 def clean(root: Path) -> None:
-    """Remove what a killed writer left."""
+    """Remove the unfinished folders that a killed writer left."""
     for partial in root.glob(".*.partial"):
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def list_checkpoints(root: Path) -> list[Path]:
-    """The whole checkpoints under `root`, oldest first. A renamed copy, such as `000000480.bak`,
-    is none.
+    """Return the whole checkpoints under `root`, oldest first. A renamed copy, such as
+    `000000480.bak`, is none.
     """
     folders = [path.parent for path in root.glob("[0-9]*/state.json") if path.is_file()]
     numbered = [folder for folder in folders if folder.name.isascii() and folder.name.isdecimal()]
@@ -103,13 +111,13 @@ def list_checkpoints(root: Path) -> list[Path]:
 
 
 def latest(root: Path) -> Path | None:
-    """The last whole checkpoint under `root`."""
+    """Return the last whole checkpoint under `root`."""
     folders = list_checkpoints(root)
     return folders[-1] if folders else None
 
 
 def check_link(path: str | Path, what: str = "checkpoint") -> None:
-    """Refuse a link to a run or a checkpoint that is gone.
+    """Refuse a link to a run or a checkpoint that no longer exists.
 
     what: begins the message. Raises ValueError, in one line.
     """
@@ -131,7 +139,10 @@ def check_link(path: str | Path, what: str = "checkpoint") -> None:
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """A checkpoint's folder, from it or from its run (then the latest one). Raises ValueError."""
+    """Return a checkpoint's folder. Raises ValueError.
+
+    path: that folder, or the folder of a run, whose latest checkpoint it is then.
+    """
     path = Path(path)
     check_link(path)
     check_not_special(path, "checkpoint")
@@ -149,7 +160,7 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def state(folder: Path) -> State:
-    """The checked content of state.json. Raises ValueError, in one line that offers an older
+    """Return the checked content of state.json. Raises ValueError, in one line that offers an older
     checkpoint.
     """
     with _naming(folder):
@@ -157,7 +168,10 @@ def state(folder: Path) -> State:
 
 
 def saved_recipe(folder: Path) -> Any:
-    """The content of its recipe.yaml. Raises ValueError, in one line, where that can't be read."""
+    """Return the content of a checkpoint's recipe.yaml.
+
+    Raises ValueError, in one line, where it can't be read.
+    """
     path = folder / "recipe.yaml"
     with _naming(folder):
         text = _read(path, lambda: files.read_bytes(path, _RECIPE_BYTES).decode())
@@ -167,7 +181,7 @@ def saved_recipe(folder: Path) -> Any:
 def tensors(
     folder: Path, name: str, content: State, expected: Mapping[str, Tensor] | None = None
 ) -> Tensors:
-    """The checked content of a tensor file, such as `networks/generator`.
+    """Return the checked content of a tensor file, such as `networks/generator`.
 
     content: that of the checkpoint's `state.json`, which the caller reads once for all files.
     expected: tensors whose names, shapes and kinds of numbers it has to have; None takes any.
@@ -184,22 +198,21 @@ def tensors(
 
 @contextmanager
 def _naming(folder: Path) -> Iterator[None]:
-    """Raise what is wrong with a checkpoint as one ValueError that names its folder and a
-    remedy.
-    """
+    """Raise an error of a checkpoint as one ValueError that names its folder and a remedy."""
     try:
         yield
-    except (
-        formats.AnotherFormat,
-        files.NoRegularFile,
-    ) as e:  # nothing is damaged: each names its own remedy
+    # Nothing is damaged: each of these names its own remedy.
+    except (formats.AnotherFormat, files.NoRegularFile) as e:
         raise ValueError(f"checkpoint: {folder}: {e}") from None
     except ValueError as e:
         raise refusal(folder, str(e)) from None
 
 
 def refusal(folder: Path, reason: str) -> ValueError:
-    """The error for a checkpoint that can't be used: what is wrong, and which older one can be."""
+    """Return the error for a checkpoint that can't be used.
+
+    It says what is wrong, and which older checkpoint can be used.
+    """
     return ValueError(
         f"checkpoint: {folder} can't be used: {'; '.join(reason.splitlines())}; {_advice(folder)}"
     )
@@ -215,7 +228,7 @@ def _advice(folder: Path) -> str:
 
 
 def _sound_before(folder: Path) -> Path | None:
-    """The newest of the run's older checkpoints all of whose files can be read."""
+    """Return the newest of the run's older checkpoints all of whose files can be read."""
     siblings = list_checkpoints(folder.parent)
     older = siblings[: siblings.index(folder)] if folder in siblings else siblings
     for other in reversed(older):
@@ -254,7 +267,10 @@ def read_state(folder: Path) -> State:
 
 
 def _read_tensors(folder: Path, name: str, content: State) -> Tensors:
-    """Raises ValueError with what is wrong, without advice."""
+    """Return the checked tensors of one file.
+
+    Raises ValueError with what is wrong, without advice.
+    """
     path = folder / f"{name}.safetensors"
     if name not in content.sha256:
         raise ValueError(f"state.json has no SHA-256 of {name}.safetensors")
@@ -263,7 +279,8 @@ def _read_tensors(folder: Path, name: str, content: State) -> Tensors:
             f"{name}.safetensors is damaged (its SHA-256 is not the one in state.json)"
         )
     loaded: Tensors = _read(path, lambda: load_file(path))
-    if (nonfinite := weight_files.first_nonfinite(loaded)) is not None:
+    nonfinite = weight_files.first_nonfinite(loaded)
+    if nonfinite is not None:
         raise ValueError(f"{name}.safetensors holds NaN or infinite values in {nonfinite}")
     return loaded
 

@@ -39,9 +39,10 @@ def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> list[
     Returns those whose state can't be read. They don't count, and stay, since they may be of use to
     somebody."""
     scores, damaged = read_scores(root, metric)
-    kept = {*list(scores)[-keep:], *rank(scores, largest)[:best]}
+    last_ones = list(scores)[-keep:]
+    best_ones = rank(scores, largest)[:best]
     for folder in scores:
-        if folder not in kept:
+        if folder not in last_ones and folder not in best_ones:
             # Without state.json it is no checkpoint, even if the deletion is cut short.
             (folder / "state.json").unlink()
             shutil.rmtree(folder, ignore_errors=True)

@@ -29,22 +29,26 @@ Version = Annotated[str, pydantic.Field(pattern="^[ -~]{1,100}$")]  # printed wh
 Digest = Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
 
 
-class _Part(BaseModel):
-    """Strict: pydantic would take true for 1, and "80" for 80."""
+class _StrictModel(BaseModel):
+    """The base of what state.json holds.
+
+    It is strict, since pydantic would otherwise take true for 1, and "80" for 80.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Sum(_Part):
-    """A meter's sum since the last log point, as the mean over the ranks, and how many steps it
-    adds up.
+class Sum(_StrictModel):
+    """A meter's sum since the last log point, as the mean over the ranks.
+
+    steps: how many steps it adds up.
     """
 
     total: FiniteFloat
     steps: Annotated[FiniteFloat, pydantic.Field(gt=0)]
 
 
-class Progress(_Part):
+class Progress(_StrictModel):
     """The values that the next row of metrics.jsonl needs of the steps before the checkpoint.
 
     nonfinite_steps: updates left out so far. nonfinite_in_a_row: those that came last.
@@ -55,9 +59,8 @@ class Progress(_Part):
     nonfinite_steps: NonNegativeInt = 0
     nonfinite_in_a_row: NonNegativeInt = 0
     nonfinite_most: NonNegativeInt = 0
-    damaged: list[
-        Any
-    ] = []  # texts; pydantic's own refuse the undecodable bytes that a file's name may hold
+    # Texts; pydantic's own type of texts refuses the undecodable bytes that a file's name may hold.
+    damaged: list[Any] = []
 
     @field_validator("damaged")
     @classmethod
@@ -67,7 +70,7 @@ class Progress(_Part):
         return texts
 
 
-class State(_Part):
+class State(_StrictModel):
     """A checkpoint's state.json.
 
     images_seen: by the whole run. length: images that the stage was to train on, at that time.
@@ -120,7 +123,7 @@ class State(_Part):
 
 
 def versions() -> dict[str, str]:
-    """The versions on which the bits of a run depend."""
+    """Return the versions on which the bits of a run depend."""
     return {
         "gantrain": gantrain.__version__,
         "torch": torch.__version__,
@@ -128,8 +131,8 @@ def versions() -> dict[str, str]:
     }
 
 
-def parse_state(content: Any) -> State:
-    """The checked state. Raises ValueError with one line for each problem."""
+def parse_state(content: object) -> State:
+    """Return the checked state. Raises ValueError, with one line for each problem."""
     state = check(State, content)
     check_fields(state.fields)
     expected = data_dims(state.fields)

@@ -1,6 +1,4 @@
-"""A finished run that is started again, also with other settings: what has no effect, and what
-still holds.
-"""
+"""Reports what has no effect when a finished run is started again with other settings."""
 
 import shlex
 from collections.abc import Callable
@@ -31,6 +29,6 @@ def report_finished(run: Run, recipe: Recipe, latest: Path, say: Callable[[str],
             f"a larger length=... trains on with the changes, `{command}` measures the run as it is"
         )
         say(f"no effect, since the run is finished: {keys}; {advice}")
-    evaluate, kept = saved_settings(recipe.folder, latest)
-    run.link_best(evaluate.best_by, kept.best)
-    return recipe.model_copy(update={"evaluate": evaluate, "checkpoint": kept})
+    evaluate, checkpoint = saved_settings(recipe.folder, latest)
+    run.link_best(evaluate.best_by, checkpoint.best)
+    return recipe.model_copy(update={"evaluate": evaluate, "checkpoint": checkpoint})

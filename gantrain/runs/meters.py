@@ -1,12 +1,14 @@
-"""Means over steps and ranks, added up on the device: one reduction and one host read a log."""
+"""Means over steps and ranks.
+
+They are added up on the device; a log point takes one reduction and one read by the host.
+"""
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-Sums = dict[
-    str, tuple[float, float]
-]  # of each meter: its sum, as the mean over the ranks, and its number of steps
+# By meter: its sum, as the mean over the ranks, and its number of steps.
+Sums = dict[str, tuple[float, float]]
 
 
 class Meters:
@@ -31,14 +33,17 @@ class Meters:
             self._steps[name] = self._steps.get(name, 0) + weight
 
     def means(self) -> dict[str, float]:
-        """Means over all ranks since the last call. Every rank calls it."""
+        """Return the means over all ranks since the last call. Every rank calls it."""
         sums = self.sums()
         self._sums = {}
         self._steps = {}
         return {name: total / steps for name, (total, steps) in sums.items()}
 
     def sums(self) -> Sums:
-        """The sums since the last log point, which go on. Reads the device; every rank calls it."""
+        """Return the sums since the last log point, without a reset.
+
+        It reads the device. Every rank calls it.
+        """
         if not self._sums:
             return {}
         totals = torch.stack([*self._sums.values()])
@@ -46,12 +51,11 @@ class Meters:
             dist.all_reduce(totals)
             totals /= dist.get_world_size()
         steps = self._steps.values()
-        return dict(zip(self._sums, zip(totals.tolist(), steps, strict=True), strict=True))
+        pairs = zip(totals.tolist(), steps, strict=True)
+        return dict(zip(self._sums, pairs, strict=True))
 
     def restore(self, sums: Sums) -> None:
-        """Go on from the sums of another run of the same steps, on any number of ranks: rank 0
-        takes them all.
-        """
+        """Continue the sums of a saved run, on any number of ranks; rank 0 takes them all."""
         is_main = not dist.is_initialized() or dist.get_rank() == 0
         ranks = dist.get_world_size() if dist.is_initialized() else 1
         for name, (total, steps) in sums.items():

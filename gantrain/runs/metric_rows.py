@@ -1,4 +1,4 @@
-"""Reading metrics.jsonl: its rows, and which lines are none."""
+"""Reads the rows of metrics.jsonl, and reports the lines that are damaged."""
 
 import json
 import math
@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 
 class Row(NamedTuple):
-    """A row of metrics.jsonl: its line, as it stands in the file, and what that says."""
+    """A row of metrics.jsonl: its line, as it stands in the file, and its values."""
 
     line: bytes
     values: dict[str, Any]
 
 
 def read_rows(path: Path) -> tuple[list[Row], list[str]]:
-    """The rows of the file, and a text for each line that is none: cut short by a kill, or
-    damaged on the disk.
+    """Return the rows of the file, and a text for each damaged line.
+
+    A kill can cut a line short, and the disk can damage one.
     """
     rows: list[Row] = []
     problems: list[str] = []
@@ -42,20 +43,21 @@ def _values(line: bytes) -> dict[str, Any] | None:
 
 
 def rows_before(rows: Iterable[Row], images_seen: int, made_again: str = "") -> list[Row]:
-    """The rows up to `images_seen`, without those there that have a key which begins with
-    `made_again`.
+    """Return the rows up to `images_seen`.
+
+    made_again: leaves out the rows at `images_seen` that have a key with this beginning.
     """
-    kept: list[Row] = []
+    chosen: list[Row] = []
     for row in rows:
         is_made_again = bool(made_again) and any(key.startswith(made_again) for key in row.values)
-        at = row.values["images_seen"]
-        if at < images_seen or (at == images_seen and not is_made_again):
-            kept.append(row)
-    return kept
+        position = row.values["images_seen"]
+        if position < images_seen or (position == images_seen and not is_made_again):
+            chosen.append(row)
+    return chosen
 
 
 def last_metrics(path: Path) -> dict[str, float]:
-    """The metrics of the last evaluation in the file by name; empty where there is none."""
+    """Return the metrics of the last evaluation in the file by name; empty where there is none."""
     if not path.is_file():
         return {}
     rows, _ = read_rows(path)

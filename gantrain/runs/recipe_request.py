@@ -1,6 +1,4 @@
-"""The recipe that a command or a Python call asks for: a name, a path, a mapping or a Recipe,
-with changes.
-"""
+"""Makes the recipe of a command or a Python call from a name, a path, a mapping or a Recipe."""
 
 import json
 import os
@@ -22,7 +20,7 @@ Change = str | Mapping[str, Any]
 
 
 def request_recipe(source: Source, changes: Iterable[Change] = ()) -> Recipe:
-    """The checked recipe.
+    """Return the checked recipe.
 
     source: a recipe's name or path, its content as a mapping (which may have `extends`, as a file
     may), or a Recipe. changes: texts `a.b.c=value`, and mappings whose keys may be nested or
@@ -48,7 +46,7 @@ def _content(source: Source) -> dict[str, Any]:
         raise ValueError(
             f"recipe: found {type(source).__name__}, allowed: a name, a path, a mapping, a Recipe"
         )
-    content: dict[str, Any] = json.loads(_as_json("recipe", source))
+    content: dict[str, object] = json.loads(_as_json("recipe", source))
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
         raise ValueError(f"extends: found {parent!r:.100}, allowed: one recipe's name or path")
@@ -60,7 +58,7 @@ def _content(source: Source) -> dict[str, Any]:
 
 
 def _as_texts(changes: Iterable[Change]) -> list[str]:
-    """The changes in the command line's words, since JSON is YAML as well."""
+    """Return the changes in the command line's words, since JSON is YAML as well."""
     texts: list[str] = []
     for change in changes:
         if isinstance(change, str):
@@ -68,25 +66,17 @@ def _as_texts(changes: Iterable[Change]) -> list[str]:
         elif isinstance(change, Mapping):
             texts += [f"{key}={_as_json(str(key), value)}" for key, value in change.items()]
         else:
-            found = f"found {type(change).__name__}"
             raise ValueError(
-                f"recipe: {found} as a change, allowed: a text a.b.c=value, or a mapping"
+                f"recipe: found {type(change).__name__} as a change, allowed: a text a.b.c=value,"
+                " or a mapping"
             )
     return texts
 
 
-def _as_json(key: str, value: Any) -> str:
-    def plain(part: Any) -> Any:
-        if isinstance(part, os.PathLike):
-            return os.fspath(part)
-        if isinstance(part, Mapping):
-            return dict(part)
-        if isinstance(part, np.generic):
-            return part.item()
-        raise TypeError(type(part).__name__)
-
+def _as_json(key: str, value: object) -> str:
+    """Return a value of a mapping as JSON. key: for the message. Raises ValueError."""
     try:
-        return json.dumps(value, default=plain, ensure_ascii=False)
+        return json.dumps(value, default=_as_plain, ensure_ascii=False)
     except (TypeError, ValueError) as error:  # of a type, or of a list that holds itself
         allowed = "numbers, texts, paths, lists and mappings of them"
         raise ValueError(
@@ -94,9 +84,21 @@ def _as_json(key: str, value: Any) -> str:
         ) from None
 
 
+def _as_plain(value: object) -> object:
+    """Return a value that JSON does not know in a type that it knows. Raises TypeError."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(type(value).__name__)
+
+
 def _check_run(content: Mapping[str, Any]) -> list[str]:
-    """The modules that the run's latest checkpoint records. Raises ValueError where some are not
-    imported.
+    """Return the modules that the run's latest checkpoint records.
+
+    Raises ValueError where some of them are not imported.
     """
     name = content.get("run") or content.get("name")
     if not isinstance(name, str) or "/" in name:

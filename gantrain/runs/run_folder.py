@@ -1,4 +1,4 @@
-"""A run's folder: one writer, its status, and whether the same command starts or resumes it."""
+"""The folder of a run: its lock, its status, its recipe and its metrics."""
 
 import contextlib
 import errno
@@ -28,7 +28,7 @@ _STATUS_BYTES = 1 << 20
 class Run:
     """`runs/NAME`, held by one process.
 
-    Raises ValueError where another process holds it, or where its recipe was another.
+    Raises ValueError where another process holds it, or where it was started with another recipe.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -81,24 +81,28 @@ class Run:
         )
 
     def _compare(self, recipe: Recipe) -> None:
+        """Raise ValueError where the run was started with another recipe."""
         if not (checkpoint.list_checkpoints(self.checkpoints) and self.recipe.is_file()):
             return
-        if changed := differences(self.saved_recipe(), recipe.dump()):
-            same = (
-                f"recipe={shlex.quote(str(self.recipe))} goes on as it was started, also with"
-                " another length"
-            )
-            other = (
-                f"run=OTHER starts afresh, and with init_from={shlex.quote(str(self.folder))} from"
-                " its weights"
-            )
-            raise ValueError(
-                f"run: {self.folder} was started with another recipe; undo the changes: {same}; or"
-                f" {other}\n" + "\n".join(f"  {c}" for c in changed)
-            )
+        changes = differences(self.saved_recipe(), recipe.dump())
+        if not changes:
+            return
+        same = (
+            f"recipe={shlex.quote(str(self.recipe))} goes on as it was started, also with"
+            " another length"
+        )
+        other = (
+            f"run=OTHER starts afresh, and with init_from={shlex.quote(str(self.folder))} from"
+            " its weights"
+        )
+        problem = (
+            f"run: {self.folder} was started with another recipe; undo the changes: {same}; or"
+            f" {other}"
+        )
+        raise ValueError("\n".join([problem, *(f"  {change}" for change in changes)]))
 
     def saved_recipe(self) -> dict[str, Any]:
-        """The recipe that the run was started with. Raises ValueError, in one line."""
+        """Return the recipe that the run was started with. Raises ValueError, in one line."""
         advice = (
             f"remove it, then the recipe of {self.checkpoints} is not compared, or choose run=OTHER"
         )
@@ -116,7 +120,10 @@ class Run:
     def begin(
         self, recipe: Recipe, images_seen: int, init_from: list[str], left_marks: bool
     ) -> None:
-        """Say that the run goes on from there; what a refused start finds is left as it was."""
+        """Prepare the folder for training from that position, and set the status `running`.
+
+        It is called after all checks, so a refused start changes nothing. Raises ValueError.
+        """
         try:
             files.write_text(self.recipe, f"format: {formats.RUN}\n{recipe.yaml()}", sync=True)
             # A start that was cut short may have left rows that this one writes again.
@@ -136,8 +143,9 @@ class Run:
         return checkpoint.latest(self.checkpoints)
 
     def add_metrics(self, folder: Path, metrics: dict[str, float]) -> None:
-        """Add the evaluation that a signal had put off to a checkpoint; where that fails, the
-        next start makes it.
+        """Add the metrics of a postponed evaluation to a checkpoint.
+
+        Where the disk refuses, the next start evaluates.
         """
         try:
             checkpoint.add_metrics(folder, metrics)
@@ -162,7 +170,7 @@ class Run:
                 self._reported.add(folder)
 
     def status(self) -> dict[str, Any]:
-        """What status.json says; empty where there is none, or a damaged one."""
+        """Return the content of status.json; empty where there is none, or a damaged one."""
         path = self.folder / "status.json"
         try:
             content = files.read_json(path, _STATUS_BYTES)
@@ -176,7 +184,7 @@ class Run:
         return content
 
     def set_status(self, state: str, images_seen: int, reason: str = "") -> None:
-        """state: running, unfinished, finished or failed."""
+        """Write status.json. state: running, unfinished, finished or failed."""
         content = {"state": state, "images_seen": images_seen, "reason": reason}
         content |= {"process": os.getpid(), "host": socket.gethostname()}
         files.write_text(self.folder / "status.json", json.dumps(content, indent=1), sync=True)
@@ -188,21 +196,26 @@ class Run:
         rows, problems = read_rows(self.metrics)
         for problem in problems:
             say(problem)
-        kept = rows_before(rows, images_seen, made_again)
-        files.write_bytes(self.metrics, b"".join(row.line + b"\n" for row in kept), sync=True)
+        remaining = rows_before(rows, images_seen, made_again)
+        content = b"".join(row.line + b"\n" for row in remaining)
+        files.write_bytes(self.metrics, content, sync=True)
 
     def flush_metrics(self) -> None:
-        """Have the rows on the disk before the checkpoint that follows them."""
+        """Flush the rows to the disk, before the checkpoint that follows them is written."""
         if self.metrics.is_file():
             files.flush(self.metrics)
 
     def log(self, row: dict[str, Any]) -> None:
-        """Raises OSError where the disk refuses; the row is then written with the next one."""
+        """Append a row to metrics.jsonl.
+
+        Raises OSError where the disk refuses; the row is then written with the next one.
+        """
         self._rows += json.dumps(row) + "\n"
+        content = self._rows.encode()
         with self.metrics.open("ab", buffering=0) as file:
             size = file.tell()
             try:
-                if file.write(data := self._rows.encode()) < len(data):
+                if file.write(content) < len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
                 file.truncate(size)

@@ -1,4 +1,4 @@
-"""What a run tells while it goes: console, metrics.jsonl, trackers, previews; and its speed."""
+"""Reports a run while it trains: console, metrics.jsonl, trackers and previews; and its speed."""
 
 import contextlib
 import datetime
@@ -17,42 +17,49 @@ from gantrain.runs.trackers import Trackers
 
 
 class Journal:
-    """One on every rank; only rank 0, which has the `run`, writes."""
+    """The reports of a run. Each rank has one; only rank 0, which has the `run`, writes."""
 
     def __init__(
         self, trackers: Trackers, run: Run | None, display: Display, epoch: int, images_seen: int
     ) -> None:
-        self.trackers, self.run, self.display, self.epoch = trackers, run, display, epoch
+        self.trackers = trackers
+        self.run = run
+        self.display = display
+        self.epoch = epoch
         self._reset(images_seen)
 
     def _reset(self, images_seen: int) -> None:
-        self._clock, self._waited, self._since = time.perf_counter(), 0.0, images_seen
+        """Begin a new interval of the speed."""
+        self._start = time.perf_counter()
+        self._waiting_seconds = 0.0
+        self._images_at_start = images_seen
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """Around fetching a batch."""
-        before = time.perf_counter()
+        """Count the time inside, in which a batch is fetched, as waiting for data."""
+        start = time.perf_counter()
         yield
-        self._waited += time.perf_counter() - before
+        self._waiting_seconds += time.perf_counter() - start
 
     @contextlib.contextmanager
     def pause(self) -> Iterator[None]:
-        """Leave evaluation and saving out of images per second."""
-        before = time.perf_counter()
+        """Leave the time inside, of evaluation or saving, out of the speed."""
+        start = time.perf_counter()
         yield
-        self._clock += time.perf_counter() - before
+        self._start += time.perf_counter() - start
 
     def speed(self, images_seen: int) -> dict[str, float]:
-        """Since the last call."""
-        seconds = time.perf_counter() - self._clock
+        """Return the images per second, and the fraction of waiting, since the last call."""
+        seconds = time.perf_counter() - self._start
         speed = {
-            "images_per_second": (images_seen - self._since) / seconds,
-            "data_wait": self._waited / seconds,
+            "images_per_second": (images_seen - self._images_at_start) / seconds,
+            "data_wait": self._waiting_seconds / seconds,
         }
         self._reset(images_seen)
         return speed
 
     def record(self, images_seen: int, values: dict[str, float]) -> None:
+        """Report the values of a log point or an evaluation."""
         self.display.show(images_seen, values)
         with _despite_full_disk("metrics"):
             if self.run:
@@ -74,7 +81,7 @@ class Journal:
 
 @contextlib.contextmanager
 def _despite_full_disk(what: str) -> Iterator[None]:
-    """What a run tells is worth less than what it has learnt."""
+    """Report an OSError of the disk inside, and go on: a report is worth less than the run."""
     try:
         yield
     except OSError as e:
@@ -82,7 +89,7 @@ def _despite_full_disk(what: str) -> Iterator[None]:
 
 
 def memory_gib(device: torch.device) -> float:
-    """The peak of the GPU's memory, or of the process where there is none."""
+    """Return the peak of the GPU's memory, or of the process where there is none."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     unit = 2**10 if sys.platform == "linux" else 1  # ru_maxrss is in KiB there, bytes on macOS
@@ -90,8 +97,9 @@ def memory_gib(device: torch.device) -> float:
 
 
 def describe_damaged(replaced: set[str], left_out: set[str]) -> list[str]:
-    """Lines that count and name the damaged samples: those of training, and those of held-out
-    data.
+    """Return lines that count and name the damaged samples.
+
+    replaced: those of training. left_out: those of held-out data.
     """
     lines: list[str] = []
     for what, damaged in (("replaced by others", replaced), ("left out", left_out)):

@@ -1,5 +1,6 @@
-"""The lines that begin a run (its data, length and losses) and those that end it (its results,
-and what comes next).
+"""The lines that begin a run, on its data, length and losses, and those that end it.
+
+The last lines name the results and the commands that use them.
 """
 
 import math
@@ -23,15 +24,15 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def describe_data(train: DataSet, given: str | None) -> str:
-    """The number of images and their place: of pairs, or of sources and of targets.
+    """Describe the number of images and their place: of pairs, or of sources and of targets.
 
     given: the recipe's `data.train`, such as a folder of images, which a run packs into the cache.
     """
     if len(train.domains) > 1:
-        parts = []
-        for noun, side in zip(("source", "target"), train.domains, strict=True):
-            parts.append(f"{count_text(len(side), noun)} in {side.place}")
-        return ", ".join(parts)
+        descriptions = []
+        for noun, domain in zip(("source", "target"), train.domains, strict=True):
+            descriptions.append(f"{count_text(len(domain), noun)} in {domain.place}")
+        return ", ".join(descriptions)
     images = count_text(len(train), "image")
     if given == SYNTHETIC:
         return f"{images}, drawn into {train.place}"
@@ -41,7 +42,10 @@ def describe_data(train: DataSet, given: str | None) -> str:
 
 
 def describe_length(images: int, epoch: int, batch_size: int) -> str:
-    """The length of a run, or of a stage, in images, epochs and steps. epoch: images in one."""
+    """Describe the length of a run, or of a stage, in images, epochs and steps.
+
+    epoch: images in one epoch.
+    """
     epochs = value_text(images / epoch)
     of_epochs = f"1 epoch of {count_text(epoch, 'image')}"
     if epochs != "1":
@@ -54,9 +58,7 @@ def describe_length(images: int, epoch: int, batch_size: int) -> str:
 
 
 def describe_losses(method: Method) -> str:
-    """The weights of the losses, where the method states them, and what the rows of the run
-    show.
-    """
+    """Describe the weights of the losses, where the method states them, and what a row shows."""
     weights = [f"{name} {value_text(weight)}" for name, weight in method.loss_weights.items()]
     if not weights:
         return (
@@ -70,7 +72,7 @@ def describe_losses(method: Method) -> str:
 
 
 def describe_results(recipe: Recipe, has_held_out: bool, has_test: bool = False) -> list[str]:
-    """Lines on what a run has written, and on the commands that use it.
+    """Return lines on what a run has written, and on the commands that use it.
 
     has_held_out, has_test: the run has held-out images, or a test set in their place.
     `gantrain evaluate` takes either.
@@ -111,7 +113,7 @@ def _describe_best(recipe: Recipe, has_held_out: bool) -> list[str]:
 
 
 def describe_resuming() -> list[str]:
-    """Lines on how a run that a signal stopped goes on."""
+    """Return lines on how a run that a signal stopped goes on."""
     command = own_command()
     if command is None:
         return ["resume: run the same command again"]
@@ -119,7 +121,7 @@ def describe_resuming() -> list[str]:
 
 
 def describe_going_on(recipe: Recipe, images_seen: int, epoch: int) -> list[str]:
-    """Lines on how a finished run trains longer.
+    """Return lines on how a finished run trains longer.
 
     images_seen: by the whole run, which may have had a longer length before. epoch: images in one.
     """
@@ -133,11 +135,12 @@ def describe_going_on(recipe: Recipe, images_seen: int, epoch: int) -> list[str]
 
 
 def _longer(length: int | str, images_seen: int, epoch: int) -> int | str:
-    """Twice a length in its own unit, such as `20 epochs`; twice what was seen where that is more.
+    """Return twice a length in its own unit, such as `20 epochs`.
 
-    epoch: images in one."""
+    Where the run has seen more images than that, return twice the images seen. epoch: images in
+    one epoch."""
     if isinstance(length, int):
-        return 2 * (length if 2 * length > images_seen else images_seen)
+        return 2 * length if 2 * length > images_seen else 2 * images_seen
     doubled = f"{2 * float(length.split()[0]):g} epochs"
     if images_in(doubled, epoch) > images_seen:
         return doubled
@@ -145,21 +148,24 @@ def _longer(length: int | str, images_seen: int, epoch: int) -> int | str:
 
 
 def own_command(without: str = "") -> str | None:
-    """The command line of this process as a user typed it; None under a launcher, or from Python.
+    """Return the command line of this process as a user typed it.
 
+    Returns None under a launcher, and for a call from Python.
     without: leaves out the arguments that start so.
     """
     program, *arguments = sys.argv
     if "RANK" in os.environ:  # the launcher's own command line is not known
         return None
-    place = Path(program).resolve()
-    if place == _PACKAGE / "__main__.py":
-        words = ["python", "-m", "gantrain"]
-    elif place == _PACKAGE / "train.py":
-        words = ["python", "-m", "gantrain.train"]
-    elif place.name == "gantrain":
-        words = ["gantrain"]
+    file = Path(program).resolve()
+    if file == _PACKAGE / "__main__.py":
+        command = ["python", "-m", "gantrain"]
+    elif file == _PACKAGE / "train.py":
+        command = ["python", "-m", "gantrain.train"]
+    elif file.name == "gantrain":
+        command = ["gantrain"]
     else:
         return None
-    kept = [word for word in arguments if not (without and word.startswith(without))]
-    return shlex.join([*words, *kept])
+    for argument in arguments:
+        if not (without and argument.startswith(without)):
+            command.append(argument)
+    return shlex.join(command)

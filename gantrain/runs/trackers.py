@@ -1,4 +1,4 @@
-"""Scalars and previews to TensorBoard and its like, through Accelerate's trackers."""
+"""Sends scalars and previews to TensorBoard and other trackers, through Accelerate."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ _LONGEST = 300  # characters of an error of a tracker
 
 
 def check_trackers(recipe: Recipe) -> None:
-    """Raises ValueError for a name that Accelerate doesn't know, or whose package is missing.
+    """Raise ValueError for a name that Accelerate doesn't know, or whose package is missing.
 
     With `tracker_failure: continue`, a missing package is reported when the trackers start.
     """
@@ -42,7 +42,7 @@ def check_trackers(recipe: Recipe) -> None:
 
 
 def group(name: str) -> str:
-    """A name of metrics.jsonl with its group: `val/l1` for `val_l1`, `train/gan` for `gan`."""
+    """Return a name of metrics.jsonl in its group: `val/l1` for `val_l1`, `train/gan` for `gan`."""
     if name.startswith("val_"):
         return f"val/{name.removeprefix('val_')}"
     if name.endswith("_gradient"):  # the norm of a phase's gradient
@@ -64,8 +64,9 @@ class Trackers:
         self._hook = threading.excepthook
 
     def start(self, images_seen: int) -> None:
-        """Open the trackers. Raises ValueError for one that can't start, where the recipe says
-        `stop`.
+        """Open the trackers.
+
+        Raises ValueError for one that can't start, where `tracker_failure` is `stop`.
         """
         threading.excepthook = self._handle_thread_error
         for name in self._names:
@@ -87,8 +88,9 @@ class Trackers:
         self._each(lambda tracker: tracker.log(grouped, step=images_seen))
 
     def log_preview(self, picture: np.ndarray, images_seen: int, label: str) -> None:
-        """Send an HW3 uint8 picture to each tracker that takes images. label: that of
-        `Journal.preview`.
+        """Send an HW3 uint8 picture to each tracker that takes images.
+
+        label: that of `Journal.preview`.
         """
         tag = f"previews/{label or 'held_out'}"
 
@@ -118,7 +120,7 @@ class Trackers:
             self._hook(arguments)
 
     def _each(self, work: Callable[[GeneralTracker], None]) -> None:
-        """Do something with each tracker; one that fails is dropped, and reported once."""
+        """Apply `work` to each tracker; one that fails is dropped, and reported once."""
         for name, tracker in list(self._active.items()):
             try:
                 work(tracker)
@@ -161,11 +163,12 @@ def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value if isinstance(value, int | float | str) else str(value)
+            is_plain = isinstance(value, int | float | str)
+            yield prefix + key, value if is_plain else str(value)
 
 
 def _wandb_options(folder: Path) -> dict[str, Any]:
-    """What W&B needs so that its run has the run's name, and goes on when the run does."""
+    """Return the options of W&B by which its run has the run's name, and resumes with the run."""
     return {
         "name": folder.name,
         "id": _wandb_id(folder / _WANDB_FILE),
@@ -175,7 +178,7 @@ def _wandb_options(folder: Path) -> dict[str, Any]:
 
 
 def _wandb_id(path: Path) -> str:
-    """The id of the run in W&B, from the run's folder; a new one where the folder has none."""
+    """Return the run's id in W&B, from the run's folder; a new one where the folder has none."""
     with contextlib.suppress(FileNotFoundError):
         try:
             content = files.read_json(path, _WANDB_FILE_BYTES)

@@ -27,18 +27,18 @@ class BatchLayout:
         return self.per_rank // self.micro_batch_size
 
     def slots(self, rank: int) -> Sequence[int]:
-        """A rank's places in the batch: consecutive, or those of its partitions."""
+        """Return a rank's places in the batch: consecutive, or those of its partitions."""
         if self.partitions == 1:
             return range(rank * self.per_rank, (rank + 1) * self.per_rank)
-        own, slots = self.partitions_of(rank), range(self.batch_size)
-        return [slot for slot in slots if slot % self.partitions in own]
+        own = self.partitions_of(rank)
+        return [slot for slot in range(self.batch_size) if slot % self.partitions in own]
 
     def partitions_of(self, rank: int) -> range:
-        """The partitions that a rank reads."""
+        """Return the partitions that a rank reads."""
         if self.partitions == 1:
             return range(1)
-        share = self.partitions // self.ranks
-        return range(rank * share, (rank + 1) * share)
+        count = self.partitions // self.ranks
+        return range(rank * count, (rank + 1) * count)
 
     def __str__(self) -> str:
         ranks = count_text(self.ranks, "rank")
@@ -47,16 +47,20 @@ class BatchLayout:
 
 
 def divisors(n: int) -> list[int]:
-    """Largest first."""
+    """Return the divisors of a number, the largest first."""
     return [d for d in range(n, 0, -1) if n % d == 0]
 
 
 def split(
     batch_size: int, ranks: int, micro_batch_size: int | None, partitions: int = 1
 ) -> BatchLayout:
-    """Raises ValueError with values that work where the numbers don't divide."""
+    """Return how a batch is divided over ranks and micro-batches.
+
+    Raises ValueError, with values that work, where the numbers don't divide.
+    """
     if batch_size % ranks:
-        below, above = batch_size // ranks * ranks, -(-batch_size // ranks) * ranks
+        below = batch_size // ranks * ranks
+        above = below + ranks
         works = " or ".join(str(b) for b in (below, above) if b)
         raise ValueError(
             f"batch_size: found {batch_size}, which {ranks} ranks can't share evenly; "

@@ -85,9 +85,39 @@ class Convolution:
 
 # A residual generator's, where a recipe's own can't be had.
 STANDARD = (
-    Convolution(False, 64, 128, (3, 3), (2, 2), groups=1, batch=1, height=128, width=128),
-    Convolution(False, 256, 256, (3, 3), (1, 1), groups=1, batch=1, height=64, width=64),
-    Convolution(True, 128, 64, (3, 3), (2, 2), groups=1, batch=1, height=64, width=64),
+    Convolution(
+        is_transposed=False,
+        in_channels=64,
+        out_channels=128,
+        kernel=(3, 3),
+        stride=(2, 2),
+        groups=1,
+        batch=1,
+        height=128,
+        width=128,
+    ),
+    Convolution(
+        is_transposed=False,
+        in_channels=256,
+        out_channels=256,
+        kernel=(3, 3),
+        stride=(1, 1),
+        groups=1,
+        batch=1,
+        height=64,
+        width=64,
+    ),
+    Convolution(
+        is_transposed=True,
+        in_channels=128,
+        out_channels=64,
+        kernel=(3, 3),
+        stride=(2, 2),
+        groups=1,
+        batch=1,
+        height=64,
+        width=64,
+    ),
 )
 
 
@@ -121,14 +151,19 @@ def list_convolutions(sketch: Method, channels: int, size: tuple[int, int]) -> l
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         assert isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
-        is_transposed = isinstance(module, nn.ConvTranspose2d)
-        kernel = (module.kernel_size[0], module.kernel_size[1])
-        stride = (module.stride[0], module.stride[1])
         height, width = inputs[0].shape[2:]
-        channels = (module.in_channels, module.out_channels)
-        listed.append(
-            Convolution(is_transposed, *channels, kernel, stride, module.groups, 1, height, width)
+        convolution = Convolution(
+            is_transposed=isinstance(module, nn.ConvTranspose2d),
+            in_channels=module.in_channels,
+            out_channels=module.out_channels,
+            kernel=(module.kernel_size[0], module.kernel_size[1]),
+            stride=(module.stride[0], module.stride[1]),
+            groups=module.groups,
+            batch=1,
+            height=height,
+            width=width,
         )
+        listed.append(convolution)
 
     for module in method.networks.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -213,11 +248,12 @@ class _Case:
         self.convolution = convolution
         self.device = device
         shape = (convolution.batch, convolution.in_channels, convolution.height, convolution.width)
-        into, out = convolution.in_channels, convolution.out_channels
+        in_channels = convolution.in_channels
+        out_channels = convolution.out_channels
         if convolution.is_transposed:
-            weight_shape = (into, out // convolution.groups, *convolution.kernel)
+            weight_shape = (in_channels, out_channels // convolution.groups, *convolution.kernel)
         else:
-            weight_shape = (out, into // convolution.groups, *convolution.kernel)
+            weight_shape = (out_channels, in_channels // convolution.groups, *convolution.kernel)
         source = torch.full(shape, 0.5, device=device)
         self.sources = {
             False: source.requires_grad_(),
@@ -232,7 +268,7 @@ class _Case:
         padding = ((shape.kernel[0] - 1) // 2, (shape.kernel[1] - 1) // 2)
         source = self.sources[bf16]
         with torch.enable_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            made = function(
+            result = function(
                 source, self.weight, stride=shape.stride, padding=padding, groups=shape.groups
             )
-        torch.autograd.grad(made, [source, self.weight], torch.ones_like(made))
+        torch.autograd.grad(result, [source, self.weight], torch.ones_like(result))

@@ -30,10 +30,11 @@ class DDPPhase:
         optimizer: torch.optim.Optimizer,
         accelerator: Accelerator | None = None,
     ) -> None:
-        self.module, self.optimizer = module, optimizer
+        self.module = module
+        self.optimizer = optimizer
         if accelerator is not None:
             accelerator.ddp_handler = _OPTIONS
-            # Told to look for unused parameters, DDP warns on each rank where it finds none.
+            # DDP looks for unused parameters here, and warns on each rank where it finds none.
             module.register_parameter(
                 "unused", nn.Parameter(next(module.parameters()).new_zeros(1))
             )
@@ -45,10 +46,15 @@ class DDPPhase:
                 self.module = accelerator.prepare_model(module)
 
     def backward(self, *inputs: Any, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
-        """One micro-batch of `pieces`; after the last the gradients are the ranks' mean."""
-        alone = not last and isinstance(self.module, DistributedDataParallel)
-        waiting: Any = self.module.no_sync if alone else contextlib.nullcontext
-        with waiting():
+        """Compute forward and backward of one micro-batch of `pieces`.
+
+        After the last one the gradients are the mean of the ranks. Returns what the phase carries
+        on, and scalars for the meters.
+        """
+        sync: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if isinstance(self.module, DistributedDataParallel) and not last:
+            sync = self.module.no_sync()
+        with sync:
             loss, carried, stats = self.module(*inputs)
             (loss / pieces).backward()
         return carried, stats
@@ -57,23 +63,28 @@ class DDPPhase:
         return "DDP" if isinstance(self.module, DistributedDataParallel) else "one process"
 
     def state(self, names: dict[nn.Parameter, str]) -> Tensors:
-        """The optimiser's, by parameter: `generator.downs.0.weight/exp_avg`."""
+        """Return the optimiser's tensors by parameter: `generator.downs.0.weight/exp_avg`."""
         state: dict[Any, Tensors] = self.optimizer.state
-        return {
-            f"{names[p]}/{key}": value
-            for p, values in state.items()
-            for key, value in values.items()
-        }
+        tensors: Tensors = {}
+        for parameter, values in state.items():
+            for key, value in values.items():
+                tensors[f"{names[parameter]}/{key}"] = value
+        return tensors
 
     def load_state(self, saved: Tensors, names: dict[nn.Parameter, str]) -> None:
-        """Put it back, each tensor with its parameter's strides.
+        """Restore the optimiser's tensors, each with the strides of its parameter.
 
         Fused Adam pairs elements by their place in memory: a contiguous moment beside a
         channels_last weight would silently update the wrong elements."""
-        parameters = {names[p]: p for group in self.optimizer.param_groups for p in group["params"]}
+        parameters: dict[str, nn.Parameter] = {}
+        for group in self.optimizer.param_groups:
+            parameters |= {names[p]: p for p in group["params"]}
         for key, value in saved.items():
-            name, part = key.rsplit("/", 1)
-            p = parameters[name]
-            like = torch.empty_like(p) if value.shape == p.shape else torch.empty(value.shape)
-            target = like.to(device=p.device, dtype=value.dtype)
-            self.optimizer.state[p][part] = target.copy_(value)
+            name, moment = key.rsplit("/", 1)
+            parameter = parameters[name]
+            if value.shape == parameter.shape:
+                empty = torch.empty_like(parameter)
+            else:
+                empty = torch.empty(value.shape)
+            target = empty.to(device=parameter.device, dtype=value.dtype)
+            self.optimizer.state[parameter][moment] = target.copy_(value)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -112,7 +111,7 @@ def _picture_size(folder: Path, state: State) -> Size | None:
 
     Raises ValueError where its recipe states none.
     """
-    content: Any = checkpoint.saved_recipe(folder)
+    content: object = checkpoint.saved_recipe(folder)
     try:
         data = check(Data, content["data"] if isinstance(content, dict) else content)
     except (KeyError, ValueError) as e:

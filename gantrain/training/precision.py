@@ -127,7 +127,7 @@ def measure_on_main(world: World, convolutions: Sequence[Convolution]) -> Times:
 
 
 def _load_or_measure(convolutions: Sequence[Convolution], device: torch.device) -> Times:
-    key: dict[str, Any] = {
+    key: dict[str, object] = {
         "cpu": cpu_model(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
@@ -164,7 +164,7 @@ def _read_entries(path: Path) -> list[dict[str, Any]]:
     return [entry for entry in entries if _is_entry(entry)]
 
 
-def _is_entry(entry: Any) -> bool:
+def _is_entry(entry: object) -> bool:
     if not isinstance(entry, dict) or not isinstance(entry.get("key"), dict):
         return False
     times = (entry.get("fp32_microseconds"), entry.get("bf16_microseconds"))

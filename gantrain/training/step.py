@@ -93,12 +93,10 @@ class PhaseRunner:
         ]
         self.other_networks += method.auxiliary.values()
         # Networks instead of their buffers, because a wrapper may replace a buffer.
-        self.still_networks = [
-            method.networks[name]
-            for other in method.phases
-            if other is not phase
-            for name in other.networks
-        ]
+        self.still_networks: list[nn.Module] = []
+        for other in method.phases:
+            if other is not phase:
+                self.still_networks += [method.networks[name] for name in other.networks]
         self.stepwise_modules: list[Any] = []
         for name in phase.networks:
             for module in method.networks[name].modules():
@@ -113,8 +111,11 @@ class PhaseRunner:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """The parameters that this rank's optimiser updates."""
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+        """Return the parameters that this rank's optimiser updates."""
+        parameters: list[nn.Parameter] = []
+        for group in self.optimizer.param_groups:
+            parameters += group["params"]
+        return parameters
 
     def set_learning_rate(self, learning_rate: float) -> None:
         """Set the learning rate of each group of parameters, scaled by the group's factor."""
@@ -128,7 +129,7 @@ class Engine:
     Raises ValueError where two phases train the same network.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the settings of a run, by name)
         self,
         method: Method,
         device: torch.device,
@@ -141,7 +142,9 @@ class Engine:
         ema_half_life: int | None = None,
         compile: bool = False,
     ) -> None:
-        names = [name for phase in method.phases for name in phase.networks]
+        names: list[str] = []
+        for phase in method.phases:
+            names += phase.networks
         if len(set(names)) < len(names):
             raise ValueError(f"phases share a network, found {names}; each network has one phase")
         self.method = method
@@ -153,7 +156,7 @@ class Engine:
             for network in itertools.chain(method.networks.values(), method.auxiliary.values()):
                 network.compile(dynamic=False)
         self.phases = [
-            PhaseRunner(method, phase, settings[phase.name], wrap, bf16, device)
+            PhaseRunner(method, phase, settings[phase.name], wrap=wrap, bf16=bf16, device=device)
             for phase in method.phases
         ]
         self.buffers = float_buffers(method.networks)
@@ -183,7 +186,7 @@ class Engine:
             if context.step % runner.settings.interval_steps == 0:
                 learning_rate = learning_rates[runner.phase.name]
                 phase_is_nonfinite = self.run_phase(
-                    runner, batches, contexts, carried, learning_rate
+                    runner, batches, contexts, carried, learning_rate=learning_rate
                 )
                 is_nonfinite = torch.maximum(is_nonfinite, phase_is_nonfinite)
 

@@ -1,6 +1,7 @@
 """A trial of a user's own method, networks and losses, before a run's folder is made."""
 
 import copy
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,15 +21,14 @@ from gantrain.training.setup import RunSetup
 
 # Names in gantrain.metrics.metric_suite beside those of metrics.
 _NAMES_OF_SUMS = ("fake", "target", "source", "samples", "pixels", "distance")
-_MOST_IMAGES = 2  # enough for batch norm, and to tell the batch's dimension from others
+_MOST_IMAGES = 2  # enough for batch norm, and to distinguish the batch's dimension
 
 
 def try_method(parts: RunSetup) -> None:
-    """Compute each phase's gradients and a translation once, on drawn values and with networks that
-    are thrown away.
+    """Compute each phase's gradients and a translation once, on a batch of zeros.
 
-    Only where the recipe uses a class from outside gantrain. Every rank calls it. Raises
-    ValueError, one line for each problem."""
+    The networks are thrown away. It does this only where the recipe uses a class from outside
+    gantrain. Every rank calls it. Raises ValueError, with one line for each problem."""
     if not own_classes(parts.recipe):
         return
     try:
@@ -55,7 +55,7 @@ def _try(parts: RunSetup) -> None:
         with torch.autocast(
             parts.world.device.type, torch.bfloat16, enabled=parts.precision == "bf16"
         ):
-            of_phase = _try_phase(method, phase, batch, carried, context)
+            of_phase = _try_phase(method, phase, batch, carried=carried, context=context)
         carried = {**(carried or {}), **of_phase.carried}
         terms[phase.name] = of_phase
     weights = method.loss_weights if is_own(type(method)) else ()
@@ -64,7 +64,7 @@ def _try(parts: RunSetup) -> None:
 
 
 def _draw_batch(parts: RunSetup, size: int) -> Batch:
-    """Values as files hold them, zeros, of the data's fields."""
+    """Return a batch of zeros with the fields of the data."""
     height, width = parts.recipe.data.size
     raw: dict[str, Tensor] = {}
     for role, field in parts.data.fields.items():
@@ -74,7 +74,7 @@ def _draw_batch(parts: RunSetup, size: int) -> Batch:
 
 
 def _copied(method: Method) -> Method:
-    """A copy as the average of the weights is one."""
+    """Return a copy, as EMA makes one. Raises BadComponent where that is not possible."""
     try:
         return copy.deepcopy(method)
     except Exception as error:
@@ -91,17 +91,14 @@ def _try_translation(method: Method, batch: Batch, channels: int, parts: RunSetu
     set_inference(method, **parts.recipe.test_time.model_dump())
     source = batch["source"]
     fake: Any = method.translate({"source": source})
-    wanted = f"float images of shape ({len(source)}, {channels}, height, width)"
-    found = ""
-    if not isinstance(fake, Tensor):
-        found = f"an object of {type(fake).__name__}"
-    elif (
-        fake.ndim != 4 or fake.shape[:2] != (len(source), channels) or not fake.is_floating_point()
-    ):
-        found = f"a {str(fake.dtype).removeprefix('torch.')} tensor of shape {tuple(fake.shape)}"
-    if found:
+    if not _are_images(fake, (len(source), channels)):
+        result = f"an object of {type(fake).__name__}"
+        if isinstance(fake, Tensor):
+            dtype = str(fake.dtype).removeprefix("torch.")
+            result = f"a {dtype} tensor of shape {tuple(fake.shape)}"
+        allowed = f"float images of shape ({len(source)}, {channels}, height, width)"
         raise BadComponent(
-            f"method: {name}.translate gives {found}, allowed: {wanted}; correct it or the"
+            f"method: {name}.translate gives {result}, allowed: {allowed}; correct it or the"
             " generator"
         )
     own_sizes = is_own(type(method)) or parts.recipe.data.unpaired  # its losses decide
@@ -114,6 +111,13 @@ def _try_translation(method: Method, batch: Batch, channels: int, parts: RunSetu
         _try_styles(method, batch)
     for function, given in (("diagnose", batch), ("measure", {**batch, "fake": fake})):
         _check_scalars(f"{name}.{function}", getattr(method, function)(given))
+
+
+def _are_images(value: object, images_and_channels: tuple[int, int]) -> bool:
+    """Return whether a value is a float tensor NCHW with that number of images and channels."""
+    if not isinstance(value, Tensor) or value.ndim != 4:
+        return False
+    return value.shape[:2] == images_and_channels and value.is_floating_point()
 
 
 def _check_scalars(place: str, values: Any) -> None:
@@ -134,7 +138,7 @@ def _check_scalars(place: str, values: Any) -> None:
             )
 
 
-def _described_values(values: Any) -> str:
+def _described_values(values: object) -> str:
     """Describe a dictionary by what is in it, and any other value as it is, in one line."""
     if not isinstance(values, dict):
         return describe_value(values)
@@ -156,7 +160,7 @@ def _is_taken(name: str) -> bool:
 
 
 def _try_styles(method: Method, batch: Batch) -> None:
-    """A style of a seed and one of an image, and a translation with each."""
+    """Translate with a style of a seed, and with a style of an image."""
     source = batch["source"]
     for given in (0, batch["target"][:1]):
         style = check_style(method, given)
@@ -164,20 +168,20 @@ def _try_styles(method: Method, batch: Batch) -> None:
 
 
 def _check_states(method: Method) -> None:
-    """A checkpoint holds tensors alone."""
+    """Raise BadComponent for a state that a checkpoint cannot hold, since it is no tensor."""
     for name, network in method.networks.items():
         for key, value in network.state_dict().items():
             if not isinstance(value, Tensor):
-                found = (
-                    f"found {key}, an object of {type(value).__name__}, in the state_dict of {name}"
+                raise BadComponent(
+                    f"method: found {key}, an object of {type(value).__name__}, in the state_dict"
+                    f" of {name}, allowed: tensors, as parameters and buffers"
                 )
-                raise BadComponent(f"method: {found}, allowed: tensors, as parameters and buffers")
 
 
 def _try_phase(
     method: Method, phase: Phase, batch: Batch, carried: Batch | None, context: Context
 ) -> Terms:
-    """The terms of a phase, after its gradients were computed and thrown away."""
+    """Return the terms of a phase, after its gradients were computed and thrown away."""
     trained = [method.networks[name] for name in phase.networks]
     others = [network for name, network in method.networks.items() if name not in phase.networks]
     with frozen([*others, *method.auxiliary.values()]):
@@ -197,6 +201,5 @@ def _try_phase(
 
 
 def _has_gradient(networks: Sequence[nn.Module]) -> bool:
-    return any(
-        parameter.grad is not None for network in networks for parameter in network.parameters()
-    )
+    parameters = itertools.chain.from_iterable(network.parameters() for network in networks)
+    return any(parameter.grad is not None for parameter in parameters)

@@ -27,7 +27,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
 
 
 def check(stage: int, precision: str, lr_factors: Mapping[str, float]) -> None:
-    """Raises ValueError where ZeRO can't work here."""
+    """Raise ValueError where ZeRO can't work here."""
     if not stage:
         return
     if importlib.util.find_spec("deepspeed") is None:
@@ -49,7 +49,7 @@ def check(stage: int, precision: str, lr_factors: Mapping[str, float]) -> None:
 
 
 def from_launcher(env: Mapping[str, str]) -> tuple[int, bool]:
-    """The stage, and whether in bf16, that accelerate's DeepSpeed settings ask for.
+    """Return the stage, and whether in bf16, that accelerate's DeepSpeed settings ask for.
 
     Raises ValueError for what gantrain does not hand to DeepSpeed.
     """
@@ -97,8 +97,9 @@ def _config_file(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 class ZeROPhase:
-    """As gantrain.training.ddp's, but that each rank updates a share of the parameters, with
-    that share's gradients.
+    """A phase in DeepSpeed's ZeRO: each rank updates a part of the parameters.
+
+    It has the functions of gantrain.training.ddp.DDPPhase.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class ZeROPhase:
         stage: int,
         env: Mapping[str, str],
     ) -> None:
-        # It looks for devices by itself, tells of every setting, and calls what torch deprecates.
+        # DeepSpeed looks for devices itself, logs every setting, and calls deprecated functions.
         os.environ.setdefault("DS_ACCELERATOR", next(module.parameters()).device.type)
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", ".*all_gather_into_tensor", FutureWarning)
@@ -169,21 +170,28 @@ class ZeROPhase:
         clip_gradients(parameters, self.norm, self.largest_norm)
 
     def state(self, names: dict[nn.Parameter, str]) -> Tensors:
-        """As DDP's: whole tensors by parameter. Every rank calls it, for each holds a part."""
+        """Return the optimiser's whole tensors by parameter, with the names of DDPPhase.state.
+
+        Every rank calls it, since each rank holds a part.
+        """
         from deepspeed.utils import safe_get_full_optimizer_state
 
         (share,) = self.optimizer.param_groups[0]["params"]
+        step = self.optimizer.state[share]["step"]  # one for all parameters
         tensors = {}
-        for p in filter(lambda p: p.requires_grad, self.engine.module.parameters()):
-            tensors[f"{names[p]}/step"] = self.optimizer.state[share][
-                "step"
-            ].clone()  # all share one
+        for p in self.engine.module.parameters():
+            if not p.requires_grad:
+                continue
+            tensors[f"{names[p]}/step"] = step.clone()
             for key in _MOMENTS:
                 tensors[f"{names[p]}/{key}"] = safe_get_full_optimizer_state(p, key)
         return tensors
 
     def load_state(self, saved: Tensors, names: dict[nn.Parameter, str]) -> None:
-        """After the weights, of which ZeRO keeps a copy that it updates."""
+        """Restore the optimiser's tensors.
+
+        It is called after the weights are loaded, of which ZeRO keeps a copy that it updates.
+        """
         from deepspeed.utils import safe_set_full_optimizer_state
 
         self.zero.refresh_fp32_params()

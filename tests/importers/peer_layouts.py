@@ -119,7 +119,7 @@ class Block(nn.Module):
         return x + self.conv_block(x)
 
 
-def resnet_layers(
+def resnet_layers(  # noqa: PLR0913 (the options of the other project's constructor)
     before: int, after: int, width: int, downsampling: int, blocks: int, norm: str = "instance", drop: bool = False,
     blur_down: bool = False, blur_up: bool = False, padding: str = "reflect", biased: bool = False,
 ) -> list[nn.Module]:  # fmt: skip

@@ -39,7 +39,7 @@ _JPEG_START = b"\xff\xd8"
 Item = TypeVar("Item")
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 (the command's options)
     source: str | Path,
     out: str | Path,
     *,
@@ -146,7 +146,7 @@ def prepare(
     return report
 
 
-def pack_once(
+def pack_once(  # noqa: PLR0913 (the options of prepare that a recipe sets)
     folder: str | Path,
     cache: str | Path,
     *,
