@@ -103,9 +103,9 @@ class PhaseClock:
         self.turns: list[tuple[str, Any, Any]] = []
         run_phase = engine.run_phase
 
-        def timed(runner: Any, *arguments: Any) -> Any:
+        def timed(runner: Any, *arguments: Any, **options: Any) -> Any:
             began = self._now()
-            is_nonfinite = run_phase(runner, *arguments)
+            is_nonfinite = run_phase(runner, *arguments, **options)
             self.turns.append((runner.phase.name, began, self._now()))
             return is_nonfinite
 

@@ -99,9 +99,9 @@ class Watched:
                 module.register_forward_pre_hook(self._note(name))
         run_phase = self.engine.run_phase
 
-        def noted(runner: Any, *arguments: Any) -> Tensor:
+        def noted(runner: Any, *arguments: Any, **options: Any) -> Tensor:
             self.turn = runner.phase.name
-            return run_phase(runner, *arguments)
+            return run_phase(runner, *arguments, **options)
 
         self.engine.run_phase = noted  # type: ignore[method-assign]
 
