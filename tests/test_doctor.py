@@ -33,6 +33,8 @@ def test_recipe_that_would_train() -> None:
     status, output = run("recipe=quickstart", *SMALL, "--verify")
     assert status == 0, output
     assert "data.train: 0 of 400 damaged" in output
+    # The row `precision` judges the recipe's own convolutions.
+    assert "bf16" not in [line.split()[0] for line in output.splitlines() if line.strip()]
     for name in ("loader alone", "step alone", "limit"):
         assert name in output
     assert not Path("runs").exists()

@@ -83,6 +83,8 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
     exit_with_parent()
     with World(recipe.device if recipe else "auto") as world:
         _examine_machine(findings, world)
+        if recipe is None:
+            _examine_usual_precision(findings, world)
         if recipe:
             if world.is_main and recipe.folder.exists():
                 _examine_run(findings, recipe)
@@ -144,14 +146,18 @@ def _examine_machine(findings: Findings, world: World) -> None:
             f"CPU, {count_text(cores(), 'core')}; PyTorch sees no GPU, or the recipe asks for"
             " the CPU",
         )
-    threads = set_threads("auto", world.device)
-    usual = conv_timing.choose_convolutions(conv_timing.STANDARD, 1, threads)
-    findings.add("bf16", _compare_precisions(world, usual))
     with findings.catching("ranks"):
         findings.add("ranks", "1" if world.size == 1 else _communication(world))
     for what, folder in (("runs", Path("runs")), ("cache", cache_folder())):
         free = _free(folder) / _GIB
         findings.add("disk", f"{free:.1f} GiB free for {what}", "ok" if free > 1 else "fails")
+
+
+def _examine_usual_precision(findings: Findings, world: World) -> None:
+    """Report bf16 on usual convolutions; a recipe is judged by its own ones instead."""
+    threads = set_threads("auto", world.device)
+    usual = conv_timing.choose_convolutions(conv_timing.STANDARD, 1, threads)
+    findings.add("bf16", _compare_precisions(world, usual))
 
 
 def _compare_precisions(world: World, convolutions: Sequence[Convolution]) -> str:
