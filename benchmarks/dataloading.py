@@ -54,9 +54,11 @@ class Set:
 
 
 def samples_per_second(loop: Loop, view: View, cold: list[Path], used: list[float]) -> float:
-    """Warm: from the first batch on, so that starting the workers is left out. Cold: from the
-    start, since what they read ahead meanwhile would not count, and only once through the samples.
-    `used` gets the CPU's ms a sample."""
+    """Warm: from the first batch on, so that starting the workers is left out.
+
+    Cold: from the start, since what they read ahead meanwhile would not count, and only once
+    through the samples. `used` gets the CPU's ms a sample.
+    """
     if cold:
         drop(cold)
     before, start = _cpu_seconds(), time.perf_counter()

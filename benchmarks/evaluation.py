@@ -5,7 +5,8 @@
 
 The first times FID's and KID's way from images to values beside torch-fidelity's, with the same
 Inception network and images. The second takes simulated features and tells what each distance takes
-beyond them, in a process of its own."""
+beyond them, in a process of its own.
+"""
 
 import argparse
 import subprocess

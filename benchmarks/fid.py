@@ -31,8 +31,9 @@ from gantrain.runs.metric_rows import read_rows
 def train(
     args: argparse.Namespace, settings: list[str], devices: int, seed: int, every: int
 ) -> list[report.Row]:
-    """A row for each mark. The time is the training's: without start, evaluation and
-    checkpoints.
+    """A row for each mark.
+
+    The time is the training's: without start, evaluation and checkpoints.
     """
     run = Path("runs", f"fid-{os.getpid()}")  # here, where the recipe's paths begin
     command = [
@@ -79,7 +80,8 @@ def summary(rows: list[report.Row], metric: str) -> list[report.Row]:
     seeds' own spread.
 
     The spread is the standard deviation of one seed, pooled over devices at that mark; below 2 is
-    chance."""
+    chance.
+    """
     marks: dict[tuple[int, int], list[report.Row]] = {}
     for row in rows:
         marks.setdefault((row["images"], row["devices"]), []).append(row)

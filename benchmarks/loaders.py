@@ -3,7 +3,8 @@ torchvision.
 
 All take side-by-side pairs and give float images in [-1, 1], NCHW, cropped and flipped at random,
 in batches from PyTorch's DataLoader, without an end. `View` says how: `size` of the crop, `resize`
-before it (pixels) or None."""
+before it (pixels) or None.
+"""
 
 import io
 import random
@@ -149,9 +150,7 @@ def webdataset(urls: list[str], view: View, extension: str, deep: bool) -> Itera
 
 
 def shards(place: str, view: View, cache: Path) -> Iterator[Any]:
-    """Our stream, from a folder or a URL; shards from a URL are kept on the disk, as in
-    training.
-    """
+    """Our stream, from a folder or a URL; the disk keeps shards from a URL, as in training."""
     data = Shards.open(index_folder(place, cache) if is_url(place) else place)
     resize = (view.resize, view.resize) if view.resize else None
     seen = transforms.SampleTransform(

@@ -52,7 +52,8 @@ def flops_per_image(setup: RunSetup, plain: bool = False) -> int:
     Counted in the step itself, on one image, over a whole cycle. A transposed convolution counts by
     its input, as torch does since 2.1; by its output, as some tools count, a U-Net would have three
     times the work. Normalisation, activations, the optimiser and EMA don't count. The rank's
-    networks are others than those that are timed: compiled ones can't be counted."""
+    networks are others than those that are timed: compiled ones can't be counted.
+    """
     one = copy.copy(setup)
     one.recipe = setup.recipe.model_copy(update={"compile": False})
     one.data = copy.copy(setup.data)
@@ -69,7 +70,8 @@ def matmul(world: World, precision: str) -> tuple[Callable[[], None], float, int
     """Multiplying square matrices, the TFLOP of one call, and how many calls take about 0.3 s.
 
     About the most that the device does, where the matrices are large: up to 8192, less where that
-    takes too long."""
+    takes too long.
+    """
     n, seconds = 256, 0.0
     while n < 8192 and seconds < 0.05:
         n *= 2

@@ -70,9 +70,7 @@ def read_marks(run: Path, variant: str, seed: int) -> list[report.Row]:
 
 
 def average(marks: list[report.Row]) -> list[report.Row]:
-    """Returns the means over the seeds at each variant's last evaluation, in the variants'
-    order.
-    """
+    """Return the means over the seeds at each variant's last evaluation, in their order."""
     table: list[report.Row] = []
     for variant in dict.fromkeys(row["variant"] for row in marks):
         rows = [row for row in marks if row["variant"] == variant]

@@ -29,8 +29,9 @@ MODULES = {
 
 
 def public_object(name: str) -> Any:
-    """Return the class, function or table of a public name. Raises AttributeError for another
-    name.
+    """Return the class, function or table of a public name.
+
+    Raises AttributeError for another name.
     """
     if name not in MODULES:
         raise AttributeError(f"module 'gantrain' has no attribute {name!r}")

@@ -1,7 +1,8 @@
 """Count the modules, packages and imports of gantrain: `python tests/code_graph.py [CHECKOUT]`.
 
 The depth is the number of imports on the longest chain from one module to another one. Imports
-inside functions count as well. `tests/test_structure.py` checks the same graph."""
+inside functions count as well. `tests/test_structure.py` checks the same graph.
+"""
 
 import ast
 import graphlib

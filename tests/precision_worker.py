@@ -1,5 +1,6 @@
-"""One rank of a run with `precision: auto` on a stand-in CPU. Arguments: the ranks that lack
-bf16, then overrides.
+"""One rank of a run with `precision: auto` on a stand-in CPU.
+
+Arguments: the ranks that lack bf16, then overrides.
 """
 
 import os

@@ -144,7 +144,8 @@ def test_flops_are_those_of_the_formula(monkeypatch):
     first).
 
     But for the gradients to the images themselves, which nothing needs: those of a first layer in
-    training."""
+    training.
+    """
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     from measuring import cycle, flops_per_image
 

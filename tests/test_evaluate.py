@@ -232,9 +232,7 @@ def test_folders_need_not_be_pairs() -> None:
 
 @pytest.mark.parametrize("kind", ["npy", "png"])
 def test_folders_of_other_depths_and_turned_photographs(kind: str) -> None:
-    """Sixteen bits count as they are, grey is grey, and EXIF turns an image before it is
-    compared.
-    """
+    """Sixteen bits count as they are, grey is grey, and EXIF turns an image before it is compared."""
     random = np.random.default_rng(3)
     for name, bright in (("real", 1.0), ("fake", 0.5)):
         Path(name).mkdir()

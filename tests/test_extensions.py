@@ -111,9 +111,7 @@ def test_what_is_no_module_is_refused(
 
 @pytest.fixture
 def trained() -> None:
-    """A run with the network of net.py and, beside it, an unused module; both are then
-    forgotten.
-    """
+    """A run with the network of net.py and, beside it, an unused module; both are then forgotten."""
     write("net", NETWORK)
     write("beside", "")
     with forgotten():

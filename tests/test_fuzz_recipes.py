@@ -41,8 +41,9 @@ def make(loaded: Recipe) -> None:
 
 
 def check_case(case: fuzz_recipes.Case) -> bool:
-    """Whether the recipe is right. Fails with the case's number where it is neither right nor
-    refused in lines.
+    """Whether the recipe is right.
+
+    Fails with the case's number where it is neither right nor refused in lines.
     """
     name = f"fuzz_recipes.make_case({case.number}), which is {case!r:.600}"
     case.write()

@@ -116,9 +116,7 @@ def test_long_lists_of_other_files_are_shortened(capsys: pytest.CaptureFixture[s
 def test_images_of_the_target_among_the_inputs_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A folder as training takes it holds the targets too, and translating these is rarely
-    wanted.
-    """
+    """A folder as training takes it holds the targets too, and translating these is rarely wanted."""
     model = Namespace(recipe=Namespace(data=Namespace(source="sketch", target="photo")))
     files = {Path(name): name for name in ("sketch/0", "sketch/1", "photo/0", "2")}
     _note_targets(model, files)  # type: ignore[arg-type]

@@ -1,6 +1,4 @@
-"""The console of a run: rows that fit the terminal, one line an entry in a log, amounts in
-words.
-"""
+"""The console of a run: rows that fit the terminal, one line an entry in a log, amounts in words."""
 
 import io
 import json

@@ -1,7 +1,8 @@
 """One picture gives the same values through every entry, for models and data sets of every kind.
 
 No network is needed: `Recorder` is a `Translator` that keeps what its network would have been
-given."""
+given.
+"""
 
 import io
 import pickle
@@ -226,9 +227,7 @@ def by_prepare(model: str, path: Path) -> np.ndarray:
 
 
 def by_held_out_set(model: str, path: Path) -> np.ndarray:
-    """`gantrain evaluate RUN --data FOLDER` and `data.validation`, whose folder holds nothing
-    else.
-    """
+    """`gantrain evaluate RUN --data FOLDER` and `data.validation`, whose folder holds nothing else."""
     options = {"label": {"labels": ["image"], "classes": 10}, "instances": {"instances": "image"}}
     packed = pack_once(path.parent, "cache", layout="images", **options.get(model, {}))
     learnt = SOURCES.get(model, field(1, "uint16", kind="instances"))

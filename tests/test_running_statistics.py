@@ -1,6 +1,4 @@
-"""Batch norm's running statistics move in a network's own turn only, in every order of the
-turns.
-"""
+"""Batch norm's running statistics move in a network's own turn only, in every order of the turns."""
 
 from typing import Any
 
@@ -77,9 +75,7 @@ CASES: dict[str, tuple[dict[str, Any], int, int]] = {
 
 
 class Watched:
-    """An engine that notes every input of each batch norm together with the phase whose turn it
-    is.
-    """
+    """An engine that notes every input of each batch norm together with the phase whose turn it is."""
 
     def __init__(self, options: dict[str, Any], every: int) -> None:
         torch.manual_seed(0)

@@ -161,8 +161,9 @@ def _examine_usual_precision(findings: Findings, world: World) -> None:
 
 
 def _compare_precisions(world: World, convolutions: Sequence[Convolution]) -> str:
-    """Describe how fast bf16 is on this machine, and what `precision: auto` means for these
-    convolutions.
+    """Describe how fast bf16 is on this machine for some convolutions.
+
+    The text says what `precision: auto` means for them.
     """
     verdict = precision.judge_machine(world, convolutions)
     if world.device.type != "cuda" or not has_bf16(world.device):

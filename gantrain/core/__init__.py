@@ -1,3 +1,1 @@
-"""What all packages use: errors, console, ranks, random numbers, files, components, weight
-files.
-"""
+"""What all packages use: errors, console, ranks, random numbers, files and components."""

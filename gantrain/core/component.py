@@ -2,7 +2,8 @@
 
 Keyword-only parameters are the recipe's to set, and their defaults are the paper's values. The
 other parameters (channels, sizes) are facts that the data know: a recipe may repeat one, and a
-contradiction is refused."""
+contradiction is refused.
+"""
 
 import difflib
 import inspect
@@ -25,9 +26,7 @@ _Fact = Annotated[int, Field(ge=0, le=MAX_CHANNELS)]
 
 
 class BadComponent(ValueError):
-    """A class from outside gantrain that is not what its table asks for, or that returns
-    something else.
-    """
+    """A class from outside gantrain that does not keep the contract of its table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +34,8 @@ class OneOf:
     """Annotates a constructor parameter as a component chosen from `table`.
 
     facts: only classes whose constructors take just one of these sets of facts are allowed; None
-    allows all."""
+    allows all.
+    """
 
     table: Table
     facts: tuple[tuple[str, ...], ...] | None = None
@@ -50,8 +50,9 @@ class OneOf:
         return {name: cls for name, cls in self.table.items() if tuple(facts_of(cls)) in self.facts}
 
     def describe_unfit(self, name: object) -> str:
-        """Say why an entry of the table is not allowed here; empty for a name that the table
-        does not have.
+        """Return why an entry of the table is not allowed here.
+
+        The text is empty for a name that the table does not have.
         """
         if not isinstance(name, str) or name not in self.table or self.facts is None:
             return ""
@@ -108,8 +109,9 @@ def facts_of(cls: object) -> list[str]:
 
 
 def _resolve(hint: object, default: object) -> object:
-    """Return the pydantic type of an annotation; a component becomes the union of its table's
-    classes.
+    """Return the pydantic type of an annotation.
+
+    A component becomes the union of its table's classes.
     """
     bare, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     for extra in extras:
@@ -126,10 +128,10 @@ def _resolve(hint: object, default: object) -> object:
 
 
 def _options(cls: object, name: str = "") -> type[BaseModel]:
-    """Return a pydantic model of the class's constructor, and of the component's name where it has
-    one.
+    """Return a pydantic model of the class's constructor.
 
-    Raises ValueError, in one line, for a constructor that gives no such model.
+    It has the component's name as well, where the component has one. Raises ValueError, in one
+    line, for a constructor that gives no such model.
     """
     try:
         return _model(cls, name)
@@ -183,7 +185,8 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
     """Return the pydantic type of a component from `table`.
 
     A bare name stands for `{name: ...}`; options without a name are laid on `default`. place:
-    explains why an entry of a larger table is not allowed."""
+    explains why an entry of a larger table is not allowed.
+    """
     models, broken = _sound_models(table)
 
     def named(value: object) -> object:
@@ -223,11 +226,11 @@ def _describe_unknown(name: object, table: Table, place: OneOf | None) -> str:
 
 
 def _sound_models(table: Table) -> tuple[tuple[type[BaseModel], ...], dict[str, BadComponent]]:
-    """Return the pydantic models of a table's entries, and by name what is wrong with entries that
-    have none.
+    """Return the pydantic models of a table's entries.
 
-    A broken entry from outside stops only the recipes that name it. Raises BadComponent where all
-    are broken."""
+    The second value holds, by name, what is wrong with entries that have no model. A broken entry
+    from outside stops only the recipes that name it. Raises BadComponent where all are broken.
+    """
     models: list[type[BaseModel]] = []
     broken: dict[str, BadComponent] = {}
     for name, cls in table.items():
@@ -247,17 +250,13 @@ def _similar(name: object, table: Table) -> str:
 
 
 def _outside(name: object) -> str:
-    """Return what to add where a name is none of the table's, but might be one of a user's own
-    module.
-    """
+    """Return the advice on a name that the table lacks: a user's own module may have it."""
     is_name = isinstance(name, str) and name.isidentifier()
     return f"; an own one needs {import_advice()}" if is_name else ""
 
 
 def used_classes(table: Table, config: Component) -> Iterator[Any]:
-    """Yield the classes that a component of a whole recipe names: its own, and those of the
-    components inside it.
-    """
+    """Yield the class that a component names, and those of the components inside it."""
     options = {"name": config} if isinstance(config, str) else config
     cls = table[options["name"]]
     yield cls

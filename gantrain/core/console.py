@@ -24,7 +24,8 @@ def say(text: str, style: str | None = None, indent: int = 2) -> None:
     """Print a text of one or several lines; control characters in it are escaped.
 
     A terminal gets long lines broken between words, a log gets them whole. indent: spaces before
-    the rest of a line that is broken."""
+    the rest of a line that is broken.
+    """
     safe = printable(text, allowed="\n\t")
     if console.is_terminal:
         safe = "\n".join(_break(line, console.width, indent) for line in safe.split("\n"))
@@ -45,8 +46,9 @@ def _break(line: str, width: int, indent: int) -> str:
 
 
 def say_whole(text: str, style: str | None = None) -> None:
-    """Print a text whose lines stay whole on a terminal, too: a command to paste, or a row that
-    fits.
+    """Print a text whose lines stay whole on a terminal as well.
+
+    Such lines are commands to paste, and rows that fit the width.
     """
     console.print(printable(text, allowed="\n"), style=style, markup=False, soft_wrap=True)
 

@@ -41,10 +41,10 @@ def _advise(key: str, value: object, model: type[BaseModel]) -> str:
 
 
 def with_allowed(suggestion: str, names: Sequence[str], more: str = "") -> str:
-    """Return a suggestion and what is allowed; beside a suggestion, a long list of names is left
-    out.
+    """Return a suggestion and what is allowed.
 
-    suggestion: empty where nothing is similar. more: what is allowed besides the names.
+    A long list of names is left out beside a suggestion. suggestion: empty where nothing is
+    similar. more: what is allowed besides the names.
     """
     allowed = f"allowed: {', '.join(names) or 'none'}{more}"
     if not suggestion:
@@ -66,7 +66,8 @@ def check(
     Raises ValueError with one line for each wrong key (`prefix` before it), all problems at once.
 
     most: how many problems to report of a file that may hold millions. advise: words it where a key
-    is unknown."""
+    is unknown.
+    """
     try:
         return model.model_validate(content)
     except ValidationError as e:
@@ -93,16 +94,15 @@ def _with_rule(line: str, rule: str) -> str:
 
 
 def _is_short_list(problem: ErrorDetails) -> bool:
-    """Return whether the problem is a place of a list that has no value, since the list is too
-    short.
-    """
+    """Return whether a list is too short, so that one of its places has no value."""
     return problem["type"] == "missing" and isinstance(problem["loc"][-1], int)
 
 
 def _rule(problem: ErrorDetails, of_mappings: bool) -> str:
     """Describe what is allowed, in the words of a recipe.
 
-    of_mappings: the elements of the list that is wrong are mappings."""
+    of_mappings: the elements of the list that is wrong are mappings.
+    """
     if _is_short_list(problem):
         return f"allowed: {int(problem['loc'][-1]) + 1} values"
     allowed = _ALLOWED.get(problem["type"])
@@ -118,8 +118,9 @@ def _rule(problem: ErrorDetails, of_mappings: bool) -> str:
 
 
 def _bracketed(value: object) -> str:
-    """Return an example of values in brackets: a number twice, as for a height and a width; a word
-    once.
+    """Return an example of values in brackets.
+
+    A number stands there twice, as for a height and a width, and a word once.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f", such as [{value},{value}]"
@@ -134,9 +135,7 @@ def _shown(value: object) -> str:
 
 
 def one_line(text: str, most: int = _SHOWN) -> str:
-    """Return a user's text in one line without control characters, of at most `most`
-    characters.
-    """
+    """Return a user's text in one line without control characters, of at most `most` characters."""
     return _shortened(text if text.isprintable() else repr(text)[1:-1], most)
 
 
@@ -150,7 +149,8 @@ def _locate(
     """Return the key as the user wrote it, and the model whose keys are allowed in its place.
 
     loc: pydantic's path to the error. Its own names, of a component's class or a union's member,
-    are neither fields nor in the content."""
+    are neither fields nor in the content.
+    """
     path: list[str] = []
     models = [model]  # that the content may be, at the path so far
     beside = [model]  # those of the last key

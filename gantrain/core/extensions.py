@@ -57,8 +57,9 @@ def _import(name: str) -> None:
 
 
 def _is_about(error: ModuleNotFoundError, name: str) -> bool:
-    """Return whether the module itself or a package around it is missing, not something that it
-    imports.
+    """Return whether the module itself, or a package around it, is missing.
+
+    It is false where a module lacks something that it imports.
     """
     missing = error.name or ""
     return name == missing or name.startswith(f"{missing}.")
@@ -101,10 +102,10 @@ def check_not_importing() -> None:
 
 
 def modules_to_record(classes: Iterable[object]) -> list[str]:
-    """Return the modules that a later command has to import: those that the option named, and those
-    of own classes.
+    """Return the modules that a later command has to import.
 
-    classes: all that the recipe names, gantrain's own among them.
+    These are the modules that the option named, and those of own classes. classes: all that the
+    recipe names, gantrain's own among them.
     """
     names = list(_imported)
     for cls in classes:
@@ -125,8 +126,9 @@ def _importable_name(module: str) -> str:
 
 
 def _main_name() -> str:
-    """Return the name of the script that Python was started with; INTERACTIVE where there is none
-    to import.
+    """Return the name of the script that Python was started with.
+
+    It is INTERACTIVE where there is no script to import.
     """
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
@@ -137,9 +139,7 @@ def _main_name() -> str:
 
 
 def check_imported(modules: Iterable[str], checkpoint: Path) -> None:
-    """Raise ValueError, in one line, for a checkpoint that records modules which are not imported
-    here.
-    """
+    """Raise ValueError where this process lacks modules that a checkpoint records."""
     missing = [name for name in modules if not _is_here(name)]
     if missing:
         options = " ".join(f"{OPTION} {name}" for name in missing)
@@ -160,8 +160,9 @@ def _is_here(name: str) -> bool:
 
 
 def interactive_advice(modules: Iterable[str]) -> str:
-    """Return what to add to an error about an unknown name; empty unless classes of a notebook
-    were used.
+    """Return the advice on an unknown name where classes of a notebook were used.
+
+    Otherwise the text is empty.
     """
     if INTERACTIVE not in modules:
         return ""

@@ -33,7 +33,8 @@ def replacing(path: Path, *, sync: bool = False) -> Iterator[Path]:
 
     The file is removed where writing fails or is interrupted. Several processes may write the same
     `path`: the last one wins. sync: the content is on the disk before the name is, so that it also
-    survives a power failure."""
+    survives a power failure.
+    """
     partial = path.with_name(_PARTIAL.format(secrets.token_hex(8)))
     try:
         yield partial

@@ -1,7 +1,8 @@
 """The format numbers of the files that gantrain writes, and the check of a number that was read.
 
 A change that an older file does not survive raises the number of that file. gantrain refuses a file
-of another format, and migrates none before the first release."""
+of another format, and migrates none before the first release.
+"""
 
 from pathlib import Path
 

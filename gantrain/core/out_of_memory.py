@@ -1,5 +1,6 @@
-"""Failures to allocate memory: recognised on every device, and raised as one line that names
-what was too large.
+"""Recognises failures to allocate memory, on every device.
+
+It raises them again as one line that names what was too large.
 """
 
 import gc
@@ -38,8 +39,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def describe_request(error: BaseException) -> str:
-    """Describe the allocation that failed, such as " (1.5 GiB were requested)"; empty where the
-    error has no size.
+    """Describe the allocation that failed, such as " (1.5 GiB were requested)".
+
+    The text is empty where the error states no size.
     """
     match = _REQUEST.search(str(error))
     if match is None:

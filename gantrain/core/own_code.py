@@ -20,8 +20,9 @@ def is_own(cls: object) -> bool:
 
 
 def is_raised_by_gantrain(error: BaseException) -> bool:
-    """Return whether gantrain's own code raised the exception, rather than a library or a user's
-    code.
+    """Return whether gantrain's own code raised the exception.
+
+    It is false for an exception of a library or of a user's code.
     """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -33,7 +34,8 @@ def describe_error(error: BaseException) -> str:
     """Describe an exception in one line: its type, its text, and the place in the user's code.
 
     The place is the innermost line outside of gantrain and of the installed libraries. Where there
-    is no such line, the place is the innermost line of all."""
+    is no such line, the place is the innermost line of all.
+    """
     message = str(error)
     place = _place(error)
     if isinstance(error, SyntaxError):

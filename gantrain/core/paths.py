@@ -18,10 +18,10 @@ _FETCH_FIRST = "fetch the file first, for example with `git annex get` or `dvc p
 
 
 def describe_obstacle(path: str | os.PathLike[str]) -> str:
-    """Describe what is at `path` instead of a regular file or a folder, in a few words; "" where
-    nothing is wrong.
+    """Describe what is at `path` instead of a regular file or a folder.
 
-    A path at which there is nothing gives "" too. Symbolic links are followed. Nothing is opened.
+    The text is "" where nothing is wrong. A path at which there is nothing gives "" too. Symbolic
+    links are followed. Nothing is opened.
     """
     try:
         mode = os.stat(path).st_mode
@@ -35,19 +35,21 @@ def describe_obstacle(path: str | os.PathLike[str]) -> str:
 
 
 def check_not_special(path: str | os.PathLike[str], what: str) -> None:
-    """Refuse what can't be read: a FIFO, a device, a socket, a dangling link, a loop of links, a
-    URL.
+    """Raise ValueError for a path that cannot be read.
 
-    what: the setting or option that names the path, for the message. A path at which there is
-    nothing passes, since its own reader knows what to advise. Raises ValueError, in one line."""
+    This is a FIFO, a device, a socket, a dangling link, a loop of links or a URL. what: the setting
+    or option that names the path, for the message. A path at which there is nothing passes, since
+    its own reader knows what to advise. Raises ValueError, in one line.
+    """
     obstacle = describe_obstacle(path)
     if obstacle:
         raise ValueError(f"{what}: {path} is {obstacle}; allowed: a regular file or a folder")
 
 
 def check_regular_file(path: str | os.PathLike[str], what: str) -> Path:
-    """Return the path, if a regular file is there, also through symbolic links. Raises ValueError,
-    in one line.
+    """Return the path, if a regular file is there, also through symbolic links.
+
+    Raises ValueError, in one line.
     """
     obstacle = describe_obstacle(path)
     if not obstacle and os.path.isdir(path):

@@ -52,7 +52,8 @@ class TerminalRows:
     left out, the least important ones first. The first entry decides which columns are shown, for
     each width of the terminal: where a column has become wider, those that no longer fit move to a
     second row. A column never becomes narrower. The header comes again where a column has become
-    wider."""
+    wider.
+    """
 
     def __init__(self) -> None:
         self._names: list[str] = []  # of the columns, the most important ones first
@@ -66,8 +67,9 @@ class TerminalRows:
     def entry(
         self, progress: Progress, values: Mapping[str, float], width: int
     ) -> tuple[list[str], list[str]]:
-        """Return the lines of the header, if it is due, and those of the entry. width: of the
-        terminal.
+        """Return the lines of an entry, below those of the header where it is due.
+
+        width: of the terminal.
         """
         cells = self._with_all_columns(_cells(progress, values))
         headings = {name: _HEADINGS.get(name, name) for name in cells}
@@ -85,8 +87,9 @@ class TerminalRows:
         return (header if is_due else []), self._lines(layout, cells)
 
     def _with_all_columns(self, cells: Mapping[str, str]) -> dict[str, str]:
-        """Return the cells of every column so far, empty where this entry has no value, such as
-        that of a rare penalty.
+        """Return the cells of every column so far.
+
+        A cell is empty where this entry has no value, such as that of a rare penalty.
         """
         place = 0
         for name in cells:
@@ -114,8 +117,9 @@ class TerminalRows:
     def _place_others(
         self, names: Sequence[str], first: list[str], second: list[str], width: int
     ) -> None:
-        """Add the secondary columns to the rows: those that were shown before, and new ones that
-        fit.
+        """Add the secondary columns to the rows.
+
+        These are the columns that were shown before, and new ones that fit.
         """
         if width != self._width:
             self._is_shown = {}
@@ -191,10 +195,10 @@ def _is_secondary(name: str) -> bool:
 
 
 def evaluation_rows(progress: Progress, values: Mapping[str, float], width: int) -> list[str]:
-    """Return the lines of an evaluation on a terminal: its position, then the metrics in aligned
-    columns.
+    """Return the lines of an evaluation on a terminal.
 
-    values: the metrics and their nulls, with the prefix of an evaluation.
+    They hold its position, and then the metrics in aligned columns. values: the metrics and their
+    nulls, with the prefix of an evaluation.
     """
     items = []
     for name, value in values.items():
@@ -211,9 +215,7 @@ def evaluation_rows(progress: Progress, values: Mapping[str, float], width: int)
 
 
 def _in_columns(items: Sequence[str], width: int) -> list[str]:
-    """Return rows of as many items as fit, so that each item starts where the one above it
-    starts.
-    """
+    """Return rows of as many items as fit, with each item below the start of another one."""
     for columns in range(len(items), 1, -1):
         rows = [items[start : start + columns] for start in range(0, len(items), columns)]
         widths = []

@@ -69,8 +69,9 @@ def first_nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def misfit(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
-    """Return the first way in which the tensors are not those that a network or an optimiser has;
-    empty where they are.
+    """Return how the tensors differ from those of a network or an optimiser.
+
+    Only the first difference counts. The text is empty where there is none.
     """
     for name, network_tensor in expected.items():
         if name not in tensors:

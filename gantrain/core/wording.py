@@ -1,7 +1,8 @@
 """Names options in messages: `--data FOLDER` on the command line, `data=FOLDER` in Python.
 
 Each command enters `speaking_as_command`. A call from Python does not, so its messages have
-Python's words."""
+Python's words.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,8 +27,9 @@ def option(name: str) -> str:
 
 
 def option_with(name: str, value: str = "") -> str:
-    """Return an option as a user writes it, such as `--data FOLDER` or `data=FOLDER`; without a
-    value, a switch.
+    """Return an option as a user writes it, such as `--data FOLDER` or `data=FOLDER`.
+
+    Without a value, it is a switch.
     """
     if _is_command.get():
         return f"{option(name)} {value}".rstrip()
@@ -35,8 +37,9 @@ def option_with(name: str, value: str = "") -> str:
 
 
 def option_of_set(key: str, name: str) -> str:
-    """Return the option that gives a test set of `evaluate` by name. key: ends in `_target` for the
-    targets.
+    """Return the option that gives a test set of `evaluate` by name.
+
+    key: the key of `data`; one that ends in `_target` names the targets.
     """
     return f"{option('data_target' if key.endswith('_target') else 'data')} {name}"
 

@@ -150,7 +150,8 @@ class World:
         A user's mistake may have happened on one rank only, which then does not wait for the
         others. gloo's threads end when no object holds a group any more; a thread that lives on and
         takes Python's lock while Python shuts down aborts the process. After other errors the group
-        stays: a peer may be gone, and a thread may wait for it."""
+        stays: a peer may be gone, and a thread may wait for it.
+        """
         if dist.is_initialized() and (kind is None or issubclass(kind, ValueError)):
             if kind is None:
                 dist.barrier()
@@ -176,11 +177,12 @@ def gathered(value: T) -> list[T]:
 
 
 def _forget_other_device(cpu: bool) -> None:
-    """Have accelerate choose the device anew in a process, such as a notebook's, that has used
-    another one.
+    """Have accelerate choose the device anew.
 
-    Its state outlives an Accelerator: a CPU would silently be used instead of the GPU, and a change
-    from a GPU to a CPU would be refused."""
+    A process, such as that of a notebook, may have used another device before. Its state outlives
+    an Accelerator: a CPU would silently be used instead of the GPU, and a change from a GPU to a
+    CPU would be refused.
+    """
     device = PartialState._shared_state.get("device")
     if device is not None and not dist.is_initialized() and (device.type == "cpu") != cpu:
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -191,7 +193,8 @@ def _rejoin_after_restart(backend: str) -> None:
 
     torchrun's store still has the addresses of the earlier ranks (pytorch issue 135712); a rank
     that reads one of them waits for a dead process. Each node counts its own restarts: on several
-    nodes, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps."""
+    nodes, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 helps.
+    """
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     if attempt != "0" and os.environ.get("GROUP_WORLD_SIZE") == "1":
         store, rank, size = next(rendezvous("env://"))
@@ -207,8 +210,9 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def cpu_model() -> str:
-    """Return the CPU's name with its family, model and stepping, since virtual machines shorten
-    the name.
+    """Return the CPU's name with its family, model and stepping.
+
+    Virtual machines shorten the name, so that the name alone does not suffice.
     """
     names = [_cpu_line("model name") or platform.processor() or platform.machine()]
     for field in ("cpu family", "model", "stepping"):
@@ -221,8 +225,9 @@ def _cpu_flags() -> set[str]:
 
 
 def _cpu_line(name: str) -> str:
-    """Return the first value of that name in Linux's description of the CPUs; empty where there
-    is none.
+    """Return the first value of that name in Linux's description of the CPUs.
+
+    It is empty where there is none.
     """
     cpus = Path("/proc/cpuinfo")
     text = cpus.read_text(encoding="utf-8") if cpus.is_file() else ""

@@ -4,7 +4,8 @@ PyYAML alone reads YAML 1.1, in which `010` is 8, `1:30` is 90, `yes` is true an
 date. This module keeps PyYAML's scanner and parser and replaces its table of implicit types by that
 of YAML 1.2.2, section 10.3. ruamel.yaml reads 1.2 itself, but it is one more dependency (accelerate
 brings PyYAML in any case) and it would need the same bounds. A recipe may come with a downloaded
-checkpoint, so the reader refuses what could hang or execute."""
+checkpoint, so the reader refuses what could hang or execute.
+"""
 
 import math
 import re

@@ -20,7 +20,8 @@ class Neighbour(NamedTuple):
     """A split that lies beside the training data, as two keys of `data` name it.
 
     place: the folder. target: of two sets, the folder of the targets, or None where `place` holds
-    both."""
+    both.
+    """
 
     place: str
     target: str | None
@@ -35,7 +36,8 @@ def find_neighbour(
     inside (or train_A and train_B, or train_label and train_img) it is the same folder, with valA
     and valB; for Cityscapes as it is unpacked, too. Of DIR/train, DIR/train/FIELD and DIR/trainA it
     is the folder in which `train` has the split's name. It has to hold images or a data set.
-    Nothing is looked for beside a URL or drawn images."""
+    Nothing is looked for beside a URL or drawn images.
+    """
     if train is None or train == SYNTHETIC or is_url(train):
         return None
     for split in splits:
@@ -51,8 +53,9 @@ def find_neighbour(
 def describe_unused(
     splits: Sequence[str], train: str | None, train_target: str | None
 ) -> list[str]:
-    """What lies beside the training data under the name of a split, but can't be used, each with
-    its reason.
+    """Describe what lies beside the training data but cannot be used.
+
+    Each text names something with the name of a split, and the reason.
     """
     if train is None or train == SYNTHETIC or is_url(train):
         return []
@@ -90,8 +93,9 @@ def _describe_split(split: str, train: str, train_target: str | None) -> list[st
 
 
 def _describe_half(first: Path, second: Path) -> list[str]:
-    """Name the one of two folders that is there without the other, and a file in the place of a
-    folder.
+    """Describe what is wrong with two folders that belong together.
+
+    One is there without the other, or a file lies in the place of a folder.
     """
     reasons = []
     for here, other in ((first, second), (second, first)):

@@ -78,11 +78,12 @@ def describe_other_split(value: str, option: str) -> list[str]:
 
 
 def describe_split(key: str, value: str, train: str | None) -> str:
-    """The folders that a key of `data` takes, such as `valA and valB in DIR`, where one folder
-    holds the training data as well.
+    """Describe the folders that a key of `data` takes, such as `valA and valB in DIR`.
 
-    Returns the path itself where it is that of the held-out data alone. key: `validation` or
-    `test`. value: what it says. train: `data.train`."""
+    The text differs from the key's value where one folder holds the training data as well. Returns
+    the path itself where it is that of the held-out data alone. key: `validation` or `test`. value:
+    what it says. train: `data.train`.
+    """
     if value != train:
         return value
     folder = Path(os.path.expanduser(value))

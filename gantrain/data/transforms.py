@@ -45,10 +45,10 @@ class SampleTransform:
         return sample
 
     def held_out(self, sample: Sample) -> Sample:
-        """A sample of `size` without chance: its centre, after the resize of `held_out_resize`, if
-        any.
+        """Return the centre of a sample, of `size`, without any random choice.
 
-        Without such a resize a sample that is smaller than `size` is resized to it.
+        The sample is resized by `held_out_resize` before, if that is set. Without such a resize a
+        sample that is smaller than `size` is resized to it.
         """
         height, width = self.size
         resized = held_out_resize(self.size, self.resize)

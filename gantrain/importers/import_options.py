@@ -15,7 +15,8 @@ class ImportOptions:
     channel of the source holds the instance boundary map. upsampling: `normal` or `more`, of a
     SPADE generator whose file fits both. resize: the height and width to which `evaluate` and
     `translate` resize images, as the other project did. None: nothing is resized, and `evaluate`
-    takes the centre 256x256."""
+    takes the centre 256x256.
+    """
 
     norm: str | None = None
     dropout: bool = False

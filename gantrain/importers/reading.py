@@ -87,8 +87,9 @@ def read(file: Path, norm: str | None, upsampling: str | None) -> Network:
 
 
 def check_upsampling(network: Network, upsampling: str | None) -> None:
-    """Refuse a SPADE generator whose file fits two networks while no option chooses one. Raises
-    ValueError.
+    """Refuse a SPADE generator whose file fits two networks while no option chooses one.
+
+    Raises ValueError.
     """
     if upsampling is None and network.layout.component.get("upsampling") in _OPEN_UPSAMPLING:
         raise ValueError(

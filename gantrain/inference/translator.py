@@ -35,7 +35,8 @@ class Translator:
 
     It uses the averaged (EMA) weights where the run kept them. back: translate from target to
     source, by a model that learnt both directions (CycleGAN). style: of all translations (SPADE),
-    a seed or an image file. Raises ValueError."""
+    a seed or an image file. Raises ValueError.
+    """
 
     def __init__(
         self, folder: Path, device: torch.device, back: bool = False, style: str | None = None
@@ -101,22 +102,23 @@ class Translator:
         size: Choice | None = None,
         output_size: OutputSize = "input",
     ) -> Any:
-        """The translation of an image, in its own type; of a file, as a PIL image; of a list, as a
-        list.
+        """Translate an image, and return the result in the image's own type.
 
-        image: a file's path; a PIL image; a numpy array, HWC or HW (a label map: class ids), in the
-        dtype of the training files; or a tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map:
-        one-hot), whose last channel are the edges of instances (0 or 1), where the model has learnt
-        with them. Paths, PIL images and arrays are read and converted as `gantrain translate` reads
-        files; what was converted is reported once. A list or tuple may mix types and sizes.
-        instances: the ids of such a model's instances: a path, PIL or numpy, (H, W); of a list, a
-        list. size: what the networks see of the image: `native`, its own size; `trained`, the scale
-        of training; or (height, width). None: `trained` where training resized its files, else
-        `native` (see README). output_size: `input`, the result is resized to the image's size
-        (times the factor of networks that change the size); `network`, it stays as the networks
-        give it. A tensor is in the networks' space and is never resized. Raises ValueError where
-        the channels don't fit, and for ids that are missing or not wanted; OutOfMemory, which is a
-        ValueError too, for an image that needs more memory than there is."""
+        A file gives a PIL image, and a list gives a list. image: a file's path; a PIL image; a
+        numpy array, HWC or HW (a label map: class ids), in the dtype of the training files; or a
+        tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot), whose last channel are
+        the edges of instances (0 or 1), where the model has learnt with them. Paths, PIL images and
+        arrays are read and converted as `gantrain translate` reads files; what was converted is
+        reported once. A list or tuple may mix types and sizes. instances: the ids of such a model's
+        instances: a path, PIL or numpy, (H, W); of a list, a list. size: what the networks see of
+        the image: `native`, its own size; `trained`, the scale of training; or (height, width).
+        None: `trained` where training resized its files, else `native` (see README). output_size:
+        `input`, the result is resized to the image's size (times the factor of networks that change
+        the size); `network`, it stays as the networks give it. A tensor is in the networks' space
+        and is never resized. Raises ValueError where the channels don't fit, and for ids that are
+        missing or not wanted; OutOfMemory, which is a ValueError too, for an image that needs more
+        memory than there is.
+        """
         check_choice(size, output_size)
         if isinstance(image, list | tuple):
             return self._translate_several(image, instances, size, output_size)
@@ -238,8 +240,9 @@ class Translator:
 def at_output_size(
     fake: np.ndarray, sample: Sample, seen: Sample, output_size: OutputSize
 ) -> np.ndarray:
-    """Resize what the networks made (HWC) of `seen` to the size that `translate` gives for
-    `sample`.
+    """Resize what the networks made of `seen` to the size of the result.
+
+    fake: HWC. sample: the image as it was given. seen: the image as the networks saw it.
     """
     if output_size == "network":
         return fake
@@ -259,11 +262,12 @@ def load(
     style: str | None = None,
     best: bool = False,
 ) -> Translator:
-    """The model of a run (its latest checkpoint), of one checkpoint, or of a file that `gantrain
-    import` knows.
+    """Load the model of a run, of one checkpoint, or of a file that `gantrain import` knows.
 
-    back, style: as a Translator's. best: the run's best checkpoint by its `evaluate.best_by`. No
-    code in it is run. Raises ValueError where there is none."""
+    A run gives its latest checkpoint. back, style: as a Translator's. best: the run's best
+    checkpoint by its `evaluate.best_by`. No code in it is run. Raises ValueError where there is
+    none.
+    """
     chosen_device = _choose_device(device)
     if best:
         chosen_checkpoint = find_best_checkpoint(path)

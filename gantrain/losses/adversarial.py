@@ -42,8 +42,9 @@ class AdversarialLoss(abc.ABC):
 
 
 class Vanilla(AdversarialLoss):
-    """Cross-entropy with the non-saturating generator loss -log D(fake) (Goodfellow et al., 2014,
-    arXiv 1406.2661).
+    """Cross-entropy, with the non-saturating generator loss -log D(fake).
+
+    Goodfellow et al., 2014 (arXiv 1406.2661).
     """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -57,8 +58,9 @@ class Vanilla(AdversarialLoss):
 
 
 class LeastSquares(AdversarialLoss):
-    """Squared distance of the logits to 1 for real and to 0 for fake images (LSGAN, Mao et al.,
-    2017, arXiv 1611.04076).
+    """The squared distance of the logits to 1 for real images and to 0 for fakes.
+
+    LSGAN, Mao et al., 2017 (arXiv 1611.04076).
     """
 
     boundary = 0.5

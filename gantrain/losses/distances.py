@@ -18,12 +18,11 @@ def l2(fake: Tensor, target: Tensor) -> Tensor:
 
 
 def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
-    """Return the unweighted L1 distance of fake to real features (Wang et al., 2018, arXiv
-    1711.11585).
+    """Return the unweighted L1 distance of fake to real features.
 
-    real, fake: a discriminator's outputs for both kinds of images. The logits, which come last in
-    each scale, take no part. Each feature map counts 4 / (number of maps). The scales are averaged.
-    The real features get no gradient.
+    Wang et al., 2018 (arXiv 1711.11585). real, fake: a discriminator's outputs for both kinds of
+    images. The logits, which come last in each scale, take no part. Each feature map counts 4 /
+    (number of maps). The scales are averaged. The real features get no gradient.
     """
     per_scale = []
     for real_maps, fake_maps in zip(real, fake, strict=True):
@@ -34,10 +33,10 @@ def feature_matching(real: Outputs, fake: Outputs) -> Tensor:
 
 
 def kl(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the divergence of normal distributions from the standard one, a mean over the samples
-    (Kingma and Welling, 2014, arXiv 1312.6114, appendix B).
+    """Return the divergence of normal distributions from the standard one.
 
-    mean, log_variance: (N, C), of N distributions with C independent dimensions.
+    It is a mean over the samples. Kingma and Welling, 2014 (arXiv 1312.6114, appendix B). mean,
+    log_variance: (N, C), of N distributions with C independent dimensions.
     """
     mean = at_least_float32(mean)
     log_variance = at_least_float32(log_variance)

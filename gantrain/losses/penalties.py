@@ -35,7 +35,8 @@ class R1:
     Mescheder et al., 2018 (arXiv 1801.04406), applied in every 16th turn as in StyleGAN 2 (arXiv
     1912.04958). The papers' discriminators give one logit an image. The default differentiates the
     mean of a map, as the adversarial loss takes the mean, so that one weight serves maps of any
-    size. LaMa's weight of 0.001 (arXiv 2109.07161) is for `sum`."""
+    size. LaMa's weight of 0.001 (arXiv 2109.07161) is for `sum`.
+    """
 
     def __init__(
         self, *, weight: Weight = 10.0, interval_steps: IntervalSteps = 16, logits: Logits = "mean"
@@ -58,7 +59,8 @@ class GradientPenalty:
 
     The gradient is taken at random mixtures of real and fake images. Gulrajani et al., 2017
     (WGAN-GP, arXiv 1704.00028). The default differentiates the sum of a map, as the published code
-    of pix2pix's `wgangp` does."""
+    of pix2pix's `wgangp` does.
+    """
 
     def __init__(
         self, *, weight: Weight = 10.0, interval_steps: IntervalSteps = 1, logits: Logits = "sum"

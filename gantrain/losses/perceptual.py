@@ -44,7 +44,8 @@ class VGG19(nn.Module):
     vgg19, or of a VGG-19 up to relu3_1 with a colour layer in front, which gives the first three
     distances only. None takes torchvision's weights, which are fetched into torch.hub's folder.
     normalised: shift and scale colours as torchvision does. pix2pixHD and SPADE do not. A colour
-    layer always does so. Raises ValueError for other channels."""
+    layer always does so. Raises ValueError for other channels.
+    """
 
     def __init__(
         self, channels: int, *, weights: str | None = None, normalised: bool = False
@@ -61,8 +62,10 @@ class VGG19(nn.Module):
         self.convs = nn.ModuleList()
 
     def load(self) -> None:
-        """Read the weights, or fetch them. Call it before training, and on one process of a node
-        first. Raises ValueError where they cannot be had.
+        """Read the weights, or fetch them.
+
+        Call it before training, and on one process of a node first. Raises ValueError where they
+        cannot be had.
         """
         has_colour_layer, layers = _read_layers(self.weights)
         if has_colour_layer:

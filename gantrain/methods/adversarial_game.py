@@ -1,5 +1,6 @@
-"""The adversarial game that the methods share: discriminators with their losses, and the terms of
-both players.
+"""The adversarial game that the methods share.
+
+It has the discriminators with their losses, and the terms of both players.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +32,8 @@ class ExtraDiscriminator:
     """One more discriminator: its network, its loss, and its weight in the generator's loss.
 
     It has a phase of its own, so that its interval and its rate are
-    `phases.discriminator_1.interval_steps` and `.lr`."""
+    `phases.discriminator_1.interval_steps` and `.lr`.
+    """
 
     def __init__(
         self,
@@ -126,7 +128,8 @@ class Adversary:
 
     suffix: ends the names of its network, phase and terms. generator_weight: the weight of the
     generator's term. discriminator_weight: the weight of its own. augment: changes the images that
-    it sees. sum_scales: add up the losses of its scales, instead of averaging them."""
+    it sees. sum_scales: add up the losses of its scales, instead of averaging them.
+    """
 
     suffix: str
     network: nn.Module
@@ -178,7 +181,8 @@ class Adversaries:
 
     channels: of each image in what they see, in the order of concatenation. generator_weight: of
     the first one's term. discriminator_weight, sum_scales: see Adversary. augment: the kinds of
-    DiffAugment. suffix: stands before the numbers in the names."""
+    DiffAugment. suffix: stands before the numbers in the names.
+    """
 
     def __init__(
         self,

@@ -14,7 +14,8 @@ _SET_BY_METHOD = ("networks", "auxiliary", "phases", "pools")
 def describe_missing_init(instance: object) -> str:
     """Return what is wrong with an object whose constructor did not call `super().__init__()`.
 
-    Returns an empty text for an object that is complete, and for one that is no PyTorch module."""
+    Returns an empty text for an object that is complete, and for one that is no PyTorch module.
+    """
     if not isinstance(instance, nn.Module):
         return ""
     missing = list(_missing_attributes(instance))
@@ -30,7 +31,8 @@ def describe_missing_init(instance: object) -> str:
 def describe_early_use(error: BaseException) -> str:
     """Return what is wrong where an own constructor used the object before `super().__init__()`.
 
-    Only an AttributeError says so. Returns an empty text for any other error."""
+    Only an AttributeError says so. Returns an empty text for any other error.
+    """
     if not isinstance(error, AttributeError):
         return ""
     problem = ""

@@ -1,5 +1,6 @@
-"""Whether a method that was built keeps the contract of gantrain.methods.base, before anything
-is trained.
+"""Checks that a method, once built, keeps the contract of gantrain.methods.base.
+
+Nothing is trained before.
 """
 
 import inspect

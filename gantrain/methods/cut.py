@@ -32,8 +32,9 @@ LAYERS = ("image", "down0", "down1", "block0", "block4")
 
 
 class CUT(Method):
-    """A generator G whose own features of a patch of the fake match those of the same patch of the
-    source.
+    """A generator G whose features of a patch stay similar from the source to the fake.
+
+    The features are G's own, and both patches lie at the same place.
 
     The generator minimises gan * adversarial + nce * PatchNCE(source, fake), or with `identity` gan
     * adversarial + nce * (PatchNCE(source, fake) + PatchNCE(target, G(target))) / 2. The
@@ -57,7 +58,8 @@ class CUT(Method):
     term, as in the paper's code. Batch norm then mixes the statistics of both. In the layers that
     are compared its running statistics move three times a step, because the features of the
     generated and of the original images are forwards too. Raises ValueError where source and target
-    differ in channels, or where the generator has no such features."""
+    differ in channels, or where the generator has no such features.
+    """
 
     def __init__(
         self,

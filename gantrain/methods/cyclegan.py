@@ -44,21 +44,21 @@ def translate_all(generator: nn.Module, *images: Tensor) -> tuple[Tensor, ...]:
 
 
 class CycleGAN(Method):
-    """Generators G from source to target and F in the reverse direction; discriminators of each
-    domain.
+    """Two generators, G from source to target and F in the reverse direction.
 
-    The generators minimise, for x of the sources and y of the targets, the adversarial losses of
-    G(x) and F(y), + cycle * (|F(G(x)) - x| + |G(F(y)) - y|) + identity * (|G(y) - y| + |F(x) - x|).
-    Each discriminator minimises half of its loss, on its domain's images against fakes, half of
-    which come from a history of `pool` images. The history belongs to the first discriminator of
-    each domain. `augment` is pix2pix's.
+    Each domain has a discriminator. The generators minimise, for x of the sources and y of the
+    targets, the adversarial losses of G(x) and F(y), + cycle * (|F(G(x)) - x| + |G(F(y)) - y|) +
+    identity * (|G(y) - y| + |F(x) - x|). Each discriminator minimises half of its loss, on its
+    domain's images against fakes, half of which come from a history of `pool` images. The history
+    belongs to the first discriminator of each domain. `augment` is pix2pix's.
 
     The order is that of the paper's code: the generators' phase comes first, and the discriminators
     see the fakes of that phase. With batch norm, a generator's running statistics move once for
     each of its forwards in that phase.
 
     The defaults are the paper's. `identity` is that of the paper's code, which the paper uses for
-    paintings. Raises ValueError for `identity` where source and target differ in channels."""
+    paintings. Raises ValueError for `identity` where source and target differ in channels.
+    """
 
     inference = ("generator", "generator_back")
     has_back = True

@@ -23,7 +23,8 @@ class DiffAugment:
     position), so that its source, its real image and its fake stay comparable.
 
     kinds: in any order. Without kinds the images stay as they are. channels: of each image in the
-    concatenated tensors. Each image has a grey and a mean of its own."""
+    concatenated tensors. Each image has a grey and a mean of its own.
+    """
 
     def __init__(self, kinds: Sequence[Kind], channels: list[int]) -> None:
         self.kinds = kinds

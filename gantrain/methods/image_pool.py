@@ -15,7 +15,8 @@ class ImagePool:
     ranks changes. The images to show follow from (seed, position) and are known on the host, so
     that no step waits for the device.
 
-    size: images of the history; 0 has none. purpose: each pool of a method draws for its own."""
+    size: images of the history; 0 has none. purpose: each pool of a method draws for its own.
+    """
 
     def __init__(self, size: int, purpose: Purpose = Purpose.POOL) -> None:
         self.size = size

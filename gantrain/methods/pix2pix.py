@@ -36,7 +36,8 @@ class Pix2Pix(Method):
     The defaults are the paper's, except for the order. Here the generator's phase comes first, and
     the discriminators see the fakes of that phase. `order: discriminator_first` is the paper's. It
     costs one more forward of the generator, which leaves batch norm's running statistics as they
-    are."""
+    are.
+    """
 
     paired = True
 

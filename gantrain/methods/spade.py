@@ -58,7 +58,8 @@ class SPADE(Method):
       twice a step.
     - Spectral norm iterates once a step, at the start of a network's phase. The paper's code
       iterates in every forward, which is twice a step for each network.
-    - The divergence is a mean over the samples. The paper's code takes their sum."""
+    - The divergence is a mean over the samples. The paper's code takes their sum.
+    """
 
     paired = True
 

@@ -13,7 +13,8 @@ def check_style(method: Method, given: int | Tensor) -> Tensor:
     """Return the method's style, (1, channels), of a seed or of an image, (1, C, H, W) in [-1, 1].
 
     Raises BadComponent, in one line, where a class from outside of gantrain raises an exception or
-    returns something else."""
+    returns something else.
+    """
     name = type(method).__name__
     if not is_own(type(method)):
         return method.style(given)

@@ -13,7 +13,8 @@ class Survey(Pix2Pix):
     The example as printed has two defects, which are corrected here. Its discriminator is built for
     source and target together (6 channels) but gets the 3 of one image, so that it stops at the
     first batch. Its loss takes the source in the place of the target, so that the generator would
-    learn to copy. Here the discriminator sees both images, and the target is the target."""
+    learn to copy. Here the discriminator sees both images, and the target is the target.
+    """
 
     def __init__(
         self, source_channels: int, target_channels: int, *, l1: Weight = 0.0, l2: Weight = 0.0

@@ -46,7 +46,8 @@ def check_names(terms: Mapping[str, Terms], weights: Collection[str], cls: str) 
     """Raise BadComponent with a line for each name that a row of the run can't hold.
 
     terms: of a whole step, by the names of the phases. weights: the names in `loss_weights`. cls:
-    the name of the method's class, for the message."""
+    the name of the method's class, for the message.
+    """
     problems = []
     owners: dict[str, str] = {}
     losses: list[str] = []

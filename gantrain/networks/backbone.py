@@ -20,7 +20,8 @@ class Backbone(nn.Module):
     statistics of its training, so that images do not depend on one another.
 
     pretrained: `load()` reads or fetches the weights. Otherwise they stay random. path: a file of
-    the weights. Raises ValueError for a name that timm does not know."""
+    the weights. Raises ValueError for a name that timm does not know.
+    """
 
     mean: Tensor
     std: Tensor
@@ -57,8 +58,10 @@ class Backbone(nn.Module):
         self.register_buffer(name, tensor, persistent=False)
 
     def load(self) -> None:
-        """Read or fetch the weights. Call it before training, and on one process of a node first.
-        Raises ValueError where they cannot be had.
+        """Read or fetch the weights.
+
+        Call it before training, and on one process of a node first. Raises ValueError where they
+        cannot be had.
         """
         if self.pretrained:
             self.network.load_state_dict(_pretrained(self.name, self.in_channels, self.path))

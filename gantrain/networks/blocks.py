@@ -138,7 +138,8 @@ class BlurPool(nn.Module):
     """Blur pooling (Zhang, 2019, arXiv 1904.11486): every second pixel of a blurred map.
 
     The blur is [1, 2, 1] / 4 in both directions, and reflects at the border. (N, C, H, W) becomes
-    (N, C, H / 2, W / 2), rounded up. Checkpoints hold nothing of it."""
+    (N, C, H / 2, W / 2), rounded up. Checkpoints hold nothing of it.
+    """
 
     kernel: Tensor
 
@@ -158,7 +159,8 @@ class SelfAttention(nn.Module):
 
     Each pixel adds a weighted sum over all pixels, times `share`, which is learnt and starts at 0.
     Memory grows with the number of pixels, or with its square where PyTorch has no better way, so
-    that the module belongs where maps are small."""
+    that the module belongs where maps are small.
+    """
 
     def __init__(self, make: Layers, channels: int) -> None:
         super().__init__()

@@ -22,16 +22,16 @@ from gantrain.networks.resnet import ResidualBlock
 
 
 class CoarseToFine(nn.Module):
-    """Down-sampling, residual blocks, up-sampling: pix2pixHD's global generator (Wang et al., 2018,
-    arXiv 1711.11585).
+    """pix2pixHD's global generator: down-sampling, residual blocks, up-sampling.
 
-    Takes images (N, in_channels, H, W) of any size and gives (N, out_channels, H, W) in [-1, 1].
-    With `enhancer` these layers see the image at half of its size, and layers of half the width add
-    the details. This is pix2pixHD's local enhancer, for 1024x2048. As in pix2pixHD, every
-    convolution has a bias, whatever the norm.
+    Wang et al., 2018 (arXiv 1711.11585). Takes images (N, in_channels, H, W) of any size and gives
+    (N, out_channels, H, W) in [-1, 1]. With `enhancer` these layers see the image at half of its
+    size, and layers of half the width add the details. This is pix2pixHD's local enhancer, for
+    1024x2048. As in pix2pixHD, every convolution has a bias, whatever the norm.
 
     downsampling: how often the size is halved. `multiple` is 2**downsampling, and twice that with
-    the enhancer. zero_bias: biases start at 0. pix2pixHD keeps those that PyTorch draws."""
+    the enhancer. zero_bias: biases start at 0. pix2pixHD keeps those that PyTorch draws.
+    """
 
     def __init__(
         self,

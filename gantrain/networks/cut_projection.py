@@ -9,12 +9,12 @@ from gantrain.networks.blocks import Init, Width, initialise
 
 
 class Projection(nn.Module):
-    """Two linear layers for each feature map, then unit length: F of CUT (Park et al., 2020, arXiv
-    2007.15651).
+    """CUT's F: two linear layers for each feature map, then unit length.
 
-    Takes feature maps (N, C, h, w), whose numbers of channels are `channels`, and for each map the
-    places to project, (N, P) in [0, h * w), counted row by row. Gives for each map vectors (N, P,
-    width) in float32 or better."""
+    Park et al., 2020 (arXiv 2007.15651). Takes feature maps (N, C, h, w), whose numbers of channels
+    are `channels`, and for each map the places to project, (N, P) in [0, h * w), counted row by
+    row. Gives for each map vectors (N, P, width) in float32 or better.
+    """
 
     def __init__(
         self, channels: Sequence[int], *, width: Width = 256, init: Init = "xavier"

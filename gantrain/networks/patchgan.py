@@ -195,7 +195,8 @@ class MultiscalePatchGAN(Discriminator):
     Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives, for each scale from full
     resolution down, `layers + 1` feature maps and the logits (N, 1, h, w), 35x35 for 256x256. With
     `spectral_norm` it is SPADE's, which has spectral norm on the normalised convolutions, and no
-    biases there. Raises ValueError for smaller images."""
+    biases there. Raises ValueError for smaller images.
+    """
 
     def __init__(
         self,

@@ -19,15 +19,15 @@ from gantrain.networks.blocks import (
 
 
 class PretrainedUNet(nn.Module):
-    """A U-Net (Ronneberger et al., 2015, arXiv 1505.04597) with one of timm's networks as encoder,
-    for little data.
+    """A U-Net with one of timm's networks as its encoder, for little data.
 
-    Takes images (N, in_channels, H, W) in [-1, 1], or class ids one-hot, of any size and gives (N,
-    out_channels, H, W) in [-1, 1]. The decoder doubles the size, from the encoder's coarsest map
-    (`multiple` is its reduction) up to full size. There it has `width` channels, and twice as many
-    a level below, up to 8 times. The encoder's maps are concatenated with the decoder's of their
-    size, and dropout follows. `load()` reads or fetches the encoder's weights. Raises ValueError
-    for a `backbone` whose maps do not halve the size."""
+    Ronneberger et al., 2015 (arXiv 1505.04597). Takes images (N, in_channels, H, W) in [-1, 1], or
+    class ids one-hot, of any size and gives (N, out_channels, H, W) in [-1, 1]. The decoder doubles
+    the size, from the encoder's coarsest map (`multiple` is its reduction) up to full size. There
+    it has `width` channels, and twice as many a level below, up to 8 times. The encoder's maps are
+    concatenated with the decoder's of their size, and dropout follows. `load()` reads or fetches
+    the encoder's weights. Raises ValueError for a `backbone` whose maps do not halve the size.
+    """
 
     def __init__(
         self,

@@ -14,19 +14,20 @@ _KERNEL = 4  # of the convolution to the logits
 
 
 class ProjectedDiscriminator(nn.Module):
-    """Small discriminators of a frozen network's features, of Projected GANs (Sauer et al., 2021,
-    arXiv 2111.01007).
+    """Projected GANs' small discriminators of a frozen network's features.
 
-    Takes images (N, in_channels, H, W) and sees their last `image_channels`, 1 or 3. It ignores the
-    channels before them, the source of a pair, which is left to another discriminator. It resizes
-    the images: the shorter side to about `size` pixels, both sides to a multiple of the backbone's
-    coarsest reduction. `backbone` is one of timm's networks. Convolutions that are drawn once and
-    never trained mix the features of its four coarsest levels, across channels and across scales.
+    Sauer et al., 2021 (arXiv 2111.01007). Takes images (N, in_channels, H, W) and sees their last
+    `image_channels`, 1 or 3. It ignores the channels before them, the source of a pair, which is
+    left to another discriminator. It resizes the images: the shorter side to about `size` pixels,
+    both sides to a multiple of the backbone's coarsest reduction. `backbone` is one of timm's
+    networks. Convolutions that are drawn once and never trained mix the features of its four
+    coarsest levels, across channels and across scales.
 
     Gives a scale for each level, finest first: the mixed features, the maps of a head, then the
     logits (N, 1, h, w). Heads have spectral norm. Unlike the paper's they have no batch norm.
     `load()` reads or fetches the backbone's weights. Raises ValueError for images of other channels
-    and for a `size` that is too small for the heads."""
+    and for a `size` that is too small for the heads.
+    """
 
     def __init__(
         self,

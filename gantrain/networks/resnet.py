@@ -40,16 +40,17 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Down-sampling, residual blocks, up-sampling: the generator of Johnson et al. (2016, arXiv
-    1603.08155), as in CycleGAN.
+    """CycleGAN's generator: down-sampling, residual blocks, up-sampling.
 
-    Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
-    [-1, 1]. CycleGAN (Zhu et al., 2017, arXiv 1703.10593) has 9 blocks from 256 pixels on, 6 for
-    128. `multiple` is 4. `attention` adds SAGAN's self-attention behind the blocks.
+    Johnson et al., 2016 (arXiv 1603.08155). Takes images (N, in_channels, H, W) in [-1, 1] of any
+    size and gives (N, out_channels, H, W) in [-1, 1]. CycleGAN (Zhu et al., 2017, arXiv 1703.10593)
+    has 9 blocks from 256 pixels on, 6 for 128. `multiple` is 4. `attention` adds SAGAN's
+    self-attention behind the blocks.
 
     CUT's anti-aliased generator has `antialias`, which down-samples by a blur after a convolution
     of stride 1, and `upsample: bilinear`, which is the same as a doubling and a blur by [1, 3, 3,
-    1]. `feature_channels` holds the channels of the layers that `features` returns, by name."""
+    1]. `feature_channels` holds the channels of the layers that `features` returns, by name.
+    """
 
     def __init__(
         self,
@@ -105,7 +106,8 @@ class ResNet(nn.Module):
         down0, down1: the outputs of the down-sampling convolutions, before norm, ReLU and blur.
         block0 and so on: the outputs of the residual blocks. CUT's layers 0, 4, 8, 12 and 16 are
         image, down0, down1, block0 and block4. Blocks behind the last one of `layers` are not
-        computed. Raises KeyError for an unknown layer."""
+        computed. Raises KeyError for an unknown layer.
+        """
         maps = {"image": F.pad(images, (3, 3, 3, 3), mode="reflect")}
         x = self.first(images)
         for i, down in enumerate(self.downs):

@@ -26,10 +26,10 @@ _UPSAMPLINGS = {"normal": 5, "more": 6, "most": 7}
 
 
 class SpatialNorm(nn.Module):
-    """A norm without weights, with a scale and a shift of each pixel that convolutions compute from
-    the label map (the paper's equation 1).
+    """A norm whose scale and shift of each pixel are computed from the label map.
 
-    hidden: channels between the labels and the scale or shift.
+    The norm has no weights of its own; convolutions compute both (the paper's equation 1). hidden:
+    channels between the labels and the scale or shift.
     """
 
     def __init__(self, make: Layers, channels: int, label_channels: int, hidden: int) -> None:
@@ -99,7 +99,8 @@ class SPADEGenerator(nn.Module):
 
     style_channels: where it is not 0, the generator also takes styles (N, style_channels), by
     default zeros, which are the mean style. They become the coarsest map, of `head` (height,
-    width), which is resized where the label map needs another size."""
+    width), which is resized where the label map needs another size.
+    """
 
     def __init__(
         self,
@@ -174,11 +175,11 @@ class SPADEGenerator(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """SPADE's variational encoder, from images to the distribution of their style (arXiv
-    1903.07291).
+    """SPADE's variational encoder, from images to the distribution of their style.
 
-    Takes images (N, in_channels, H, W) in [-1, 1] of any size, which it resizes to 256x256. Gives
-    the mean and the logarithm of the variance, each (N, style_channels)."""
+    arXiv 1903.07291. Takes images (N, in_channels, H, W) in [-1, 1] of any size, which it resizes
+    to 256x256. Gives the mean and the logarithm of the variance, each (N, style_channels).
+    """
 
     def __init__(self, in_channels: int, style_channels: int = 256, *, width: Width = 64) -> None:
         super().__init__()

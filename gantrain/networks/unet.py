@@ -32,7 +32,8 @@ class UNet(nn.Module):
     is 2**levels. `levels - 5` layers of the decoder end with dropout. `dropout_from` is the first
     of them: `innermost` is the decoder's first layer, as in the authors' Torch code, and `second`
     is the layer after it, as in their PyTorch code. `attention` adds SAGAN's self-attention to the
-    encoder's map of that level, from 0. Raises ValueError for a level that does not exist."""
+    encoder's map of that level, from 0. Raises ValueError for a level that does not exist.
+    """
 
     def __init__(
         self,

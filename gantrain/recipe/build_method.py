@@ -27,10 +27,10 @@ def own_classes(recipe: Recipe) -> list[Any]:
 
 @contextmanager
 def telling_own_errors(recipe: Recipe, doing: str) -> Iterator[None]:
-    """Raise what own code raises as one line that names its classes, the exception, its file and
-    its line.
+    """Turn an error of own code into one line.
 
-    doing: what was tried, such as "a first step".
+    The line names the code's classes, the exception, its file and its line. doing: what was tried,
+    such as "a first step".
     """
     try:
         yield
@@ -79,7 +79,8 @@ def sketch_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
     """The method without storage, on the meta device, to be counted and checked.
 
     Raises ValueError as make_method, and for facts past reason, which a checkpoint from elsewhere
-    may state."""
+    may state.
+    """
     for name, value in data_dims.items():
         if type(value) is not int or not 1 <= value <= MAX_CHANNELS:
             raise ValueError(
@@ -97,10 +98,9 @@ def sketch_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
 
 
 def load_pretrained(method: Method, started: bool = False) -> None:
-    """The weights that its parts begin with, read or fetched; those of networks only where no run
-    has started.
+    """Load the weights with which parts of the method begin, from files or the network.
 
-    Raises ValueError where they can't be had.
+    Networks have them only where no run has started. Raises ValueError where they can't be had.
     """
     for part in _pretrained_parts(method, started):
         _load(part)
@@ -211,8 +211,9 @@ def check_method(recipe: Recipe, method: Method) -> None:  # noqa: C901 (a list 
 
 
 def _fewer_layers(recipe: Recipe, name: str) -> str:
-    """The key with the most layers of a discriminator that fit `data.size`, as the end of an
-    advice, or nothing.
+    """Return the end of an advice: the most layers of a discriminator that fit `data.size`.
+
+    The text is empty where no number of layers fits.
     """
     key = "discriminator" if name in ("discriminator_source", "discriminator_target") else name
     component = recipe.method.get(key)

@@ -90,7 +90,8 @@ class OpenedData:
     """The data sets of a run, opened.
 
     test: only where there is no held-out set. unusable_test: why a test set that no user named
-    cannot be used, or None."""
+    cannot be used, or None.
+    """
 
     train: DataSet
     held_out: DataSet | None
@@ -102,7 +103,8 @@ def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> Opene
     """Open the data sets of a recipe, and make those that do not exist. Every rank calls it.
 
     is_automatic: no user named the held-out set and the test set. Such a test set may be unusable.
-    Raises ValueError with all problems at once."""
+    Raises ValueError with all problems at once.
+    """
     data = recipe.data
     request = data_request(recipe)
     problems: list[str] = []

@@ -19,7 +19,8 @@ def words_for_folder(folder: str, recipe: Mapping[str, Any]) -> list[str]:
     The folder is one of pytorch-CycleGAN-and-pix2pix: it holds trainA and trainB, or train.
     recipe: its content. A recipe may name other held-out data, which would be measured instead of
     those of the folder, so the words say `data.validation=auto`: it looks beside the training
-    data."""
+    data.
+    """
     from gantrain.data.prepare.layouts import sides_of_split  # imports torch
 
     data = recipe.get("data")

@@ -1,7 +1,8 @@
 """The options of other projects, and the words of a gantrain command line that replace them.
 
 `peer_options.yaml` beside this file is the only source of suggestions and of the tables in
-`docs/coming_from/`."""
+`docs/coming_from/`.
+"""
 
 import functools
 from pathlib import Path
@@ -25,8 +26,9 @@ def normalise(name: str) -> str:
 
 
 def table_rows() -> dict[str, list[tuple[str, str]]]:
-    """Return the rows of each project's table: a cell with its options, and a cell with those of
-    gantrain.
+    """Return the rows of each project's table.
+
+    A row has a cell with the project's options, and one with those of gantrain.
     """
     tables: dict[str, list[tuple[str, str]]] = {}
     for project, rows in _sections().items():

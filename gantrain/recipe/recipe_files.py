@@ -213,7 +213,8 @@ def apply(
 
     `data=X` is short for `data.train=X`; `data=synthetic` makes all data synthetic. texts: keys
     that take text, whose value is what was typed even where YAML has a number there, as in
-    `run=010`. Raises ValueError with one line for each problem."""
+    `run=010`. Raises ValueError with one line for each problem.
+    """
     problems = []
     # `data=` comes first, since other keys of data add to it.
     for override in sorted(overrides, key=lambda text: not text.startswith("data=")):

@@ -1,6 +1,7 @@
 """The new names of a recipe's keys and of command options that were renamed.
 
-gantrain refuses an old name with the new one. It does not read old names."""
+gantrain refuses an old name with the new one. It does not read old names.
+"""
 
 from collections.abc import Collection
 

@@ -163,8 +163,9 @@ def _typed() -> type[Recipe]:
 
 @functools.lru_cache(maxsize=4)
 def _build_typed(tables: tuple[Any, ...]) -> type[Recipe]:
-    """Build the model once for each content of the tables, which code from outside may extend;
-    it takes 0.1 s.
+    """Build the model, once for each content of the tables.
+
+    Code from outside may extend the tables. Building takes 0.1 s.
     """
     from gantrain.methods import METHODS
 

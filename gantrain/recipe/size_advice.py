@@ -24,7 +24,8 @@ def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) ->
     """Return a line where a generator pads images to far more pixels, or a crop is a small part.
 
     The line ends with keys that can be pasted into a shell, and that give no such line. data_dims:
-    the channels that the data give."""
+    the channels that the data give.
+    """
     size = recipe.data.size
     padding = _describe_padding(size, method)
     crop = _describe_crop(recipe.data)

@@ -52,7 +52,8 @@ class Suggestions:
         """Suggest what a user meant by `--name value`; empty where nothing is similar.
 
         value: empty where none was typed. The suggestion then says true for a key that is true or
-        false, and else has a placeholder."""
+        false, and else has a placeholder.
+        """
         value = value or ("true" if self._is_flag(name) else _PLACEHOLDER)
         if "." in name and name in self.keys:
             return _did_you_mean([name], value, True)
@@ -134,7 +135,8 @@ def _related(wrong: str, names: list[str]) -> str:
     """Return the name that is a whole part of a wrong one, or of which the wrong one is a part.
 
     Such as `test` for `test_set`, and `best_by` for `best`; empty where there is none, and where
-    the wrong name is right."""
+    the wrong name is right.
+    """
     if wrong in names:
         return ""
     inside = [name for name in names if wrong.startswith(f"{name}_")]

@@ -50,11 +50,12 @@ def best_of(checkpoints: Path, metric: str) -> BestCheckpoint | None:
 
 
 def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
-    """Return the best checkpoint of a run by `evaluate.best_by`, as the metrics in its `state.json`
-    files say.
+    """Return the best checkpoint of a run by `evaluate.best_by`.
 
-    path: the run's folder. Raises ValueError, in one line, for anything else, for a run that keeps
-    no best checkpoint (`checkpoint.best=0`), and where no checkpoint has a value of the metric."""
+    The metrics stand in the `state.json` files. path: the run's folder. Raises ValueError, in one
+    line, for anything else, for a run that keeps no best checkpoint (`checkpoint.best=0`), and
+    where no checkpoint has a value of the metric.
+    """
     run = Path(path)
     checkpoint.check_link(run)
     check_not_special(run, "checkpoint")
@@ -82,12 +83,12 @@ def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
 
 
 def link_best(run: Path, metric: str, count: int) -> str:
-    """Point the link `best` in a run's folder to its best checkpoint, or remove it where there is
-    none.
+    """Point the link `best` in a run's folder to its best checkpoint.
 
-    count: the recipe's `checkpoint.best`. The new link takes the place of the old one at once, and
-    is relative, so that the run can be moved. A file or a folder of that name stays. Returns why
-    there is no link, or an empty text."""
+    The link is removed where there is none. count: the recipe's `checkpoint.best`. The new link
+    takes the place of the old one at once, and is relative, so that the run can be moved. A file or
+    a folder of that name stays. Returns why there is no link, or an empty text.
+    """
     link = run / LINK
     if os.path.lexists(link) and not link.is_symlink():
         return f"{link} is not a link, and stays as it is"

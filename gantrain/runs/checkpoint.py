@@ -39,7 +39,8 @@ def save(
     tensors: by file, such as `networks/generator`. state: that of checkpoint_state, to which the
     format and the files' SHA-256 are added. name: the folder's name; by default it is
     `state["images_seen"]`. `state.json` is written last, and then the folder gets its name, so a
-    folder of that name is whole. Raises OSError where the disk refuses, and leaves nothing."""
+    folder of that name is whole. Raises OSError where the disk refuses, and leaves nothing.
+    """
     folder = root / (name or f"{state['images_seen']:09d}")
     partial = root / f".{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -102,8 +103,9 @@ def clean(root: Path) -> None:
 
 
 def list_checkpoints(root: Path) -> list[Path]:
-    """Return the whole checkpoints under `root`, oldest first. A renamed copy, such as
-    `000000480.bak`, is none.
+    """Return the whole checkpoints under `root`, oldest first.
+
+    A renamed copy, such as `000000480.bak`, is none.
     """
     folders = [path.parent for path in root.glob("[0-9]*/state.json") if path.is_file()]
     numbered = [folder for folder in folders if folder.name.isascii() and folder.name.isdecimal()]
@@ -160,8 +162,9 @@ def find_checkpoint(path: str | Path) -> Path:
 
 
 def state(folder: Path) -> State:
-    """Return the checked content of state.json. Raises ValueError, in one line that offers an older
-    checkpoint.
+    """Return the checked content of state.json.
+
+    Raises ValueError, in one line that offers an older checkpoint.
     """
     with _naming(folder):
         return read_state(folder)
@@ -186,7 +189,8 @@ def tensors(
     content: that of the checkpoint's `state.json`, which the caller reads once for all files.
     expected: tensors whose names, shapes and kinds of numbers it has to have; None takes any.
     Raises ValueError, in one line that offers an older checkpoint, for a damaged file, for another
-    network's, and for NaN."""
+    network's, and for NaN.
+    """
     with _naming(folder):
         loaded = _read_tensors(folder, name, content)
     problem = "" if expected is None else weight_files.misfit(loaded, expected)

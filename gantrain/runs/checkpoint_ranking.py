@@ -37,7 +37,8 @@ def prune(root: Path, keep: int, best: int, metric: str, largest: bool) -> list[
     """Delete all but the last `keep` checkpoints and the `best` ones by a metric of their state.
 
     Returns those whose state can't be read. They don't count, and stay, since they may be of use to
-    somebody."""
+    somebody.
+    """
     scores, damaged = read_scores(root, metric)
     last_ones = list(scores)[-keep:]
     best_ones = rank(scores, largest)[:best]

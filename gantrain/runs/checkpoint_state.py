@@ -53,7 +53,8 @@ class Progress(_StrictModel):
 
     nonfinite_steps: updates left out so far. nonfinite_in_a_row: those that came last.
     nonfinite_most: the most in a row since the last log point. damaged: a text for each damaged
-    sample that was replaced."""
+    sample that was replaced.
+    """
 
     meters: dict[str, Sum] = {}
     nonfinite_steps: NonNegativeInt = 0
@@ -81,7 +82,8 @@ class State(_StrictModel):
     which the resumed run makes first. facts: what the data decide of the networks. fields: the
     data's, by role. modules: the names of the user's own modules that the run had imported, which
     are compared with those that a command imports, and never imported by themselves. sha256: of
-    each tensor file, by name without its suffix."""
+    each tensor file, by name without its suffix.
+    """
 
     format: int
     images_seen: Images

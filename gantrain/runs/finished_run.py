@@ -14,11 +14,12 @@ _NOT_REPORTED = ("name", "description", "run", "length", "dry_run")
 
 
 def report_finished(run: Run, recipe: Recipe, latest: Path, say: Callable[[str], None]) -> Recipe:
-    """Report the changed keys of a finished run in a line, and renew the link to its best
-    checkpoint.
+    """Report the changed keys of a finished run in a line.
 
-    The best checkpoint is chosen by the settings that the run was trained with, as `--best` does.
-    Returns the recipe with those settings."""
+    The function also renews the link to the run's best checkpoint. The best checkpoint is chosen by
+    the settings that the run was trained with, as `--best` does. Returns the recipe with those
+    settings.
+    """
     changes: list[str] = []
     if run.recipe.is_file():
         changes = differences(run.saved_recipe(), recipe.dump(), _NOT_REPORTED)

@@ -12,8 +12,9 @@ Sums = dict[str, tuple[float, float]]
 
 
 class Meters:
-    """Sums since the last log point. They are kept in float64, so that a resumed run adds up to
-    the same values.
+    """Sums since the last log point.
+
+    They are kept in float64, so that a resumed run adds up to the same values.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -25,7 +26,8 @@ class Meters:
         """Add detached scalars on the device; nothing is read.
 
         weight: the fraction of a step that they describe, so that a mean does not depend on the
-        micro-batches."""
+        micro-batches.
+        """
         for name, value in values.items():
             # A non-finite value is counted apart (its step is undone); it must not hide the rest.
             value = torch.nan_to_num(value.double(), nan=0.0, posinf=0.0, neginf=0.0) * weight

@@ -25,7 +25,8 @@ def request_recipe(source: Source, changes: Iterable[Change] = ()) -> Recipe:
     source: a recipe's name or path, its content as a mapping (which may have `extends`, as a file
     may), or a Recipe. changes: texts `a.b.c=value`, and mappings whose keys may be nested or
     dotted. Raises ValueError with one line for each problem, all at once; where the run was made
-    with modules that are not imported here, one line names them instead."""
+    with modules that are not imported here, one line names them instead.
+    """
     content = recipe_files.apply(_content(source), _as_texts(changes), set(text_keys(Recipe)))
     try:
         return recipes.from_dict(content)

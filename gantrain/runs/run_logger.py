@@ -69,8 +69,9 @@ class Journal:
         self.trackers.log(values, images_seen)
 
     def preview(self, images_seen: int, picture: np.ndarray, label: str) -> None:
-        """Write an HW3 uint8 sheet. label: `test` or `training` samples; empty for held-out
-        ones.
+        """Write a sheet, HW3 in uint8.
+
+        label: `test` or `training` samples; empty for held-out ones.
         """
         assert self.run
         name = f"{images_seen:09d}.{label}.png" if label else f"{images_seen:09d}.png"

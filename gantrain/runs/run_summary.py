@@ -138,7 +138,8 @@ def _longer(length: int | str, images_seen: int, epoch: int) -> int | str:
     """Return twice a length in its own unit, such as `20 epochs`.
 
     Where the run has seen more images than that, return twice the images seen. epoch: images in
-    one epoch."""
+    one epoch.
+    """
     if isinstance(length, int):
         return 2 * length if 2 * length > images_seen else 2 * images_seen
     doubled = f"{2 * float(length.split()[0]):g} epochs"

@@ -113,9 +113,7 @@ class Trackers:
             threading.excepthook = self._hook
 
     def _handle_thread_error(self, arguments: threading.ExceptHookArgs) -> None:
-        """Leave out the traceback of TensorBoard's writer, whose error the next value raises
-        again.
-        """
+        """Leave out the traceback of TensorBoard's writer: the next value raises its error."""
         if not type(arguments.thread).__module__.startswith("tensorboard."):
             self._hook(arguments)
 

@@ -46,10 +46,10 @@ class Convolution:
         return 2.0 * places * taps * self.in_channels * self.out_channels / self.groups
 
     def fitted(self, batch: int, most: float) -> "Convolution":
-        """Return it with up to `batch` images and, where its work is more than `most`, on smaller
-        images.
+        """Return the convolution with up to `batch` images.
 
-        Where that is not enough, it has fewer channels, too.
+        Where its work is more than `most`, its images are smaller. Where that is not enough, it has
+        fewer channels, too.
         """
         images = max(1, min(batch, int(most / max(1.0, self.work))))
         fitted = dataclasses.replace(self, batch=images)
@@ -139,10 +139,10 @@ class Times(NamedTuple):
 
 
 def list_convolutions(sketch: Method, channels: int, size: tuple[int, int]) -> list[Convolution]:
-    """List the convolutions of one translation of a method on the meta device; none where it can't
-    run there.
+    """List the convolutions of one translation of a method, on the meta device.
 
-    channels: the source's. size: height and width of the images, pixels.
+    The list is empty where the method cannot run there. channels: the source's. size: height and
+    width of the images, pixels.
     """
     if any(not parameter.is_meta for parameter in sketch.networks.parameters()):
         return []  # a network from outside that needs storage, and would need time here
@@ -184,10 +184,9 @@ def list_convolutions(sketch: Method, channels: int, size: tuple[int, int]) -> l
 def choose_convolutions(
     listed: Sequence[Convolution], batch: int, threads: int
 ) -> tuple[Convolution, ...]:
-    """Choose those with the most work, cut to what can be timed at once; STANDARD where none are
-    listed.
+    """Choose the convolutions with the most work, cut to what can be timed at once.
 
-    batch: images of a backward. threads: of this rank.
+    STANDARD stands for an empty list. batch: images of a backward. threads: of this rank.
     """
     chosen: list[Convolution] = []
     for convolution in sorted(listed or STANDARD, key=_by_work):
@@ -198,8 +197,9 @@ def choose_convolutions(
 
 
 def _by_work(convolution: Convolution) -> tuple[float, int]:
-    """Sort by work, to a factor of two; then larger images first, whose ratio a cut changes
-    less.
+    """Sort by work, to a factor of two, and then larger images first.
+
+    A cut changes the ratio of larger images less.
     """
     magnitude = round(math.log2(max(1.0, convolution.work)))
     return -magnitude, -convolution.height * convolution.width
@@ -213,7 +213,8 @@ def measure(
     """Time the forward and backward passes of the convolutions, in turns in fp32 and in bf16.
 
     It takes no random numbers and leaves torch's settings as they are. The first round, which
-    prepares the library's code, does not count."""
+    prepares the library's code, does not count.
+    """
     began = clock()
     cases = [_Case(convolution, device) for convolution in convolutions]
     _time_round(cases, device, False, clock)

@@ -75,7 +75,8 @@ class DDPPhase:
         """Restore the optimiser's tensors, each with the strides of its parameter.
 
         Fused Adam pairs elements by their place in memory: a contiguous moment beside a
-        channels_last weight would silently update the wrong elements."""
+        channels_last weight would silently update the wrong elements.
+        """
         parameters: dict[str, nn.Parameter] = {}
         for group in self.optimizer.param_groups:
             parameters |= {names[p]: p for p in group["params"]}

@@ -38,7 +38,8 @@ def place(
     kept an average of a network, that is copied: it is what was evaluated. size: of whole pictures
     in this run; the scales of a network are matched by resolution with it. is_trial: nothing is
     copied, so that a method on the meta device will do. Raises ValueError where nothing is there,
-    or nothing fits."""
+    or nothing fits.
+    """
     paths = [start] if isinstance(start, str) else start
     path = ", ".join(paths)
     try:

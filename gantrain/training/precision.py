@@ -30,7 +30,8 @@ class Choice:
     """The precision that a run computes in.
 
     line: says what `auto` means and why; empty where the recipe states the precision. convolutions:
-    those that were compared."""
+    those that were compared.
+    """
 
     precision: str
     line: str = ""
@@ -58,7 +59,8 @@ def choose_precision(
 
     Every rank calls it, and gets rank 0's choice. list_convolutions: lists the recipe's, to be
     timed on a CPU. stage_start: images seen when this stage of the run begins. Raises ValueError
-    for a damaged checkpoint."""
+    for a damaged checkpoint.
+    """
     if recipe.precision != "auto":
         return Choice(recipe.precision)
     compared = list_convolutions()
@@ -86,8 +88,9 @@ def choose_precision(
 
 
 def judge_machine(world: World, convolutions: Sequence[Convolution]) -> Verdict:
-    """Decide what `auto` means on these ranks' hardware; every rank calls it, and rank 0
-    measures.
+    """Decide what `auto` means on these ranks' hardware.
+
+    Every rank calls it, and rank 0 measures.
     """
     # Where any rank lacks the instructions, none uses bf16.
     lacking = [rank for rank, has in enumerate(world.gather(has_bf16(world.device))) if not has]
@@ -149,8 +152,9 @@ def _load_or_measure(convolutions: Sequence[Convolution], device: torch.device) 
 
 
 def _read_entries(path: Path) -> list[dict[str, Any]]:
-    """Read the measurements in the cache; none where the file is missing, damaged or of another
-    format.
+    """Read the measurements in the cache.
+
+    There are none where the file is missing, damaged or of another format.
     """
     try:
         content = files.read_json(path, _MOST_BYTES)
@@ -187,8 +191,9 @@ def record_choice(folder: Path, choice: Choice) -> None:
 
 
 def _read_record(folder: Path, convolutions: Sequence[Convolution], stage_start: int) -> str | None:
-    """Read what `auto` means in the run, if it has begun. Raises ValueError for a damaged
-    checkpoint.
+    """Read what `auto` means in the run, if it has begun.
+
+    Raises ValueError for a damaged checkpoint.
     """
     latest = checkpoint.latest(folder / "checkpoints")
     path = folder / _NAME

@@ -158,8 +158,9 @@ class RunSetup:
 
     @property
     def total(self) -> int:
-        """The images seen when the run or this stage is over, without those that only fill up the
-        last batch.
+        """The images seen when the run or this stage is over.
+
+        Images that only fill up the last batch are not counted.
         """
         return self.stage_start + self.length
 

@@ -26,7 +26,8 @@ class TrainResult:
 
     folder: runs/NAME, from the working folder. state: `finished`, `unfinished` (stopped by a
     signal) or `dry run`. images_seen: by the whole run so far. metrics: the run's last ones by
-    name, empty where it has measured nothing."""
+    name, empty where it has measured nothing.
+    """
 
     folder: Path
     state: str
@@ -48,7 +49,8 @@ def train(recipe: Source | None = None, *overrides: Change, **keywords: object) 
     nested or dotted. Changes are no keyword arguments, and keywords raise an error that shows how
     to write them. Works in one process, also several times and after an error, and in each process
     of a launcher. Raises ValueError, one line for each problem, and RunStopped where training can't
-    go on."""
+    go on.
+    """
     check_not_importing()
     source = check_call(recipe, overrides, keywords)
     requested = agree_with_launcher(request_recipe(source, overrides))

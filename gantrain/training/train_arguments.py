@@ -1,6 +1,4 @@
-"""What a user writes as arguments of `gantrain.train`, and how to write it where it is not
-allowed.
-"""
+"""Checks the arguments of `gantrain.train`, and says how to write those that are not allowed."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,8 +14,9 @@ _HOW = (
 def check_call(
     recipe: Source | None, changes: Sequence[Change], keywords: Mapping[str, object]
 ) -> Source:
-    """The recipe. Raises ValueError, in one line, for keywords and for the command line's
-    `recipe=NAME`.
+    """The recipe.
+
+    Raises ValueError, in one line, for keywords and for the command line's `recipe=NAME`.
     """
     if keywords:
         listed = ", ".join(keywords)

@@ -53,7 +53,8 @@ class Mark:
 
     metrics: of the held-out set, measured there. rates: the last learning rate of each phase.
     damaged: a text for each damaged sample that this rank knows of. left_marks: an evaluation or
-    preview is due that was not made."""
+    preview is due that was not made.
+    """
 
     images_seen: int
     metrics: dict[str, float]

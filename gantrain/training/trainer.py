@@ -130,8 +130,9 @@ class Trainer:
         return set().union(*self.world.gather(texts))
 
     def _left_out(self) -> set[str]:
-        """Return a text for each damaged sample that evaluations and previews of this rank left
-        out.
+        """Return the damaged samples that evaluations and previews of this rank left out.
+
+        Each is a text.
         """
         texts = set(self.held_out.damaged) if self.held_out else set()
         if self.previews and self.previews.label != "training":  # training counts its own

@@ -1,6 +1,4 @@
-"""Which files of a folder are images, what is passed over and why, and the keys of their
-samples.
-"""
+"""Which files of a folder are images, what is passed over and why, and the keys of their samples."""
 
 import os
 import socket

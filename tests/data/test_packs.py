@@ -1,6 +1,4 @@
-"""Folders packed in the cache: what makes them be packed again, and what becomes of the older
-pack.
-"""
+"""Folders packed in the cache: what makes them be packed again, and what becomes of the older pack."""
 
 import os
 from collections.abc import Callable

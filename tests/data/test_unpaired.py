@@ -377,9 +377,7 @@ def test_where_to_get_the_archives_is_told() -> None:
 
 
 def test_the_way_back_starts_from_what_a_file_holds(folder: Path) -> None:
-    """Generators hide sources in what 8 bits can't hold: an error of that would look far too
-    good.
-    """
+    """Generators hide sources in what 8 bits can't hold: an error of that would look far too good."""
     words = (
         *CYCLEGAN,
         f"data.train={folder}",

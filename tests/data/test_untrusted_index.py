@@ -1,6 +1,4 @@
-"""An index that somebody else wrote: bounds, its base, the names in it, and generated hostile
-ones.
-"""
+"""An index that somebody else wrote: bounds, its base, the names in it, and generated hostile ones."""
 
 import copy
 import io
@@ -474,8 +472,9 @@ KINDS = (
 
 
 def check_load(folder: Path) -> str:
-    """Load a data set and read it; returns what was wrong. Fails for anything but success or a
-    line of ours.
+    """Load a data set and read it; returns what was wrong.
+
+    Fails for anything but success or a line of ours.
     """
     tracemalloc.start()
     problem = ""

@@ -1,5 +1,6 @@
-"""How many samples may be left out before packing stops: training on a small rest would go
-unnoticed.
+"""Limits how many samples packing may leave out.
+
+Training on a small rest of the samples would go unnoticed.
 """
 
 import math
@@ -19,7 +20,8 @@ class TooManyLeftOut(ValueError):
     """More samples are left out than the limit allows.
 
     reason: the counts, the most frequent reason and the remedy. fraction: the limit that goes on
-    without these samples. The message has both, in the words of `gantrain prepare`."""
+    without these samples. The message has both, in the words of `gantrain prepare`.
+    """
 
     def __init__(self, reason: str, fraction: float) -> None:
         super().__init__(f"{reason}; --max-left-out {fraction:g} goes on without them")
@@ -54,7 +56,8 @@ def check_left_out(
     looks: what was found in each sample that has all its files, by key; an exception says why it is
     unusable. good: the keys of the samples that are packed. fields: their names. unmatched: samples
     that lack files. names_remedy: what to do about these. Raises TooManyLeftOut, a ValueError of
-    one line with the counts, the most frequent reason and what to do."""
+    one line with the counts, the most frequent reason and what to do.
+    """
     total = len(looks) + unmatched
     left = total - len(good)
     if left <= limit * total:
