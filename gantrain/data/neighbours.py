@@ -30,7 +30,7 @@ class Neighbour(NamedTuple):
 def find_neighbour(
     splits: Sequence[str], train: str | None, train_target: str | None
 ) -> Neighbour | None:
-    """The first of the splits that lies beside the training data, or None.
+    """Return the first of the splits that lies beside the training data, or None.
 
     train, train_target: `data.train` and `data.train_target`. For a folder with trainA and trainB
     inside (or train_A and train_B, or train_label and train_img) it is the same folder, with valA
@@ -41,9 +41,8 @@ def find_neighbour(
     if train is None or train == SYNTHETIC or is_url(train):
         return None
     for split in splits:
-        with suppress(
-            OSError
-        ):  # a folder that cannot be read; opening the training data reports it
+        # Opening the training data reports a folder that cannot be read.
+        with suppress(OSError):
             neighbour = _find_split(split, train, train_target)
             if neighbour is not None:
                 return neighbour
@@ -68,18 +67,16 @@ def describe_unused(
 
 
 def _describe_split(split: str, train: str, train_target: str | None) -> list[str]:
-    """Why each part of an incomplete split can't be used."""
+    """Describe why each part of an incomplete split cannot be used."""
     folder = Path(os.path.expanduser(train))
     sides = sides_of_split(folder, _TRAIN)
     if sides:
         names = [split + name.removeprefix(_TRAIN) for name in list(sides.values())[:2]]
         return _describe_half(folder / names[0], folder / names[1])
     if is_cityscapes(folder):
-        return (
-            []
-            if split != "val"
-            else _describe_half(folder / "leftImg8bit" / split, folder / "gtFine" / split)
-        )
+        if split != "val":
+            return []
+        return _describe_half(folder / "leftImg8bit" / split, folder / "gtFine" / split)
     place = _rename(train, split)
     if place is None:
         return []
@@ -103,15 +100,13 @@ def _describe_half(first: Path, second: Path) -> list[str]:
         if not is_folder and os.path.lexists(os.path.expanduser(here)):
             reasons.append(f"{here} is no folder")
         elif is_folder and not os.path.isdir(os.path.expanduser(other)):
-            reasons.append(
-                f"{here} is there without a folder"
-                f" {other.name if here.parent == other.parent else other}"
-            )
+            lacking = other.name if here.parent == other.parent else other
+            reasons.append(f"{here} is there without a folder {lacking}")
     return reasons
 
 
 def _describe_place(place: str) -> list[str]:
-    """Why a path is no data set; empty where nothing is there, or where it is one."""
+    """Describe why a path is no data set; empty where nothing is there, or where it is one."""
     folder = os.path.expanduser(place)
     if os.path.isdir(folder):
         return [] if _holds_data(place) else [f"{place} holds no images"]
@@ -136,7 +131,7 @@ def _find_split(split: str, train: str, train_target: str | None) -> Neighbour |
 
 
 def _rename(place: str, split: str) -> str | None:
-    """The path in which its last or last but one folder is that of a split instead of `train`."""
+    """Return the path with the name of a split instead of `train` in its last two folders."""
     if place.endswith(".tar"):  # a pattern of shards; another split has another number of them
         place = os.path.dirname(place)
     parts = place.rstrip("/").split("/")

@@ -104,20 +104,26 @@ class Translator:
     ) -> Any:
         """Translate an image, and return the result in the image's own type.
 
-        A file gives a PIL image, and a list gives a list. image: a file's path; a PIL image; a
-        numpy array, HWC or HW (a label map: class ids), in the dtype of the training files; or a
-        tensor, (N, C, H, W) or (C, H, W) in [-1, 1] (a label map: one-hot), whose last channel are
-        the edges of instances (0 or 1), where the model has learnt with them. Paths, PIL images and
-        arrays are read and converted as `gantrain translate` reads files; what was converted is
-        reported once. A list or tuple may mix types and sizes. instances: the ids of such a model's
-        instances: a path, PIL or numpy, (H, W); of a list, a list. size: what the networks see of
-        the image: `native`, its own size; `trained`, the scale of training; or (height, width).
-        None: `trained` where training resized its files, else `native` (see README). output_size:
-        `input`, the result is resized to the image's size (times the factor of networks that change
-        the size); `network`, it stays as the networks give it. A tensor is in the networks' space
-        and is never resized. Raises ValueError where the channels don't fit, and for ids that are
-        missing or not wanted; OutOfMemory, which is a ValueError too, for an image that needs more
-        memory than there is.
+        A file gives a PIL image, and a list gives a list. Paths, PIL images and arrays are read and
+        converted as `gantrain translate` reads files. What was converted is reported once. A tensor
+        is in the space of the networks and is never resized.
+
+        Args:
+            image: The path of a file; a PIL image; a numpy array, HWC or HW, in the dtype of the
+                training files (a label map holds class ids); or a tensor, (N, C, H, W) or
+                (C, H, W) in [-1, 1] (a label map is one-hot, and a boundary map of instances, 0 or
+                1, is the last channel). A list or tuple may mix types and sizes.
+            instances: The ids of the instances, for a model that has learnt with them: a path, or
+                a PIL image or array (H, W). A list of images takes a list of them.
+            size: What the networks see of the image: `native`, its own size; `trained`, the scale
+                of training; or (height, width). None means `trained` where training resized its
+                files, else `native` (see the page Data).
+            output_size: `input` resizes the result to the size of the image, times the factor of
+                networks that change the size. `network` leaves it as the networks make it.
+
+        Raises:
+            ValueError: The channels do not fit, or ids are missing or not wanted.
+            OutOfMemory: The image needs more memory than there is. It is a ValueError too.
         """
         check_choice(size, output_size)
         if isinstance(image, list | tuple):
@@ -149,7 +155,7 @@ class Translator:
             raise ValueError(
                 f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy"
             )
-        return _to_pil(result)
+        return Image.fromarray(result[..., 0] if result.shape[2] == 1 else result)
 
     def _translate_several(
         self, images: Sequence[Given], instances: Any, size: Choice | None, output_size: OutputSize
@@ -248,10 +254,6 @@ def at_output_size(
         return fake
     wanted = result_size(sample["source"].shape[:2], seen["source"].shape[:2], fake.shape[:2])
     return fake if wanted == fake.shape[:2] else resize(fake, *wanted)
-
-
-def _to_pil(array: np.ndarray) -> Image.Image:
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
 
 
 def load(

@@ -1,7 +1,7 @@
-"""From a recipe to its method, checked."""
+"""Builds the method of a recipe, and checks it."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -21,12 +21,12 @@ from gantrain.recipe.schema import Recipe
 
 
 def own_classes(recipe: Recipe) -> list[Any]:
-    """The classes from outside gantrain that the recipe names."""
+    """Return the classes from outside gantrain that the recipe names."""
     return [cls for cls in used_classes(METHODS, recipe.method) if is_own(cls)]
 
 
 @contextmanager
-def telling_own_errors(recipe: Recipe, doing: str) -> Iterator[None]:
+def naming_own_code(recipe: Recipe, doing: str) -> Iterator[None]:
     """Turn an error of own code into one line.
 
     The line names the code's classes, the exception, its file and its line. doing: what was tried,
@@ -48,8 +48,11 @@ def telling_own_errors(recipe: Recipe, doing: str) -> Iterator[None]:
 
 
 def make_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
-    """With what `freeze` names frozen. Raises ValueError where the recipe contradicts the data."""
-    with telling_own_errors(recipe, "building it"):
+    """Build the method, and freeze what `freeze` names.
+
+    Raises ValueError where the recipe contradicts the data.
+    """
+    with naming_own_code(recipe, "building it"):
         return _make_method(recipe, data_dims)
 
 
@@ -68,15 +71,14 @@ def _make_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
         if any(starts_with(name, prefix) for prefix in recipe.freeze):
             parameter.requires_grad_(False)
     if recipe.gradient_checkpointing:
-        for (
-            name
-        ) in method.inference:  # the discriminators' features are losses' too, and kept in any case
+        # The losses keep the discriminators' features in any case.
+        for name in method.inference:
             recompute(method.networks[name])
     return method
 
 
 def sketch_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
-    """The method without storage, on the meta device, to be counted and checked.
+    """Build the method without storage, on the meta device, to be counted and checked.
 
     Raises ValueError as make_method, and for facts past reason, which a checkpoint from elsewhere
     may state.
@@ -86,14 +88,12 @@ def sketch_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
             raise ValueError(
                 f"{name}: found {value!r:.100}, allowed: a whole number, 1 to {MAX_CHANNELS:,}"
             )
-    with telling_own_errors(recipe, "building it"):
+    with naming_own_code(recipe, "building it"):
         try:
             with torch.device("meta"):
                 return _make_method(recipe, data_dims)
-        except (
-            NotImplementedError,
-            RuntimeError,
-        ):  # a network from outside that reads what it has drawn
+        except (NotImplementedError, RuntimeError):
+            # A network from outside may read what it has drawn.
             return _make_method(recipe, data_dims)
 
 
@@ -145,69 +145,106 @@ def _describe_nothing_to_train(recipe: Recipe, phase: Phase) -> str:
     if not recipe.freeze:
         found = f"found a phase {phase.name!r} all of whose parameters have requires_grad=False"
         return f"method: {found}, allowed: something to train in {networks}"
-    found = (
-        f"found {', '.join(recipe.freeze)}, which leaves the phase {phase.name} nothing to train"
+    frozen = ", ".join(recipe.freeze)
+    return (
+        f"freeze: found {frozen}, which leaves the phase {phase.name} nothing to train; allowed: a"
+        f" part of {networks}"
     )
-    return f"freeze: {found}; allowed: a part of {networks}"
 
 
-def check_method(recipe: Recipe, method: Method) -> None:  # noqa: C901 (a list of checks)
-    """Raises ValueError, one line for each thing that the recipe asks of a method without it."""
-    phases = [phase.name for phase in method.phases]
+def check_method(recipe: Recipe, method: Method) -> None:
+    """Raise ValueError, one line for each setting of a recipe that its method cannot follow."""
     problems = [
-        f"phases.{name}: found {name!r}, allowed: {', '.join(phases)}"
-        for name in recipe.phases
-        if name not in phases
+        *_phase_problems(recipe, method),
+        *_unpaired_problems(recipe, method),
+        *_name_problems(recipe, method),
+        *_training_problems(recipe, method),
+        *_checkpointing_problems(recipe, method),
+        *_size_problems(recipe, method),
     ]
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _phase_problems(recipe: Recipe, method: Method) -> Iterator[str]:
+    """Yield a line on each phase that the method does not have."""
+    phases = [phase.name for phase in method.phases]
+    for name in recipe.phases:
+        if name not in phases:
+            yield f"phases.{name}: found {name!r}, allowed: {', '.join(phases)}"
+
+
+def _unpaired_problems(recipe: Recipe, method: Method) -> Iterator[str]:
     if recipe.data.unpaired and method.paired:
-        problems.append(
+        yield (
             f"data.unpaired: found true, {recipe.method['name']} learns from pairs; choose another"
             " method"
         )
-    names = [name for name, _ in method.networks.named_parameters()]
-    trained = [
-        name for name, parameter in method.networks.named_parameters() if parameter.requires_grad
-    ]
-    for key, prefixes in (
-        ("freeze", recipe.freeze),
-        ("optimizer.lr_factors", recipe.optimizer.lr_factors),
-    ):
-        for prefix in prefixes:
-            if not any(starts_with(name, prefix) for name in names):
-                inside = [
-                    name.split(".")[:2] for name in names if starts_with(name, prefix.split(".")[0])
-                ]
-                allowed = dict.fromkeys(map(".".join, inside)) or method.networks
-                problems.append(
-                    f"{key}: found {prefix!r}, allowed: {', '.join(allowed)}, or more, up to a dot"
-                )
-            elif key != "freeze" and not any(starts_with(name, prefix) for name in trained):
-                problems.append(
-                    f"{key}: found {prefix!r}, which stays as it is; allowed: what is trained"
-                )
+
+
+def _name_problems(recipe: Recipe, method: Method) -> Iterator[str]:
+    """Yield a line on each name of parameters that no parameter has, or only frozen ones."""
+    names: list[str] = []
+    trained: list[str] = []
+    for name, parameter in method.networks.named_parameters():
+        names.append(name)
+        if parameter.requires_grad:
+            trained.append(name)
+    for prefix in recipe.freeze:
+        if not _any_starts_with(names, prefix):
+            yield f"freeze: {_describe_unknown(names, prefix, method)}"
+    for prefix in recipe.optimizer.lr_factors:
+        if not _any_starts_with(names, prefix):
+            yield f"optimizer.lr_factors: {_describe_unknown(names, prefix, method)}"
+        elif not _any_starts_with(trained, prefix):
+            yield (
+                f"optimizer.lr_factors: found {prefix!r}, which stays as it is; allowed: what is"
+                " trained"
+            )
+
+
+def _any_starts_with(names: Sequence[str], prefix: str) -> bool:
+    return any(starts_with(name, prefix) for name in names)
+
+
+def _describe_unknown(names: Sequence[str], prefix: str, method: Method) -> str:
+    """Describe a name that no parameter has, with the parts of the network that it begins with."""
+    network = prefix.split(".")[0]
+    parts = [".".join(name.split(".")[:2]) for name in names if starts_with(name, network)]
+    allowed = dict.fromkeys(parts) or method.networks
+    return f"found {prefix!r}, allowed: {', '.join(allowed)}, or more, up to a dot"
+
+
+def _training_problems(recipe: Recipe, method: Method) -> Iterator[str]:
+    """Yield a line on each phase that has no parameter to train."""
     for phase in method.phases:
-        if not any(
-            p.requires_grad for n in phase.networks for p in method.networks[n].parameters()
-        ):
-            problems.append(_describe_nothing_to_train(recipe, phase))
-    if recipe.gradient_checkpointing:
-        mixing = [name for name in method.inference if mixes_samples(method.networks[name])]
-        problems += [
-            f"gradient_checkpointing: found true, the {name}'s batch norm would count each batch"
-            " twice; allowed with norm: instance, group or none"
-            for name in mixing
-        ]
+        networks = [method.networks[name] for name in phase.networks]
+        if not any(p.requires_grad for network in networks for p in network.parameters()):
+            yield _describe_nothing_to_train(recipe, phase)
+
+
+def _checkpointing_problems(recipe: Recipe, method: Method) -> Iterator[str]:
+    if not recipe.gradient_checkpointing:
+        return
+    for name in method.inference:
+        if mixes_samples(method.networks[name]):
+            yield (
+                f"gradient_checkpointing: found true, the {name}'s batch norm would count each"
+                " batch twice; allowed with norm: instance, group or none"
+            )
+
+
+def _size_problems(recipe: Recipe, method: Method) -> Iterator[str]:
+    """Yield a line on each network that needs larger images."""
     size = recipe.data.size
     for name, network in method.networks.items():
         smallest = getattr(network, "minimum_size", 1)
         if min(size) < smallest:
-            problems.append(
+            yield (
                 f"data.size: found {list(size)}, the {name} needs [{smallest}, {smallest}] or more;"
                 " raise data.size, or choose another one or fewer of its"
                 f" layers{_fewer_layers(recipe, name)}"
             )
-    if problems:
-        raise ValueError("\n".join(problems))
 
 
 def _fewer_layers(recipe: Recipe, name: str) -> str:
