@@ -46,9 +46,9 @@ def cycle(setup: RunSetup) -> int:
 
 
 def flops_per_image(setup: RunSetup, plain: bool = False) -> int:
-    """Of the training step: matrix products and convolutions, forward and backward, a multiply-add
-    as 2.
+    """Return the floating-point operations of the training step for one image.
 
+    They are those of matrix products and convolutions, forward and backward; a multiply-add is 2.
     Counted in the step itself, on one image, over a whole cycle. A transposed convolution counts by
     its input, as torch does since 2.1; by its output, as some tools count, a U-Net would have three
     times the work. Normalisation, activations, the optimiser and EMA don't count. The rank's

@@ -17,7 +17,6 @@ from gantrain.cli.app import app
 from gantrain.core.world import World
 from gantrain.data.decode import encode
 from gantrain.data.synthetic import draw
-from gantrain.evaluation.held_out import HeldOut
 from gantrain.inference.translator import Translator
 from gantrain.metrics.segmentation import Segmenter
 from gantrain.recipe import schema
@@ -139,15 +138,8 @@ def test_a_segmenter_does_not_take_edges_for_a_class(monkeypatch: pytest.MonkeyP
     words = [*WORDS, "evaluate.metrics=[miou_unet,copy_index]", "evaluate.best_by=miou_unet"]
     setup = RunSetup(schema.load("quickstart", words), World("cpu"))
     assert setup.data.dims == {"source_channels": 11, "target_channels": 3}
-    assert setup.data.held_out is not None
-    held_out = HeldOut(
-        setup.recipe,
-        setup.world,
-        setup.data.held_out,
-        fields=setup.data.fields,
-        batch=setup.batch,
-        training=setup.data.train,
-    )
+    held_out = setup.make_held_out()
+    assert held_out is not None
     found = {record.name: record for record in held_out.metrics(setup.method())}
     assert found["miou_unet"].value is not None
     assert held_out.segmentation is not None

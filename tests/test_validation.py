@@ -13,7 +13,6 @@ import gantrain
 from gantrain.core.world import World
 from gantrain.data.synthetic import draw
 from gantrain.evaluation import held_out as validation
-from gantrain.evaluation.held_out import HeldOut
 from gantrain.metrics.paired import ssim
 from gantrain.recipe.schema import load
 from gantrain.training.setup import RunSetup
@@ -63,14 +62,8 @@ def test_nulls_are_drawn_from_all_training_images(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         validation, "held_out_batches", lambda *a: asked.append([*a[2]]) or read(*a)
     )
-    held_out = HeldOut(
-        setup.recipe,
-        setup.world,
-        setup.data.held_out,
-        fields=setup.data.fields,
-        batch=setup.batch,
-        training=setup.data.train,
-    )
+    held_out = setup.make_held_out()
+    assert held_out is not None
     (record,) = (r for r in held_out.metrics(setup.method()) if r.name == "fd_random0")
     assert record.null_n == 13
     assert asked[0] == list(range(13))
@@ -81,15 +74,8 @@ def test_nulls_are_drawn_from_all_training_images(monkeypatch: pytest.MonkeyPatc
 def test_a_broken_generator_has_no_value() -> None:
     """As 8-bit files its images would look like any others."""
     setup = RunSetup(load("quickstart", [*SMALL, "evaluate.metrics=[l1,swd]"]), World("cpu"))
-    assert setup.data.held_out is not None
-    held_out = HeldOut(
-        setup.recipe,
-        setup.world,
-        setup.data.held_out,
-        fields=setup.data.fields,
-        batch=setup.batch,
-        training=setup.data.train,
-    )
+    held_out = setup.make_held_out()
+    assert held_out is not None
     method = setup.method()
     next(method.networks["generator"].parameters()).data.fill_(torch.nan)
     found = {record.name: (record.value, record.problem) for record in held_out.metrics(method)}

@@ -85,7 +85,7 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
         _examine_machine(findings, world)
         if recipe is None:
             _examine_usual_precision(findings, world)
-        if recipe:
+        else:
             if world.is_main and recipe.folder.exists():
                 _examine_run(findings, recipe)
             with findings.catching("data"):

@@ -1,4 +1,4 @@
-"""Numbers and lists as text for people: counts with their noun, bytes, durations, values."""
+"""Numbers and lists as text for people, and an exact division that rounds up."""
 
 import math
 from collections.abc import Sequence
@@ -63,3 +63,8 @@ def list_text(words: Sequence[str], most: int = 8) -> str:
     """Return the words with commas between them; `...` stands for those behind the first `most`."""
     listed = ", ".join(words[:most])
     return f"{listed}, ..." if len(words) > most else listed
+
+
+def ceil_div(dividend: int, divisor: int) -> int:
+    """Return the quotient, rounded up: exact, however large the numbers are."""
+    return -(-dividend // divisor)

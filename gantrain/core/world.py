@@ -133,6 +133,10 @@ class World:
         """Return every rank's value, in rank order, on every rank."""
         return gathered(value)
 
+    def gather_texts(self, texts: set[str]) -> set[str]:
+        """Return the texts of all ranks together, on every rank."""
+        return set[str]().union(*self.gather(texts))
+
     def raise_on_all_ranks(self, problems: list[str]) -> None:
         """Raise ValueError on all ranks where any rank has a problem."""
         distinct: dict[str, None] = {}

@@ -160,12 +160,12 @@ def _print_report(option: str, folder: Path, report: Path) -> None:
             say(f"{option}: {note}")
 
 
-def _pack(key: str, folder: Path, wanted: DataRequest) -> Path:
+def _pack(key: str, folder: Path, request: DataRequest) -> Path:
     """Pack a folder of images in the cache, unless it is there, and return the pack's folder."""
-    fields = [name for name in (wanted.source, wanted.target) if name]
-    labels = sorted(name for name in wanted.labels if name in fields)
-    classes = max((wanted.labels[name] for name in labels), default=None)
-    split = find_split(key, folder, wanted.is_for_evaluate)
+    fields = [name for name in (request.source, request.target) if name]
+    labels = sorted(name for name in request.labels if name in fields)
+    classes = max((request.labels[name] for name in labels), default=None)
+    split = find_split(key, folder, request.is_for_evaluate)
     try:
         return pack_once(
             folder,
@@ -173,16 +173,18 @@ def _pack(key: str, folder: Path, wanted: DataRequest) -> Path:
             layout=choose_layout(folder, fields),
             split=split,
             labels=labels,
-            instances=wanted.instances,
+            instances=request.instances,
             classes=classes,
-            max_left_out=wanted.max_left_out,
+            max_left_out=request.max_left_out,
         )
     except UnclearLayout as e:
-        advice = advise_layout(key, wanted.is_for_evaluate, folder, fields, e.options)
+        advice = advise_layout(
+            key, request.is_for_evaluate, folder, fields=fields, options=e.options
+        )
         raise ValueError(f"{e.reason}; {advice}") from None
     except ValueError as e:
         command = f"`gantrain prepare {folder} --out OUT`"
-        if wanted.is_for_evaluate:
+        if request.is_for_evaluate:
             advice = f"; give such options to {command}, and OUT here"
             raise ValueError(f"{e}{advice if '--' in str(e) else ''}") from None
         text = str(e)
@@ -190,7 +192,7 @@ def _pack(key: str, folder: Path, wanted: DataRequest) -> Path:
             text = f"{e.reason}; data.max_left_out={e.fraction:g} goes on without them"
         if "--" in text:
             text += f"; its options are those of {command}, whose OUT you give here"
-        if wanted.instances and "--instances" in text:
+        if request.instances and "--instances" in text:
             text += "; or set data.instances=null"
         raise ValueError(text) from None
 
@@ -215,8 +217,8 @@ def _open_synthetic(key: str, request: DataRequest) -> Shards:
     samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
     instances = request.instances
     if not request.needs_samples and not (folder / "index.json").is_file():
-        index = describe_synthetic(samples, height, width, fields, instances)
+        index = describe_synthetic(samples, height, width, fields=fields, instances=instances)
         return Shards(folder, index, arrays={}, cache_gib=math.inf)
     seed = list(_DRAWN).index(key)
-    write_synthetic(folder, samples, height, width, fields, seed, instances)
+    write_synthetic(folder, samples, height, width, fields=fields, seed=seed, instances=instances)
     return Shards.open(folder)

@@ -61,10 +61,7 @@ def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:
             diagnose=False,
         )
         results[name] = held_out.metrics(model.method)
-        damaged: set[str] = set()
-        for of_rank in world.gather(held_out.damaged):
-            damaged |= of_rank
-        for text in sorted(damaged):
+        for text in sorted(world.gather_texts(held_out.damaged)):
             world.say(f"left out: {text}")
     about = {
         "checkpoint": str(opened.folder),

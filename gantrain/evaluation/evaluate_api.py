@@ -139,7 +139,10 @@ def _check_one_path(
 
 
 def _checked_weights(weights: object) -> dict[str, str]:
-    """The files of weights by network. Raises ValueError for what is no dictionary of paths."""
+    """Return the files of weights by network.
+
+    Raises ValueError for what is no dictionary of paths.
+    """
     allowed = "a dictionary of files by network, as in weights={'inception': 'inception.pth'}"
     if not isinstance(weights, Mapping):
         raise ValueError(f"weights: found {weights!r:.100}, allowed: {allowed}")

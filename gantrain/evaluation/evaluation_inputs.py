@@ -176,12 +176,12 @@ def _open_as_learnt(
 
     Raises ValueError.
     """
-    option = request.option(key)
+    option_name = request.option(key)
     shards = open_once_per_node(world, key, value, request)
-    opened, lines = field_checks.with_channels_of(learnt, shards, option)
+    opened, lines = field_checks.with_channels_of(learnt, shards, option_name)
     if request.is_for_evaluate and value is not None:
-        lines += describe_other_split(value, option)
+        lines += describe_other_split(value, option_name)
     for line in lines:
         world.say(line)
-    field_checks.check_same_contents(learnt, opened.fields, option)
+    field_checks.check_same_contents(learnt, opened.fields, option_name)
     return opened

@@ -73,7 +73,11 @@ class HeldOut:
         names = [name for name in options.metrics if name not in SEGMENTATION]
         self.metric_suite = world.node_leader_first(
             lambda: MetricSuite(
-                names, world.device, options.weights, self.total, options.crop_border
+                names,
+                world.device,
+                options.weights,
+                total=self.total,
+                crop_border=options.crop_border,
             )
         )
         self.segmenter_training: SegmenterTraining | None = None

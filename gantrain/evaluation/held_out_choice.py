@@ -15,11 +15,11 @@ from gantrain.data.splits import (
     describe_test_split,
 )
 from gantrain.data.urls import is_url
+from gantrain.recipe.field_types import AUTO
 from gantrain.recipe.schema import Recipe
 from gantrain.recipe.sections import Data
 from gantrain.runs import checkpoint
 
-AUTO = "auto"
 _TRAIN_KEYS = ("train", "train_target")
 _KEYS = ("validation", "validation_target", "test", "test_target")
 

@@ -71,7 +71,13 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
         network.load_state_dict(tensors)
     method = method.to(device).requires_grad_(False)
     set_inference(method, **recipe.test_time.model_dump())
-    return LoadedModel(recipe, method, state.fields, state.sha256, state.images_seen)
+    return LoadedModel(
+        recipe=recipe,
+        method=method,
+        fields=state.fields,
+        sha256=state.sha256,
+        images_seen=state.images_seen,
+    )
 
 
 def _read_recipe(folder: Path, state: State) -> Recipe:

@@ -115,6 +115,7 @@ _FIELD = "allowed: a field of the data, whose name has letters, digits, _ and -"
 _SIGNALS = "|".join(set(signal.Signals.__members__) - {"SIGKILL", "SIGSTOP", "SIGCHLD", "SIGALRM"})
 
 Length = Annotated[Annotated[int, Field(ge=1, le=MAX_IMAGES)] | str, BeforeValidator(_length)]
+AUTO = "auto"
 Auto = Literal["auto"]
 Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 BatchSize = Annotated[int, Field(ge=1, le=MAX_BATCH_SIZE)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-AUTO = "auto"
+from gantrain.recipe.field_types import AUTO
 
 
 def is_folder_option(option: str) -> bool:

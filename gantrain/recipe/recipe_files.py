@@ -103,39 +103,31 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     for key, value in over.items():
         if key not in base:
             merged[key] = value
-        elif key == "method":
-            merged[key] = _merge_component(base[key], value)
         else:
-            merged[key] = _merge_values(base[key], value)
+            merged[key] = _merge_values(base[key], value, is_component=key == "method")
     return merged
 
 
-def _merge_values(base: object, over: object) -> object:
-    """Return `over` laid on `base`; an empty mapping replaces."""
-    over = _with_name(base, over)
-    if not (isinstance(base, dict) and isinstance(over, dict)) or not over:
-        return over
-    merged = dict(base)
-    for key, value in over.items():
-        merged[key] = _merge_values(base[key], value) if key in base else value
-    return merged
+def _merge_values(base: object, over: object, *, is_component: bool) -> object:
+    """Return `over` laid on `base`; an empty mapping replaces.
 
-
-def _merge_component(base: object, over: object) -> object:
-    """Return `over` laid on `base`; a component whose name changes loses the old one's options.
-
-    A bare name is equal to `{name: ...}`; an empty mapping replaces.
+    is_component: both are components or lie inside one. A component whose name changes loses the
+    old one's options, and a bare name is equal to `{name: ...}`.
     """
-    if isinstance(base, str) and isinstance(over, dict) and over:
+    if is_component and isinstance(base, str) and isinstance(over, dict) and over:
         base = {"name": base}
     over = _with_name(base, over)
     if not (isinstance(base, dict) and isinstance(over, dict)) or not over:
         return over
-    if "name" in over and "name" in base and over["name"] != base["name"]:
+    is_renamed = "name" in over and "name" in base and over["name"] != base["name"]
+    if is_component and is_renamed:
         return over
     merged = dict(base)
     for key, value in over.items():
-        merged[key] = _merge_component(base[key], value) if key in base else value
+        if key in base:
+            merged[key] = _merge_values(base[key], value, is_component=is_component)
+        else:
+            merged[key] = value
     return merged
 
 

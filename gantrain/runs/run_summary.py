@@ -9,7 +9,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from gantrain.core.amounts import count_text, value_text
+from gantrain.core.amounts import ceil_div, count_text, value_text
 from gantrain.core.extensions import INTERACTIVE
 from gantrain.data.splits import SYNTHETIC
 from gantrain.data.unpaired import DataSet
@@ -50,7 +50,7 @@ def describe_length(images: int, epoch: int, batch_size: int) -> str:
     of_epochs = f"1 epoch of {count_text(epoch, 'image')}"
     if epochs != "1":
         of_epochs = f"{epochs} epochs of {count_text(epoch, 'image')} each"
-    steps = count_text(-(-images // batch_size), "step")
+    steps = count_text(ceil_div(images, batch_size), "step")
     return (
         f"{count_text(images, 'image')} ({of_epochs}) in {steps} of"
         f" {count_text(batch_size, 'image')}"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gantrain.core.amounts import ceil_div
 from gantrain.core.world import World, cores, local_ranks
 from gantrain.data.batch import data_dims
 from gantrain.data.loader import RawBatch, merge_streams, training_loader
@@ -106,7 +107,7 @@ class RunData:
         """
         transform = sample_transform(self.recipe, self.fields, training=True)
         streams = self.streams()
-        workers_per_stream = -(-workers // len(streams))
+        workers_per_stream = ceil_div(workers, len(streams))
         loaders = []
         for shards, order in streams:
             own_fields = tuple(name for name in transform.fields if name in shards.fields)

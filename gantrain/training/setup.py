@@ -5,9 +5,11 @@ import os
 import torch
 from torch import Tensor, nn
 
+from gantrain.core.amounts import ceil_div
 from gantrain.core.world import World, set_threads
 from gantrain.data.batch import as_batch
 from gantrain.data.loader import RawBatch
+from gantrain.evaluation.held_out import HeldOut
 from gantrain.evaluation.held_out_choice import HeldOutChoice, choose_held_out
 from gantrain.methods.base import Batch, Context, Method
 from gantrain.recipe import costs, evaluation_settings
@@ -168,7 +170,7 @@ class RunSetup:
     def end(self) -> int:
         """The images seen when the run or this stage is over."""
         batch_size = self.recipe.batch_size
-        steps = -(-self.length // batch_size)
+        steps = ceil_div(self.length, batch_size)
         return self.stage_start + steps * batch_size
 
     def rates(self, images_seen: int) -> dict[str, float]:
@@ -229,6 +231,23 @@ class RunSetup:
         if self.recipe.zero_stage:
             return zero.ZeROPhase(module, optimizer, self.recipe.zero_stage, os.environ)
         return DDPPhase(module, optimizer, self.world.accelerator)
+
+    def make_held_out(self) -> HeldOut | None:
+        """Return the held-out set that measures methods, or None where nothing is held out.
+
+        Every rank calls it. Raises ValueError for metrics whose weights are not available.
+        """
+        data = self.data
+        if data.held_out is None:
+            return None
+        return HeldOut(
+            self.recipe,
+            self.world,
+            data.held_out,
+            fields=data.fields,
+            batch=self.batch,
+            training=data.train,
+        )
 
     def batch(self, values: dict[str, Tensor]) -> Batch:
         """Return the files' values, by the field of the data, as the method's batch on the device.

@@ -49,7 +49,7 @@ class Stage:
         if self.setup.images_seen < self.setup.total:
             # Both may fail, and do so before the run has a folder.
             try_method(self.setup)
-            held_out = self._prepare_evaluation()
+            held_out = self.setup.make_held_out()
         try:
             latest = self.world.broadcast_from_rank0(self._open_run)
             state = self._read_state(latest) if latest else None
@@ -61,19 +61,6 @@ class Stage:
             self.trackers.finish()
             if self.run:
                 self.run.close()
-
-    def _prepare_evaluation(self) -> HeldOut | None:
-        data = self.setup.data
-        if not data.held_out:
-            return None
-        return HeldOut(
-            self.recipe,
-            self.world,
-            data.held_out,
-            fields=data.fields,
-            batch=self.setup.batch,
-            training=data.train,
-        )
 
     def _open_run(self) -> Path | None:
         self.run = Run(self.run_recipe)

@@ -139,7 +139,7 @@ def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, Any]
 
     The device is read here and at log points alone.
     """
-    texts = set[str]().union(*world.gather(damaged))
+    texts = world.gather_texts(damaged)
     return {
         "meters": {
             name: {"total": total, "steps": steps}

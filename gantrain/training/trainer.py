@@ -120,14 +120,10 @@ class Trainer:
         if self.run:
             status = self.finished_status if is_finished else "unfinished"
             self.run.set_status(status, self.images_seen)
-        self.damaged = self._on_all_ranks(self.damaged)
-        left_out = self._on_all_ranks(self._left_out())
+        self.damaged = self.world.gather_texts(self.damaged)
+        left_out = self.world.gather_texts(self._left_out())
         for line in describe_damaged(replaced=self.damaged, left_out=left_out):
             self.world.say(line)
-
-    def _on_all_ranks(self, texts: set[str]) -> set[str]:
-        """Return the texts of all ranks. Every rank calls it."""
-        return set().union(*self.world.gather(texts))
 
     def _left_out(self) -> set[str]:
         """Return the damaged samples that evaluations and previews of this rank left out.
@@ -271,7 +267,7 @@ class Trainer:
             values |= {f"lr_{phase}": rate for phase, rate in self.rates.items()}
         values["memory_gib"] = memory_gib(self.world.device)
         nonfinite, in_a_row = self.engine.read_nonfinite()
-        self.damaged = self._on_all_ranks(self.damaged)
+        self.damaged = self.world.gather_texts(self.damaged)
         if nonfinite:
             values["nonfinite_steps"] = nonfinite
         if self.damaged:

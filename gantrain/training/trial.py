@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from gantrain.core.component import BadComponent
 from gantrain.core.own_code import describe_error, is_own
 from gantrain.core.rng import seed_all
-from gantrain.data.batch import data_dims
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms, frozen, set_inference
 from gantrain.methods.style_check import check_style
 from gantrain.methods.terms_check import check_names, check_terms, describe_value
 from gantrain.metrics import registry
-from gantrain.recipe.build_method import own_classes, telling_own_errors
+from gantrain.recipe.build_method import naming_own_code, own_classes
 from gantrain.training.setup import RunSetup
 
 # Names in gantrain.metrics.metric_suite beside those of metrics.
@@ -24,37 +23,37 @@ _NAMES_OF_SUMS = ("fake", "target", "source", "samples", "pixels", "distance")
 _MOST_IMAGES = 2  # enough for batch norm, and to distinguish the batch's dimension
 
 
-def try_method(parts: RunSetup) -> None:
+def try_method(setup: RunSetup) -> None:
     """Compute each phase's gradients and a translation once, on a batch of zeros.
 
     The networks are thrown away. It does this only where the recipe uses a class from outside
     gantrain. Every rank calls it. Raises ValueError, with one line for each problem.
     """
-    if not own_classes(parts.recipe):
+    if not own_classes(setup.recipe):
         return
     try:
-        with telling_own_errors(parts.recipe, "a first step"):
-            _try(parts)
+        with naming_own_code(setup.recipe, "a first step"):
+            _try(setup)
     except torch.OutOfMemoryError:  # the run finds out by itself, and says what would take less
         return
 
 
-def _try(parts: RunSetup) -> None:
-    method = parts.method()
-    size = min(_MOST_IMAGES, parts.data.split.micro_batch_size)
-    batch = _draw_batch(parts, size)
-    seed_all(parts.recipe.seed)
+def _try(setup: RunSetup) -> None:
+    method = setup.method()
+    size = min(_MOST_IMAGES, setup.data.split.micro_batch_size)
+    batch = setup.batch(setup.data.zeros(size))
+    seed_all(setup.recipe.seed)
     copied = _copied(method)
-    _try_translation(copied, batch, data_dims(parts.data.fields)["target_channels"], parts)
+    _try_translation(copied, batch, setup.data.dims["target_channels"], setup)
     context = Context(
-        parts.recipe.seed, 0, parts.recipe.batch_size, tuple(range(size)), stage_start=0
+        setup.recipe.seed, 0, setup.recipe.batch_size, tuple(range(size)), stage_start=0
     )
     method.train()
     carried: Batch | None = None
     terms: dict[str, Terms] = {}
     for phase in method.phases:
         with torch.autocast(
-            parts.world.device.type, torch.bfloat16, enabled=parts.precision == "bf16"
+            setup.world.device.type, torch.bfloat16, enabled=setup.precision == "bf16"
         ):
             of_phase = _try_phase(method, phase, batch, carried=carried, context=context)
         carried = {**(carried or {}), **of_phase.carried}
@@ -62,16 +61,6 @@ def _try(parts: RunSetup) -> None:
     weights = method.loss_weights if is_own(type(method)) else ()
     check_names(terms, list(weights), type(method).__name__)
     _check_states(method)
-
-
-def _draw_batch(parts: RunSetup, size: int) -> Batch:
-    """Return a batch of zeros with the fields of the data."""
-    height, width = parts.recipe.data.size
-    raw: dict[str, Tensor] = {}
-    for role, field in parts.data.fields.items():
-        shape = (size, height, width, field.channels)
-        raw[parts.data.names[role]] = torch.zeros(shape, dtype=torch.uint8)
-    return parts.batch(raw)
 
 
 def _copied(method: Method) -> Method:
@@ -87,22 +76,21 @@ def _copied(method: Method) -> Method:
 
 
 @torch.no_grad()
-def _try_translation(method: Method, batch: Batch, channels: int, parts: RunSetup) -> None:
+def _try_translation(method: Method, batch: Batch, channels: int, setup: RunSetup) -> None:
     name = type(method).__name__
-    set_inference(method, **parts.recipe.test_time.model_dump())
+    set_inference(method, **setup.recipe.test_time.model_dump())
     source = batch["source"]
     fake: Any = method.translate({"source": source})
     if not _are_images(fake, (len(source), channels)):
         result = f"an object of {type(fake).__name__}"
         if isinstance(fake, Tensor):
-            dtype = str(fake.dtype).removeprefix("torch.")
-            result = f"a {dtype} tensor of shape {tuple(fake.shape)}"
+            result = describe_value(fake)
         allowed = f"float images of shape ({len(source)}, {channels}, height, width)"
         raise BadComponent(
             f"method: {name}.translate gives {result}, allowed: {allowed}; correct it or the"
             " generator"
         )
-    own_sizes = is_own(type(method)) or parts.recipe.data.unpaired  # its losses decide
+    own_sizes = is_own(type(method)) or setup.recipe.data.unpaired  # its losses decide
     if not own_sizes and fake.shape[2:] != batch["target"].shape[2:]:
         sizes = f"{tuple(fake.shape[2:])} of images of {tuple(source.shape[2:])}"
         raise BadComponent(

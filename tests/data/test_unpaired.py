@@ -23,7 +23,6 @@ from gantrain.data.prepare.pack import prepare
 from gantrain.data.shards import Shards
 from gantrain.data.transforms import SampleTransform
 from gantrain.data.unpaired import Unpaired, targets_seed
-from gantrain.evaluation.held_out import HeldOut
 from gantrain.metrics.metric_suite import MetricSuite
 from gantrain.recipe import schema
 from gantrain.training.batch_split import split
@@ -220,15 +219,8 @@ def test_damage_costs_its_own_sample_alone(
     places[side] = str(damaged(folder, tmp_path, f"test{side}", 1))
     words = (f"data.validation={places['A']}", f"data.validation_target={places['B']}")
     setup = assembled(f"data={folder}", *words)
-    assert setup.data.held_out is not None
-    held_out = HeldOut(
-        setup.recipe,
-        setup.world,
-        setup.data.held_out,
-        fields=setup.data.fields,
-        batch=setup.batch,
-        training=setup.data.train,
-    )
+    held_out = setup.make_held_out()
+    assert held_out is not None
     panel: Any = held_out.metric_suite
     (record,) = (r for r in held_out.metrics(setup.method()) if r.name == "histogram")
     count = panel._sets["real"]["histogram"].features().count
@@ -242,15 +234,8 @@ def test_metrics_see_each_source_and_each_target_once(folder: Path, swap: bool) 
     setup = assembled(
         f"data={folder}", f"data.validation={sides[0]}", f"data.validation_target={sides[1]}"
     )
-    assert setup.data.held_out is not None
-    held_out = HeldOut(
-        setup.recipe,
-        setup.world,
-        setup.data.held_out,
-        fields=setup.data.fields,
-        batch=setup.batch,
-        training=setup.data.train,
-    )
+    held_out = setup.make_held_out()
+    assert held_out is not None
     panel: Any = held_out.metric_suite
     for _ in range(2):  # the second time from what is remembered
         (record,) = (r for r in held_out.metrics(setup.method()) if r.name == "histogram")

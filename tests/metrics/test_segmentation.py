@@ -9,7 +9,6 @@ from conftest import SMALL, run_here
 from safetensors.torch import save_file
 
 from gantrain.core.world import World
-from gantrain.evaluation.held_out import HeldOut
 from gantrain.metrics import registry
 from gantrain.metrics.segmentation import Segmentation, Segmenter
 from gantrain.metrics.segmenter_training import train_segmenter
@@ -91,15 +90,8 @@ def test_it_learns_the_runs_pairs_once_and_leaves_training_as_it_is(
     run_here(*words, "run=x")
     assert capsys.readouterr().out.count("a segmenter learns") == 1
     setup = RunSetup(load("quickstart", words), World("cpu"))
-    assert setup.data.held_out is not None
-    held_out = HeldOut(
-        setup.recipe,
-        setup.world,
-        setup.data.held_out,
-        fields=setup.data.fields,
-        batch=setup.batch,
-        training=setup.data.train,
-    )
+    held_out = setup.make_held_out()
+    assert held_out is not None
     assert "a segmenter learns" not in capsys.readouterr().out
     found = {r.name: r for r in held_out.metrics(setup.method())}
     assert list(found)[-3:] == NAMES
@@ -134,14 +126,7 @@ def test_refusals(words: tuple[str, ...], says: str) -> None:
     def start() -> None:
         setup = RunSetup(load("quickstart", [*WORDS, *words]), World("cpu"))
         assert setup.data.held_out is not None
-        HeldOut(
-            setup.recipe,
-            setup.world,
-            setup.data.held_out,
-            fields=setup.data.fields,
-            batch=setup.batch,
-            training=setup.data.train,
-        )
+        setup.make_held_out()
 
     with pytest.raises(ValueError, match=says) as raised:
         start()
@@ -175,14 +160,8 @@ def test_what_was_learnt_from_damaged_data_is_not_kept(
         return b"damaged" if i == 3 else read(i, member)
 
     monkeypatch.setattr(setup.data.train, "read", failing)
-    held_out = HeldOut(
-        setup.recipe,
-        setup.world,
-        setup.data.held_out,
-        fields=setup.data.fields,
-        batch=setup.batch,
-        training=setup.data.train,
-    )
+    held_out = setup.make_held_out()
+    assert held_out is not None
     held_out.metrics(setup.method())
     assert any(damaged in text for text in held_out.damaged)
     assert not list(tmp_path.glob("metrics/unet-*"))
