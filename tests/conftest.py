@@ -16,6 +16,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+RECIPE_FILES = sorted((ROOT / "recipes").glob("*.yaml"))
+RECIPE_NAMES = [path.stem for path in RECIPE_FILES]
 
 # A small pix2pix: a second for a handful of steps. One thread: sums come in one order.
 SMALL = (

@@ -1,13 +1,11 @@
 """The table of small methods covers every method, so that the tests made from it do too."""
 
 import pytest
-from conftest import ROOT
+from conftest import RECIPE_FILES
 from small_methods import ALL, SHORT_RUN, SMALL_METHODS, VARIANTS, method_words, missing_methods
 
 from gantrain.methods import METHODS
 from gantrain.recipe import schema
-
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 
 def test_every_method_is_in_the_table() -> None:
@@ -36,5 +34,5 @@ def test_a_small_method_is_a_whole_recipe(name: str) -> None:
 
 
 def test_every_method_has_a_recipe() -> None:
-    used = {schema.load(str(path)).method["name"] for path in RECIPES}
+    used = {schema.load(str(path)).method["name"] for path in RECIPE_FILES}
     assert set(METHODS) - used == set()

@@ -20,14 +20,13 @@ from code_graph import (
     level_of,
     package_of,
 )
-from conftest import ROOT
+from conftest import RECIPE_FILES, ROOT
 
 import gantrain
 from gantrain import api
 from gantrain.recipe import schema
 
 PACKAGE = ROOT / "gantrain"
-RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 MODULES = find_modules(ROOT)
 GRAPH = import_graph(MODULES)
 
@@ -143,7 +142,7 @@ def test_files_are_small() -> None:
     assert [str(path) for path in MODULES.values() if lines(path) > 300] == []
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPE_FILES, ids=lambda path: path.stem)
 def test_every_recipe_is_whole(path: Path) -> None:
     loaded = schema.load(str(path))
     assert loaded.name == path.stem
@@ -163,7 +162,7 @@ def test_the_package_holds_what_it_needs(tmp_path: Path) -> None:
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,), (archive,) = tmp_path.glob("*.whl"), tmp_path.glob("*.tar.gz")
     modules = {path.relative_to(ROOT).as_posix() for path in MODULES.values()}
-    installed = {f"gantrain/_recipes/{path.name}" for path in RECIPES} | {
+    installed = {f"gantrain/_recipes/{path.name}" for path in RECIPE_FILES} | {
         "gantrain/recipe/peer_options.yaml"
     }
     launchers = [path for path in (ROOT / "launchers").rglob("*") if path.is_file()]
@@ -178,5 +177,5 @@ def test_the_package_holds_what_it_needs(tmp_path: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
     with tarfile.open(archive) as tar:
         inside = {name.split("/", 1)[1] for name in tar.getnames()}
-    sources = {f"recipes/{path.name}" for path in RECIPES} | {"LICENSE", "README.md"}
+    sources = {f"recipes/{path.name}" for path in RECIPE_FILES} | {"LICENSE", "README.md"}
     assert inside >= modules | sources | {"gantrain/py.typed", "tests/test_structure.py"}

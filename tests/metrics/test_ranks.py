@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-WORKER = Path(__file__).with_name("panel_worker.py")
+WORKER = Path(__file__).with_name("metric_suite_worker.py")
 
 
 def found(kind: str, ranks: int) -> dict[str, object]:

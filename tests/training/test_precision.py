@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, SMALL, run_here
-from test_structure import RECIPES
+from conftest import RECIPE_FILES, ROOT, SMALL, run_here
 from typer.testing import CliRunner
 
 from gantrain.cli import doctor
@@ -143,7 +142,7 @@ def test_a_real_measurement_leaves_the_process_as_it_was() -> None:
     assert not torch.is_autocast_enabled("cpu")
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPE_FILES, ids=lambda path: path.stem)
 def test_every_recipe_is_measured_on_its_own_shapes(path: Path) -> None:
     loaded = schema.load(str(path))
     facts = {"source_channels": 3, "target_channels": 3}
@@ -412,7 +411,7 @@ def test_one_convolution_takes_its_time() -> None:
 @pytest.mark.parametrize(("lacking", "expected"), [("", "bf16"), ("1", "fp32")])
 def test_rank_0_decides_for_all_ranks(lacking: str, expected: str) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    worker = str(ROOT / "tests" / "precision_worker.py")
+    worker = str(Path(__file__).with_name("precision_worker.py"))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     arguments = [*launcher, worker, lacking, *RUN, "run=x"]
     done = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=300)

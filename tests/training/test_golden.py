@@ -2,7 +2,7 @@
 looked at.
 
 A change of the mathematics shows here, and then belongs into the change's message. New numbers:
-`GANTRAIN_WRITE_GOLDEN=1 python -m pytest -m '' tests/test_golden.py`.
+`GANTRAIN_WRITE_GOLDEN=1 python -m pytest -m '' tests/training/test_golden.py`.
 """
 
 import json
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from small_methods import SMALL_METHODS, method_words, missing_methods
 from test_equality import EXACT, but
 
 from gantrain.cli.train_command import train_main
 from gantrain.methods import METHODS
 
-FILE = Path(__file__).parent / "golden.json"
+FILE = ROOT / "tests" / "golden.json"
 STEPS, BATCH = 5, 12
 CASES = {
     name: (*EXACT, *method_words(name, exact=True))

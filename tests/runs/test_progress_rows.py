@@ -4,9 +4,9 @@ import io
 import json
 import math
 import re
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from rich.console import Console
 from small_methods import ALL, SHORT_RUN, method_words
 
@@ -19,7 +19,7 @@ from gantrain.recipe import schema
 from gantrain.recipe.build_method import sketch_method
 
 # Real entries of each method, as metrics.jsonl holds them.
-ENTRIES = json.loads((Path(__file__).parent / "golden.json").read_text())
+ENTRIES = json.loads((ROOT / "tests" / "golden.json").read_text())
 EVALUATION = {
     "val_l1": 0.33,
     "val_psnr": 12.6,

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from comparing import assert_identical, tensors
 from conftest import SMALL, command, launch
+from processes import alive, ranks_of, start
 from safetensors.torch import load_file
-from test_signals import alive, ranks_of, start
 
 KILLS = int(os.environ.get("GANTRAIN_TEST_KILLS", "100"))
 LENGTH = 2400

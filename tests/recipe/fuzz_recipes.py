@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT
+from conftest import RECIPE_NAMES, ROOT
 
 from gantrain.core.yaml12 import parse_yaml
 from gantrain.methods import METHODS
@@ -16,7 +16,6 @@ from gantrain.networks import NETWORKS
 from gantrain.recipe import schema
 
 FILE = "case.yaml"
-SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 # What may stand for a value, as YAML has it.
 TEXTS = (
@@ -91,7 +90,7 @@ def place(content: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[st
 
 def overridden(number: int, chance: random.Random) -> Case:
     """A shipped recipe with a few odd overrides."""
-    name = chance.choice(SHIPPED)
+    name = chance.choice(RECIPE_NAMES)
     known = list(paths(resolved(name)))
     words = []
     for _ in range(chance.randint(1, 4)):
@@ -106,7 +105,7 @@ def overridden(number: int, chance: random.Random) -> Case:
 
 def changed(number: int, chance: random.Random) -> Case:
     """A file of a whole recipe with a few values replaced, removed or added."""
-    content = resolved(chance.choice(SHIPPED))
+    content = resolved(chance.choice(RECIPE_NAMES))
     for _ in range(chance.randint(1, 3)):
         path = chance.choice(list(paths(content)))
         if chance.random() < 0.2:
@@ -117,7 +116,7 @@ def changed(number: int, chance: random.Random) -> Case:
 
 def component(number: int, chance: random.Random) -> Case:
     """A method or a network of another kind in a recipe, with odd options."""
-    content = resolved(chance.choice(SHIPPED))
+    content = resolved(chance.choice(RECIPE_NAMES))
     key = chance.choice((("method", "generator"), ("method", "discriminator"), ("method",)))
     name = chance.choice([*NETWORKS, *METHODS])
     options = {}
@@ -162,12 +161,12 @@ def plausible(number: int, chance: random.Random) -> Case:
         ),
         chance.randint(1, 5),
     )
-    return Case(number, chance.choice(SHIPPED), tuple(words))
+    return Case(number, chance.choice(RECIPE_NAMES), tuple(words))
 
 
 def garbled(number: int, chance: random.Random) -> Case:
     """A recipe's text with pieces of YAML, random bytes, or lines in other places."""
-    text = (ROOT / "recipes" / f"{chance.choice(SHIPPED)}.yaml").read_text(encoding="utf-8")
+    text = (ROOT / "recipes" / f"{chance.choice(RECIPE_NAMES)}.yaml").read_text(encoding="utf-8")
     for _ in range(chance.randint(1, 5)):
         start = chance.randrange(len(text) + 1)
         end = min(len(text), start + chance.choice((0, 0, 1, 5, 40)))
@@ -207,7 +206,7 @@ def bombed(number: int, chance: random.Random) -> Case:
 
 def staged(number: int, chance: random.Random) -> Case:
     """Stages with odd changes."""
-    content = resolved(chance.choice(SHIPPED))
+    content = resolved(chance.choice(RECIPE_NAMES))
     stages = []
     for _ in range(chance.randint(1, 3)):
         path = chance.choice(list(paths(content)))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from comparing import assert_identical, tensors
 from conftest import ROOT, SMALL, command, launch, run_here
+from processes import alive, ranks_of, start
 
 from gantrain.training.stop_signal import StopFlag
 
@@ -23,17 +24,6 @@ LONG = (
     "previews.every=900000",
 )
 LONG = (*LONG, "evaluate.every=900000", "data.validation=null")
-
-
-def start(words: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        words,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def status() -> dict[str, object]:
@@ -48,21 +38,6 @@ def wait_for_steps(process: subprocess.Popen[str]) -> None:
         if re.search(r"\d+/1000000", line):
             return
     raise AssertionError("the run ended by itself")
-
-
-def ranks_of(launcher: int) -> list[int]:
-    text = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(launcher)], capture_output=True, text=True
-    ).stdout
-    return [int(word) for word in text.split()]
-
-
-def alive(pid: int) -> bool:
-    """Where nobody waits for it, a dead process stays as a zombie for a while."""
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, SMALL, run_here
+from conftest import RECIPE_NAMES, SMALL, run_here
 from safetensors.torch import save_file
 
 from gantrain.core.world import World
@@ -22,10 +22,9 @@ from gantrain.recipe.evaluation_settings import check_settings
 from gantrain.training.setup import RunSetup
 
 FACTS = {"source_channels": 3, "target_channels": 3}
-SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", RECIPE_NAMES)
 def test_a_sketch_has_no_storage(name: str) -> None:
     loaded = schema.load(name)
     before = time.process_time()
@@ -209,7 +208,7 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", RECIPE_NAMES)
 def test_drawn_data_replace_all_of_a_recipes_data(name: str) -> None:
     data = schema.load(name, ["data=synthetic"]).data.model_dump()
     assert {key: data[key] for key in DRAWN} == DRAWN

@@ -6,14 +6,13 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, SMALL, run_here
+from conftest import RECIPE_NAMES, SMALL, run_here
 
 from gantrain import train
 from gantrain.cli.train_command import train_main
 from gantrain.core import formats
 from gantrain.recipe import recipe_files, schema
 
-RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 QUICK = (*SMALL, "batch_size=8", "data.validation=null", "checkpoint.every=8")
 
 
@@ -25,7 +24,7 @@ def save(name: str, loaded: schema.Recipe) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", RECIPE_NAMES)
 def test_a_saved_recipe_gives_the_same_run(name: str) -> None:
     """Every key, also in stages; and the run's folder, also where it was renamed."""
     before = schema.load(name)

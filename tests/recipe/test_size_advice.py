@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, SMALL
+from conftest import RECIPE_NAMES, SMALL
 from typer.testing import CliRunner
 
 from gantrain import train
@@ -15,7 +15,6 @@ from gantrain.recipe.build_method import check_method, sketch_method
 from gantrain.recipe.schema import Recipe, stages
 from gantrain.recipe.size_advice import describe_sizes
 
-SHIPPED = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 FACTS = {"source_channels": 3, "target_channels": 3}
 GIVEN = "; sizes that fit together: "
 
@@ -24,9 +23,9 @@ def warnings(loaded: Recipe) -> list[str]:
     return describe_sizes(loaded, sketch_method(loaded, FACTS), FACTS)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", RECIPE_NAMES)
 def test_shipped_recipes_fit(name: str) -> None:
-    assert SHIPPED
+    assert RECIPE_NAMES
     for stage in stages(schema.load(name)):
         assert warnings(stage) == []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
-from conftest import ROOT
+from conftest import RECIPE_NAMES, ROOT
 
 import gantrain
 from gantrain.cli.app import app
@@ -19,7 +19,6 @@ from gantrain.cli.shown_recipes import EVERYDAY, everyday_settings
 from gantrain.recipe import schema
 
 COMMANDS = sorted(typer.main.get_command(app).commands)
-RECIPES = sorted(path.stem for path in (ROOT / "recipes").glob("*.yaml"))
 
 
 def test_commands_are_many() -> None:
@@ -81,7 +80,7 @@ def test_a_mistake_in_the_options_is_one_line(
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", RECIPE_NAMES)
 def test_a_shown_recipe_is_the_recipe(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Saved as a file, it trains the same in a run of its own; every key stands once, most with
     a comment.
@@ -173,12 +172,12 @@ def test_a_launcher_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> No
 def test_names_of_recipes_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COMP_WORDS", raising=False)
     assert complete_words("recipe=fac") == ["recipe=facades", "recipe=facades_paper"]
-    assert len(complete_words("rec")) == len(RECIPES)
+    assert len(complete_words("rec")) == len(RECIPE_NAMES)
     assert complete_words("data=") == []
     monkeypatch.setenv("COMP_WORDS", "gantrain train recipe = fac")  # as bash splits it
     assert complete_words("fac") == ["facades", "facades_paper"]
     monkeypatch.setenv("COMP_WORDS", "gantrain train recipe =")
-    assert len(complete_words("=")) == len(RECIPES)
+    assert len(complete_words("=")) == len(RECIPE_NAMES)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from comparing import assert_identical, tensors
 from conftest import SMALL, command, run_here
-from test_signals import start
+from processes import start
 
 from gantrain.runs import checkpoint
 from gantrain.training.trainer import RunStopped
