@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gantrain.api import public_names, public_object
 
 if TYPE_CHECKING:
+    from gantrain.core.errors import UserError
     from gantrain.evaluation.evaluate_api import Evaluation, evaluate
     from gantrain.inference.translator import Translator, load
     from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
@@ -30,6 +31,7 @@ __all__ = [
     "Terms",
     "TrainResult",
     "Translator",
+    "UserError",
     "evaluate",
     "load",
     "train",

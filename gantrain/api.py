@@ -22,6 +22,7 @@ MODULES = {
     "Terms": "gantrain.methods.base",
     "TrainResult": "gantrain.training.start",
     "Translator": "gantrain.inference.translator",
+    "UserError": "gantrain.core.errors",
     "evaluate": "gantrain.evaluation.evaluate_api",
     "load": "gantrain.inference.translator",
     "train": "gantrain.training.start",

@@ -102,6 +102,7 @@ def test_networks_and_losses_stand_alone(folder: str) -> None:
         for name in imports(file, MODULES):
             ours = name.startswith(f"gantrain.{folder}") or name in (
                 "gantrain.core.component",
+                "gantrain.core.errors",
                 "gantrain.core.weight_files",
             )
             root = name.split(".")[0]

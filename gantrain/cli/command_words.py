@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gantrain.core.error_messages import one_line
+from gantrain.core.errors import UserError
 from gantrain.recipe import recipe_files
 
 if TYPE_CHECKING:  # whose own import takes a second
@@ -28,7 +29,7 @@ class _Option:
 
 
 def check_words(words: list[str]) -> None:
-    """Raise ValueError, one line for each word that is neither `recipe=NAME` nor `a.b.c=value`."""
+    """Raise UserError, one line for each word that is neither `recipe=NAME` nor `a.b.c=value`."""
     problems = []
     rest = list(words)
     for option in _take_options(rest):
@@ -46,7 +47,7 @@ def check_words(words: list[str]) -> None:
         if problem:
             problems.append(f"found {word!r:.100}, {problem}")
     if problems:
-        raise ValueError("\n".join(_distinct(problems)))
+        raise UserError("\n".join(_distinct(problems)))
 
 
 def _take_options(words: list[str]) -> Iterator[_Option]:

@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 from gantrain.core.amounts import count_text
 from gantrain.core.console import say
-from gantrain.core.errors import RunStopped
+from gantrain.core.errors import RunStopped, UserError
 from gantrain.core.world import World, cores, has_bf16, set_threads
 from gantrain.data.cache import cache_folder
 from gantrain.data.decode import decode_sample
@@ -190,7 +190,7 @@ def _communication(world: World) -> str:
     total = values[0].item()  # waits for the device
     seconds = time.perf_counter() - start
     if total != world.size**2:
-        raise ValueError(f"launch: a sum over {world.size} ranks is {total}: the network is broken")
+        raise UserError(f"launch: a sum over {world.size} ranks is {total}: the network is broken")
     return f"{world.size} over {dist.get_backend()}, 64 MiB summed in {seconds * 1000:.0f} ms"
 
 
@@ -226,7 +226,7 @@ def _examine_speed(findings: Findings, setup: RunSetup) -> None:
 def _verify(setup: RunSetup, shards: Shards) -> str:
     """Read and decode all samples, each on one rank, and describe the damaged ones.
 
-    Raises ValueError where they are more than the recipe's limit.
+    Raises UserError where they are more than the recipe's limit.
     """
     damaged_here = []
     for index in range(setup.world.rank, len(shards), setup.world.size):
@@ -237,7 +237,7 @@ def _verify(setup: RunSetup, shards: Shards) -> str:
     damaged = list(itertools.chain.from_iterable(setup.world.gather(damaged_here)))
     text = "; ".join([f"{len(damaged)} of {len(shards):,} damaged", *damaged[:_MOST_DAMAGED]])
     if len(damaged) > setup.recipe.data.max_bad_fraction * len(shards):
-        raise ValueError(f"{text}; copy or prepare the data again")
+        raise UserError(f"{text}; copy or prepare the data again")
     return text
 
 

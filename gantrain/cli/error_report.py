@@ -11,9 +11,8 @@ import typer
 
 from gantrain.cli.options import Imports
 from gantrain.core.console import complain
-from gantrain.core.errors import RunStopped
+from gantrain.core.errors import RunStopped, UserError
 from gantrain.core.extensions import import_modules
-from gantrain.core.own_code import is_raised_by_gantrain
 from gantrain.core.wording import speaking_as_command
 
 _PATIENCE_SECONDS = 10
@@ -24,19 +23,17 @@ def reporting(work: Callable[[], None]) -> int:
     try:
         with speaking_as_command():
             work()
-    except (ValueError, RunStopped) as e:
-        if not is_raised_by_gantrain(e):  # a library's ValueError is a defect: show its traceback
-            raise
+    except (UserError, RunStopped) as e:
         if os.environ.get("RANK", "0") == "0" or getattr(e, "alone", False):
             complain(f"gantrain: {e}")
         else:  # a launcher ends all ranks once one has left: rank 0 prints its message first
             time.sleep(_PATIENCE_SECONDS)
         _record_for_torchelastic(e)
-        if isinstance(e, ValueError):
+        if isinstance(e, UserError):
             from gantrain.training.launcher import stop_without_retry
 
             stop_without_retry()
-        return 2 if isinstance(e, ValueError) else 1
+        return 2 if isinstance(e, UserError) else 1
     except (MemoryError, RuntimeError) as e:
         from gantrain.core.out_of_memory import describe_request, is_out_of_memory
 

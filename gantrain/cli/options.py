@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from gantrain.core.errors import UserError
+
 Size = tuple[int, int]  # height, width
 MAX_DIGITS = 9  # of a number of pixels
 Best = Annotated[
@@ -40,14 +42,14 @@ Patterns = Annotated[
 def parse_size(text: str | None, option: str = "--resize", also: str = "") -> Size | None:
     """Return `256x512` as (height, width), and `256` as (256, 256).
 
-    option: its name, for the message. also: what else it allows. Raises ValueError.
+    option: its name, for the message. also: what else it allows. Raises UserError.
     """
     if text is None:
         return None
     numbers = text.lower().split("x")
     if len(numbers) > 2 or not all(_is_length(number) for number in numbers):
         allowed = f"{also}HEIGHTxWIDTH in pixels, such as 256x512"
-        raise ValueError(f"{option}: found {text!r:.40}, allowed: {allowed}")
+        raise UserError(f"{option}: found {text!r:.40}, allowed: {allowed}")
     return int(numbers[0]), int(numbers[-1])
 
 
@@ -56,7 +58,7 @@ def _is_length(text: str) -> bool:
 
 
 def parse_seen_size(text: str | None) -> Literal["native", "trained"] | Size | None:
-    """Return the value of `--size` of `gantrain translate`. Raises ValueError."""
+    """Return the value of `--size` of `gantrain translate`. Raises UserError."""
     if text == "native":
         return "native"
     if text == "trained":
@@ -65,24 +67,24 @@ def parse_seen_size(text: str | None) -> Literal["native", "trained"] | Size | N
 
 
 def parse_output_size(text: str) -> Literal["input", "network"]:
-    """Return the value of `--output-size` of `gantrain translate`. Raises ValueError."""
+    """Return the value of `--output-size` of `gantrain translate`. Raises UserError."""
     if text == "input":
         return "input"
     if text == "network":
         return "network"
-    raise ValueError(f"--output-size: found {text!r:.40}, allowed: input or network")
+    raise UserError(f"--output-size: found {text!r:.40}, allowed: input or network")
 
 
 def patterns(texts: list[str] | None, more: list[str]) -> dict[str, str]:
     """Return the patterns by field, from the values of `--pattern NAME=PATTERN`.
 
-    more: the words behind the last option, which may be further patterns. Raises ValueError.
+    more: the words behind the last option, which may be further patterns. Raises UserError.
     """
     from gantrain.data.prepare.patterns import parse_patterns
 
     unknown = [word for word in more if not texts or "{}" not in word]
     if unknown:
-        raise ValueError(
+        raise UserError(
             f"found {unknown[0]}, allowed: one folder of images; another option may be misspelt"
         )
     return parse_patterns([*(texts or []), *more])

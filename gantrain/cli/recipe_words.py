@@ -19,7 +19,7 @@ Words = Annotated[
 def read_words(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Import the modules that a command line names, and return its recipes and overrides.
 
-    Raises ValueError for words that are neither.
+    Raises UserError for words that are neither.
     """
     modules, words = split_imports(arguments)
     import_modules(modules)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gantrain.core.console import console
+from gantrain.core.errors import UserError
 from gantrain.core.named_values import named_values
 from gantrain.core.world import World
 from gantrain.evaluation import comparison, evaluate, evaluate_folders, evaluate_options
@@ -31,13 +32,13 @@ def run_evaluate(  # noqa: PLR0913 (the command's options)
 ) -> int:
     """Measure, print the results, and return the exit status.
 
-    The arguments are those of the command. Raises ValueError.
+    The arguments are those of the command. Raises UserError.
     """
     are_folders = real is not None and fake is not None
     is_one_folder = (real is None) != (fake is None)
     has_other_data = bool(data or data_target or best)
     if bool(checkpoints) == are_folders or is_one_folder or (are_folders and has_other_data):
-        raise ValueError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
+        raise UserError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
     options: dict[str, object] = {} if crop_border is None else {"crop_border": crop_border}
     if weights:
         options["weights"] = named_values("--weights", weights)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gantrain.core import files
 from gantrain.core.error_messages import one_line, with_allowed
+from gantrain.core.errors import UserError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # The folder of an installed wheel, and that of a clone.
@@ -36,7 +37,7 @@ def copy_launchers(name: str, out: Path, overwrite: bool) -> list[Path]:
     """Copy a launcher, a folder of them or `all`, with the files that they need.
 
     Returns the copies.
-    Raises ValueError for an unknown name, and for files that are there, where `overwrite` is false.
+    Raises UserError for an unknown name, and for files that are there, where `overwrite` is false.
     """
     folder = _folder()
     chosen = dict.fromkeys(_chosen(name))
@@ -44,14 +45,14 @@ def copy_launchers(name: str, out: Path, overwrite: bool) -> list[Path]:
     copies = [out / launcher for launcher in chosen]
     existing = [str(copy) for copy in copies if copy.exists()]
     if existing and not overwrite:
-        raise ValueError(
+        raise UserError(
             f"launchers: {', '.join(existing)} exist already; give another --out, or --overwrite"
         )
     for launcher, copy in zip(chosen, copies, strict=True):
         try:
             _copy(folder / launcher, copy, out)
         except OSError as error:
-            raise ValueError(
+            raise UserError(
                 f"--out: cannot write {copy} ({error.strerror}); give another folder"
             ) from None
     return copies
@@ -66,7 +67,7 @@ def _copy(source: Path, copy: Path, out: Path) -> None:
 
 
 def _chosen(name: str) -> list[str]:
-    """Return the launchers that a name stands for. Raises ValueError for an unknown one."""
+    """Return the launchers that a name stands for. Raises UserError for an unknown one."""
     known = list(launchers())
     if name == "all":
         return known
@@ -79,7 +80,7 @@ def _chosen(name: str) -> list[str]:
         close = difflib.get_close_matches(short_name, names, 1)
         hint = f"did you mean {close[0]}?" if close else ""
         advice = with_allowed(hint, ["all", *known], ", or a folder")
-        raise ValueError(f"launchers: found {one_line(name)!r}, {advice}")
+        raise UserError(f"launchers: found {one_line(name)!r}, {advice}")
     return chosen
 
 
@@ -90,11 +91,11 @@ def _names_of(launcher: str) -> tuple[str, str, str]:
 
 
 def _folder() -> Path:
-    """Return the folder of the launchers. Raises ValueError where the installation lacks it."""
+    """Return the folder of the launchers. Raises UserError where the installation lacks it."""
     for place in _PLACES:
         if place.is_dir():
             return place
-    raise ValueError(f"launchers: found none in {_PACKAGE}; install gantrain again")
+    raise UserError(f"launchers: found none in {_PACKAGE}; install gantrain again")
 
 
 def _purpose(path: Path) -> str:

@@ -9,6 +9,7 @@ from gantrain.cli.error_report import reporting
 from gantrain.cli.recipe_words import Words, read_words
 from gantrain.cli.shipped_commands import show_train_help
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 
 
 def train_main(arguments: list[str]) -> int:
@@ -18,7 +19,7 @@ def train_main(arguments: list[str]) -> int:
     def work() -> None:
         names, overrides = read_words(arguments)
         if len(names) != 1:
-            raise ValueError(
+            raise UserError(
                 "recipe: name one, such as recipe=quickstart; `gantrain recipes` lists them"
             )
         train(names[0], *overrides)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, create_model
 
+from gantrain.core.errors import UserError
 from gantrain.core.own_code import is_own
 from gantrain.core.wording import import_advice
 
@@ -25,7 +26,7 @@ MAX_CHANNELS = 2**17  # class ids have one each
 _Fact = Annotated[int, Field(ge=0, le=MAX_CHANNELS)]
 
 
-class BadComponent(ValueError):
+class BadComponent(UserError):
     """A class from outside gantrain that does not keep the contract of its table."""
 
 
@@ -130,7 +131,7 @@ def _resolve(hint: object, default: object) -> object:
 def _options(cls: object, name: str = "") -> type[BaseModel]:
     """Return a pydantic model of the class's constructor.
 
-    It has the component's name as well, where the component has one. Raises ValueError, in one
+    It has the component's name as well, where the component has one. Raises UserError, in one
     line, for a constructor that gives no such model.
     """
     try:
@@ -168,16 +169,16 @@ def _model(cls: Any, name: str) -> type[BaseModel]:
 def _hints(cls: object) -> dict[str, Any]:
     """Return the annotations of a constructor's parameters.
 
-    Raises ValueError for a parameter without one, and for what is no class.
+    Raises UserError for a parameter without one, and for what is no class.
     """
     if not inspect.isclass(cls):
-        raise ValueError(f"found {type(cls).__name__}, which is no class")
+        raise UserError(f"found {type(cls).__name__}, which is no class")
     hints = get_type_hints(cls.__init__, include_extras=True)
     for p in inspect.signature(cls).parameters.values():
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-            raise ValueError(f"{p} stands for any parameters, and a recipe has to know their names")
+            raise UserError(f"{p} stands for any parameters, and a recipe has to know their names")
         if p.name not in hints:
-            raise ValueError(f"{p.name} has no annotation")
+            raise UserError(f"{p.name} has no annotation")
     return hints
 
 
@@ -196,7 +197,7 @@ def union(table: Table, default: Component | None = None, place: OneOf | None = 
         if isinstance(options, dict) and name in list(broken):
             raise broken[name]
         if not isinstance(options, dict) or name not in list(table):
-            raise ValueError(_describe_unknown(name, table, place))
+            raise UserError(_describe_unknown(name, table, place))
         return options
 
     tagged: object = models[0]
@@ -278,7 +279,7 @@ def _inside(cls: Any, options: dict[str, Any]) -> Iterator[Any]:
 def build(table: Table, config: Component, **facts: Any) -> Any:
     """Instantiate a component, with those of `facts` that its constructor names.
 
-    Raises ValueError where the recipe contradicts a fact.
+    Raises UserError where the recipe contradicts a fact.
     """
     options = {"name": config} if isinstance(config, str) else dict(config)
     name = options.pop("name")
@@ -290,7 +291,7 @@ def build(table: Table, config: Component, **facts: Any) -> Any:
         )
     for fact in facts_of(cls):
         if fact in facts and options.setdefault(fact, facts[fact]) != facts[fact]:
-            raise ValueError(
+            raise UserError(
                 f"{name}.{fact}: the recipe says {options[fact]}, the data give {facts[fact]}; "
                 f"remove {fact} from the recipe or choose other data"
             )

@@ -8,6 +8,8 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gantrain.core.errors import UserError
+
 _IN_BRACKETS = "values in brackets"
 
 # What is allowed, in YAML's words and not in Python's, by pydantic's kind of problem. {names} are
@@ -63,7 +65,7 @@ def check(
 ) -> Model:
     """Return the validated model.
 
-    Raises ValueError with one line for each wrong key (`prefix` before it), all problems at once.
+    Raises UserError with one line for each wrong key (`prefix` before it), all problems at once.
 
     most: how many problems to report of a file that may hold millions. advise: words it where a key
     is unknown.
@@ -84,7 +86,7 @@ def check(
             elif problem["type"] in ("extra_forbidden", "invalid_key"):
                 text = advise(key, problem["input"], beside)
             lines[key] = _with_rule(lines[key], rule) if key in lines else f"{prefix}{key}: {text}"
-    raise ValueError("\n".join(lines.values()))
+    raise UserError("\n".join(lines.values()))
 
 
 def _with_rule(line: str, rule: str) -> str:

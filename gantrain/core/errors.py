@@ -1,6 +1,13 @@
-"""The end of a run that can't go on, in a module that needs no torch."""
+"""The errors that gantrain raises on purpose, in a module that needs no torch."""
 
 from pathlib import Path
+
+
+class UserError(ValueError):
+    """A mistake of a user. Its message says in one line what is wrong and what to do.
+
+    Another ValueError, such as a library's, is a defect: a command shows its traceback.
+    """
 
 
 class RunStopped(Exception):

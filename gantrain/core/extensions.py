@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gantrain.core.errors import UserError
 from gantrain.core.own_code import describe_error, is_own
 
 OPTION = "--import"
@@ -23,7 +24,7 @@ _being_imported: list[str] = []
 def import_modules(names: Sequence[str]) -> None:
     """Import the modules that a command line names, from the working folder or Python's path.
 
-    Raises ValueError, in one line, for a module that cannot be found or that raises an exception.
+    Raises UserError, in one line, for a module that cannot be found or that raises an exception.
     """
     folder = os.getcwd()
     if names and folder not in sys.path:
@@ -36,20 +37,20 @@ def import_modules(names: Sequence[str]) -> None:
 
 def _import(name: str) -> None:
     if name.endswith(".py") or os.sep in name:
-        raise ValueError(_describe_file(name))
+        raise UserError(_describe_file(name))
     if not is_module_name(name):
-        raise ValueError(f"{OPTION}: found {name!r:.100}, {_ALLOWED}")
+        raise UserError(f"{OPTION}: found {name!r:.100}, {_ALLOWED}")
     _being_imported.append(name)
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
         if _is_about(error, name):
-            raise ValueError(f"{OPTION}: there is no module {name!r}, {_ALLOWED}") from None
-        raise ValueError(
+            raise UserError(f"{OPTION}: there is no module {name!r}, {_ALLOWED}") from None
+        raise UserError(
             f"{OPTION}: {name!r} raised {describe_error(error)}; install or correct it"
         ) from None
     except (Exception, SystemExit) as error:
-        raise ValueError(
+        raise UserError(
             f"{OPTION}: {name!r} raised {describe_error(error)}; correct it there"
         ) from None
     finally:
@@ -74,7 +75,7 @@ def _describe_file(name: str) -> str:
 def split_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the modules that `--import MODULE` or `--import=MODULE` name, and the other words.
 
-    Raises ValueError where a module's name is missing.
+    Raises UserError where a module's name is missing.
     """
     modules: list[str] = []
     others: list[str] = []
@@ -87,15 +88,15 @@ def split_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             others.append(word)
     if "" in modules:
-        raise ValueError(f"{OPTION}: found no name, allowed: a module's name, as in {OPTION} mine")
+        raise UserError(f"{OPTION}: found no name, allowed: a module's name, as in {OPTION} mine")
     return modules, others
 
 
 def check_not_importing() -> None:
-    """Refuse to train while a module is imported by the option. Raises ValueError."""
+    """Refuse to train while a module is imported by the option. Raises UserError."""
     if _being_imported:
         name = _being_imported[-1]
-        raise ValueError(
+        raise UserError(
             f"train() was called while {OPTION} imported {name}; put the call below `if __name__ =="
             " '__main__':`"
         )
@@ -139,12 +140,12 @@ def _main_name() -> str:
 
 
 def check_imported(modules: Iterable[str], checkpoint: Path) -> None:
-    """Raise ValueError where this process lacks modules that a checkpoint records."""
+    """Raise UserError where this process lacks modules that a checkpoint records."""
     missing = [name for name in modules if not _is_here(name)]
     if missing:
         options = " ".join(f"{OPTION} {name}" for name in missing)
         statements = "; ".join(f"import {name}" for name in missing)
-        raise ValueError(
+        raise UserError(
             f"checkpoint: {checkpoint} was made with {_counted(missing)}, which this process has"
             f" not imported; add {options} to the command (in Python: `{statements}` first)"
         )

@@ -17,13 +17,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from gantrain.core.errors import UserError
 from gantrain.core.paths import describe_obstacle
 
 _PARTIAL = ".{}.partial"  # hidden, and found by clean()
 _TOKEN = re.compile("[0-9a-f]{16}")  # in the place of {}
 
 
-class NoRegularFile(ValueError):
+class NoRegularFile(UserError):
     """A path at which something else is than a regular file, such as a FIFO or a dangling link."""
 
 
@@ -63,7 +64,7 @@ def write_text(path: Path, text: str, *, sync: bool = False) -> None:
 def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold the lock file `path`, which is removed afterwards and free when its holder is killed.
 
-    Raises ValueError if another process holds it and `wait` is false. Processes that are forked
+    Raises UserError if another process holds it and `wait` is false. Processes that are forked
     while the lock is held do not keep it.
     """
     flags = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
@@ -73,7 +74,7 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
             fcntl.flock(descriptor, flags)
         except BlockingIOError:
             os.close(descriptor)
-            raise ValueError(f"another process holds {path}; wait for it or stop it") from None
+            raise UserError(f"another process holds {path}; wait for it or stop it") from None
         # The previous holder may have removed the file between our open and our lock.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
@@ -88,19 +89,19 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise ValueError if `folder` exists already, or if it cannot be made."""
+    """Raise UserError if `folder` exists already, or if it cannot be made."""
     if folder.exists() or folder.is_symlink():
-        raise ValueError(f"{folder} exists and is never overwritten; remove it or name another")
+        raise UserError(f"{folder} exists and is never overwritten; remove it or name another")
     parent = next(parent for parent in folder.parents if parent.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise ValueError(f"{folder} cannot be made: {parent} is not a folder that you can write to")
+        raise UserError(f"{folder} cannot be made: {parent} is not a folder that you can write to")
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Give a hidden folder beside `folder` to write into; it takes the name `folder` at the end.
 
-    A killed process leaves no `folder`, and the next one removes what it left. Raises ValueError if
+    A killed process leaves no `folder`, and the next one removes what it left. Raises UserError if
     `folder` exists or another process is writing it.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +152,7 @@ def clean(folder: Path, idle_seconds: float = 0) -> None:
 def read_bytes(path: Path, limit: int) -> bytes:
     """Return the content of a regular file of at most `limit` bytes.
 
-    Raises OSError, or ValueError for another kind or size: a pipe or a device could be read without
+    Raises OSError, or UserError for another kind or size: a pipe or a device could be read without
     end.
     """
     obstacle = describe_obstacle(path)
@@ -159,23 +160,23 @@ def read_bytes(path: Path, limit: int) -> bytes:
         raise NoRegularFile(f"{path} is {obstacle}")
     size = path.stat().st_size
     if size > limit:
-        raise ValueError(f"{path} has {size:,} bytes, allowed: at most {limit:,}")
+        raise UserError(f"{path} has {size:,} bytes, allowed: at most {limit:,}")
     return path.read_bytes()
 
 
 def read_json(path: Path, limit: int) -> Any:
-    """Return the content of a JSON file of at most `limit` bytes. Raises OSError or ValueError."""
+    """Return the content of a JSON file of at most `limit` bytes. Raises OSError or UserError."""
     content = read_bytes(path, limit)
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:  # a RecursionError comes of thousands of brackets
-        raise ValueError(f"{path} is no JSON ({' '.join(str(error).split())})") from None
+        raise UserError(f"{path} is no JSON ({' '.join(str(error).split())})") from None
 
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a regular file, in hexadecimal.
 
-    Raises OSError, or ValueError for another kind of file.
+    Raises OSError, or UserError for another kind of file.
     """
     obstacle = describe_obstacle(path)
     if obstacle:

@@ -6,6 +6,8 @@ of another format, and migrates none before the first release.
 
 from pathlib import Path
 
+from gantrain.core.errors import UserError
+
 INDEX = 2  # index.json beside the shards of a data set
 # pack.json of a data set in the cache, raised when a folder would be packed differently than before
 PACK = 4
@@ -15,7 +17,7 @@ PRECISION = 1  # precision.json of a run's folder and of the cache
 RESULTS = 1  # .translated.json in a folder of results
 
 
-class AnotherFormat(ValueError):
+class AnotherFormat(UserError):
     """A file of another format, which is not damaged."""
 
 
@@ -23,7 +25,7 @@ def check_format(path: Path | str, content: object, expected: int, advice: str) 
     """Refuse a file whose `format` is not the expected number.
 
     content: the file as a mapping; one without a `format` was written before formats had numbers.
-    advice: what the user can do, such as "prepare the data again". Raises ValueError, in one line.
+    advice: what the user can do, such as "prepare the data again". Raises UserError, in one line.
     """
     number = content.get("format", "none") if isinstance(content, dict) else "none"
     if number != expected or isinstance(number, bool):

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
+from gantrain.core.errors import UserError
+
 # How torch, oneDNN, cuDNN and cuBLAS say so in a RuntimeError.
 _SIGNS = (
     "DefaultCPUAllocator",
@@ -22,7 +24,7 @@ _REQUEST = re.compile(r"allocate ([0-9.]+) ?(bytes|KiB|MiB|GiB|TiB)")
 _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
-class OutOfMemory(ValueError):
+class OutOfMemory(UserError):
     """An image needs more memory than there is. The message names it and says what to do.
 
     alone: of several ranks, only this one knows.

@@ -19,17 +19,6 @@ def is_own(cls: object) -> bool:
     return module.partition(".")[0] != "gantrain"
 
 
-def is_raised_by_gantrain(error: BaseException) -> bool:
-    """Return whether gantrain's own code raised the exception.
-
-    It is false for an exception of a library or of a user's code.
-    """
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
-
-
 def describe_error(error: BaseException) -> str:
     """Describe an exception in one line: its type, its text, and the place in the user's code.
 

@@ -6,6 +6,8 @@ import re
 import stat
 from pathlib import Path
 
+from gantrain.core.errors import UserError
+
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
@@ -35,29 +37,29 @@ def describe_obstacle(path: str | os.PathLike[str]) -> str:
 
 
 def check_not_special(path: str | os.PathLike[str], what: str) -> None:
-    """Raise ValueError for a path that cannot be read.
+    """Raise UserError for a path that cannot be read.
 
     This is a FIFO, a device, a socket, a dangling link, a loop of links or a URL. what: the setting
     or option that names the path, for the message. A path at which there is nothing passes, since
-    its own reader knows what to advise. Raises ValueError, in one line.
+    its own reader knows what to advise. Raises UserError, in one line.
     """
     obstacle = describe_obstacle(path)
     if obstacle:
-        raise ValueError(f"{what}: {path} is {obstacle}; allowed: a regular file or a folder")
+        raise UserError(f"{what}: {path} is {obstacle}; allowed: a regular file or a folder")
 
 
 def check_regular_file(path: str | os.PathLike[str], what: str) -> Path:
     """Return the path, if a regular file is there, also through symbolic links.
 
-    Raises ValueError, in one line.
+    Raises UserError, in one line.
     """
     obstacle = describe_obstacle(path)
     if not obstacle and os.path.isdir(path):
         obstacle = "a folder"
     if obstacle:
-        raise ValueError(f"{what}: {path} is {obstacle}; allowed: a regular file")
+        raise UserError(f"{what}: {path} is {obstacle}; allowed: a regular file")
     if not os.path.exists(path):
-        raise ValueError(f"{what}: there is no file {path}; check the path")
+        raise UserError(f"{what}: there is no file {path}; check the path")
     return Path(path)
 
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import is_out_of_memory
 from gantrain.core.paths import check_not_special
 
@@ -18,7 +19,7 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
     """Return the tensors of a .safetensors or PyTorch file by name.
 
-    setting: begins the message. advice: ends it. Raises ValueError.
+    setting: begins the message. advice: ends it. Raises UserError.
     """
     check_not_special(path, setting)
     content: object
@@ -30,23 +31,23 @@ def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
     except Exception as e:  # of the disk, of zip files, of pickles that hold more than tensors
         if is_out_of_memory(e):
             raise
-        raise ValueError(
+        raise UserError(
             f"{setting}: {path} can't be read as tensors by name ({reason(e)}); {advice}"
         ) from None
     named = content if isinstance(content, Mapping) else {}
     others = [key for key, value in named.items() if not isinstance(value, Tensor)]
     if others or not named:
         what = f"{others[0]!r} is no tensor" if others else "nothing in it has a name"
-        raise ValueError(f"{setting}: {path} is no state_dict ({what}); {advice}")
+        raise UserError(f"{setting}: {path} is no state_dict ({what}); {advice}")
     sparse = [key for key, value in named.items() if value.layout != torch.strided]
     if sparse:
-        raise ValueError(
+        raise UserError(
             f"{setting}: {path}: {sparse[0]!r:.100} is sparse, allowed: dense tensors; {advice}"
         )
     tensors = {str(key): tensor.detach() for key, tensor in named.items()}
     nonfinite = first_nonfinite(tensors)
     if nonfinite is not None:
-        raise ValueError(f"{setting}: {path} holds NaN or infinite values in {nonfinite}; {advice}")
+        raise UserError(f"{setting}: {path} holds NaN or infinite values in {nonfinite}; {advice}")
     return tensors
 
 

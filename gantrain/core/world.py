@@ -18,6 +18,7 @@ from accelerate.utils import patch_environment
 from torch.distributed.rendezvous import rendezvous
 
 from gantrain.core.console import say, say_whole
+from gantrain.core.errors import UserError
 
 T = TypeVar("T")
 
@@ -55,11 +56,11 @@ class World:
 
     def __init__(self, device: str) -> None:
         if device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"device: found {device!r}, allowed: auto, cpu, cuda")
+            raise UserError(f"device: found {device!r}, allowed: auto, cpu, cuda")
         if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device: found cuda, but PyTorch sees no GPU; allowed here: auto, cpu")
+            raise UserError("device: found cuda, but PyTorch sees no GPU; allowed here: auto, cpu")
         if PartialState._shared_state and local_ranks() > 1 and not dist.is_initialized():
-            raise ValueError(
+            raise UserError(
                 "launch: this process has left its ranks' group, allowed: a run in each launched"
                 " process"
             )
@@ -95,14 +96,14 @@ class World:
     def broadcast_from_rank0(self, work: Callable[[], T]) -> T:
         """Return rank 0's result of the work on every rank.
 
-        Raises rank 0's ValueError on every rank.
+        Raises rank 0's UserError on every rank.
         """
         return self._shared(work, 0)
 
     def once_per_node(self, work: Callable[[], T]) -> T:
         """Return the result of each node's first rank on all ranks of that node.
 
-        Rank 0 works first, so nodes that share a disk reuse what it has made. Raises a ValueError
+        Rank 0 works first, so nodes that share a disk reuse what it has made. Raises a UserError
         of any of these ranks on every rank.
         """
         result = self.broadcast_from_rank0(work)
@@ -138,12 +139,12 @@ class World:
         return set[str]().union(*self.gather(texts))
 
     def raise_on_all_ranks(self, problems: list[str]) -> None:
-        """Raise ValueError on all ranks where any rank has a problem."""
+        """Raise UserError on all ranks where any rank has a problem."""
         distinct: dict[str, None] = {}
         for texts in self.gather(problems):
             distinct |= dict.fromkeys(texts)
         if distinct:
-            raise ValueError("\n".join(distinct))
+            raise UserError("\n".join(distinct))
 
     def __enter__(self) -> Self:
         return self

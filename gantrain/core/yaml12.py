@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 import yaml
 
+from gantrain.core.errors import UserError
+
 MAX_BYTES = 1_000_000
 MAX_NODES = 10_000  # after each alias is replaced by what it stands for
 MAX_DEPTH = 100
@@ -222,14 +224,14 @@ _Loader.add_constructor(None, _refuse_tag)
 def parse_yaml(text: str, where: str) -> object:
     """Return the content of a YAML text.
 
-    where: names the text in errors. Raises ValueError, in one line.
+    where: names the text in errors. Raises UserError, in one line.
     """
     if len(text) > MAX_BYTES:
-        raise ValueError(
+        raise UserError(
             f"{where}: found {len(text):,} characters, allowed: {MAX_BYTES:,}; write less"
         )
     if text.startswith("\ufeff"):
-        raise ValueError(f"{where}: line 1: found a byte order mark; save it as UTF-8 without one")
+        raise UserError(f"{where}: line 1: found a byte order mark; save it as UTF-8 without one")
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as e:
@@ -241,7 +243,7 @@ def parse_yaml(text: str, where: str) -> object:
         problem = f"{place}found the control character {character}; remove it"
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as e:
         problem = f"{_INVALID}{' '.join(str(e).split())}"
-    raise ValueError(f"{where}: {problem}")
+    raise UserError(f"{where}: {problem}")
 
 
 def _describe_marked(error: yaml.MarkedYAMLError) -> str:
@@ -256,25 +258,25 @@ def _describe_marked(error: yaml.MarkedYAMLError) -> str:
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file. Raises ValueError, in one line that names the file."""
+    """Return the mapping in a YAML file. Raises UserError, in one line that names the file."""
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
-            raise ValueError(f"{path}: found no ordinary file, allowed: a YAML file")
+            raise UserError(f"{path}: found no ordinary file, allowed: a YAML file")
         if about.st_size > MAX_BYTES:
-            raise ValueError(
+            raise UserError(
                 f"{path}: found {about.st_size:,} bytes, allowed: {MAX_BYTES:,}; is it a recipe?"
             )
         text = path.read_bytes().decode("utf-8")
     except OSError as e:
-        raise ValueError(f"{path}: cannot be read ({e.strerror})") from None
+        raise UserError(f"{path}: cannot be read ({e.strerror})") from None
     except UnicodeDecodeError as e:
-        raise ValueError(f"{path}: cannot be read as text ({e}); save it as UTF-8") from None
+        raise UserError(f"{path}: cannot be read as text ({e}); save it as UTF-8") from None
     content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         kinds: dict[type, str] = {list: "a list", type(None): "nothing"}
         described = kinds.get(type(content), f"{content!r:.100}")
-        raise ValueError(f"{path}: found {described}, allowed: a mapping `key: value`")
+        raise UserError(f"{path}: found {described}, allowed: a mapping `key: value`")
     return content
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from gantrain.core.amounts import count_text
+from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import OutOfMemory, describe_request
 from gantrain.data.channels import fit
 from gantrain.data.headers import open_header
@@ -53,7 +54,7 @@ _MOST_PNG_CHANNELS = {"uint8": 4, "uint16": 1}  # that Pillow writes as PNG, by 
 _FIRST_FRAME = "{files} with several frames: the first one is read"
 
 
-class NotLabels(ValueError):
+class NotLabels(UserError):
     """A file that decodes but cannot hold ids."""
 
 
@@ -70,7 +71,7 @@ def decode(
     and 1 for `label`, 0 and 255 for `image`. `instances` are ids too, always uint16.
     convert_profile: convert an `image` with a colour profile to sRGB; False where colours stand for
     class ids. notes: takes a sentence for each conversion (see `conversion_notes.py`). Raises
-    ValueError, in one line, if the bytes do not decode or cannot be kept as they are; NotLabels if
+    UserError, in one line, if the bytes do not decode or cannot be kept as they are; NotLabels if
     they cannot be ids.
     """
     refuse_lossy(data, kind)
@@ -81,7 +82,7 @@ def decode(
 def open_picture(data: bytes) -> Image.Image | Array:
     """Return a file's bytes as a Pillow image that is not loaded yet, or as the array of a `.npy`.
 
-    Raises ValueError, in one line, for bytes of other formats and for more than MOST_PIXELS.
+    Raises UserError, in one line, for bytes of other formats and for more than MOST_PIXELS.
     """
     with _one_line_errors():
         if data.startswith(_NUMPY_START):
@@ -98,7 +99,7 @@ def _check_frames(image: Image.Image, notes: list[str] | None) -> None:
     if image.tell() > 0:  # the caller has chosen this frame
         return
     if image.format != "GIF":
-        raise ValueError("several images in one file, expected one")
+        raise UserError("several images in one file, expected one")
     if notes is not None:
         notes.append(_FIRST_FRAME)
 
@@ -133,7 +134,7 @@ def to_array(
 
 @contextmanager
 def _one_line_errors(what: str = "it") -> Iterator[None]:
-    """Turn whatever Pillow's plugins raise on a damaged file into ValueError, in one line.
+    """Turn whatever Pillow's plugins raise on a damaged file into UserError, in one line.
 
     A lack of memory becomes OutOfMemory. what: is decoded, for that message.
     """
@@ -148,7 +149,7 @@ def _one_line_errors(what: str = "it") -> Iterator[None]:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # its message names an address in memory
             reason = f"cannot identify it as {', '.join(FORMATS)} or npy"
-        raise ValueError(f"does not decode: {reason}") from None
+        raise UserError(f"does not decode: {reason}") from None
 
 
 def refuse_lossy(data: bytes, kind: Kind) -> None:
@@ -181,7 +182,7 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
             array = fit(array, field.channels, field.dtype, field.kind)
             if (array.shape[2], array.dtype.name) != (field.channels, field.dtype):
                 content = f"{count_text(array.shape[2], 'channel')} of {array.dtype}"
-                raise ValueError(f"{content}, the index says {field.channels} of {field.dtype}")
+                raise UserError(f"{content}, the index says {field.channels} of {field.dtype}")
         except OutOfMemory as error:
             raise OutOfMemory(f"{shards.where(i)}: {name}: {error}") from None
         except ValueError as error:
@@ -207,7 +208,7 @@ def cut(array: Array, half: int | None) -> Array:
         return array
     width = array.shape[1]
     if width % 2:
-        raise ValueError(f"width {width} is odd, two halves side by side need an even one")
+        raise UserError(f"width {width} is odd, two halves side by side need an even one")
     return array[:, half * width // 2 : (half + 1) * width // 2]
 
 
@@ -219,7 +220,7 @@ def lossless(channels: int, dtype: str) -> str:
 def encode(array: Array, extension: str) -> bytes:
     """Return an HW or HWC array as the bytes of a `jpg` (quality 95, full chroma), `png` or `npy`.
 
-    Raises ValueError for an array that the format cannot hold.
+    Raises UserError for an array that the format cannot hold.
     """
     array = array[..., None] if array.ndim == 2 else array
     channels = array.shape[2]
@@ -232,7 +233,7 @@ def encode(array: Array, extension: str) -> bytes:
     elif extension == "png" == lossless(channels, dtype):
         as_pillow(array).save(stream, "PNG")
     else:
-        raise ValueError(f"{channels} channels of {dtype} do not fit into .{extension}; use npy")
+        raise UserError(f"{channels} channels of {dtype} do not fit into .{extension}; use npy")
     return stream.getvalue()
 
 
@@ -242,9 +243,9 @@ def as_pillow(array: Array) -> Image.Image:
 
 
 def _checked(array: Array, kind: Kind) -> Array:
-    """Return an HW or HWC array as HWC in native byte order. Raises ValueError for other dtypes."""
+    """Return an HW or HWC array as HWC in native byte order. Raises UserError for other dtypes."""
     if array.ndim not in (2, 3) or 0 in array.shape:
-        raise ValueError(
+        raise UserError(
             f"array of shape {list(array.shape)}, expected height x width (x channels), not empty"
         )
     array = array[..., None] if array.ndim == 2 else array
@@ -256,11 +257,11 @@ def _checked(array: Array, kind: Kind) -> Array:
 
 def _checked_image(array: Array) -> Array:
     if array.dtype.name not in DTYPES:
-        raise ValueError(
+        raise UserError(
             f"array of {array.dtype}, expected one of {', '.join(DTYPES)}{_advice(array)}"
         )
     if array.dtype == np.float32 and not np.isfinite(array).all():
-        raise ValueError("the array holds NaN or infinite values")
+        raise UserError("the array holds NaN or infinite values")
     return array
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 from gantrain.core.files import atomic_folder
 from gantrain.core.paths import check_not_special
 from gantrain.core.weight_files import reason
@@ -80,14 +81,14 @@ def download(name: str, out: Path, source: Path | None = None) -> Path:
     """Make the folder `out/name` from a data set's archive, and return the folder.
 
     The archive is fetched, or is the file `source`. The terms that are known are printed first. A
-    fetch that broke off continues where it was. Raises ValueError, in one line; nothing is left
+    fetch that broke off continues where it was. Raises UserError, in one line; nothing is left
     behind then except the archive, or NAME.part with the bytes that have arrived.
     """
     if name not in URLS:
         advice = ""
         if name in HOW_TO:
             advice = f"; {HOW_TO[name].format(out=out / name / 'train', split='train')}"
-        raise ValueError(f"download: found {name!r}, allowed: {', '.join(URLS)}{advice}")
+        raise UserError(f"download: found {name!r}, allowed: {', '.join(URLS)}{advice}")
     url = URLS[name]
     target = (out / name).expanduser().absolute()
     origin = f"its images come from {_ORIGINS[name]}; " if _ORIGINS[name] else ""
@@ -108,17 +109,15 @@ def download(name: str, out: Path, source: Path | None = None) -> Path:
             _unpack(archive, partial)
             _strip_folder(partial, name, archive)
     except FetchFailed as error:
-        raise ValueError(str(error)) from None
+        raise UserError(str(error)) from None
     except _UNSOUND as error:
         detail = reason(error).partition(":")[0]
-        raise ValueError(
+        raise UserError(
             f"{archive} is damaged, or no archive ({detail}); remove it and get it again"
         ) from None
     except OSError as error:
         advice = "; give an archive's file" if source else ""
-        raise ValueError(
-            f"{error.filename or archive}: {error.strerror or error}{advice}"
-        ) from None
+        raise UserError(f"{error.filename or archive}: {error.strerror or error}{advice}") from None
     if not source:
         archive.unlink()
     say(f"unpacked in {target}")
@@ -128,7 +127,7 @@ def download(name: str, out: Path, source: Path | None = None) -> Path:
 def _strip_folder(unpacked: Path, name: str, archive: Path) -> None:
     """Move the files out of the folder `name`, which the published archives hold.
 
-    Raises ValueError for the archive of another data set.
+    Raises UserError for the archive of another data set.
     """
     if (unpacked / name).is_dir():
         inside = (unpacked / name).rename(unpacked / ".inside")
@@ -138,7 +137,7 @@ def _strip_folder(unpacked: Path, name: str, archive: Path) -> None:
         return
     names = os.listdir(unpacked)
     if len(names) == 1 and names[0] in URLS:
-        raise ValueError(f"{archive}: holds {names[0]}; give the archive of {name}")
+        raise UserError(f"{archive}: holds {names[0]}; give the archive of {name}")
 
 
 def _fetch(url: str, part: Path) -> None:
@@ -221,26 +220,26 @@ class _Entry(NamedTuple):
 def _unpack(archive: Path, folder: Path) -> None:
     """Unpack an archive of images into `folder`.
 
-    Raises ValueError for an archive that no images come in, and _UNSOUND for a damaged one.
+    Raises UserError for an archive that no images come in, and _UNSOUND for a damaged one.
     """
     most_bytes = min(_MOST_TIMES * archive.stat().st_size, _MOST_BYTES)
     total = 0
     for number, entry in enumerate(_entries(archive), 1):
         path = PurePosixPath(entry.name)
         if not entry.is_plain or path.is_absolute() or ".." in path.parts:
-            raise ValueError(
+            raise UserError(
                 f"{archive}: {entry.name!r} is a link, a device, or leads out of it; get another"
                 " archive"
             )
         total += entry.size
         if total > most_bytes or number > _MOST_FILES:
-            raise ValueError(
+            raise UserError(
                 f"{archive}: holds more than {most_bytes:,} bytes or {_MOST_FILES:,} files; get"
                 " another archive"
             )
         entry.extract(folder)
     if not total:
-        raise ValueError(f"{archive}: holds no images; get another archive")
+        raise UserError(f"{archive}: holds no images; get another archive")
 
 
 def _entries(archive: Path) -> Iterator[_Entry]:

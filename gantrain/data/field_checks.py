@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from gantrain.core.amounts import count_text
+from gantrain.core.errors import UserError
 from gantrain.data.batch import channels
 from gantrain.data.channels import can_fit, note
 from gantrain.data.request import DataRequest
@@ -15,7 +16,7 @@ _IDS = {"label": "class ids", "instances": "ids of instances"}
 
 
 def check_fields_of(key: str, shards: Shards, request: DataRequest) -> None:
-    """Raises ValueError, one line for each contradiction between the data and the recipe.
+    """Raises UserError, one line for each contradiction between the data and the recipe.
 
     key: of `data`, such as `train`.
     """
@@ -41,7 +42,7 @@ def check_fields_of(key: str, shards: Shards, request: DataRequest) -> None:
                 f" {list(field.min_size)}; set data.resize, or a smaller data.size"
             )
     if problems:
-        raise ValueError("\n".join(dict.fromkeys(problems)))
+        raise UserError("\n".join(dict.fromkeys(problems)))
 
 
 def _describe_missing(role: str, key: str, shards: Shards, request: DataRequest) -> str:
@@ -114,7 +115,7 @@ def with_channels_of(
 def check_same_contents(
     train: Mapping[str, Field], held_out: Mapping[str, Field], option: str = VALIDATION
 ) -> None:
-    """Raises ValueError where a model of the training set's fields could not see the held-out ones.
+    """Raises UserError where a model of the training set's fields could not see the held-out ones.
 
     option: the key or option by which the user gave the held-out set.
     """
@@ -123,7 +124,7 @@ def check_same_contents(
         theirs = _content_text(held_out[name])
         if ours != theirs:
             instead = f", or {option}=null" if option.startswith("data.") else ""
-            raise ValueError(
+            raise UserError(
                 f"{option}: {name} has {theirs}, in data.train {ours}; give data of one"
                 f" kind{instead}"
             )

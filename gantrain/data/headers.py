@@ -7,6 +7,8 @@ from typing import IO
 
 from PIL import Image
 
+from gantrain.core.errors import UserError
+
 MOST_PIXELS = 2**28  # of one image, such as 16384x16384: 0.8 GB in RGB
 _PILLOWS_LIMIT = threading.Lock()  # held while Pillow's own limit is lifted
 
@@ -15,7 +17,7 @@ def open_header(source: Path | IO[bytes], formats: Sequence[str]) -> Image.Image
     """Read the header of an image file in one of the formats.
 
     Pillow itself warns of 89 million pixels and refuses twice as many, which a scene from a
-    satellite may have. Raises ValueError for more than MOST_PIXELS, and Pillow's errors.
+    satellite may have. Raises UserError for more than MOST_PIXELS, and Pillow's errors.
     """
     with _PILLOWS_LIMIT:
         limit = Image.MAX_IMAGE_PIXELS
@@ -26,7 +28,7 @@ def open_header(source: Path | IO[bytes], formats: Sequence[str]) -> Image.Image
             Image.MAX_IMAGE_PIXELS = limit
     if image.width * image.height > MOST_PIXELS:
         advice = "cut it into tiles, or save it as .npy"
-        raise ValueError(
+        raise UserError(
             f"{image.height}x{image.width}, allowed: at most {MOST_PIXELS} pixels; {advice}"
         )
     return image

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from gantrain.core import formats
 from gantrain.core.error_messages import check
+from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.core.printable import has_controls, printable
 from gantrain.data.index_arrays import MOST_KEY_BYTES, Arrays, read_arrays
@@ -127,7 +128,7 @@ def load(folder: Path) -> tuple[Index, Arrays]:
     """Read and check the index of the data set in `folder`, which may come from any server.
 
     Arrays are `keys` (bytes) and, by member, `M_offset`, `M_size` (int64, bytes within the sample's
-    shard) and `M_crc` (uint32). Raises ValueError, in one line, if anything is missing or unsound.
+    shard) and `M_crc` (uint32). Raises UserError, in one line, if anything is missing or unsound.
     """
     index = load_index(folder)
     arrays = _load_arrays(folder, index)
@@ -135,12 +136,12 @@ def load(folder: Path) -> tuple[Index, Arrays]:
         _check_shards(folder, index)
     if fingerprint(index.fields, index.shards, arrays) != index.fingerprint:
         reason = "index.json and index.npz do not belong together (their fingerprints differ)"
-        raise ValueError(f"{folder}: {reason}; copy both again from the same data set")
+        raise UserError(f"{folder}: {reason}; copy both again from the same data set")
     return index, arrays
 
 
 def _check_shards(folder: Path, index: Index) -> None:
-    """Raises ValueError where a shard is missing.
+    """Raises UserError where a shard is missing.
 
     A shard that is too short has damaged samples, which are found when they are read.
     """
@@ -149,7 +150,7 @@ def _check_shards(folder: Path, index: Index) -> None:
         check_not_special(path, "data set")
         if not path.is_file():
             advice = "index the tars where they are" if index.base else "copy the data set again"
-            raise ValueError(f"{index.base or folder}: shard {shard.name} is missing; {advice}")
+            raise UserError(f"{index.base or folder}: shard {shard.name} is missing; {advice}")
 
 
 def load_index(folder: Path, base: str | None = None) -> Index:
@@ -161,17 +162,17 @@ def load_index(folder: Path, base: str | None = None) -> Index:
     path = folder / "index.json"
     check_not_special(path, "data set")
     if not path.is_file():
-        raise ValueError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")
+        raise UserError(f"{folder} is not a data set: no index.json; `gantrain prepare` makes one")
     content = _read_json(path)
     try:  # before pydantic, whose errors would repeat the credentials of a URL
         content["base"] = _check_base(base or content.get("base"))
     except ValueError as error:
-        raise ValueError(f"{path}: base: {error}; or index the tars again") from None
+        raise UserError(f"{path}: base: {error}; or index the tars again") from None
     try:
         return _check_index(content)
     except (ValueError, RecursionError) as error:
         reason = printable(str(error).splitlines()[0])
-        raise ValueError(f"{path}: {reason:.1000}; copy or prepare the data again") from None
+        raise UserError(f"{path}: {reason:.1000}; copy or prepare the data again") from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -179,14 +180,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     advice = "copy or prepare the data again"
     size = path.stat().st_size
     if size > MOST_INDEX_BYTES:
-        raise ValueError(f"{path}: found {size} bytes, allowed: {MOST_INDEX_BYTES}; {advice}")
+        raise UserError(f"{path}: found {size} bytes, allowed: {MOST_INDEX_BYTES}; {advice}")
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: {error}; {advice}") from None
+        raise UserError(f"{path}: {error}; {advice}") from None
     number = content.get("format") if isinstance(content, dict) else None
     if isinstance(number, list | dict):  # which may be too deep to be printed
-        raise ValueError(f"{path}: format: found no number; {advice}")
+        raise UserError(f"{path}: format: found no number; {advice}")
     formats.check_format(path, content, formats.INDEX, "prepare or index the data again")
     return dict(content)
 
@@ -194,9 +195,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _check_index(content: dict[str, Any]) -> Index:
     index = check(Index, content, most=1)
     if len({shard.name for shard in index.shards}) != len(index.shards):
-        raise ValueError("a shard is named twice")
+        raise UserError("a shard is named twice")
     if sum(shard.samples for shard in index.shards) != index.samples or not index.fields:
-        raise ValueError(f"the samples do not add up to {index.samples} or no fields")
+        raise UserError(f"the samples do not add up to {index.samples} or no fields")
     check_fields(index.fields)
     return index
 
@@ -205,18 +206,16 @@ def _check_base(base: object) -> str | None:
     if base is None:
         return None
     if not isinstance(base, str):
-        raise ValueError("found no text, allowed: a folder or a URL; correct it")
+        raise UserError("found no text, allowed: a folder or a URL; correct it")
     if is_url(base):
         return check_url(base)
     if not base.startswith("/") or has_controls(base):
-        raise ValueError(
-            f"found {base!r:.100}, allowed: a path from the root, or a URL; correct it"
-        )
+        raise UserError(f"found {base!r:.100}, allowed: a path from the root, or a URL; correct it")
     return base
 
 
 def check_fields(fields: Mapping[str, Field]) -> None:
-    """Raises ValueError for the first field for which no network could be built."""
+    """Raises UserError for the first field for which no network could be built."""
     for name, field in fields.items():
         bounds = {
             "channels": (field.channels, MOST_CHANNELS),
@@ -228,12 +227,12 @@ def check_fields(fields: Mapping[str, Field]) -> None:
         }
         for key, (value, most) in bounds.items():
             if value > most:
-                raise ValueError(f"fields.{name}.{key}: found {value}, allowed: at most {most}")
+                raise UserError(f"fields.{name}.{key}: found {value}, allowed: at most {most}")
         if field.kind == "label" and field.classes is None:
-            raise ValueError(f"fields.{name}.classes: missing, although the field holds class ids")
+            raise UserError(f"fields.{name}.classes: missing, although the field holds class ids")
         if any(least > most for least, most in zip(field.min_size, field.max_size, strict=True)):
             sizes = f"{list(field.min_size)} and max_size {list(field.max_size)}"
-            raise ValueError(f"fields.{name}.min_size: found {sizes}, allowed: at most max_size")
+            raise UserError(f"fields.{name}.min_size: found {sizes}, allowed: at most max_size")
 
 
 def _array_types(index: Index) -> dict[str, str]:
@@ -256,16 +255,16 @@ def _load_arrays(folder: Path, index: Index) -> Arrays:
     path = folder / "index.npz"
     check_not_special(path, "data set")
     if not path.is_file():
-        raise ValueError(f"{folder}: index.npz is missing; copy the data set again")
+        raise UserError(f"{folder}: index.npz is missing; copy the data set again")
     try:
         size = path.stat().st_size
         if size > largest_arrays(index):
-            raise ValueError(
+            raise UserError(
                 f"it has {size} bytes, {index.samples} samples take at most {largest_arrays(index)}"
             )
         arrays = read_arrays(path, _array_types(index), index.samples)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error}; copy the data set again") from None
+        raise UserError(f"{path} cannot be read: {error}; copy the data set again") from None
     shard_bytes = [shard.bytes for shard in index.shards]
     limit = np.repeat(shard_bytes, [shard.samples for shard in index.shards])
     for member in index.members:
@@ -275,5 +274,5 @@ def _load_arrays(folder: Path, index: Index) -> Arrays:
         outside = (offset < 0) | (length < 0) | (length > limit) | (offset > limit - length)
         if outside.any():
             sample = f"{member} of sample {int(outside.argmax())} lies outside its shard"
-            raise ValueError(f"{path}: {sample}; copy or prepare the data set again")
+            raise UserError(f"{path}: {sample}; copy or prepare the data set again")
     return arrays

@@ -16,6 +16,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gantrain.core.errors import UserError
+
 Arrays = dict[str, NDArray[Any]]
 
 MOST_KEY_BYTES = 4096  # of a sample's name, as of a path
@@ -50,7 +52,7 @@ class _Member(NamedTuple):
 def read_arrays(path: Path, types: Mapping[str, str], samples: int) -> Arrays:
     """Return the arrays of an archive, each of `samples` items.
 
-    types: of the arrays (int64, uint32 or S) by name. Raises ValueError, in a few words, for any
+    types: of the arrays (int64, uint32 or S) by name. Raises UserError, in a few words, for any
     other content; OSError.
     """
     with path.open("rb") as file:
@@ -59,7 +61,7 @@ def read_arrays(path: Path, types: Mapping[str, str], samples: int) -> Arrays:
         for name, kind in types.items():
             member = members.get(f"{name}.npy".encode())
             if member is None:
-                raise ValueError(f"it holds no {name}")
+                raise UserError(f"it holds no {name}")
             arrays[name] = _read(file, member, name=name, kind=kind, samples=samples)
     return arrays
 
@@ -69,7 +71,7 @@ def _find_members(file: IO[bytes], names: Collection[bytes]) -> dict[bytes, _Mem
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - _END_BYTES))
     if file.read(len(_END_START)) != _END_START:
-        raise ValueError("it is cut short, or no archive of arrays")
+        raise UserError("it is cut short, or no archive of arrays")
     members: dict[bytes, _Member] = {}
     position = 0
     for _ in range(_MOST_MEMBERS):
@@ -82,13 +84,13 @@ def _find_members(file: IO[bytes], names: Collection[bytes]) -> dict[bytes, _Mem
         extra = file.read(extra_bytes)
         if _UNKNOWN in (size, packed):
             if len(extra) < _SIZES.size:
-                raise ValueError("it is damaged")
+                raise UserError("it is damaged")
             _, _, size, packed = _SIZES.unpack_from(extra)
         if method or packed != size or flags & ~_UTF8_NAME:
-            raise ValueError("it is compressed, encrypted or streamed")
+            raise UserError("it is compressed, encrypted or streamed")
         start = position + _MEMBER.size + name_bytes + extra_bytes
         if size > end - start:
-            raise ValueError("it is cut short")
+            raise UserError("it is cut short")
         if name in names:
             members[name] = _Member(start, size, crc)
         position = start + size
@@ -101,22 +103,22 @@ def _read(file: IO[bytes], member: _Member, name: str, kind: str, samples: int) 
     start = file.read(len(_NPY_START) + _NPY_LENGTH_BYTES)
     length = int.from_bytes(start[len(_NPY_START) :], "little")
     if not start.startswith(_NPY_START) or length > _MOST_HEADER_BYTES:
-        raise ValueError(f"{name} is no array of one dimension")
+        raise UserError(f"{name} is no array of one dimension")
     header = file.read(length)
     described = _HEADER.fullmatch(header)
     if not described:
-        raise ValueError(f"{name} is no array of one dimension")
+        raise UserError(f"{name} is no array of one dimension")
     dtype, shape = (part.decode("latin-1") for part in described.groups())
     item_bytes = _item_bytes(dtype, kind)
     if not item_bytes or shape != f"{samples},":
-        raise ValueError(f"{name} holds {dtype}[{shape.rstrip(',')}], expected {kind}[{samples}]")
+        raise UserError(f"{name} holds {dtype}[{shape.rstrip(',')}], expected {kind}[{samples}]")
     if member.size != len(start) + length + samples * item_bytes:
-        raise ValueError(
+        raise UserError(
             f"{name} has {member.size} bytes, which is not what {samples} of {dtype} take"
         )
     array: NDArray[Any] = np.fromfile(file, dtype, samples)
     if zlib.crc32(array.view(np.uint8).data, zlib.crc32(start + header)) != member.crc:
-        raise ValueError(f"{name} does not match its checksum")
+        raise UserError(f"{name} does not match its checksum")
     return array
 
 

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from gantrain.core.errors import UserError
 from gantrain.core.files import atomic_folder, write_bytes
 from gantrain.core.paths import check_not_special
 from gantrain.core.printable import printable
@@ -110,13 +111,13 @@ def index_tars(
     """Write the index of `tars` (paths, URLs, patterns; all in one folder) as the folder `out`.
 
     labels, classes, ignore, max_left_out, and the samples that are left out: as in `prepare`.
-    Raises ValueError, in one line, for what no data set can be: compressed or interleaved tars,
+    Raises UserError, in one line, for what no data set can be: compressed or interleaved tars,
     links, keys that come twice.
     """
     out = out.expanduser().absolute()
     for name in fields:
         if not re.fullmatch(NAME, name):
-            raise ValueError(f"--field: found {name!r}, allowed: letters, digits, _ and -")
+            raise UserError(f"--field: found {name!r}, allowed: letters, digits, _ and -")
     base, names = _places(tars)
     field_specs = apply_field_options(
         {name: FieldSpec(name) for name in fields}, labels=labels, classes=classes, ignore=ignore
@@ -131,7 +132,7 @@ def index_tars(
                     fetch(f"{base}/{name}", path)
                 samples = _samples(path, f"{base}/{name}", fields, contents.shard_of)
                 if not _check_samples(samples, field_specs, contents):
-                    raise ValueError(f"{base}/{name} holds no samples (files KEY.EXTENSION)")
+                    raise UserError(f"{base}/{name} holds no samples (files KEY.EXTENSION)")
                 contents.shard_bytes[name] = path.stat().st_size
             (partial / _FETCHED).unlink(missing_ok=True)
             good_keys, problems, described = describe_fields(
@@ -161,9 +162,9 @@ def index_tars(
                 rows[name] = [row[key] for key in good_keys]
             save_index(partial, described, shards, keys=good_keys, rows=rows, base=base)
     except FetchFailed as error:
-        raise ValueError(str(error)) from None
+        raise UserError(str(error)) from None
     except OSError as error:
-        raise ValueError(f"{error.filename or out}: {error.strerror}") from None
+        raise UserError(f"{error.filename or out}: {error.strerror}") from None
     return report
 
 
@@ -173,17 +174,17 @@ def _places(tars: Sequence[str]) -> tuple[str, list[str]]:
     for pattern in tars:
         expanded = expand_pattern(os.path.expanduser(pattern))
         if not expanded:
-            raise ValueError(f"found {pattern}, whose range is empty; count upwards")
+            raise UserError(f"found {pattern}, whose range is empty; count upwards")
         for tar in expanded:
             place = check_url(tar) if is_url(tar) else os.path.abspath(tar)
             places.append(os.path.split(place))
     first_base = places[0][0]
     for base, name in places:
         if base != first_base:
-            raise ValueError(f"found tars in {first_base} and {base}; index each folder apart")
+            raise UserError(f"found tars in {first_base} and {base}; index each folder apart")
         if not re.fullmatch(SHARD_NAME, name):
             allowed = "NAME.tar of letters, digits, _, - and ., not compressed"
-            raise ValueError(f"found {name}, allowed: {allowed}; gunzip or rename it")
+            raise UserError(f"found {name}, allowed: {allowed}; gunzip or rename it")
     return first_base, list(dict.fromkeys(name for _, name in places))
 
 
@@ -212,7 +213,7 @@ def _samples(
             for key, group in groupby(_entries(tar, place), lambda entry: entry.key):
                 if key in shard_of:
                     twice = f"sample {printable(key)} comes twice (also in {shard_of[key]})"
-                    raise ValueError(
+                    raise UserError(
                         f"{place}: {twice}, or its files don't follow one another; repack the tars"
                     )
                 shard_of[key] = place.rpartition("/")[2]
@@ -228,7 +229,7 @@ def _samples(
                 yield _TarSample(key, files)
             _check_end(path, tar.offset)
     except tarfile.TarError as error:
-        raise ValueError(
+        raise UserError(
             f"{place} is no whole, uncompressed tar ({error}); gunzip it or copy it again"
         ) from None
 
@@ -236,14 +237,14 @@ def _samples(
 def _choose_file(
     entries: Sequence[_Entry], field_name: str, extensions: Sequence[str], place: str
 ) -> tarfile.TarInfo:
-    """Return a field's file of a sample. Raises ValueError unless exactly one has an extension."""
+    """Return a field's file of a sample. Raises UserError unless exactly one has an extension."""
     fitting = [entry.header for entry in entries if entry.extension in extensions]
     if len(fitting) == 1:
         return fitting[0]
     count = "two files" if fitting else f"no {' or '.join(extensions)}"
     present = printable(", ".join(entry.extension for entry in entries))
     advice = "its files must follow one another, and its key ends at the first dot"
-    raise ValueError(
+    raise UserError(
         f"{place}: sample {printable(entries[0].key)} has {count} for {field_name}, but {present};"
         f" {advice}"
     )
@@ -269,7 +270,7 @@ def _entries(tar: tarfile.TarFile, place: str) -> Iterator[_Entry]:
         if key is None or header.isdir():
             continue
         if not header.isreg() or header.issparse():
-            raise ValueError(
+            raise UserError(
                 f"{place}: {printable(header.name)} is a link, sparse or special; repack the tar"
             )
         yield _Entry(key, extension.lower(), header)

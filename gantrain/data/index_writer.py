@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from gantrain.core import files, formats
+from gantrain.core.errors import UserError
 from gantrain.data.index import PARTS, Field, Index, Shard, check_fields, fingerprint
 from gantrain.data.index_arrays import MOST_KEY_BYTES, Arrays
 
@@ -20,7 +21,7 @@ def save_index(
 ) -> Index:
     """Write the index of samples into `folder`.
 
-    rows: the arrays that `load` returns besides `keys`. base: as in `Index`. Raises ValueError for
+    rows: the arrays that `load` returns besides `keys`. base: as in `Index`. Raises UserError for
     what no index may state.
     """
     arrays: Arrays = {}
@@ -30,7 +31,7 @@ def save_index(
     arrays["keys"] = np.array([key.encode(errors="surrogateescape") for key in keys])
     key_bytes = arrays["keys"].dtype.itemsize
     if key_bytes > MOST_KEY_BYTES:
-        raise ValueError(
+        raise UserError(
             f"{folder}: a sample's name has {key_bytes} bytes, allowed: {MOST_KEY_BYTES}; rename it"
         )
     check_fields(fields)

@@ -6,6 +6,7 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
+from gantrain.core.errors import UserError
 from gantrain.core.paths import describe_obstacle
 from gantrain.data.decode import EXTENSIONS
 
@@ -39,7 +40,7 @@ def list_images(folder: Path, recursive: bool = True) -> Listing:
 
     Links are followed. Hidden files, hidden folders and what systems leave (`Thumbs.db`,
     `__MACOSX`) are ignored. Files with another extension, dangling links and special files are
-    skipped with their reason. Nothing is opened. Raises ValueError, in one line, for a loop of
+    skipped with their reason. Nothing is opened. Raises UserError, in one line, for a loop of
     links.
     """
     names, skipped = list_names(folder, recursive)
@@ -116,19 +117,19 @@ class _Scan:
     def _enter(self, folder: str, around: frozenset[Identity]) -> Identity:
         """Return the identity of a folder that may be entered.
 
-        Raises ValueError where links lead back to it, or multiply.
+        Raises UserError where links lead back to it, or multiply.
         """
         status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
         if identity in around:
-            raise ValueError(
+            raise UserError(
                 f"{folder.rstrip('/')} is a loop of links, back to a folder around it; remove the"
                 " link"
             )
         if identity in self._seen:
             self._repeats += 1
         if self._repeats > _MOST_REPEATS:
-            raise ValueError(
+            raise UserError(
                 f"{self.root}: links lead to the same folders more than {_MOST_REPEATS} times;"
                 " remove some"
             )
@@ -157,7 +158,7 @@ class _Scan:
 def _why_no_file(entry: os.DirEntry[str]) -> str:
     """Return `_FOLDER`, or why an entry is no regular file; "" for a regular file.
 
-    Raises ValueError for a loop of links.
+    Raises UserError for a loop of links.
     """
     try:
         if entry.is_file():
@@ -166,6 +167,6 @@ def _why_no_file(entry: os.DirEntry[str]) -> str:
             return _FOLDER
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise ValueError(f"{entry.path} is a loop of links; remove the link") from None
+            raise UserError(f"{entry.path} is a loop of links; remove the link") from None
         return f"cannot be read ({error.strerror})"
     return describe_obstacle(entry.path) or "gone"

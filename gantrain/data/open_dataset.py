@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.data.cache import cache_folder
 from gantrain.data.field_checks import check_fields_of
@@ -41,7 +42,7 @@ _DRAWING = 5  # raised when the drawing changes, so that no old pictures are use
 def open_domains(key: str, value: str | None, request: DataRequest) -> list[Shards]:
     """Open the set of pairs, or the set of sources and that of targets, and check its fields.
 
-    key: `train`, `validation` or `test`. Raises ValueError, one line for each contradiction with
+    key: `train`, `validation` or `test`. Raises UserError, one line for each contradiction with
     the recipe. Call it on one process.
     """
     if request.unpaired is None:
@@ -62,24 +63,24 @@ def open_domains(key: str, value: str | None, request: DataRequest) -> list[Shar
 def open_set(key: str, value: str | None, request: DataRequest) -> Shards:
     """Open (first make, where needed) the data set that a key of `data` names.
 
-    key: such as `train`. Raises ValueError in one line. Call it on one process.
+    key: such as `train`. Raises UserError in one line. Call it on one process.
     """
     try:
         return _open(key, value, request)
     except ValueError as error:
-        raise ValueError(f"{request.option(key)}: {error}") from None
+        raise UserError(f"{request.option(key)}: {error}") from None
     except OSError as error:
         place = f"{error.filename or value} ({error.strerror})"
         advice = (
             f"data sets are kept in {cache_folder()}, and the environment's GANTRAIN_CACHE names"
             " another folder"
         )
-        raise ValueError(f"{request.option(key)}: cannot use {place}; {advice}") from None
+        raise UserError(f"{request.option(key)}: cannot use {place}; {advice}") from None
 
 
 def _open(key: str, value: str | None, request: DataRequest) -> Shards:
     if value is None:
-        raise ValueError(_describe_not_set(key, request))
+        raise UserError(_describe_not_set(key, request))
     if value == SYNTHETIC:
         return _open_synthetic(key, request)
     place = value
@@ -126,23 +127,23 @@ def _alternative(key: str, request: DataRequest) -> str:
 
 
 def _check_pattern(pattern: str, shards: Shards) -> None:
-    """Raises ValueError where a pattern names other shards than the index lists."""
+    """Raises UserError where a pattern names other shards than the index lists."""
     listed = [shard.name for shard in shards.index.shards]
     names = expand_pattern(pattern)
     if listed != names:
         lists = f"{shards.place}/index.json lists {len(listed)} ({listed[0]} ... {listed[-1]})"
-        raise ValueError(f"{pattern} names {len(names)} shards, {lists}; give the folder instead")
+        raise UserError(f"{pattern} names {len(names)} shards, {lists}; give the folder instead")
 
 
 def _check_images(key: str, folder: Path, request: DataRequest) -> None:
-    """Raises ValueError where `folder` is none, or holds tars instead of images."""
+    """Raises UserError where `folder` is none, or holds tars instead of images."""
     if not folder.is_dir():
         recipe = request.recipe.split("_")[0]
         advice = HOW_TO.get(recipe, "check the path (relative to where you start)")
         advice = advice.format(out=folder, split="train" if key.startswith("train") else "val")
-        raise ValueError(f"no folder {folder}; {advice}{_alternative(key, request)}")
+        raise UserError(f"no folder {folder}; {advice}{_alternative(key, request)}")
     if any(not is_ignored(tar.name) for tar in folder.glob("*.tar")):
-        raise ValueError(
+        raise UserError(
             f"{folder} holds tars but no index.json; copy the whole data set again, or `gantrain"
             " index` others' tars"
         )
@@ -181,12 +182,12 @@ def _pack(key: str, folder: Path, request: DataRequest) -> Path:
         advice = advise_layout(
             key, request.is_for_evaluate, folder, fields=fields, options=e.options
         )
-        raise ValueError(f"{e.reason}; {advice}") from None
+        raise UserError(f"{e.reason}; {advice}") from None
     except ValueError as e:
         command = f"`gantrain prepare {folder} --out OUT`"
         if request.is_for_evaluate:
             advice = f"; give such options to {command}, and OUT here"
-            raise ValueError(f"{e}{advice if '--' in str(e) else ''}") from None
+            raise UserError(f"{e}{advice if '--' in str(e) else ''}") from None
         text = str(e)
         if isinstance(e, TooManyLeftOut):  # which a key of the recipe allows, too
             text = f"{e.reason}; data.max_left_out={e.fraction:g} goes on without them"
@@ -194,7 +195,7 @@ def _pack(key: str, folder: Path, request: DataRequest) -> Path:
             text += f"; its options are those of {command}, whose OUT you give here"
         if request.instances and "--instances" in text:
             text += "; or set data.instances=null"
-        raise ValueError(text) from None
+        raise UserError(text) from None
 
 
 def _open_synthetic(key: str, request: DataRequest) -> Shards:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from gantrain.core.errors import UserError
 from gantrain.data import icc
 
 Array = NDArray[Any]  # HW or HWC
@@ -38,7 +39,7 @@ def pixels(image: Image.Image, *, ids: bool, convert_profile: bool, notes: list[
     Without `ids`, pixels are colours: palettes are resolved, transparent values become alpha, and
     profiles are converted to sRGB where `convert_profile` says so. Greys of more than 8 bits keep a
     transparent value as it is, because it marks missing measurements there.
-    Raises ValueError where Pillow would change values, and nearly anything for a damaged file.
+    Raises UserError where Pillow would change values, and nearly anything for a damaged file.
     """
     _check_depth(image, ids)
     maximum = _stored_maximum(image)
@@ -61,9 +62,9 @@ def pixels(image: Image.Image, *, ids: bool, convert_profile: bool, notes: list[
 
 
 def narrow(array: Array) -> Array:
-    """Return wider integers as uint16. Raises ValueError where they do not fit."""
+    """Return wider integers as uint16. Raises UserError where they do not fit."""
     if array.min() < 0 or array.max() > 65535:
-        raise ValueError(f"values {array.min()}..{array.max()}, at most 0..65535 can be read")
+        raise UserError(f"values {array.min()}..{array.max()}, at most 0..65535 can be read")
     return array.astype(np.uint16)
 
 
@@ -108,7 +109,7 @@ def _with_alpha(image: Image.Image, maximum: int | None) -> Image.Image:
 
 
 def _check_depth(image: Image.Image, ids: bool) -> None:
-    """Raises ValueError for files that Pillow would silently read with other values."""
+    """Raises UserError for files that Pillow would silently read with other values."""
     rawmode, highest = _raw(image)
     bands = len(image.getbands())
     channels = bands
@@ -117,15 +118,15 @@ def _check_depth(image: Image.Image, ids: bool) -> None:
         channels = _tag(image, _SAMPLES, 1)
         bits = _tag(image, _BITS, 1)
     if channels != bands or (bits > 8 and bands > 1):
-        raise ValueError(f"Pillow cannot keep {channels} channels with {bits} bits; save as .npy")
+        raise UserError(f"Pillow cannot keep {channels} channels with {bits} bits; save as .npy")
     if image.format != "TIFF":
         return
     if bits == 8 and _tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _SIGNED:
-        raise ValueError("Pillow cannot keep signed values of 8 bits; save as .npy")
+        raise UserError("Pillow cannot keep signed values of 8 bits; save as .npy")
     is_inverted = _tag(image, _PHOTOMETRIC, 1) == _MIN_IS_WHITE
     if is_inverted and (bits > 8 or (ids and bits > 1)):
         problem = "a TIFF whose 0 is white, so that its values can be meant in two ways"
-        raise ValueError(f"{problem}; save it as PNG")
+        raise UserError(f"{problem}; save it as PNG")
 
 
 def _stored_maximum(image: Image.Image) -> int | None:

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Collection, Iterable
 
+from gantrain.core.errors import UserError
 from gantrain.data.cache import IDLE_SECONDS, ShardCache, gib
 from gantrain.data.remote import FetchFailed
 from gantrain.data.sample_order import Order
@@ -14,7 +15,7 @@ _AFTER_FAILURE_SECONDS = 10.0
 
 
 def check_cache(streams: Iterable[tuple[Shards, Order]], partitions: Collection[int]) -> None:
-    """Raises ValueError where a node's partitions of remote sets need a larger cache."""
+    """Raises UserError where a node's partitions of remote sets need a larger cache."""
     needed_bytes = 0
     cache_gib = 0.0
     for shards, order in streams:
@@ -24,7 +25,7 @@ def check_cache(streams: Iterable[tuple[Shards, Order]], partitions: Collection[
             needed_bytes += order.two_windows(sizes, partitions)
     if needed_bytes > cache_gib * 2**30:
         needed = gib(needed_bytes)
-        raise ValueError(
+        raise UserError(
             f"data.cache_gib: found {cache_gib:.4g}, mixing samples needs {needed} on each node;"
             f" data.cache_gib={needed} works"
         )

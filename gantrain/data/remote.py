@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, NamedTuple
 
+from gantrain.core.errors import UserError
 from gantrain.core.files import write_text
 from gantrain.core.paths import check_not_special
 from gantrain.data.addresses import Refused
@@ -155,7 +156,7 @@ def _reason_of(error: Exception, url: str) -> str:
 def index_folder(url: str, cache: Path) -> Path:
     """Return a folder below `cache` with the index of the data set at `url`, checked.
 
-    Raises ValueError, in one line, if there is no index, or it is not sound, or cannot be fetched.
+    Raises UserError, in one line, if there is no index, or it is not sound, or cannot be fetched.
     """
     cache.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(url.encode())
@@ -177,4 +178,4 @@ def index_folder(url: str, cache: Path) -> Path:
                 folder.rename(target)
             return target
         except (FetchFailed, ValueError) as error:
-            raise ValueError(str(error).replace(str(folder), url)) from None
+            raise UserError(str(error).replace(str(folder), url)) from None

@@ -7,6 +7,7 @@ All sizes are (height, width) in pixels. The trained scale is that of held-out s
 from dataclasses import dataclass
 from typing import Literal
 
+from gantrain.core.errors import UserError
 from gantrain.data.index import Field
 
 Size = tuple[int, int]
@@ -114,7 +115,7 @@ class TrainedScale:
     def sizes(self, size: Size, choice: Choice | None = None) -> list[Size]:
         """Return the sizes to which an image of `size` is resized, in order; empty where it stays.
 
-        The last of them, or `size` itself, is what the networks see. Raises ValueError for a size
+        The last of them, or `size` itself, is what the networks see. Raises UserError for a size
         past reason.
         """
         chosen = self.default if choice is None else choice
@@ -134,14 +135,14 @@ class TrainedScale:
 
 
 def _checked(size: Size, sizes: list[Size]) -> list[Size]:
-    """Return the sizes without those that change nothing. Raises ValueError for too large ones."""
+    """Return the sizes without those that change nothing. Raises UserError for too large ones."""
     changed = []
     current = size
     for after in sizes:
         if max(after) > max(MAX_ENLARGED, *size):
             change = f"{text_of(size)} would become {text_of(after)}"
             allowed = f"an image may be enlarged to {MAX_ENLARGED} pixels a side"
-            raise ValueError(f"size: {change}, {allowed}; give another size")
+            raise UserError(f"size: {change}, {allowed}; give another size")
         if after != current:
             changed.append(after)
         current = after

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gantrain.core.errors import UserError
 from gantrain.core.files import atomic_folder, write_bytes
 from gantrain.data.index import PARTS, Field, Index, Shard
 from gantrain.data.index_writer import save_index
@@ -37,7 +38,7 @@ def write_shards(
     """Write samples, in their order, as a new data set in `folder`, and return its index.
 
     A tar ends at 256 MiB or `shard_samples`. extras: further files of the folder, by name. Raises
-    ValueError as `atomic_folder` does, and if a key is not usable or there are no samples; OSError
+    UserError as `atomic_folder` does, and if a key is not usable or there are no samples; OSError
     if the disk refuses.
     """
     from webdataset.writer import ShardWriter  # imports torch, over a second
@@ -80,7 +81,7 @@ def write_shards(
         with ShardWriter(tars, **options) as writer:
             for key, files in samples:
                 if key in keys or not _KEY.fullmatch(key):
-                    raise ValueError(
+                    raise UserError(
                         f"key {key!r} comes twice, or is no sub-path whose last name has no '.'"
                     )
                 record: dict[str, Any] = {"__key__": key}
@@ -90,7 +91,7 @@ def write_shards(
                 writer.write(record)
                 keys[key] = None
         if not keys:
-            raise ValueError(f"there are no samples to write to {folder}")
+            raise UserError(f"there are no samples to write to {folder}")
         for name, content in (extras or {}).items():
             write_bytes(partial / name, content)
         return save_index(partial, fields, shards, keys=keys, rows=rows)

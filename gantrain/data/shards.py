@@ -57,7 +57,7 @@ class Shards:
     def open(cls, folder: str | Path, cache_gib: float = math.inf) -> Self:
         """Open and check the data set in `folder`, whose remote shards take at most `cache_gib`.
 
-        Raises ValueError, in one line, if there is none, it is incomplete, or its index is not
+        Raises UserError, in one line, if there is none, it is incomplete, or its index is not
         sound.
         """
         folder = Path(folder).absolute()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from gantrain.core.errors import UserError
 from gantrain.data.prepare.layouts import is_cityscapes, sides_of_split
 from gantrain.data.urls import is_url
 
@@ -51,7 +52,7 @@ def find_split(key: str, folder: Path, is_for_evaluate: bool) -> str:
     missing = " and ".join(name.replace("train", "test", 1) for name in list(sides.values())[:2])
     first = next(iter(sides.values()))
     instead = "" if is_for_evaluate else f", or data.{key.partition('_')[0]}=null"
-    raise ValueError(f"{folder} holds {first} but no {missing}; make them{instead}")
+    raise UserError(f"{folder} holds {first} but no {missing}; make them{instead}")
 
 
 def describe_test_split(value: str) -> str | None:

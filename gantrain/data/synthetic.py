@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gantrain.core import formats
+from gantrain.core.errors import UserError
 from gantrain.core.files import create_once
 from gantrain.core.threads import map_in_order
 from gantrain.data.decode import Array, encode
@@ -57,11 +58,11 @@ def draw(index: int, height: int, width: int, seed: int) -> tuple[Array, Array, 
 
 
 def _check_size(height: int, width: int) -> None:
-    """Raise ValueError for a size that cannot be drawn."""
+    """Raise UserError for a size that cannot be drawn."""
     if min(height, width) < 16:
-        raise ValueError(f"{height}x{width} is too small to draw, 16x16 is the least")
+        raise UserError(f"{height}x{width} is too small to draw, 16x16 is the least")
     if height * width > _MOST_PIXELS:
-        raise ValueError(
+        raise UserError(
             f"{height}x{width} is too large to draw, {_MOST_PIXELS:,} pixels are the most"
         )
 
@@ -187,7 +188,7 @@ def describe_synthetic(
     """Return an index that describes the data set of `write_synthetic` without drawing it.
 
     The arguments are those of `write_synthetic`. The fingerprint is zeros, and all samples are in
-    one shard of one byte. Raises ValueError where the data set could not be written.
+    one shard of one byte. Raises UserError where the data set could not be written.
     """
     _check_size(height, width)
     described = _describe_fields(height, width, fields, instances)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gantrain.core.console import complain, console, say_whole
+from gantrain.core.errors import UserError
 from gantrain.core.wording import option, option_with
 from gantrain.core.world import World
 from gantrain.evaluation.comparison_table import Measured, describe
@@ -49,7 +50,7 @@ def compare(
     """Measure several models on the same test sets. Every rank calls it.
 
     paths: runs or checkpoints. The others are those of `open_checkpoint`. A run that cannot be used
-    is left out. Raises ValueError where `data` is empty and the runs' own held-out data differ.
+    is left out. Raises UserError where `data` is empty and the runs' own held-out data differ.
     """
 
     def open_run(run: str) -> Opened:
@@ -107,12 +108,12 @@ def compare_runs(
     return 1 if comparison.measured else 2
 
 
-def _one_line(error: ValueError) -> str:
+def _one_line(error: UserError) -> str:
     return "; ".join(str(error).splitlines())
 
 
 def _check_same_content(contents: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse to compare runs with different held-out data. Raises ValueError."""
+    """Refuse to compare runs with different held-out data. Raises UserError."""
     runs_of: dict[str, list[str]] = {}
     for run, content_by_set in contents.items():
         for content in content_by_set.values():
@@ -120,7 +121,7 @@ def _check_same_content(contents: Mapping[str, Mapping[str, str]]) -> None:
     different = {tuple(runs) for runs in runs_of.values() if len(runs) < len(contents)}
     if different:
         groups = " / ".join(", ".join(runs) for runs in sorted(different))
-        raise ValueError(
+        raise UserError(
             f"{option('data')}: the runs have different held-out data ({groups}), so that their"
             " values cannot be compared; give the images to test all of them on:"
             f" {option_with('data', 'FOLDER')}"

@@ -27,7 +27,7 @@ def evaluate_checkpoint(
 ) -> tuple[Results, dict[str, Any]]:
     """Return a model's metrics on each of the test sets, and how it was run.
 
-    Every rank calls it. Takes the arguments of `open_checkpoint`. Raises ValueError.
+    Every rank calls it. Takes the arguments of `open_checkpoint`. Raises UserError.
     """
     opened = open_checkpoint(world, path, data, options, targets=targets, best=best)
     return measure(world, opened)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gantrain.core.errors import UserError
 from gantrain.core.world import World
 from gantrain.evaluation.evaluate import evaluate_checkpoint
 from gantrain.evaluation.evaluate_folders import evaluate_folders
@@ -34,10 +35,10 @@ class Evaluation:
     def metrics(self) -> dict[str, Record]:
         """The records of the only test set by metric.
 
-        Raises ValueError where there are several sets.
+        Raises UserError where there are several sets.
         """
         if len(self.sets) != 1:
-            raise ValueError(
+            raise UserError(
                 f"metrics: found the sets {', '.join(self.sets)}, allowed: one; take sets[NAME]"
             )
         return next(iter(self.sets.values()))
@@ -46,7 +47,7 @@ class Evaluation:
     def values(self) -> dict[str, float | None]:
         """The values of the only test set by metric.
 
-        Raises ValueError where there are several sets.
+        Raises UserError where there are several sets.
         """
         return {name: record.value for name, record in self.metrics.items()}
 
@@ -54,7 +55,7 @@ class Evaluation:
     def nulls(self) -> dict[str, float | None]:
         """The values of real images by metric, for the only test set.
 
-        Raises ValueError where there are several sets.
+        Raises UserError where there are several sets.
         """
         return {name: record.null for name, record in self.metrics.items()}
 
@@ -92,7 +93,7 @@ def evaluate(  # noqa: PLR0913 (the command's options)
 
     Images are measured as their files hold them, in float64 sums; L1 and L2 are of values in [-1,
     1], PSNR and the spectrum in dB. Works in one process and in each process of a launcher. Raises
-    ValueError, one line for each problem.
+    UserError, one line for each problem.
     """
     for name, path in (("run", run), ("real", real), ("fake", fake)):
         _check_one_path(name, path)
@@ -105,7 +106,7 @@ def evaluate(  # noqa: PLR0913 (the command's options)
     is_of_run = run is not None and real is None and fake is None
     is_of_folders = run is None and real is not None and fake is not None
     if not is_of_run and not (is_of_folders and not has_run_options):
-        raise ValueError(
+        raise UserError(
             "evaluate: found another choice, allowed: a run, and data if you like; or real and fake"
         )
     options: dict[str, Any] = {} if crop_border is None else {"crop_border": crop_border}
@@ -133,24 +134,24 @@ def evaluate(  # noqa: PLR0913 (the command's options)
 def _check_one_path(
     name: str, value: object, advice: str = "; call evaluate() for each of several"
 ) -> None:
-    """Refuse what is no path, such as a list. Raises ValueError."""
+    """Refuse what is no path, such as a list. Raises UserError."""
     if value is not None and not isinstance(value, str | os.PathLike):
-        raise ValueError(f"{name}: found {type(value).__name__}, allowed: one path{advice}")
+        raise UserError(f"{name}: found {type(value).__name__}, allowed: one path{advice}")
 
 
 def _checked_weights(weights: object) -> dict[str, str]:
     """Return the files of weights by network.
 
-    Raises ValueError for what is no dictionary of paths.
+    Raises UserError for what is no dictionary of paths.
     """
     allowed = "a dictionary of files by network, as in weights={'inception': 'inception.pth'}"
     if not isinstance(weights, Mapping):
-        raise ValueError(f"weights: found {weights!r:.100}, allowed: {allowed}")
+        raise UserError(f"weights: found {weights!r:.100}, allowed: {allowed}")
     checked: dict[str, str] = {}
     for name, file in weights.items():
         if not isinstance(name, str) or not isinstance(file, str | os.PathLike):
             found = f"{{{name!r:.50}: {file!r:.50}}}"
-            raise ValueError(f"weights: found {found}, allowed: {allowed}")
+            raise UserError(f"weights: found {found}, allowed: {allowed}")
         checked[name] = os.fspath(file)
     return checked
 

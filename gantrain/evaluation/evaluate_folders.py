@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gantrain.core.error_messages import check
+from gantrain.core.errors import UserError
 from gantrain.core.wording import option
 from gantrain.core.world import World
 from gantrain.data import channels
@@ -58,7 +59,7 @@ def evaluate_folders(
     """Return the metrics of a folder of fakes against one of real images. Every rank calls it.
 
     Files of the same names are pairs. Without pairs, only metrics of sets can be measured. options:
-    those of a recipe's `evaluate`; without metrics, STANDARD. Raises ValueError.
+    those of a recipe's `evaluate`; without metrics, STANDARD. Raises UserError.
     """
     folders = _FolderPair(
         real=real,
@@ -105,23 +106,23 @@ def evaluate_folders(
 
 
 def _settings(folders: _FolderPair, options: Mapping[str, Any]) -> Evaluate:
-    """Return the options as settings of `evaluate`. Raises ValueError."""
+    """Return the options as settings of `evaluate`. Raises UserError."""
     metrics = [*_PAIRED, *STANDARD] if folders.has_pairs else list(STANDARD)
     return check(Evaluate, best_first({"metrics": metrics, **options}), "evaluate.")
 
 
 def _check_metrics(metrics: list[str], pair_metrics: list[str], folders: _FolderPair) -> None:
-    """Refuse metrics that these folders cannot have. Raises ValueError."""
+    """Refuse metrics that these folders cannot have. Raises UserError."""
     of_models = [name for name in metrics if name in _OF_MODELS]
     if of_models:
-        raise ValueError(
+        raise UserError(
             f"{option('metrics')}: {', '.join(of_models)} need a model and its sources; give a"
             " checkpoint"
         )
     if pair_metrics and not folders.has_pairs:
         first = min(folders.real_files.keys() ^ folders.fake_files.keys())
         folder = folders.real if first in folders.real_files else folders.fake
-        raise ValueError(
+        raise UserError(
             f"{option('metrics')}: {', '.join(pair_metrics)} need pairs, files of one name in both"
             f" folders; {first} is in {folder} alone"
         )
@@ -152,7 +153,7 @@ class _Images:
             yield images
 
     def report(self) -> None:
-        """Print what was converted. Every rank calls it. Raises ValueError for bad images."""
+        """Print what was converted. Every rank calls it. Raises UserError for bad images."""
         self.world.raise_on_all_ranks(self.problems)
         notes: list[str] = []
         for of_rank in self.world.gather(self.notes):
@@ -169,23 +170,23 @@ def _with_equal_channels(images: list[Tensor]) -> list[Tensor]:
 
 
 def _check_sizes(files: list[Path], images: list[Tensor]) -> None:
-    """Refuse a pair of images of different sizes. Raises ValueError."""
+    """Refuse a pair of images of different sizes. Raises UserError."""
     if len({image.shape for image in images}) == 1:
         return
     names = " and ".join(str(file) for file in files)
     sizes = " and ".join("x".join(map(str, image.shape[2:])) for image in images)
-    raise ValueError(f"{option('fake')}: {names} have sizes {sizes}; give pairs of one size")
+    raise UserError(f"{option('fake')}: {names} have sizes {sizes}; give pairs of one size")
 
 
 def read_image(file: Path, device: torch.device, notes: list[str]) -> Tensor:
     """Read an image of any depth as (1, 1 or 3, H, W) in [-1, 1], float64.
 
-    Alpha is composited over white. notes: takes sentences on what was converted. Raises ValueError.
+    Alpha is composited over white. notes: takes sentences on what was converted. Raises UserError.
     """
     try:
         array = decode(file.read_bytes(), notes=notes)
     except (OSError, ValueError) as e:
-        raise ValueError(f"{file}: cannot be read ({e}); remove it or give it again") from None
+        raise UserError(f"{file}: cannot be read ({e}); remove it or give it again") from None
     if channels.has_alpha(array.shape[2]):
         with_alpha = array
         array = channels.fit(array, array.shape[2] - 1, "uint8", "image")
@@ -193,9 +194,7 @@ def read_image(file: Path, device: torch.device, notes: list[str]) -> Tensor:
             notes.append(channels.note(with_alpha.shape[2], array.shape[2]))
     height, width, bands = array.shape
     if bands not in (1, 3):
-        raise ValueError(
-            f"{file}: has {bands} channels, allowed: 1 or 3; give it without its alpha"
-        )
+        raise UserError(f"{file}: has {bands} channels, allowed: 1 or 3; give it without its alpha")
     size = (height, width)
     field = Field(
         member="image", channels=bands, dtype=array.dtype.name, min_size=size, max_size=size

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from gantrain.core.console import cell
+from gantrain.core.errors import UserError
 from gantrain.core.files import write_text
 from gantrain.metrics.feature_set import EXTRACTOR_BATCH
 from gantrain.metrics.metric_suite import Record
@@ -59,15 +60,15 @@ def records(results: Results, about: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def write_json(path: Path, results: Results, about: Mapping[str, Any]) -> None:
-    """Write the records of `results` as JSON. Raises ValueError."""
+    """Write the records of `results` as JSON. Raises UserError."""
     write_records(path, records(results, about))
 
 
 def write_records(path: Path, content: list[dict[str, Any]]) -> None:
-    """Write records as JSON. Raises ValueError."""
+    """Write records as JSON. Raises UserError."""
     try:
         write_text(path, json.dumps(content, indent=1) + "\n")
     except OSError as e:
-        raise ValueError(
+        raise UserError(
             f"--out: cannot write {path} ({e.strerror}); make space, or give another file"
         ) from None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gantrain.core.errors import UserError
 from gantrain.core.wording import option, option_with
 from gantrain.core.world import World
 from gantrain.data import field_checks
@@ -52,7 +53,7 @@ def open_checkpoint(
     targets: Mapping[str, str] | None = None,
     best: bool = False,
 ) -> Opened:
-    """Load a model and open its test sets. Every rank calls it, and all ranks raise a ValueError.
+    """Load a model and open its test sets. Every rank calls it, and all ranks raise a UserError.
 
     path: a run (its latest checkpoint, or its `best` one) or one checkpoint. data: test sets by
     name; none takes the recipe's `data.validation` and `data.test`. targets: the targets of
@@ -62,14 +63,14 @@ def open_checkpoint(
     folder, model = _load(world, path, best)
     usual_sets = known_sets(model.recipe.data)
     if not data and not usual_sets:
-        raise ValueError(
+        raise UserError(
             f"{option('data')}: the model's recipe has no held-out data; give"
             f" {option_with('data', 'FOLDER')}"
         )
     recipe = _recipe(model, options)
     request = data_request(recipe)
     if targets and not request.unpaired:
-        raise ValueError(
+        raise UserError(
             f"{option('data_target')}: the model has learnt from pairs, whose targets lie in"
             f" {option('data')}; leave it out"
         )
@@ -91,12 +92,12 @@ def open_checkpoint(
         except ValueError as e:
             problems += str(e).splitlines()
     if problems:
-        raise ValueError("\n".join(problems))
+        raise UserError("\n".join(problems))
     return Opened(folder=folder, model=model, recipe=recipe, sets=sets, training=training)
 
 
 def _recipe(model: Translator, options: Mapping[str, Any]) -> Recipe:
-    """Return the model's recipe with the settings of the evaluation. Raises ValueError."""
+    """Return the model's recipe with the settings of the evaluation. Raises UserError."""
     usual = {**model.recipe.evaluate.model_dump(), "max_samples": None}
     usual["metrics"] = list(dict.fromkeys([*usual["metrics"], *STANDARD]))
     weights = {**usual["weights"], **options.get("weights", {})}
@@ -116,7 +117,7 @@ def _open_training(world: World, recipe: Recipe, request: DataRequest) -> DataSe
 
 
 def _load(world: World, path: Path, best: bool) -> tuple[Path, Translator]:
-    """Return the checkpoint's folder and its model. Raises ValueError on every rank."""
+    """Return the checkpoint's folder and its model. Raises UserError on every rank."""
     problems: list[str] = []
     loaded: list[tuple[Path, Translator]] = []
     try:
@@ -129,7 +130,7 @@ def _load(world: World, path: Path, best: bool) -> tuple[Path, Translator]:
 
 
 def _choose_best(world: World, run: Path) -> Path:
-    """Return the best checkpoint of a run, and name it in a line. Raises ValueError."""
+    """Return the best checkpoint of a run, and name it in a line. Raises UserError."""
     chosen = find_best_checkpoint(run)
     world.say(chosen.line())
     return chosen.folder
@@ -174,7 +175,7 @@ def _open_as_learnt(
 ) -> DataSet:
     """Open a test set in the channels that a model has learnt, and print what is converted.
 
-    Raises ValueError.
+    Raises UserError.
     """
     option_name = request.option(key)
     shards = open_once_per_node(world, key, value, request)

@@ -35,7 +35,7 @@ class HeldOut:
     fields: those of the data, by role. batch: makes what the method sees of the files' values.
     training: the set whose targets show what metrics of sets give for real images, or None.
     diagnose: measures also by networks that only training has. damaged: a text for each damaged
-    sample that this rank read. Raises ValueError for metrics whose weights are not available, and
+    sample that this rank read. Raises UserError for metrics whose weights are not available, and
     for metrics of pairs on unpaired data.
     """
 

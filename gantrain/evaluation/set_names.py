@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from gantrain.core.errors import UserError
 from gantrain.core.named_values import named_values
 from gantrain.core.wording import option
 
@@ -9,7 +10,7 @@ from gantrain.core.wording import option
 def name_test_sets(texts: list[str] | None) -> dict[str, str]:
     """Return the test sets of `--data [NAME=]PLACE` by name.
 
-    The name of a text without one is that of its folder. Raises ValueError.
+    The name of a text without one is that of its folder. Raises UserError.
     """
     named_texts = []
     for text in texts or []:
@@ -22,11 +23,11 @@ def name_targets(texts: list[str] | None, sets: list[str]) -> dict[str, str]:
     """Return the targets of `--data-target [NAME=]PLACE` by the name of their test set.
 
     sets: the names of the test sets. NAME can be left out where there is one set. Raises
-    ValueError.
+    UserError.
     """
     key = option("data_target")
     if texts and not sets:
-        raise ValueError(
+        raise UserError(
             f"{key}: found it without {option('data')}; give the sources as {option('data')}, and"
             " the targets here"
         )
@@ -36,5 +37,5 @@ def name_targets(texts: list[str] | None, sets: list[str]) -> dict[str, str]:
     for name in targets:
         if name not in sets:
             allowed = f"a NAME of {option('data')}: {', '.join(sets)}"
-            raise ValueError(f"{key}: found {name!r}, allowed: {allowed}")
+            raise UserError(f"{key}: found {name!r}, allowed: {allowed}")
     return targets

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from gantrain.core.errors import UserError
 from gantrain.data.shards import Field
 from gantrain.importers.import_options import ImportOptions
 from gantrain.importers.reading import ALLOWED_NORMS, Network
@@ -45,7 +46,7 @@ def of_test_time(
 ) -> list[str]:
     """Return sentences on dropout and on the statistics of batch norm in use.
 
-    method: the networks as built. Raises ValueError where an option has nothing to act on.
+    method: the networks as built. Raises UserError where an option has nothing to act on.
     """
     generator = networks["generator"]
     modules: list[nn.Module] = []
@@ -56,11 +57,9 @@ def of_test_time(
     place = f"the generator of {generator.file}"
     if options.dropout and not has_dropout:
         other = ", or give --batch-statistics for batch norm" if has_batch_norm else ""
-        raise ValueError(f"--dropout: found no dropout in {place}; leave the option out{other}")
+        raise UserError(f"--dropout: found no dropout in {place}; leave the option out{other}")
     if options.batch_statistics and not has_batch_norm:
-        raise ValueError(
-            f"--batch-statistics: found no batch norm in {place}; leave the option out"
-        )
+        raise UserError(f"--batch-statistics: found no batch norm in {place}; leave the option out")
     kind = generator.layout.component["name"]
     sentences: list[str] = []
     # The test.py of SPADE takes the running statistics too.

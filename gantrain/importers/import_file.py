@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.data.scale import UNKNOWN, text_of
 from gantrain.data.shards import Field
@@ -42,7 +43,7 @@ def import_files(files: Sequence[Path], out: Path, options: ImportOptions = DEFA
     """Write the checkpoint `out` of a generator and of the networks that were trained with it.
 
     Their layouts are those of RECOGNISERS. Returns sentences on the networks, and on what the
-    importer assumes where the files leave it open. Raises ValueError, in one line.
+    importer assumes where the files leave it open. Raises UserError, in one line.
     """
     report = _import(files, out, options)
     return [*report.networks, *report.use, *report.evaluation, *report.end]
@@ -50,7 +51,7 @@ def import_files(files: Sequence[Path], out: Path, options: ImportOptions = DEFA
 
 def _import(files: Sequence[Path], out: Path, options: ImportOptions) -> _Report:
     if out.exists():
-        raise ValueError(f"--out: {out} exists; choose another folder")
+        raise UserError(f"--out: {out} exists; choose another folder")
     networks = read_networks(files, norm=options.norm, upsampling=options.upsampling)
     component = choose_method(networks)
     generator = networks["generator"]
@@ -59,7 +60,7 @@ def _import(files: Sequence[Path], out: Path, options: ImportOptions) -> _Report
         "target_channels": generator.layout.data_dims["out_channels"],
     }
     if options.instances and channels["source_channels"] == 1:
-        raise ValueError(
+        raise UserError(
             f"--instances: found one channel in {generator.file}, allowed: two or more, the last"
             " one for the instance boundary map"
         )
@@ -85,12 +86,12 @@ def _import(files: Sequence[Path], out: Path, options: ImportOptions) -> _Report
 def _write(
     out: Path, recipe: schema.Recipe, networks: dict[str, Network], state: dict[str, Any]
 ) -> None:
-    """Write the checkpoint. Raises ValueError."""
+    """Write the checkpoint. Raises UserError."""
     tensors = {f"networks/{name}": network.tensors for name, network in networks.items()}
     try:
         checkpoint.save(out.parent, recipe.yaml(), tensors, state, name=out.name)
     except OSError as e:
-        raise ValueError(f"--out: cannot write {out} ({e}); choose another folder") from None
+        raise UserError(f"--out: cannot write {out} ({e}); choose another folder") from None
 
 
 def _state(channels: dict[str, int], fields: dict[str, Field]) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def _about_sizes(resize: tuple[int, int] | None) -> str:
 def opened(path: str | Path) -> Iterator[Path]:
     """Give the folder of a checkpoint: the latest one of a run, `path` itself, or an imported file.
 
-    Raises ValueError.
+    Raises UserError.
     """
     checkpoint.check_link(path)
     check_not_special(path, "checkpoint")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gantrain.core import weight_files
 from gantrain.core.component import build
+from gantrain.core.errors import UserError
 from gantrain.importers import RECOGNISERS
 from gantrain.importers.layout import Layout
 from gantrain.networks import NETWORKS
@@ -51,13 +52,13 @@ class Network:
 
 
 def read(file: Path, norm: str | None, upsampling: str | None) -> Network:
-    """Read the network in a file. norm, upsampling: as in ImportOptions. Raises ValueError."""
+    """Read the network in a file. norm, upsampling: as in ImportOptions. Raises UserError."""
     raw = weight_files.read(file, "import", _ADVICE)
     state = cleaned(raw)
     layout = _recognise(state)
     if layout is None:
         first_keys = ", ".join(list(raw)[:3])
-        raise ValueError(
+        raise UserError(
             f"import: {file} holds no network known here (its keys: {first_keys} ...), allowed:"
             f" {', '.join(RECOGNISERS)}"
         )
@@ -65,7 +66,7 @@ def read(file: Path, norm: str | None, upsampling: str | None) -> Network:
     if norm and "norm" in component:
         allowed = ALLOWED_NORMS[component["norm"]]
         if norm not in allowed:
-            raise ValueError(
+            raise UserError(
                 f"--norm: found {norm}, allowed by the keys of {file}: {', '.join(allowed)}"
             )
         component["norm"] = norm
@@ -74,7 +75,7 @@ def read(file: Path, norm: str | None, upsampling: str | None) -> Network:
             upsampling not in _OPEN_UPSAMPLING
             or component.get("upsampling") not in _OPEN_UPSAMPLING
         ):
-            raise ValueError(
+            raise UserError(
                 f"--upsampling: found {upsampling}, allowed: normal or more, of a SPADE file"
                 " without up_4"
             )
@@ -89,10 +90,10 @@ def read(file: Path, norm: str | None, upsampling: str | None) -> Network:
 def check_upsampling(network: Network, upsampling: str | None) -> None:
     """Refuse a SPADE generator whose file fits two networks while no option chooses one.
 
-    Raises ValueError.
+    Raises UserError.
     """
     if upsampling is None and network.layout.component.get("upsampling") in _OPEN_UPSAMPLING:
-        raise ValueError(
+        raise UserError(
             f"import: {network.file} fits SPADE's --num_upsampling_layers normal and more, which"
             " give different images; found no --upsampling, allowed: normal or more, as in the"
             f" opt.txt of its training; run gantrain import {network.file} --out FOLDER"
@@ -181,13 +182,13 @@ class _Placement:
     def place(self, file: Path) -> dict[str, Tensor]:
         """Return the tensors by our names.
 
-        Raises ValueError unless each tensor has a place, and each place a tensor.
+        Raises UserError unless each tensor has a place, and each place a tensor.
         """
         not_quite = f"import: {file} is not quite a {self.layout.component['name']} known here"
         try:
             self.expected = self._expected_tensors()
         except (ValueError, RuntimeError, ZeroDivisionError) as e:  # sizes that nothing can have
-            raise ValueError(f"{not_quite} ({weight_files.reason(e)})") from None
+            raise UserError(f"{not_quite} ({weight_files.reason(e)})") from None
         placed: dict[str, Tensor] = {}
         unknown: list[str] = []
         for key, tensor in self.state.items():
@@ -207,7 +208,7 @@ class _Placement:
         if missing:
             problems.append(f"nothing for {', '.join(self._file_keys(missing[:3]))}")
         if problems:
-            raise ValueError(f"{not_quite}: {'; '.join(problems)}")
+            raise UserError(f"{not_quite}: {'; '.join(problems)}")
         return placed
 
     def _expected_tensors(self) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from gantrain.core.component import build
+from gantrain.core.errors import UserError
 from gantrain.importers.reading import Network, read
 from gantrain.methods import METHODS
 from gantrain.methods.base import Method
@@ -34,7 +35,7 @@ def read_networks(
     The usual names of files distinguish the two directions of CycleGAN. both: networks of the
     reverse direction keep their names even where no network of the forward direction is given;
     otherwise they count as the forward direction. norm, upsampling: as in ImportOptions. Raises
-    ValueError, in one line.
+    UserError, in one line.
     """
     networks: dict[str, Network] = {}
     for file in files:
@@ -43,7 +44,7 @@ def read_networks(
         if _REVERSE_FILE.search(file.stem):
             name = _REVERSE.get(name, name)
         if name in networks:
-            raise ValueError(
+            raise UserError(
                 f"import: {networks[name].file} and {file} are both a {name}, allowed: one of each"
                 " network; CycleGAN's differ by their files' names, such as latest_net_G_A.pth and"
                 " latest_net_G_B.pth"
@@ -58,11 +59,11 @@ def read_networks(
 def choose_method(networks: dict[str, Network]) -> dict[str, Any]:
     """Return the method, as a component, that has these networks.
 
-    Raises ValueError where there is no generator.
+    Raises UserError where there is no generator.
     """
     if "generator" not in networks:
         files = ", ".join(str(network.file) for network in networks.values())
-        raise ValueError(
+        raise UserError(
             f"import: found {', '.join(networks)} in {files}, but no generator; give its file too,"
             " as in gantrain import latest_net_G.pth latest_net_D.pth --out FOLDER"
         )
@@ -118,7 +119,7 @@ def build_checked(
 ) -> Method:
     """Build the method on the meta device, without memory for its weights.
 
-    channels: those of source and target. Raises ValueError unless the networks are the method's,
+    channels: those of source and target. Raises UserError unless the networks are the method's,
     and are all that translation needs.
     """
     with torch.device("meta"):
@@ -126,13 +127,13 @@ def build_checked(
     generator = networks["generator"]
     for name, network in networks.items():
         if not _fits(networks, name, method):
-            raise ValueError(
+            raise UserError(
                 f"import: {network.file}, a {network}, doesn't fit {generator.file}, a"
                 f" {generator}; give files of one model"
             )
     for name in method.inference:
         if name not in networks:
-            raise ValueError(
+            raise UserError(
                 f"import: beside {generator.file} there is no {name}; give its file too, such as"
                 f" {_USUAL_FILES[name]}"
             )

@@ -9,6 +9,7 @@ import numpy as np
 from rich.progress import track
 
 from gantrain.core.console import console, say
+from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import OutOfMemory, naming_too_large
 from gantrain.data.decode import encode
 from gantrain.data.scale import Choice, Size, text_of
@@ -134,4 +135,4 @@ def _at_size(model: Translator, file: Path, sample: Sample, size: Choice | None)
     try:
         return model.reader.at_size(sample, size)
     except ValueError as e:
-        raise ValueError(f"{file}: {e}") from None
+        raise UserError(f"{file}: {e}") from None

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain.core.amounts import count_text
+from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.data import channels
 from gantrain.data.decode import Array, Kind, NotLabels, open_picture, refuse_lossy, to_array
@@ -24,7 +25,7 @@ def source_array(image: Any, source: Field, notes: list[str]) -> Array:
     """Return an image as an array HWC in the source's dtype.
 
     image: a path, a Pillow image, or an array HWC or HW. notes: takes sentences on what was
-    converted (see `conversion_notes.py`). Raises ValueError, which names the file, for an image
+    converted (see `conversion_notes.py`). Raises UserError, which names the file, for an image
     unlike those that the model was trained on.
     """
     kind: Kind = "label" if source.kind == "label" else "image"
@@ -49,14 +50,14 @@ def describe_values(field: Field) -> str:
 def instance_array(instances: Any, source: Array, notes: list[str]) -> Array:
     """Return the ids (HW1) of the instances in a source, from what `source_array` takes.
 
-    Raises ValueError.
+    Raises UserError.
     """
     content = _content(instances, "instances", "instances", notes)
     try:
         array = to_array(content, "instances", notes=notes)
         wanted = (*source.shape[:2], 1)
         if array.shape != wanted:
-            raise ValueError(
+            raise UserError(
                 f"instances: found {array.dtype} of shape {array.shape}, allowed: whole numbers of"
                 f" shape {wanted}, the image's"
             )
@@ -76,7 +77,7 @@ def _content(image: Any, name: str, kind: Kind, notes: list[str]) -> Image.Image
     if _is_path(image):
         check_not_special(Path(image), name)
         if os.path.isdir(image):
-            raise ValueError(
+            raise UserError(
                 f"{name}: found the folder {image}, allowed: the path of a file; give a list of its"
                 " files, or use `gantrain translate`"
             )
@@ -91,7 +92,7 @@ def _content(image: Any, name: str, kind: Kind, notes: list[str]) -> Image.Image
         allowed = "PIL; numpy, (H, W, C) or (H, W); the path of a file"
         if name == "image":
             allowed += "; tensor"
-        raise ValueError(
+        raise UserError(
             f"{name}: found {type(image).__name__} of shape {getattr(image, 'shape', None)},"
             f" allowed: {allowed}"
         )
@@ -103,8 +104,8 @@ def _is_path(image: Any) -> bool:
     return isinstance(image, (str, os.PathLike))
 
 
-def _with_name(error: Exception, image: Any) -> ValueError:
-    return ValueError(f"{image}: {error}" if _is_path(image) else str(error))
+def _with_name(error: Exception, image: Any) -> UserError:
+    return UserError(f"{image}: {error}" if _is_path(image) else str(error))
 
 
 def _holds_colours(content: Image.Image | Array) -> bool:
@@ -118,7 +119,7 @@ def _ids_of_colours(array: Array, source: Field) -> Array:
     try:
         return class_ids(array, source.palette)
     except NotLabels as error:
-        raise ValueError(f"{_describe(array)} ({error}), {_describe_source(source)}") from None
+        raise UserError(f"{_describe(array)} ({error}), {_describe_source(source)}") from None
 
 
 def _fit(array: Array, source: Field, notes: list[str]) -> Array:
@@ -127,7 +128,7 @@ def _fit(array: Array, source: Field, notes: list[str]) -> Array:
     else:
         array = _fit_channels(array, source, notes)
     if (array.shape[2], array.dtype.name) != (source.channels, source.dtype):
-        raise ValueError(f"{_describe(array)}, {_describe_source(source)}")
+        raise UserError(f"{_describe(array)}, {_describe_source(source)}")
     return _check_classes(array, source)
 
 
@@ -148,7 +149,7 @@ def _check_classes(array: Array, source: Field) -> Array:
         known_classes -= 1
         also = f", and {source.ignore}"
     if highest >= known_classes:
-        raise ValueError(
+        raise UserError(
             f"found class id {highest}, this model knows ids 0 to {known_classes - 1}{also}"
         )
     return array

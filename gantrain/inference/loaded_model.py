@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from gantrain.core import files
+from gantrain.core.errors import UserError
 from gantrain.core.extensions import check_imported, interactive_advice
 from gantrain.core.paths import check_not_special
 from gantrain.core.wording import option
@@ -35,11 +36,11 @@ class LoadedModel:
     images_seen: int
 
     def check_reversible(self) -> None:
-        """Raise ValueError where the model cannot translate from target to source."""
+        """Raise UserError where the model cannot translate from target to source."""
         kind = self.fields["source"].kind
         if not self.method.has_back or kind == "label" or "instances" in self.fields:
             name = self.recipe.method["name"]
-            raise ValueError(
+            raise UserError(
                 f"{option('back')}: found a {name} model from {kind}s, allowed: one of cyclegan"
                 " between images"
             )
@@ -56,7 +57,7 @@ class LoadedModel:
 def load_model(folder: Path, device: torch.device) -> LoadedModel:
     """Load a checkpoint's model, with the averaged (EMA) weights where the run kept them.
 
-    Raises ValueError where the checkpoint is damaged, or does not fit into memory.
+    Raises UserError where the checkpoint is damaged, or does not fit into memory.
     """
     state = checkpoint.state(folder)
     check_not_special(folder / "recipe.yaml", "checkpoint")
@@ -81,7 +82,7 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
 
 
 def _read_recipe(folder: Path, state: State) -> Recipe:
-    """Return the recipe of a checkpoint. Raises ValueError, whose lines name its file."""
+    """Return the recipe of a checkpoint. Raises UserError, whose lines name its file."""
     try:
         return schema.from_dict(checkpoint.saved_recipe(folder))
     except ValueError as error:
@@ -89,4 +90,4 @@ def _read_recipe(folder: Path, state: State) -> Recipe:
         lines: list[str] = []
         for line in str(error).splitlines():
             lines.append(line if str(folder) in line else place + line)
-        raise ValueError("\n".join(lines) + interactive_advice(state.modules)) from None
+        raise UserError("\n".join(lines) + interactive_advice(state.modules)) from None

@@ -16,6 +16,7 @@ from typing import Any
 
 from gantrain.core import files, formats
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 
 _NAME = ".translated.json"
 _MOST_BYTES = 256 << 20
@@ -39,7 +40,7 @@ def begin(folder: Path, command: str, inputs: Mapping[Path, str], overwrite: boo
     """Record that a command makes these results; return those that exist and can be skipped.
 
     command: a digest of the model and of the options. inputs: by result, what describe_input
-    returned. overwrite: remove existing results, whatever made them. Raises ValueError where the
+    returned. overwrite: remove existing results, whatever made them. Raises UserError where the
     folder can't be written, and for results of another command or of an input that has changed
     since.
     """
@@ -62,7 +63,7 @@ def begin(folder: Path, command: str, inputs: Mapping[Path, str], overwrite: boo
                 entries[_key(folder, result)] = [command, digest]
             _write(folder, entries)
     except OSError as e:
-        raise ValueError(f"--out: cannot write {folder} ({e.strerror}); {advice(e)}") from None
+        raise UserError(f"--out: cannot write {folder} ({e.strerror}); {advice(e)}") from None
     if existing and overwrite:
         say(f"replaced: {len(existing)} of {len(inputs)} results were in {folder} already")
         return []
@@ -96,7 +97,7 @@ def advice(error: OSError) -> str:
 
 
 def _check_same(folder: Path, entries: Entries, command: str, existing: Mapping[Path, str]) -> None:
-    """Check that the same command made these results from the same inputs. Raises ValueError."""
+    """Check that the same command made these results from the same inputs. Raises UserError."""
     problems: dict[Path, str] = {}
     for result, digest in existing.items():
         entry = entries.get(_key(folder, result))
@@ -108,7 +109,7 @@ def _check_same(folder: Path, entries: Entries, command: str, existing: Mapping[
             problems[result] = "its input has changed since, or was another file"
     for result, reason in problems.items():
         count = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ValueError(
+        raise UserError(
             f"--out: {result} exists{count}, and {reason}; choose another folder, or --overwrite to"
             " replace results"
         )

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Literal
 
+from gantrain.core.errors import UserError
 from gantrain.data.scale import (
     Choice,
     Size,
@@ -22,15 +23,15 @@ NATIVE_ARGUMENT = "size='native'"
 
 
 def check_choice(size: Choice | None, output_size: str) -> None:
-    """Refuse values of `size` and `output_size` that mean nothing. Raises ValueError."""
+    """Refuse values of `size` and `output_size` that mean nothing. Raises UserError."""
     if not isinstance(output_size, str) or output_size not in ("input", "network"):
-        raise ValueError(f"output_size: found {output_size!r}, allowed: 'input' or 'network'")
+        raise UserError(f"output_size: found {output_size!r}, allowed: 'input' or 'network'")
     if size is None or (isinstance(size, str) and size in ("native", "trained")):
         return
     is_pair = isinstance(size, tuple) and len(size) == 2
     if not is_pair or not all(type(length) is int and length > 0 for length in size):
         allowed = "'native', 'trained' or (height, width) in pixels"
-        raise ValueError(f"size: found {size!r:.60}, allowed: {allowed}")
+        raise UserError(f"size: found {size!r:.60}, allowed: {allowed}")
 
 
 def result_size(before: Size, network: Size, made: Size) -> Size:

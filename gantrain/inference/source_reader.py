@@ -3,6 +3,7 @@
 from typing import Any
 
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 from gantrain.data.conversion_notes import of_one_image
 from gantrain.data.scale import Choice, TrainedScale
 from gantrain.data.shards import Field
@@ -29,7 +30,7 @@ class SourceReader:
         """Read an image with its map of instances, and return HWC arrays by role.
 
         image, instances: paths, Pillow images or arrays. notes: takes sentences on what was
-        converted. Raises ValueError, which names a file.
+        converted. Raises UserError, which names a file.
         """
         notes = [] if notes is None else notes
         sample = {"source": source_array(image, self.source, notes)}
@@ -38,15 +39,15 @@ class SourceReader:
         return sample
 
     def check_instances(self, given: bool) -> None:
-        """Raise ValueError where ids of instances are missing, or not used by the model."""
+        """Raise UserError where ids of instances are missing, or not used by the model."""
         if given and not self.instances:
-            raise ValueError(
+            raise UserError(
                 "instances: found ids, allowed: none, since this model has learnt without; leave"
                 " them out"
             )
         if self.instances and not given:
             where = "--instances FOLDER to `gantrain translate`, instances= in Python"
-            raise ValueError(
+            raise UserError(
                 "instances: found none, this model sees the edges of instances; give their ids:"
                 f" {where}"
             )
@@ -54,7 +55,7 @@ class SourceReader:
     def at_size(self, sample: Sample, size: Choice | None) -> Sample:
         """Resize a sample to what the networks see.
 
-        size: as in `Translator.translate`. Raises ValueError.
+        size: as in `Translator.translate`. Raises UserError.
         """
         fields = {"source": self.source, "instances": self.instances}
         labels: list[str] = []

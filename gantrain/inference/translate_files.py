@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 from gantrain.core.files import write_bytes
 from gantrain.core.paths import check_not_special
 from gantrain.data.conversion_notes import summarise
@@ -29,13 +30,13 @@ def find_inputs(
 
     A folder stands for the images in it and in the folders inside it. Their names keep the
     sub-path, such as `cam1/0`. report: takes lines on files that are left out. option: names the
-    arguments in errors. Raises ValueError.
+    arguments in errors. Raises UserError.
     """
     files: dict[Path, str] = {}
     for path in inputs:
         check_not_special(path, option)
         if not path.exists():
-            raise ValueError(f"{option}: no file or folder {path}")
+            raise UserError(f"{option}: no file or folder {path}")
         if path.is_dir():
             for file, name in _inside(path, report, option).items():
                 files.setdefault(file, name)
@@ -47,14 +48,14 @@ def find_inputs(
 def _inside(folder: Path, report: Callable[[str], None], option: str) -> dict[Path, str]:
     """Return the images of a folder, each with its sub-path without the extension.
 
-    Raises ValueError where there are none.
+    Raises UserError where there are none.
     """
     listing = list_images(folder)
     skipped = listing.skipped
     if not listing.images:
         example = f" (found: {skipped[0]})" if skipped else ""
         allowed = ", ".join(f".{extension}" for extension in EXTENSIONS)
-        raise ValueError(f"{option}: no images in {folder}{example}; allowed: {allowed}")
+        raise UserError(f"{option}: no images in {folder}{example}; allowed: {allowed}")
     for line in skipped[:_MOST_NAMED]:
         report(f"left out: {line}")
     if len(skipped) > _MOST_NAMED:
@@ -88,13 +89,13 @@ def _note_targets(model: Translator, files: dict[Path, str]) -> None:
 
 
 def _write(path: Path, content: bytes, done: int, total: int) -> None:
-    """Write a result whole. Raises ValueError that says how far the command got."""
+    """Write a result whole. Raises UserError that says how far the command got."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, content)
     except OSError as e:
         advice = result_record.advice(e)
-        raise ValueError(
+        raise UserError(
             f"--out: cannot write {path} ({e.strerror}); {done} of {total} are done; {advice}"
         ) from None
 
@@ -104,24 +105,24 @@ def images_by_stem(
 ) -> dict[str, Path]:
     """Return the images in a folder by what pairs them: the sub-path without the extension.
 
-    Raises ValueError for two images of one name.
+    Raises UserError for two images of one name.
     """
     files: dict[str, Path] = {}
     for file, name in find_inputs([folder], report, option).items():
         other = files.setdefault(matching_name(name), file)
         if other != file:
-            raise ValueError(
+            raise UserError(
                 f"{option}: {other} and {file} have one name; leave one of them in {folder}"
             )
     return files
 
 
 def _check_not_inputs(results: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Refuse to overwrite an input. Raises ValueError."""
+    """Refuse to overwrite an input. Raises UserError."""
     real = {path.resolve() for path in inputs}
     for result in results:
         if result.resolve() in real:
-            raise ValueError(
+            raise UserError(
                 f"--overwrite: {result} is an input, too; choose another folder for --out"
             )
 
@@ -129,7 +130,7 @@ def _check_not_inputs(results: Iterable[Path], inputs: Iterable[Path]) -> None:
 def _instance_maps(files: Mapping[Path, str], instances: Path | None) -> dict[Path, Path]:
     """Return the map of instance ids of each input, from the folder of maps.
 
-    Raises ValueError where a map is missing.
+    Raises UserError where a map is missing.
     """
     if instances is None:
         return {}
@@ -146,7 +147,7 @@ def _instance_maps(files: Mapping[Path, str], instances: Path | None) -> dict[Pa
         named = ", ".join(map(str, without_map[:_MOST_WITHOUT_MAP]))
         if len(without_map) > _MOST_WITHOUT_MAP:
             named += " ..."
-        raise ValueError(
+        raise UserError(
             f"--instances: {instances} lacks a map of ids of {len(without_map)} inputs: {named};"
             " give NAME.* each"
         )
@@ -154,13 +155,13 @@ def _instance_maps(files: Mapping[Path, str], instances: Path | None) -> dict[Pa
 
 
 def _name_results(files: Mapping[Path, str], out: Path, kind: str) -> dict[Path, Path]:
-    """Return the inputs by the path of their result. Raises ValueError for two of one name."""
+    """Return the inputs by the path of their result. Raises UserError for two of one name."""
     results: dict[Path, Path] = {}
     for file, stem in files.items():
         name = f"{stem}.{kind}"
         other = results.setdefault(out / name, file)
         if other != file:
-            raise ValueError(
+            raise UserError(
                 f"input: {other} and {file} would both become {name}; translate them into different"
                 " folders"
             )
@@ -187,7 +188,7 @@ def translate_files(  # noqa: PLR0913 (the command's options)
 
     The command skips results that the same model has made with the same options from the same
     files. At the end it lists inputs that can't be read, or for which memory is short. Raises
-    ValueError where nothing can be translated, and where results of another command exist.
+    UserError where nothing can be translated, and where results of another command exist.
     """
     check_choice(size, output_size)
     files = _without_results(find_inputs(inputs), inputs, out)
@@ -222,7 +223,7 @@ def translate_files(  # noqa: PLR0913 (the command's options)
                     done.append(item.result)
     if not done:
         result_record.forget(out, results)
-        raise ValueError(
+        raise UserError(
             f"input: none of {len(files)} files could be translated; the first: {work.problems[0]}"
         )
     _report(work, None if len(done) == len(skipped) else sizes)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gantrain.core.amounts import count_text
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import naming_argument, naming_too_large
 from gantrain.core.paths import check_not_special
 from gantrain.core.rng import seed_all
@@ -35,7 +36,7 @@ class Translator:
 
     It uses the averaged (EMA) weights where the run kept them. back: translate from target to
     source, by a model that learnt both directions (CycleGAN). style: of all translations (SPADE),
-    a seed or an image file. Raises ValueError.
+    a seed or an image file. Raises UserError.
     """
 
     def __init__(
@@ -122,8 +123,8 @@ class Translator:
                 networks that change the size. `network` leaves it as the networks make it.
 
         Raises:
-            ValueError: The channels do not fit, or ids are missing or not wanted.
-            OutOfMemory: The image needs more memory than there is. It is a ValueError too.
+            UserError: The channels do not fit, or ids are missing or not wanted.
+            OutOfMemory: The image needs more memory than there is. It is a UserError too.
         """
         check_choice(size, output_size)
         if isinstance(image, list | tuple):
@@ -131,9 +132,9 @@ class Translator:
         if isinstance(image, Tensor):
             if size is not None:
                 found = f"found {size!r} beside a tensor"
-                raise ValueError(f"size: {found}, allowed: none; it is never resized")
+                raise UserError(f"size: {found}, allowed: none; it is never resized")
             if instances is not None:
-                raise ValueError(
+                raise UserError(
                     "instances: found ids beside a tensor, allowed: none; its last channel are"
                     " their edges"
                 )
@@ -152,7 +153,7 @@ class Translator:
         if isinstance(image, np.ndarray):
             return result
         if result.shape[2] > (4 if result.dtype == np.uint8 else 1):
-            raise ValueError(
+            raise UserError(
                 f"image: PIL can't hold {result.shape[2]} channels of {result.dtype}; give numpy"
             )
         return Image.fromarray(result[..., 0] if result.shape[2] == 1 else result)
@@ -164,7 +165,7 @@ class Translator:
         maps = [None] * len(images) if instances is None else instances
         if not isinstance(maps, list | tuple) or len(maps) != len(images):
             found = f"{len(maps)} maps" if isinstance(maps, list | tuple) else type(maps).__name__
-            raise ValueError(
+            raise UserError(
                 f"instances: found {found}, allowed: a list of {len(images)} maps, one for each"
                 " image"
             )
@@ -172,7 +173,7 @@ class Translator:
         for number, (image, ids) in enumerate(zip(images, maps, strict=True), 1):
             try:
                 if isinstance(image, list | tuple):
-                    raise ValueError("found a list inside a list, allowed: an image")
+                    raise UserError("found a list inside a list, allowed: an image")
                 results.append(self.translate(image, ids, size=size, output_size=output_size))
             except ValueError as error:
                 error.args = (f"image {number} of {len(images)}: {error}",)
@@ -184,7 +185,7 @@ class Translator:
         wanted = data_dims(self.fields)["source_channels"]
         batch = image if image.ndim == 4 else image[None]
         if batch.ndim != 4 or batch.shape[1] != wanted or not image.is_floating_point():
-            raise ValueError(
+            raise UserError(
                 f"image: found {image.dtype} of shape {tuple(image.shape)}, allowed: floats in "
                 f"[-1, 1], (N, C, H, W) or (C, H, W) with C = {wanted}; give files' values as numpy"
             )
@@ -218,7 +219,7 @@ class Translator:
         key = option("style")
         if not method.has_style:
             found = f"a {self.recipe.method['name']} model that has learnt none"
-            raise ValueError(f"{key}: found {found}, allowed: one of spade with method.style=vae")
+            raise UserError(f"{key}: found {found}, allowed: one of spade with method.style=vae")
         if text.isdecimal() and int(text) < 2**63:
             return check_style(method, int(text))
         check_not_special(text, key)
@@ -229,9 +230,9 @@ class Translator:
             self.reader.report_notes(notes)
             if (array.shape[2], array.dtype.name) != (target.channels, target.dtype):
                 what = f"{array.dtype} with {count_text(array.shape[2], 'channel')}"
-                raise ValueError(f"{what}, this model makes {target.dtype} with {target.channels}")
+                raise UserError(f"{what}, this model makes {target.dtype} with {target.channels}")
         except (OSError, ValueError) as e:
-            raise ValueError(
+            raise UserError(
                 f"{key}: found {text} ({e}), allowed: a seed, or an image such as it makes"
             ) from None
         # A style of training is one of its targets, so an image has their scale.
@@ -267,7 +268,7 @@ def load(
     """Load the model of a run, of one checkpoint, or of a file that `gantrain import` knows.
 
     A run gives its latest checkpoint. back, style: as a Translator's. best: the run's best
-    checkpoint by its `evaluate.best_by`. No code in it is run. Raises ValueError where there is
+    checkpoint by its `evaluate.best_by`. No code in it is run. Raises UserError where there is
     none.
     """
     chosen_device = _choose_device(device)
@@ -287,12 +288,12 @@ def load(
 
 
 def _choose_device(name: str | None) -> torch.device:
-    """Return the named device, or the usual one. Raises ValueError where it is not here."""
+    """Return the named device, or the usual one. Raises UserError where it is not here."""
     usual = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = name or usual
     available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     has_gpu = len(available) > 1
     if chosen not in available and not (chosen == "cuda" and has_gpu):
         lack = "" if has_gpu else ", but PyTorch sees no GPU"
-        raise ValueError(f"device: found {chosen!r}{lack}; allowed here: {', '.join(available)}")
+        raise UserError(f"device: found {chosen!r}{lack}; allowed here: {', '.join(available)}")
     return torch.device(chosen)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantrain.core.errors import UserError
 from gantrain.core.weight_files import read, reason
 from gantrain.losses.distances import l1
 
@@ -44,7 +45,7 @@ class VGG19(nn.Module):
     vgg19, or of a VGG-19 up to relu3_1 with a colour layer in front, which gives the first three
     distances only. None takes torchvision's weights, which are fetched into torch.hub's folder.
     normalised: shift and scale colours as torchvision does. pix2pixHD and SPADE do not. A colour
-    layer always does so. Raises ValueError for other channels.
+    layer always does so. Raises UserError for other channels.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class VGG19(nn.Module):
     ) -> None:
         super().__init__()
         if channels not in (1, 3):
-            raise ValueError(
+            raise UserError(
                 f"method.perceptual: VGG-19 sees 1 or 3 channels, the target has {channels}; set it"
                 " to 0"
             )
@@ -64,7 +65,7 @@ class VGG19(nn.Module):
     def load(self) -> None:
         """Read the weights, or fetch them.
 
-        Call it before training, and on one process of a node first. Raises ValueError where they
+        Call it before training, and on one process of a node first. Raises UserError where they
         cannot be had.
         """
         has_colour_layer, layers = _read_layers(self.weights)
@@ -128,7 +129,7 @@ def _frozen_conv(
 def _read_layers(path: str | None) -> tuple[bool, list[_Layer]]:
     """Return whether the first layer maps colours, and the layers of the file.
 
-    None reads torchvision's file. Raises ValueError for a file of other tensors.
+    None reads torchvision's file. Raises UserError for a file of other tensors.
     """
     state = _fetch_torchvision() if path is None else read(path, _OPTION, "give another file")
     torchvision_names = [f"features.{number}" for number in _TORCHVISION]
@@ -138,7 +139,7 @@ def _read_layers(path: str | None) -> tuple[bool, list[_Layer]]:
     if _holds(state, names_with_colour):
         return True, _layers(state, names_with_colour)
     allowed = "a file of torchvision's vgg19, or of one up to relu3_1 with a colour layer in front"
-    raise ValueError(
+    raise UserError(
         f"{_OPTION}: {path} holds no VGG-19 (found {', '.join(list(state)[:3])} ...); allowed:"
         f" {allowed}"
     )
@@ -154,7 +155,7 @@ def _layers(state: Mapping[str, Tensor], names: list[str]) -> list[_Layer]:
 
 
 def _fetch_torchvision() -> dict[str, Tensor]:
-    """Return torchvision's tensors by name. Raises ValueError where they cannot be fetched."""
+    """Return torchvision's tensors by name. Raises UserError where they cannot be fetched."""
     from torchvision.models import VGG19_Weights
 
     chosen = VGG19_Weights.IMAGENET1K_V1
@@ -165,7 +166,7 @@ def _fetch_torchvision() -> dict[str, Tensor]:
             )
         )
     except Exception as e:  # of the network, the disk, the hash
-        raise ValueError(
+        raise UserError(
             f"{_OPTION}: {chosen.url} can't be fetched ({reason(e)}); "
             f"give the file as {_OPTION}=FILE, or leave the term out with method.perceptual=0"
         ) from None

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gantrain.core.component import Component, build
+from gantrain.core.errors import UserError
 from gantrain.core.rng import Purpose
 from gantrain.losses.patchnce import patch_nce
 from gantrain.methods.adversarial_game import (
@@ -57,7 +58,7 @@ class CUT(Method):
     With `identity`, one forward of the generator makes the fakes and the images of the identity
     term, as in the paper's code. Batch norm then mixes the statistics of both. In the layers that
     are compared its running statistics move three times a step, because the features of the
-    generated and of the original images are forwards too. Raises ValueError where source and target
+    generated and of the original images are forwards too. Raises UserError where source and target
     differ in channels, or where the generator has no such features.
     """
 
@@ -83,7 +84,7 @@ class CUT(Method):
     ) -> None:
         super().__init__()
         if source_channels != target_channels:
-            raise ValueError(
+            raise UserError(
                 f"cut: found {source_channels} channels of the source and {target_channels} of the"
                 " target, allowed: as many, since both are seen by the generator; choose other"
                 " data.source and data.target"
@@ -199,11 +200,11 @@ class CUT(Method):
 
 
 def _check_layers(layers: Sequence[str], channels: Mapping[str, int]) -> None:
-    """Raise ValueError for layers of which the generator has no features.
+    """Raise UserError for layers of which the generator has no features.
 
     channels: of the features that it has, by layer.
     """
     missing = [name for name in layers if name not in channels]
     if missing:
         allowed = ", ".join(channels) or "none with this generator; choose method.generator=resnet"
-        raise ValueError(f"method.layers: found {', '.join(missing)}, allowed: {allowed}")
+        raise UserError(f"method.layers: found {', '.join(missing)}, allowed: {allowed}")

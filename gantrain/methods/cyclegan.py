@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.core.component import Component, build
+from gantrain.core.errors import UserError
 from gantrain.core.rng import Purpose
 from gantrain.losses import distances
 from gantrain.methods.adversarial_game import (
@@ -57,7 +58,7 @@ class CycleGAN(Method):
     each of its forwards in that phase.
 
     The defaults are the paper's. `identity` is that of the paper's code, which the paper uses for
-    paintings. Raises ValueError for `identity` where source and target differ in channels.
+    paintings. Raises UserError for `identity` where source and target differ in channels.
     """
 
     inference = ("generator", "generator_back")
@@ -79,7 +80,7 @@ class CycleGAN(Method):
     ) -> None:
         super().__init__()
         if identity and source_channels != target_channels:
-            raise ValueError(
+            raise UserError(
                 f"method.identity: found {identity}, sources of {source_channels} and targets of"
                 f" {target_channels} channels; allowed: images of equally many, or"
                 " method.identity=0"

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from gantrain.core.errors import UserError
 from gantrain.core.rng import Purpose
 from gantrain.methods.base import Context
 
@@ -26,7 +27,7 @@ class ImagePool:
     def __call__(self, fakes: Tensor, context: Context) -> Tensor:
         """Return the fakes of this micro-batch, (N, C, H, W), some replaced by older ones.
 
-        Raises ValueError where the history's images have another shape.
+        Raises UserError where the history's images have another shape.
         """
         if self.size == 0:
             return fakes
@@ -43,7 +44,7 @@ class ImagePool:
             self.slots[slot] = fake.new_zeros(shape)
         history = self.slots[slot]
         if history.shape != shape:
-            raise ValueError(
+            raise UserError(
                 f"pools: found a checkpoint's images of shape {tuple(history.shape[1:])}, this"
                 f" run's have {tuple(fake.shape)}; remove the checkpoint, or choose run=OTHER"
             )

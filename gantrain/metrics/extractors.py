@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from gantrain.core import weight_files
+from gantrain.core.errors import UserError
 
 _INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -59,26 +60,26 @@ def load_extractor(name: str, path: str | None, device: torch.device) -> Extract
     """Return the network of that name on the device.
 
     path: the file of its weights (.safetensors, .pth); None: its library downloads them. Raises
-    ValueError, which names the file, where the weights are not available.
+    UserError, which names the file, where the weights are not available.
     """
     extractor = Inception(name, path) if name in INCEPTION else Backbone(name, path)
     return extractor.to(device).eval().requires_grad_(False)
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read a state_dict from a file. Raises ValueError."""
+    """Read a state_dict from a file. Raises UserError."""
     return weight_files.read(path, "evaluate.weights", "give a file of tensors")
 
 
 def fetch(work: Callable[[], Any], name: str, what: str) -> Any:
     """Return what `work` returns: weights that a library may have to download.
 
-    name: the metric or extractor. what: the file that a user can get instead. Raises ValueError.
+    name: the metric or extractor. what: the file that a user can get instead. Raises UserError.
     """
     try:
         return work()
     except Exception as e:  # every library and its transport raise their own
-        raise ValueError(
+        raise UserError(
             f"evaluate.metrics: the weights of {name} could not be fetched"
             f" ({weight_files.reason(e)}); get {what} elsewhere and give"
             f" evaluate.weights={{{name}: FILE}}"
@@ -88,11 +89,11 @@ def fetch(work: Callable[[], Any], name: str, what: str) -> Any:
 def _load_state(
     module: nn.Module, state: Mapping[str, Tensor], path: str | Path, name: str
 ) -> None:
-    """Load tensors of the file `path` into the network `name`. Raises ValueError."""
+    """Load tensors of the file `path` into the network `name`. Raises UserError."""
     try:
         module.load_state_dict(state)
     except RuntimeError as e:
-        raise ValueError(
+        raise UserError(
             f"evaluate.weights: {path} does not fit {name} ({weight_files.reason(e)}); give its"
             " file"
         ) from None
@@ -124,7 +125,7 @@ class Inception(nn.Module):
                     "inception-v3-compat", [layer], safe.name
                 )
             except RuntimeError as e:
-                raise ValueError(
+                raise UserError(
                     f"evaluate.weights: {file} is not torch-fidelity's Inception"
                     f" ({weight_files.reason(e)}); give its file"
                 ) from None
@@ -220,7 +221,7 @@ def _torchvision(model: str, pretrained: bool) -> nn.Module:
 
 
 def _without_classifier(network: nn.Module, name: str) -> nn.Module:
-    """Return the network without its last layer. Raises ValueError where that is unknown."""
+    """Return the network without its last layer. Raises UserError where that is unknown."""
     if hasattr(network, "reset_classifier"):  # timm
         cast(Any, network).reset_classifier(0)
         return network
@@ -230,6 +231,6 @@ def _without_classifier(network: nn.Module, name: str) -> nn.Module:
             continue
         setattr(network, attribute, nn.Identity())
         return module if attribute == "features" else network
-    raise ValueError(
+    raise UserError(
         f"evaluate.metrics: {name} has no classifier to take off; allowed: timm's networks"
     )

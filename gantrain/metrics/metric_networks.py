@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from gantrain.core.errors import UserError
 from gantrain.metrics import registry
 from gantrain.metrics.extractors import Extractor, load_extractor
 from gantrain.metrics.image_statistics import FunctionExtractor, RandomNetwork, patches
@@ -15,7 +16,7 @@ from gantrain.metrics.paired import LPIPS, Perceptual
 def load_perceptual(
     names: Sequence[str], device: torch.device, weights: Mapping[str, str]
 ) -> dict[str, Perceptual]:
-    """Return LPIPS's networks by metric. weights: files by metric. Raises ValueError."""
+    """Return LPIPS's networks by metric. weights: files by metric. Raises UserError."""
     networks: dict[str, Perceptual] = {}
     for name in names:
         if name in LPIPS:
@@ -29,7 +30,7 @@ def load_extractors(
     """Return the extractors of all distances of sets, by the extractors' names.
 
     names: of metrics. weights: files by network. patch_count: patches of each image. Raises
-    ValueError for weights that are not available, and for other weights than the published ones
+    UserError for weights that are not available, and for other weights than the published ones
     where a metric's name stands for these.
     """
     extractors: dict[str, Extractor] = {}
@@ -54,13 +55,13 @@ def load_extractors(
 
 
 def _check_published(names: Sequence[str], extractors: Mapping[str, Extractor]) -> None:
-    """Refuse a name of the papers for other weights than theirs. Raises ValueError."""
+    """Refuse a name of the papers for other weights than theirs. Raises UserError."""
     for name in names:
         if name not in registry.PUBLISHED:
             continue
         inception: Any = extractors[registry.SETS[name][1]]
         if not inception.is_published:
-            raise ValueError(
+            raise UserError(
                 f"evaluate.metrics: {name} is a name for the published Inception weights, the"
                 f" file's digest is {inception.digest}; give"
                 " weights-inception-2015-12-05-6726825d.pth, or ask for fd_inception"

@@ -49,7 +49,7 @@ class MetricSuite:
     """The metrics `names` over sets of images, on one device.
 
     weights: files by extractor. total: the number of images in the set. crop_border: pixels at each
-    edge that metrics of pairs leave out. Raises ValueError for weights that are not available.
+    edge that metrics of pairs leave out. Raises UserError for weights that are not available.
     """
 
     def __init__(

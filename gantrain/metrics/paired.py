@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantrain.core.errors import UserError
 from gantrain.metrics.extractors import digest, fetch, load_weights
 
 _SMALLEST_ERROR = 1e-10  # of the mean square: a perfect image has 106 dB, not infinitely many
@@ -136,7 +137,7 @@ class Perceptual(nn.Module):
 
     path: a file with the weights of torchvision's backbone (alexnet, vgg16, squeezenet1_1); None:
     torchvision downloads them. A value is NaN for images that are too small, or that have neither 1
-    nor 3 channels. Raises ValueError.
+    nor 3 channels. Raises UserError.
     """
 
     def __init__(self, name: str, path: str | None) -> None:
@@ -159,7 +160,7 @@ class Perceptual(nn.Module):
             # torchmetrics cuts the backbone into slices, in which layers keep their numbers.
             value = given.get(re.sub(r"^slices?\.?\d+", "features", key))
             if value is None or value.shape != own.shape:
-                raise ValueError(f"evaluate.weights: {path} is not {what}; give its file")
+                raise UserError(f"evaluate.weights: {path} is not {what}; give its file")
             state[key] = value
         self.network.net.load_state_dict(state)
 

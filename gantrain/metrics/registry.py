@@ -6,6 +6,7 @@ features.
 
 from collections.abc import Callable
 
+from gantrain.core.errors import UserError
 from gantrain.metrics import image_statistics, set_distances
 from gantrain.metrics.extractors import is_network
 from gantrain.metrics.features import Features
@@ -83,12 +84,12 @@ def larger_is_better(name: str) -> bool:
 
 
 def check(name: str) -> str:
-    """Return the name. Raises ValueError, which lists all names, for one of no metric."""
+    """Return the name. Raises UserError, which lists all names, for one of no metric."""
     others = (*PAIRED, *POOLED, *LPIPS, *MEASURED, *SEGMENTATION)
     if name in others or of_set(name):
         return name
     families = ", ".join(f"{family}_NET" for family in FAMILIES)
-    raise ValueError(
+    raise UserError(
         f"allowed: {', '.join([*others, *SETS])}; {families}, where NET is inception, "
         "squeezenet, random0 to random9, a network of timm, or torchvision/ and one of torchvision"
     )

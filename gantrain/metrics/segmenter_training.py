@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gantrain.core.errors import UserError
 from gantrain.core.world import World
 from gantrain.data.batch import channels
 from gantrain.data.loader import held_out_batches
@@ -45,7 +46,7 @@ class SegmenterTraining:
     names: the metrics that need it. fields: those of the data, by role. pairs: the training pairs,
     or None where the training set is not here. weights: a file of weights, or None. network: the
     segmenter. ignored: the class that is not scored, or None. damaged: a text for each damaged
-    sample that this rank reads. Every rank calls the constructor. Raises ValueError where the
+    sample that this rank reads. Every rank calls the constructor. Raises UserError where the
     source is no label map, or where weights cannot be read or learnt.
     """
 
@@ -64,7 +65,7 @@ class SegmenterTraining:
         self.damaged: set[str] = set()
         source = fields["source"]
         if source.kind != "label" or source.classes is None:
-            raise ValueError(
+            raise UserError(
                 f"evaluate.metrics: {self.names} need class ids as the source, found images; choose"
                 " others"
             )
@@ -89,7 +90,7 @@ class SegmenterTraining:
                 "data.train, which isn't here; give evaluate.weights={unet: FILE}, another"
                 " evaluation's"
             )
-            raise ValueError(f"evaluate.metrics: {self.names} train their segmenter on {where}")
+            raise UserError(f"evaluate.metrics: {self.names} train their segmenter on {where}")
         else:
             key = cache_key(self.pairs.identity)
             state = self.world.broadcast_from_rank0(
@@ -132,10 +133,10 @@ class SegmenterTraining:
 
 
 def read_weights(path: str, network: Segmenter) -> State:
-    """Return the weights of a segmenter that an evaluation trained. Raises ValueError."""
+    """Return the weights of a segmenter that an evaluation trained. Raises UserError."""
     state = load_weights(path)
     if _shapes(state) != _shapes(network.state_dict()):
-        raise ValueError(
+        raise UserError(
             f"evaluate.weights: {path} is no unet for these channels and classes; give another file"
         )
     return state
@@ -155,7 +156,7 @@ def train_segmenter(
 ) -> State:
     """Train a segmenter on batches of one-hot labels (N, classes, H, W) and images.
 
-    ignored: a class whose pixels do not count. Returns the weights, on the CPU. Raises ValueError
+    ignored: a class whose pixels do not count. Returns the weights, on the CPU. Raises UserError
     where there is no batch.
     """
     optimizer = torch.optim.Adam(network.parameters(), _LEARNING_RATE)
@@ -176,7 +177,7 @@ def train_segmenter(
             optimizer.step()
             steps_done = step + 1
     if steps_done == 0:
-        raise ValueError(
+        raise UserError(
             "evaluate.metrics: no sample of data.train can be read, so no segmenter can learn from"
             " them"
         )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gantrain.core.errors import UserError
 from gantrain.core.weight_files import read, reason
 
 
@@ -20,7 +21,7 @@ class Backbone(nn.Module):
     statistics of its training, so that images do not depend on one another.
 
     pretrained: `load()` reads or fetches the weights. Otherwise they stay random. path: a file of
-    the weights. Raises ValueError for a name that timm does not know.
+    the weights. Raises UserError for a name that timm does not know.
     """
 
     mean: Tensor
@@ -35,7 +36,7 @@ class Backbone(nn.Module):
         try:
             self.network = _create(name, in_channels)
         except Exception as e:  # of any of timm's networks
-            raise ValueError(
+            raise UserError(
                 f"backbone: found {name!r} ({reason(e)}), allowed: a network of timm with feature"
                 " maps"
             ) from None
@@ -60,7 +61,7 @@ class Backbone(nn.Module):
     def load(self) -> None:
         """Read or fetch the weights.
 
-        Call it before training, and on one process of a node first. Raises ValueError where they
+        Call it before training, and on one process of a node first. Raises UserError where they
         cannot be had.
         """
         if self.pretrained:
@@ -70,7 +71,7 @@ class Backbone(nn.Module):
     def shapes(self, height: int, width: int) -> list[tuple[int, int]]:
         """Return the height and width of each map, for images of that size.
 
-        Raises ValueError where the network does not give maps (N, C, H, W) of its `channels`.
+        Raises UserError where the network does not give maps (N, C, H, W) of its `channels`.
         """
         try:
             self.network.eval()
@@ -85,7 +86,7 @@ class Backbone(nn.Module):
             problem = f"gives {', '.join(map(str, shapes))} for them"
         finally:
             self.train(self.training)
-        raise ValueError(
+        raise UserError(
             f"backbone: found {self.name!r} (images of {height}x{width}: {problem}), allowed: one"
             " of timm's for images of any size, with maps (N, C, H, W)"
         )
@@ -131,7 +132,7 @@ def _pretrained(name: str, in_channels: int, path: str | None) -> dict[str, Tens
     drawn. So the network is created twice from one seed: where its weights are equal with and
     without the file, the file lacks them.
 
-    Raises ValueError where weights cannot be read or fetched, do not fit, or are lacking.
+    Raises UserError where weights cannot be read or fetched, do not fit, or are lacking.
     """
     overlay = {"state_dict": read(path, "weights", "give its file")} if path else {}
     with torch.random.fork_rng([]):
@@ -146,7 +147,7 @@ def _pretrained(name: str, in_channels: int, path: str | None) -> dict[str, Tens
                     f"those of {name} can't be fetched ({reason(e)}); give their file as `weights`"
                     " beside `backbone`, as in method.generator.weights=FILE, or pretrained=false"
                 )
-            raise ValueError(f"weights: {problem}") from None
+            raise UserError(f"weights: {problem}") from None
         loaded = network.state_dict()
         torch.manual_seed(0)
         drawn = _create(name, in_channels).state_dict()
@@ -156,7 +157,7 @@ def _pretrained(name: str, in_channels: int, path: str | None) -> dict[str, Tens
     lacking = [key for key in weights if torch.equal(loaded[key], drawn[key])]
     if lacking:
         origin = path or "what timm fetched"
-        raise ValueError(
+        raise UserError(
             f"weights: {origin} has {len(weights) - len(lacking)} of {len(weights)} weights of"
             f" timm's {name}, not {', '.join(lacking[:3])}; give its file"
         )

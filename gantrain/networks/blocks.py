@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from gantrain.core.errors import UserError
 from gantrain.networks.spectral import Spectral, SpectralConv2d, SpectralConvTranspose2d
 from gantrain.networks.sync_batch import SyncBatchNorm2d
 
@@ -34,7 +35,7 @@ class Layers:
 
     bias: whether convolutions have a bias, unless a call says otherwise. By default they have none
     where the norm has one of its own. Instance norm would remove a bias too. The peers keep it
-    there, so that the numbers of parameters agree. Raises ValueError for an unknown norm or
+    there, so that the numbers of parameters agree. Raises UserError for an unknown norm or
     up-sampling.
     """
 
@@ -188,12 +189,12 @@ def _as_sequence(maps: Tensor) -> Tensor:
 
 
 def check_choice(option: str, value: str, choices: Any) -> None:
-    """Raise ValueError for a value that is none of the choices, which are a Literal's.
+    """Raise UserError for a value that is none of the choices, which are a Literal's.
 
     A recipe is checked before. This is for networks that are built from Python.
     """
     if value not in get_args(choices):
-        raise ValueError(f"{option}: found {value!r}, allowed are {', '.join(get_args(choices))}")
+        raise UserError(f"{option}: found {value!r}, allowed are {', '.join(get_args(choices))}")
 
 
 _DRAW: dict[str, Callable[[Tensor], Tensor]] = {
@@ -210,7 +211,7 @@ def initialise(network: nn.Module, init: Init, *, zero_bias: bool = True) -> Non
     default: PyTorch's own, which change nothing. Otherwise biases become 0 unless `zero_bias` is
     off, and batch norm weights are drawn from N(1, 0.02). In every case spectral norms iterate, to
     estimate the scale of the weights. On the meta device there is nothing to draw. Raises
-    ValueError for another `init`.
+    UserError for another `init`.
     """
     check_choice("init", init, Init)
     if init != "default":

@@ -12,6 +12,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantrain.core.errors import UserError
 from gantrain.networks.blocks import (
     BlurPool,
     Depth,
@@ -83,7 +84,7 @@ class Discriminator(nn.Module):
         height, width = images.shape[-2:]
         least = self.minimum_size
         if height < least or width < least:
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__}: images of {height}x{width} are too small, it needs"
                 f" {least}x{least} or more"
             )
@@ -114,7 +115,7 @@ def _patch_layers(
     There are `layers` convolutions that halve the size, one that keeps it, and one to the logits.
     """
     if attention is not None and attention > layers:
-        raise ValueError(f"patchgan.attention: found {attention}, allowed: a layer, 0 to {layers}")
+        raise UserError(f"patchgan.attention: found {attention}, allowed: a layer, 0 to {layers}")
     widths = [width * min(2**i, 8) for i in range(layers + 1)]
     sequence: list[nn.Module] = []
     for i, (before, after) in enumerate(pairwise([in_channels, *widths])):
@@ -138,7 +139,7 @@ class PatchGAN(Discriminator):
     pixels (1: 16, 2: 34, 4: 142, 5: 286). Gives one scale: `layers + 1` feature maps, then the
     logits (N, 1, h, w), 30x30 for 256x256. With `antialias` it is CUT's: a blur after a convolution
     of stride 1 halves the size. `attention` adds SAGAN's self-attention to the map of that layer,
-    from 0. Raises ValueError for smaller images, and for a layer that does not exist.
+    from 0. Raises UserError for smaller images, and for a layer that does not exist.
     """
 
     def __init__(
@@ -170,7 +171,7 @@ class PixelDiscriminator(Discriminator):
     """1x1 convolutions that classify each pixel by itself, pix2pix's PixelGAN (arXiv 1611.07004).
 
     Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives one scale: two feature
-    maps, then the logits (N, 1, H, W). Raises ValueError for smaller images.
+    maps, then the logits (N, 1, H, W). Raises UserError for smaller images.
     """
 
     def __init__(
@@ -195,7 +196,7 @@ class MultiscalePatchGAN(Discriminator):
     Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives, for each scale from full
     resolution down, `layers + 1` feature maps and the logits (N, 1, h, w), 35x35 for 256x256. With
     `spectral_norm` it is SPADE's, which has spectral norm on the normalised convolutions, and no
-    biases there. Raises ValueError for smaller images.
+    biases there. Raises UserError for smaller images.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from gantrain.core.errors import UserError
 from gantrain.networks.backbone import Backbone
 from gantrain.networks.blocks import (
     Fraction,
@@ -26,7 +27,7 @@ class PretrainedUNet(nn.Module):
     the size, from the encoder's coarsest map (`multiple` is its reduction) up to full size. There
     it has `width` channels, and twice as many a level below, up to 8 times. The encoder's maps are
     concatenated with the decoder's of their size, and dropout follows. `load()` reads or fetches
-    the encoder's weights. Raises ValueError for a `backbone` whose maps do not halve the size.
+    the encoder's weights. Raises UserError for a `backbone` whose maps do not halve the size.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class PretrainedUNet(nn.Module):
             initialise(decoder, init)
 
     def load(self) -> None:
-        """Read or fetch the encoder's weights. Raises ValueError where they cannot be had."""
+        """Read or fetch the encoder's weights. Raises UserError where they cannot be had."""
         self.encoder.load()
 
     def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
@@ -83,7 +84,7 @@ class PretrainedUNet(nn.Module):
 
 
 def _check_halves(encoder: Backbone, name: str) -> None:
-    """Raise ValueError unless each map of the encoder has its reduction, a power of 2, in fact."""
+    """Raise UserError unless each map of the encoder has its reduction, a power of 2, in fact."""
     reductions = encoder.reductions
     multiple = reductions[-1]
     height = 4 * multiple
@@ -94,7 +95,7 @@ def _check_halves(encoder: Backbone, name: str) -> None:
     expected_heights = [height // reduction for reduction in reductions]
     if are_powers_of_2 and are_increasing and map_heights == expected_heights:
         return
-    raise ValueError(
+    raise UserError(
         f"pretrained_unet.backbone: found {name}, whose maps of images {height} high are"
         f" {', '.join(map(str, map_heights))} high; allowed: a network that halves them"
     )

@@ -6,6 +6,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantrain.core.errors import UserError
 from gantrain.networks.backbone import Backbone
 from gantrain.networks.blocks import Layers, Pixels, Width, initialise
 
@@ -25,7 +26,7 @@ class ProjectedDiscriminator(nn.Module):
 
     Gives a scale for each level, finest first: the mixed features, the maps of a head, then the
     logits (N, 1, h, w). Heads have spectral norm. Unlike the paper's they have no batch norm.
-    `load()` reads or fetches the backbone's weights. Raises ValueError for images of other channels
+    `load()` reads or fetches the backbone's weights. Raises UserError for images of other channels
     and for a `size` that is too small for the heads.
     """
 
@@ -42,7 +43,7 @@ class ProjectedDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         if image_channels not in (1, 3):
-            raise ValueError(
+            raise UserError(
                 f"projected: found images of {image_channels} channels, allowed: 1 or 3"
             )
         self.image_channels = image_channels
@@ -77,14 +78,14 @@ class ProjectedDiscriminator(nn.Module):
         self.backbone.requires_grad_(False)
 
     def _check_size(self, name: str) -> None:
-        """Raise ValueError where a head's last map would be smaller than its kernel."""
+        """Raise UserError where a head's last map would be smaller than its kernel."""
         side = max(self._rounded(self.size), self.multiple)
         map_sizes = self.backbone.shapes(side, side + self.multiple)[-_LEVELS:]
         map_heights = [height for height, _ in map_sizes]
         # A head halves its map once for each coarser level.
         for times, height in enumerate(reversed(map_heights)):
             if height // 2**times < _KERNEL:
-                raise ValueError(
+                raise UserError(
                     f"projected.size: found {self.size}, at which the maps of {name} are"
                     f" {', '.join(map(str, map_heights))} high; allowed: a larger size, such as"
                     f" {4 * side}"
@@ -95,7 +96,7 @@ class ProjectedDiscriminator(nn.Module):
         return self.multiple * round(side / self.multiple)
 
     def load(self) -> None:
-        """Read or fetch the backbone's weights. Raises ValueError where they cannot be had."""
+        """Read or fetch the backbone's weights. Raises UserError where they cannot be had."""
         self.backbone.load()
 
     def forward(self, images: Tensor) -> list[list[Tensor]]:  # NCHW

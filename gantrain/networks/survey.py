@@ -76,7 +76,7 @@ class WholeImageDiscriminator(Discriminator):
 
     Takes images (N, in_channels, H, W) of `minimum_size` (64) or more. Gives one scale: the feature
     maps, then the logits (N, 1, h, w), a single score at `minimum_size` and a map beyond it. Raises
-    ValueError for smaller images.
+    UserError for smaller images.
     """
 
     def __init__(

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from gantrain.core.errors import UserError
 from gantrain.networks.blocks import (
     Fraction,
     Init,
@@ -32,7 +33,7 @@ class UNet(nn.Module):
     is 2**levels. `levels - 5` layers of the decoder end with dropout. `dropout_from` is the first
     of them: `innermost` is the decoder's first layer, as in the authors' Torch code, and `second`
     is the layer after it, as in their PyTorch code. `attention` adds SAGAN's self-attention to the
-    encoder's map of that level, from 0. Raises ValueError for a level that does not exist.
+    encoder's map of that level, from 0. Raises UserError for a level that does not exist.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         if attention is not None and attention >= levels:
-            raise ValueError(
+            raise UserError(
                 f"unet.attention: found {attention}, allowed: a level, 0 to {levels - 1}"
             )
         check_choice("dropout_from", dropout_from, DropoutFrom)

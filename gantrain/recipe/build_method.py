@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from gantrain.core.component import MAX_CHANNELS, BadComponent, build, facts_of, used_classes
-from gantrain.core.own_code import describe_error, is_own, is_raised_by_gantrain
+from gantrain.core.errors import UserError
+from gantrain.core.own_code import describe_error, is_own
 from gantrain.methods import METHODS
 from gantrain.methods.adversarial_game import mixes_samples
 from gantrain.methods.base import Method, Phase, starts_with
@@ -38,7 +39,7 @@ def naming_own_code(recipe: Recipe, doing: str) -> Iterator[None]:
         raise
     except Exception as error:
         own = own_classes(recipe)
-        if not own or (isinstance(error, ValueError) and is_raised_by_gantrain(error)):
+        if not own or isinstance(error, UserError):
             raise
         early_use = describe_early_use(error)
         if early_use:
@@ -50,7 +51,7 @@ def naming_own_code(recipe: Recipe, doing: str) -> Iterator[None]:
 def make_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
     """Build the method, and freeze what `freeze` names.
 
-    Raises ValueError where the recipe contradicts the data.
+    Raises UserError where the recipe contradicts the data.
     """
     with naming_own_code(recipe, "building it"):
         return _make_method(recipe, data_dims)
@@ -80,12 +81,12 @@ def _make_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
 def sketch_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
     """Build the method without storage, on the meta device, to be counted and checked.
 
-    Raises ValueError as make_method, and for facts past reason, which a checkpoint from elsewhere
+    Raises UserError as make_method, and for facts past reason, which a checkpoint from elsewhere
     may state.
     """
     for name, value in data_dims.items():
         if type(value) is not int or not 1 <= value <= MAX_CHANNELS:
-            raise ValueError(
+            raise UserError(
                 f"{name}: found {value!r:.100}, allowed: a whole number, 1 to {MAX_CHANNELS:,}"
             )
     with naming_own_code(recipe, "building it"):
@@ -100,7 +101,7 @@ def sketch_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
 def load_pretrained(method: Method, started: bool = False) -> None:
     """Load the weights with which parts of the method begin, from files or the network.
 
-    Networks have them only where no run has started. Raises ValueError where they can't be had.
+    Networks have them only where no run has started. Raises UserError where they can't be had.
     """
     for part in _pretrained_parts(method, started):
         _load(part)
@@ -113,7 +114,7 @@ def try_pretrained(
 
     sketch: the method of the recipe and the data, without storage. No weight is drawn, except where
     a class from outside gantrain loads weights: its `load` may expect what its constructor drew.
-    Raises ValueError where the weights cannot be had.
+    Raises UserError where the weights cannot be had.
     """
     parts = _pretrained_parts(sketch, started)
     if any(is_own(type(part)) for part in parts):
@@ -133,7 +134,7 @@ def _load(part: nn.Module) -> None:
     try:
         cast(Any, part).load()
     except Exception as error:
-        if not is_own(type(part)) or is_raised_by_gantrain(error):
+        if not is_own(type(part)) or isinstance(error, UserError):
             raise
         raise BadComponent(
             f"method: {type(part).__name__}.load raised {describe_error(error)}"
@@ -153,7 +154,7 @@ def _describe_nothing_to_train(recipe: Recipe, phase: Phase) -> str:
 
 
 def check_method(recipe: Recipe, method: Method) -> None:
-    """Raise ValueError, one line for each setting of a recipe that its method cannot follow."""
+    """Raise UserError, one line for each setting of a recipe that its method cannot follow."""
     problems = [
         *_phase_problems(recipe, method),
         *_unpaired_problems(recipe, method),
@@ -163,7 +164,7 @@ def check_method(recipe: Recipe, method: Method) -> None:
         *_size_problems(recipe, method),
     ]
     if problems:
-        raise ValueError("\n".join(problems))
+        raise UserError("\n".join(problems))
 
 
 def _phase_problems(recipe: Recipe, method: Method) -> Iterator[str]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.core.amounts import bytes_text
+from gantrain.core.errors import UserError
 from gantrain.core.world import local_ranks
 from gantrain.methods.base import Method
 from gantrain.recipe.field_types import images_in
@@ -92,12 +93,12 @@ def describe_run(recipe: Recipe, epoch: int, images: int, checkpoint: int) -> li
 
 
 def check_memory(memory: Memory, device: torch.device) -> None:
-    """Raise ValueError where the weights alone are too many for this machine."""
+    """Raise UserError where the weights alone are too many for this machine."""
     available, place = _memory_of(device)
     ranks = local_ranks() if device.type == "cpu" else 1
     if memory.total * ranks > available:
         several = f", on each of {ranks} ranks" if ranks > 1 else ""
-        raise ValueError(
+        raise UserError(
             f"method: the networks need {memory}{several}, and {place} has {bytes_text(available)};"
             " choose smaller ones (a lower width, fewer levels, layers or blocks)"
         )

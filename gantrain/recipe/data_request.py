@@ -68,7 +68,7 @@ def data_request(recipe: Recipe) -> DataRequest:
 def open_once_per_node(world: World, key: str, value: str | None, request: DataRequest) -> DataSet:
     """Return the data set on every rank; one rank of each node makes it where it does not exist.
 
-    Raises ValueError.
+    Raises UserError.
     """
     # These stay open until this rank has opened them again, so that no other run removes them.
     made: list[Shards] = []
@@ -103,7 +103,7 @@ def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> Opene
     """Open the data sets of a recipe, and make those that do not exist. Every rank calls it.
 
     is_automatic: no user named the held-out set and the test set. Such a test set may be unusable.
-    Raises ValueError with all problems at once.
+    Raises UserError with all problems at once.
     """
     data = recipe.data
     request = data_request(recipe)
@@ -147,7 +147,7 @@ def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> Opene
 def _with_channels_of(fields: dict[str, Field], data: DataSet, key: str, world: World) -> DataSet:
     """Return a set with the channels of the training set.
 
-    fields: of the training set. Raises ValueError where the channels cannot be converted.
+    fields: of the training set. Raises UserError where the channels cannot be converted.
     """
     converted, lines = field_checks.with_channels_of(fields, data, f"data.{key}")
     for line in lines:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 
+from gantrain.core.errors import UserError
 from gantrain.data.shards import Field
 from gantrain.metrics import registry
 from gantrain.metrics.paired import LPIPS
@@ -12,13 +13,13 @@ _COLOURS = (1, 3)  # channels that the networks of metrics take
 
 
 def check_pairs(names: Sequence[str], unpaired: bool) -> None:
-    """Raise ValueError for metrics of pairs where the data have none."""
+    """Raise UserError for metrics of pairs where the data have none."""
     of_pairs = [name for name in names if not (registry.of_set(name) or name in registry.MEASURED)]
     if unpaired and of_pairs:
         allowed = (
             "metrics of sets, as in evaluate.metrics=[fd_random0,swd] evaluate.best_by=fd_random0"
         )
-        raise ValueError(
+        raise UserError(
             f"evaluate.metrics: {', '.join(of_pairs)} need pairs; allowed with data.unpaired:"
             f" {allowed}"
         )
@@ -34,7 +35,7 @@ def check_settings(
     """Return a line for each setting that has no effect.
 
     size: height and width of a held-out sample, pixels. fields: the data's, by role. Raises
-    ValueError, with a line for each problem.
+    UserError, with a line for each problem.
     """
     used = _networks_of(names)
     problems = []
@@ -54,7 +55,7 @@ def check_settings(
             " choose others"
         )
     if problems:
-        raise ValueError("\n".join(problems))
+        raise UserError("\n".join(problems))
     lines = []
     for network in weights:
         if network not in used:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
+from gantrain.core.errors import UserError
+
 # The largest values that a recipe may state. What lies above is a slip of the finger, or would
 # never end.
 MAX_IMAGES = 10**12
@@ -28,7 +30,7 @@ _LENGTHS = (
 
 
 def _metric(name: str) -> str:
-    """Return the name of a metric. Raises ValueError for another name."""
+    """Return the name of a metric. Raises UserError for another name."""
     from gantrain.metrics import registry  # imports torch, which the help of commands goes without
 
     return registry.check(name)
@@ -42,7 +44,7 @@ def _length(value: Any) -> int | str:
         return f"{match[1]} epochs"
     images = float(match[1]) if match and match[2].startswith("image") else value
     if type(images) not in (int, float) or not 1 <= images <= MAX_IMAGES or images % 1:
-        raise ValueError(_LENGTHS)
+        raise UserError(_LENGTHS)
     return int(images)
 
 
@@ -59,7 +61,7 @@ def _pair(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         return (value, value)
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError(
+        raise UserError(
             "allowed: a size in pixels, which is one number, such as 64, or [height, width]"
         )
     return value
@@ -67,7 +69,7 @@ def _pair(value: object) -> object:
 
 def _area(size: tuple[int, int]) -> tuple[int, int]:
     if size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(f"allowed: {MAX_PIXELS:,} pixels at most, such as [8192, 8192]")
+        raise UserError(f"allowed: {MAX_PIXELS:,} pixels at most, such as [8192, 8192]")
     return size
 
 
@@ -76,7 +78,7 @@ def _place(text: str) -> str:
     names = [] if "://" in text else text.split("/")
     longest = max((len(name.encode()) for name in names), default=0)
     if _CONTROL.search(text) or len(text) > _LONGEST_PATH or longest > _LONGEST_NAME:
-        raise ValueError(
+        raise UserError(
             f"allowed: a path or URL of one line, with names of at most {_LONGEST_NAME} bytes"
         )
     return text
@@ -84,7 +86,7 @@ def _place(text: str) -> str:
 
 def _folder(name: str) -> str:
     if _CONTROL.search(name) or len(name.encode()) > _LONGEST_FOLDER:
-        raise ValueError(f"{_FOLDER}, with at most {_LONGEST_FOLDER} bytes")
+        raise UserError(f"{_FOLDER}, with at most {_LONGEST_FOLDER} bytes")
     return name
 
 
@@ -96,7 +98,7 @@ def _rule(pattern: str, fits: bool, why: str) -> BeforeValidator:
 
     def check(value: object) -> object:
         if bool(re.fullmatch(pattern, str(value))) != fits:
-            raise ValueError(why)
+            raise UserError(why)
         return value
 
     return BeforeValidator(check)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gantrain.core.error_messages import one_line, with_allowed
+from gantrain.core.errors import UserError
 from gantrain.core.formats import RUN, check_format
 from gantrain.core.paths import check_not_special, check_regular_file
 from gantrain.core.yaml12 import MAX_DEPTH, parse_yaml, read_mapping
@@ -48,7 +49,7 @@ def available(*first: Path) -> dict[str, Path]:
 def find(name: str, beside: Path | None = None) -> Path:
     """Return the file of a recipe that is given by name or path.
 
-    beside: the recipe that extends it. Raises ValueError.
+    beside: the recipe that extends it. Raises UserError.
     """
     key = "recipe"
     near: list[Path] = []
@@ -61,7 +62,7 @@ def find(name: str, beside: Path | None = None) -> Path:
         if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that is too long
             missing = one_line(str(path), _LONGEST)
             hint = _similar(path, key, near)
-            raise ValueError(
+            raise UserError(
                 f"{key}: no file {missing}; {hint}give a .yaml file or a name from `gantrain"
                 " recipes`"
             )
@@ -70,7 +71,7 @@ def find(name: str, beside: Path | None = None) -> Path:
     if name not in known:
         suggestion = _did_you_mean(key, difflib.get_close_matches(name, known, 3)).strip()
         advice = with_allowed(suggestion, list(known), ", or a path to a .yaml file")
-        raise ValueError(f"{key}: found '{one_line(name)}', {advice}")
+        raise UserError(f"{key}: found '{one_line(name)}', {advice}")
     return known[name]
 
 
@@ -141,13 +142,13 @@ def _with_name(base: object, over: object) -> object:
 def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return a recipe file's content, laid on the recipe that it extends.
 
-    beside: the recipe that extends this one. seen: the files that lead here. Raises ValueError.
+    beside: the recipe that extends this one. seen: the files that lead here. Raises UserError.
     """
     path = check_regular_file(find(name, beside), "recipe")
     if path.resolve() in seen:
-        raise ValueError(f"{path}: extends itself; remove `extends` from one of the files")
+        raise UserError(f"{path}: extends itself; remove `extends` from one of the files")
     if len(seen) >= MAX_EXTENDS:
-        raise ValueError(
+        raise UserError(
             f"{path}: extends: found more than {MAX_EXTENDS} files that extend one another; join"
             " some"
         )
@@ -158,11 +159,11 @@ def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> 
         content = _of_run(path, content, is_parent=beside is not None)
     for key in content:
         if key != "extends" and _means_extends(str(key)):
-            raise ValueError(f"{path}: {one_line(str(key))}: unknown key; did you mean extends?")
+            raise UserError(f"{path}: {one_line(str(key))}: unknown key; did you mean extends?")
     own_name = content.get("name", path.stem)  # a saved recipe states its name
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
-        raise ValueError(
+        raise UserError(
             f"{path}: extends: found {one_line(repr(parent))}, allowed: one recipe's name or path"
         )
     if parent is not None:
@@ -205,7 +206,7 @@ def apply(
 
     `data=X` is short for `data.train=X`; `data=synthetic` makes all data synthetic. texts: keys
     that take text, whose value is what was typed even where YAML has a number there, as in
-    `run=010`. Raises ValueError with one line for each problem.
+    `run=010`. Raises UserError with one line for each problem.
     """
     problems = []
     # `data=` comes first, since other keys of data add to it.
@@ -226,7 +227,7 @@ def apply(
             value = {part: value}
         content = merge(content, value)
     if problems:
-        raise ValueError("\n".join(problems))
+        raise UserError("\n".join(problems))
     return content
 
 
@@ -239,11 +240,11 @@ def _split_key(key: str) -> list[str]:
 
 
 def _assignment(override: str, texts: Container[str]) -> tuple[str, Any]:
-    """Return the key and the value of `a.b.c=value`. Raises ValueError, in one line."""
+    """Return the key and the value of `a.b.c=value`. Raises UserError, in one line."""
     key, equals, text = override.partition("=")
     if key == "name" and equals:
         run = shlex.quote(f"run={text}")
-        raise ValueError(
+        raise UserError(
             f"name: found {text!r:.100}, a recipe's name is that of its file; did you mean"
             f" {run:.100}?"
         )
@@ -257,7 +258,7 @@ def _assignment(override: str, texts: Container[str]) -> tuple[str, Any]:
         if equals and "-" in key and re.fullmatch(r"[A-Za-z][\w.-]*", key):
             words = shlex.quote(f"{key.replace('-', '_')}={text}")
             hint = f"; did you mean {words:.100}?"
-        raise ValueError(f"found {override!r:.100}, allowed: key=value or a.b.c=value{hint}")
+        raise UserError(f"found {override!r:.100}, allowed: key=value or a.b.c=value{hint}")
     value = parse_yaml(text, key)
     check_blanks(value, key, text)
     if key == "data" and isinstance(value, str | bool | int | float):

@@ -14,6 +14,7 @@ from pydantic import Field, create_model
 from gantrain.core import component
 from gantrain.core.component import StrictModel, text_keys
 from gantrain.core.error_messages import check
+from gantrain.core.errors import UserError
 from gantrain.core.yaml12 import dump_yaml
 from gantrain.recipe import recipe_files
 from gantrain.recipe.field_types import (
@@ -193,7 +194,7 @@ def suggestions(content: dict[str, Any]) -> Suggestions:
 
 
 def from_dict(content: dict[str, Any]) -> Recipe:
-    """Validate a recipe's content. Raises ValueError with one line for each problem."""
+    """Validate a recipe's content. Raises UserError with one line for each problem."""
     from gantrain.recipe.evaluation_settings import check_pairs
 
     check_method_is_named(content)
@@ -207,7 +208,7 @@ def from_dict(content: dict[str, Any]) -> Recipe:
 def stages(recipe: Recipe) -> list[Recipe]:
     """Return the recipe of each stage, itself without stages; without stages, the recipe alone.
 
-    Raises ValueError with one line for each problem.
+    Raises UserError with one line for each problem.
     """
     problems: list[str] = []
     stage_recipes: list[Recipe] = []
@@ -227,13 +228,13 @@ def stages(recipe: Recipe) -> list[Recipe]:
         except ValueError as error:
             problems += [f"stages.{number}.{line}" for line in str(error).splitlines()]
     if problems:
-        raise ValueError("\n".join(problems))
+        raise UserError("\n".join(problems))
     return stage_recipes or [recipe]
 
 
 def load(name: str, changes: Iterable[str] = ()) -> Recipe:
     """Return the recipe of that name or path, with `a.b.c=value` changes.
 
-    Raises ValueError: one line for each problem, all at once.
+    Raises UserError: one line for each problem, all at once.
     """
     return from_dict(recipe_files.apply(recipe_files.read(name), changes, set(text_keys(Recipe))))

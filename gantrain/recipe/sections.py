@@ -7,6 +7,7 @@ import pydantic
 from pydantic import Field, ValidationInfo, field_validator
 
 from gantrain.core.component import StrictModel
+from gantrain.core.errors import UserError
 from gantrain.recipe.field_types import (
     Auto,
     Classes,
@@ -132,7 +133,7 @@ class Data(StrictModel):
     @classmethod
     def _check_target_set(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value and not info.data.get("unpaired"):
-            raise ValueError("allowed: null; data.unpaired=true makes sources and targets two sets")
+            raise UserError("allowed: null; data.unpaired=true makes sources and targets two sets")
         return value
 
     @field_validator("target")
@@ -140,7 +141,7 @@ class Data(StrictModel):
     def _check_target(cls, value: str, info: ValidationInfo) -> str:
         source = info.data.get("source")
         if value == source and not info.data.get("unpaired"):
-            raise ValueError(
+            raise UserError(
                 f"allowed: another field than data.source={source}; set both, as in"
                 " data.source=right data.target=left"
             )
@@ -152,7 +153,7 @@ class Data(StrictModel):
         source = info.data.get("source")
         target = info.data.get("target")
         if source and target and set(value) - {source, target}:
-            raise ValueError(f"allowed: {source} and {target} (data.source and data.target)")
+            raise UserError(f"allowed: {source} and {target} (data.source and data.target)")
         return value
 
     @field_validator("instances")
@@ -160,7 +161,7 @@ class Data(StrictModel):
     def _check_instances(cls, value: str | None, info: ValidationInfo) -> str | None:
         common_fields = (info.data.get("source"), info.data.get("target"))
         if value and (info.data.get("unpaired") or value in common_fields):
-            raise ValueError(
+            raise UserError(
                 "allowed: null with data.unpaired; else another field than data.source and"
                 " data.target"
             )
@@ -173,7 +174,7 @@ class Data(StrictModel):
     ) -> tuple[int, int] | None:
         size = info.data.get("size")
         if value and size and any(map(lt, value, size)):
-            raise ValueError(
+            raise UserError(
                 f"allowed: {list(size)} or more, since data.size is cropped from it; or null"
             )
         return value
@@ -217,7 +218,7 @@ class Evaluate(StrictModel):
 
         unknown = [name for name in value if not takes_weights(name)]
         if unknown:
-            raise ValueError(
+            raise UserError(
                 "allowed: inception, squeezenet, lpips, unet or another network's name, not"
                 f" {', '.join(unknown)}"
             )
@@ -231,7 +232,7 @@ class Evaluate(StrictModel):
             allowed = f"allowed: {', '.join(measured) or 'none'} (evaluate.metrics)"
             names = measured or [value]
             both = f"'evaluate.metrics=[{','.join(names)}]' evaluate.best_by={names[0]}"
-            raise ValueError(f"{allowed}; set both keys, as in {both}")
+            raise UserError(f"{allowed}; set both keys, as in {both}")
         return value
 
 

@@ -3,11 +3,13 @@
 import re
 import shlex
 
+from gantrain.core.errors import UserError
+
 _JOINED = re.compile(r"([A-Za-z_][\w.-]*):(?=[^\s:/])")  # a key, its colon, and no blank
 
 
 def check_blanks(content: object, where: str, typed: str = "") -> None:
-    """Raise ValueError, in one line, where a mapping has a key such as `label:12` without a value.
+    """Raise UserError, in one line, where a mapping has a key such as `label:12` without a value.
 
     where: the file, or the key of an override. typed: the override's value as the user typed it.
     """
@@ -19,7 +21,7 @@ def check_blanks(content: object, where: str, typed: str = "") -> None:
         advice = f"did you mean {shlex.quote(f'{where}={_JOINED.sub(_spaced, typed)}')}?"
     else:
         advice = f"write {_JOINED.sub(_spaced, joined)!r:.100}"
-    raise ValueError(f"{where}: {problem}; put a blank behind the colon: {advice}")
+    raise UserError(f"{where}: {problem}; put a blank behind the colon: {advice}")
 
 
 def _spaced(match: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, PydanticSchemaGenerationError, TypeAdapter, Vali
 from pydantic.fields import FieldInfo
 
 from gantrain.core.error_messages import models_in, one_line, with_allowed
+from gantrain.core.errors import UserError
 from gantrain.recipe import recipe_files
 from gantrain.recipe.peer_folders import is_folder_option, words_for_folder
 from gantrain.recipe.peer_options import explanation_for, normalise, words_for
@@ -266,7 +267,7 @@ def _recipe_of(method: str) -> str:
 
 
 def check_method_is_named(content: dict[str, Any]) -> None:
-    """Raise ValueError, in one line, where a recipe neither has a method nor extends a recipe."""
+    """Raise UserError, in one line, where a recipe neither has a method nor extends a recipe."""
     if "method" not in content:
         advice = "such as pix2pix, or extend a recipe by `extends: pix2pix`"
-        raise ValueError(f"method: missing; give it a value, {advice}")
+        raise UserError(f"method: missing; give it a value, {advice}")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from gantrain.core import files, formats
 from gantrain.core.error_messages import check
+from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.core.wording import option, option_with
 from gantrain.core.yaml12 import read_mapping
@@ -52,7 +53,7 @@ def best_of(checkpoints: Path, metric: str) -> BestCheckpoint | None:
 def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
     """Return the best checkpoint of a run by `evaluate.best_by`.
 
-    The metrics stand in the `state.json` files. path: the run's folder. Raises ValueError, in one
+    The metrics stand in the `state.json` files. path: the run's folder. Raises UserError, in one
     line, for anything else, for a run that keeps no best checkpoint (`checkpoint.best=0`), and
     where no checkpoint has a value of the metric.
     """
@@ -62,20 +63,20 @@ def find_best_checkpoint(path: str | Path) -> BestCheckpoint:
     if run.is_file() or (run / "state.json").is_file():
         what = "a file" if run.is_file() else "a single checkpoint"
         advice = f"give the folder of a run, runs/NAME, or leave {option_with('best')} out"
-        raise ValueError(f"{option('best')}: {run} is {what}; {advice}")
+        raise UserError(f"{option('best')}: {run} is {what}; {advice}")
     checkpoints = run / "checkpoints"
     latest = checkpoint.find_checkpoint(run)
     evaluate, keeping = saved_settings(run, latest)
     instead = f"leave {option_with('best')} out for the latest checkpoint"
     if keeping.best == 0:
         advice = f"go on with checkpoint.best=1 and a larger length, or {instead}"
-        raise ValueError(
+        raise UserError(
             f"{option('best')}: {run} keeps no best checkpoint (checkpoint.best is 0); {advice}"
         )
     best = best_of(checkpoints, evaluate.best_by)
     if best is None:
         problem = f"no checkpoint of {run} has a value of {evaluate.best_by} (evaluate.best_by)"
-        raise ValueError(
+        raise UserError(
             f"{option('best')}: {problem}; give the run held-out data by data.validation, or"
             f" {instead}"
         )
@@ -110,7 +111,7 @@ def link_best(run: Path, metric: str, count: int) -> str:
 def saved_settings(run: Path, latest: Path) -> tuple[Evaluate, Checkpoint]:
     """Return the sections `evaluate` and `checkpoint` of the run's recipe.
 
-    For a run in stages, they are those of its last stage. Raises ValueError.
+    For a run in stages, they are those of its last stage. Raises UserError.
     """
     path = run / "recipe.yaml"
     content: Any = None
@@ -126,7 +127,7 @@ def saved_settings(run: Path, latest: Path) -> tuple[Evaluate, Checkpoint]:
         content = checkpoint.saved_recipe(latest)
         path = latest / "recipe.yaml"
     if not isinstance(content, dict):
-        raise ValueError(
+        raise UserError(
             f"{path}: found no mapping; give one of the run's checkpoints, without"
             f" {option_with('best')}"
         )

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gantrain.core import files, formats, weight_files
+from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import is_out_of_memory
 from gantrain.core.paths import check_not_special
 from gantrain.core.yaml12 import parse_yaml
@@ -121,7 +122,7 @@ def latest(root: Path) -> Path | None:
 def check_link(path: str | Path, what: str = "checkpoint") -> None:
     """Refuse a link to a run or a checkpoint that no longer exists.
 
-    what: begins the message. Raises ValueError, in one line.
+    what: begins the message. Raises UserError, in one line.
     """
     if not os.path.islink(path):
         return
@@ -137,11 +138,11 @@ def check_link(path: str | Path, what: str = "checkpoint") -> None:
     advice = "give runs/NAME, or one of its checkpoints"
     if list_checkpoints(run / "checkpoints"):
         advice = f"give {run}, with --best for its best checkpoint, or one of {run}/checkpoints"
-    raise ValueError(f"{what}: {path} is a dangling link to {target}; {advice}")
+    raise UserError(f"{what}: {path} is a dangling link to {target}; {advice}")
 
 
 def find_checkpoint(path: str | Path) -> Path:
-    """Return a checkpoint's folder. Raises ValueError.
+    """Return a checkpoint's folder. Raises UserError.
 
     path: that folder, or the folder of a run, whose latest checkpoint it is then.
     """
@@ -154,7 +155,7 @@ def find_checkpoint(path: str | Path) -> Path:
         return path.parent / os.readlink(path) if path.is_symlink() else path
     folder = latest(path / "checkpoints")
     if folder is None:
-        raise ValueError(
+        raise UserError(
             f"checkpoint: found none at {path}; give runs/NAME, one of its checkpoints, or what"
             " `gantrain import` made"
         )
@@ -164,7 +165,7 @@ def find_checkpoint(path: str | Path) -> Path:
 def state(folder: Path) -> State:
     """Return the checked content of state.json.
 
-    Raises ValueError, in one line that offers an older checkpoint.
+    Raises UserError, in one line that offers an older checkpoint.
     """
     with _naming(folder):
         return read_state(folder)
@@ -173,7 +174,7 @@ def state(folder: Path) -> State:
 def saved_recipe(folder: Path) -> Any:
     """Return the content of a checkpoint's recipe.yaml.
 
-    Raises ValueError, in one line, where it can't be read.
+    Raises UserError, in one line, where it can't be read.
     """
     path = folder / "recipe.yaml"
     with _naming(folder):
@@ -188,7 +189,7 @@ def tensors(
 
     content: that of the checkpoint's `state.json`, which the caller reads once for all files.
     expected: tensors whose names, shapes and kinds of numbers it has to have; None takes any.
-    Raises ValueError, in one line that offers an older checkpoint, for a damaged file, for another
+    Raises UserError, in one line that offers an older checkpoint, for a damaged file, for another
     network's, and for NaN.
     """
     with _naming(folder):
@@ -196,28 +197,28 @@ def tensors(
     problem = "" if expected is None else weight_files.misfit(loaded, expected)
     if problem:
         what = f"checkpoint: the {name.rpartition('/')[2]} in {folder}/{name}.safetensors"
-        raise ValueError(f"{what} is not the one of its recipe.yaml ({problem}); {_advice(folder)}")
+        raise UserError(f"{what} is not the one of its recipe.yaml ({problem}); {_advice(folder)}")
     return loaded
 
 
 @contextmanager
 def _naming(folder: Path) -> Iterator[None]:
-    """Raise an error of a checkpoint as one ValueError that names its folder and a remedy."""
+    """Raise an error of a checkpoint as one UserError that names its folder and a remedy."""
     try:
         yield
     # Nothing is damaged: each of these names its own remedy.
     except (formats.AnotherFormat, files.NoRegularFile) as e:
-        raise ValueError(f"checkpoint: {folder}: {e}") from None
+        raise UserError(f"checkpoint: {folder}: {e}") from None
     except ValueError as e:
         raise refusal(folder, str(e)) from None
 
 
-def refusal(folder: Path, reason: str) -> ValueError:
+def refusal(folder: Path, reason: str) -> UserError:
     """Return the error for a checkpoint that can't be used.
 
     It says what is wrong, and which older checkpoint can be used.
     """
-    return ValueError(
+    return UserError(
         f"checkpoint: {folder} can't be used: {'; '.join(reason.splitlines())}; {_advice(folder)}"
     )
 
@@ -249,21 +250,21 @@ def _sound_before(folder: Path) -> Path | None:
 def read_state(folder: Path) -> State:
     """Return the checked content of state.json.
 
-    Raises ValueError with what is wrong, without advice.
+    Raises UserError with what is wrong, without advice.
     """
     path = folder / "state.json"
     content = _read(path, lambda: files.read_json(path, _STATE_BYTES))
     if not isinstance(content, dict):
-        raise ValueError("state.json: found no mapping")
+        raise UserError("state.json: found no mapping")
     advice = "train anew with run=OTHER, or import the weights again"
     formats.check_format("state.json", content, formats.CHECKPOINT, advice)
     try:
         content = parse_state(content)
     except ValueError as e:
-        raise ValueError(f"state.json: {'; '.join(str(e).splitlines()[:3])}") from None
+        raise UserError(f"state.json: {'; '.join(str(e).splitlines()[:3])}") from None
     is_of_run = folder.parent.name == "checkpoints" and folder.name.isdecimal()
     if is_of_run and int(folder.name) != content.images_seen:
-        raise ValueError(
+        raise UserError(
             f"state.json: images_seen: found {content.images_seen}, allowed: {int(folder.name)},"
             " its name"
         )
@@ -273,19 +274,17 @@ def read_state(folder: Path) -> State:
 def _read_tensors(folder: Path, name: str, content: State) -> Tensors:
     """Return the checked tensors of one file.
 
-    Raises ValueError with what is wrong, without advice.
+    Raises UserError with what is wrong, without advice.
     """
     path = folder / f"{name}.safetensors"
     if name not in content.sha256:
-        raise ValueError(f"state.json has no SHA-256 of {name}.safetensors")
+        raise UserError(f"state.json has no SHA-256 of {name}.safetensors")
     if _read(path, lambda: files.sha256(path)) != content.sha256[name]:
-        raise ValueError(
-            f"{name}.safetensors is damaged (its SHA-256 is not the one in state.json)"
-        )
+        raise UserError(f"{name}.safetensors is damaged (its SHA-256 is not the one in state.json)")
     loaded: Tensors = _read(path, lambda: load_file(path))
     nonfinite = weight_files.first_nonfinite(loaded)
     if nonfinite is not None:
-        raise ValueError(f"{name}.safetensors holds NaN or infinite values in {nonfinite}")
+        raise UserError(f"{name}.safetensors holds NaN or infinite values in {nonfinite}")
     return loaded
 
 
@@ -297,4 +296,4 @@ def _read(path: Path, reader: Callable[[], Any]) -> Any:
     except Exception as e:  # of the disk, of JSON, of safetensors' headers
         if is_out_of_memory(e):
             raise
-        raise ValueError(f"{path.name} is damaged ({weight_files.reason(e)})") from None
+        raise UserError(f"{path.name} is damaged ({weight_files.reason(e)})") from None

@@ -16,6 +16,7 @@ from pydantic import (
 
 import gantrain
 from gantrain.core.error_messages import check
+from gantrain.core.errors import UserError
 from gantrain.core.extensions import is_module_name
 from gantrain.data.batch import data_dims
 from gantrain.data.index import Field, check_fields
@@ -67,7 +68,7 @@ class Progress(_StrictModel):
     @classmethod
     def _are_texts(cls, texts: list[Any]) -> list[Any]:
         if any(not isinstance(text, str) for text in texts):
-            raise ValueError("allowed: texts")
+            raise UserError("allowed: texts")
         return texts
 
 
@@ -106,21 +107,21 @@ class State(_StrictModel):
     @classmethod
     def _are_numbers(cls, metrics: dict[str, float]) -> dict[str, float]:
         if any(value != value for value in metrics.values()):
-            raise ValueError("allowed: numbers")
+            raise UserError("allowed: numbers")
         return metrics
 
     @field_validator("modules")
     @classmethod
     def _are_modules(cls, names: list[str]) -> list[str]:
         if not all(is_module_name(name) for name in names):
-            raise ValueError("allowed: names of modules")
+            raise UserError("allowed: names of modules")
         return names
 
     @field_validator("fields")
     @classmethod
     def _have_roles(cls, fields: dict[str, Field]) -> dict[str, Field]:
         if not {"source", "target"} <= fields.keys() <= {"source", "target", "instances"}:
-            raise ValueError("allowed: source and target, and instances")
+            raise UserError("allowed: source and target, and instances")
         return fields
 
 
@@ -134,12 +135,12 @@ def versions() -> dict[str, str]:
 
 
 def parse_state(content: object) -> State:
-    """Return the checked state. Raises ValueError, with one line for each problem."""
+    """Return the checked state. Raises UserError, with one line for each problem."""
     state = check(State, content)
     check_fields(state.fields)
     expected = data_dims(state.fields)
     if state.facts != expected:
-        raise ValueError(
+        raise UserError(
             f"facts: found {state.facts}, allowed: {expected}, since that is what its fields say"
         )
     return state

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gantrain.core.component import text_keys
+from gantrain.core.errors import UserError
 from gantrain.core.extensions import check_imported, interactive_advice
 from gantrain.recipe import recipe_files
 from gantrain.recipe import schema as recipes
@@ -24,7 +25,7 @@ def request_recipe(source: Source, changes: Iterable[Change] = ()) -> Recipe:
 
     source: a recipe's name or path, its content as a mapping (which may have `extends`, as a file
     may), or a Recipe. changes: texts `a.b.c=value`, and mappings whose keys may be nested or
-    dotted. Raises ValueError with one line for each problem, all at once; where the run was made
+    dotted. Raises UserError with one line for each problem, all at once; where the run was made
     with modules that are not imported here, one line names them instead.
     """
     content = recipe_files.apply(_content(source), _as_texts(changes), set(text_keys(Recipe)))
@@ -34,7 +35,7 @@ def request_recipe(source: Source, changes: Iterable[Change] = ()) -> Recipe:
         modules = _check_run(content)
         advice = interactive_advice(modules)
         if advice:
-            raise ValueError(f"{error}{advice}") from None
+            raise UserError(f"{error}{advice}") from None
         raise
 
 
@@ -44,13 +45,13 @@ def _content(source: Source) -> dict[str, Any]:
     if isinstance(source, str | os.PathLike):
         return recipe_files.read(os.fspath(source))
     if not isinstance(source, Mapping):
-        raise ValueError(
+        raise UserError(
             f"recipe: found {type(source).__name__}, allowed: a name, a path, a mapping, a Recipe"
         )
     content: dict[str, object] = json.loads(_as_json("recipe", source))
     parent = content.pop("extends", None)
     if not isinstance(parent, str | None):
-        raise ValueError(f"extends: found {parent!r:.100}, allowed: one recipe's name or path")
+        raise UserError(f"extends: found {parent!r:.100}, allowed: one recipe's name or path")
     if parent is not None:
         content = recipe_files.merge(recipe_files.read(parent) | {"description": ""}, content)
     if "name" not in content and isinstance(content.get("run"), str):
@@ -67,7 +68,7 @@ def _as_texts(changes: Iterable[Change]) -> list[str]:
         elif isinstance(change, Mapping):
             texts += [f"{key}={_as_json(str(key), value)}" for key, value in change.items()]
         else:
-            raise ValueError(
+            raise UserError(
                 f"recipe: found {type(change).__name__} as a change, allowed: a text a.b.c=value,"
                 " or a mapping"
             )
@@ -75,12 +76,12 @@ def _as_texts(changes: Iterable[Change]) -> list[str]:
 
 
 def _as_json(key: str, value: object) -> str:
-    """Return a value of a mapping as JSON. key: for the message. Raises ValueError."""
+    """Return a value of a mapping as JSON. key: for the message. Raises UserError."""
     try:
         return json.dumps(value, default=_as_plain, ensure_ascii=False)
     except (TypeError, ValueError) as error:  # of a type, or of a list that holds itself
         allowed = "numbers, texts, paths, lists and mappings of them"
-        raise ValueError(
+        raise UserError(
             f"{key}: found a value that no recipe can hold ({error}), allowed: {allowed}"
         ) from None
 
@@ -99,7 +100,7 @@ def _as_plain(value: object) -> object:
 def _check_run(content: Mapping[str, Any]) -> list[str]:
     """Return the modules that the run's latest checkpoint records.
 
-    Raises ValueError where some of them are not imported.
+    Raises UserError where some of them are not imported.
     """
     name = content.get("run") or content.get("name")
     if not isinstance(name, str) or "/" in name:

@@ -13,6 +13,7 @@ from typing import Any
 
 from gantrain.core import files, formats
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.core.yaml12 import read_mapping
 from gantrain.recipe.differences import differences
@@ -28,7 +29,7 @@ _STATUS_BYTES = 1 << 20
 class Run:
     """`runs/NAME`, held by one process.
 
-    Raises ValueError where another process holds it, or where it was started with another recipe.
+    Raises UserError where another process holds it, or where it was started with another recipe.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -45,7 +46,7 @@ class Run:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = (self.folder / ".lock").open("a")
         except OSError as e:
-            raise ValueError(
+            raise UserError(
                 f"run: cannot write {self.folder} ({e.strerror}); start where you may write"
             ) from None
         try:
@@ -68,20 +69,20 @@ class Run:
                 status = self.status()
                 writer = f"process {status.get('process', '?')} on {status.get('host', '?')}"
             except OSError as e:  # some clusters' file systems
-                raise ValueError(
+                raise UserError(
                     f"run: cannot lock {self.folder} ({e.strerror}), so that two jobs might write "
                     "it; mount its file system with locks, or link runs/ to one that has them"
                 ) from None
             if wait == _PATIENCE_SECONDS:
                 say(f"waiting for {writer} to leave {self.folder}")
             time.sleep(min(wait, 1))
-        raise ValueError(
+        raise UserError(
             f"run: {self.folder} is being written by another process ({writer}); "
             "wait for it, stop it, or choose run=OTHER"
         )
 
     def _compare(self, recipe: Recipe) -> None:
-        """Raise ValueError where the run was started with another recipe."""
+        """Raise UserError where the run was started with another recipe."""
         if not (checkpoint.list_checkpoints(self.checkpoints) and self.recipe.is_file()):
             return
         changes = differences(self.saved_recipe(), recipe.dump())
@@ -99,17 +100,17 @@ class Run:
             f"run: {self.folder} was started with another recipe; undo the changes: {same}; or"
             f" {other}"
         )
-        raise ValueError("\n".join([problem, *(f"  {change}" for change in changes)]))
+        raise UserError("\n".join([problem, *(f"  {change}" for change in changes)]))
 
     def saved_recipe(self) -> dict[str, Any]:
-        """Return the recipe that the run was started with. Raises ValueError, in one line."""
+        """Return the recipe that the run was started with. Raises UserError, in one line."""
         advice = (
             f"remove it, then the recipe of {self.checkpoints} is not compared, or choose run=OTHER"
         )
         try:
             content = read_mapping(self.recipe)
         except ValueError as e:
-            raise ValueError(
+            raise UserError(
                 f"run: {self.recipe} is damaged ({' '.join(str(e).split())}); {advice}"
             ) from None
         formats.check_format(
@@ -122,7 +123,7 @@ class Run:
     ) -> None:
         """Prepare the folder for training from that position, and set the status `running`.
 
-        It is called after all checks, so a refused start changes nothing. Raises ValueError.
+        It is called after all checks, so a refused start changes nothing. Raises UserError.
         """
         try:
             files.write_text(self.recipe, f"format: {formats.RUN}\n{recipe.yaml()}", sync=True)
@@ -135,7 +136,7 @@ class Run:
                 self.log({"images_seen": images_seen, "init_from": init_from})
             self.set_status("running", images_seen)
         except OSError as e:
-            raise ValueError(
+            raise UserError(
                 f"run: cannot write {self.folder} ({e.strerror}); make space there"
             ) from None
 

@@ -14,6 +14,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker, get_availa
 
 from gantrain.core import files
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 from gantrain.core.printable import printable
 from gantrain.recipe.schema import Recipe
 
@@ -24,7 +25,7 @@ _LONGEST = 300  # characters of an error of a tracker
 
 
 def check_trackers(recipe: Recipe) -> None:
-    """Raise ValueError for a name that Accelerate doesn't know, or whose package is missing.
+    """Raise UserError for a name that Accelerate doesn't know, or whose package is missing.
 
     With `tracker_failure: continue`, a missing package is reported when the trackers start.
     """
@@ -33,10 +34,10 @@ def check_trackers(recipe: Recipe) -> None:
     installed = [str(name) for name in get_available_trackers()]
     for name in names:
         if name not in allowed:
-            raise ValueError(f"trackers: found {name!r}, allowed: {', '.join(allowed)}")
+            raise UserError(f"trackers: found {name!r}, allowed: {', '.join(allowed)}")
         if name not in installed and recipe.tracker_failure == "stop":
             advice = "or train without it by tracker_failure=continue"
-            raise ValueError(
+            raise UserError(
                 f"trackers: {name} is not installed; pip install {name}, drop it, {advice}"
             )
 
@@ -66,7 +67,7 @@ class Trackers:
     def start(self, images_seen: int) -> None:
         """Open the trackers.
 
-        Raises ValueError for one that can't start, where `tracker_failure` is `stop`.
+        Raises UserError for one that can't start, where `tracker_failure` is `stop`.
         """
         threading.excepthook = self._handle_thread_error
         for name in self._names:
@@ -79,7 +80,7 @@ class Trackers:
                         f"mend it, drop {name} from trackers, or train without it by"
                         " tracker_failure=continue"
                     )
-                    raise ValueError(f"{problem}; {advice}") from None
+                    raise UserError(f"{problem}; {advice}") from None
                 say(f"{problem}; training goes on without it (tracker_failure: continue)")
 
     def log(self, values: dict[str, float], images_seen: int) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gantrain.core.amounts import count_text
+from gantrain.core.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -56,26 +57,26 @@ def split(
 ) -> BatchLayout:
     """Return how a batch is divided over ranks and micro-batches.
 
-    Raises ValueError, with values that work, where the numbers don't divide.
+    Raises UserError, with values that work, where the numbers don't divide.
     """
     if batch_size % ranks:
         below = batch_size // ranks * ranks
         above = below + ranks
         works = " or ".join(str(b) for b in (below, above) if b)
-        raise ValueError(
+        raise UserError(
             f"batch_size: found {batch_size}, which {ranks} ranks can't share evenly; "
             f"batch_size={works} works, or {', '.join(map(str, divisors(batch_size)[:4]))} ranks"
         )
     if partitions > 1 and (batch_size % partitions or partitions % ranks):
         allowed = [1, *(d for d in reversed(divisors(batch_size)) if d > 1 and d % ranks == 0)]
-        raise ValueError(
+        raise UserError(
             f"data.partitions: found {partitions}, which must divide batch_size={batch_size} and "
             f"be a multiple of {ranks} ranks; allowed: {', '.join(map(str, allowed))}"
         )
     per_rank = batch_size // ranks
     micro = per_rank if micro_batch_size is None else micro_batch_size
     if per_rank % micro:
-        raise ValueError(
+        raise UserError(
             f"micro_batch_size: found {micro}, which does not divide a rank's {per_rank} images"
             f" (batch {batch_size}, ranks: {ranks}); allowed:"
             f" {', '.join(map(str, divisors(per_rank)))}"

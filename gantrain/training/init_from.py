@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from gantrain.core.error_messages import check
+from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.data.scale import Size
 from gantrain.importers import assumptions
@@ -37,7 +38,7 @@ def place(
     start: a run, a checkpoint, or files of networks that `gantrain import` knows. Where the run
     kept an average of a network, that is copied: it is what was evaluated. size: of whole pictures
     in this run; the scales of a network are matched by resolution with it. is_trial: nothing is
-    copied, so that a method on the meta device will do. Raises ValueError where nothing is there,
+    copied, so that a method on the meta device will do. Raises UserError where nothing is there,
     or nothing fits.
     """
     paths = [start] if isinstance(start, str) else start
@@ -45,7 +46,7 @@ def place(
     try:
         origins, assumed = _find_origins(method, paths)
     except ValueError as e:
-        raise ValueError(f"init_from: {e}, or init_from=null") from None
+        raise UserError(f"init_from: {e}, or init_from=null") from None
     lines: list[str] = []
     weights_copied = 0  # without biases: three last biases are no start
     for name, network in method.networks.items():
@@ -56,7 +57,7 @@ def place(
         weights_copied += sum(tensor.ndim > 1 for tensor in fitting.values())
         lines.append(line)
     if not weights_copied:
-        raise ValueError(
+        raise UserError(
             f"init_from: no weight in {path} fits, found {', '.join(origins)}, allowed:"
             f" {', '.join(method.networks)} with tensors of the same names and shapes; choose"
             " another run, networks like its own, or init_from=null"
@@ -110,7 +111,7 @@ def _find_origins(method: Method, paths: list[str]) -> tuple[dict[str, Origin], 
 def _picture_size(folder: Path, state: State) -> Size | None:
     """Return the size of whole pictures in the run of a checkpoint.
 
-    Raises ValueError where its recipe states none.
+    Raises UserError where its recipe states none.
     """
     content: object = checkpoint.saved_recipe(folder)
     try:

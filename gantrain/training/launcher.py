@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from gantrain.core.errors import UserError
 from gantrain.core.world import World
 from gantrain.recipe.differences import differences
 from gantrain.recipe.schema import Recipe, from_dict
@@ -29,7 +30,7 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
     """Return the recipe with what `accelerate launch` or its config sets beyond the world.
 
     The launcher's own defaults (no mixed precision, no accumulation, no compilation) count as
-    unsaid. Raises ValueError where recipe and launcher disagree, or for what gantrain can't do.
+    unsaid. Raises UserError where recipe and launcher disagree, or for what gantrain can't do.
     """
     settings = _LauncherSettings(recipe, env)
     if settings.uses("CPU"):
@@ -45,7 +46,7 @@ def agree_with_launcher(recipe: Recipe, env: Mapping[str, str] = os.environ) -> 
     if settings.uses("DEEPSPEED"):
         settings.take_deepspeed()
     if settings.problems:
-        raise ValueError("\n".join(settings.problems))
+        raise UserError("\n".join(settings.problems))
     return from_dict(settings.content)
 
 
@@ -138,7 +139,7 @@ def stop_without_retry() -> None:
 
 
 def check_ranks(world: World, recipe: Recipe, env: Mapping[str, str] = os.environ) -> None:
-    """Raise ValueError on all ranks where their number is wrong, or where their recipes differ."""
+    """Raise UserError on all ranks where their number is wrong, or where their recipes differ."""
     problems = []
     for count, starter in _requested_ranks(env):
         if count != world.size:

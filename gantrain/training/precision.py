@@ -12,6 +12,7 @@ import torch
 from gantrain.core import files, formats
 from gantrain.core.amounts import count_text
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 from gantrain.core.world import World, cpu_model, has_bf16
 from gantrain.data.cache import cache_folder
 from gantrain.recipe.schema import Recipe
@@ -58,7 +59,7 @@ def choose_precision(
     """Return the recipe's precision; for `auto`, the recorded one, else what suits the machine.
 
     Every rank calls it, and gets rank 0's choice. list_convolutions: lists the recipe's, to be
-    timed on a CPU. stage_start: images seen when this stage of the run begins. Raises ValueError
+    timed on a CPU. stage_start: images seen when this stage of the run begins. Raises UserError
     for a damaged checkpoint.
     """
     if recipe.precision != "auto":
@@ -176,7 +177,7 @@ def _is_entry(entry: object) -> bool:
 
 
 def record_choice(folder: Path, choice: Choice) -> None:
-    """Write what `auto` means into a run's folder, before its first step. Raises ValueError."""
+    """Write what `auto` means into a run's folder, before its first step. Raises UserError."""
     if not choice.convolutions:  # the recipe states the precision
         return
     content = {
@@ -187,13 +188,13 @@ def record_choice(folder: Path, choice: Choice) -> None:
     try:
         files.write_text(folder / _NAME, json.dumps(content, indent=1) + "\n", sync=True)
     except OSError as e:
-        raise ValueError(f"run: cannot write {folder} ({e.strerror}); make space there") from None
+        raise UserError(f"run: cannot write {folder} ({e.strerror}); make space there") from None
 
 
 def _read_record(folder: Path, convolutions: Sequence[Convolution], stage_start: int) -> str | None:
     """Read what `auto` means in the run, if it has begun.
 
-    Raises ValueError for a damaged checkpoint.
+    Raises UserError for a damaged checkpoint.
     """
     latest = checkpoint.latest(folder / "checkpoints")
     path = folder / _NAME

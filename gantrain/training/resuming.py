@@ -1,19 +1,20 @@
 """The checks of a resumed run, and its lines on the differences from its checkpoint."""
 
 from gantrain.core.amounts import count_text
+from gantrain.core.errors import UserError
 from gantrain.runs.checkpoint_state import State, versions
 from gantrain.training.setup import RunSetup
 
 
 def check_data(setup: RunSetup, fingerprint: str) -> None:
-    """Raise ValueError where the training data are not those of the checkpoint."""
+    """Raise UserError where the training data are not those of the checkpoint."""
     saved = fingerprint.split()
     keys = ("data.train", "data.train_target")
     for i, data in enumerate(setup.data.train.domains):
         key = keys[i]
         before = saved[i] if i < len(saved) else "none"
         if before != data.fingerprint:
-            raise ValueError(
+            raise UserError(
                 f"{key}: {data.place} holds other data (fingerprint {data.fingerprint[:12]}) than"
                 f" the run was started with ({before[:12]}); give the same data, or run=OTHER"
             )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gantrain.core.amounts import ceil_div
+from gantrain.core.errors import UserError
 from gantrain.core.world import World, cores, local_ranks
 from gantrain.data.batch import data_dims
 from gantrain.data.loader import RawBatch, merge_streams, training_loader
@@ -28,7 +29,7 @@ class RunData:
     previews show, where there is no held-out set. held_out_lines: the lines on how both were
     chosen. names: the samples' field of each role (source, target, instances). fields: the fields
     by role. dims: the numbers of channels that the networks need. split: how each batch is split
-    over ranks and micro-batches. Every rank calls the constructor. Raises ValueError with one line
+    over ranks and micro-batches. Every rank calls the constructor. Raises UserError with one line
     for each problem.
     """
 
@@ -48,12 +49,12 @@ class RunData:
         self._check_partitions()
 
     def _check_partitions(self) -> None:
-        """Raise ValueError where the training set has fewer shards than partitions."""
+        """Raise UserError where the training set has fewer shards than partitions."""
         shards = min(len(domain.index.shards) for domain in self.train.domains)
         partitions = self.recipe.data.partitions
         if partitions > shards:
             allowed = f"at most {shards}, the number of shards of data.train"
-            raise ValueError(f"data.partitions: found {partitions}, allowed: {allowed}")
+            raise UserError(f"data.partitions: found {partitions}, allowed: {allowed}")
 
     @property
     def epoch(self) -> int:
@@ -86,7 +87,7 @@ class RunData:
         return range(first.start, last.stop)
 
     def check_cache(self) -> None:
-        """Raise ValueError where the partitions of this node need a larger cache."""
+        """Raise UserError where the partitions of this node need a larger cache."""
         check_cache(self.streams(), self.node_partitions())
 
     def prefetch(self, start: int, stop: int) -> list[Prefetch]:

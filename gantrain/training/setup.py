@@ -39,7 +39,7 @@ class RunSetup:
     stage of the run begins. images_seen: those seen at the run's latest checkpoint. sketch: the
     method without memory for its weights. settings: the optimiser's settings by phase.
     held_out_choice: the choice of the whole run, which settled the recipe's `data.validation`.
-    Every rank calls the constructor. Raises ValueError with one line for each problem.
+    Every rank calls the constructor. Raises UserError with one line for each problem.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class RunSetup:
         return 8 if self.recipe.precision == "fp64" else 4
 
     def _check_evaluation(self) -> list[str]:
-        """Return a line for each setting of `evaluate` that has no effect. Raises ValueError."""
+        """Return a line for each setting of `evaluate` that has no effect. Raises UserError."""
         if self.data.held_out is None:
             return []
         options = self.recipe.evaluate
@@ -235,7 +235,7 @@ class RunSetup:
     def make_held_out(self) -> HeldOut | None:
         """Return the held-out set that measures methods, or None where nothing is held out.
 
-        Every rank calls it. Raises ValueError for metrics whose weights are not available.
+        Every rank calls it. Raises UserError for metrics whose weights are not available.
         """
         data = self.data
         if data.held_out is None:

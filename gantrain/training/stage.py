@@ -43,7 +43,7 @@ class Stage:
     def train(self) -> str:
         """Train, and return `finished` or `unfinished`.
 
-        Raises ValueError for a user's mistake, RunStopped where the run cannot go on.
+        Raises UserError for a user's mistake, RunStopped where the run cannot go on.
         """
         held_out: HeldOut | None = None
         if self.setup.images_seen < self.setup.total:
@@ -67,7 +67,7 @@ class Stage:
         return self.run.latest()
 
     def _read_state(self, latest: Path) -> State:
-        """Return the state of the latest checkpoint. Raises ValueError where it does not fit."""
+        """Return the state of the latest checkpoint. Raises UserError where it does not fit."""
         state = checkpoint.state(latest)
         self.images_seen = state.images_seen
         check_imported(state.modules, latest)

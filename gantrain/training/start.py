@@ -48,7 +48,7 @@ def train(recipe: Source | None = None, *overrides: Change, **keywords: object) 
     `extends`. overrides: what differs, as texts `a.b.c=value` or as dictionaries, whose keys may be
     nested or dotted. Changes are no keyword arguments, and keywords raise an error that shows how
     to write them. Works in one process, also several times and after an error, and in each process
-    of a launcher. Raises ValueError, one line for each problem, and RunStopped where training can't
+    of a launcher. Raises UserError, one line for each problem, and RunStopped where training can't
     go on.
     """
     check_not_importing()
@@ -64,7 +64,7 @@ def train(recipe: Source | None = None, *overrides: Change, **keywords: object) 
 def _check(stage_recipes: list[Recipe], world: World, choice: HeldOutChoice) -> list[str]:
     """Check all stages, so that a mistake in the last one is reported before the first one trains.
 
-    Returns the lines that describe a dry run. Raises ValueError.
+    Returns the lines that describe a dry run. Raises UserError.
     """
     stage_start = 0
     lines: list[str] = []

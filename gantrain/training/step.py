@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gantrain.core.errors import UserError
 from gantrain.core.rng import seed_all
 from gantrain.methods.base import (
     Batch,
@@ -126,7 +127,7 @@ class PhaseRunner:
 class Engine:
     """Runs the phases of a method with their optimisers; it knows nothing about GANs.
 
-    Raises ValueError where two phases train the same network.
+    Raises UserError where two phases train the same network.
     """
 
     def __init__(  # noqa: PLR0913 (the settings of a run, by name)
@@ -146,7 +147,7 @@ class Engine:
         for phase in method.phases:
             names += phase.networks
         if len(set(names)) < len(names):
-            raise ValueError(f"phases share a network, found {names}; each network has one phase")
+            raise UserError(f"phases share a network, found {names}; each network has one phase")
         self.method = method
         self.rank = rank
         self.seed = seed

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from gantrain.core.errors import UserError
 from gantrain.runs.recipe_request import Change, Source
 
 _COMMAND = "recipe="  # starts a recipe's name on the command line
@@ -16,25 +17,25 @@ def check_call(
 ) -> Source:
     """The recipe.
 
-    Raises ValueError, in one line, for keywords and for the command line's `recipe=NAME`.
+    Raises UserError, in one line, for keywords and for the command line's `recipe=NAME`.
     """
     if keywords:
         listed = ", ".join(keywords)
         first, value = next(iter(keywords.items()))
         name = repr(recipe) if isinstance(recipe, str) else "'NAME'"
         call = f"gantrain.train({name}, {{{first!r}: {value!r:.40}}})"
-        raise ValueError(f"train: found the keywords {listed}, allowed: none; write {call}")
+        raise UserError(f"train: found the keywords {listed}, allowed: none; write {call}")
     if recipe is None:
-        raise ValueError(f"train: found no recipe; {_HOW}")
+        raise UserError(f"train: found no recipe; {_HOW}")
     for text in (recipe, *changes):
         if isinstance(text, str) and text.startswith(_COMMAND):
             name = text.removeprefix(_COMMAND)
-            raise ValueError(
+            raise UserError(
                 f"train: found {text!r}, which a command takes; write gantrain.train({name!r}, ...)"
             )
         if isinstance(text, Mapping) and "recipe" in text:
             name = f"{text['recipe']!r:.60}"
-            raise ValueError(
+            raise UserError(
                 f"train: found a mapping with the key recipe; write gantrain.train({name}, {{...}})"
             )
     return recipe

@@ -155,7 +155,7 @@ def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, Any]
 def restore(engine: Engine, folder: Path, setup: RunSetup, progress: Progress) -> None:
     """Put a checkpoint's tensors and the sums of its meters into a new engine.
 
-    The number of ranks may have changed. Raises ValueError, in one line, where they are not this
+    The number of ranks may have changed. Raises UserError, in one line, where they are not this
     run's.
     """
     method = engine.method

@@ -27,7 +27,7 @@ def try_method(setup: RunSetup) -> None:
     """Compute each phase's gradients and a translation once, on a batch of zeros.
 
     The networks are thrown away. It does this only where the recipe uses a class from outside
-    gantrain. Every rank calls it. Raises ValueError, with one line for each problem.
+    gantrain. Every rank calls it. Raises UserError, with one line for each problem.
     """
     if not own_classes(setup.recipe):
         return

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from gantrain.core.errors import UserError
 from gantrain.methods.base import Batch
 from gantrain.runs.checkpoint import Tensors
 from gantrain.training.gradients import clip_gradients, gradient_norm, skip_if_nonfinite
@@ -27,7 +28,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam
 
 
 def check(stage: int, precision: str, lr_factors: Mapping[str, float]) -> None:
-    """Raise ValueError where ZeRO can't work here."""
+    """Raise UserError where ZeRO can't work here."""
     if not stage:
         return
     if importlib.util.find_spec("deepspeed") is None:
@@ -45,13 +46,13 @@ def check(stage: int, precision: str, lr_factors: Mapping[str, float]) -> None:
         )
     else:
         return
-    raise ValueError(f"zero_stage: found {stage}{problem}, or zero_stage=0")
+    raise UserError(f"zero_stage: found {stage}{problem}, or zero_stage=0")
 
 
 def from_launcher(env: Mapping[str, str]) -> tuple[int, bool]:
     """Return the stage, and whether in bf16, that accelerate's DeepSpeed settings ask for.
 
-    Raises ValueError for what gantrain does not hand to DeepSpeed.
+    Raises UserError for what gantrain does not hand to DeepSpeed.
     """
     config = _config_file(env)
     zero = config.get("zero_optimization", {})
@@ -81,7 +82,7 @@ def from_launcher(env: Mapping[str, str]) -> tuple[int, bool]:
         )
         problems.append(f"zero_stage: {what}; the recipe says the rest")
     if problems:
-        raise ValueError("\n".join(problems))
+        raise UserError("\n".join(problems))
     return stage, config.get("bf16", {}).get("enabled") is True
 
 
@@ -93,7 +94,7 @@ def _config_file(env: Mapping[str, str]) -> dict[str, Any]:
         config = json.loads(Path(path).read_text(encoding="utf-8"))
         return {**config}
     except (OSError, ValueError, TypeError) as e:
-        raise ValueError(f"{path}: is no DeepSpeed configuration in JSON ({e})") from None
+        raise UserError(f"{path}: is no DeepSpeed configuration in JSON ({e})") from None
 
 
 class ZeROPhase:

@@ -8,7 +8,7 @@ import fuzz_recipes
 import pytest
 from fuzzing import limited
 
-from gantrain.core.own_code import is_raised_by_gantrain
+from gantrain.core.errors import UserError
 from gantrain.core.yaml12 import parse_yaml
 from gantrain.recipe import costs, schema
 from gantrain.recipe.build_method import check_method, sketch_method
@@ -52,7 +52,7 @@ def check_case(case: fuzz_recipes.Case) -> bool:
         try:
             make(schema.load(case.name, case.words))
         except Exception as e:
-            if not (isinstance(e, ValueError) and is_raised_by_gantrain(e)):
+            if not isinstance(e, UserError):
                 pytest.fail(f"{name} ended in {e!r:.1000}")
             problem = str(e)
     for line in problem.splitlines():

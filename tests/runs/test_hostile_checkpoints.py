@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from gantrain import load
 from gantrain.core import formats
 from gantrain.core import weight_files as weights
-from gantrain.core.own_code import is_raised_by_gantrain
+from gantrain.core.errors import UserError
 from gantrain.core.world import World
 from gantrain.importers.import_file import import_files
 from gantrain.methods.base import Context
@@ -103,7 +103,7 @@ def line_of(read: Callable[[], object]) -> str:
     if problem is None:
         return ""
     text = str(problem)
-    assert is_raised_by_gantrain(problem), f"raised outside of gantrain: {problem!r}"
+    assert isinstance(problem, UserError), f"raised outside of gantrain: {problem!r}"
     assert text.strip()
     assert all(character.isprintable() for line in text.splitlines() for character in line), repr(
         text

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gantrain.core.amounts import count_text, list_text
+from gantrain.core.errors import UserError
 from gantrain.data import channels
 from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, unequal
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
@@ -21,14 +22,14 @@ SMALLEST = 16  # pixels; below it no network here has anything to work on
 _NAMED = 3  # files named in an error about labels
 
 PixelFormat = tuple[int, str]  # channels, dtype
-CheckedSample = dict[str, Field] | ValueError  # a sample's fields, or what is wrong with it
+CheckedSample = dict[str, Field] | UserError  # a sample's fields, or what is wrong with it
 
 
 def load(files: Files, field_specs: FieldSpecs, notes: list[str] | None = None) -> dict[str, Array]:
     """Return a sample's fields as HWC arrays of their spec's size; each file is decoded once.
 
     notes: takes sentences, with their member, on what was converted (see `conversion_notes.py`).
-    Raises ValueError (NotLabels) that names the file.
+    Raises UserError (NotLabels) that names the file.
     """
     return _resize_as_specified(_load_originals(files, field_specs, notes), field_specs)
 
@@ -63,7 +64,7 @@ def _load_originals(
         try:
             array = cut(decoded(spec.member, spec.kind, spec.colors), spec.half)
         except (OSError, ValueError) as error:
-            error_class = NotLabels if isinstance(error, NotLabels) else ValueError
+            error_class = NotLabels if isinstance(error, NotLabels) else UserError
             raise error_class(f"{files[spec.member]}: {error}") from None
         arrays[name] = array
     return arrays
@@ -96,7 +97,7 @@ def check_sample(
 
 
 def _check_sizes(arrays: dict[str, Array], file: File) -> None:
-    """Raises ValueError where the fields differ in size, or are too small or too large."""
+    """Raises UserError where the fields differ in size, or are too small or too large."""
     unequal_sizes = unequal(arrays)
     if unequal_sizes:
         sizes = [array.shape[:2] for array in arrays.values()]
@@ -106,23 +107,23 @@ def _check_sizes(arrays: dict[str, Array], file: File) -> None:
         raise TooSmall(f"{file}: {height}x{width}, the smallest is {SMALLEST}x{SMALLEST}")
     if max(height, width) > MOST_SIDE:
         largest = f"the largest is {MOST_SIDE}x{MOST_SIDE}; cut it into tiles"
-        raise ValueError(f"{file}: {height}x{width}, {largest}")
+        raise UserError(f"{file}: {height}x{width}, {largest}")
 
 
 def _describe(array: Array, name: str, spec: FieldSpec, files: Files) -> Field:
-    """Return the field that one file's array makes. Raises ValueError for values not allowed."""
+    """Return the field that one file's array makes. Raises UserError for values not allowed."""
     file = files[spec.member]
     counts = None
     if spec.kind == "label":
         counts = _count_ids(array, name, spec, file)
     elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
-        raise ValueError(
+        raise UserError(
             f"{file}: {name} has values {array.min():.4g}..{array.max():.4g}, floats must be in"
             " 0..1"
         )
     height, width, count = array.shape
     if count > MOST_CHANNELS:
-        raise ValueError(f"{file}: {name} has {count} channels, allowed: at most {MOST_CHANNELS}")
+        raise UserError(f"{file}: {name} has {count} channels, allowed: at most {MOST_CHANNELS}")
     content: dict[str, Any] = {
         "channels": count,
         "dtype": array.dtype.name,
@@ -159,18 +160,18 @@ def describe_fields(
 
     The most frequent channels and dtype of a field are those of the set, and the widest dtype of
     class ids. Samples that `channels.fit` can convert to them when they are decoded are good ones.
-    Raises ValueError if files of a field of ids cannot hold any, or hold ids beyond its classes:
+    Raises UserError if files of a field of ids cannot hold any, or hold ids beyond its classes:
     leaving them out would hide that the wrong files were given.
 
     samples: files by key and member; their text names them. checked: as `check_sample` returns it.
     """
     _refuse_wrong_labels(checked)
-    problems = [str(result) for result in checked.values() if isinstance(result, ValueError)]
-    good = {key: fields for key, fields in checked.items() if not isinstance(fields, ValueError)}
+    problems = [str(result) for result in checked.values() if isinstance(result, UserError)]
+    good = {key: fields for key, fields in checked.items() if not isinstance(fields, UserError)}
     if not good:
         count = count_text(len(problems), "sample")
         advice = advise_unequal(checked.values())
-        raise ValueError(f"none of {count} is usable; the first: {problems[0]}{advice}")
+        raise UserError(f"none of {count} is usable; the first: {problems[0]}{advice}")
     usual_formats: dict[str, PixelFormat] = {}
     for name, spec in field_specs.items():
         formats = {key: (fields[name].channels, fields[name].dtype) for key, fields in good.items()}
@@ -193,7 +194,7 @@ def describe_fields(
 
 
 def _refuse_wrong_labels(checked: Mapping[str, CheckedSample]) -> None:
-    """Raises ValueError where files cannot hold the ids that they should hold."""
+    """Raises UserError where files cannot hold the ids that they should hold."""
     wrong = [str(result) for result in checked.values() if isinstance(result, NotLabels)]
     if not wrong:
         return
@@ -207,7 +208,7 @@ def _refuse_wrong_labels(checked: Mapping[str, CheckedSample]) -> None:
         "mend them, or give other --labels or --instances, more --classes, the id of no class"
         " to --ignore, or the table of colours to --colors"
     )
-    raise ValueError(f"{subject}: {named}; {advice}")
+    raise UserError(f"{subject}: {named}; {advice}")
 
 
 def conversions(
@@ -220,7 +221,7 @@ def conversions(
     notes = []
     for key in good_keys:
         described = checked[key]
-        assert not isinstance(described, ValueError)
+        assert not isinstance(described, UserError)
         for name, field in fields.items():
             own_channels = described[name].channels
             if own_channels != field.channels:

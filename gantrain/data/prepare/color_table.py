@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gantrain.core.amounts import count_text
+from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.data.decode import Array, Colour, NotLabels, decode, refuse_lossy
 
@@ -18,14 +19,14 @@ _MOST_IDS_OF_8_BITS = 256
 def read_table(file: Path) -> tuple[Colour, ...]:
     """Read the colours (RGB, 0..255) by class id, from a line `R G B [name]` for each class.
 
-    A comment begins with `#`. CamVid's label_colors.txt is such a table. Raises ValueError, in one
+    A comment begins with `#`. CamVid's label_colors.txt is such a table. Raises UserError, in one
     line.
     """
     check_not_special(file, "--colors")
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
+        raise UserError(
             f"--colors: {file} cannot be read as text ({error}); give a table of R G B [name]"
         ) from None
     line_of: dict[Colour, int] = {}
@@ -35,19 +36,19 @@ def read_table(file: Path) -> tuple[Colour, ...]:
             continue
         place = f"--colors: {file}, line {number}"
         if len(words) < 3 or not all(map(_is_byte, words[:3])):
-            raise ValueError(
+            raise UserError(
                 f"{place}: found {line.strip()!r}, allowed: R G B [name], each in 0..255"
             )
         red, green, blue = map(int, words[:3])
         earlier = line_of.setdefault((red, green, blue), number)
         if earlier != number:
-            raise ValueError(
+            raise UserError(
                 f"{place}: {red} {green} {blue} is the colour of line {earlier} too; give each"
                 " class its own"
             )
     if not 2 <= len(line_of) <= _MOST_CLASSES:
         allowed = f"allowed: 2 to {_MOST_CLASSES}, a line for each class"
-        raise ValueError(f"--colors: {file} has {len(line_of)} colours, {allowed}")
+        raise UserError(f"--colors: {file} has {len(line_of)} colours, {allowed}")
     return tuple(line_of)
 
 
@@ -58,7 +59,7 @@ def _is_byte(word: str) -> bool:
 def decode_colours(data: bytes, table: Sequence[Colour], notes: list[str] | None = None) -> Array:
     """Return the ids (HW1) of an image file's colours, which no colour profile changes.
 
-    notes: as `decode` takes them. Raises ValueError if the bytes do not decode, NotLabels for a
+    notes: as `decode` takes them. Raises UserError if the bytes do not decode, NotLabels for a
     file whose compression changes colours.
     """
     refuse_lossy(data, "label")

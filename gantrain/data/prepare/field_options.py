@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+from gantrain.core.errors import UserError
 from gantrain.data.decode import Colour, Kind
 from gantrain.data.prepare.check import SMALLEST
 from gantrain.data.prepare.layouts import FieldSpecs
@@ -24,7 +25,7 @@ def apply_field_options(
 ) -> FieldSpecs:
     """Return the fields as the user's options describe them.
 
-    The options are those of `prepare`. Raises ValueError, in one line, for options that do not fit
+    The options are those of `prepare`. Raises UserError, in one line, for options that do not fit
     the fields.
     """
     _check_numbers(classes, resize)
@@ -40,7 +41,7 @@ def apply_field_options(
         if value is not None:
             if not label_names:
                 advice = "no field holds class ids; name one with --labels"
-                raise ValueError(f"--{option} {value}: {advice}")
+                raise UserError(f"--{option} {value}: {advice}")
             changes[option] = value
     if resize is not None:
         changes["size"] = resize
@@ -48,12 +49,12 @@ def apply_field_options(
 
 
 def _check_numbers(classes: int | None, resize: tuple[int, int] | None) -> None:
-    """Raises ValueError for numbers that no field can have."""
+    """Raises UserError for numbers that no field can have."""
     if resize and min(resize) < SMALLEST:
         least = f"{SMALLEST}x{SMALLEST} is the least"
-        raise ValueError(f"--resize {resize[0]}x{resize[1]} (height x width) is too small, {least}")
+        raise UserError(f"--resize {resize[0]}x{resize[1]} (height x width) is too small, {least}")
     if classes is not None and not 2 <= classes <= _MOST_CLASSES:
-        raise ValueError(f"--classes {classes}: give a number in 2..{_MOST_CLASSES}")
+        raise UserError(f"--classes {classes}: give a number in 2..{_MOST_CLASSES}")
 
 
 def _name_ids(
@@ -67,7 +68,7 @@ def _name_ids(
     if instances:
         _check_can_hold_ids(instances, "instances", described)
         if described[instances].kind == "label":
-            raise ValueError(
+            raise UserError(
                 f"--instances {instances}: it holds class ids already; name another field"
             )
         described[instances] = described[instances]._replace(kind="instances")
@@ -75,14 +76,14 @@ def _name_ids(
 
 
 def _check_can_hold_ids(name: str, kind: Kind, field_specs: FieldSpecs) -> None:
-    """Raises ValueError where `name` is no field, or one half of a side-by-side image."""
+    """Raises UserError where `name` is no field, or one half of a side-by-side image."""
     candidates = [other for other, spec in field_specs.items() if spec.half is None]
     if name in candidates:
         return
     listed = ", ".join(candidates)
     if not candidates:
         listed = "side-by-side images only, ids need a folder of their own"
-    raise ValueError(
+    raise UserError(
         f"{_OPTIONS[kind]} {name}: not a field that can hold {_HELD_IDS[kind]}; found are {listed}"
     )
 
@@ -93,14 +94,14 @@ def _check_colors(
     ignore: int | None,
     label_names: Collection[str],
 ) -> None:
-    """Raises ValueError where other options contradict the table of --colors."""
+    """Raises UserError where other options contradict the table of --colors."""
     advice = "name label fields with --labels, without --classes"
     if classes:
-        raise ValueError(f"--colors: found --classes {classes} too, which it counts; {advice}")
+        raise UserError(f"--colors: found --classes {classes} too, which it counts; {advice}")
     if not label_names:
-        raise ValueError(f"--colors: no field holds class ids; {advice}")
+        raise UserError(f"--colors: no field holds class ids; {advice}")
     last = len(colors) - 1
     if ignore not in (None, last):
-        raise ValueError(
+        raise UserError(
             f"--ignore {ignore}: with --colors it is the table's last, {last}; move its line"
         )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+from gantrain.core.errors import UserError
 from gantrain.data.decode import FORMATS, Colour, Kind
 from gantrain.data.headers import open_header
 from gantrain.data.index import NAME
@@ -48,7 +49,7 @@ Files = Mapping[str, File]  # of one sample, by member
 Layout = Callable[[Path, str], FieldSpecs]
 
 
-class UnclearLayout(ValueError):
+class UnclearLayout(UserError):
     """A folder whose layout is not recognised.
 
     reason: a description of the folder. options: those of `prepare` that may fit. The message is
@@ -82,24 +83,24 @@ def folders(source: Path, split: str) -> FieldSpecs:
         name for name in sorted(_SPLITS) if name != split and sides_of_split(source, name)
     ]
     if other_splits:
-        raise ValueError(
+        raise UserError(
             f"{source}: found no split {split}, but {', '.join(other_splits)}; give one with"
             " --split"
         )
     names = [folder.name for folder in sorted(source.iterdir()) if holds_images(folder)]
     listed = ", ".join(names) or "none"
     if len(names) < 2:
-        raise ValueError(f"{source}: two or more folders of images are needed, found {listed}")
+        raise UserError(f"{source}: two or more folders of images are needed, found {listed}")
     if set(names) <= _SPLITS:
         example = "train" if "train" in names else names[0]
-        raise ValueError(
+        raise UserError(
             f"{source}: {listed} are splits, not fields; give one of them, such as"
             f" {source / example}"
         )
     for name in names:
         if not re.fullmatch(NAME, name):
             reason = "a folder's name becomes a field's; rename it to letters, digits, '_' and '-'"
-            raise ValueError(f"{source / name}: {reason}")
+            raise UserError(f"{source / name}: {reason}")
     for name in names:
         _refuse_splits(source / name)
     return {name: FieldSpec(name, f"{name}/*") for name in names}
@@ -139,7 +140,7 @@ def common_endings(names: Iterable[str]) -> list[str]:
 
 
 def _refuse_splits(source: Path) -> None:
-    """Raises ValueError where several folders inside `source` hold a split each.
+    """Raises UserError where several folders inside `source` hold a split each.
 
     All of them would be read as one data set.
     """
@@ -153,7 +154,7 @@ def _refuse_splits(source: Path) -> None:
             f"give one of them, such as {source / splits[0]}, or move each split into a folder of"
             " its own"
         )
-        raise ValueError(
+        raise UserError(
             f"{source} holds the splits {', '.join(splits)}, which would be mixed; {advice}"
         )
 

@@ -7,6 +7,8 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from gantrain.core.errors import UserError
+
 Size = tuple[int, int]  # height, width
 
 _UNMATCHED = "names without a partner"
@@ -16,7 +18,7 @@ _DAMAGED = "damaged or not usable"
 _KIND = "channels or depth differ from most"
 
 
-class TooManyLeftOut(ValueError):
+class TooManyLeftOut(UserError):
     """More samples are left out than the limit allows.
 
     reason: the counts, the most frequent reason and the remedy. fraction: the limit that goes on
@@ -29,7 +31,7 @@ class TooManyLeftOut(ValueError):
         self.fraction = fraction
 
 
-class UnequalSizes(ValueError):
+class UnequalSizes(UserError):
     """A sample whose fields differ in size. sizes: (height, width) of each field."""
 
     def __init__(self, message: str, sizes: Iterable[Size]) -> None:
@@ -37,7 +39,7 @@ class UnequalSizes(ValueError):
         self.sizes = list(sizes)
 
 
-class TooSmall(ValueError):
+class TooSmall(UserError):
     """A sample with too few pixels for any network."""
 
 
@@ -55,7 +57,7 @@ def check_left_out(
 
     looks: what was found in each sample that has all its files, by key; an exception says why it is
     unusable. good: the keys of the samples that are packed. fields: their names. unmatched: samples
-    that lack files. names_remedy: what to do about these. Raises TooManyLeftOut, a ValueError of
+    that lack files. names_remedy: what to do about these. Raises TooManyLeftOut, a UserError of
     one line with the counts, the most frequent reason and what to do.
     """
     total = len(looks) + unmatched
@@ -70,7 +72,7 @@ def check_left_out(
     examples = [
         str(look)
         for look in looks.values()
-        if isinstance(look, ValueError) and _reason(look) == reason
+        if isinstance(look, UserError) and _reason(look) == reason
     ]
     example = f" (such as {examples[0]})" if examples else ""
     allowed = math.ceil(100 * left / total) / 100
@@ -119,7 +121,7 @@ def _common_ending(names: Sequence[str]) -> str:
 def advise_unequal(looks: Iterable[object]) -> str:
     """Return the remedy, after "; ", where the first unusable sample has a wrong size; else ""."""
     looks = list(looks)
-    problems = [look for look in looks if isinstance(look, ValueError)]
+    problems = [look for look in looks if isinstance(look, UserError)]
     if not problems or _reason(problems[0]) not in (_SIZES, _SMALL):
         return ""
     return f"; {suggest_remedy(_reason(problems[0]), looks)}"
@@ -130,7 +132,7 @@ def _reason(look: object) -> str:
         return _SIZES
     if isinstance(look, TooSmall):
         return _SMALL
-    return _DAMAGED if isinstance(look, ValueError) else _KIND
+    return _DAMAGED if isinstance(look, UserError) else _KIND
 
 
 def _usual_size(looks: Iterable[object]) -> Size:

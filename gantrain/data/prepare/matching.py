@@ -35,7 +35,7 @@ class Matched:
 
 
 def match(source: Path, field_specs: FieldSpecs) -> Matched:
-    """Return the samples in the folder `source`. Raises ValueError for a loop of links."""
+    """Return the samples in the folder `source`. Raises UserError for a loop of links."""
     members = {spec.member: spec for spec in field_specs.values()}
     matched = Matched()
     matched.names = {member: [] for member in members}

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gantrain.core.console import say
+from gantrain.core.errors import UserError
 from gantrain.core.files import create_once, refuse_existing
 from gantrain.core.paths import check_not_special
 from gantrain.core.threads import map_in_order
@@ -73,7 +74,7 @@ def prepare(  # noqa: PLR0913 (the command's options)
     max_left_out: the largest fraction (0 to 1) of samples that may be unusable or unmatched.
     extras: further files to write, by name.
 
-    `report.txt` lies beside the shards. Raises ValueError, in one line, for anything that a user
+    `report.txt` lies beside the shards. Raises UserError, in one line, for anything that a user
     can mend; nothing is left behind then.
     """
     check_not_special(source, "prepare")  # a URL, which an absolute path would hide
@@ -101,7 +102,7 @@ def prepare(  # noqa: PLR0913 (the command's options)
         if matched.left_out and not patterns:
             advice = f"{names_remedy}; {advice}"
         advice = HOW_TO.get(layout, advice).replace("{out}", str(out)).replace("{split}", split)
-        raise ValueError(f"{source}: {_describe_no_images(field_specs, matched)}; {advice}")
+        raise UserError(f"{source}: {_describe_no_images(field_specs, matched)}; {advice}")
 
     notes: list[str] = []
     checks = map_in_order(
@@ -142,7 +143,7 @@ def prepare(  # noqa: PLR0913 (the command's options)
     try:
         write_shards(shown_packed, out, fields, extras=extras)
     except OSError as error:
-        raise ValueError(f"{out} could not be written: {error}") from None
+        raise UserError(f"{out} could not be written: {error}") from None
     return report
 
 
@@ -187,13 +188,13 @@ def pack_once(  # noqa: PLR0913 (the options of prepare that a recipe sets)
 
 
 def _check_source(source: Path) -> None:
-    """Raises ValueError where `source` is no folder."""
+    """Raises UserError where `source` is no folder."""
     check_not_special(source, "prepare")
     if source.is_dir():
         return
     if source.exists():
-        raise ValueError(f"{source} is a file, not a folder")
-    raise ValueError(f"{source} does not exist; check the path")
+        raise UserError(f"{source} is a file, not a folder")
+    raise UserError(f"{source} does not exist; check the path")
 
 
 def _lay_out(
@@ -201,17 +202,17 @@ def _lay_out(
 ) -> tuple[str, FieldSpecs]:
     """Return the layout's name and the fields.
 
-    Raises ValueError for a layout that is not known or does not fit.
+    Raises UserError for a layout that is not known or does not fit.
     """
     if patterns:
         if layout not in (None, "folders"):
-            raise ValueError(
+            raise UserError(
                 f"--pattern: found --as {layout} too, allowed: --as folders, or no --as"
             )
         return "folders", patterned(source, split, patterns)
     layout = layout or recognise(source)
     if layout not in LAYOUTS:
-        raise ValueError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
+        raise UserError(f"layout {layout!r} is not known; choose one of {', '.join(LAYOUTS)}")
     return layout, LAYOUTS[layout](source, split)
 
 

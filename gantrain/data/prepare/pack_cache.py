@@ -24,7 +24,7 @@ _DIGITS = 16  # of a digest
 def pack_folder(folder: Path, cache: Path, options: Mapping[str, Any]) -> Path:
     """Return the place of the pack of a folder's present files.
 
-    Raises ValueError for a loop of links.
+    Raises UserError for a loop of links.
     """
     options_digest = _digest(f"{folder}\n{sorted(options.items())}")
     files_digest = _digest(describe_files(folder))

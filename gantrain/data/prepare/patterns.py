@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from gantrain.core.errors import UserError
 from gantrain.data.decode import EXTENSIONS
 from gantrain.data.index import NAME
 from gantrain.data.listing import without_extension
@@ -18,14 +19,14 @@ _ALLOWED = (
 def parse_patterns(texts: Iterable[str]) -> dict[str, str]:
     """Return the patterns by field, from texts that each hold one or several `FIELD=PATTERN`.
 
-    Raises ValueError.
+    Raises UserError.
     """
     patterns: dict[str, str] = {}
     for text in texts:
         for word in text.split():
             field, _, pattern = word.partition("=")
             if field in patterns:
-                raise ValueError(
+                raise UserError(
                     f"--pattern: found {field} twice, allowed: one pattern for each field"
                 )
             patterns[field] = pattern
@@ -34,13 +35,13 @@ def parse_patterns(texts: Iterable[str]) -> dict[str, str]:
 
 
 def check_patterns(patterns: Mapping[str, str]) -> None:
-    """Raises ValueError, in one line, for a field's name or a pattern that cannot be used."""
+    """Raises UserError, in one line, for a field's name or a pattern that cannot be used."""
     for field, pattern in patterns.items():
         given = f"{field}={pattern}"
         if not re.fullmatch(NAME, field) or pattern.count("{}") != 1:
-            raise ValueError(f"--pattern: found {given!r}, {_ALLOWED}")
+            raise UserError(f"--pattern: found {given!r}, {_ALLOWED}")
         if "/" in pattern:
-            raise ValueError(
+            raise UserError(
                 f"--pattern: found {given!r}, allowed: a file's name without its folder"
             )
 
@@ -79,7 +80,7 @@ def choose(patterns: Mapping[str, str], name: str) -> tuple[str, str] | None:
 def patterned(source: Path, split: str, patterns: Mapping[str, str]) -> FieldSpecs:
     """Describe the fields of a folder where the names of files follow patterns.
 
-    The folder holds folders with a field each, or all fields' files itself. Raises ValueError, in
+    The folder holds folders with a field each, or all fields' files itself. Raises UserError, in
     one line.
     """
     check_patterns(patterns)
@@ -90,7 +91,7 @@ def patterned(source: Path, split: str, patterns: Mapping[str, str]) -> FieldSpe
     for field in patterns:
         if field not in field_specs:
             fields = ", ".join(field_specs)
-            raise ValueError(f"--pattern: {field} is not a field, found are {fields}")
+            raise UserError(f"--pattern: {field} is not a field, found are {fields}")
     return {
         field: spec._replace(pattern=patterns.get(field)) for field, spec in field_specs.items()
     }
