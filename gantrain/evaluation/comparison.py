@@ -108,7 +108,7 @@ def compare_runs(
     return 1 if comparison.measured else 2
 
 
-def _one_line(error: UserError) -> str:
+def _one_line(error: ValueError) -> str:
     return "; ".join(str(error).splitlines())
 
 

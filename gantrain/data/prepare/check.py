@@ -92,7 +92,7 @@ def check_sample(
                 field = field.model_copy(update=original_sizes)
             fields[name] = field
         return fields
-    except ValueError as problem:
+    except UserError as problem:
         return problem
 
 
