@@ -49,14 +49,18 @@ def translate(
         str | None, typer.Option(help="cpu or cuda; default: cuda if there is one")
     ] = None,
 ) -> None:
-    """Translate files with a trained model."""
+    """Translate files with a trained model.
+
+    The exit status is 1 where some of the images cannot be read or need too much memory, and 2
+    where nothing can be translated.
+    """
     from gantrain.inference.translate_files import translate_files
     from gantrain.inference.translator import load
 
     seen_size = parse_seen_size(size)
     result_size = parse_output_size(output_size)
     model = load(checkpoint, device, back=back, style=style, best=best)
-    translate_files(
+    translated = translate_files(
         model,
         inputs,
         out,
@@ -66,3 +70,5 @@ def translate(
         output_size=result_size,
         overwrite=overwrite,
     )
+    if translated.problems:
+        raise typer.Exit(1)

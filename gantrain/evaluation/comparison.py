@@ -1,6 +1,5 @@
 """`gantrain evaluate RUN RUN...`: measure several models on the same test sets."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,13 +55,17 @@ def compare(
     def open_run(run: str) -> Opened:
         return open_checkpoint(world, Path(run), data, options, targets=targets, best=best)
 
-    counts = Counter(str(path) for path in paths)
-    for run, count in counts.items():
-        if count > 1:
-            world.say(f"{run}: given {count} times, compared once")
+    spellings: dict[Path, list[str]] = {}
+    for path in paths:
+        spellings.setdefault(path.resolve(), []).append(str(path))
+    runs: list[str] = []
+    for run, *repeated in spellings.values():
+        runs.append(run)
+        if repeated:
+            world.say(f"{run}: given {1 + len(repeated)} times, compared once")
     comparison = Comparison()
     contents: dict[str, dict[str, str]] = {}
-    for run in counts:  # all are tried before the first one is measured, which may take long
+    for run in runs:  # all are tried before the first one is measured, which may take long
         try:
             contents[run] = open_run(run).contents
         except ValueError as e:

@@ -51,6 +51,11 @@ def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:
         world.say(notice)
     results: Results = {}
     for name, shards in opened.sets.items():
+        if opened.training and shards.fingerprint == opened.training.fingerprint:
+            world.say(
+                f"{name}: these are the images of the training set, so the values say nothing of"
+                " new images, and the null values compare one half of the set with the other"
+            )
         held_out = HeldOut(
             recipe,
             world,

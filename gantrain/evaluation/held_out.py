@@ -147,7 +147,8 @@ class HeldOut:
         self._add_fakes(method)
         if not has_real:
             self._store_reference("real", self.shards, self.max_samples)
-        if self.training:
+        # Of the training set itself, one half of the images is compared with the other half.
+        if self.training and self.training.fingerprint != self.shards.fingerprint:
             self._add_targets("null", self.training, self.total)
 
         segmentation: list[Record] = []

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
+from gantrain.core.amounts import count_text
 from gantrain.core.console import say
 from gantrain.core.errors import UserError
 from gantrain.core.files import write_bytes
@@ -21,6 +23,13 @@ from gantrain.inference.translator import Translator
 
 _MOST_NAMED = 10  # of the files that are left out
 _MOST_WITHOUT_MAP = 8  # inputs that an error names
+
+
+class TranslatedFiles(NamedTuple):
+    """The files of results, and a line for each input that could not be translated."""
+
+    results: list[Path]
+    problems: list[str]
 
 
 def find_inputs(
@@ -178,7 +187,7 @@ def translate_files(  # noqa: PLR0913 (the command's options)
     output_size: OutputSize = "input",
     *,
     overwrite: bool = False,
-) -> list[Path]:
+) -> TranslatedFiles:
     """Write `out/NAME.png` (`.npy` where PNG can't hold it) for each input.
 
     NAME is a file's name, and below a folder its sub-path, such as `cam1/0`. instances: the folder
@@ -227,11 +236,11 @@ def translate_files(  # noqa: PLR0913 (the command's options)
             f"input: none of {len(files)} files could be translated; the first: {work.problems[0]}"
         )
     _report(work, None if len(done) == len(skipped) else sizes)
-    summary = f"{len(done)} images in {out}"
+    summary = f"{count_text(len(done), 'image')} in {out}"
     if work.problems:
         summary += f", {len(work.problems)} left out"
     say(summary)
-    return done
+    return TranslatedFiles(done, work.problems)
 
 
 def _report(work: FileTranslation, sizes: SizeReport | None) -> None:

@@ -80,16 +80,12 @@ def _try_translation(method: Method, batch: Batch, channels: int, setup: RunSetu
     name = type(method).__name__
     set_inference(method, **setup.recipe.test_time.model_dump())
     source = batch["source"]
-    fake: Any = method.translate({"source": source})
-    if not _are_images(fake, (len(source), channels)):
-        result = f"an object of {type(fake).__name__}"
-        if isinstance(fake, Tensor):
-            result = describe_value(fake)
-        allowed = f"float images of shape ({len(source)}, {channels}, height, width)"
-        raise BadComponent(
-            f"method: {name}.translate gives {result}, allowed: {allowed}; correct it or the"
-            " generator"
-        )
+    fake = method.translate({"source": source})
+    _check_images(fake, f"{name}.translate", (len(source), channels))
+    if method.has_back:
+        target = batch["target"]
+        back = method.translate_back({"source": target})
+        _check_images(back, f"{name}.translate_back", (len(target), source.shape[1]))
     own_sizes = is_own(type(method)) or setup.recipe.data.unpaired  # its losses decide
     if not own_sizes and fake.shape[2:] != batch["target"].shape[2:]:
         sizes = f"{tuple(fake.shape[2:])} of images of {tuple(source.shape[2:])}"
@@ -102,11 +98,26 @@ def _try_translation(method: Method, batch: Batch, channels: int, setup: RunSetu
         _check_scalars(f"{name}.{function}", getattr(method, function)(given))
 
 
-def _are_images(value: object, images_and_channels: tuple[int, int]) -> bool:
-    """Return whether a value is a float tensor NCHW with that number of images and channels."""
-    if not isinstance(value, Tensor) or value.ndim != 4:
-        return False
-    return value.shape[:2] == images_and_channels and value.is_floating_point()
+def _check_images(value: object, function: str, images_and_channels: tuple[int, int]) -> None:
+    """Raise BadComponent unless a value is a float tensor NCHW of that many images and channels.
+
+    function: which gave the value, for the message.
+    """
+    if (
+        isinstance(value, Tensor)
+        and value.ndim == 4
+        and value.shape[:2] == images_and_channels
+        and value.is_floating_point()
+    ):
+        return
+    result = f"an object of {type(value).__name__}"
+    if isinstance(value, Tensor):
+        result = describe_value(value)
+    images, channels = images_and_channels
+    raise BadComponent(
+        f"method: {function} gives {result}, allowed: float images of shape ({images}, {channels},"
+        " height, width); correct it or the generator"
+    )
 
 
 def _check_scalars(place: str, values: Any) -> None:

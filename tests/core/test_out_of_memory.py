@@ -132,7 +132,7 @@ def test_the_file_is_named_and_the_others_are_made(
     model: Translator, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_inputs((16, 16), (64, 48), (32, 32), (32, 32))
-    done = translate_files(model, [Path("in")], Path("out"), 8)
+    done = translate_files(model, [Path("in")], Path("out"), 8).results
     said = capsys.readouterr().out
     assert [path.name for path in done] == ["0.png", "2.png", "3.png"]
     advice = "translate it alone with a smaller --size HEIGHTxWIDTH"
@@ -175,7 +175,7 @@ def test_a_size_that_does_not_fit_several_times_is_tried_once(
     model: Translator, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_inputs((32, 32), (32, 32), (16, 16), (32, 32), (32, 32), (32, 32))
-    assert len(translate_files(model, [Path("in")], Path("out"), 2)) == 6
+    assert len(translate_files(model, [Path("in")], Path("out"), 2).results) == 6
     assert capsys.readouterr().out.count("one at a time") == 1
 
 
@@ -191,7 +191,8 @@ def test_files_that_are_too_large_to_read(
         return read(self, path, *arguments)
 
     monkeypatch.setattr(SourceReader, "read", refuse)
-    assert [path.name for path in translate_files(model, [Path("in")], Path("out"), 1)] == ["0.png"]
+    done = translate_files(model, [Path("in")], Path("out"), 1).results
+    assert [path.name for path in done] == ["0.png"]
 
 
 def test_python_gets_a_clear_exception(model: Translator) -> None:

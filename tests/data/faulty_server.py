@@ -53,11 +53,16 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def stall(handler: Handler, body: bytes) -> None:
+def stall(handler: Handler, body: bytes, seconds: float = 3) -> None:
     handler.answer(200, body[: len(body) // 2], len(body))
     handler.wfile.flush()
-    time.sleep(3)
+    time.sleep(seconds)
     handler.close_connection = True
+
+
+def hang(handler: Handler, body: bytes) -> None:
+    """Stop for longer than a client waits, and for longer than any test."""
+    stall(handler, body, seconds=300)
 
 
 def cut(handler: Handler, body: bytes) -> None:

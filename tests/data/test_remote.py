@@ -21,6 +21,7 @@ from faulty_server import (
     Server,
     cut,
     error_500,
+    hang,
     long,
     not_found,
     refuse,
@@ -37,7 +38,7 @@ from gantrain.data import prefetch, remote
 from gantrain.data.decode import encode
 from gantrain.data.open_dataset import open_set
 from gantrain.data.prefetch import Prefetch, check_cache
-from gantrain.data.remote import FetchFailed
+from gantrain.data.remote import STALL_SECONDS, FetchFailed
 from gantrain.data.request import DataRequest
 from gantrain.data.sample_order import Order
 from gantrain.data.shard_writer import PackedSample, write_shards
@@ -499,14 +500,20 @@ def test_prefetching_takes_nothing_that_another_run_has_just_used(
     assert len(cached(tmp_path)) == 2
 
 
-def test_a_server_that_is_gone_delays_neither_the_run_nor_its_end(server: Server) -> None:
+NO_WAIT_SECONDS = 0.7 * STALL_SECONDS  # a loaded machine needs some of it
+
+
+def test_a_server_that_is_gone_delays_neither_the_run_nor_its_end(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "STALL_SECONDS", STALL_SECONDS)
     shards = opened(server.url)
-    server.faults = {"*": [stall] * 100}
+    server.faults = {"*": [hang] * 100}
     before = time.monotonic()
     ahead = ahead_of(shards)
     time.sleep(0.2)
     ahead.close()
-    assert time.monotonic() - before < 1
+    assert time.monotonic() - before < NO_WAIT_SECONDS
     code = (
         "import sys, time; from gantrain.data.shards import Shards; "
         "from gantrain.data.sample_order import Order; from gantrain.data.prefetch import Prefetch; "
@@ -514,10 +521,13 @@ def test_a_server_that_is_gone_delays_neither_the_run_nor_its_end(server: Server
         "time.sleep(1); print(time.time())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(shards.folder)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, str(shards.folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert time.time() - float(done.stdout) < 2
+    assert time.time() - float(done.stdout) < NO_WAIT_SECONDS
 
 
 # -- training --------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_long_names_are_numbered() -> None:
 
 
 def test_a_run_that_is_given_twice_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    status, output = run("runs/none", "runs/none", "runs/other")
+    status, output = run("runs/none", "./runs/none/", "runs/other")
     output += capsys.readouterr().err
     assert status == 2
     assert output.count("runs/none: given 2 times, compared once") == 1

@@ -431,7 +431,15 @@ def test_a_run_without_held_out_data_needs_some(
         "--data: the model's recipe has no held-out data; give --data FOLDER"
         in output + capsys.readouterr().err
     )
-    assert run("runs/bare", "--metrics", "l1", "--data", drawn)[0] == 0
+    status, output = run(
+        "runs/bare", "--metrics", "l1,swd", "--data", drawn, "--out", "of_training.json"
+    )
+    assert status == 0
+    assert f"{drawn.name}: these are the images of the training set" in output
+    swd = records(Path("of_training.json"))[drawn.name, "swd"]
+    assert isinstance(swd["null"], float)
+    assert swd["null"] > 1
+    assert swd["null_n"] == 200, "of 400: one half against the other"
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def test_the_same_command_goes_on(
     error: BaseException, done: int, model: Translator, inputs: list[Path],
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    expected = translate_files(model, inputs, Path("whole"), 1)
+    expected = translate_files(model, inputs, Path("whole"), 1).results
     make_space = fail_after(done, error, monkeypatch)
     kind = ValueError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(kind) as caught:
@@ -109,7 +109,7 @@ def test_the_same_command_goes_on(
     make_space()
     before = times()
     capsys.readouterr()
-    found = translate_files(model, inputs, Path("out"), 4)
+    found = translate_files(model, inputs, Path("out"), 4).results
     said = capsys.readouterr().out
     assert (f"skipped: {done} of {NUMBER} results are in out already" in said) == bool(done)
     assert f"{NUMBER} images in out" in said
@@ -162,7 +162,7 @@ def test_a_second_run_skips_all(
     before = times()
     capsys.readouterr()
     # The size that is the default anyway is no other option.
-    assert len(translate_files(model, inputs, Path("out"), 8, None, "native")) == NUMBER
+    assert len(translate_files(model, inputs, Path("out"), 8, None, "native").results) == NUMBER
     said = capsys.readouterr().out.splitlines()
     skipped = (
         f"skipped: {NUMBER} of {NUMBER} results are in out already; --overwrite makes them again"
@@ -179,11 +179,14 @@ def test_new_inputs_and_other_folders_are_added(
     write_input(Path("other.png"), 6)
     before = times()
     capsys.readouterr()
-    assert len(translate_files(model, [*inputs, Path("other.png")], Path("out"), 1)) == NUMBER + 2
+    assert (
+        len(translate_files(model, [*inputs, Path("other.png")], Path("out"), 1).results)
+        == NUMBER + 2
+    )
     assert f"skipped: {NUMBER} of {NUMBER + 2} results" in capsys.readouterr().out
     assert before.items() <= times().items()
     os.remove("out/2.png")
-    assert len(translate_files(model, [Path("in/2.png")], Path("out"), 1)) == 1
+    assert len(translate_files(model, [Path("in/2.png")], Path("out"), 1).results) == 1
     translate_files(model, [*inputs, Path("other.png")], Path("out"), 1)
     assert len(times()) == NUMBER + 2
 
@@ -337,9 +340,19 @@ def test_other_inputs_may_go_into_the_folder_meanwhile(
         translate_files(model, inputs, Path("out"), 1)
     make_space()
     write_input(Path("other.png"), 9)
-    assert len(translate_files(model, [Path("other.png")], Path("out"), 1)) == 1
-    assert len(translate_files(model, inputs, Path("out"), 1)) == 5
+    assert len(translate_files(model, [Path("other.png")], Path("out"), 1).results) == 1
+    assert len(translate_files(model, inputs, Path("out"), 1).results) == 5
     assert sorted(os.listdir("out")) == [RECORD, *PNGS, "other.png"]
+
+
+def test_a_damaged_image_makes_the_status_1(runs: Path) -> None:
+    Path("in/bad.png").write_bytes(b"x")
+    words = ["translate", str(runs / "x"), "in", "--out", "out", "--device", "cpu"]
+    for _ in range(2):  # the second time, the others are skipped
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 1
+        assert "left out: in/bad.png: " in result.output
+        assert f"{NUMBER} images in out, 1 left out" in result.output
 
 
 def test_nothing_translated_leaves_no_record(model: Translator) -> None:

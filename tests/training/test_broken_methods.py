@@ -215,6 +215,10 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
         init("self.has_back = True"),
         "method: Bad.has_back: found True without a translate_back(); define it, or leave has_back out",
     ),
+    "a way back to other channels": (
+        function("translate_back", "return batch['source']", arguments="self, batch") + "Bad.has_back = True\n",
+        "Bad.translate_back gives a float32 tensor of shape (2, 3, 32, 32), allowed: float images of shape (2, 10",
+    ),
     "a style that raises": (
         function("style", "raise RuntimeError('none for you')", arguments="self, given") + HAS_STYLE,
         "method: Bad.style raised RuntimeError: none for you (mine",
