@@ -77,12 +77,16 @@ def _take_spaced(words: list[str]) -> Iterator[_Option]:
     position = 0
     while position < len(words):
         typed = words[position : position + _spaced_words(words[position:])]
-        if len(typed) > 1:
-            del words[position : position + len(typed)]
-            name, _, value = "".join(typed).partition("=")
-            yield _Option(" ".join(typed), name, value)
-        else:
+        if not typed:
             position += 1
+            continue
+        name, _, value = "".join(typed).partition("=")
+        del words[position : position + len(typed)]
+        if position < len(words) and words[position] in _UNITS:
+            unit = words.pop(position)
+            typed.append(unit)
+            value = f"{value} {unit}"
+        yield _Option(" ".join(typed), name, value)
 
 
 def _spaced_words(words: list[str]) -> int:

@@ -87,6 +87,8 @@ MISTAKES = {
     "recipe=facades lr:1e-4": "optimizer.lr=1e-4",
     "recipe=facades lr =1e-4": "optimizer.lr=1e-4",
     "recipe=facades lr= 1e-4": "optimizer.lr=1e-4",
+    "recipe=facades length = 5 epochs": "'length=5 epochs'",
+    "recipe=facades length =5 epochs": "'length=5 epochs'",
     "recipe=facades --flip": "data.flip=true",
     "recipe=quickstart length 5": "length=5",
     "recipe=quickstart length 5 epochs": "'length=5 epochs'",
