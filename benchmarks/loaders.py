@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from gantrain.data import transforms
 from gantrain.data.batch import normalise
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.loader import training_loader
 from gantrain.data.prefetch import Prefetch
 from gantrain.data.remote import index_folder
@@ -154,7 +155,7 @@ def shards(place: str, view: View, cache: Path) -> Iterator[Any]:
     data = Shards.open(index_folder(place, cache) if is_url(place) else place)
     resize = (view.resize, view.resize) if view.resize else None
     seen = transforms.SampleTransform(
-        ("left", "right"), frozenset(), (view.size, view.size), resize, flip=True
+        {"left": KINDS["image"], "right": KINDS["image"]}, (view.size, view.size), resize, flip=True
     )
     order = Order([shard.samples for shard in data.index.shards], seed=0)
     stop = view.total // view.batch * view.batch

@@ -13,6 +13,7 @@ from conftest import ROOT, SMALL
 
 from gantrain.core.world import World
 from gantrain.data.batch import normalise
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.loader import held_out_batches
 from gantrain.data.transforms import SampleTransform
 from gantrain.recipe import schema as recipes
@@ -292,7 +293,9 @@ def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
     ]
     for size, resize in ((32, None), (36, 36)):
         shown = SampleTransform(
-            ("left", "right"), frozenset(), (size, size), resize and (resize, resize)
+            {"left": KINDS["image"], "right": KINDS["image"]},
+            (size, size),
+            resize and (resize, resize),
         )
         (raw,) = held_out_batches(data.shards, shown, range(2), 2)
         ours = {

@@ -13,42 +13,11 @@ from PIL import Image
 Array = NDArray[Any]  # HWC
 
 _NAMES = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
-_ID_DTYPES = ("uint8", "uint16")
 
 
 def has_alpha(channels: int) -> bool:
     """Return whether the last of so many channels is alpha."""
     return channels in (2, 4)
-
-
-def can_fit(own: tuple[int, str], wanted: tuple[int, str], kind: str) -> bool:
-    """Return whether `fit` can convert files of `own` (channels, dtype) to those wanted.
-
-    Ids of 16 bits can be converted to 8 bits only where they are all below 256, which is not known
-    here, so the answer for them is False.
-    """
-    if own == wanted:
-        return True
-    if kind != "image":
-        return own == (1, "uint8") and wanted == (1, "uint16")
-    return _are_convertible(own, wanted)
-
-
-def fit(array: Array, channels: int, dtype: str, kind: str) -> Array:
-    """Return an HWC array with the wanted channels and dtype, or itself where that cannot be.
-
-    Images of uint8 with 1 to 4 channels are converted to each other: grey is repeated, colours
-    become Pillow's luma, alpha that is not wanted is composited over white, and alpha that is
-    missing is opaque. Ids change between uint8 and uint16 where they fit. Other dtypes of images
-    stay as they are, because their range has a meaning.
-    """
-    own = (array.shape[2], array.dtype.name)
-    wanted = (channels, dtype)
-    if own == wanted:
-        return array
-    if kind != "image":
-        return _fit_ids(array, wanted)
-    return _convert(array, channels) if _are_convertible(own, wanted) else array
 
 
 def note(own: int, wanted: int) -> str:
@@ -63,19 +32,18 @@ def note(own: int, wanted: int) -> str:
     return f"{{files}} in {_NAMES[own]}: {', '.join(changes)}"
 
 
-def _are_convertible(own: tuple[int, str], wanted: tuple[int, str]) -> bool:
+def are_convertible(own: tuple[int, str], wanted: tuple[int, str]) -> bool:
+    """Return whether `convert` takes images of a format (channels, dtype) to another one."""
     have_eight_bits = own[1] == wanted[1] == "uint8"
     return have_eight_bits and own[0] in _NAMES and wanted[0] in _NAMES
 
 
-def _fit_ids(array: Array, wanted: tuple[int, str]) -> Array:
-    channels, dtype = wanted
-    if array.shape[2] != channels or array.dtype.name not in _ID_DTYPES or dtype not in _ID_DTYPES:
-        return array
-    return array.astype(dtype) if array.max() <= np.iinfo(dtype).max else array
+def convert(array: Array, channels: int) -> Array:
+    """Return an HWC image of uint8 with 1 to 4 channels in the wanted channels.
 
-
-def _convert(array: Array, channels: int) -> Array:
+    Grey is repeated, colours become Pillow's luma, alpha that is not wanted is composited over
+    white, and alpha that is missing is opaque.
+    """
     colours = array
     alpha = None
     if has_alpha(array.shape[2]):

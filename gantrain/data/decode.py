@@ -10,24 +10,19 @@ import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from gantrain.core.amounts import count_text
 from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import OutOfMemory, describe_request
-from gantrain.data.channels import fit
 from gantrain.data.headers import open_header
+from gantrain.data.kinds.kind import Array, NotLabels
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.lossy import lossy_format
-from gantrain.data.pillow_pixels import narrow, pixels
+from gantrain.data.pillow_pixels import as_pillow, pixels
 from gantrain.data.shards import DamagedSample, Shards
-
-Array = NDArray[Any]  # HWC
-Colour = tuple[int, int, int]
-Kind = Literal["image", "label", "instances"]
 
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "PPM", "GIF")
 EXTENSIONS = (
@@ -46,29 +41,23 @@ EXTENSIONS = (
     "pnm",
     "gif",
 )
-DTYPES = ("uint8", "uint16", "float32")
-_IDS = {"label": "class ids", "instances": "ids of instances"}
 _NUMPY_START = b"\x93NUMPY"  # of a .npy file
 _JPEG_QUALITY = 95
 _MOST_PNG_CHANNELS = {"uint8": 4, "uint16": 1}  # that Pillow writes as PNG, by dtype
 _FIRST_FRAME = "{files} with several frames: the first one is read"
 
 
-class NotLabels(UserError):
-    """A file that decodes but cannot hold ids."""
-
-
 def decode(
     data: bytes,
-    kind: Kind = "image",
+    kind: str = "image",
     *,
     convert_profile: bool = True,
     notes: list[str] | None = None,
 ) -> Array:
     """Return the array (HWC; uint8, uint16 or float32; values as stored) in an image file's bytes.
 
-    A palette PNG gives its indices for `label` and its colours for `image`. A 1-bit file gives 0
-    and 1 for `label`, 0 and 255 for `image`. `instances` are ids too, always uint16.
+    kind: a name of the table KINDS. A palette PNG gives its indices for kinds of exact values, and
+    its colours for `image`. A 1-bit file gives 0 and 1 for `label`, 0 and 255 for `image`.
     convert_profile: convert an `image` with a colour profile to sRGB; False where colours stand for
     class ids. notes: takes a sentence for each conversion (see `conversion_notes.py`). Raises
     UserError, in one line, if the bytes do not decode or cannot be kept as they are; NotLabels if
@@ -106,7 +95,7 @@ def _check_frames(image: Image.Image, notes: list[str] | None) -> None:
 
 def to_array(
     content: Image.Image | Array,
-    kind: Kind = "image",
+    kind: str = "image",
     *,
     convert_profile: bool = True,
     notes: list[str] | None = None,
@@ -119,13 +108,13 @@ def to_array(
     """
     if not isinstance(content, Image.Image):
         return _checked(content, kind)
-    if kind != "image" and content.format in ("JPEG", "MPO"):
+    if KINDS[kind].has_exact_values and content.format in ("JPEG", "MPO"):
         raise _lossy("JPEG", kind)
     with _one_line_errors(f"its {content.height}x{content.width} pixels"):
         _check_frames(content, notes)
         array = pixels(
             content,
-            ids=kind != "image",
+            ids=KINDS[kind].has_exact_values,
             convert_profile=convert_profile,
             notes=[] if notes is None else notes,
         )
@@ -152,26 +141,27 @@ def _one_line_errors(what: str = "it") -> Iterator[None]:
         raise UserError(f"does not decode: {reason}") from None
 
 
-def refuse_lossy(data: bytes, kind: Kind) -> None:
+def refuse_lossy(data: bytes, kind: str) -> None:
     """Raises NotLabels for ids in a file whose compression changes values."""
-    if kind == "image":
+    if not KINDS[kind].has_exact_values:
         return
     name = lossy_format(data)
     if name:
         raise _lossy(name, kind)
 
 
-def _lossy(name: str, kind: Kind) -> NotLabels:
-    return NotLabels(f"a {name} where {_IDS[kind]} are expected: its loss changes ids; save as PNG")
+def _lossy(name: str, kind: str) -> NotLabels:
+    content = KINDS[kind].content
+    return NotLabels(f"a {name} where {content} are expected: its loss changes ids; save as PNG")
 
 
 def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Array]:
     """Return the requested fields of sample `i` as writable HWC arrays of one height and width.
 
     Each member is read and decoded once, also where two fields are its halves. Channels are
-    converted to those of the index where `channels.fit` can. Raises DamagedSample if a field cannot
-    be read, contradicts the index, or differs in size from the others. Raises OutOfMemory, which
-    does not mean that the file is damaged.
+    converted to those of the index where the field's kind can. Raises DamagedSample if a field
+    cannot be read, contradicts the index, or differs in size from the others. Raises OutOfMemory,
+    which does not mean that the file is damaged.
     """
     decoded = cache(lambda member, kind: decode(shards.read(i, member), kind))
     arrays: dict[str, Array] = {}
@@ -179,7 +169,7 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
         field = shards.fields[name]
         try:
             array = cut(decoded(field.member, field.kind), field.half)
-            array = fit(array, field.channels, field.dtype, field.kind)
+            array = KINDS[field.kind].fit(array, (field.channels, field.dtype))
             if (array.shape[2], array.dtype.name) != (field.channels, field.dtype):
                 content = f"{count_text(array.shape[2], 'channel')} of {array.dtype}"
                 raise UserError(f"{content}, the index says {field.channels} of {field.dtype}")
@@ -237,12 +227,7 @@ def encode(array: Array, extension: str) -> bytes:
     return stream.getvalue()
 
 
-def as_pillow(array: Array) -> Image.Image:
-    """Return an HWC array as a Pillow image of its mode."""
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
-
-
-def _checked(array: Array, kind: Kind) -> Array:
+def _checked(array: Array, kind: str) -> Array:
     """Return an HW or HWC array as HWC in native byte order. Raises UserError for other dtypes."""
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise UserError(
@@ -251,39 +236,5 @@ def _checked(array: Array, kind: Kind) -> Array:
     array = array[..., None] if array.ndim == 2 else array
     array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch takes no other
     if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * np.uint8(255 if kind == "image" else 1)
-    return _checked_image(array) if kind == "image" else _checked_ids(array, kind)
-
-
-def _checked_image(array: Array) -> Array:
-    if array.dtype.name not in DTYPES:
-        raise UserError(
-            f"array of {array.dtype}, expected one of {', '.join(DTYPES)}{_advice(array)}"
-        )
-    if array.dtype == np.float32 and not np.isfinite(array).all():
-        raise UserError("the array holds NaN or infinite values")
-    return array
-
-
-def _checked_ids(array: Array, kind: Kind) -> Array:
-    if array.dtype.kind not in "iu" or array.shape[2] != 1:
-        names = {3: "RGB", 4: "RGBA"}
-        content = names.get(array.shape[2], f"{array.shape[2]}-channel {array.dtype}")
-        raise NotLabels(
-            f"{content} where {_IDS[kind]} are expected; save them as a one-channel PNG"
-        )
-    # Maps of few instances have 8 bits, while others beside them have 16.
-    return narrow(array) if kind == "instances" or array.dtype.name not in DTYPES else array
-
-
-def _advice(array: Array) -> str:
-    """Describe how to convert integers of another dtype without loss, where that is possible."""
-    if array.dtype.kind not in "iu":
-        return ""
-    low = array.min()
-    high = array.max()
-    for dtype in (np.uint8, np.uint16):
-        if low >= 0 and high <= np.iinfo(dtype).max:
-            name = np.dtype(dtype).name
-            return f"; its values {low}..{high} fit into {name}: give array.astype('{name}')"
-    return f"; its values {low}..{high} fit into none of the integers"
+        array = array.astype(np.uint8) * np.uint8(KINDS[kind].true_value)
+    return KINDS[kind].check(array)

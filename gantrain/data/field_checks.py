@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 
-from gantrain.core.amounts import count_text
 from gantrain.core.errors import UserError
 from gantrain.data.batch import channels
-from gantrain.data.channels import can_fit, note
+from gantrain.data.channels import note
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.request import DataRequest
 from gantrain.data.shards import Field, Shards
 from gantrain.data.unpaired import DataSet
 
 VALIDATION = "data.validation"  # the recipe's key of the held-out data
-
-_IDS = {"label": "class ids", "instances": "ids of instances"}
 
 
 def check_fields_of(key: str, shards: Shards, request: DataRequest) -> None:
@@ -64,7 +62,9 @@ def _check_kind(role: str, key: str, field: Field, request: DataRequest) -> str 
     """Return the error about a field whose kind or classes the recipe contradicts, or None."""
     name = request.names[role]
     place = request.option(key)
-    content = _IDS.get(field.kind, f"{field.channels}-channel images")
+    content = f"{field.channels}-channel images"
+    if KINDS[field.kind].has_exact_values:
+        content = KINDS[field.kind].content
     if (role == "instances") != (field.kind == "instances"):
         advice = "that is for data.instances"
         if role == "instances":
@@ -103,7 +103,7 @@ def with_channels_of(
         train_format = (field.channels, field.dtype)
         if not field.kind == theirs.kind == "image" or held_out_format == train_format:
             continue
-        if can_fit(held_out_format, train_format, "image"):
+        if KINDS["image"].can_fit(held_out_format, train_format):
             changes[name] = field.channels
             conversion = note(theirs.channels, field.channels).format(files="files")
             lines.append(f"{option}: {name}: {conversion}, as in data.train")
@@ -120,18 +120,11 @@ def check_same_contents(
     option: the key or option by which the user gave the held-out set.
     """
     for name in train:
-        ours = _content_text(train[name])
-        theirs = _content_text(held_out[name])
+        ours = KINDS[train[name].kind].describe(train[name])
+        theirs = KINDS[held_out[name].kind].describe(held_out[name])
         if ours != theirs:
             instead = f", or {option}=null" if option.startswith("data.") else ""
             raise UserError(
                 f"{option}: {name} has {theirs}, in data.train {ours}; give data of one"
                 f" kind{instead}"
             )
-
-
-def _content_text(field: Field) -> str:
-    """Describe what a network sees of a field; ids are the same in 8 and 16 bits."""
-    if field.kind == "label":
-        return count_text(channels(field), "class", "classes")
-    return f"{count_text(channels(field), 'channel')} of {field.dtype}"

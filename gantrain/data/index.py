@@ -16,6 +16,7 @@ from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.core.printable import has_controls, printable
 from gantrain.data.index_arrays import MOST_KEY_BYTES, Arrays, read_arrays
+from gantrain.data.kinds.table import check_kind
 from gantrain.data.urls import check_url, is_url
 
 PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a member
@@ -56,7 +57,7 @@ class Field(BaseModel, extra="forbid", frozen=True):
 
     member: Name
     half: Literal[0, 1] | None = None
-    kind: Literal["image", "label", "instances"] = "image"
+    kind: Annotated[str, pydantic.AfterValidator(check_kind)] = "image"
     channels: Positive
     dtype: Dtype = "uint8"
     classes: Positive | None = None

@@ -3,7 +3,7 @@
 import colorsys
 from collections.abc import Sequence
 
-from gantrain.data.decode import Colour
+from gantrain.data.kinds.kind import Colour
 
 _GOLDEN_RATIO = 0.618034  # hues that differ by it never come close to their neighbours'
 _SATURATIONS = (0.85, 0.5, 0.7)

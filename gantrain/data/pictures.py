@@ -7,29 +7,15 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain.core import files
-from gantrain.data.batch import to_files
-from gantrain.data.channels import has_alpha
-from gantrain.data.label_colours import palette
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.shards import Field
 
 _GAP = 4  # pixels of white between pictures
 
 
 def viewable(images: Tensor, field: Field) -> np.ndarray:
-    """Return what a network sees or makes, NCHW, as 8-bit RGB, NHW3; class ids in their colours.
-
-    Images with alpha (see `channels.py`) are composited over white.
-    """
-    if field.kind == "label":
-        colours = np.asarray(field.palette or palette(images.shape[1]), np.uint8)
-        ids = images.argmax(1).cpu().numpy()
-        return np.take(colours, ids % len(colours), axis=0)
-    if has_alpha(images.shape[1]):
-        opacity = (images[:, -1:].clamp(-1, 1) + 1) / 2  # N1HW, in [0, 1]
-        images = images[:, :-1] * opacity + (1 - opacity)  # white is 1
-    if images.shape[1] not in (1, 3):  # show the mean of unusual channels, in grey
-        images = images.mean(1, keepdim=True)
-    return to_files(images, "uint8").expand(-1, -1, -1, 3).cpu().numpy()
+    """Return what a network sees or makes, NCHW, as the 8-bit RGB of its kind, NHW3."""
+    return KINDS[field.kind].picture(images, field)
 
 
 def sheet(columns: list[np.ndarray]) -> np.ndarray:

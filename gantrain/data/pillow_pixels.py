@@ -61,6 +61,11 @@ def pixels(image: Image.Image, *, ids: bool, convert_profile: bool, notes: list[
     return narrow(array) if upright.mode in _WIDE else array
 
 
+def as_pillow(array: Array) -> Image.Image:
+    """Return an HWC array as a Pillow image of its mode."""
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
 def narrow(array: Array) -> Array:
     """Return wider integers as uint16. Raises UserError where they do not fit."""
     if array.min() < 0 or array.max() > 65535:

@@ -5,19 +5,27 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gantrain.data.channels import has_alpha
-from gantrain.data.decode import Array, Kind, as_pillow
+from gantrain.data.channels import Array, has_alpha
+from gantrain.data.pillow_pixels import as_pillow
 
 
-def resize(array: Array, height: int, width: int, kind: Kind = "image") -> Array:
-    """Return an HWC array at another size: bicubic with antialiasing, nearest for ids.
+def resize_smoothly(array: Array, height: int, width: int) -> Array:
+    """Return an HWC image at another size: bicubic with antialiasing.
 
     Colours are weighted by their alpha, so that the colours of transparent pixels do not show at
     edges.
     """
-    if kind == "image" and has_alpha(array.shape[2]) and array[..., -1].min() < _opaque(array):
+    if has_alpha(array.shape[2]) and array[..., -1].min() < _opaque(array):
         return _resize_with_alpha(array, height, width)
-    method = Image.Resampling.BICUBIC if kind == "image" else Image.Resampling.NEAREST
+    return _resize(array, height, width, Image.Resampling.BICUBIC)
+
+
+def resize_nearest(array: Array, height: int, width: int) -> Array:
+    """Return an HWC array at another size, each pixel with the value of the nearest one."""
+    return _resize(array, height, width, Image.Resampling.NEAREST)
+
+
+def _resize(array: Array, height: int, width: int, method: Image.Resampling) -> Array:
     if array.dtype == np.uint8 and array.shape[2] in (1, 3):
         return np.array(as_pillow(array).resize((width, height), method)).reshape(height, width, -1)
     # Pillow would premultiply RGBA and clip uint16.
@@ -42,7 +50,7 @@ def _resize_with_alpha(array: Array, height: int, width: int) -> Array:
     the plain mean, which nobody sees.
     """
     opaque = _opaque(array)
-    plain = resize(array[..., :-1], height, width)
+    plain = resize_smoothly(array[..., :-1], height, width)
     opacity = array[..., -1:].astype(np.float32) / opaque
     weighted = np.concatenate([array[..., :-1] * opacity, opacity], axis=2)
     resized = _resize_planes(weighted, height, width, Image.Resampling.BICUBIC)

@@ -1,12 +1,12 @@
 """Resize, crop, flip and colour jitter of one sample: one draw for all its fields."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gantrain.data.channels import has_alpha
-from gantrain.data.resize import resize
+from gantrain.data.kinds.kind import Kind
 from gantrain.data.scale import held_out_resize
 
 Size = tuple[int, int]  # height, width
@@ -15,14 +15,23 @@ Sample = dict[str, np.ndarray]  # HWC by field
 
 @dataclass(frozen=True)
 class SampleTransform:
-    """How samples are shown: the wanted fields, those of ids among them, and their geometry."""
+    """How samples are shown: the kinds of the wanted fields, by name, and their geometry."""
 
-    fields: tuple[str, ...]
-    labels: frozenset[str]
+    kinds: Mapping[str, Kind]
     size: Size
     resize: Size | None
     flip: bool = False
     color_jitter: float = 0.0
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the wanted fields."""
+        return tuple(self.kinds)
+
+    def of(self, fields: Collection[str]) -> "SampleTransform":
+        """Return the transform of some of the fields."""
+        kinds = {name: kind for name, kind in self.kinds.items() if name in fields}
+        return replace(self, kinds=kinds)
 
     def augment(self, sample: Sample, random: np.random.Generator) -> Sample:
         """A training sample of `size`; without `resize` no sample may be smaller."""
@@ -30,7 +39,7 @@ class SampleTransform:
         # Every number is drawn, used or not: an option then does not change the others' draws.
         across, down, mirror, bright, strong = random.random(5)
         if self.resize is not None:
-            sample = resize_sample(sample, self.resize, self.labels)
+            sample = resize_sample(sample, self.resize, self.kinds)
         whole_height, whole_width = next(iter(sample.values())).shape[:2]
         top, left = int(down * (whole_height - height + 1)), int(across * (whole_width - width + 1))
         sample = {f: x[top : top + height, left : left + width] for f, x in sample.items()}
@@ -39,7 +48,7 @@ class SampleTransform:
         if self.color_jitter:
             brightness, contrast = (1 + self.color_jitter * (2 * u - 1) for u in (bright, strong))
             sample = {
-                f: x if f in self.labels else _jitter_color(x, brightness, contrast)
+                f: x if self.kinds[f].has_exact_values else _jitter_color(x, brightness, contrast)
                 for f, x in sample.items()
             }
         return sample
@@ -53,22 +62,22 @@ class SampleTransform:
         height, width = self.size
         resized = held_out_resize(self.size, self.resize)
         if resized is not None:
-            sample = resize_sample(sample, resized, self.labels)
+            sample = resize_sample(sample, resized, self.kinds)
         whole_height, whole_width = next(iter(sample.values())).shape[:2]
         if whole_height < height or whole_width < width:
-            return resize_sample(sample, self.size, self.labels)
+            return resize_sample(sample, self.size, self.kinds)
         top, left = (whole_height - height) // 2, (whole_width - width) // 2
         return {f: x[top : top + height, left : left + width] for f, x in sample.items()}
 
 
-def resize_sample(sample: Sample, size: Size, labels: Collection[str]) -> Sample:
-    """A sample at another size: bicubic, but nearest for the fields in `labels`, which hold ids."""
+def resize_sample(sample: Sample, size: Size, kinds: Mapping[str, Kind]) -> Sample:
+    """Return a sample at another size. kinds: those of its fields."""
     resized = {}
     for name, array in sample.items():
         if array.shape[:2] == size:
             resized[name] = array
         else:
-            resized[name] = resize(array, *size, "label" if name in labels else "image")
+            resized[name] = kinds[name].resize(array, *size)
     return resized
 
 

@@ -17,6 +17,7 @@ from gantrain.data import channels
 from gantrain.data.batch import normalise
 from gantrain.data.conversion_notes import summarise
 from gantrain.data.decode import decode
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.shards import Field
 from gantrain.evaluation.evaluate_options import STANDARD, best_first
 from gantrain.evaluation.evaluate_results import Results
@@ -189,7 +190,7 @@ def read_image(file: Path, device: torch.device, notes: list[str]) -> Tensor:
         raise UserError(f"{file}: cannot be read ({e}); remove it or give it again") from None
     if channels.has_alpha(array.shape[2]):
         with_alpha = array
-        array = channels.fit(array, array.shape[2] - 1, "uint8", "image")
+        array = KINDS["image"].fit(array, (array.shape[2] - 1, "uint8"))
         if array is not with_alpha:
             notes.append(channels.note(with_alpha.shape[2], array.shape[2]))
     height, width, bands = array.shape

@@ -2,7 +2,6 @@
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -223,7 +222,7 @@ class HeldOut:
             indices = np.random.default_rng(0).permutation(indices)
         own_indices = indices[:max_samples][self.world.rank :: self.world.size].tolist()
         name = data_request(self.recipe).target
-        transform = replace(self.sample_transform, fields=(name,))
+        transform = self.sample_transform.of([name])
         field = self.fields["target"]
         for raw in held_out_batches(targets, transform, own_indices, _BATCH):
             self.damaged.update(raw.damaged)

@@ -12,7 +12,9 @@ from gantrain.core.amounts import count_text
 from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.data import channels
-from gantrain.data.decode import Array, Kind, NotLabels, open_picture, refuse_lossy, to_array
+from gantrain.data.decode import open_picture, refuse_lossy, to_array
+from gantrain.data.kinds.kind import Array, NotLabels
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.color_table import class_ids
 from gantrain.data.shards import Field
 
@@ -28,7 +30,7 @@ def source_array(image: Any, source: Field, notes: list[str]) -> Array:
     converted (see `conversion_notes.py`). Raises UserError, which names the file, for an image
     unlike those that the model was trained on.
     """
-    kind: Kind = "label" if source.kind == "label" else "image"
+    kind = source.kind
     content = _content(image, "image", kind, notes)
     try:
         if source.palette and _holds_colours(content):
@@ -67,12 +69,12 @@ def instance_array(instances: Any, source: Array, notes: list[str]) -> Array:
 
 
 def image_array(path: Path, target: Field, notes: list[str]) -> Array:
-    """Read an image file as HWC, in the channels of a model's target if `channels.fit` can."""
+    """Read an image file as HWC, in the channels of a model's target where possible."""
     array = to_array(open_picture(path.read_bytes()), notes=notes)
     return _fit_channels(array, target, notes)
 
 
-def _content(image: Any, name: str, kind: Kind, notes: list[str]) -> Image.Image | Array:
+def _content(image: Any, name: str, kind: str, notes: list[str]) -> Image.Image | Array:
     """Return what the caller gave, with a path's file opened."""
     if _is_path(image):
         check_not_special(Path(image), name)
@@ -124,7 +126,7 @@ def _ids_of_colours(array: Array, source: Field) -> Array:
 
 def _fit(array: Array, source: Field, notes: list[str]) -> Array:
     if source.kind == "label":
-        array = channels.fit(array, source.channels, source.dtype, source.kind)
+        array = KINDS[source.kind].fit(array, (source.channels, source.dtype))
     else:
         array = _fit_channels(array, source, notes)
     if (array.shape[2], array.dtype.name) != (source.channels, source.dtype):
@@ -133,7 +135,7 @@ def _fit(array: Array, source: Field, notes: list[str]) -> Array:
 
 
 def _fit_channels(array: Array, field: Field, notes: list[str]) -> Array:
-    fitted = channels.fit(array, field.channels, field.dtype, "image")
+    fitted = KINDS["image"].fit(array, (field.channels, field.dtype))
     if fitted is not array:
         notes.append(channels.note(array.shape[2], field.channels))
     return fitted

@@ -5,6 +5,7 @@ from typing import Any
 from gantrain.core.console import say
 from gantrain.core.errors import UserError
 from gantrain.data.conversion_notes import of_one_image
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.scale import Choice, TrainedScale
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample, resize_sample
@@ -57,14 +58,9 @@ class SourceReader:
 
         size: as in `Translator.translate`. Raises UserError.
         """
-        fields = {"source": self.source, "instances": self.instances}
-        labels: list[str] = []
-        for role in sample:
-            field = fields[role]
-            if field is not None and field.kind != "image":
-                labels.append(role)
+        kinds = {"source": KINDS[self.source.kind], "instances": KINDS["instances"]}
         for after in self.scale.sizes(sample["source"].shape[:2], size):
-            sample = resize_sample(sample, after, labels)
+            sample = resize_sample(sample, after, kinds)
         return sample
 
     def report_notes(self, notes: list[str]) -> None:

@@ -17,7 +17,7 @@ from gantrain.core.paths import check_not_special
 from gantrain.core.rng import seed_all
 from gantrain.core.wording import option
 from gantrain.data.batch import as_batch, data_dims, normalise, to_files
-from gantrain.data.resize import resize
+from gantrain.data.resize import resize_smoothly
 from gantrain.data.scale import Choice, TrainedScale, text_of, trained_scale
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample
@@ -239,7 +239,7 @@ class Translator:
         data = self.recipe.data
         scale = trained_scale(target, target, paired=True, size=data.size, resize=data.resize)
         for after in scale.sizes(array.shape[:2]):
-            array = resize(array, *after)
+            array = resize_smoothly(array, *after)
         image = normalise(torch.from_numpy(array)[None], target, torch.float32, self.device)
         return check_style(method, image)
 
@@ -254,7 +254,7 @@ def at_output_size(
     if output_size == "network":
         return fake
     wanted = result_size(sample["source"].shape[:2], seen["source"].shape[:2], fake.shape[:2])
-    return fake if wanted == fake.shape[:2] else resize(fake, *wanted)
+    return fake if wanted == fake.shape[:2] else resize_smoothly(fake, *wanted)
 
 
 def load(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gantrain.core.world import World
 from gantrain.data import field_checks, open_dataset
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.request import DataRequest, UnpairedRequest
 from gantrain.data.shards import Field, Shards
 from gantrain.data.splits import SYNTHETIC
@@ -21,10 +22,8 @@ def sample_transform(
     """Return the transform of samples into what the networks see. fields: by role."""
     data = recipe.data
     names = data_request(recipe).names
-    labels = frozenset(name for role, name in names.items() if fields[role].kind != "image")
     return SampleTransform(
-        fields=tuple(names.values()),
-        labels=labels,
+        kinds={name: KINDS[fields[role].kind] for role, name in names.items()},
         size=data.size,
         resize=data.resize,
         flip=data.flip and training,

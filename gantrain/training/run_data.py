@@ -1,7 +1,6 @@
 """The opened data sets of a run, and the streams of samples that this rank trains on."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -111,10 +110,9 @@ class RunData:
         workers_per_stream = ceil_div(workers, len(streams))
         loaders = []
         for shards, order in streams:
-            own_fields = tuple(name for name in transform.fields if name in shards.fields)
             loader = training_loader(
                 shards,
-                replace(transform, fields=own_fields),
+                transform.of(shards.fields),
                 order=order,
                 start=start,
                 stop=stop,

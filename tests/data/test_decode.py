@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantrain.data.decode import NotLabels, cut, decode, decode_sample, encode
+from gantrain.data.decode import cut, decode, decode_sample, encode
+from gantrain.data.kinds.kind import NotLabels
 from gantrain.data.label_colours import palette
-from gantrain.data.resize import resize
+from gantrain.data.resize import resize_nearest, resize_smoothly
 from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards
 
@@ -181,17 +182,17 @@ def test_encode_refuses_what_does_not_fit(channels, dtype, extension):
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
 def test_resize_keeps_dtype_range_and_constants(dtype, channels):
     array = np.full((10, 30, channels), 200, dtype)
-    found = resize(array, 25, 17)
+    found = resize_smoothly(array, 25, 17)
     assert (found.shape, found.dtype) == ((25, 17, channels), array.dtype)
     np.testing.assert_array_equal(found, 200)
-    noise = resize(_random(channels, dtype), 25, 17)
+    noise = resize_smoothly(_random(channels, dtype), 25, 17)
     if dtype == "uint16":
         assert noise.max() > 255
 
 
 def test_resized_labels_hold_only_their_ids():
     ids = np.random.default_rng(0).choice([3, 250], (40, 40, 1)).astype(np.uint8)
-    assert set(np.unique(resize(ids, 13, 57, "label"))) == {3, 250}
+    assert set(np.unique(resize_nearest(ids, 13, 57))) == {3, 250}
 
 
 def test_palette_colours_differ():
@@ -250,7 +251,7 @@ def test_transparent_colours_do_not_show_in_a_resized_image(channels, dtype):
     image[:, :16, :-1] = top  # transparent pixels have a bright colour, opaque ones are black
     image[:, 16:, -1] = top
     for size in (11, 32, 50):
-        resized = resize(image, size, size)
+        resized = resize_smoothly(image, size, size)
         shown = resized[..., -1] > 0
         assert resized.dtype == image.dtype
         assert shown.any()
@@ -261,9 +262,9 @@ def test_transparent_colours_do_not_show_in_a_resized_image(channels, dtype):
 
 def test_an_opaque_image_is_resized_as_one_without_alpha():
     opaque = np.concatenate([_random(3, "uint8"), np.full((12, 20, 1), 255, np.uint8)], axis=2)
-    resized = resize(opaque, 7, 9)
+    resized = resize_smoothly(opaque, 7, 9)
     assert (resized[..., 3] == 255).all()
-    assert np.abs(resized[..., :3].astype(int) - resize(opaque[..., :3], 7, 9)).max() <= 1
+    assert np.abs(resized[..., :3].astype(int) - resize_smoothly(opaque[..., :3], 7, 9)).max() <= 1
 
 
 @pytest.mark.parametrize(

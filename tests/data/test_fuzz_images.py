@@ -8,21 +8,21 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 from fuzzing import check_error, damage, limited
 from PIL import Image
 
-from gantrain.data.decode import Kind, decode
+from gantrain.data.decode import decode
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.pack import prepare
 
 CASES = 400
 QUICK = 40
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F")
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM", "GIF")
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def saved(mode: str, image_format: str, chance: random.Random) -> bytes | None:

@@ -22,7 +22,7 @@ from gantrain.data.pictures import viewable
 from gantrain.data.prepare.pack import pack_once, prepare
 from gantrain.data.prepare.where_to_get import HOW_TO
 from gantrain.data.request import DataRequest
-from gantrain.data.resize import resize as resized
+from gantrain.data.resize import resize_nearest
 from gantrain.data.shards import Shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -474,7 +474,7 @@ def test_label_maps_in_colours_become_ids(coloured, tmp_path, resize, ignore):
     assert shards.fields["image"].palette is None
     for i in range(5):
         ids = np.random.default_rng(i).integers(0, 4, (20, 30, 1), dtype=np.uint8)
-        expected = ids if resize is None else resized(ids, *resize, "label")
+        expected = ids if resize is None else resize_nearest(ids, *resize)
         found = decode_sample(shards, i, ["label", "image"])["label"]
         np.testing.assert_array_equal(found, expected)
         assert viewable(

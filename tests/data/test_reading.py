@@ -12,7 +12,9 @@ from PIL import Image, ImageCms
 
 from gantrain.data import channels, icc
 from gantrain.data.conversion_notes import summarise
-from gantrain.data.decode import EXTENSIONS, FORMATS, NotLabels, decode, to_array
+from gantrain.data.decode import EXTENSIONS, FORMATS, decode, to_array
+from gantrain.data.kinds.kind import NotLabels
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.transforms import SampleTransform
 
 IDS = np.arange(12, dtype=np.uint8)  # class ids of one row
@@ -371,17 +373,17 @@ FITTED = {
 @pytest.mark.parametrize(("found", "wanted"), FITTED)
 def test_channels_are_converted(found, wanted):
     array = bands(found)
-    fitted = channels.fit(array, wanted, "uint8", "image")
+    fitted = KINDS["image"].fit(array, (wanted, "uint8"))
     assert fitted.dtype == np.uint8
     assert fitted.shape == (5, 7, wanted)
     assert np.abs(fitted - FITTED[found, wanted](array).astype(float)).max() <= 0.5
-    assert channels.can_fit((found, "uint8"), (wanted, "uint8"), "image")
+    assert KINDS["image"].can_fit((found, "uint8"), (wanted, "uint8"))
     assert "{files} in " in channels.note(found, wanted)
 
 
 def test_opaque_pixels_keep_their_values():
     array = bands(3)
-    np.testing.assert_array_equal(channels.fit(opaque(array), 3, "uint8", "image"), array)
+    np.testing.assert_array_equal(KINDS["image"].fit(opaque(array), (3, "uint8")), array)
 
 
 @pytest.mark.parametrize(
@@ -397,16 +399,16 @@ def test_opaque_pixels_keep_their_values():
 )
 def test_other_conversions_are_left_alone(shape, dtype, wanted, kind):
     array = np.ones(shape, dtype)
-    assert channels.fit(array, *wanted, kind) is array
-    assert not channels.can_fit((shape[2], dtype), wanted, kind)
+    assert KINDS[kind].fit(array, wanted) is array
+    assert not KINDS[kind].can_fit((shape[2], dtype), wanted)
 
 
 def test_ids_change_their_dtype_where_they_fit():
     few = np.full((2, 2, 1), 255, np.uint16)
     many = np.full((2, 2, 1), 256, np.uint16)
-    assert channels.fit(few, 1, "uint8", "label").dtype == np.uint8
-    assert channels.fit(many, 1, "uint8", "label") is many
-    assert channels.fit(few.astype(np.uint8), 1, "uint16", "label").dtype == np.uint16
+    assert KINDS["label"].fit(few, (1, "uint8")).dtype == np.uint8
+    assert KINDS["label"].fit(many, (1, "uint8")) is many
+    assert KINDS["label"].fit(few.astype(np.uint8), (1, "uint16")).dtype == np.uint16
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -417,7 +419,7 @@ def test_jitter_leaves_alpha_alone(dtype, count):
     image[..., -1] = top
     image[8:16, 8:16, -1] = 0
     image[16:, :, :-1] = 0.25 * top
-    view = SampleTransform(("s",), frozenset(), (32, 32), None, color_jitter=0.3)
+    view = SampleTransform({"s": KINDS["image"]}, (32, 32), None, color_jitter=0.3)
     for seed in range(3):
         found = view.augment({"s": image}, np.random.default_rng(seed))["s"]
         np.testing.assert_array_equal(found[..., -1], image[..., -1])

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from gantrain.data.index import Field
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.scale import (
     Choice,
@@ -64,10 +65,10 @@ def test_held_out_samples_have_the_scale_of_training(
 
 def test_a_view_takes_the_centre_at_the_scale_of_training() -> None:
     image = np.arange(64 * 48, dtype=np.float32).reshape(64, 48, 1) / (64 * 48)
-    shown = SampleTransform(("x",), frozenset(), (16, 16), (32, 24)).held_out({"x": image})["x"]
-    whole = SampleTransform(("x",), frozenset(), (32, 24), (32, 24)).held_out({"x": image})["x"]
+    shown = SampleTransform({"x": KINDS["image"]}, (16, 16), (32, 24)).held_out({"x": image})["x"]
+    whole = SampleTransform({"x": KINDS["image"]}, (32, 24), (32, 24)).held_out({"x": image})["x"]
     assert np.array_equal(shown, whole[8:24, 4:20])
-    small = SampleTransform(("x",), frozenset(), (16, 16), None).held_out({"x": image[:8]})["x"]
+    small = SampleTransform({"x": KINDS["image"]}, (16, 16), None).held_out({"x": image[:8]})["x"]
     assert small.shape == (16, 16, 1), "what is too small to crop is resized"
 
 

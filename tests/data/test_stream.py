@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.loader import held_out_batches, training_loader
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.sample_order import MIXED, WINDOW, Order
@@ -14,7 +15,11 @@ from gantrain.data.transforms import SampleTransform
 from gantrain.training.batch_split import split
 
 VIEW = SampleTransform(
-    ("left", "right"), frozenset(), (16, 16), (20, 20), flip=True, color_jitter=0.3
+    {"left": KINDS["image"], "right": KINDS["image"]},
+    (16, 16),
+    (20, 20),
+    flip=True,
+    color_jitter=0.3,
 )
 
 
@@ -227,7 +232,9 @@ def test_augmentation_is_one_draw_for_all_fields() -> None:
     image = np.random.default_rng(0).integers(0, 255, (30, 40, 3), np.uint8)
     ids = (image[..., :1] // 16).astype(np.uint8)
     for seed in range(8):
-        view = SampleTransform(("image", "label"), frozenset({"label"}), (16, 24), None, flip=True)
+        view = SampleTransform(
+            {"image": KINDS["image"], "label": KINDS["label"]}, (16, 24), None, flip=True
+        )
         out = view.augment({"image": image, "label": ids}, np.random.default_rng(seed))
         assert out["image"].shape == (16, 24, 3)
         assert np.array_equal(out["label"], out["image"][..., :1] // 16)
@@ -237,11 +244,13 @@ def test_instances_are_cropped_and_flipped_with_the_rest_and_keep_their_ids() ->
     ids = np.random.default_rng(0).choice(np.array([3, 26001, 65535], np.uint16), (30, 40, 1))
     image = (ids % 251).astype(np.uint8)
     for seed in range(8):
-        view = SampleTransform(("image", "i"), frozenset({"i"}), (16, 24), None, flip=True)
+        view = SampleTransform(
+            {"image": KINDS["image"], "i": KINDS["instances"]}, (16, 24), None, flip=True
+        )
         out = view.augment({"image": image, "i": ids}, np.random.default_rng(seed))
         assert out["i"].dtype == np.uint16
         assert np.array_equal(out["i"] % 251, out["image"])
-    resized = SampleTransform(("i",), frozenset({"i"}), (16, 16), (20, 20)).held_out({"i": ids})[
+    resized = SampleTransform({"i": KINDS["instances"]}, (16, 16), (20, 20)).held_out({"i": ids})[
         "i"
     ]
     assert (resized.dtype, set(np.unique(resized))) == (np.uint16, {3, 26001, 65535})
@@ -249,9 +258,7 @@ def test_instances_are_cropped_and_flipped_with_the_rest_and_keep_their_ids() ->
 
 def test_labels_are_resized_by_nearest_and_never_jittered() -> None:
     ids = np.random.default_rng(0).choice([3, 200], (33, 47, 1)).astype(np.uint8)
-    view = SampleTransform(
-        ("x",), frozenset({"x"}), (16, 16), (20, 20), flip=True, color_jitter=1.0
-    )
+    view = SampleTransform({"x": KINDS["label"]}, (16, 16), (20, 20), flip=True, color_jitter=1.0)
     for out in (view.augment({"x": ids}, np.random.default_rng(0)), view.held_out({"x": ids})):
         assert out["x"].shape == (16, 16, 1)
         assert set(np.unique(out["x"])) <= {3, 200}
@@ -259,8 +266,8 @@ def test_labels_are_resized_by_nearest_and_never_jittered() -> None:
 
 def test_held_out_takes_the_centre_or_the_whole() -> None:
     image = np.arange(10 * 12).reshape(10, 12, 1).astype(np.uint8)
-    centre = SampleTransform(("x",), frozenset(), (4, 4), None).held_out({"x": image})["x"]
+    centre = SampleTransform({"x": KINDS["image"]}, (4, 4), None).held_out({"x": image})["x"]
     assert np.array_equal(centre, image[3:7, 4:8])
-    assert SampleTransform(("x",), frozenset(), (4, 4), (8, 8)).held_out({"x": image})[
+    assert SampleTransform({"x": KINDS["image"]}, (4, 4), (8, 8)).held_out({"x": image})[
         "x"
     ].shape == (4, 4, 1)

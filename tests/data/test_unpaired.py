@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 import gantrain
 from gantrain.cli import app
 from gantrain.core.world import World
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.loader import held_out_batches
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.shards import Shards
@@ -187,7 +188,7 @@ def test_damaged_target_gives_way_to_another_and_leaves_the_sources(
 def test_held_out_samples_meet_by_number(folder: Path, tmp_path: Path) -> None:
     data = assembled(f"data={folder}", f"data.validation={folder}").data.held_out
     assert data is not None
-    view = SampleTransform(("source", "target"), frozenset(), (16, 16), None)
+    view = SampleTransform({"source": KINDS["image"], "target": KINDS["image"]}, (16, 16), None)
     assert len(data) == 5
     raws = list(held_out_batches(data, view, range(5), 2))
     assert [p for raw in raws for p in raw.positions] == list(range(5))
@@ -288,7 +289,7 @@ def test_drawn_sets_are_of_other_drawings() -> None:
     raw = next(
         held_out_batches(
             setup.data.train,
-            SampleTransform(("source", "target"), frozenset(), (32, 32), None),
+            SampleTransform({"source": KINDS["image"], "target": KINDS["image"]}, (32, 32), None),
             range(8),
             8,
         )

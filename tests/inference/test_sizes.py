@@ -20,7 +20,7 @@ from gantrain.data.batch import as_batch
 from gantrain.data.decode import encode
 from gantrain.data.loader import held_out_batches
 from gantrain.data.prepare.pack import prepare
-from gantrain.data.resize import resize
+from gantrain.data.resize import resize_smoothly
 from gantrain.data.scale import Size, Step, TrainedScale
 from gantrain.data.shards import Shards
 from gantrain.data.unpaired import DataSet, Unpaired
@@ -483,7 +483,7 @@ def test_evaluate_measures_what_translate_makes(model: Translator) -> None:
     assert done.exit_code == 0, done.output
     differences = []
     for i in range(2):
-        target = resize(drawn(i, (64, 64), "RGB"), 16, 16) / 127.5
+        target = resize_smoothly(drawn(i, (64, 64), "RGB"), 16, 16) / 127.5
         fake = model.translate(drawn(i, (64, 64), "RGB"), output_size="network") / 127.5
         differences.append(np.abs(fake - target).mean())
     assert json.loads(Path("found.json").read_text())[0]["value"] == pytest.approx(

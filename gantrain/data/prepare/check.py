@@ -10,18 +10,18 @@ import numpy as np
 from gantrain.core.amounts import count_text, list_text
 from gantrain.core.errors import UserError
 from gantrain.data import channels
-from gantrain.data.decode import Array, Colour, Kind, NotLabels, cut, decode, unequal
+from gantrain.data.decode import cut, decode, unequal
 from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
+from gantrain.data.kinds.kind import Array, Colour, NotLabels, PixelFormat
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.color_table import decode_colours
 from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs, File, Files
 from gantrain.data.prepare.left_out import TooSmall, UnequalSizes, advise_unequal
-from gantrain.data.resize import resize
 from gantrain.data.shards import Field
 
 SMALLEST = 16  # pixels; below it no network here has anything to work on
 _NAMED = 3  # files named in an error about labels
 
-PixelFormat = tuple[int, str]  # channels, dtype
 CheckedSample = dict[str, Field] | UserError  # a sample's fields, or what is wrong with it
 
 
@@ -38,7 +38,7 @@ def _resize_as_specified(arrays: Mapping[str, Array], field_specs: FieldSpecs) -
     resized = {}
     for name, array in arrays.items():
         spec = field_specs[name]
-        resized[name] = resize(array, *spec.size, spec.kind) if spec.size else array
+        resized[name] = KINDS[spec.kind].resize(array, *spec.size) if spec.size else array
     return resized
 
 
@@ -48,7 +48,7 @@ def _load_originals(
     """Return a sample's fields at the sizes that their files have."""
 
     @cache
-    def decoded(member: str, kind: Kind, colors: Sequence[Colour] | None) -> Array:
+    def decoded(member: str, kind: str, colors: Sequence[Colour] | None) -> Array:
         data = files[member].read_bytes()
         own_notes: list[str] = []
         if colors:
@@ -159,7 +159,7 @@ def describe_fields(
     """Return the keys of good samples, a line for each other sample, and the set's fields.
 
     The most frequent channels and dtype of a field are those of the set, and the widest dtype of
-    class ids. Samples that `channels.fit` can convert to them when they are decoded are good ones.
+    class ids. Samples that the kind can fit to them when they are decoded are good ones.
     Raises UserError if files of a field of ids cannot hold any, or hold ids beyond its classes:
     leaving them out would hide that the wrong files were given.
 
@@ -175,9 +175,10 @@ def describe_fields(
     usual_formats: dict[str, PixelFormat] = {}
     for name, spec in field_specs.items():
         formats = {key: (fields[name].channels, fields[name].dtype) for key, fields in good.items()}
-        usual = _usual_format(formats.values(), spec.kind)
+        kind = KINDS[spec.kind]
+        usual = kind.usual_format(Counter(formats.values()))
         for key, pixel_format in formats.items():
-            if not channels.can_fit(pixel_format, usual, spec.kind):
+            if not kind.can_fit(pixel_format, usual):
                 file = samples[key][spec.member]
                 problems.append(
                     f"{file}: {name} has {_format_text(pixel_format)}, most have"
@@ -227,20 +228,6 @@ def conversions(
             if own_channels != field.channels:
                 notes.append(f"{name}: {channels.note(own_channels, field.channels)}")
     return notes
-
-
-def _usual_format(formats: Iterable[PixelFormat], kind: Kind) -> PixelFormat:
-    """Return the format of a whole field, from those of its files."""
-    counts = Counter(formats)
-    if kind != "image":  # ids below 256 fit into 16 bits too
-        return max(counts, key=lambda pixel_format: pixel_format[1] == "uint16")
-
-    def preference(candidate: PixelFormat) -> tuple[int, int, int]:
-        usable = sum(n for other, n in counts.items() if channels.can_fit(other, candidate, kind))
-        # Of equally many, the format with more channels keeps more.
-        return usable, counts[candidate], candidate[0]
-
-    return max(counts, key=preference)
 
 
 def _format_text(pixel_format: PixelFormat) -> str:

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from gantrain.core.amounts import count_text
 from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
-from gantrain.data.decode import Array, Colour, NotLabels, decode, refuse_lossy
+from gantrain.data.decode import decode, refuse_lossy
+from gantrain.data.kinds.kind import Array, Colour, NotLabels
 
 _NAMED = 3  # colours named in an error
 _MOST_CLASSES = 65536

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gantrain.data.decode import Kind, decode, encode, lossless
+from gantrain.data.decode import decode, encode, lossless
 
 _USUAL = ("jpg", "jpeg", "png", "tif", "tiff", "webp", "npy")
 # First bytes of BMP, GIF, and of PBM, PGM, PPM and their relatives.
@@ -17,7 +17,7 @@ _BY_CONTENT = {
 }
 
 
-def read_as_usual(file: Path, kind: Kind) -> tuple[str, bytes]:
+def read_as_usual(file: Path, kind: str) -> tuple[str, bytes]:
     """Return the extension and the bytes with which a file is packed."""
     data = file.read_bytes()
     extension = usual_extension(file.suffix.lower()[1:], data)

@@ -4,13 +4,13 @@ from collections.abc import Collection
 from typing import Any
 
 from gantrain.core.errors import UserError
-from gantrain.data.decode import Colour, Kind
+from gantrain.data.kinds.kind import Colour
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.check import SMALLEST
 from gantrain.data.prepare.layouts import FieldSpecs
 
 _MOST_CLASSES = 65536
-_HELD_IDS = {"label": "class ids", "instances": "ids of instances"}
-_OPTIONS: dict[Kind, str] = {"label": "--labels", "instances": "--instances"}
+_OPTIONS = {"label": "--labels", "instances": "--instances"}
 
 
 def apply_field_options(
@@ -75,7 +75,7 @@ def _name_ids(
     return described
 
 
-def _check_can_hold_ids(name: str, kind: Kind, field_specs: FieldSpecs) -> None:
+def _check_can_hold_ids(name: str, kind: str, field_specs: FieldSpecs) -> None:
     """Raises UserError where `name` is no field, or one half of a side-by-side image."""
     candidates = [other for other, spec in field_specs.items() if spec.half is None]
     if name in candidates:
@@ -83,8 +83,9 @@ def _check_can_hold_ids(name: str, kind: Kind, field_specs: FieldSpecs) -> None:
     listed = ", ".join(candidates)
     if not candidates:
         listed = "side-by-side images only, ids need a folder of their own"
+    content = KINDS[kind].content
     raise UserError(
-        f"{_OPTIONS[kind]} {name}: not a field that can hold {_HELD_IDS[kind]}; found are {listed}"
+        f"{_OPTIONS[kind]} {name}: not a field that can hold {content}; found are {listed}"
     )
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from gantrain.core.errors import UserError
-from gantrain.data.decode import FORMATS, Colour, Kind
+from gantrain.data.decode import FORMATS
 from gantrain.data.headers import open_header
 from gantrain.data.index import NAME
+from gantrain.data.kinds.kind import Colour
 from gantrain.data.listing import holds_images, list_images, without_extension
 
 _PROBED = 8  # images whose proportions show whether they are side-by-side pairs
@@ -30,7 +31,7 @@ class FieldSpec(NamedTuple):
     member: str
     files: str = "*"
     half: Literal[0, 1] | None = None
-    kind: Kind = "image"
+    kind: str = "image"
     classes: int | None = None
     ignore: int | None = None
     size: tuple[int, int] | None = None

@@ -1,0 +1,17 @@
+"""The table of kinds."""
+
+from gantrain.core.errors import UserError
+from gantrain.data.kinds.image import ImageKind
+from gantrain.data.kinds.instances import Instances
+from gantrain.data.kinds.kind import Kind
+from gantrain.data.kinds.label import Label
+
+# By the name that an index holds.
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (ImageKind(), Label(), Instances())}
+
+
+def check_kind(name: str) -> str:
+    """Return the name of a kind. Raises UserError for another name."""
+    if name not in KINDS:
+        raise UserError(f"found {name!r}, allowed: {', '.join(KINDS)}")
+    return name
