@@ -17,15 +17,15 @@ from gantrain.training import zero
 from gantrain.training.launcher import agree_with_launcher
 
 ENGINES = {0: "engine: DDP", 1: "engine: DeepSpeed's ZeRO-1", 2: "engine: DeepSpeed's ZeRO-2"}
-# Without norms, normal weights leave nearly nothing of the features. PatchNCE scales them to length
-# 1, and their rounding noise with them.
-XAVIER = ("method.generator.init=xavier", "method.discriminator.init=xavier")
+# Without norms, CUT's own first weights leave nearly nothing of the features. PatchNCE scales them
+# to length 1, and their rounding noise with them. These weights keep the features' size.
+KAIMING = ("method.generator.init=kaiming",)
 # Changes of the small methods. Spectral norm's vectors carry the last bits of a step into the next,
 # 2e-6 after four, and SPADE's encoder of styles always has spectral norm.
 ZERO_WITH = {
     "pix2pix": ("method.pool=16", "method.penalty={name: r1, interval_steps: 2}"),
-    "cut": XAVIER,
-    "fastcut": XAVIER,
+    "cut": KAIMING,
+    "fastcut": KAIMING,
     "pix2pixhd": ("method.generator.enhancer=false",),
     "spade": (
         "method.style=none",
