@@ -16,7 +16,7 @@ from gantrain.runs.run_folder import Run
 from gantrain.runs.trackers import Trackers
 
 
-class Journal:
+class RunLogger:
     """The reports of a run. Each rank has one; only rank 0, which has the `run`, writes."""
 
     def __init__(

@@ -91,7 +91,7 @@ class Trackers:
     def log_preview(self, picture: np.ndarray, images_seen: int, label: str) -> None:
         """Send an HW3 uint8 picture to each tracker that takes images.
 
-        label: that of `Journal.preview`.
+        label: that of `RunLogger.preview`.
         """
         tag = f"previews/{label or 'held_out'}"
 

@@ -12,7 +12,7 @@ from gantrain.evaluation.held_out import HeldOut
 from gantrain.recipe.schema import Recipe
 from gantrain.runs.checkpoint_state import State
 from gantrain.runs.run_folder import Run
-from gantrain.runs.run_logger import Journal, describe_damaged, memory_gib
+from gantrain.runs.run_logger import RunLogger, describe_damaged, memory_gib
 from gantrain.runs.trackers import Trackers
 from gantrain.training import precision
 from gantrain.training.failures import stop_for
@@ -141,7 +141,7 @@ class Trainer:
         data = setup.data
         display = Display(self.images_seen, setup.total, data.epoch, not self.world.is_main)
         with StopFlag(self.recipe.stop_signal) as stop, display:
-            self.journal = Journal(
+            self.logger = RunLogger(
                 self.trackers, self.run, display, epoch=data.epoch, images_seen=self.images_seen
             )
             batches = data.loader(self.images_seen, setup.total, data.workers(setup.threads))
@@ -150,7 +150,7 @@ class Trainer:
             try:
                 self._catch_up()
                 while self.images_seen < setup.total and not stop.agreed:
-                    with self.journal.waiting():
+                    with self.logger.waiting():
                         raw: RawBatch = next(batches)
                     self._step(raw)
                     for prefetch in prefetches:
@@ -203,7 +203,7 @@ class Trainer:
         """
         if self._is_due(self.recipe.log_every):
             self._log()
-        with self.journal.pause():
+        with self.logger.pause():
             metrics: dict[str, float] = {}
             if not is_stopping:
                 metrics = self._evaluate()
@@ -223,11 +223,11 @@ class Trainer:
                 if record.null is not None:
                     nulls[f"{record.name}_null"] = record.null
             row = {f"val_{name}": value for name, value in {**metrics, **nulls}.items()}
-            self.journal.record(self.images_seen, row)
+            self.logger.record(self.images_seen, row)
         if self.previews and self._is_due(self.recipe.previews.every) and self.world.is_main:
             picture = self.previews.draw(self.engine.ema.refresh())
             if picture is not None:
-                self.journal.preview(self.images_seen, picture, self.previews.label)
+                self.logger.preview(self.images_seen, picture, self.previews.label)
         return metrics
 
     def _catch_up(self) -> None:
@@ -236,7 +236,7 @@ class Trainer:
         The run then has the rows of a run that was never stopped.
         """
         if self.postponed_at:
-            with self.journal.pause():
+            with self.logger.pause():
                 metrics = self._evaluate()
             if self.run:
                 self.run.add_metrics(self.postponed_at, metrics)
@@ -260,7 +260,7 @@ class Trainer:
 
     def _log(self) -> None:
         """Write a row of the log; only here the host reads what the device has added up."""
-        values = {**self.journal.speed(self.images_seen), **self.engine.meters.means()}
+        values = {**self.logger.speed(self.images_seen), **self.engine.meters.means()}
         if len(set(self.rates.values())) == 1:
             values["lr"] = max(self.rates.values())
         else:
@@ -272,7 +272,7 @@ class Trainer:
             values["nonfinite_steps"] = nonfinite
         if self.damaged:
             values["damaged_samples"] = len(self.damaged)
-        self.journal.record(self.images_seen, values)
+        self.logger.record(self.images_seen, values)
         self._check_limits(in_a_row)
 
     def _check_limits(self, nonfinite_in_a_row: int) -> None:

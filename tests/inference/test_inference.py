@@ -170,7 +170,7 @@ def test_translate_command_takes_files_and_folders_of_any_size(model: Translator
         Image.fromarray(draw(i, height, width, seed=9)[0]).save(folder / f"{i}.png")
     (folder / "broken.png").write_bytes(b"no picture")
     result = CliRunner().invoke(app, ["translate", "runs/x", "inputs", "--out", "out"])
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output  # one file is left out
     assert "4 images in out" in result.output
     assert "broken.png" in result.output
     for i, (height, width) in enumerate(sizes):
