@@ -98,7 +98,7 @@ class Translator:
     def translate(
         self,
         image: Given | Sequence[Given],
-        instances: Any = None,
+        instances: object = None,
         *,
         size: Choice | None = None,
         output_size: OutputSize = "input",
@@ -159,7 +159,11 @@ class Translator:
         return Image.fromarray(result[..., 0] if result.shape[2] == 1 else result)
 
     def _translate_several(
-        self, images: Sequence[Given], instances: Any, size: Choice | None, output_size: OutputSize
+        self,
+        images: Sequence[Given],
+        instances: object,
+        size: Choice | None,
+        output_size: OutputSize,
     ) -> list[Any]:
         """Translate each image by itself, since their sizes may differ."""
         maps = [None] * len(images) if instances is None else instances

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -23,6 +23,8 @@ from gantrain.core.paths import check_not_special
 from gantrain.core.yaml12 import parse_yaml
 from gantrain.runs.checkpoint_state import State, parse_state
 
+T = TypeVar("T")
+
 Tensors = dict[str, Tensor]
 _RECIPE_BYTES = 1 << 20
 _STATE_BYTES = 256 << 20  # it names damaged samples, which may be many
@@ -32,7 +34,7 @@ def save(
     root: Path,
     recipe: str,
     tensors: dict[str, Tensors],
-    state: dict[str, Any],
+    state: dict[str, object],
     name: str | None = None,
 ) -> None:
     """Write a checkpoint as the folder `root/000123456/`.
@@ -56,7 +58,9 @@ def save(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> None:
+def _write(
+    folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, object]
+) -> None:
     digests: dict[str, str] = {}
     for name, content in tensors.items():
         file = folder / f"{name}.safetensors"
@@ -288,7 +292,7 @@ def _read_tensors(folder: Path, name: str, content: State) -> Tensors:
     return loaded
 
 
-def _read(path: Path, reader: Callable[[], Any]) -> Any:
+def _read(path: Path, reader: Callable[[], T]) -> T:
     try:
         return reader()
     except files.NoRegularFile:
