@@ -159,11 +159,7 @@ class Translator:
         return Image.fromarray(result[..., 0] if result.shape[2] == 1 else result)
 
     def _translate_several(
-        self,
-        images: Sequence[Given],
-        instances: object,
-        size: Choice | None,
-        output_size: OutputSize,
+        self, images: Sequence[Given], instances: Any, size: Choice | None, output_size: OutputSize
     ) -> list[Any]:
         """Translate each image by itself, since their sizes may differ."""
         maps = [None] * len(images) if instances is None else instances

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -22,8 +22,6 @@ from gantrain.core.out_of_memory import is_out_of_memory
 from gantrain.core.paths import check_not_special
 from gantrain.core.yaml12 import parse_yaml
 from gantrain.runs.checkpoint_state import State, parse_state
-
-T = TypeVar("T")
 
 Tensors = dict[str, Tensor]
 _RECIPE_BYTES = 1 << 20
@@ -58,9 +56,7 @@ def save(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(
-    folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, object]
-) -> None:
+def _write(folder: Path, recipe: str, tensors: dict[str, Tensors], state: dict[str, Any]) -> None:
     digests: dict[str, str] = {}
     for name, content in tensors.items():
         file = folder / f"{name}.safetensors"
@@ -292,7 +288,7 @@ def _read_tensors(folder: Path, name: str, content: State) -> Tensors:
     return loaded
 
 
-def _read(path: Path, reader: Callable[[], T]) -> T:
+def _read(path: Path, reader: Callable[[], Any]) -> Any:
     try:
         return reader()
     except files.NoRegularFile:
