@@ -5,7 +5,6 @@ Python imports such a module when a program uses one of its names for the first 
 """
 
 from importlib import import_module
-from typing import Any
 
 MODULES = {
     "ADVERSARIAL": "gantrain.losses",
@@ -29,7 +28,7 @@ MODULES = {
 }
 
 
-def public_object(name: str) -> Any:
+def public_object(name: str) -> object:
     """Return the class, function or table of a public name.
 
     Raises AttributeError for another name.

@@ -5,7 +5,6 @@ import inspect
 import os
 import time
 from collections.abc import Callable
-from typing import Any
 
 import typer
 
@@ -50,7 +49,9 @@ def reports_errors(command: Callable[..., None]) -> Callable[..., None]:
     """Wrap a command so that its mistakes are printed in lines and it has the option `--import`."""
 
     @functools.wraps(command)
-    def wrapped(*arguments: Any, own_modules: list[str] | None = None, **options: Any) -> None:
+    def wrapped(
+        *arguments: object, own_modules: list[str] | None = None, **options: object
+    ) -> None:
         def work() -> None:
             import_modules(own_modules or ())
             command(*arguments, **options)

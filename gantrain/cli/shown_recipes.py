@@ -1,7 +1,6 @@
 """A recipe with all its settings as YAML with comments, and a table of the everyday settings."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -66,19 +65,19 @@ def _field(key: str) -> FieldInfo:
     return model.model_fields[last]
 
 
-def _lines(content: dict[str, Any], model: type[BaseModel] | None, indent: str) -> Iterator[str]:
+def _lines(content: dict[str, object], model: type[BaseModel] | None, indent: str) -> Iterator[str]:
     for key, value in content.items():
         field = model.model_fields.get(key) if model else None
         inner = models_in(field.annotation) if field else []
-        has_fixed_keys = len(inner) == 1 and isinstance(value, dict)
-        if has_fixed_keys and value and set(value) <= set(inner[0].model_fields):
+        fixed_keys = set(inner[0].model_fields) if len(inner) == 1 else set()
+        if isinstance(value, dict) and value and set(value) <= fixed_keys:
             yield from _commented([f"{indent}{key}:"], field)
             yield from _lines(value, inner[0], f"{indent}  ")
         else:
             yield from _commented([f"{indent}{line}" for line in _dumped(key, value)], field)
 
 
-def _dumped(key: str, value: Any) -> list[str]:
+def _dumped(key: str, value: object) -> list[str]:
     """Return the lines of one key as YAML."""
     text = dump_yaml({key: value}).strip()
     is_bare = text.startswith("{")  # PyYAML writes a mapping of one plain value in braces
@@ -96,7 +95,7 @@ def _commented(lines: list[str], field: FieldInfo | None) -> list[str]:
     return [f"{indent}{comment}", *lines]
 
 
-def _flow(value: Any) -> str:
+def _flow(value: object) -> str:
     """Return a default as a user types it."""
     plain = list(value) if isinstance(value, tuple) else value
     return " ".join(_dumped("value", plain)).removeprefix("value: ")

@@ -18,7 +18,8 @@ from gantrain.core.errors import UserError
 from gantrain.core.own_code import is_own
 from gantrain.core.wording import import_advice
 
-Component = str | dict[str, Any]  # a name, or a name with options
+Options = dict[str, Any]  # of a component, by the names of its constructor's parameters
+Component = str | Options  # a name, or a name with options
 Table = dict[str, Any]  # name -> class
 
 _MOST = 16  # components of one list
@@ -256,7 +257,7 @@ def _outside(name: object) -> str:
     return f"; an own one needs {import_advice()}" if is_name else ""
 
 
-def used_classes(table: Table, config: Component) -> Iterator[Any]:
+def used_classes(table: Table, config: Component) -> Iterator[type]:
     """Yield the class that a component names, and those of the components inside it."""
     options = {"name": config} if isinstance(config, str) else config
     cls = table[options["name"]]
@@ -264,7 +265,7 @@ def used_classes(table: Table, config: Component) -> Iterator[Any]:
     yield from _inside(cls, options)
 
 
-def _inside(cls: Any, options: dict[str, Any]) -> Iterator[Any]:
+def _inside(cls: Any, options: Options) -> Iterator[type]:
     for name, hint in get_type_hints(cls.__init__, include_extras=True).items():
         value = options.get(name)
         extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()

@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, get_args, get_origin
+from typing import TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -31,7 +31,7 @@ _SHORT_LIST = 8  # allowed names that are listed beside a suggestion, too
 Model = TypeVar("Model", bound=BaseModel)
 
 # What to report of an unknown key: from its dotted name, its value and the model that lacks it.
-Advise = Callable[[str, Any, type[BaseModel]], str]
+Advise = Callable[[str, object, type[BaseModel]], str]
 
 
 def _advise(key: str, value: object, model: type[BaseModel]) -> str:

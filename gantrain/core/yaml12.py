@@ -257,7 +257,7 @@ def _describe_marked(error: yaml.MarkedYAMLError) -> str:
     return f"{invalid}{place}{' '.join(problem.split())}"
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, object]:
     """Return the mapping in a YAML file. Raises UserError, in one line that names the file."""
     try:
         about = path.stat()

@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 from urllib.error import HTTPError, URLError
@@ -172,7 +173,7 @@ def _fetch(url: str, part: Path) -> None:
         with_retries(receive, url, part.parent)
 
 
-def _check_range(response: Any, present: int, file: IO[bytes]) -> int | None:
+def _check_range(response: HTTPResponse, present: int, file: IO[bytes]) -> int | None:
     """Return the whole file's bytes where the answer states them.
 
     Raises Incomplete, and empties `file`, where the answer does not follow the `present` bytes.
@@ -185,13 +186,13 @@ def _check_range(response: Any, present: int, file: IO[bytes]) -> int | None:
     return None if content_range[2] == "*" else int(content_range[2])
 
 
-def _ask(url: str, part: Path, present: int) -> Any:
+def _ask(url: str, part: Path, present: int) -> HTTPResponse | None:
     """Return the answer with what follows the first `present` bytes, or None if `part` is whole."""
     # An archive stays as it comes, whatever encoding the server states: it is unpacked with care.
     headers = {"Range": f"bytes={present}-", "Accept-Encoding": "identity"}
     request = Request(url, headers=headers)
     try:
-        response = guarded(url, STALL_SECONDS).open(request, timeout=STALL_SECONDS)
+        response: HTTPResponse = guarded(url, STALL_SECONDS).open(request, timeout=STALL_SECONDS)
     except HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             # Nothing lies beyond: `part` is whole, or another file's.

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pydantic
@@ -176,7 +176,7 @@ def load_index(folder: Path, base: str | None = None) -> Index:
         raise UserError(f"{path}: {reason:.1000}; copy or prepare the data again") from None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, object]:
     """Return the mapping in an `index.json` of this format."""
     advice = "copy or prepare the data again"
     size = path.stat().st_size
@@ -193,7 +193,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _check_index(content: dict[str, Any]) -> Index:
+def _check_index(content: dict[str, object]) -> Index:
     index = check(Index, content, most=1)
     if len({shard.name for shard in index.shards}) != len(index.shards):
         raise UserError("a shard is named twice")

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from gantrain.core.errors import UserError
 
-Arrays = dict[str, NDArray[Any]]
+Array = NDArray[Any]
+Arrays = dict[str, Array]
 
 MOST_KEY_BYTES = 4096  # of a sample's name, as of a path
 _MOST_MEMBERS = 4096
@@ -97,7 +98,7 @@ def _find_members(file: IO[bytes], names: Collection[bytes]) -> dict[bytes, _Mem
     return members
 
 
-def _read(file: IO[bytes], member: _Member, name: str, kind: str, samples: int) -> NDArray[Any]:
+def _read(file: IO[bytes], member: _Member, name: str, kind: str, samples: int) -> Array:
     """Return one `.npy` file of the archive as an array."""
     file.seek(member.start)
     start = file.read(len(_NPY_START) + _NPY_LENGTH_BYTES)
@@ -116,7 +117,7 @@ def _read(file: IO[bytes], member: _Member, name: str, kind: str, samples: int) 
         raise UserError(
             f"{name} has {member.size} bytes, which is not what {samples} of {dtype} take"
         )
-    array: NDArray[Any] = np.fromfile(file, dtype, samples)
+    array: Array = np.fromfile(file, dtype, samples)
     if zlib.crc32(array.view(np.uint8).data, zlib.crc32(start + header)) != member.crc:
         raise UserError(f"{name} does not match its checksum")
     return array

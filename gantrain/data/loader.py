@@ -42,7 +42,7 @@ class _ReadSample(NamedTuple):
     damaged: list[str]
 
 
-class _Stream(Dataset[Any]):
+class _Stream(Dataset[_ReadSample]):
     """The augmented sample at a position; another sample replaces a damaged one."""
 
     def __init__(self, shards: Shards, sample_transform: SampleTransform, order: Order) -> None:
@@ -84,7 +84,7 @@ class _Stream(Dataset[Any]):
             return error
 
 
-def _collate_stream(samples: list[_ReadSample] | Exception) -> Any:
+def _collate_stream(samples: list[_ReadSample] | Exception) -> RawBatch | Exception:
     return samples if isinstance(samples, Exception) else _collate(samples)
 
 

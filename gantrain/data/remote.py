@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from gantrain.core.errors import UserError
 from gantrain.core.files import write_text
@@ -130,7 +130,7 @@ def _reading(url: str, limit: int) -> Iterator[Callable[[int], bytes]]:
         return
     import fsspec
 
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     if scheme == "hf":
         options["block_size"] = 0  # one request, streamed
     with fsspec.filesystem(scheme).open(url, "rb", **options) as stream:

@@ -6,7 +6,7 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gantrain.core.errors import UserError
 from gantrain.core.files import atomic_folder, write_bytes
@@ -64,7 +64,7 @@ def write_shards(
             Shard(name=os.path.basename(path), bytes=os.path.getsize(path), samples=count)
         )
 
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "post": close_shard,
         "maxsize": _SHARD_BYTES,
         "maxcount": shard_samples,
@@ -84,7 +84,7 @@ def write_shards(
                     raise UserError(
                         f"key {key!r} comes twice, or is no sub-path whose last name has no '.'"
                     )
-                record: dict[str, Any] = {"__key__": key}
+                record: dict[str, object] = {"__key__": key}
                 for member, (extension, data) in files.items():
                     record[f"{member}.{extension}"] = data
                     rows[f"{member}_crc"].append(zlib.crc32(data))

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from gantrain.core.printable import printable
 from gantrain.data.cache import Remote, ShardCache, cache_folder
@@ -157,7 +157,7 @@ class Shards:
         if self._held is not None:
             os.close(self._held)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.folder, self.index, self._arrays, self.cache_gib)
 
 

@@ -5,7 +5,6 @@ colour can judge a model.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -207,10 +206,10 @@ def _describe_fields(
     height: int, width: int, fields: dict[str, int | None], instances: str | None
 ) -> dict[str, Field]:
     """Return the fields of synthetic data; the arguments are those of `write_synthetic`."""
-    size: dict[str, Any] = {"min_size": (height, width), "max_size": (height, width)}
+    size: dict[str, object] = {"min_size": (height, width), "max_size": (height, width)}
     described: dict[str, Field] = {}
     for name, classes in fields.items():
-        content: dict[str, Any] = {"channels": 3}
+        content: dict[str, object] = {"channels": 3}
         if classes:
             colours = palette(classes, PALETTE)
             content = {"kind": "label", "channels": 1, "classes": classes, "palette": colours}

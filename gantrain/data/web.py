@@ -98,7 +98,9 @@ async def _ask(
             guard.is_proxied = req.proxy is not None
             return await super().connect(req, traces, timeout)
 
-    async def on_redirect(session: Any, context: Any, about: Any) -> None:
+    async def on_redirect(
+        session: object, context: object, about: aiohttp.TraceRequestRedirectParams
+    ) -> None:
         location = about.response.headers.get("Location") or about.response.headers.get("URI")
         with suppress(ValueError):  # no URL, which aiohttp reports
             guard.redirect(str(about.url), str(about.url.join(yarl.URL(location or ""))))

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from gantrain.core.console import complain, console, say_whole
 from gantrain.core.errors import UserError
@@ -23,12 +22,12 @@ class Comparison:
     measured: list[Measured] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, object]]:
         """Return all records for a JSON file.
 
         There is one for each run, test set and metric, and one for each failed run.
         """
-        content: list[dict[str, Any]] = []
+        content: list[dict[str, object]] = []
         for run in self.measured:
             about = {"run": run.run, "images_seen": run.images_seen, **run.about}
             content += records(run.results, about)
@@ -41,7 +40,7 @@ def compare(
     world: World,
     paths: Sequence[Path],
     data: Mapping[str, str | None],
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     *,
     targets: Mapping[str, str] | None = None,
     best: bool = False,
@@ -87,7 +86,7 @@ def compare_runs(
     world: World,
     paths: Sequence[Path],
     data: Mapping[str, str | None],
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     *,
     targets: Mapping[str, str],
     best: bool,

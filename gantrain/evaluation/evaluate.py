@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,11 +19,11 @@ def evaluate_checkpoint(
     world: World,
     path: Path,
     data: Mapping[str, str | None],
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     *,
     targets: Mapping[str, str] | None = None,
     best: bool = False,
-) -> tuple[Results, dict[str, Any]]:
+) -> tuple[Results, dict[str, object]]:
     """Return a model's metrics on each of the test sets, and how it was run.
 
     Every rank calls it. Takes the arguments of `open_checkpoint`. Raises UserError.
@@ -33,7 +32,7 @@ def evaluate_checkpoint(
     return measure(world, opened)
 
 
-def measure(world: World, opened: Opened) -> tuple[Results, dict[str, Any]]:
+def measure(world: World, opened: Opened) -> tuple[Results, dict[str, object]]:
     """Return a model's metrics on each of its opened test sets, and how it was run.
 
     Every rank calls it.

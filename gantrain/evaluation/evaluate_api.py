@@ -109,7 +109,7 @@ def evaluate(  # noqa: PLR0913 (the command's options)
         raise UserError(
             "evaluate: found another choice, allowed: a run, and data if you like; or real and fake"
         )
-    options: dict[str, Any] = {} if crop_border is None else {"crop_border": crop_border}
+    options: dict[str, object] = {} if crop_border is None else {"crop_border": crop_border}
     if weights is not None:
         options["weights"] = _checked_weights(weights)
     if metrics is not None:

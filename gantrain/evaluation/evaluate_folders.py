@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,8 +54,8 @@ class _FolderPair:
 
 
 def evaluate_folders(
-    world: World, real: Path, fake: Path, options: Mapping[str, Any]
-) -> tuple[Results, dict[str, Any]]:
+    world: World, real: Path, fake: Path, options: Mapping[str, object]
+) -> tuple[Results, dict[str, object]]:
     """Return the metrics of a folder of fakes against one of real images. Every rank calls it.
 
     Files of the same names are pairs. Without pairs, only metrics of sets can be measured. options:
@@ -106,7 +105,7 @@ def evaluate_folders(
     return {name: metric_suite.results()}, about
 
 
-def _settings(folders: _FolderPair, options: Mapping[str, Any]) -> Evaluate:
+def _settings(folders: _FolderPair, options: Mapping[str, object]) -> Evaluate:
     """Return the options as settings of `evaluate`. Raises UserError."""
     metrics = [*_PAIRED, *STANDARD] if folders.has_pairs else list(STANDARD)
     return check(Evaluate, best_first({"metrics": metrics, **options}), "evaluate.")

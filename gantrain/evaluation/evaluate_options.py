@@ -36,7 +36,7 @@ def check_out(path: Path | None) -> None:
         raise UserError(f"--out: {path} cannot be written; give another file")
 
 
-def best_first(options: dict[str, Any]) -> dict[str, Any]:
+def best_first(options: dict[str, Any]) -> dict[str, object]:
     """Return settings of `evaluate` whose `best_by` is valid.
 
     The schema wants one of the metrics, and an evaluation does not use it.

@@ -42,7 +42,7 @@ def _row(set_name: str, record: Record) -> list[str]:
     ]
 
 
-def records(results: Results, about: Mapping[str, Any]) -> list[dict[str, Any]]:
+def records(results: Results, about: Mapping[str, Any]) -> list[dict[str, object]]:
     """Return a record for each test set and metric. Each is complete without the others."""
     installed = {package.name: package.version for package in importlib.metadata.distributions()}
     common = {
@@ -52,19 +52,19 @@ def records(results: Results, about: Mapping[str, Any]) -> list[dict[str, Any]]:
         "versions": {name: installed[name] for name in _PACKAGES if name in installed},
     }
     contents = about["content"]
-    content: list[dict[str, Any]] = []
+    content: list[dict[str, object]] = []
     for name, of_set in results.items():
         for record in of_set:
             content.append({"set": name, **asdict(record), **common, "content": contents[name]})
     return content
 
 
-def write_json(path: Path, results: Results, about: Mapping[str, Any]) -> None:
+def write_json(path: Path, results: Results, about: Mapping[str, object]) -> None:
     """Write the records of `results` as JSON. Raises UserError."""
     write_records(path, records(results, about))
 
 
-def write_records(path: Path, content: list[dict[str, Any]]) -> None:
+def write_records(path: Path, content: list[dict[str, object]]) -> None:
     """Write records as JSON. Raises UserError."""
     try:
         write_text(path, json.dumps(content, indent=1) + "\n")

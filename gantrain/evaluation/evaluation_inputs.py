@@ -48,7 +48,7 @@ def open_checkpoint(
     world: World,
     path: Path,
     data: Mapping[str, str | None],
-    options: Mapping[str, Any],
+    options: Mapping[str, object],
     *,
     targets: Mapping[str, str] | None = None,
     best: bool = False,

@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
+from gantrain.core.component import Options
 from gantrain.importers.layout import Layout, Names, State, norm
 
 
@@ -72,7 +72,7 @@ def _multiscale(state: State, names: Sequence[str], inside: Sequence[str]) -> La
     return _layout(state, component, scales)
 
 
-def _layout(state: State, component: dict[str, Any], scales: Sequence[Sequence[str]]) -> Layout:
+def _layout(state: State, component: Options, scales: Sequence[Sequence[str]]) -> Layout:
     """Return the layout of a discriminator by the names of its convolutions.
 
     scales: the names for each scale, full resolution first. component: lacks the width.

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gantrain.core.console import say
 from gantrain.core.errors import UserError
@@ -84,7 +83,7 @@ def _import(files: Sequence[Path], out: Path, options: ImportOptions) -> _Report
 
 
 def _write(
-    out: Path, recipe: schema.Recipe, networks: dict[str, Network], state: dict[str, Any]
+    out: Path, recipe: schema.Recipe, networks: dict[str, Network], state: dict[str, object]
 ) -> None:
     """Write the checkpoint. Raises UserError."""
     tensors = {f"networks/{name}": network.tensors for name, network in networks.items()}
@@ -94,7 +93,7 @@ def _write(
         raise UserError(f"--out: cannot write {out} ({e}); choose another folder") from None
 
 
-def _state(channels: dict[str, int], fields: dict[str, Field]) -> dict[str, Any]:
+def _state(channels: dict[str, int], fields: dict[str, Field]) -> dict[str, object]:
     """Return the checkpoint's state, as of a run that has seen no image."""
     return {
         "images_seen": 0,
@@ -109,11 +108,11 @@ def _state(channels: dict[str, int], fields: dict[str, Field]) -> dict[str, Any]
 
 
 def _recipe(
-    files: Sequence[Path], generator: Network, method: dict[str, Any], options: ImportOptions
-) -> dict[str, Any]:
+    files: Sequence[Path], generator: Network, method: dict[str, object], options: ImportOptions
+) -> dict[str, object]:
     """Return the recipe of the imported checkpoint."""
     unpaired = options.unpaired or method["name"] in ("cut", "cyclegan")
-    data: dict[str, Any] = {
+    data: dict[str, object] = {
         "unpaired": unpaired,
         "size": options.resize or _CENTRE,
         "resize": options.resize,
@@ -123,7 +122,7 @@ def _recipe(
         data["labels"] = {"image" if unpaired else "left": classes}
     if options.instances:
         data["instances"] = "instance"
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         "name": generator.file.stem.lstrip(". ") or "imported",
         "description": f"Imported from {', '.join(file.name for file in files)}",
         "method": method,
@@ -135,7 +134,7 @@ def _recipe(
     return content
 
 
-def _has_labels(method: dict[str, Any], options: ImportOptions) -> bool:
+def _has_labels(method: dict[str, object], options: ImportOptions) -> bool:
     return options.labels or method["name"] == "spade"
 
 
@@ -144,7 +143,7 @@ def _fields(
 ) -> dict[str, Field]:
     """Return the kinds and channels of the source, the target and the instances."""
     source_channels = channels["source_channels"] - options.instances
-    settings: dict[str, dict[str, Any]] = {
+    settings: dict[str, dict[str, object]] = {
         "source": {"channels": source_channels},
         "target": {"channels": channels["target_channels"]},
     }

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from gantrain.core.component import Options
+
 State = Mapping[str, Tensor]
 Names = dict[str, str]  # of modules, from theirs to ours
 
@@ -32,7 +34,7 @@ class Layout:
     norm, do no harm. role: its name in our methods.
     """
 
-    component: dict[str, Any]
+    component: Options
     data_dims: dict[str, Any]
     names: Names
     role: str = "generator"

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -56,7 +55,7 @@ def read_networks(
     return {network.layout.role: network for network in networks.values()}
 
 
-def choose_method(networks: dict[str, Network]) -> dict[str, Any]:
+def choose_method(networks: dict[str, Network]) -> dict[str, object]:
     """Return the method, as a component, that has these networks.
 
     Raises UserError where there is no generator.
@@ -75,14 +74,14 @@ def choose_method(networks: dict[str, Network]) -> dict[str, Any]:
     return method
 
 
-def _method_of(networks: dict[str, Network]) -> dict[str, Any]:
+def _method_of(networks: dict[str, Network]) -> dict[str, object]:
     """Return the method without its networks."""
     layout = networks["generator"].layout
     keeps_channels = layout.data_dims["in_channels"] == layout.data_dims["out_channels"]
     if layout.component["name"] == "spade":
         return {"name": "spade", "style": "vae" if "style_channels" in layout.data_dims else "none"}
     if any(name in networks for name in _REVERSE.values()):
-        method: dict[str, Any] = {"name": "cyclegan"}
+        method: dict[str, object] = {"name": "cyclegan"}
         if not keeps_channels:  # then a generator cannot translate an image of its own target
             method["identity"] = 0.0
         return method
@@ -102,20 +101,20 @@ def _is_unconditional(networks: dict[str, Network]) -> bool:
     return bool(seen == target)
 
 
-def _cut(networks: dict[str, Network]) -> dict[str, Any]:
+def _cut(networks: dict[str, Network]) -> dict[str, object]:
     """Return CUT, which also stands for one direction of CycleGAN."""
     blocks = networks["generator"].layout.component["blocks"]
     layers = list(LAYERS)
     if blocks <= _LAST_CUT_BLOCK:
         layers = [name for name in layers if name != _LAST_CUT_LAYER]
-    method: dict[str, Any] = {"name": "cut", "layers": layers}
+    method: dict[str, object] = {"name": "cut", "layers": layers}
     if "projection" in networks:
         method["projection_width"] = networks["projection"].layout.component["width"]
     return method
 
 
 def build_checked(
-    networks: dict[str, Network], component: dict[str, Any], channels: dict[str, int]
+    networks: dict[str, Network], component: dict[str, object], channels: dict[str, int]
 ) -> Method:
     """Build the method on the meta device, without memory for its weights.
 

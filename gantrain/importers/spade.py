@@ -1,7 +1,6 @@
 """SPADE's generators and encoder of styles."""
 
 import math
-from typing import Any
 
 from gantrain.importers.layout import Layout, Names, State, norm
 
@@ -42,7 +41,7 @@ def generator(state: State) -> Layout:
         names |= _block_names(block, f"blocks.{number}")
     widest = state["head_0.conv_0.weight"].shape[0]
     shared = state["head_0.norm_0.mlp_shared.0.weight"]
-    component: dict[str, Any] = {
+    component: dict[str, object] = {
         "name": "spade",
         "width": widest // 16,
         "hidden": shared.shape[0],

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 from PIL import Image
@@ -23,7 +23,7 @@ Given = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 _COLOURS = ("P", "RGB", "RGBA")  # modes in which a label map may hold colours instead of ids
 
 
-def source_array(image: Any, source: Field, notes: list[str]) -> Array:
+def source_array(image: object, source: Field, notes: list[str]) -> Array:
     """Return an image as an array HWC in the source's dtype.
 
     image: a path, a Pillow image, or an array HWC or HW. notes: takes sentences on what was
@@ -49,7 +49,7 @@ def describe_values(field: Field) -> str:
     return f"{field.dtype} images of {field.channels} {noun}"
 
 
-def instance_array(instances: Any, source: Array, notes: list[str]) -> Array:
+def instance_array(instances: object, source: Array, notes: list[str]) -> Array:
     """Return the ids (HW1) of the instances in a source, from what `source_array` takes.
 
     Raises UserError.
@@ -74,7 +74,7 @@ def image_array(path: Path, target: Field, notes: list[str]) -> Array:
     return _fit_channels(array, target, notes)
 
 
-def _content(image: Any, name: str, kind: str, notes: list[str]) -> Image.Image | Array:
+def _content(image: object, name: str, kind: str, notes: list[str]) -> Image.Image | Array:
     """Return what the caller gave, with a path's file opened."""
     if _is_path(image):
         check_not_special(Path(image), name)
@@ -89,24 +89,24 @@ def _content(image: Any, name: str, kind: str, notes: list[str]) -> Image.Image 
             return open_picture(data)
         except (OSError, ValueError) as error:
             raise _with_name(error, image) from None
-    is_array = isinstance(image, np.ndarray) and image.ndim in (2, 3)
-    if not is_array and not isinstance(image, Image.Image):
-        allowed = "PIL; numpy, (H, W, C) or (H, W); the path of a file"
-        if name == "image":
-            allowed += "; tensor"
-        raise UserError(
-            f"{name}: found {type(image).__name__} of shape {getattr(image, 'shape', None)},"
-            f" allowed: {allowed}"
-        )
-    content: Image.Image | Array = image
-    return content
+    if isinstance(image, Image.Image):
+        return image
+    if isinstance(image, np.ndarray) and image.ndim in (2, 3):
+        return image
+    allowed = "PIL; numpy, (H, W, C) or (H, W); the path of a file"
+    if name == "image":
+        allowed += "; tensor"
+    raise UserError(
+        f"{name}: found {type(image).__name__} of shape {getattr(image, 'shape', None)},"
+        f" allowed: {allowed}"
+    )
 
 
-def _is_path(image: Any) -> bool:
+def _is_path(image: object) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(image, (str, os.PathLike))
 
 
-def _with_name(error: Exception, image: Any) -> UserError:
+def _with_name(error: Exception, image: object) -> UserError:
     return UserError(f"{image}: {error}" if _is_path(image) else str(error))
 
 

@@ -1,7 +1,5 @@
 """Reads users' images as the sources of a model, and resizes them to what its networks see."""
 
-from typing import Any
-
 from gantrain.core.console import say
 from gantrain.core.errors import UserError
 from gantrain.data.conversion_notes import of_one_image
@@ -27,7 +25,9 @@ class SourceReader:
         self._reported_notes: set[str] = set()
         self._reported_sizes: set[bool] = set()  # lines on a loss of detail (True) and without one
 
-    def read(self, image: Any, instances: Any = None, notes: list[str] | None = None) -> Sample:
+    def read(
+        self, image: object, instances: object = None, notes: list[str] | None = None
+    ) -> Sample:
         """Read an image with its map of instances, and return HWC arrays by role.
 
         image, instances: paths, Pillow images or arrays. notes: takes sentences on what was

@@ -98,7 +98,7 @@ class Translator:
     def translate(
         self,
         image: Given | Sequence[Given],
-        instances: Any = None,
+        instances: object = None,
         *,
         size: Choice | None = None,
         output_size: OutputSize = "input",

@@ -3,8 +3,6 @@
 The tables map the names of a recipe to the classes.
 """
 
-from typing import Any
-
 from gantrain.losses.adversarial import AdversarialLoss, Hinge, LeastSquares, Vanilla, Wasserstein
 from gantrain.losses.penalties import R1, GradientPenalty
 from gantrain.losses.perceptual import VGG19
@@ -17,6 +15,6 @@ ADVERSARIAL: dict[str, type[AdversarialLoss]] = {
     "nonsaturating": Vanilla,  # StyleGAN 2's name for the same loss
 }
 
-PENALTIES: dict[str, type[Any]] = {"r1": R1, "gradient_penalty": GradientPenalty}
+PENALTIES: dict[str, type] = {"r1": R1, "gradient_penalty": GradientPenalty}
 
-PERCEPTUAL: dict[str, type[Any]] = {"vgg19": VGG19}
+PERCEPTUAL: dict[str, type] = {"vgg19": VGG19}

@@ -6,18 +6,18 @@ It has the discriminators with their losses, and the terms of both players.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gantrain.core.component import BadComponent, Component, Each, OneOf, build
+from gantrain.core.component import BadComponent, Component, Each, OneOf, Options, build
 from gantrain.losses import ADVERSARIAL, distances
 from gantrain.losses.adversarial import AdversarialLoss, Outputs, discriminator_loss, generator_loss
 from gantrain.methods.base import Batch, Context, Phase, Terms
-from gantrain.methods.diffaugment import DiffAugment
+from gantrain.methods.diffaugment import DiffAugment, Kind
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
 
 # The types of the options that several methods have.
@@ -47,7 +47,7 @@ class ExtraDiscriminator:
         self.weight = weight
 
 
-ExtraDiscriminators = Annotated[tuple[dict[str, Any], ...], Each(ExtraDiscriminator)]
+ExtraDiscriminators = Annotated[tuple[Options, ...], Each(ExtraDiscriminator)]
 
 
 def pair(source: Tensor, image: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def run_discriminator(discriminator: nn.Module, images: Tensor) -> Outputs:
     )
 
 
-def _are_outputs(outputs: Any, images: int) -> bool:
+def _are_outputs(outputs: object, images: int) -> bool:
     """Return whether these are lists of maps of so many images."""
     if not isinstance(outputs, list | tuple) or not outputs:
         return False
@@ -189,12 +189,12 @@ class Adversaries:
         networks: nn.ModuleDict,
         discriminator: Component,
         adversarial: Component,
-        extra: Sequence[dict[str, Any]] = (),
+        extra: Sequence[Options] = (),
         *,
         channels: list[int],
         generator_weight: float = 1.0,
         discriminator_weight: float = 0.5,
-        augment: Sequence[Any] = (),
+        augment: Sequence[Kind] = (),
         sum_scales: bool = False,
         suffix: str = "",
     ) -> None:

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
-from typing import Any
 
 from torch import nn
 
@@ -194,7 +193,7 @@ def _function_problems(method: Method) -> Iterator[str]:
             )
 
 
-def _takes(function: Callable[..., Any], count: int) -> bool:
+def _takes(function: Callable[..., object], count: int) -> bool:
     """Return whether a function can be called with that many positional arguments."""
     try:
         inspect.signature(function).bind(*[None] * count)
@@ -205,12 +204,12 @@ def _takes(function: Callable[..., Any], count: int) -> bool:
     return True
 
 
-def _signature(function: Callable[..., Any]) -> str:
+def _signature(function: Callable[..., object]) -> str:
     """The names of a function's parameters in brackets."""
     return f"({', '.join(inspect.signature(function).parameters)})"
 
 
-def _name_problems(table: str, names: Sequence[Any]) -> Iterator[str]:
+def _name_problems(table: str, names: Sequence[object]) -> Iterator[str]:
     for name in dict.fromkeys(names):
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             yield f"{table}: found the name {name!r}, allowed: letters, digits and underscores"

@@ -1,7 +1,7 @@
 """DiffAugment: differentiable augmentation of what the discriminator sees."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -48,7 +48,7 @@ class DiffAugment:
             images = _cut_out(images, draws[:, 5:7])
         return images
 
-    def _change_colours(self, images: Tensor, draws: NDArray[Any]) -> Tensor:
+    def _change_colours(self, images: Tensor, draws: NDArray[np.float64]) -> Tensor:
         """Change brightness, saturation and contrast by draws (N, 3) in [0, 1)."""
         factors = torch.tensor(draws, dtype=images.dtype).to(images.device, non_blocking=True)
         brightness, saturation, contrast = factors.view(-1, 3, 1, 1, 1).unbind(1)  # N111
@@ -59,7 +59,7 @@ class DiffAugment:
         return torch.cat(changed, 1)
 
 
-def _translate(images: Tensor, draws: NDArray[Any]) -> Tensor:
+def _translate(images: Tensor, draws: NDArray[np.float64]) -> Tensor:
     """Move the images by up to an eighth of their size, by draws (N, 2) in [0, 1).
 
     Zeros fill what comes into view.
@@ -73,7 +73,7 @@ def _translate(images: Tensor, draws: NDArray[Any]) -> Tensor:
     return torch.stack(moved)
 
 
-def _cut_out(images: Tensor, draws: NDArray[Any]) -> Tensor:
+def _cut_out(images: Tensor, draws: NDArray[np.float64]) -> Tensor:
     """Set a rectangle of half the size to zero, at a place by draws (N, 2) in [0, 1).
 
     The centre of the rectangle may lie on the border of the image.

@@ -1,7 +1,6 @@
 """Whether what a phase returns is Terms that can be trained on. Nothing is read from the device."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 from torch import Tensor
 
@@ -23,7 +22,7 @@ _ROW_NAMES = (
 _OF_EVALUATIONS = "val_"
 
 
-def check_terms(terms: Any, phase: str, cls: str) -> None:
+def check_terms(terms: object, phase: str, cls: str) -> None:
     """Raises BadComponent with a line for each problem.
 
     phase: its name. cls: that of the method's class, for the message.
@@ -86,7 +85,7 @@ def _name_problem(name: object, phases: Collection[str]) -> str:
     return ""
 
 
-def _loss_problems(losses: Any) -> Iterator[str]:
+def _loss_problems(losses: object) -> Iterator[str]:
     if not isinstance(losses, dict) or not losses:
         yield (
             f"losses: found {describe_value(losses)}, allowed: a dictionary of at least one loss by"
@@ -111,7 +110,7 @@ def _loss_problems(losses: Any) -> Iterator[str]:
         yield f"losses: found devices {', '.join(sorted(devices))}, allowed: the batch's"
 
 
-def _carried_problems(carried: Any) -> Iterator[str]:
+def _carried_problems(carried: object) -> Iterator[str]:
     if not isinstance(carried, dict):
         yield f"carried: found {describe_value(carried)}, allowed: a dictionary of tensors"
         return
@@ -125,7 +124,7 @@ def _carried_problems(carried: Any) -> Iterator[str]:
             )
 
 
-def _stat_problems(stats: Any) -> Iterator[str]:
+def _stat_problems(stats: object) -> Iterator[str]:
     if not isinstance(stats, dict):
         yield f"stats: found {describe_value(stats)}, allowed: a dictionary of tensors"
         return
@@ -142,7 +141,7 @@ def _stat_problems(stats: Any) -> Iterator[str]:
             )
 
 
-def describe_value(value: Any) -> str:
+def describe_value(value: object) -> str:
     """Describe what own code returned, in one line."""
     if isinstance(value, Tensor):
         return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"

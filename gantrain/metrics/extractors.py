@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 _INCEPTION_SHA256 = "6726825d"
 INCEPTION = ("inception", "inception_logits")
 _ALIASES = {"squeezenet": "torchvision/squeezenet1_1"}
+
+T = TypeVar("T")
 
 
 class Extractor(Protocol):
@@ -71,7 +73,7 @@ def load_weights(path: str | Path) -> dict[str, Tensor]:
     return weight_files.read(path, "evaluate.weights", "give a file of tensors")
 
 
-def fetch(work: Callable[[], Any], name: str, what: str) -> Any:
+def fetch(work: Callable[[], T], name: str, what: str) -> T:
     """Return what `work` returns: weights that a library may have to download.
 
     name: the metric or extractor. what: the file that a user can get instead. Raises UserError.
@@ -157,7 +159,6 @@ class Backbone(nn.Module):
         super().__init__()
         source, _, model = _ALIASES.get(name, name).rpartition("/")
         build = _torchvision if source else _timm
-        network: nn.Module
         if path:
             network = build(model, False)
             _load_state(network, load_weights(path), path, name)
@@ -204,20 +205,18 @@ def _torchvision(model: str, pretrained: bool) -> nn.Module:
     import torchvision
 
     weights = torchvision.models.get_model_weights(model).DEFAULT
-    network: nn.Module = torchvision.models.get_model(
-        model, weights=weights if pretrained else None
-    )
+    network = torchvision.models.get_model(model, weights=weights if pretrained else None)
     # Inception's published weights need this, and so does a file of them.
     if hasattr(network, "transform_input"):
-        network.transform_input = cast(Any, True)
+        network.transform_input = True
     transforms = weights.transforms()
-    config = {
+    network.pretrained_cfg = {
         "input_size": (3, *transforms.crop_size * 2),
         "mean": transforms.mean,
         "std": transforms.std,
     }
-    network.pretrained_cfg = cast(Any, config)
-    return network
+    prepared: nn.Module = network
+    return prepared
 
 
 def _without_classifier(network: nn.Module, name: str) -> nn.Module:

@@ -116,10 +116,11 @@ class RandomNetwork(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         self.convs = nn.ModuleList()
         for in_channels, out_channels in _RANDOM_WIDTHS:
-            self.convs.append(nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1))
-        for conv in self.convs:
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)  # type: ignore[arg-type]
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+            conv = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)
+            self.convs.append(conv)
 
     def forward(self, images: Tensor) -> Tensor:
         x = images.float() / 127.5 - 1

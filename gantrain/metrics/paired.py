@@ -5,7 +5,7 @@ Images are (N, C, H, W) in [-1, 1], float64. Each function returns one value an 
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -118,7 +118,7 @@ PAIRED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "ms_ssim": ms_ssim,
 }
 # By metric: LPIPS's name of the backbone, and the smallest side that survives its pooling.
-LPIPS: dict[str, tuple[Any, int]] = {
+LPIPS: dict[str, tuple[Literal["alex", "vgg", "squeeze"], int]] = {
     "lpips": ("alex", 31),
     "lpips_vgg": ("vgg", 16),
     "lpips_squeeze": ("squeeze", 17),

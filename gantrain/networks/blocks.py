@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -188,7 +188,7 @@ def _as_sequence(maps: Tensor) -> Tensor:
     return maps.flatten(2).mT[:, None]
 
 
-def check_choice(option: str, value: str, choices: Any) -> None:
+def check_choice(option: str, value: str, choices: object) -> None:
     """Raise UserError for a value that is none of the choices, which are a Literal's.
 
     A recipe is checked before. This is for networks that are built from Python.

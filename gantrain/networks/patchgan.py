@@ -7,7 +7,6 @@ feature maps after their activations, with the map of logits last.
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,8 +33,10 @@ def _smallest_input(layers: Sequence[nn.Module]) -> int:
     No normalised map may be a single pixel, which a norm would erase.
     """
     size = 1  # of the map behind the present layer, from the logits back to the images
-    for layer in reversed(cast(Sequence[nn.Sequential], layers)):
-        conv = cast(nn.Conv2d, layer[0])
+    for layer in reversed(layers):
+        assert isinstance(layer, nn.Sequential)
+        conv = layer[0]
+        assert isinstance(conv, nn.Conv2d)
         stride = conv.stride[0]
         kernel = conv.kernel_size[0]
         padding = int(conv.padding[0])
@@ -93,7 +94,8 @@ class Discriminator(nn.Module):
             if outputs:
                 images = F.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
             maps = [images]
-            for layer in cast(nn.ModuleList, layers):
+            assert isinstance(layers, nn.ModuleList)
+            for layer in layers:
                 maps.append(layer(maps[-1]))
             outputs.append(maps[1:])
         return outputs

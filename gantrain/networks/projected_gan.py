@@ -1,7 +1,6 @@
 """A discriminator of the features of a network that was trained for another task."""
 
 from itertools import pairwise
-from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -110,7 +109,8 @@ class ProjectedDiscriminator(nn.Module):
         outputs = []
         for x, head in zip(mixed, self.heads, strict=True):
             maps = [x]
-            for layer in cast(nn.ModuleList, head):
+            assert isinstance(head, nn.ModuleList)
+            for layer in head:
                 maps.append(layer(maps[-1]))
             outputs.append(maps)
         return outputs

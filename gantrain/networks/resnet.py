@@ -1,7 +1,6 @@
 """The residual generator of CycleGAN and of CUT."""
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -111,7 +110,8 @@ class ResNet(nn.Module):
         maps = {"image": F.pad(images, (3, 3, 3, 3), mode="reflect")}
         x = self.first(images)
         for i, down in enumerate(self.downs):
-            conv, *following = cast(nn.Sequential, down)
+            assert isinstance(down, nn.Sequential)
+            conv, *following = down
             x = conv(x)
             maps[f"down{i}"] = x
             for layer in following:

@@ -5,7 +5,7 @@ step calls the network: on micro-batches, penalties and recomputation. Here a fo
 and `v`, and `advance()` changes them, once per optimiser step.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -76,12 +76,12 @@ class SpectralConvTranspose2d(Spectral, nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         assert output_size is None
-        padding = cast(tuple[int, ...], self.padding)
+        assert not isinstance(self.padding, str)
         return F.conv_transpose2d(
             x,
             self.normalised(),
             self.bias,
             stride=self.stride,
-            padding=padding,
+            padding=self.padding,
             output_padding=self.output_padding,
         )

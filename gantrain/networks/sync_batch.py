@@ -1,7 +1,5 @@
 """Batch normalisation over all ranks, on every device."""
 
-from typing import cast
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -37,7 +35,7 @@ def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Normalise x (N, C, H, W) over all ranks, and update the running statistics."""
     assert norm.momentum is not None
     if x.is_cuda:
-        fused = FusedSyncBatchNorm.apply(
+        fused: Tensor = FusedSyncBatchNorm.apply(
             x,
             norm.weight,
             norm.bias,
@@ -48,7 +46,7 @@ def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
             dist.group.WORLD,
             _world_size(),
         )
-        return cast(Tensor, fused)
+        return fused
     wide = x if x.dtype == torch.float64 else x.float()
     # Ranks may hold different numbers of samples.
     count = wide.new_tensor([wide.numel() // wide.shape[1]])
@@ -71,7 +69,8 @@ def _normalise(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 
 def _sum_over_ranks(x: Tensor) -> Tensor:
-    return cast(Tensor, all_reduce(x.contiguous()))  # type: ignore[no-untyped-call]
+    total: Tensor = all_reduce(x.contiguous())  # type: ignore[no-untyped-call]
+    return total
 
 
 def _world_size() -> int:

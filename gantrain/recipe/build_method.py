@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,7 +21,7 @@ from gantrain.networks.gradient_checkpointing import recompute
 from gantrain.recipe.schema import Recipe
 
 
-def own_classes(recipe: Recipe) -> list[Any]:
+def own_classes(recipe: Recipe) -> list[type]:
     """Return the classes from outside gantrain that the recipe names."""
     return [cls for cls in used_classes(METHODS, recipe.method) if is_own(cls)]
 
@@ -130,9 +130,9 @@ def _pretrained_parts(method: Method, started: bool) -> list[nn.Module]:
     return [part for part in (*networks, *method.auxiliary.values()) if hasattr(part, "load")]
 
 
-def _load(part: nn.Module) -> None:
+def _load(part: Any) -> None:
     try:
-        cast(Any, part).load()
+        part.load()
     except Exception as error:
         if not is_own(type(part)) or isinstance(error, UserError):
             raise

@@ -1,7 +1,6 @@
 """Compares the recipe of a run with that of its resumption."""
 
 from collections.abc import Container
-from typing import Any
 
 # Keys that may differ between the run's start and its resumption. The data's fingerprint is
 # compared separately, so a data set may move.
@@ -39,7 +38,10 @@ RESUMABLE = (
 
 
 def differences(
-    old: dict[str, Any], new: dict[str, Any], allowed: Container[str] = RESUMABLE, prefix: str = ""
+    old: dict[str, object],
+    new: dict[str, object],
+    allowed: Container[str] = RESUMABLE,
+    prefix: str = "",
 ) -> list[str]:
     """Return lines `key: old -> new` for the keys that differ.
 

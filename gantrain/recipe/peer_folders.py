@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from gantrain.recipe.field_types import AUTO
 
@@ -13,7 +12,7 @@ def is_folder_option(option: str) -> bool:
     return option.lower() == "dataroot"
 
 
-def words_for_folder(folder: str, recipe: Mapping[str, Any]) -> list[str]:
+def words_for_folder(folder: str, recipe: Mapping[str, object]) -> list[str]:
     """Return the words that train a recipe on another project's folder of all splits.
 
     The folder is one of pytorch-CycleGAN-and-pix2pix: it holds trainA and trainB, or train.

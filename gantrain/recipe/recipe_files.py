@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Container, Iterable
 from pathlib import Path
-from typing import Any
 
 from gantrain.core.error_messages import one_line, with_allowed
 from gantrain.core.errors import UserError
@@ -94,7 +93,7 @@ def _did_you_mean(key: str, names: list[str]) -> str:
     return f"did you mean {shown}? " if names else ""
 
 
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, object], over: dict[str, object]) -> dict[str, object]:
     """Return the recipe `over` laid on the recipe `base`.
 
     Only `method` holds components. A mapping elsewhere that has a `name`, such as `optimizer`,
@@ -139,7 +138,7 @@ def _with_name(base: object, over: object) -> object:
     return over
 
 
-def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read(name: str, beside: Path | None = None, seen: tuple[Path, ...] = ()) -> dict[str, object]:
     """Return a recipe file's content, laid on the recipe that it extends.
 
     beside: the recipe that extends this one. seen: the files that lead here. Raises UserError.
@@ -176,7 +175,7 @@ def _means_extends(key: str) -> bool:
     return key in _PARENT_WORDS or bool(difflib.get_close_matches(key, ["extends"], 1, 0.8))
 
 
-def _of_run(path: Path, content: dict[str, Any], is_parent: bool) -> dict[str, Any]:
+def _of_run(path: Path, content: dict[str, object], is_parent: bool) -> dict[str, object]:
     """Return the recipe that a run saved, which resumes that run, also in a renamed folder.
 
     is_parent: another recipe extends it, and has a run of its own.
@@ -200,8 +199,8 @@ def _has(content: object, key: str) -> bool:
 
 
 def apply(
-    content: dict[str, Any], overrides: Iterable[str], texts: Container[str] = ()
-) -> dict[str, Any]:
+    content: dict[str, object], overrides: Iterable[str], texts: Container[str] = ()
+) -> dict[str, object]:
     """Return `content` with each `a.b.c=value` set.
 
     `data=X` is short for `data.train=X`; `data=synthetic` makes all data synthetic. texts: keys
@@ -223,9 +222,11 @@ def apply(
             problems.append(f"{key}: {problem}; change stages")
         if key == "data.train" and value == "synthetic" and override.startswith("data="):
             content = merge(content, {"data": _SYNTHETIC})
-        for part in reversed(_split_key(key)):
-            value = {part: value}
-        content = merge(content, value)
+        *outer_parts, last_part = _split_key(key)
+        change: dict[str, object] = {last_part: value}
+        for part in reversed(outer_parts):
+            change = {part: change}
+        content = merge(content, change)
     if problems:
         raise UserError("\n".join(problems))
     return content
@@ -239,7 +240,7 @@ def _split_key(key: str) -> list[str]:
     return key.split(".")
 
 
-def _assignment(override: str, texts: Container[str]) -> tuple[str, Any]:
+def _assignment(override: str, texts: Container[str]) -> tuple[str, object]:
     """Return the key and the value of `a.b.c=value`. Raises UserError, in one line."""
     key, equals, text = override.partition("=")
     if key == "name" and equals:

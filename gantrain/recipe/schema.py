@@ -163,7 +163,7 @@ def _typed() -> type[Recipe]:
 
 
 @functools.lru_cache(maxsize=4)
-def _build_typed(tables: tuple[Any, ...]) -> type[Recipe]:
+def _build_typed(tables: tuple[object, ...]) -> type[Recipe]:
     """Build the model, once for each content of the tables.
 
     Code from outside may extend the tables. Building takes 0.1 s.
@@ -188,12 +188,12 @@ def schema() -> dict[str, Any]:
     return content
 
 
-def suggestions(content: dict[str, Any]) -> Suggestions:
+def suggestions(content: dict[str, object]) -> Suggestions:
     """Return the suggestions for unknown keys of a recipe of that content."""
     return Suggestions(_typed(), content)
 
 
-def from_dict(content: dict[str, Any]) -> Recipe:
+def from_dict(content: dict[str, object]) -> Recipe:
     """Validate a recipe's content. Raises UserError with one line for each problem."""
     from gantrain.recipe.evaluation_settings import check_pairs
 

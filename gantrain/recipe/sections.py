@@ -1,7 +1,6 @@
 """The sections of a recipe: `data`, `test_time`, `evaluate`, `previews` and `checkpoint`."""
 
 from operator import lt
-from typing import Any
 
 import pydantic
 from pydantic import Field, ValidationInfo, field_validator
@@ -121,7 +120,7 @@ class Data(StrictModel):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _name_field_of_single_images(cls, content: Any) -> Any:
+    def _name_field_of_single_images(cls, content: object) -> object:
         """Take `image` for both fields of unpaired data: most are folders of single images."""
         if isinstance(content, dict) and content.get("unpaired") is True:
             return {"source": "image", "target": "image", **content}

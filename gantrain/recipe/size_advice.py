@@ -1,9 +1,10 @@
 """Warnings on sizes that cost a run more than its user expects, with the keys that mend them."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from gantrain.core.component import Options
 from gantrain.data.scale import Size, text_of
 from gantrain.methods.base import Method
 from gantrain.networks.blocks import padded_size
@@ -108,12 +109,12 @@ def _find_smaller_network(recipe: Recipe, data_dims: dict[str, int]) -> str:
         except ValueError:  # an option that the network doesn't allow
             continue
         if not _describe_padding(recipe.data.size, method):
-            text = _list(value) if option == "widths" else value
+            text = _list(value) if isinstance(value, list) else value
             return f"method.generator.{option}={text}"
     return ""
 
 
-def _smaller_options(generator: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def _smaller_options(generator: Options) -> Iterator[tuple[str, object]]:
     """Yield the options by which a generator has fewer down-samplings, one fewer each time."""
     for option in ("levels", "downsampling"):
         for number in range(generator.get(option, 0) - 1, 0, -1):
@@ -133,7 +134,7 @@ def _usual_resize(recipe: Recipe, size: Size) -> Size:
     """
     height_ratio = width_ratio = _USUAL_RATIO
     try:
-        content = recipe_files.read(recipe.name)
+        content: dict[str, Any] = recipe_files.read(recipe.name)
         own = Data.model_validate({key: content["data"][key] for key in ("size", "resize")})
     # The file is given by its path, or states no sizes.
     except (ValueError, KeyError, TypeError):
@@ -144,7 +145,7 @@ def _usual_resize(recipe: Recipe, size: Size) -> Size:
     return round(size[0] * height_ratio), round(size[1] * width_ratio)
 
 
-def _list(values: Any) -> str:
+def _list(values: Iterable[object]) -> str:
     return f"[{','.join(map(str, values))}]"
 
 

@@ -25,7 +25,7 @@ _CLOSE = 0.8  # of two names in the whole recipe; names side by side may differ 
 class Suggestions:
     """Suggests keys of the recipe whose typed model is `model` and whose content is `content`."""
 
-    def __init__(self, model: type[BaseModel], content: dict[str, Any]) -> None:
+    def __init__(self, model: type[BaseModel], content: dict[str, object]) -> None:
         self.model = model
         self.content = content
         self.keys = list(_keys(model, content))
@@ -266,7 +266,7 @@ def _recipe_of(method: str) -> str:
     return "NAME"
 
 
-def check_method_is_named(content: dict[str, Any]) -> None:
+def check_method_is_named(content: dict[str, object]) -> None:
     """Raise UserError, in one line, where a recipe neither has a method nor extends a recipe."""
     if "method" not in content:
         advice = "such as pix2pix, or extend a recipe by `extends: pix2pix`"

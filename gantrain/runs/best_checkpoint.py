@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gantrain.core import files, formats
 from gantrain.core.error_messages import check
@@ -114,7 +114,7 @@ def saved_settings(run: Path, latest: Path) -> tuple[Evaluate, Checkpoint]:
     For a run in stages, they are those of its last stage. Raises UserError.
     """
     path = run / "recipe.yaml"
-    content: Any = None
+    content: dict[str, object] | None = None
     if path.is_file():
         content = read_mapping(path)
         formats.check_format(

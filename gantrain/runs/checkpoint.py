@@ -32,7 +32,7 @@ def save(
     root: Path,
     recipe: str,
     tensors: dict[str, Tensors],
-    state: dict[str, Any],
+    state: dict[str, object],
     name: str | None = None,
 ) -> None:
     """Write a checkpoint as the folder `root/000123456/`.

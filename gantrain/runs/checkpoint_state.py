@@ -66,7 +66,7 @@ class Progress(_StrictModel):
 
     @field_validator("damaged")
     @classmethod
-    def _are_texts(cls, texts: list[Any]) -> list[Any]:
+    def _are_texts(cls, texts: list[object]) -> list[object]:
         if any(not isinstance(text, str) for text in texts):
             raise UserError("allowed: texts")
         return texts

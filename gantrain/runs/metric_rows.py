@@ -33,7 +33,7 @@ def read_rows(path: Path) -> tuple[list[Row], list[str]]:
     return rows, problems
 
 
-def _values(line: bytes) -> dict[str, Any] | None:
+def _values(line: bytes) -> dict[str, object] | None:
     try:
         values = json.loads(line.decode())
         has_clock = isinstance(values, dict) and math.isfinite(values["images_seen"])

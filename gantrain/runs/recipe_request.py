@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +15,8 @@ from gantrain.recipe import schema as recipes
 from gantrain.recipe.schema import Recipe
 from gantrain.runs import checkpoint
 
-Source = str | os.PathLike[str] | Mapping[str, Any] | Recipe
-Change = str | Mapping[str, Any]
+Source = str | os.PathLike[str] | Mapping[str, object] | Recipe
+Change = str | Mapping[str, object]
 
 
 def request_recipe(source: Source, changes: Iterable[Change] = ()) -> Recipe:
@@ -39,7 +38,7 @@ def request_recipe(source: Source, changes: Iterable[Change] = ()) -> Recipe:
         raise
 
 
-def _content(source: Source) -> dict[str, Any]:
+def _content(source: Source) -> dict[str, object]:
     if isinstance(source, Recipe):
         return source.dump()
     if isinstance(source, str | os.PathLike):
@@ -97,7 +96,7 @@ def _as_plain(value: object) -> object:
     raise TypeError(type(value).__name__)
 
 
-def _check_run(content: Mapping[str, Any]) -> list[str]:
+def _check_run(content: Mapping[str, object]) -> list[str]:
     """Return the modules that the run's latest checkpoint records.
 
     Raises UserError where some of them are not imported.

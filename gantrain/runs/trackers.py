@@ -157,7 +157,7 @@ class Trackers:
         return self.recipe.tracker_project or os.environ.get("WANDB_PROJECT") or _PROJECT
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(content: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, value in content.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")
@@ -166,7 +166,7 @@ def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield prefix + key, value if is_plain else str(value)
 
 
-def _wandb_options(folder: Path) -> dict[str, Any]:
+def _wandb_options(folder: Path) -> dict[str, object]:
     """Return the options of W&B by which its run has the run's name, and resumes with the run."""
     return {
         "name": folder.name,

@@ -45,7 +45,7 @@ class DDPPhase:
                 )
                 self.module = accelerator.prepare_model(module)
 
-    def backward(self, *inputs: Any, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
+    def backward(self, *inputs: object, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
         """Compute forward and backward of one micro-batch of `pieces`.
 
         After the last one the gradients are the mean of the ranks. Returns what the phase carries

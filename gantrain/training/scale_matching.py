@@ -6,8 +6,7 @@ scale sees an image down-sampled (2). The scales of one network are alike, so th
 weights of another.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from gantrain.data.index import Field
 from gantrain.data.scale import UNKNOWN, Size, held_out_resize, text_of
 
 Tensors = dict[str, Tensor]
+_ScaleFactors = Callable[[Iterable[str]], Mapping[str, int]]  # from the names of tensors
 
 
 def picture_size(size: Size, resize: Size | None, field: Field) -> Size | None:
@@ -39,7 +39,7 @@ def match_by_resolution(
     neither network has several scales. The text is empty where every scale keeps its name as
     expected.
     """
-    declared: Any = getattr(network, "scale_factors", None)
+    declared: _ScaleFactors | None = getattr(network, "scale_factors", None)
     if declared is None:
         return tensors, ""
     own = declared(network.state_dict())

@@ -37,7 +37,10 @@ from gantrain.training.zero import ZeROPhase
 ParallelPhase = DDPPhase | ZeROPhase
 PhaseWrapper = Callable[[nn.Module, torch.optim.Optimizer], ParallelPhase]
 
-_OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+_OPTIMIZERS: dict[str, type[torch.optim.Adam | torch.optim.AdamW]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
 
 
 class PhaseModule(nn.Module):
@@ -263,7 +266,7 @@ class Engine:
 
 def _parameter_groups(
     networks: nn.ModuleDict, phase: Phase, factors: dict[str, float]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Group the parameters that a phase trains by their factor of the learning rate.
 
     factors: by the start of a parameter's dotted name. The longest start that fits counts.

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -116,7 +115,7 @@ def _prune(run: Run, setup: RunSetup) -> None:
     run.report_damaged(damaged)
 
 
-def _state(setup: RunSetup, mark: Mark) -> dict[str, Any]:
+def _state(setup: RunSetup, mark: Mark) -> dict[str, object]:
     return {
         "images_seen": mark.images_seen,
         "length": setup.length,
@@ -134,7 +133,7 @@ def _state(setup: RunSetup, mark: Mark) -> dict[str, Any]:
     }
 
 
-def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, Any]:
+def _progress(engine: Engine, world: World, damaged: set[str]) -> dict[str, object]:
     """Return the progress as JSON holds it. Every rank calls it.
 
     The device is read here and at log points alone.

@@ -185,7 +185,7 @@ def _try_phase(
     trained = [method.networks[name] for name in phase.networks]
     others = [network for name, network in method.networks.items() if name not in phase.networks]
     with frozen([*others, *method.auxiliary.values()]):
-        terms: Any = phase.terms(batch, carried, context)
+        terms = phase.terms(batch, carried, context)
         check_terms(terms, phase.name, type(method).__name__)
         total: Tensor = sum(terms.losses.values(), torch.zeros((), device=batch["source"].device))
         torch.autograd.backward(total)
@@ -196,8 +196,7 @@ def _try_phase(
             " gradient, allowed: losses that depend on them; is the forward in no_grad()?"
         )
     method.zero_grad()
-    checked: Terms = terms
-    return checked
+    return terms
 
 
 def _has_gradient(networks: Sequence[nn.Module]) -> bool:

@@ -136,7 +136,7 @@ class ZeROPhase:
             },
         )
 
-    def backward(self, *inputs: Any, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
+    def backward(self, *inputs: object, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
         self.engine.set_gradient_accumulation_boundary(last)
         loss, carried, stats = self.engine(*inputs)
         self.engine.backward(loss / pieces, scale_wrt_gas=False)

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -124,7 +123,7 @@ def _describe(array: Array, name: str, spec: FieldSpec, files: Files) -> Field:
     height, width, count = array.shape
     if count > MOST_CHANNELS:
         raise UserError(f"{file}: {name} has {count} channels, allowed: at most {MOST_CHANNELS}")
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         "channels": count,
         "dtype": array.dtype.name,
         "label_counts": counts,
@@ -237,7 +236,7 @@ def _format_text(pixel_format: PixelFormat) -> str:
 def _merge(fields: list[Field], spec: FieldSpec) -> Field:
     """Return the field of a whole data set from those of its samples."""
     sizes = np.array([field.min_size for field in fields])
-    changes: dict[str, Any] = {
+    changes: dict[str, object] = {
         "min_size": tuple(sizes.min(axis=0).tolist()),
         "max_size": tuple(sizes.max(axis=0).tolist()),
     }

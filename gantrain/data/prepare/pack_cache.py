@@ -11,7 +11,6 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from gantrain.core import formats
 from gantrain.core.files import file_lock
@@ -21,7 +20,7 @@ from gantrain.data.listing import list_names
 _DIGITS = 16  # of a digest
 
 
-def pack_folder(folder: Path, cache: Path, options: Mapping[str, Any]) -> Path:
+def pack_folder(folder: Path, cache: Path, options: Mapping[str, object]) -> Path:
     """Return the place of the pack of a folder's present files.
 
     Raises UserError for a loop of links.
