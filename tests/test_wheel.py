@@ -67,7 +67,7 @@ def test_an_installed_wheel_has_what_readme_shows(gantrain: Path) -> None:
     assert done.stdout.startswith(str(gantrain.parent.parent))
     assert "gantrain 0." in run(gantrain, "--version")
     assert "CMP facades" in run(gantrain, "recipes")
-    assert "  lr: 0.0004  # learning rate" in run(gantrain, "recipes", "show", "facades")
+    assert "  lr: 0.00057  # the learning rate" in run(gantrain, "recipes", "show", "facades")
     assert "slurm/train.sbatch" in run(gantrain, "launchers")
     run(gantrain, "launchers", "all")
     assert Path("launchers/slurm/env.sh").is_file()

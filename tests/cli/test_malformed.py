@@ -773,7 +773,7 @@ LONGER = (*TRAIN, "ema.half_life=8", "length=16")
 def test_resuming_another_recipe(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     says = (
         "runs/pix2pix was started with another recipe", "run=OTHER",
-        "seed: 0 -> 3", "optimizer.lr: 0.0002 -> 0.01",
+        "seed: 0 -> 3", "optimizer.lr: 0.00057 -> 0.01",
     )  # fmt: skip
     case = Case((*LONGER, "seed=3", "optimizer.lr=0.01"), says, lines=3)
     refused(case, cache, capsys)

@@ -369,7 +369,7 @@ def test_a_recipe_may_state_its_name() -> None:
     Path("mine.yaml").write_text("extends: facades\nname: mine\noptimizer: {name: adamw}\n")
     loaded = schema.load("mine.yaml")
     assert loaded.name == "mine"
-    assert loaded.optimizer.lr == schema.load("facades").optimizer.lr == 4e-4
+    assert loaded.optimizer.lr == schema.load("facades").optimizer.lr == 5.7e-4
     assert loaded.data == schema.load("facades").data
 
 

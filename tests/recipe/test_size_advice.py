@@ -31,29 +31,35 @@ def test_shipped_recipes_fit(name: str) -> None:
 
 
 NARROW = "method.generator.width=4"
+DEEP = "method.generator.levels=8"
 TIMM = "method.generator={name: pretrained_unet, pretrained: false, backbone: mobilenetv3_small_050, width: 4}"
 WIDTHS = "method.generator={name: encoder_decoder, widths: [4,4,4,4]}"
 # The recipe and what a user changes; the reasons; the keys that are given.
 CASES: dict[str, tuple[str, tuple[str, ...], str, str]] = {
     "the size alone": (
         "pix2pix", ("data.size=[64,64]", NARROW),
+        "training crops 64x64 of samples resized to 286x286, 5% of their pixels",
+        "'data.size=[64,64]' 'data.resize=[72,72]'",
+    ),
+    "the size of a deep network alone": (
+        "pix2pix", ("data.size=[64,64]", NARROW, DEEP),
         "the generator pads 64x64 to 256x256, 16 times the pixels, and training crops 64x64 of samples resized to "
         "286x286, 5% of their pixels",
         "'data.size=[64,64]' 'data.resize=[72,72]' method.generator.levels=6",
     ),
     "the documented size": (
-        "facades", ("data.size=[128,128]", NARROW),
+        "facades", ("data.size=[128,128]", NARROW, DEEP),
         "the generator pads 128x128 to 256x256, 4 times the pixels, and training crops 128x128 of samples resized to "
         "286x286, 20% of their pixels",
         "'data.size=[128,128]' 'data.resize=[143,143]' method.generator.levels=7",
     ),
     "not square": (
-        "pix2pix", ("data.size=[64,128]", "data.resize=null", NARROW),
+        "pix2pix", ("data.size=[64,128]", "data.resize=null", NARROW, DEEP),
         "the generator pads 64x128 to 256x256, 8 times the pixels",
         "'data.size=[64,128]' method.generator.levels=6",
     ),
     "the recipe's own proportion": (
-        "cityscapes", ("data.size=[128,256]", NARROW),
+        "cityscapes", ("data.size=[128,256]", NARROW, DEEP),
         "the generator pads 128x256 to 256x256, 2 times the pixels, and training crops 128x256 of samples resized to "
         "256x512, 25% of their pixels",
         "'data.size=[128,256]' 'data.resize=[128,256]' method.generator.levels=7",
@@ -69,12 +75,12 @@ CASES: dict[str, tuple[str, tuple[str, ...], str, str]] = {
         "'data.size=[64,88]' 'data.resize=[72,99]'",
     ),
     "larger than the multiple": (
-        "pix2pix", ("data.size=[300,300]", "data.resize=[320,320]", NARROW),
+        "pix2pix", ("data.size=[300,300]", "data.resize=[320,320]", NARROW, DEEP),
         "the generator pads 300x300 to 512x512, 2.9 times the pixels",
         "'data.size=[300,300]' 'data.resize=[320,320]' method.generator.levels=7",
     ),
     "a little padding of a network that is too deep": (
-        "pix2pix", ("data.size=[200,200]", "data.resize=null", NARROW),
+        "pix2pix", ("data.size=[200,200]", "data.resize=null", NARROW, DEEP),
         "the generator pads 200x200 to 256x256, 1.6 times the pixels",
         "'data.size=[200,200]' method.generator.levels=7",
     ),
@@ -99,7 +105,7 @@ CASES: dict[str, tuple[str, tuple[str, ...], str, str]] = {
         "'data.size=[32,32]' 'data.resize=[36,36]'",
     ),
     "too small for its least levels": (
-        "pix2pix", ("data.size=[2,2]", "data.resize=null", NARROW, "method.discriminator=pixel"),
+        "pix2pix", ("data.size=[2,2]", "data.resize=null", NARROW, DEEP, "method.discriminator=pixel"),
         "the generator pads 2x2 to 256x256, 16384 times the pixels",
         "'data.size=[256,256]'",
     ),
