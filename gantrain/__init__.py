@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gantrain.inference.translator import Translator, load
     from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
     from gantrain.methods import METHODS
-    from gantrain.methods.base import Batch, Context, Method, Phase, Terms
+    from gantrain.methods.base import Batch, Context, Input, Method, Phase, Terms
     from gantrain.networks import NETWORKS
     from gantrain.recipe.schema import Recipe
     from gantrain.training.start import TrainResult, train
@@ -25,6 +25,7 @@ __all__ = [
     "Batch",
     "Context",
     "Evaluation",
+    "Input",
     "Method",
     "Phase",
     "Recipe",

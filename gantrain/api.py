@@ -15,6 +15,7 @@ MODULES = {
     "Batch": "gantrain.methods.base",
     "Context": "gantrain.methods.base",
     "Evaluation": "gantrain.evaluation.evaluate_api",
+    "Input": "gantrain.methods.base",
     "Method": "gantrain.methods.base",
     "Phase": "gantrain.methods.base",
     "Recipe": "gantrain.recipe.schema",

@@ -1,4 +1,4 @@
-"""`data.instances`: edges of instances from drawn data, through training, to translated files."""
+"""`data.inputs.instances`: edges of instances from drawn data, through training, to translated files."""
 
 import re
 import subprocess
@@ -32,7 +32,7 @@ QUICK = (
     "evaluate.max_samples=4", "evaluate.metrics=[l1]", "previews.every=4", "checkpoint.every=4", "precision=fp32",
     "device=cpu", "threads=1", "trackers=[]", "ema.half_life=null", "run=x", METHOD,
 )  # fmt: skip
-WORDS = (*QUICK, "data.instances=ids")
+WORDS = (*QUICK, "data.inputs.instances=ids")
 
 
 def picture(i: int) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +56,7 @@ def command(*words: str, status: int = 0) -> str:
 @pytest.mark.slow
 def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
     words = [sys.executable, "-m", "gantrain", "train", "recipe=cityscapes_pix2pixhd", *WORDS]
-    own = ("data=synthetic", "data.instances=instance", "data.resize=[36,54]")
+    own = ("data=synthetic", "data.inputs.instances=instance", "data.resize=[36,54]")
     done = subprocess.run([*words, *own], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     with Image.open(next(Path("runs/x/previews").glob("*.png"))) as sheet:
@@ -73,37 +73,45 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
         for folder, array in zip(("labels", "ids"), picture(i), strict=True):
             Path(folder, f"{i}.png").write_bytes(encode(array, "png"))
     assert "3 images in out" in command(
-        "translate", "runs/x", "labels", "--out", "out", "--instances", "ids"
+        "translate", "runs/x", "labels", "--out", "out", "--input", "instances=ids"
     )
     model = gantrain.load("runs/x", device="cpu")
     for i in range(3):
         with Image.open(f"out/{i}.png") as made:
-            expected = model.translate(*picture(i)).astype(int)
+            labels_i, ids_i = picture(i)
+            expected = model.translate(labels_i, instances=ids_i).astype(int)
             assert (
                 np.abs(np.asarray(made) - expected).max() <= 1
             )  # a batch's sums may come in another order
     said = command("translate", "runs/x", "labels", "--out", "new", status=2)
     assert (
-        "instances: found none, this model sees the edges of instances; give their ids: --instances FOLDER"
+        "instances: found none, this model has learnt with them; give ids of instances: --input"
         in said
     )
     Path("ids/1.png").unlink()
     Path("ids/0.png").write_bytes(encode(picture(0)[1][1:], "png"))
-    said = command("translate", "runs/x", "labels", "--out", "new", "--instances", "ids", status=2)
-    assert "ids lacks a map of ids of 1 inputs: labels/1.png" in said
+    said = command(
+        "translate", "runs/x", "labels", "--out", "new", "--input", "instances=ids", status=2
+    )
+    assert "--input instances: ids lacks a file for 1 images: labels/1.png" in said
     inputs = ("labels/0.png", "labels/2.png")
-    said = command("translate", "runs/x", *inputs, "--out", "new", "--instances", "ids")
+    said = command(
+        "translate", "runs/x", *inputs, "--out", "new", "--input", "instances=ids", status=1
+    )
     assert "left out: ids/0.png: instances: found uint16 of shape (39, 56, 1), allowed" in said
 
 
 @pytest.mark.slow
 def test_edges_change_the_result_and_ids_by_themselves_do_not(model: Translator) -> None:
     labels, ids = picture(0)
-    expected = model.translate(labels, ids)
-    assert np.array_equal(model.translate(labels, (ids * 31 + 7).astype(np.int64)), expected)
-    assert not np.array_equal(model.translate(labels, np.zeros_like(ids)), expected)
-    pictures = [Image.fromarray(x) for x in (labels, ids)]
-    assert np.array_equal(np.asarray(model.translate(*pictures)), expected)
+    expected = model.translate(labels, instances=ids)
+    assert np.array_equal(
+        model.translate(labels, instances=(ids * 31 + 7).astype(np.int64)), expected
+    )
+    assert not np.array_equal(model.translate(labels, instances=np.zeros_like(ids)), expected)
+    label_picture, id_picture = (Image.fromarray(x) for x in (labels, ids))
+    result = model.translate(label_picture, instances=id_picture)
+    assert np.array_equal(np.asarray(result), expected)
     padded = np.pad(ids.astype(int), 1, mode="edge")
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     edges = np.any([ids != other for other in neighbours], axis=0)
@@ -116,21 +124,26 @@ def test_edges_change_the_result_and_ids_by_themselves_do_not(model: Translator)
 def test_wrong_ids_are_refused(model: Translator) -> None:
     labels, ids = picture(0)
     wrong = {
-        "instances: found none, this model sees": (labels, None),
-        r"found uint16 of shape \(39, 56, 1\), allowed: whole numbers of shape \(40, 56, 1\)": (
+        "instances: found none, this model has learnt with": (labels, None),
+        r"found uint16 of shape \(39, 56, 1\), allowed: ids of instances of shape \(40, 56, 1\)": (
             labels,
             ids[1:],
         ),
         "float64 where ids of instances are expected": (labels, ids / 2),
-        "found ids beside a tensor": (torch.zeros(11, 40, 56), ids),
+        "instances: found an input beside a tensor": (torch.zeros(11, 40, 56), ids),
         "C = 11": (torch.zeros(10, 40, 56), None),
     }
     for says, arguments in wrong.items():
+        image, given = arguments
+        further = {} if given is None else {"instances": given}
         with pytest.raises(ValueError, match=says):
-            model.translate(*arguments)
+            model.translate(image, **further)
     run_here(*QUICK[:-2], METHOD, "run=without")
-    with pytest.raises(ValueError, match="instances: found ids, allowed: none"):
-        gantrain.load("runs/without", "cpu").translate(labels, ids)
+    with pytest.raises(
+        ValueError,
+        match="instances: found an input that this model has not learnt with, allowed: none",
+    ):
+        gantrain.load("runs/without", "cpu").translate(labels, instances=ids)
 
 
 def test_a_segmenter_does_not_take_edges_for_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,12 +169,12 @@ def test_weights_without_edges_are_a_start() -> None:
     ("words", "says"),
     [
         (
-            ("data.instances=label",),
-            "data.instances: found 'label', allowed: null with data.unpaired; else another",
+            ("data.inputs.instances=label",),
+            "data.inputs: found .*'label'.*, allowed: a field of its own for each input, label",
         ),
         (
-            ("data.unpaired=true", "data.instances=ids"),
-            "data.instances: found 'ids', allowed: null with data.unpaired",
+            ("data.unpaired=true", "data.inputs.instances=ids"),
+            "data.inputs: found .*, allowed: {} with data.unpaired",
         ),
     ],
 )

@@ -240,9 +240,9 @@ LISTS = {
     "maps of instances": (
         ["0.png"],
         [],
-        "instances: found 0 maps, allowed: a list of 1 maps, one for each image",
+        "instances: found a list of 0, allowed: a list of 1, one for each image",
     ),
-    "one map": (["0.png"], "0.png", "instances: found str, allowed: a list of 1 maps"),
+    "one map": (["0.png"], "0.png", "instances: found str, allowed: a list of 1"),
 }
 
 
@@ -251,8 +251,9 @@ def test_wrong_items_of_a_list_are_named(name: str, run: Path) -> None:
     images, instances, says = LISTS[name]
     Path("folder").mkdir()
     Image.fromarray(ids(32, 32)).save("0.png")
+    further = {} if instances is None else {"instances": instances}
     with pytest.raises(ValueError, match=r".") as caught:
-        gantrain.load(run, "cpu").translate(images, instances)
+        gantrain.load(run, "cpu").translate(images, **further)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 

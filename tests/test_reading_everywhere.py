@@ -46,7 +46,8 @@ class Recorder(Translator):
     """A translator without networks, which answers with black pictures."""
 
     def __init__(self, source: Field, instances: Field | None = None) -> None:
-        self.reader = SourceReader(source, instances, TrainedScale((), "native"))
+        inputs = {} if instances is None else {"instances": instances}
+        self.reader = SourceReader(source, inputs, TrainedScale((), "native"))
         self.target, self.one_by_one, self.seen = field(), False, []
         self.device = torch.device("cpu")
         self.identity = "black pictures"
@@ -187,7 +188,7 @@ def by_python(model: str, picture) -> np.ndarray:
     """`load(RUN).translate`, of a path, a Pillow image or an array."""
     translator = recorder(model)
     if model == "instances":
-        translator.translate(Image.fromarray(RGB), picture)
+        translator.translate(Image.fromarray(RGB), instances=picture)
         return translator.seen[0]["instances"]
     translator.translate(picture)
     return translator.seen[0]["source"]
@@ -196,11 +197,11 @@ def by_python(model: str, picture) -> np.ndarray:
 def by_command(model: str, path: Path) -> np.ndarray:
     """`gantrain translate`."""
     translator = recorder(model)
-    maps = None
+    further = {}
     if model == "instances":
-        maps = path.parent
+        further = {"instances": path.parent}
         path = file_of(Image.fromarray(RGB), "PNG", "sources")
-    translate_files(translator, [path], Path("out"), 1, maps)
+    translate_files(translator, [path], Path("out"), 1, further)
     return translator.seen[0]["instances" if model == "instances" else "source"]
 
 
@@ -219,7 +220,10 @@ def by_prepare(model: str, path: Path) -> np.ndarray:
     for number in range(2):
         (folder / f"a{number}.png").write_bytes(usual_file(model))
     (folder / path.name).write_bytes(path.read_bytes())
-    options = {"label": {"labels": ["image"], "classes": 10}, "instances": {"instances": "image"}}
+    options = {
+        "label": {"labels": ["image"], "classes": 10},
+        "instances": {"kinds": {"image": "instances"}},
+    }
     report = prepare(folder, "packed", layout="images", progress=False, **options.get(model, {}))
     if report.samples < 3:
         raise ValueError(report.unreadable[0])
@@ -228,7 +232,10 @@ def by_prepare(model: str, path: Path) -> np.ndarray:
 
 def by_held_out_set(model: str, path: Path) -> np.ndarray:
     """`gantrain evaluate RUN --data FOLDER` and `data.validation`, whose folder holds nothing else."""
-    options = {"label": {"labels": ["image"], "classes": 10}, "instances": {"instances": "image"}}
+    options = {
+        "label": {"labels": ["image"], "classes": 10},
+        "instances": {"kinds": {"image": "instances"}},
+    }
     packed = pack_once(path.parent, "cache", layout="images", **options.get(model, {}))
     learnt = SOURCES.get(model, field(1, "uint16", kind="instances"))
     shards, _ = field_checks.with_channels_of({"image": learnt}, Shards.open(packed))
@@ -381,7 +388,7 @@ WRONG_ARRAYS = {
     "another size": (
         "instances",
         IDS[1:],
-        r"found uint16 of shape \(17, 22, 1\), allowed: whole numbers",
+        r"found uint16 of shape \(17, 22, 1\), allowed: ids of instances",
     ),
 }
 

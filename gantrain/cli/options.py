@@ -3,6 +3,8 @@
 This module imports nothing heavy.
 """
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -73,6 +75,21 @@ def parse_output_size(text: str) -> Literal["input", "network"]:
     if text == "network":
         return "network"
     raise UserError(f"--output-size: found {text!r:.40}, allowed: input or network")
+
+
+def parse_inputs(texts: Iterable[str]) -> dict[str, Path]:
+    """Return the folders by role, from the values of `--input ROLE=FOLDER`. Raises UserError."""
+    folders: dict[str, Path] = {}
+    for text in texts:
+        role, _, folder = text.partition("=")
+        if not role.isidentifier() or not folder:
+            raise UserError(
+                f"--input: found {text!r}, allowed: ROLE=FOLDER, such as --input instances=ids"
+            )
+        if role in folders:
+            raise UserError(f"--input {role}: found two folders, allowed: one")
+        folders[role] = Path(folder)
+    return folders
 
 
 def patterns(texts: list[str] | None, more: list[str]) -> dict[str, str]:

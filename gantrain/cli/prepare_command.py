@@ -29,6 +29,9 @@ def prepare(
         list[str] | None, typer.Option(help="field that holds class ids; may be repeated")
     ] = None,
     instances: Annotated[str | None, typer.Option(help="field that holds ids of instances")] = None,
+    masks: Annotated[
+        list[str] | None, typer.Option(help="field that holds masks; may be repeated")
+    ] = None,
     classes: Annotated[
         int | None, typer.Option(help="number of classes; default: the largest id + 1")
     ] = None,
@@ -52,13 +55,16 @@ def prepare(
     """Pack a folder of images as a data set, and print the report."""
     from gantrain.data.prepare.pack import prepare as pack
 
+    kinds = dict.fromkeys(masks or (), "mask")
+    if instances is not None:
+        kinds[instances] = "instances"
     report = pack(
         source,
         out,
         layout=layout,
         split=split,
         labels=tuple(labels or ()),
-        instances=instances,
+        kinds=kinds,
         classes=classes,
         ignore=ignore,
         colors=colors,

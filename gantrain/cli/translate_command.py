@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gantrain.cli.error_report import reports_errors
-from gantrain.cli.options import Best, parse_output_size, parse_seen_size
+from gantrain.cli.options import Best, parse_inputs, parse_output_size, parse_seen_size
 
 
 @reports_errors
@@ -24,10 +24,11 @@ def translate(
     style: Annotated[
         str | None, typer.Option(help="seed or image of the style, for spade's with styles")
     ] = None,
-    instances: Annotated[
-        Path | None,
+    further: Annotated[
+        list[str] | None,
         typer.Option(
-            help="folder of maps of instance ids, named as the images, for a model of their edges"
+            "--input",
+            help="ROLE=FOLDER, such as instances=ids: files named as the images; may be repeated",
         ),
     ] = None,
     size: Annotated[
@@ -65,7 +66,7 @@ def translate(
         inputs,
         out,
         batch_size=batch_size,
-        instances=instances,
+        further=parse_inputs(further or ()),
         size=seen_size,
         output_size=result_size,
         overwrite=overwrite,

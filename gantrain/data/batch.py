@@ -9,6 +9,8 @@ from gantrain.data.kinds.image import ImageKind
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.shards import Field
 
+COMMON_ROLES = ("source", "target")
+
 
 def normalise(raw: Tensor, field: Field, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Convert NHWC file values to what networks see, NCHW, as the field's kind describes it."""
@@ -21,12 +23,24 @@ def as_batch(
 ) -> dict[str, Tensor]:
     """Convert file values by role to the NCHW batch that methods see.
 
-    The boundary map of `instances` becomes the last channel of `source`.
+    fields: by role. The channels of those beside source and target follow the source's in `source`.
     """
     batch = {role: normalise(raw[role], field, dtype, device) for role, field in fields.items()}
-    if "instances" in batch:
-        batch["source"] = torch.cat([batch["source"], batch.pop("instances")], 1)
+    further = [batch[role] for role in fields if role not in COMMON_ROLES]
+    if further:
+        batch["source"] = torch.cat([batch["source"], *further], 1)
     return batch
+
+
+def split_inputs(source: Tensor, fields: Mapping[str, Field]) -> dict[str, Tensor]:
+    """Return the further inputs by role, whose channels follow those of the source in `source`."""
+    start = channels(fields["source"])
+    inputs: dict[str, Tensor] = {}
+    for role, field in fields.items():
+        if role not in COMMON_ROLES:
+            inputs[role] = source[:, start : start + channels(field)]
+            start += channels(field)
+    return inputs
 
 
 def to_files(images: Tensor, dtype: str) -> Tensor:
@@ -41,7 +55,5 @@ def channels(field: Field) -> int:
 
 def data_dims(fields: Mapping[str, Field]) -> dict[str, int]:
     """Return the arguments of a method's networks that the data's fields, by role, determine."""
-    source = channels(fields["source"])
-    if "instances" in fields:
-        source += 1  # the boundary map
-    return {"source_channels": source, "target_channels": channels(fields["target"])}
+    of_source = sum(channels(field) for role, field in fields.items() if role != "target")
+    return {"source_channels": of_source, "target_channels": channels(fields["target"])}

@@ -47,11 +47,11 @@ def _describe_missing(role: str, key: str, shards: Shards, request: DataRequest)
     """Return the error about a field that the data lack."""
     name = request.names[role]
     present = f"{', '.join(shards.fields)} (the fields of {request.option(key)})"
-    problem = f"data.{role}: found {name!r}, allowed: {present}"
-    if role == "instances":
+    problem = f"{_key_of(role, request)}: found {name!r}, allowed: {present}"
+    if role in request.inputs:
         problem += "; prepare the data with it"
         if not request.is_for_evaluate:
-            problem += ", or data.instances=null"
+            problem += f", or data.inputs.{role}=null"
     if request.is_for_evaluate:
         trained = ", ".join(request.names.values())
         problem += f"; the model was trained on fields of the names {trained}"
@@ -65,11 +65,15 @@ def _check_kind(role: str, key: str, field: Field, request: DataRequest) -> str 
     content = f"{field.channels}-channel images"
     if KINDS[field.kind].has_exact_values:
         content = KINDS[field.kind].content
-    if (role == "instances") != (field.kind == "instances"):
-        advice = "that is for data.instances"
-        if role == "instances":
-            advice = f"prepare it with --instances {name}"
-        return f"data.{role}: {name} holds {content} in {place}; {advice}"
+    if role in request.inputs:
+        kind = request.inputs[role].kind
+        if field.kind != kind:
+            advice = f"prepare it as {KINDS[kind].content}"
+            if KINDS[kind].prepare_option:
+                advice = f"prepare it with {KINDS[kind].prepare_option} {name}"
+            return f"data.inputs.{role}: {name} holds {content} in {place}; {advice}"
+    elif KINDS[field.kind].is_further_input:
+        return f"data.{role}: {name} holds {content} in {place}; that is for data.inputs"
     classes = request.labels.get(name)
     if not classes:
         return None
@@ -81,6 +85,11 @@ def _check_kind(role: str, key: str, field: Field, request: DataRequest) -> str 
         advice = f"change the recipe, or prepare it with --classes {classes}"
         return f"data.labels.{name}: {counts}; {advice}"
     return None
+
+
+def _key_of(role: str, request: DataRequest) -> str:
+    """Return the key of `data` that names a role's field."""
+    return f"data.inputs.{role}" if role in request.inputs else f"data.{role}"
 
 
 def _is_too_small(field: Field, request: DataRequest) -> bool:

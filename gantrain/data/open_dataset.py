@@ -10,6 +10,7 @@ from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.data.cache import cache_folder
 from gantrain.data.field_checks import check_fields_of
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.layout_advice import advise_layout, choose_layout
 from gantrain.data.listing import is_ignored
 from gantrain.data.prepare.hints import read_note
@@ -174,7 +175,7 @@ def _pack(key: str, folder: Path, request: DataRequest) -> Path:
             layout=choose_layout(folder, fields),
             split=split,
             labels=labels,
-            instances=request.instances,
+            kinds={requested.field: requested.kind for requested in request.inputs.values()},
             classes=classes,
             max_left_out=request.max_left_out,
         )
@@ -193,8 +194,9 @@ def _pack(key: str, folder: Path, request: DataRequest) -> Path:
             text = f"{e.reason}; data.max_left_out={e.fraction:g} goes on without them"
         if "--" in text:
             text += f"; its options are those of {command}, whose OUT you give here"
-        if request.instances and "--instances" in text:
-            text += "; or set data.instances=null"
+        for role, requested in request.inputs.items():
+            if KINDS[requested.kind].prepare_option in text:
+                text += f"; or set data.inputs.{role}=null"
         raise UserError(text) from None
 
 
@@ -212,14 +214,14 @@ def _open_synthetic(key: str, request: DataRequest) -> Shards:
         names = [request.source, "photograph"]
     fields = {name: request.labels.get(name) for name in names}
     text = "-".join(f"{name}{classes or ''}" for name, classes in fields.items())
-    if request.instances:
-        text += f"+{request.instances}"
+    for requested in request.inputs.values():
+        text += f"+{requested.field}-{requested.kind}"
     folder = cache_folder() / f"{SYNTHETIC}-{_DRAWING}" / f"{key}-{text}-{height}x{width}"
     samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
-    instances = request.instances
+    inputs = {requested.field: requested.kind for requested in request.inputs.values()}
     if not request.needs_samples and not (folder / "index.json").is_file():
-        index = describe_synthetic(samples, height, width, fields=fields, instances=instances)
+        index = describe_synthetic(samples, height, width, fields=fields, inputs=inputs)
         return Shards(folder, index, arrays={}, cache_gib=math.inf)
     seed = list(_DRAWN).index(key)
-    write_synthetic(folder, samples, height, width, fields=fields, seed=seed, instances=instances)
+    write_synthetic(folder, samples, height, width, fields=fields, seed=seed, inputs=inputs)
     return Shards.open(folder)

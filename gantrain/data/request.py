@@ -1,7 +1,8 @@
 """The data that a recipe, or `gantrain evaluate`, requests."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gantrain.core.wording import option_of_set
@@ -17,14 +18,22 @@ class UnpairedRequest(NamedTuple):
     test: str | None = None
 
 
+class InputRequest(NamedTuple):
+    """The field of an input that a method takes beside source and target, and its kind."""
+
+    field: str
+    kind: str
+
+
 @dataclass(frozen=True)
 class DataRequest:
     """The fields and sizes that a recipe requests of its data.
 
     source, target: the samples' fields. For one of two unpaired sets, the other set's field is "".
-    labels: the number of classes by field. instances: the field that holds ids of instances.
-    unpaired: the two sets of unpaired data. test_set: the name of a test set that
-    `gantrain evaluate` was given; errors then name that command's options, and no key of a recipe.
+    labels: the number of classes by field. inputs: what the method takes besides, by role, in the
+    order of the channels. unpaired: the two sets of unpaired data. test_set: the name of a test set
+    that `gantrain evaluate` was given; errors then name that command's options, and no key of a
+    recipe.
     needs_samples: samples are read. Otherwise synthetic data need not be drawn.
     """
 
@@ -36,7 +45,7 @@ class DataRequest:
     resize: tuple[int, int] | None
     cache_gib: float = math.inf
     unpaired: UnpairedRequest | None = None
-    instances: str | None = None
+    inputs: Mapping[str, InputRequest] = field(default_factory=dict)
     max_left_out: float = 0.5
     test_set: str | None = None
     needs_samples: bool = True
@@ -55,5 +64,7 @@ class DataRequest:
     @property
     def names(self) -> dict[str, str]:
         """The samples' fields by role."""
-        names = {"source": self.source, "target": self.target, "instances": self.instances}
+        names = {"source": self.source, "target": self.target}
+        for role, requested in self.inputs.items():
+            names[role] = requested.field
         return {role: name for role, name in names.items() if name}

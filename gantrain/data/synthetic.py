@@ -4,6 +4,7 @@ The colours of a photograph stay near the colours of their classes, so that the 
 colour can judge a model.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from gantrain.data.index import Field, Index, Shard, check_fields
 from gantrain.data.kinds.kind import Array
 from gantrain.data.label_colours import palette
 from gantrain.data.shard_writer import PackedSample, write_shards
+from gantrain.data.synthetic_inputs import describe_input, draw_input
 
 CLASSES = ("sky", "wall", "roof", "trim", "window", "door", "balcony", "shop", "tree", "pavement")
 PALETTE = [  # colours in label maps (RGB) by class id
@@ -145,22 +147,25 @@ def write_synthetic(
     width: int,
     fields: dict[str, int | None],
     seed: int,
-    instances: str | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> None:
     """Write drawn street fronts as a data set in the folder `out`, unless it is there already.
 
     fields: by name, the source first; the number of classes of a label map, None for an image. The
     last image is the photograph; any other image is the label map in colours. Ids fold into fewer
-    classes by remainder. instances: a further field, with an id for each shape. Two processes may
-    call it at the same time.
+    classes by remainder. inputs: the kinds of further fields, by name. Two processes may call it at
+    the same time.
     """
+    inputs = inputs or {}
     images = [name for name, classes in fields.items() if classes is None]
     photograph_name = images[-1] if images else None
     map_colours = np.array(PALETTE, np.uint8)
 
     def sample(index: int) -> PackedSample:
         ids, photograph, shapes = draw(index, height, width, seed)
-        arrays = {instances: shapes} if instances else {}
+        arrays: dict[str, Array] = {}
+        for number, (name, kind) in enumerate(inputs.items()):
+            arrays[name] = draw_input(kind, ids, shapes, (seed, index, number))
         for name, classes in fields.items():
             if classes:
                 arrays[name] = ids % min(classes, len(CLASSES))
@@ -172,7 +177,7 @@ def write_synthetic(
         return PackedSample(f"{index:06d}", members)
 
     def write() -> None:
-        described = _describe_fields(height, width, fields, instances)
+        described = _describe_fields(height, width, fields, inputs or {})
         write_shards(map_in_order(sample, range(samples)), out, described)
 
     create_once(out, "index.json", write)
@@ -183,7 +188,7 @@ def describe_synthetic(
     height: int,
     width: int,
     fields: dict[str, int | None],
-    instances: str | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> Index:
     """Return an index that describes the data set of `write_synthetic` without drawing it.
 
@@ -191,7 +196,7 @@ def describe_synthetic(
     one shard of one byte. Raises UserError where the data set could not be written.
     """
     _check_size(height, width)
-    described = _describe_fields(height, width, fields, instances)
+    described = _describe_fields(height, width, fields, inputs or {})
     check_fields(described)
     return Index(
         format=formats.INDEX,
@@ -203,7 +208,7 @@ def describe_synthetic(
 
 
 def _describe_fields(
-    height: int, width: int, fields: dict[str, int | None], instances: str | None
+    height: int, width: int, fields: dict[str, int | None], inputs: Mapping[str, str]
 ) -> dict[str, Field]:
     """Return the fields of synthetic data; the arguments are those of `write_synthetic`."""
     size: dict[str, object] = {"min_size": (height, width), "max_size": (height, width)}
@@ -214,7 +219,6 @@ def _describe_fields(
             colours = palette(classes, PALETTE)
             content = {"kind": "label", "channels": 1, "classes": classes, "palette": colours}
         described[name] = Field(member=name, **size, **content)
-    if instances:
-        content = {"kind": "instances", "channels": 1, "dtype": "uint16"}
-        described[instances] = Field(member=instances, **size, **content)
+    for name, kind in inputs.items():
+        described[name] = Field(member=name, **size, **describe_input(kind))
     return described

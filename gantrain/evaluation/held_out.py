@@ -113,7 +113,7 @@ class HeldOut:
             yield self.batch(raw.fields)
 
     def _source(self, batch: Batch) -> Tensor:
-        """Return the source as its file has it, without the boundary map of instances."""
+        """Return the source as its file has it, without the channels of further inputs."""
         return batch["source"][:, : channels(self.fields["source"])]
 
     @torch.no_grad()

@@ -121,7 +121,7 @@ def _recipe(
         classes = generator.layout.data_dims["in_channels"] - options.instances
         data["labels"] = {"image" if unpaired else "left": classes}
     if options.instances:
-        data["instances"] = "instance"
+        data["inputs"] = {"instances": "instance"}
     content: dict[str, object] = {
         "name": generator.file.stem.lstrip(". ") or "imported",
         "description": f"Imported from {', '.join(file.name for file in files)}",

@@ -63,11 +63,11 @@ class FileTranslation:
             self._advice = f"give --device cpu, or {self._advice}"
 
     def read(
-        self, pending: Mapping[Path, Path], maps: Mapping[Path, Path]
+        self, pending: Mapping[Path, Path], inputs: Mapping[str, Mapping[Path, Path]]
     ) -> Generator[Item, None, None]:
         """Yield the inputs that can be read.
 
-        pending: the inputs by result. maps: the maps of instances by input.
+        pending: the images by result. inputs: by role, the file of each image's further input.
         """
         model = self.model
         if not pending:
@@ -79,7 +79,8 @@ class FileTranslation:
                 what = f"{file} ({file.stat().st_size:,} bytes)"
                 advice = "give a smaller copy, or free memory"
                 with naming_too_large(what, model.device, advice):
-                    sample = model.reader.read(file, maps.get(file), self.notes)
+                    further = {role: files[file] for role, files in inputs.items()}
+                    sample = model.reader.read(file, further, self.notes)
                     seen = _at_size(model, file, sample, self.size)
             except OSError as error:
                 self.problems.append(f"{file}: cannot be read ({error.strerror})")

@@ -1,6 +1,7 @@
 """Read a user's image as a model's source, from a file, a Pillow image or an array."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeGuard
 
@@ -49,23 +50,34 @@ def describe_values(field: Field) -> str:
     return f"{field.dtype} images of {field.channels} {noun}"
 
 
-def instance_array(instances: object, source: Array, notes: list[str]) -> Array:
-    """Return the ids (HW1) of the instances in a source, from what `source_array` takes.
+def input_array(role: str, given: object, field: Field, source: Array, notes: list[str]) -> Array:
+    """Return an input of a method beside its source, HWC, from what `source_array` takes.
 
-    Raises UserError.
+    role: names it in errors. source: the image, which has the same size. Raises UserError.
     """
-    content = _content(instances, "instances", "instances", notes)
+    content = _content(given, role, field.kind, notes)
+    kind = KINDS[field.kind]
     try:
-        array = to_array(content, "instances", notes=notes)
-        wanted = (*source.shape[:2], 1)
-        if array.shape != wanted:
+        array = kind.fit(to_array(content, field.kind, notes=notes), (field.channels, field.dtype))
+        wanted = (*source.shape[:2], field.channels)
+        has_other_dtype = not kind.has_exact_values and array.dtype.name != field.dtype
+        if array.shape != wanted or has_other_dtype:
+            allowed = kind.content if kind.has_exact_values else f"{field.dtype} {kind.content}"
             raise UserError(
-                f"instances: found {array.dtype} of shape {array.shape}, allowed: whole numbers of"
-                f" shape {wanted}, the image's"
+                f"{role}: found {array.dtype} of shape {array.shape}, allowed: {allowed} of shape"
+                f" {wanted}, the image's"
             )
+        return _check_classes(array, field)
     except ValueError as error:
-        raise _with_name(error, instances) from None
-    return array
+        raise _with_name(error, given) from None
+
+
+def list_of_inputs(role: str, given: object, count: int) -> Sequence[object]:
+    """Return the inputs of several images. Raises UserError unless there is one for each."""
+    if isinstance(given, list | tuple) and len(given) == count:
+        return given
+    found = f"a list of {len(given)}" if isinstance(given, list | tuple) else type(given).__name__
+    raise UserError(f"{role}: found {found}, allowed: a list of {count}, one for each image")
 
 
 def image_array(path: Path, target: Field, notes: list[str]) -> Array:

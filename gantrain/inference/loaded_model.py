@@ -12,6 +12,7 @@ from gantrain.core.errors import UserError
 from gantrain.core.extensions import check_imported, interactive_advice
 from gantrain.core.paths import check_not_special
 from gantrain.core.wording import option
+from gantrain.data.batch import COMMON_ROLES
 from gantrain.data.shards import Field
 from gantrain.methods.base import Method, set_inference
 from gantrain.recipe import costs, schema
@@ -35,10 +36,15 @@ class LoadedModel:
     sha256: dict[str, str]
     images_seen: int
 
+    @property
+    def further_fields(self) -> dict[str, Field]:
+        """The fields of the inputs beside source and target, by role."""
+        return {role: field for role, field in self.fields.items() if role not in COMMON_ROLES}
+
     def check_reversible(self) -> None:
         """Raise UserError where the model cannot translate from target to source."""
         kind = self.fields["source"].kind
-        if not self.method.has_back or kind == "label" or "instances" in self.fields:
+        if not self.method.has_back or kind == "label" or self.further_fields:
             name = self.recipe.method["name"]
             raise UserError(
                 f"{option('back')}: found a {name} model from {kind}s, allowed: one of cyclegan"

@@ -1,5 +1,7 @@
 """Reads users' images as the sources of a model, and resizes them to what its networks see."""
 
+from collections.abc import Collection, Mapping
+
 from gantrain.core.console import say
 from gantrain.core.errors import UserError
 from gantrain.data.conversion_notes import of_one_image
@@ -7,58 +9,69 @@ from gantrain.data.kinds.table import KINDS
 from gantrain.data.scale import Choice, TrainedScale
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample, resize_sample
-from gantrain.inference.input_images import instance_array, source_array
+from gantrain.inference.input_images import input_array, source_array
 from gantrain.inference.sizes import NATIVE_ARGUMENT, OutputSize, SizeReport
 
 
 class SourceReader:
     """Reads the images that a model takes, and reports what it converts and resizes.
 
-    source, instances: the fields of the images and of the ids of their instances, or None for
-    instances. scale: the scale at which the model was trained.
+    source: the field of the images. inputs: the fields of what the method takes besides, by role.
+    scale: the scale at which the model was trained.
     """
 
-    def __init__(self, source: Field, instances: Field | None, scale: TrainedScale) -> None:
+    def __init__(self, source: Field, inputs: Mapping[str, Field], scale: TrainedScale) -> None:
         self.source = source
-        self.instances = instances
+        self.inputs = inputs
         self.scale = scale
         self._reported_notes: set[str] = set()
         self._reported_sizes: set[bool] = set()  # lines on a loss of detail (True) and without one
 
     def read(
-        self, image: object, instances: object = None, notes: list[str] | None = None
+        self, image: object, inputs: Mapping[str, object], notes: list[str] | None = None
     ) -> Sample:
-        """Read an image with its map of instances, and return HWC arrays by role.
+        """Read an image with its further inputs, and return HWC arrays by role.
 
-        image, instances: paths, Pillow images or arrays. notes: takes sentences on what was
-        converted. Raises UserError, which names a file.
+        image, and the values of inputs: paths, Pillow images or arrays. notes: takes sentences on
+        what was converted. Raises UserError, which names a file.
         """
         notes = [] if notes is None else notes
         sample = {"source": source_array(image, self.source, notes)}
-        if instances is not None:
-            sample["instances"] = instance_array(instances, sample["source"], notes)
+        for role, field in self.inputs.items():
+            if role in inputs:
+                sample[role] = input_array(role, inputs[role], field, sample["source"], notes)
         return sample
 
-    def check_instances(self, given: bool) -> None:
-        """Raise UserError where ids of instances are missing, or not used by the model."""
-        if given and not self.instances:
-            raise UserError(
-                "instances: found ids, allowed: none, since this model has learnt without; leave"
-                " them out"
-            )
-        if self.instances and not given:
-            where = "--instances FOLDER to `gantrain translate`, instances= in Python"
-            raise UserError(
-                "instances: found none, this model sees the edges of instances; give their ids:"
-                f" {where}"
-            )
+    def check_inputs(self, given: Collection[str]) -> None:
+        """Raise UserError for inputs that are missing, and for those that the model does not take.
+
+        given: the roles of the inputs.
+        """
+        problems: list[str] = []
+        for role in given:
+            if role not in self.inputs:
+                allowed = ", ".join(self.inputs) or "none"
+                problems.append(
+                    f"{role}: found an input that this model has not learnt with, allowed:"
+                    f" {allowed}; leave it out"
+                )
+        for role, field in self.inputs.items():
+            if role not in given:
+                content = KINDS[field.kind].content
+                problems.append(
+                    f"{role}: found none, this model has learnt with them; give {content}: --input"
+                    f" {role}=FOLDER to `gantrain translate`, {role}= in Python"
+                )
+        if problems:
+            raise UserError("\n".join(problems))
 
     def at_size(self, sample: Sample, size: Choice | None) -> Sample:
         """Resize a sample to what the networks see.
 
         size: as in `Translator.translate`. Raises UserError.
         """
-        kinds = {"source": KINDS[self.source.kind], "instances": KINDS["instances"]}
+        fields = {"source": self.source, **self.inputs}
+        kinds = {role: KINDS[field.kind] for role, field in fields.items()}
         for after in self.scale.sizes(sample["source"].shape[:2], size):
             sample = resize_sample(sample, after, kinds)
         return sample

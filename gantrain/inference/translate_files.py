@@ -22,7 +22,7 @@ from gantrain.inference.sizes import NATIVE_OPTION, OutputSize, SizeReport, chec
 from gantrain.inference.translator import Translator
 
 _MOST_NAMED = 10  # of the files that are left out
-_MOST_WITHOUT_MAP = 8  # inputs that an error names
+_MOST_WITHOUT_INPUT = 8  # images that an error names
 
 
 class TranslatedFiles(NamedTuple):
@@ -136,31 +136,29 @@ def _check_not_inputs(results: Iterable[Path], inputs: Iterable[Path]) -> None:
             )
 
 
-def _instance_maps(files: Mapping[Path, str], instances: Path | None) -> dict[Path, Path]:
-    """Return the map of instance ids of each input, from the folder of maps.
+def _further_files(files: Mapping[Path, str], role: str, folder: Path) -> dict[Path, Path]:
+    """Return the file of each image's further input, which has the image's name in the folder.
 
-    Raises UserError where a map is missing.
+    Raises UserError where one is missing.
     """
-    if instances is None:
-        return {}
-    by_name = images_by_stem("--instances", instances)
-    maps: dict[Path, Path] = {}
-    without_map: list[Path] = []
+    by_name = images_by_stem(f"--input {role}", folder)
+    further: dict[Path, Path] = {}
+    without: list[Path] = []
     for file, name in files.items():
         key = matching_name(name)
         if key in by_name:
-            maps[file] = by_name[key]
+            further[file] = by_name[key]
         else:
-            without_map.append(file)
-    if without_map:
-        named = ", ".join(map(str, without_map[:_MOST_WITHOUT_MAP]))
-        if len(without_map) > _MOST_WITHOUT_MAP:
+            without.append(file)
+    if without:
+        named = ", ".join(map(str, without[:_MOST_WITHOUT_INPUT]))
+        if len(without) > _MOST_WITHOUT_INPUT:
             named += " ..."
         raise UserError(
-            f"--instances: {instances} lacks a map of ids of {len(without_map)} inputs: {named};"
-            " give NAME.* each"
+            f"--input {role}: {folder} lacks a file for {len(without)} images: {named}; give NAME.*"
+            " each"
         )
-    return maps
+    return further
 
 
 def _name_results(files: Mapping[Path, str], out: Path, kind: str) -> dict[Path, Path]:
@@ -182,7 +180,7 @@ def translate_files(  # noqa: PLR0913 (the command's options)
     inputs: list[Path],
     out: Path,
     batch_size: int,
-    instances: Path | None = None,
+    further: Mapping[str, Path] | None = None,
     size: Choice | None = None,
     output_size: OutputSize = "input",
     *,
@@ -190,10 +188,10 @@ def translate_files(  # noqa: PLR0913 (the command's options)
 ) -> TranslatedFiles:
     """Write `out/NAME.png` (`.npy` where PNG can't hold it) for each input.
 
-    NAME is a file's name, and below a folder its sub-path, such as `cam1/0`. instances: the folder
-    of maps of instance ids, NAME.* for each input, for a model that sees the instance boundary map.
-    size, output_size: as in `Translator.translate`; one line at the end describes all images'
-    sizes. overwrite: replace all existing results.
+    NAME is a file's name, and below a folder its sub-path, such as `cam1/0`. further: by role, the
+    folder of what the model takes besides, NAME.* for each image. size, output_size: as in
+    `Translator.translate`; one line at the end describes all images' sizes. overwrite: replace all
+    existing results.
 
     The command skips results that the same model has made with the same options from the same
     files. At the end it lists inputs that can't be read, or for which memory is short. Raises
@@ -202,18 +200,20 @@ def translate_files(  # noqa: PLR0913 (the command's options)
     check_choice(size, output_size)
     files = _without_results(find_inputs(inputs), inputs, out)
     _note_targets(model, files)
-    model.reader.check_instances(instances is not None)
-    maps = _instance_maps(files, instances)
+    folders = further or {}
+    model.reader.check_inputs(folders)
+    further_files = {role: _further_files(files, role, folder) for role, folder in folders.items()}
     kind = lossless(model.target.channels, model.target.dtype)
     results = _name_results(files, out, kind)
     if overwrite:
-        _check_not_inputs(results, [*files, *maps.values()])
+        all_further = [path for of_role in further_files.values() for path in of_role.values()]
+        _check_not_inputs(results, [*files, *all_further])
 
     scale = model.scale.default if size is None else size
     command = hashlib.sha256(f"{model.identity} {scale} {output_size}".encode()).hexdigest()[:32]
     digests: dict[Path, str] = {}
     for result, file in results.items():
-        input_files = [file, maps[file]] if file in maps else [file]
+        input_files = [file, *(of_role[file] for of_role in further_files.values())]
         digests[result] = result_record.describe_input(input_files)
     skipped = result_record.begin(out, command, digests, overwrite)
     done = list(skipped)
@@ -222,7 +222,7 @@ def translate_files(  # noqa: PLR0913 (the command's options)
     sizes = SizeReport(model.scale, size, output_size, NATIVE_OPTION)
     work = FileTranslation(model, batch_size, size)
     # Closing ends the progress bar after an error; else its thread would go on.
-    with closing(work.read(pending, maps)) as items:
+    with closing(work.read(pending, further_files)) as items:
         for _, same_size in groupby(items, key=lambda item: item.seen_size):
             for item, fake in work.translated(same_size):
                 content = work.encoded(item, fake, kind, output_size)

@@ -1,6 +1,6 @@
 """Translates images by a trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,18 @@ from gantrain.core.out_of_memory import naming_argument, naming_too_large
 from gantrain.core.paths import check_not_special
 from gantrain.core.rng import seed_all
 from gantrain.core.wording import option
-from gantrain.data.batch import as_batch, data_dims, normalise, to_files
+from gantrain.data.batch import as_batch, data_dims, normalise, split_inputs, to_files
 from gantrain.data.resize import resize_smoothly
 from gantrain.data.scale import Choice, TrainedScale, text_of, trained_scale
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample
 from gantrain.importers.import_file import opened
-from gantrain.inference.input_images import Given, describe_values, image_array
+from gantrain.inference.input_images import (
+    Given,
+    describe_values,
+    image_array,
+    list_of_inputs,
+)
 from gantrain.inference.loaded_model import load_model
 from gantrain.inference.sizes import OutputSize, check_choice, result_size
 from gantrain.inference.source_reader import SourceReader
@@ -59,7 +64,7 @@ class Translator:
         scale = trained_scale(
             source, self.target, paired=not data.unpaired, size=data.size, resize=data.resize
         )
-        self.reader = SourceReader(source, model.fields.get("instances"), scale)
+        self.reader = SourceReader(source, model.further_fields, scale)
         self.style = {} if style is None else {"style": self._encode_style(style)}
         # Where an image's result would depend on the other images of its batch.
         self.one_by_one = is_random_at_test(**self.recipe.test_time.model_dump())
@@ -67,20 +72,12 @@ class Translator:
     @property
     def fields(self) -> dict[str, Field]:
         """The fields of the data, by role."""
-        fields = {"source": self.source, "target": self.target}
-        if self.instances:
-            fields["instances"] = self.instances
-        return fields
+        return {"source": self.source, "target": self.target, **self.reader.inputs}
 
     @property
     def source(self) -> Field:
         """The field of the images that the model takes."""
         return self.reader.source
-
-    @property
-    def instances(self) -> Field | None:
-        """The field of the ids of instances, where the model has learnt with them."""
-        return self.reader.instances
 
     @property
     def scale(self) -> TrainedScale:
@@ -98,10 +95,10 @@ class Translator:
     def translate(
         self,
         image: Given | Sequence[Given],
-        instances: object = None,
         *,
         size: Choice | None = None,
         output_size: OutputSize = "input",
+        **inputs: object,
     ) -> Any:
         """Translate an image, and return the result in the image's own type.
 
@@ -112,10 +109,11 @@ class Translator:
         Args:
             image: The path of a file; a PIL image; a numpy array, HWC or HW, in the dtype of the
                 training files (a label map holds class ids); or a tensor, (N, C, H, W) or
-                (C, H, W) in [-1, 1] (a label map is one-hot, and a boundary map of instances, 0 or
-                1, is the last channel). A list or tuple may mix types and sizes.
-            instances: The ids of the instances, for a model that has learnt with them: a path, or
-                a PIL image or array (H, W). A list of images takes a list of them.
+                (C, H, W) in [-1, 1] (a label map is one-hot; the channels of further inputs, such
+                as a mask or a boundary map of instances, 0 or 1, are the last ones). A list or
+                tuple may mix types and sizes.
+            inputs: What the model takes besides, by role, such as `mask=` or `instances=`: a path,
+                a PIL image or an array (H, W). A list of images takes lists of them.
             size: What the networks see of the image: `native`, its own size; `trained`, the scale
                 of training; or (height, width). None means `trained` where training resized its
                 files, else `native` (see the page Data).
@@ -123,27 +121,27 @@ class Translator:
                 networks that change the size. `network` leaves it as the networks make it.
 
         Raises:
-            UserError: The channels do not fit, or ids are missing or not wanted.
+            UserError: The channels do not fit, or an input is missing or not wanted.
             OutOfMemory: The image needs more memory than there is. It is a UserError too.
         """
         check_choice(size, output_size)
         if isinstance(image, list | tuple):
-            return self._translate_several(image, instances, size, output_size)
+            return self._translate_several(image, inputs, size, output_size)
         if isinstance(image, Tensor):
             if size is not None:
                 found = f"found {size!r} beside a tensor"
                 raise UserError(f"size: {found}, allowed: none; it is never resized")
-            if instances is not None:
+            for role in inputs:
                 raise UserError(
-                    "instances: found ids beside a tensor, allowed: none; its last channel are"
-                    " their edges"
+                    f"{role}: found an input beside a tensor, allowed: none; the tensor's last"
+                    " channels are those of further inputs"
                 )
             with naming_argument(image.shape[-2:], self.device):
                 return self._translate_tensor(image)
-        self.reader.check_instances(instances is not None)
+        self.reader.check_inputs(inputs)
         notes: list[str] = []
         with naming_argument(None, self.device):
-            sample = self.reader.read(image, instances, notes)
+            sample = self.reader.read(image, inputs, notes)
         self.reader.report_notes(notes)
         with naming_argument(sample["source"].shape[:2], self.device):
             seen = self.reader.at_size(sample, size)
@@ -159,22 +157,21 @@ class Translator:
         return Image.fromarray(result[..., 0] if result.shape[2] == 1 else result)
 
     def _translate_several(
-        self, images: Sequence[Given], instances: Any, size: Choice | None, output_size: OutputSize
+        self,
+        images: Sequence[Given],
+        inputs: Mapping[str, object],
+        size: Choice | None,
+        output_size: OutputSize,
     ) -> list[Any]:
         """Translate each image by itself, since their sizes may differ."""
-        maps = [None] * len(images) if instances is None else instances
-        if not isinstance(maps, list | tuple) or len(maps) != len(images):
-            found = f"{len(maps)} maps" if isinstance(maps, list | tuple) else type(maps).__name__
-            raise UserError(
-                f"instances: found {found}, allowed: a list of {len(images)} maps, one for each"
-                " image"
-            )
+        lists = {role: list_of_inputs(role, given, len(images)) for role, given in inputs.items()}
         results: list[Any] = []
-        for number, (image, ids) in enumerate(zip(images, maps, strict=True), 1):
+        for number, image in enumerate(images, 1):
+            further = {role: given[number - 1] for role, given in lists.items()}
             try:
                 if isinstance(image, list | tuple):
                     raise UserError("found a list inside a list, allowed: an image")
-                results.append(self.translate(image, ids, size=size, output_size=output_size))
+                results.append(self.translate(image, size=size, output_size=output_size, **further))
             except ValueError as error:
                 error.args = (f"image {number} of {len(images)}: {error}",)
                 raise
@@ -191,7 +188,9 @@ class Translator:
             )
         seed_all(self.recipe.seed)
         source = batch.to(self.device, torch.float32)
-        fakes = self._apply({"source": source, **self.style}).to(image.device, image.dtype)
+        inputs = split_inputs(source, self.fields)
+        fakes = self._apply({"source": source, **inputs, **self.style})
+        fakes = fakes.to(image.device, image.dtype)
         return fakes if image.ndim == 4 else fakes[0]
 
     def _apply(self, batch: Batch) -> Tensor:

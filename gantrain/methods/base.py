@@ -97,6 +97,19 @@ class Phase:
     terms: Callable[[Batch, Batch | None, Context], Terms]
 
 
+@dataclass(frozen=True)
+class Input:
+    """A field that a method takes beside the source and the target.
+
+    Attributes:
+        kind: The kind of the field, a name of the table gantrain.data.kinds.table.KINDS.
+        required: Whether the method cannot train without it.
+    """
+
+    kind: str
+    required: bool = False
+
+
 class Method(abc.ABC, nn.Module):
     """The networks, the losses and the phases of one paper.
 
@@ -113,6 +126,9 @@ class Method(abc.ABC, nn.Module):
         paired: Whether the method learns from pairs only. Data without pairs are then refused.
         loss_weights: The weight of each loss in the terms, by the loss's name. The console prints
             the weights.
+        inputs: What the class takes beside the source and the target, by role. A recipe names the
+            fields in `data.inputs`. The batch has each of them under its role, and the channels of
+            all of them, in this order, follow those of the source in the batch's `source`.
         has_back: Whether `translate_back` translates targets to sources (`translate --back`).
         has_style: Whether `style` makes the batch's `style` for `translate` (`translate --style`).
     """
@@ -124,6 +140,7 @@ class Method(abc.ABC, nn.Module):
     inference: Sequence[str] = ("generator",)
     paired: bool = False
     loss_weights: Mapping[str, float] = MappingProxyType({})
+    inputs: Mapping[str, Input] = MappingProxyType({"instances": Input("instances")})
     has_back: bool = False
     has_style: bool = False
 

@@ -12,11 +12,14 @@ from numbers import Real
 from torch import nn
 
 from gantrain.core.component import BadComponent
-from gantrain.methods.base import Method, Phase
+from gantrain.data.kinds.table import KINDS
+from gantrain.methods.base import Input, Method, Phase
 from gantrain.methods.constructor_check import describe_missing_init
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # files and keys of a recipe bear it
 _POOL = ("size", "share", "state_dict", "load_state_dict")
+# Parts of a batch that are no further inputs, and arguments of `Translator.translate`.
+_TAKEN_ROLES = ("source", "target", "style", "fake", "image", "size", "output_size")
 _TERMS_PARAMETERS = ("batch", "carried", "context")
 # What gantrain calls, and with which parameters.
 _FUNCTIONS = {
@@ -50,6 +53,18 @@ def check_contract(method: object) -> None:
         raise BadComponent("\n".join(f"method: {cls.__name__}.{problem}" for problem in problems))
 
 
+def check_inputs(cls: type[Method]) -> None:
+    """Raises BadComponent with a line for each wrong role of a class of methods.
+
+    The roles are read before the method is built.
+    """
+    if not isinstance(cls, type) or not issubclass(cls, Method):
+        return  # which building it reports
+    problems = list(_input_problems(cls.inputs))
+    if problems:
+        raise BadComponent("\n".join(f"method: {cls.__name__}.{problem}" for problem in problems))
+
+
 def _table_problems(method: Method) -> Iterator[str]:
     """Yield a line on each wrong container, without which nothing else can be checked."""
     for table in ("networks", "auxiliary"):
@@ -60,6 +75,8 @@ def _table_problems(method: Method) -> Iterator[str]:
         value = getattr(method, table)
         if not isinstance(value, tuple | list):
             yield f"{table}: found {_shown(value)}, allowed: a tuple{_comma(value)}"
+    if method.inputs is not type(method).inputs:
+        yield "inputs: found in the object, allowed: in the class, which is read before it is built"
     if not isinstance(method.pools, dict):
         yield f"pools: found {_shown(method.pools)}, allowed: a dictionary"
         return
@@ -68,6 +85,24 @@ def _table_problems(method: Method) -> Iterator[str]:
             yield (
                 f"pools[{name!r}]: found {_shown(pool)}, allowed: a"
                 " gantrain.methods.image_pool.ImagePool"
+            )
+
+
+def _input_problems(inputs: object) -> Iterator[str]:
+    """Yield a line on each wrong role of a further input."""
+    if not isinstance(inputs, Mapping):
+        yield f"inputs: found {_shown(inputs)}, allowed: a dictionary of gantrain.Input by role"
+        return
+    for role, taken in inputs.items():
+        if not isinstance(role, str) or not role.isidentifier() or role in _TAKEN_ROLES:
+            yield (
+                f"inputs: found the role {_shown(role)}, allowed: a name other than"
+                f" {', '.join(_TAKEN_ROLES)}"
+            )
+        elif not isinstance(taken, Input) or taken.kind not in KINDS:
+            yield (
+                f"inputs[{role!r}]: found {_shown(taken)}, allowed: gantrain.Input(KIND), whose"
+                f" kind is one of {', '.join(KINDS)}"
             )
 
 

@@ -35,7 +35,7 @@ class Pix2PixHD(Method):
 
     Two things differ from the paper. `generator.enhancer` adds the paper's local enhancer, and both
     generators are trained together, not one after the other. The encoder of instance features is
-    left out. Instance boundary maps are an option of the data, `data.instances`.
+    left out. Instance boundary maps are an option of the data, `data.inputs`.
     """
 
     paired = True

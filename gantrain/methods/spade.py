@@ -46,7 +46,7 @@ class SPADE(Method):
     brings, or one drawn with the seed `test_style`, or the mean style.
 
     The generator's phase comes first, the discriminators' follow. Instance boundary maps are an
-    option of the data, `data.instances`.
+    option of the data, `data.inputs`.
 
     Four things differ from the paper's code:
 

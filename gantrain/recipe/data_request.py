@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from gantrain.core.errors import UserError
 from gantrain.core.world import World
 from gantrain.data import field_checks, open_dataset
 from gantrain.data.kinds.table import KINDS
-from gantrain.data.request import DataRequest, UnpairedRequest
+from gantrain.data.request import DataRequest, InputRequest, UnpairedRequest
 from gantrain.data.shards import Field, Shards
 from gantrain.data.splits import SYNTHETIC
 from gantrain.data.transforms import SampleTransform
 from gantrain.data.unpaired import DataSet, Unpaired
+from gantrain.methods import METHODS
+from gantrain.methods.contract import check_inputs
 from gantrain.recipe.schema import Recipe
 
 _WITHOUT = "; data.validation=null trains without"
@@ -57,11 +60,42 @@ def data_request(recipe: Recipe) -> DataRequest:
         resize=data.resize,
         cache_gib=data.cache_gib,
         unpaired=unpaired,
-        instances=data.instances,
+        inputs=_requested_inputs(recipe),
         max_left_out=data.max_left_out,
         # A dry run reads no sample; the number of shards is known only once they are written.
         needs_samples=not recipe.dry_run or data.partitions > 1,
     )
+
+
+def _requested_inputs(recipe: Recipe) -> dict[str, InputRequest]:
+    """Return the inputs of the recipe's method that the recipe gives it, in the method's order.
+
+    Raises UserError for a role that the method does not know, and where one is missing that it
+    needs.
+    """
+    name = recipe.method["name"]
+    cls = METHODS[name]
+    check_inputs(cls)
+    known = getattr(cls, "inputs", {})  # what is no Method has none, and is refused later
+    named = {role: field for role, field in recipe.data.inputs.items() if field is not None}
+    problems: list[str] = []
+    for role in named:
+        if role not in known:
+            allowed = ", ".join(known) or "none"
+            problems.append(f"data.inputs.{role}: {name} takes no such input, allowed: {allowed}")
+    requested: dict[str, InputRequest] = {}
+    for role, taken in known.items():
+        if role in named:
+            requested[role] = InputRequest(named[role], taken.kind)
+        elif taken.required:
+            content = KINDS[taken.kind].content
+            problems.append(
+                f"data.inputs.{role}: {name} needs it, found none; give the field that holds"
+                f" {content}, as in data.inputs.{role}={role}"
+            )
+    if problems:
+        raise UserError("\n".join(problems))
+    return requested
 
 
 def open_once_per_node(world: World, key: str, value: str | None, request: DataRequest) -> DataSet:

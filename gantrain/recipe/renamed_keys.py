@@ -16,8 +16,15 @@ NEW_NAMES = {
     "jitter": "color_jitter",  # data.jitter
 }
 
-# Options of commands, each of `gantrain evaluate` or `gantrain import`.
-NEW_OPTIONS = {"--border": "--crop-border", "--doublings": "--upsampling"}
+# Whole keys that stand elsewhere now.
+MOVED_KEYS = {"data.instances": "data.inputs.instances"}
+
+# Options of commands: of `gantrain evaluate`, `gantrain import` and `gantrain translate`.
+NEW_OPTIONS = {
+    "--border": "--crop-border",
+    "--doublings": "--upsampling",
+    "--instances": "--input",
+}
 
 
 def renamed_key(key: str, allowed: Collection[str]) -> str:
@@ -26,6 +33,8 @@ def renamed_key(key: str, allowed: Collection[str]) -> str:
     allowed: the names in the key's place. A component that has no key of the new name, such as a
     U-Net for `doublings`, never had one of the old name.
     """
+    if key in MOVED_KEYS:
+        return MOVED_KEYS[key]
     parent, dot, name = key.rpartition(".")
     new_name = NEW_NAMES.get(name)
     if new_name is None or new_name not in allowed:

@@ -66,10 +66,10 @@ class Data(StrictModel):
     labels: dict[str, Classes] = Field(
         {}, description="the fields that hold class ids, each with its number of classes"
     )
-    instances: FieldName | None = Field(
-        None,
+    inputs: dict[str, FieldName | None] = Field(
+        {},
         description=(
-            "the field of instance ids; the source gets their boundary map as one more channel"
+            "the fields of further inputs of the method, by role, such as {instances: NAME}"
         ),
     )
     size: Size = Field(
@@ -155,15 +155,22 @@ class Data(StrictModel):
             raise UserError(f"allowed: {source} and {target} (data.source and data.target)")
         return value
 
-    @field_validator("instances")
+    @field_validator("inputs")
     @classmethod
-    def _check_instances(cls, value: str | None, info: ValidationInfo) -> str | None:
-        common_fields = (info.data.get("source"), info.data.get("target"))
-        if value and (info.data.get("unpaired") or value in common_fields):
-            raise UserError(
-                "allowed: null with data.unpaired; else another field than data.source and"
-                " data.target"
-            )
+    def _check_inputs(
+        cls, value: dict[str, str | None], info: ValidationInfo
+    ) -> dict[str, str | None]:
+        taken = [info.data.get("source"), info.data.get("target")]
+        for field in value.values():
+            if field is None:
+                continue
+            if info.data.get("unpaired"):
+                raise UserError("allowed: {} with data.unpaired, whose samples have no more fields")
+            if field in taken:
+                raise UserError(
+                    f"allowed: a field of its own for each input, {field} is used already"
+                )
+            taken.append(field)
         return value
 
     @field_validator("resize")

@@ -120,8 +120,8 @@ class State(_StrictModel):
     @field_validator("fields")
     @classmethod
     def _have_roles(cls, fields: dict[str, Field]) -> dict[str, Field]:
-        if not {"source", "target"} <= fields.keys() <= {"source", "target", "instances"}:
-            raise UserError("allowed: source and target, and instances")
+        if not {"source", "target"} <= fields.keys():
+            raise UserError("allowed: source and target, and the inputs of a method")
         return fields
 
 

@@ -78,7 +78,8 @@ def describe_results(recipe: Recipe, has_held_out: bool, has_test: bool = False)
     `gantrain evaluate` takes either.
     """
     run = shlex.quote(str(recipe.folder))
-    instances = " --instances IDS" if recipe.data.instances else ""
+    roles = [role for role, field in recipe.data.inputs.items() if field]
+    inputs = "".join(f" --input {role}=FOLDER" for role in roles)
     data = "" if has_held_out or has_test else " --data FOLDER"
     if data and recipe.data.unpaired:
         data = " --data SOURCES --data-target TARGETS"
@@ -92,7 +93,7 @@ def describe_results(recipe: Recipe, has_held_out: bool, has_test: bool = False)
     if latest:
         modules = checkpoint.state(latest).modules
         imports = "".join(f" --import {name}" for name in modules if name != INTERACTIVE)
-        lines.append(f"next: gantrain translate {run} IMAGES --out results{instances}{imports}")
+        lines.append(f"next: gantrain translate {run} IMAGES --out results{inputs}{imports}")
         lines.append(f"      gantrain evaluate {run}{data}{imports}")
     return lines
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from gantrain.core.rng import seed_all
-from gantrain.data.batch import channels
+from gantrain.data.batch import COMMON_ROLES, channels
 from gantrain.data.loader import held_out_batches
 from gantrain.data.pictures import sheet, viewable
 from gantrain.data.unpaired import DataSet
@@ -55,19 +55,22 @@ class Previews:
 
     @torch.no_grad()
     def draw(self, method: Method) -> np.ndarray | None:
-        """Return a sheet, HW3 in uint8: source | generated | target, a row for each sample.
+        """Return a sheet, HW3 in uint8, a row for each sample.
 
-        It is None where all samples are damaged.
+        The columns are the source, each further input of the method, the generated image and the
+        target. The sheet is None where all samples are damaged.
         """
         set_inference(method, **self.test_time)
         source = self.fields["source"]
         target = self.fields["target"]
+        further = [role for role in self.fields if role not in COMMON_ROLES]
         rows = []
         for batch in self._batches():
             fake = method.translate(batch)
-            # Without the boundary map of instances, which is no class.
+            # Without the channels of further inputs.
             as_in_file = batch["source"][:, : channels(source)]
-            shown = ((as_in_file, source), (fake, target), (batch["target"], target))
+            inputs = [(batch[role], self.fields[role]) for role in further]
+            shown = [(as_in_file, source), *inputs, (fake, target), (batch["target"], target)]
             rows.append([viewable(images, field) for images, field in shown])
         if not rows:
             return None

@@ -26,10 +26,10 @@ class RunData:
 
     train: the training set. held_out: the set that is measured, or None. test: the set that only
     previews show, where there is no held-out set. held_out_lines: the lines on how both were
-    chosen. names: the samples' field of each role (source, target, instances). fields: the fields
-    by role. dims: the numbers of channels that the networks need. split: how each batch is split
-    over ranks and micro-batches. Every rank calls the constructor. Raises UserError with one line
-    for each problem.
+    chosen. names: the samples' field of each role (source, target, and the method's inputs).
+    fields: the fields by role. dims: the numbers of channels that the networks need. split: how
+    each batch is split over ranks and micro-batches. Every rank calls the constructor. Raises
+    UserError with one line for each problem.
     """
 
     def __init__(self, recipe: Recipe, world: World, held_out_choice: HeldOutChoice) -> None:

@@ -77,7 +77,7 @@ MISTAKES = {
     "recipe=cityscapes_pix2pixhd --batchSize 8": "batch_size=8",
     "recipe=cityscapes --use_vae": "recipe=cityscapes_spade method.style=vae",
     "recipe=cityscapes_spade --lambda_kld 0.1": "method.kld=0.1",
-    "recipe=cityscapes_spade --no_instance": "data.instances=null",
+    "recipe=cityscapes_spade --no_instance": "data.inputs.instances=null",
     # the words themselves
     "recipe=facade": "recipe=facades",
     "recipe=facades.yaml": "recipe=facades",

@@ -208,8 +208,8 @@ def test_every_entry_refuses_what_is_no_file(
 def test_style_and_instances_refuse_what_is_no_file(tmp_path: Path, kind: str) -> None:
     make, says = KINDS[kind]
     make(tmp_path / "odd")
-    with pytest.raises(ValueError, match=f"^--instances: .*odd {says}"):
-        images_by_stem("--instances", tmp_path / "odd")
+    with pytest.raises(ValueError, match=f"^--input instances: .*odd {says}"):
+        images_by_stem("--input instances", tmp_path / "odd")
     method_of_styles = SimpleNamespace(has_style=True)
     with pytest.raises(ValueError, match=f"^style: .*odd {says}"):
         Translator._encode_style(SimpleNamespace(method=method_of_styles), str(tmp_path / "odd"))  # type: ignore[arg-type]

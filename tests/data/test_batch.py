@@ -79,7 +79,7 @@ def test_edges_of_instances_are_the_sources_last_channel(size: tuple[int, int]) 
         "instances": torch.from_numpy(ids),
     }
     seen = as_batch(raw, fields, torch.float64, CPU)
-    assert set(seen) == {"source", "target"}
+    assert set(seen) == {"source", "target", "instances"}
     assert data_dims(fields) == {"source_channels": 6, "target_channels": 3}
     assert seen["source"].shape == (3, 6, *size)
     assert torch.equal(

@@ -21,7 +21,7 @@ from gantrain.data.open_dataset import open_domains, open_set
 from gantrain.data.pictures import viewable
 from gantrain.data.prepare.pack import pack_once, prepare
 from gantrain.data.prepare.where_to_get import HOW_TO
-from gantrain.data.request import DataRequest
+from gantrain.data.request import DataRequest, InputRequest
 from gantrain.data.resize import resize_nearest
 from gantrain.data.shards import Shards
 
@@ -273,7 +273,7 @@ def test_folders_with_instances(labelled, tmp_path):
     for i in range(5):  # maps of few instances have 8 bits
         ids = np.random.default_rng(i).integers(0, 4 if i else 999, (20, 30, 1))
         _put(labelled / "ids" / f"f{i}.png", ids.astype(np.uint8 if i else np.uint16))
-    report = _run(labelled, tmp_path / "out", labels=["label"], instances="ids")
+    report = _run(labelled, tmp_path / "out", labels=["label"], kinds={"ids": "instances"})
     assert (report.samples, report.unreadable) == (5, [])
     field = Shards.open(tmp_path / "out").fields["ids"]
     assert (field.kind, field.classes, field.label_counts, field.dtype) == (
@@ -282,7 +282,15 @@ def test_folders_with_instances(labelled, tmp_path):
         None,
         "uint16",
     )
-    wanted = DataRequest("mine", "label", "image", {"label": 4}, (16, 16), None, instances="ids")
+    wanted = DataRequest(
+        "mine",
+        "label",
+        "image",
+        {"label": 4},
+        (16, 16),
+        None,
+        inputs={"instances": InputRequest("ids", "instances")},
+    )
     for folder in (labelled, tmp_path / "out"):  # packed when it is first used, and prepared
         (shards,) = open_domains("train", str(folder), wanted)
         assert decode_sample(shards, 0, wanted.names.values())["ids"].max() > 255
@@ -290,7 +298,7 @@ def test_folders_with_instances(labelled, tmp_path):
         "ids holds 1-channel images in data.train; prepare it with --instances ids": {
             "labels": ["label"]
         },
-        "data.instances: found 'ids', allowed: image, label .*or data.instances=null": None,
+        "data.inputs.instances: found 'ids', allowed: image, label .*or data.inputs.instances=null": None,
     }
     for i, (says, options) in enumerate(wrong.items()):
         if options is None:
@@ -299,7 +307,7 @@ def test_folders_with_instances(labelled, tmp_path):
         with pytest.raises(ValueError, match=says):
             open_domains("train", str(tmp_path / f"wrong{i}"), wanted)
     with pytest.raises(
-        ValueError, match=r"data\.source: ids holds ids of instances .*for data\.instances"
+        ValueError, match=r"data\.source: ids holds ids of instances .*for data\.inputs"
     ):
         open_domains(
             "train", str(tmp_path / "out"), DataRequest("mine", "ids", "image", {}, (16, 16), None)
@@ -308,7 +316,7 @@ def test_folders_with_instances(labelled, tmp_path):
     (tmp_path / "away" / "f3.png").unlink()
     (tmp_path / "away").rename(labelled / "ids")
     with pytest.raises(ValueError, match=r"f3\.jpg: a JPEG where ids of instances are expected"):
-        _run(labelled, tmp_path / "jpeg", labels=["label"], instances="ids")
+        _run(labelled, tmp_path / "jpeg", labels=["label"], kinds={"ids": "instances"})
 
 
 # A photograph and its class ids as published, their highest id, and the number of classes.
@@ -584,13 +592,13 @@ MISTAKES = {
     "instances": (
         {"in/a.png": None},
         "in",
-        {"instances": "x"},
+        {"kinds": {"x": "instances"}},
         "--instances x: not a field that can hold ids of inst",
     ),
     "labels and instances": (
         {"in/a/0.png": None, "in/b/0.png": None},
         "in",
-        {"instances": "a", "labels": ["a"]},
+        {"kinds": {"a": "instances"}, "labels": ["a"]},
         "--instances a: it holds class ids already",
     ),
     "half": ({"in/a.png": None}, "in", {"labels": ["left"]}, "a folder of their own"),

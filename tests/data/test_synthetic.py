@@ -89,7 +89,9 @@ def test_class_ids(tmp_path, classes):
 
 
 def test_each_shape_is_an_instance_of_one_class(tmp_path):
-    write_synthetic(tmp_path / "set", 3, 64, 96, {"label": 10, "photo": None}, 0, instances="ids")
+    write_synthetic(
+        tmp_path / "set", 3, 64, 96, {"label": 10, "photo": None}, 0, inputs={"ids": "instances"}
+    )
     shards = Shards.open(tmp_path / "set")
     field = shards.fields["ids"]
     assert (field.kind, field.channels, field.dtype) == ("instances", 1, "uint16")
@@ -125,9 +127,9 @@ def test_written_once_and_alike(tmp_path):
 
 def test_a_description_is_that_of_the_written_set(tmp_path):
     fields = {"label": 7, "photo": None}
-    write_synthetic(tmp_path / "set", 3, 32, 48, fields, seed=0, instances="ids")
+    write_synthetic(tmp_path / "set", 3, 32, 48, fields, seed=0, inputs={"ids": "instances"})
     written = Shards.open(tmp_path / "set").index
-    described = describe_synthetic(3, 32, 48, fields, instances="ids")
+    described = describe_synthetic(3, 32, 48, fields, inputs={"ids": "instances"})
     assert described.fields == written.fields
     assert described.samples == written.samples
     assert len(described.shards) == len(written.shards)

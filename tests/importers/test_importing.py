@@ -437,7 +437,10 @@ def test_a_last_channel_of_edges(name: str) -> None:
         expected = (
             peer(torch.from_numpy(one_hot).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
         )
-    assert np.abs(model.translate(labels, ids) - (expected.clip(-1, 1) + 1) * 127.5).max() < 0.51
+    assert (
+        np.abs(model.translate(labels, instances=ids) - (expected.clip(-1, 1) + 1) * 127.5).max()
+        < 0.51
+    )
     saved(peers.ResNet(1, 3), name="grey.pth")
     assert "--instances: found one channel" in run(
         "import", "grey.pth", "--out", "new", "--instances", status=2

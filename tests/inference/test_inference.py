@@ -57,14 +57,14 @@ def test_colours_of_classes_stand_for_their_ids(model: Translator) -> None:
     few = picture.quantize(10)  # its numbers are no ids
     assert np.array_equal(np.asarray(model.translate(few)), expected)
     few.save("palette.png")
-    (read,) = model.translate_arrays([model.reader.read(Path("palette.png"))])
+    (read,) = model.translate_arrays([model.reader.read(Path("palette.png"), {})])
     assert np.array_equal(read, expected)
     picture.save("colours.png")
     picture.save("lossy.jpg")
-    (read,) = model.translate_arrays([model.reader.read(Path("colours.png"))])
+    (read,) = model.translate_arrays([model.reader.read(Path("colours.png"), {})])
     assert np.array_equal(read, expected)
     with pytest.raises(ValueError, match=r"lossy\.jpg: a JPEG where class ids are expected"):
-        model.reader.read(Path("lossy.jpg"))
+        model.reader.read(Path("lossy.jpg"), {})
     colours[0, :3] = 7
     with pytest.raises(ValueError, match=r"colours of no class: 7 7 7 \(3 pixels\)"):
         model.translate(colours)
@@ -156,7 +156,7 @@ def test_grey_and_alpha_are_fitted_to_a_colour_model() -> None:
     for name, array in {"grey": grey, "alpha": alpha, "both": alpha[..., 2:]}.items():
         assert np.array_equal(model.translate(array), expected), name
         Image.fromarray(array).save(f"{name}.png")
-        assert np.array_equal(model.reader.read(Path(f"{name}.png"))["source"], colour), name
+        assert np.array_equal(model.reader.read(Path(f"{name}.png"), {})["source"], colour), name
     with pytest.raises(ValueError, match="found uint8 with 5 channels"):
         model.translate(np.zeros((32, 32, 5), np.uint8))
     assert np.array_equal(np.asarray(model.translate(Image.fromarray(grey))), expected)

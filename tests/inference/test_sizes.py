@@ -89,7 +89,8 @@ def translated(model: Translator, image: Any, instances: Any = None, **options: 
 
     model._apply = watch  # type: ignore[method-assign, assignment]
     try:
-        model.translate(image, instances, **options)
+        further = {} if instances is None else {"instances": instances}
+        model.translate(image, **further, **options)
     finally:
         model._apply = usual  # type: ignore[method-assign]
     (source,) = seen
@@ -175,8 +176,8 @@ def test_every_kind_of_file_is_resized_as_in_training(kind: str, instances: bool
     words = ["data.labels={a: 5}"] if kind == "label" else []
     if instances:
         write("files/ids", SAME, "instances")
-        options["instances"] = "ids"
-        words.append("data.instances=ids")
+        options["kinds"] = {"ids": "instances"}
+        words.append("data.inputs.instances=ids")
     prepare("files", "packed", progress=False, **options)
     size = ("data.size=[16,24]", "data.resize=[16,24]")
     run_here(*PAIRED, "data.train=packed", "data.source=a", "data.target=b", *size, *words)
@@ -187,13 +188,14 @@ def test_every_kind_of_file_is_resized_as_in_training(kind: str, instances: bool
     assert torch.equal(translated(model, image, ids), shown)
     file = f"files/a/0.{'npy' if kind == 'float' else 'png'}"
     assert torch.equal(translated(model, file, "files/ids/0.png" if instances else None), shown)
-    assert model.translate(image, ids).shape == (40, 56, 3)
-    assert model.translate(image, ids, output_size="network").shape == (16, 24, 3)
+    further = {"instances": ids} if instances else {}
+    assert model.translate(image, **further).shape == (40, 56, 3)
+    assert model.translate(image, output_size="network", **further).shape == (16, 24, 3)
     if ids is not None:
         with pytest.raises(
-            ValueError, match=r"allowed: whole numbers of shape \(40, 56, 1\), the image's"
+            ValueError, match=r"allowed: ids of instances of shape \(40, 56, 1\), the image's"
         ):
-            model.translate(image, ids[:16, :24])
+            model.translate(image, instances=ids[:16, :24])
 
 
 @pytest.mark.slow

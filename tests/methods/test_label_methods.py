@@ -232,7 +232,11 @@ def test_recipe_trains_on_drawn_data(recipe, weights):
     Path(weights).unlink()  # what is trained needs it no more
     model = load("runs/x")
     labels = np.random.default_rng(0).integers(model.source.classes, size=(50, 70), dtype=np.uint8)
-    assert model.translate(labels, labels if model.instances else None).shape == (50, 70, 3)
+    assert model.translate(labels, **dict.fromkeys(model.reader.inputs, labels)).shape == (
+        50,
+        70,
+        3,
+    )
 
 
 @pytest.mark.slow

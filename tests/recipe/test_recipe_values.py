@@ -149,7 +149,7 @@ INTERNAL = (
 # Keys whose value is right by itself, and wrong for another key, which the line then names.
 BESIDE = {
     "evaluate.metrics": ("evaluate.best_by:",),
-    "data.unpaired": ("evaluate.metrics:", "data.instances:", "data.train_target:"),
+    "data.unpaired": ("evaluate.metrics:", "data.inputs:", "data.train_target:"),
     "data.size": ("data.resize:",),
     "data.size.0": ("data.resize:",),
     "data.size.1": ("data.resize:",),

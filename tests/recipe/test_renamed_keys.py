@@ -7,7 +7,7 @@ import pytest
 from gantrain.cli.main import main
 from gantrain.cli.train_command import train_main
 from gantrain.recipe import schema
-from gantrain.recipe.renamed_keys import NEW_NAMES, NEW_OPTIONS
+from gantrain.recipe.renamed_keys import MOVED_KEYS, NEW_NAMES, NEW_OPTIONS
 
 # For each old name: a recipe, an override with it, and how the line begins.
 PLACES = {
@@ -71,6 +71,10 @@ PLACES = {
 }
 COMMANDS = {
     "--border": ("evaluate runs/x --border 4", "evaluate: --border is called --crop-border now"),
+    "--instances": (
+        "translate runs/x images --out out --instances ids",
+        "translate: --instances is called --input now",
+    ),
     "--doublings": (
         "import net.pth --out x --doublings more",
         "import: --doublings is called --upsampling now",
@@ -83,6 +87,7 @@ def test_the_tables_are_tested_whole() -> None:
     assert NEW_OPTIONS.keys() == COMMANDS.keys()
     assert NEW_NAMES
     assert NEW_OPTIONS
+    assert MOVED_KEYS
 
 
 @pytest.mark.parametrize("name", NEW_NAMES)
@@ -98,6 +103,13 @@ def test_an_old_key_is_refused_with_the_new_name(name: str) -> None:
 def test_the_new_name_is_a_key_in_the_same_places(name: str) -> None:
     for recipe, override, _ in PLACES[name]:
         schema.load(recipe, [override.replace(name, NEW_NAMES[name])])
+
+
+@pytest.mark.parametrize("key", MOVED_KEYS)
+def test_a_key_that_moved_is_refused_with_its_place(key: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{key}: is called {MOVED_KEYS[key]} now$"):
+        schema.load("pix2pix", [f"{key}=x"])
+    schema.load("pix2pix", [f"{MOVED_KEYS[key]}=x"])
 
 
 @pytest.mark.parametrize("option", NEW_OPTIONS)

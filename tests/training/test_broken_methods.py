@@ -211,6 +211,18 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
         init("self.pools = {'fakes': []}"),
         "Bad.pools['fakes']: found [], allowed: a gantrain.methods.image_pool.ImagePool",
     ),
+    "an input of no kind": (
+        function("style", "return given", arguments="self, given") + "Bad.inputs = {'mask': 'mask'}\n",
+        "Bad.inputs['mask']: found 'mask', allowed: gantrain.Input(KIND), whose kind is one of image, label, instances",
+    ),
+    "an input in the role of the source": (
+        function("style", "return given", arguments="self, given") + "Bad.inputs = {'source': None}\n",
+        "Bad.inputs: found the role 'source', allowed: a name other than source, target, style",
+    ),
+    "inputs of the object": (
+        init("self.inputs = {}"),
+        "Bad.inputs: found in the object, allowed: in the class, which is read before it is built",
+    ),
     "a way back without its function": (
         init("self.has_back = True"),
         "method: Bad.has_back: found True without a translate_back(); define it, or leave has_back out",

@@ -21,6 +21,8 @@ class Instances(Kind):
     name = "instances"
     content = "ids of instances"
     has_exact_values = True
+    is_further_input = True
+    prepare_option = "--instances"
 
     def check(self, array: Array) -> Array:
         # Maps of few instances have 8 bits, while others beside them have 16.

@@ -46,12 +46,18 @@ class Kind:
         content: What files of this kind hold, for messages.
         has_exact_values: Values are numbers of things and are never mixed. Files with loss are
             refused, palettes stay indices, and colour jitter leaves the field alone.
+        is_further_input: The kind serves as an input of a method beside its source, and not as a
+            source or target.
+        prepare_option: The option of `gantrain prepare` that names the fields of this kind; empty
+            where there is none.
         true_value: The value that a boolean array and a 1-bit file have for true.
     """
 
     name: ClassVar[str]
     content: ClassVar[str]
     has_exact_values: ClassVar[bool]
+    is_further_input: ClassVar[bool] = False
+    prepare_option: ClassVar[str] = ""
     true_value: ClassVar[int] = 1
 
     def check(self, array: Array) -> Array:

@@ -23,6 +23,7 @@ class Label(Kind):
     name = "label"
     content = "class ids"
     has_exact_values = True
+    prepare_option = "--labels"
 
     def check(self, array: Array) -> Array:
         return check_ids(array, self.content, always_16_bits=False)

@@ -5,9 +5,10 @@ from gantrain.data.kinds.image import ImageKind
 from gantrain.data.kinds.instances import Instances
 from gantrain.data.kinds.kind import Kind
 from gantrain.data.kinds.label import Label
+from gantrain.data.kinds.mask import Mask
 
 # By the name that an index holds.
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (ImageKind(), Label(), Instances())}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (ImageKind(), Label(), Instances(), Mask())}
 
 
 def check_kind(name: str) -> str:

@@ -1,6 +1,6 @@
 """The options of `gantrain prepare` that say what a field's files hold."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from gantrain.core.errors import UserError
@@ -10,14 +10,13 @@ from gantrain.data.prepare.check import SMALLEST
 from gantrain.data.prepare.layouts import FieldSpecs
 
 _MOST_CLASSES = 65536
-_OPTIONS = {"label": "--labels", "instances": "--instances"}
 
 
 def apply_field_options(
     field_specs: FieldSpecs,
     *,
     labels: Collection[str] = (),
-    instances: str | None = None,
+    kinds: Mapping[str, str] | None = None,
     classes: int | None = None,
     ignore: int | None = None,
     colors: tuple[Colour, ...] | None = None,
@@ -29,7 +28,7 @@ def apply_field_options(
     the fields.
     """
     _check_numbers(classes, resize)
-    described = _name_ids(field_specs, labels, instances)
+    described = _name_kinds(field_specs, labels, kinds or {})
     label_names = [name for name, spec in described.items() if spec.kind == "label"]
     if colors:
         _check_colors(colors, classes, ignore, label_names)
@@ -57,21 +56,22 @@ def _check_numbers(classes: int | None, resize: tuple[int, int] | None) -> None:
         raise UserError(f"--classes {classes}: give a number in 2..{_MOST_CLASSES}")
 
 
-def _name_ids(
-    field_specs: FieldSpecs, labels: Collection[str], instances: str | None
+def _name_kinds(
+    field_specs: FieldSpecs, labels: Collection[str], kinds: Mapping[str, str]
 ) -> FieldSpecs:
-    """Return the fields, of which those named hold class ids or ids of instances."""
+    """Return the fields with the kinds that the user names."""
     described = dict(field_specs)
     for name in sorted(labels):
         _check_can_hold_ids(name, "label", described)
         described[name] = described[name]._replace(kind="label")
-    if instances:
-        _check_can_hold_ids(instances, "instances", described)
-        if described[instances].kind == "label":
+    for name, kind in kinds.items():
+        _check_can_hold_ids(name, kind, described)
+        if name in labels:
             raise UserError(
-                f"--instances {instances}: it holds class ids already; name another field"
+                f"{KINDS[kind].prepare_option} {name}: it holds class ids already; name another"
+                " field"
             )
-        described[instances] = described[instances]._replace(kind="instances")
+        described[name] = described[name]._replace(kind=kind)
     return described
 
 
@@ -84,9 +84,8 @@ def _check_can_hold_ids(name: str, kind: str, field_specs: FieldSpecs) -> None:
     if not candidates:
         listed = "side-by-side images only, ids need a folder of their own"
     content = KINDS[kind].content
-    raise UserError(
-        f"{_OPTIONS[kind]} {name}: not a field that can hold {content}; found are {listed}"
-    )
+    option = KINDS[kind].prepare_option
+    raise UserError(f"{option} {name}: not a field that can hold {content}; found are {listed}")
 
 
 def _check_colors(

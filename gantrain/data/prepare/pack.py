@@ -47,7 +47,7 @@ def prepare(  # noqa: PLR0913 (the command's options)
     layout: str | None = None,
     split: str = "train",
     labels: Collection[str] = (),
-    instances: str | None = None,
+    kinds: Mapping[str, str] | None = None,
     classes: int | None = None,
     ignore: int | None = None,
     colors: str | Path | None = None,
@@ -65,12 +65,13 @@ def prepare(  # noqa: PLR0913 (the command's options)
 
     layout: a name in `LAYOUTS`; None recognises it. split: which split is packed, where the layout
     has splits. labels: the fields that hold class ids. classes: their number; None takes the
-    highest id + 1. instances: the field that holds ids of instances. ignore: the id of pixels that
-    are of no class; they are the last class, which `classes` counts. colors: a table, as
-    `read_table` reads it, of the colours that the label files hold instead of ids, and of all
-    classes. resize: (height, width) in pixels of every field. Without it files that hold no
-    `colors` are kept byte for byte, except BMP, PPM and GIF, which become PNG. patterns: by field,
-    how its files are named, with {} for the name that the fields share: `{"label": "{}_label"}`.
+    highest id + 1. kinds: the kinds of other fields that are no images, by name, such as
+    `{"ids": "instances"}`. ignore: the id of pixels that are of no class; they are the last class,
+    which `classes` counts. colors: a table, as `read_table` reads it, of the colours that the label
+    files hold instead of ids, and of all classes. resize: (height, width) in pixels of every field.
+    Without it files that hold no `colors` are kept byte for byte, except BMP, PPM and GIF, which
+    become PNG. patterns: by field, how its files are named, with {} for the name that the fields
+    share: `{"label": "{}_label"}`.
     max_left_out: the largest fraction (0 to 1) of samples that may be unusable or unmatched.
     extras: further files to write, by name.
 
@@ -87,7 +88,7 @@ def prepare(  # noqa: PLR0913 (the command's options)
     field_specs = apply_field_options(
         field_specs,
         labels=labels,
-        instances=instances,
+        kinds=kinds,
         classes=classes,
         ignore=ignore,
         colors=None if colors is None else read_table(Path(colors).expanduser()),
@@ -154,7 +155,7 @@ def pack_once(  # noqa: PLR0913 (the options of prepare that a recipe sets)
     layout: str | None = None,
     split: str = "train",
     labels: Collection[str] = (),
-    instances: str | None = None,
+    kinds: Mapping[str, str] | None = None,
     classes: int | None = None,
     max_left_out: float = 0.5,
 ) -> Path:
@@ -172,7 +173,7 @@ def pack_once(  # noqa: PLR0913 (the options of prepare that a recipe sets)
         "layout": layout,
         "split": split,
         "labels": sorted(labels),
-        "instances": instances,
+        "kinds": dict(sorted((kinds or {}).items())),
         "classes": classes,
     }
     target = pack_folder(folder, Path(cache).absolute(), options)
