@@ -1,15 +1,15 @@
-# Sourced by train.sbatch, in the job's script and again on each node, where it sets up what your
-# site needs. Every line is an example; uncomment and change yours.
+# The jobs of this folder read this file: once in the job's script, and once on each node. Set up
+# here what your site needs. Every line is an example: uncomment and change those that you need.
 
 # Modules and a virtual environment:
 # module load python/3.11 cuda
 # source "$HOME/gantrain/.venv/bin/activate"
 
-# Or a container, which then runs everything:
+# Or a container, in which everything then runs:
 # container=(apptainer exec --nv --bind "$PWD" "$HOME/gantrain.sif")
 
-# The network between nodes, where NCCL or gloo chooses a wrong one:
+# The network between the nodes, where NCCL or gloo chooses a wrong one:
 # export NCCL_SOCKET_IFNAME=ib0 GLOO_SOCKET_IFNAME=ib0
 
-# Shards from servers are kept on the node's own disk:
+# The node's own disk, which keeps shards from servers:
 # export GANTRAIN_CACHE=/local/$USER/gantrain

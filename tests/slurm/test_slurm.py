@@ -103,7 +103,7 @@ def test_told_to_leave_goes_on_by_itself_but_not_for_ever(
     wait_for_steps(cluster, job)
     cluster.run("scancel", "--batch", "--signal=USR1", job)
     wait_for_restart(cluster, job, 1)
-    assert "told to leave" in log(job)
+    assert "the job has to end" in log(job)
     state = status()
     assert state["state"] == "unfinished"
     wait_for_steps(cluster, job, steps() + 2)
