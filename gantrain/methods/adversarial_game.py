@@ -11,7 +11,6 @@ from typing import Annotated
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from gantrain.core.component import BadComponent, Component, Each, OneOf, Options, build
 from gantrain.losses import ADVERSARIAL, distances
@@ -19,6 +18,7 @@ from gantrain.losses.adversarial import AdversarialLoss, Outputs, discriminator_
 from gantrain.methods.base import Batch, Context, Phase, Terms
 from gantrain.methods.diffaugment import DiffAugment, Kind
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
+from gantrain.networks.blocks import mixes_samples
 
 # The types of the options that several methods have.
 Weight = Annotated[float, Field(ge=0, le=1e9)]
@@ -53,14 +53,6 @@ ExtraDiscriminators = Annotated[tuple[Options, ...], Each(ExtraDiscriminator)]
 def pair(source: Tensor, image: Tensor) -> Tensor:
     """Concatenate a source and an image by channels, as a conditional discriminator sees them."""
     return torch.cat([source, image], dim=1)
-
-
-def mixes_samples(network: nn.Module) -> bool:
-    """Return whether an output depends on the other images of its batch.
-
-    It does so by batch norm, except where batch norm keeps fixed statistics.
-    """
-    return any(isinstance(m, _BatchNorm) and m.training for m in network.modules())
 
 
 def run_discriminator(discriminator: nn.Module, images: Tensor) -> Outputs:

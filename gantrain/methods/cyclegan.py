@@ -17,12 +17,12 @@ from gantrain.methods.adversarial_game import (
     GeneratorOption,
     PoolSize,
     Weight,
-    mixes_samples,
 )
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.image_pool import ImagePool
 from gantrain.networks import NETWORKS
+from gantrain.networks.blocks import mixes_samples
 
 PATCHGAN: Component = {"name": "patchgan", "norm": "instance"}
 

@@ -204,6 +204,17 @@ _DRAW: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def mixes_samples(network: nn.Module) -> bool:
+    """Return whether an output depends on the other images of its batch.
+
+    It does so by batch norm, except where batch norm keeps fixed statistics.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+            return True
+    return False
+
+
 def initialise(network: nn.Module, init: Init, *, zero_bias: bool = True) -> None:
     """Draw the weights of all convolutions, linear layers and batch norms in place.
 

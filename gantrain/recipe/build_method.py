@@ -12,11 +12,11 @@ from gantrain.core.component import MAX_CHANNELS, BadComponent, build, facts_of,
 from gantrain.core.errors import UserError
 from gantrain.core.own_code import describe_error, is_own
 from gantrain.methods import METHODS
-from gantrain.methods.adversarial_game import mixes_samples
 from gantrain.methods.base import Method, Phase, starts_with
 from gantrain.methods.constructor_check import describe_early_use
 from gantrain.methods.contract import check_contract
 from gantrain.networks import NETWORKS
+from gantrain.networks.blocks import mixes_samples
 from gantrain.networks.gradient_checkpointing import recompute
 from gantrain.recipe.schema import Recipe
 
