@@ -42,9 +42,9 @@ class AdversarialLoss(abc.ABC):
 
 
 class Vanilla(AdversarialLoss):
-    """Cross-entropy, with the non-saturating generator loss -log D(fake).
+    """The cross-entropy loss, whose generator minimises -log D(fake).
 
-    Goodfellow et al., 2014 (arXiv 1406.2661).
+    Goodfellow et al., 2014 (arXiv 1406.2661). The generator's loss is the non-saturating one.
     """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -58,9 +58,10 @@ class Vanilla(AdversarialLoss):
 
 
 class LeastSquares(AdversarialLoss):
-    """The squared distance of the logits to 1 for real images and to 0 for fakes.
+    """The least-squares loss: the squared distance of the logits to 1 for real and to 0 for fake.
 
-    LSGAN, Mao et al., 2017 (arXiv 1611.04076).
+    LSGAN, Mao et al., 2017 (arXiv 1611.04076). The generator minimises the squared distance of a
+    fake's logits to 1.
     """
 
     boundary = 0.5
@@ -75,9 +76,9 @@ class LeastSquares(AdversarialLoss):
 
 
 class Wasserstein(AdversarialLoss):
-    """Difference of the mean scores (WGAN, Arjovsky et al., 2017, arXiv 1701.07875).
+    """The Wasserstein loss: the difference of the mean logits of fake and of real images.
 
-    It needs a gradient penalty.
+    WGAN, Arjovsky et al., 2017 (arXiv 1701.07875). It needs a gradient penalty.
     """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -88,9 +89,9 @@ class Wasserstein(AdversarialLoss):
 
 
 class Hinge(Wasserstein):
-    """Margins at 1 and -1 for the discriminator (Lim and Ye, 2017, arXiv 1705.02894).
+    """The hinge loss, which gives the discriminator margins at 1 and -1.
 
-    The generator's loss is that of WGAN.
+    Lim and Ye, 2017 (arXiv 1705.02894). The generator's loss is that of WGAN.
     """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:

@@ -30,12 +30,19 @@ Logits = Literal["mean", "sum"]
 
 
 class R1:
-    """R1 is half the weight times the mean squared gradient norm at real images.
+    """R1: half of the weight times the mean squared gradient norm at real images.
 
-    Mescheder et al., 2018 (arXiv 1801.04406), applied in every 16th turn as in StyleGAN 2 (arXiv
-    1912.04958). The papers' discriminators give one logit an image. The default differentiates the
-    mean of a map, as the adversarial loss takes the mean, so that one weight serves maps of any
-    size. LaMa's weight of 0.001 (arXiv 2109.07161) is for `sum`.
+    Mescheder et al., 2018 (arXiv 1801.04406). By default it is applied in every 16th turn, as in
+    StyleGAN 2 (arXiv 1912.04958). The papers' discriminators give one logit for each image. The
+    default differentiates the mean of a map, as the adversarial loss takes the mean, so that one
+    weight suits maps of any size. LaMa's weight of 0.001 (arXiv 2109.07161) is for `sum`.
+
+    Args:
+        weight: The weight of the penalty.
+        interval_steps: The penalty is applied in one of so many turns of the discriminator's phase,
+            and then multiplied by this number.
+        logits: What is differentiated for an image whose logits form a map: the mean of the map or
+            its sum.
     """
 
     def __init__(
@@ -55,11 +62,18 @@ class R1:
 
 
 class GradientPenalty:
-    """The gradient penalty is the weight times the mean squared distance of the gradient norm to 1.
+    """The gradient penalty: the weight times the mean squared distance of the gradient norm to 1.
 
-    The gradient is taken at random mixtures of real and fake images. Gulrajani et al., 2017
-    (WGAN-GP, arXiv 1704.00028). The default differentiates the sum of a map, as the published code
-    of pix2pix's `wgangp` does.
+    Gulrajani et al., 2017 (WGAN-GP, arXiv 1704.00028). The gradient is taken at random mixtures of
+    real and fake images. The default differentiates the sum of a map, as the published code of
+    pix2pix's `wgangp` does.
+
+    Args:
+        weight: The weight of the penalty.
+        interval_steps: The penalty is applied in one of so many turns of the discriminator's phase,
+            and then multiplied by this number.
+        logits: What is differentiated for an image whose logits form a map: the mean of the map or
+            its sum.
     """
 
     def __init__(

@@ -37,15 +37,21 @@ class _Layer(NamedTuple):
 
 
 class VGG19(nn.Module):
-    """The weighted sum of the L1 distances of VGG-19's relu1_1, relu2_1, ... relu5_1.
+    """The perceptual loss of pix2pixHD: weighted L1 distances of VGG-19's features.
 
-    This is the perceptual loss of pix2pixHD (Wang et al., 2018, arXiv 1711.11585).
+    Wang et al., 2018 (arXiv 1711.11585). The features are relu1_1, relu2_1, relu3_1, relu4_1 and
+    relu5_1.
 
-    channels: of the images, 3 or 1 (grey). weights: a .safetensors or .pth file of torchvision's
-    vgg19, or of a VGG-19 up to relu3_1 with a colour layer in front, which gives the first three
-    distances only. None takes torchvision's weights, which are fetched into torch.hub's folder.
-    normalised: shift and scale colours as torchvision does. pix2pixHD and SPADE do not. A colour
-    layer always does so. Raises UserError for other channels.
+    Args:
+        channels: The number of channels of the images, 3 or 1 (grey).
+        weights: A .safetensors or .pth file of torchvision's vgg19, or of a VGG-19 up to relu3_1
+            with a colour layer in front, which gives the first three distances only. null downloads
+            the weights of torchvision into torch.hub's folder.
+        normalised: Shifts and scales colours as torchvision does. pix2pixHD and SPADE do not. A
+            colour layer in the file always does.
+
+    Raises:
+        UserError: The images have other channels.
     """
 
     def __init__(

@@ -29,10 +29,15 @@ AdversarialOption = Annotated[Component, OneOf(ADVERSARIAL)]
 
 
 class ExtraDiscriminator:
-    """One more discriminator: its network, its loss, and its weight in the generator's loss.
+    """One more discriminator, with a loss and a weight of its own.
 
-    It has a phase of its own, so that its interval and its rate are
-    `phases.discriminator_1.interval_steps` and `.lr`.
+    It has a phase of its own. Its interval is `phases.discriminator_1.interval_steps`, and its
+    learning rate is `phases.discriminator_1.lr`.
+
+    Args:
+        network: The network of the discriminator.
+        adversarial: The adversarial loss.
+        weight: The weight of its term in the generator's loss.
     """
 
     def __init__(

@@ -33,33 +33,51 @@ LAYERS = ("image", "down0", "down1", "block0", "block4")
 
 
 class CUT(Method):
-    """A generator G whose features of a patch stay similar from the source to the fake.
+    """CUT: a patch of the fake should resemble the source's patch at the same place.
 
-    The features are G's own, and both patches lie at the same place.
+    It should resemble that patch more than the other patches of the source, in the generator's own
+    features. The generator G minimises gan * adversarial + nce * PatchNCE(source, fake), or with
+    `identity` gan * adversarial + nce * (PatchNCE(source, fake) + PatchNCE(target, G(target))) / 2.
+    The discriminator sees one image, and minimises half of its loss.
 
-    The generator minimises gan * adversarial + nce * PatchNCE(source, fake), or with `identity` gan
-    * adversarial + nce * (PatchNCE(source, fake) + PatchNCE(target, G(target))) / 2. The
-    discriminator sees one image, and minimises half of its loss. PatchNCE compares `layers` of the
-    generator, each at `patches` places, as vectors of `projection_width`. `augment` is pix2pix's.
-
-    Defaults are CUT's. FastCUT has `nce: 10`, no `identity`, and `flip_equivariance`. The generator
-    then sees half of the sources mirrored, and the features of its fakes must match the mirrored
-    features of the sources.
+    The defaults are those of CUT. FastCUT has `nce: 10`, no `identity`, and `flip_equivariance`.
+    The generator then sees half of the sources mirrored, and the features of its fakes must match
+    the mirrored features of the sources.
 
     Four things differ from the paper's code:
 
     - The generator's phase comes first. `order: discriminator_first` is the paper's.
     - Places and mirroring are drawn for each image, not for the whole batch, so that they do not
       depend on ranks and micro-batches.
-    - One Adam trains generator and projection. Two with equal settings are the same mathematics.
-    - Random crops go on while the learning rate decays. The paper's code stops them then, because
-      it loads images at the size of the crop from the first epoch of the decay on.
+    - One Adam trains the generator and the projection. Two with equal settings are the same
+      mathematics.
+    - Random crops continue while the learning rate decays. The paper's code stops them then,
+      because it loads images at the size of the crop from the first epoch of the decay on.
 
     With `identity`, one forward of the generator makes the fakes and the images of the identity
-    term, as in the paper's code. Batch norm then mixes the statistics of both. In the layers that
-    are compared its running statistics move three times a step, because the features of the
-    generated and of the original images are forwards too. Raises UserError where source and target
-    differ in channels, or where the generator has no such features.
+    term, as in the paper's code. Batch norm then mixes the statistics of both. In the compared
+    layers, its running statistics move three times a step, because the features of the generated
+    images and of the original images are forwards too.
+
+    Args:
+        generator: The network that translates. It must return the features of `layers`.
+        discriminator: The first discriminator. It sees one image.
+        adversarial: The adversarial loss.
+        gan: The weight of the generator's adversarial loss.
+        nce: The weight of PatchNCE.
+        identity: Adds PatchNCE of a target and its own translation. Both terms then have half of
+            the weight `nce`.
+        flip_equivariance: Mirrors half of the sources for the generator, as in FastCUT.
+        layers: The layers of the generator whose features PatchNCE compares.
+        patches: The number of places that PatchNCE compares in each layer.
+        projection_width: The number of channels of the vectors that PatchNCE compares.
+        temperature: The number by which PatchNCE divides the similarities.
+        augment: The kinds of DiffAugment that change the images which the discriminators see.
+        more_discriminators: Further discriminators, each with its own loss and weight.
+        order: The order of the phases.
+
+    Raises:
+        UserError: Source and target differ in channels, or the generator has no such features.
     """
 
     def __init__(

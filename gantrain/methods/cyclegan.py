@@ -45,20 +45,35 @@ def translate_all(generator: nn.Module, *images: Tensor) -> tuple[Tensor, ...]:
 
 
 class CycleGAN(Method):
-    """Two generators, G from source to target and F in the reverse direction.
+    """CycleGAN: a generator in each direction, and a discriminator in each domain.
 
-    Each domain has a discriminator. The generators minimise, for x of the sources and y of the
-    targets, the adversarial losses of G(x) and F(y), + cycle * (|F(G(x)) - x| + |G(F(y)) - y|) +
-    identity * (|G(y) - y| + |F(x) - x|). Each discriminator minimises half of its loss, on its
-    domain's images against fakes, half of which come from a history of `pool` images. The history
-    belongs to the first discriminator of each domain. `augment` is pix2pix's.
+    G translates a source x, and F translates a target y in the reverse direction. The generators
+    minimise the adversarial losses of G(x) and F(y), + cycle * (|F(G(x)) - x| + |G(F(y)) - y|) +
+    identity * (|G(y) - y| + |F(x) - x|). Each discriminator minimises half of its loss, on real
+    images of its domain and on fakes. Half of the fakes that the first discriminator of a domain
+    sees come from a pool of earlier ones.
 
     The order is that of the paper's code: the generators' phase comes first, and the discriminators
     see the fakes of that phase. With batch norm, a generator's running statistics move once for
     each of its forwards in that phase.
 
-    The defaults are the paper's. `identity` is that of the paper's code, which the paper uses for
-    paintings. Raises UserError for `identity` where source and target differ in channels.
+    The defaults are the paper's. `identity` has the value of the published code, which the paper
+    uses for paintings.
+
+    Args:
+        generator: The network of both generators.
+        discriminator: The network of the first discriminator of each domain.
+        adversarial: The adversarial loss.
+        cycle: The weight of the cycle consistency.
+        identity: The weight of the identity term: a generator should not change an image of its own
+            output domain.
+        pool: The number of earlier fakes in the pool of each domain. 0 has no pool.
+        augment: The kinds of DiffAugment that change the images which the discriminators see.
+        more_discriminators: Further discriminators in each domain, each with its own loss and
+            weight.
+
+    Raises:
+        UserError: `identity` is not 0, and source and target differ in channels.
     """
 
     inference = ("generator", "generator_back")

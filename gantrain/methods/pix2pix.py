@@ -30,13 +30,29 @@ class Pix2Pix(Method):
 
     G minimises gan * adversarial + l1 * |G(x) - y| + l2 * (G(x) - y)^2 + feature_matching *
     (pix2pixHD's distance of the discriminator's features). The discriminator minimises half of its
-    adversarial loss, plus a penalty if `penalty` names one. It sees images after the kinds of
-    DiffAugment that `augment` names. The pool and the penalty belong to the first discriminator.
+    adversarial loss, plus a penalty if `penalty` names one. The pool and the penalty belong to the
+    first discriminator.
 
     The defaults are the paper's, except for the order. Here the generator's phase comes first, and
     the discriminators see the fakes of that phase. `order: discriminator_first` is the paper's. It
-    costs one more forward of the generator, which leaves batch norm's running statistics as they
-    are.
+    costs one more forward of the generator, which leaves the running statistics of batch norm as
+    they are.
+
+    Args:
+        generator: The network that translates.
+        discriminator: The first discriminator. It sees the source and an image together.
+        adversarial: The adversarial loss.
+        penalty: A penalty on the gradient of the first discriminator. null has none.
+        gan: The weight of the generator's adversarial loss.
+        l1: The weight of the mean absolute error.
+        l2: The weight of the mean squared error.
+        feature_matching: The weight of the distance between the first discriminator's features of
+            the fake and those of the target.
+        pool: The number of earlier fakes in the pool. About half of the fakes that the first
+            discriminator sees come from it. 0 has no pool.
+        augment: The kinds of DiffAugment that change the images which the discriminators see.
+        more_discriminators: Further discriminators, each with its own loss and weight.
+        order: The order of the phases.
     """
 
     paired = True

@@ -23,12 +23,11 @@ from gantrain.networks import NETWORKS
 
 
 class Pix2PixHD(Method):
-    """A generator from source to target, against discriminators that see both at several scales.
+    """pix2pixHD: a generator against discriminators that see source and image at several scales.
 
     The generator minimises gan * adversarial + feature_matching * (distance of the discriminators'
     features) + perceptual * (distance of VGG-19's features). The adversarial loss is a sum over the
-    scales. The discriminators minimise half of the sum of their losses. With `perceptual` 0 no
-    weights of VGG-19 are needed. `augment` is pix2pix's.
+    scales. The discriminators minimise half of the sum of their losses.
 
     The order is that of the paper's code: the generator's phase comes first, and the discriminators
     see the fakes of that phase, from before the generator's update.
@@ -36,6 +35,18 @@ class Pix2PixHD(Method):
     Two things differ from the paper. `generator.enhancer` adds the paper's local enhancer, and both
     generators are trained together, not one after the other. The encoder of instance features is
     left out. Instance boundary maps are an option of the data, `data.inputs`.
+
+    Args:
+        generator: The network that translates.
+        discriminator: The first discriminator. It sees the source and an image together.
+        adversarial: The adversarial loss.
+        vgg: The network of the perceptual loss.
+        gan: The weight of the generator's adversarial loss.
+        feature_matching: The weight of the distance between the first discriminator's features of
+            the fake and those of the target.
+        perceptual: The weight of the perceptual loss. With 0, no weights of VGG-19 are needed.
+        augment: The kinds of DiffAugment that change the images which the discriminators see.
+        more_discriminators: Further discriminators, each with its own loss and weight.
     """
 
     paired = True

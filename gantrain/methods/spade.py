@@ -33,20 +33,20 @@ _DISCRIMINATOR = {
 
 
 class SPADE(Method):
-    """From label maps to images, by a generator whose norms the label map modulates.
+    """SPADE: a generator whose normalisation layers are modulated by the label map.
 
     The generator minimises gan * adversarial + feature_matching * (distance of the discriminators'
     features) + perceptual * (distance of VGG-19's features) + kld * (divergence of the styles). The
     adversarial loss is a mean over the scales. The distance of features is pix2pixHD's, which is
     the paper's sum where each scale has four layers, as here. The discriminators minimise the mean
-    of their losses. With `perceptual` 0 no weights of VGG-19 are needed. `augment` is pix2pix's.
+    of their losses.
 
     `style: vae` adds an encoder, which is trained in the generator's phase. It learns the style of
-    a target, which its label map does not determine. translate uses the style that the batch
+    a target, which its label map does not determine. `translate` uses the style that the batch
     brings, or one drawn with the seed `test_style`, or the mean style.
 
-    The generator's phase comes first, the discriminators' follow. Instance boundary maps are an
-    option of the data, `data.inputs`.
+    The generator's phase comes first, and those of the discriminators follow. Instance boundary
+    maps are an option of the data, `data.inputs`.
 
     Four things differ from the paper's code:
 
@@ -59,6 +59,23 @@ class SPADE(Method):
     - Spectral norm iterates once a step, at the start of a network's phase. The paper's code
       iterates in every forward, which is twice a step for each network.
     - The divergence is a mean over the samples. The paper's code takes their sum.
+
+    Args:
+        generator: The network that translates.
+        discriminator: The first discriminator. It sees the source and an image together.
+        adversarial: The adversarial loss.
+        vgg: The network of the perceptual loss.
+        style: `vae` trains an encoder of styles. `none` has no styles.
+        test_style: The seed of the style that `translate` uses. null uses the mean style.
+        gan: The weight of the generator's adversarial loss.
+        feature_matching: The weight of the distance between the first discriminator's features of
+            the fake and those of the target.
+        perceptual: The weight of the perceptual loss. With 0, no weights of VGG-19 are needed.
+        kld: The weight of the divergence of the styles, with `style: vae`.
+        augment: The kinds of DiffAugment that change the images which the discriminators see.
+        more_discriminators: Further discriminators, each with its own loss and weight.
+        order: The order of the phases, and whether the updated generator makes new fakes for the
+            discriminators.
     """
 
     paired = True

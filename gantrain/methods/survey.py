@@ -10,10 +10,15 @@ class Survey(Pix2Pix):
     The generator minimises the binary cross-entropy of the discriminator, + l1 * |G(x) - y| + l2 *
     (G(x) - y)^2. The survey's example has no such distances, so both weights are 0 by default.
 
-    The example as printed has two defects, which are corrected here. Its discriminator is built for
-    source and target together (6 channels) but gets the 3 of one image, so that it stops at the
-    first batch. Its loss takes the source in the place of the target, so that the generator would
-    learn to copy. Here the discriminator sees both images, and the target is the target.
+    The printed example has two defects, which are corrected here. Its discriminator is built for
+    source and target together (6 channels) but receives the 3 channels of one image, so that it
+    fails at the first batch. Its loss compares with the source instead of the target, so that the
+    generator would learn to copy. Here the discriminator sees both images, and the loss compares
+    with the target.
+
+    Args:
+        l1: The weight of the mean absolute error.
+        l2: The weight of the mean squared error.
     """
 
     def __init__(

@@ -22,15 +22,28 @@ from gantrain.networks.resnet import ResidualBlock
 
 
 class CoarseToFine(nn.Module):
-    """pix2pixHD's global generator: down-sampling, residual blocks, up-sampling.
+    """The global generator of pix2pixHD: down-sampling, residual blocks, up-sampling.
 
-    Wang et al., 2018 (arXiv 1711.11585). Takes images (N, in_channels, H, W) of any size and gives
-    (N, out_channels, H, W) in [-1, 1]. With `enhancer` these layers see the image at half of its
-    size, and layers of half the width add the details. This is pix2pixHD's local enhancer, for
-    1024x2048. As in pix2pixHD, every convolution has a bias, whatever the norm.
+    Wang et al., 2018 (arXiv 1711.11585). It takes images (N, in_channels, H, W) of any size and
+    returns (N, out_channels, H, W) in [-1, 1]. As in pix2pixHD, every convolution has a bias,
+    whatever the norm. `multiple` is 2**downsampling, and twice that with `enhancer`.
 
-    downsampling: how often the size is halved. `multiple` is 2**downsampling, and twice that with
-    the enhancer. zero_bias: biases start at 0. pix2pixHD keeps those that PyTorch draws.
+    Args:
+        width: The number of channels of the global generator's first layer. Deeper layers have a
+            multiple of it.
+        downsampling: How often the size is halved.
+        blocks: The number of residual blocks.
+        enhancer: Adds the local enhancer of pix2pixHD, for 1024x2048. The global generator then
+            sees the image at half of its size, and layers of half the width add the details.
+        fine_blocks: The number of residual blocks of the local enhancer.
+        norm: The kind of normalisation.
+        dropout: The probability with which dropout sets a value to 0, in each residual block.
+        spectral_norm: Normalises the weights of the convolutions by spectral norm.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize and a
+            convolution.
+        init: The distribution of the first weights.
+        zero_bias: Starts the biases at 0. Otherwise they keep the random values of PyTorch, as in
+            pix2pixHD.
     """
 
     def __init__(

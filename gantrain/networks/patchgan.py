@@ -52,10 +52,13 @@ def _smallest_input(layers: Sequence[nn.Module]) -> int:
 
 
 class Discriminator(nn.Module):
-    """The base of discriminators that apply layers one after the other, at one or more scales.
+    """The base class of discriminators that apply their layers in sequence, at one or more scales.
 
-    scales: for each scale its layers, each of them a Sequential that begins with its convolution.
-    `minimum_size` is the least height and width of images.
+    `minimum_size` is the smallest allowed height and width of images.
+
+    Args:
+        scales: The layers of each scale. Each layer is a Sequential that begins with its
+            convolution.
     """
 
     def __init__(self, *scales: Sequence[nn.Module], init: Init, zero_bias: bool = True) -> None:
@@ -137,11 +140,22 @@ def _patch_layers(
 class PatchGAN(Discriminator):
     """The patch discriminator of pix2pix (Isola et al., 2017, arXiv 1611.07004).
 
-    Takes images (N, in_channels, H, W) of `minimum_size` or more. 3 layers see patches of 70
-    pixels (1: 16, 2: 34, 4: 142, 5: 286). Gives one scale: `layers + 1` feature maps, then the
-    logits (N, 1, h, w), 30x30 for 256x256. With `antialias` it is CUT's: a blur after a convolution
-    of stride 1 halves the size. `attention` adds SAGAN's self-attention to the map of that layer,
-    from 0. Raises UserError for smaller images, and for a layer that does not exist.
+    It takes images (N, in_channels, H, W) whose sides are `minimum_size` or more. 3 layers see
+    patches of 70 pixels (1: 16, 2: 34, 4: 142, 5: 286). It returns one scale: `layers + 1` feature
+    maps, then the logits (N, 1, h, w), which are 30x30 for 256x256.
+
+    Args:
+        width: The number of channels of the first layer. Deeper layers have a multiple of it.
+        layers: The number of layers that halve the size.
+        norm: The kind of normalisation.
+        spectral_norm: Normalises the weights of the convolutions by spectral norm.
+        antialias: Down-samples by a blur after a convolution of stride 1, as in CUT.
+        attention: The layer, from 0, to whose map self-attention is added. null adds none.
+        init: The distribution of the first weights.
+
+    Raises:
+        UserError: The images are smaller than `minimum_size`, or `attention` names a layer that
+            does not exist.
     """
 
     def __init__(
@@ -170,10 +184,19 @@ class PatchGAN(Discriminator):
 
 
 class PixelDiscriminator(Discriminator):
-    """1x1 convolutions that classify each pixel by itself, pix2pix's PixelGAN (arXiv 1611.07004).
+    """The pixel discriminator of pix2pix: 1x1 convolutions classify each pixel by itself.
 
-    Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives one scale: two feature
-    maps, then the logits (N, 1, H, W). Raises UserError for smaller images.
+    Isola et al., 2017 (arXiv 1611.07004). It takes images (N, in_channels, H, W) whose sides are
+    `minimum_size` or more. It returns one scale: two feature maps, then the logits (N, 1, H, W).
+
+    Args:
+        width: The number of channels of the first layer. Deeper layers have a multiple of it.
+        norm: The kind of normalisation.
+        spectral_norm: Normalises the weights of the convolutions by spectral norm.
+        init: The distribution of the first weights.
+
+    Raises:
+        UserError: The images are smaller than `minimum_size`.
     """
 
     def __init__(
@@ -193,12 +216,26 @@ class PixelDiscriminator(Discriminator):
 
 
 class MultiscalePatchGAN(Discriminator):
-    """Patch discriminators on an image pyramid, of pix2pixHD (Wang et al., 2018, arXiv 1711.11585).
+    """The discriminator of pix2pixHD: patch discriminators on an image pyramid.
 
-    Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives, for each scale from full
-    resolution down, `layers + 1` feature maps and the logits (N, 1, h, w), 35x35 for 256x256. With
-    `spectral_norm` it is SPADE's, which has spectral norm on the normalised convolutions, and no
-    biases there. Raises UserError for smaller images.
+    Wang et al., 2018 (arXiv 1711.11585). It takes images (N, in_channels, H, W) whose sides are
+    `minimum_size` or more. It returns, for each scale from full resolution down, `layers + 1`
+    feature maps and the logits (N, 1, h, w), which are 35x35 for 256x256.
+
+    Args:
+        scales: The number of scales. Each scale sees the image at half of the size of the scale
+            before it.
+        width: The number of channels of the first layer. Deeper layers have a multiple of it.
+        layers: The number of layers of a scale that halve the size.
+        norm: The kind of normalisation.
+        spectral_norm: Adds spectral norm to the normalised convolutions and removes their biases,
+            as in SPADE.
+        init: The distribution of the first weights.
+        zero_bias: Starts the biases at 0. Otherwise they keep the random values of PyTorch, as in
+            pix2pixHD.
+
+    Raises:
+        UserError: The images are smaller than `minimum_size`.
     """
 
     def __init__(

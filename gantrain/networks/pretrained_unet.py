@@ -20,14 +20,28 @@ from gantrain.networks.blocks import (
 
 
 class PretrainedUNet(nn.Module):
-    """A U-Net with one of timm's networks as its encoder, for little data.
+    """A U-Net whose encoder is one of timm's networks. It helps where data are few.
 
-    Ronneberger et al., 2015 (arXiv 1505.04597). Takes images (N, in_channels, H, W) in [-1, 1], or
-    class ids one-hot, of any size and gives (N, out_channels, H, W) in [-1, 1]. The decoder doubles
-    the size, from the encoder's coarsest map (`multiple` is its reduction) up to full size. There
-    it has `width` channels, and twice as many a level below, up to 8 times. The encoder's maps are
-    concatenated with the decoder's of their size, and dropout follows. `load()` reads or fetches
-    the encoder's weights. Raises UserError for a `backbone` whose maps do not halve the size.
+    Ronneberger et al., 2015 (arXiv 1505.04597). It takes images (N, in_channels, H, W) in [-1, 1],
+    or one-hot class ids, of any size and returns (N, out_channels, H, W) in [-1, 1]. The decoder
+    doubles the size from the encoder's coarsest map up to full size. `multiple` is the reduction of
+    that map. At each size, the maps of the encoder and of the decoder are concatenated, and dropout
+    follows. `load()` reads or downloads the encoder's weights.
+
+    Args:
+        backbone: The name of a network of timm.
+        pretrained: Gives the encoder its pretrained weights. Otherwise they are random.
+        weights: A file of pretrained weights. null downloads the weights of timm.
+        width: The number of channels of the decoder at full size. Each coarser level has twice as
+            many, up to 8 times `width`.
+        norm: The kind of normalisation in the decoder.
+        dropout: The probability with which dropout sets a value to 0.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize and a
+            convolution.
+        init: The distribution of the decoder's first weights.
+
+    Raises:
+        UserError: A map of `backbone` is not half as large as the map before it.
     """
 
     def __init__(

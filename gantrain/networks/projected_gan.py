@@ -14,19 +14,29 @@ _KERNEL = 4  # of the convolution to the logits
 
 
 class ProjectedDiscriminator(nn.Module):
-    """Projected GANs' small discriminators of a frozen network's features.
+    """The discriminators of Projected GANs, which see the features of a frozen network.
 
-    Sauer et al., 2021 (arXiv 2111.01007). Takes images (N, in_channels, H, W) and sees their last
-    `image_channels`, 1 or 3. It ignores the channels before them, the source of a pair, which is
-    left to another discriminator. It resizes the images: the shorter side to about `size` pixels,
-    both sides to a multiple of the backbone's coarsest reduction. `backbone` is one of timm's
-    networks. Convolutions that are drawn once and never trained mix the features of its four
-    coarsest levels, across channels and across scales.
+    Sauer et al., 2021 (arXiv 2111.01007). It takes images (N, in_channels, H, W) and sees their
+    last `image_channels`, 1 or 3. It ignores the channels before them, such as the source of a
+    pair, so that another discriminator has to compare the pair. Convolutions with fixed random
+    weights mix the features of the backbone's four coarsest levels, across channels and across
+    scales.
 
-    Gives a scale for each level, finest first: the mixed features, the maps of a head, then the
-    logits (N, 1, h, w). Heads have spectral norm. Unlike the paper's they have no batch norm.
-    `load()` reads or fetches the backbone's weights. Raises UserError for images of other channels
-    and for a `size` that is too small for the heads.
+    It returns a scale for each level, finest first: the mixed features, the maps of a head, then
+    the logits (N, 1, h, w). The heads have spectral norm. Unlike the paper's heads, they have no
+    batch norm. `load()` reads or downloads the backbone's weights.
+
+    Args:
+        backbone: The name of a network of timm.
+        pretrained: Gives the backbone its pretrained weights. Otherwise they are random.
+        weights: A file of pretrained weights. null downloads the weights of timm.
+        width: The number of channels of the mixed features at the finest level. Each coarser level
+            has twice as many.
+        size: The number of pixels to which the shorter side is resized. Both sides are rounded to
+            multiples of the backbone's coarsest reduction.
+
+    Raises:
+        UserError: The images have other channels, or `size` is too small for the heads.
     """
 
     def __init__(

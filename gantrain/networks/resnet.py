@@ -39,16 +39,28 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet(nn.Module):
-    """CycleGAN's generator: down-sampling, residual blocks, up-sampling.
+    """The residual generator of CycleGAN and CUT: down-sampling, residual blocks, up-sampling.
 
-    Johnson et al., 2016 (arXiv 1603.08155). Takes images (N, in_channels, H, W) in [-1, 1] of any
-    size and gives (N, out_channels, H, W) in [-1, 1]. CycleGAN (Zhu et al., 2017, arXiv 1703.10593)
-    has 9 blocks from 256 pixels on, 6 for 128. `multiple` is 4. `attention` adds SAGAN's
-    self-attention behind the blocks.
+    Johnson et al., 2016 (arXiv 1603.08155). It takes images (N, in_channels, H, W) in [-1, 1] of
+    any size and returns (N, out_channels, H, W) in [-1, 1]. `multiple` is 4. CycleGAN (Zhu et al.,
+    2017, arXiv 1703.10593) has 9 blocks for 256 pixels or more, and 6 for 128.
 
-    CUT's anti-aliased generator has `antialias`, which down-samples by a blur after a convolution
-    of stride 1, and `upsample: bilinear`, which is the same as a doubling and a blur by [1, 3, 3,
-    1]. `feature_channels` holds the channels of the layers that `features` returns, by name.
+    The generator of CUT has `antialias` and `upsample: bilinear`. A bilinear resize equals a
+    doubling and a blur by [1, 3, 3, 1]. `feature_channels` holds the channels of the layers that
+    `features` returns, by name.
+
+    Args:
+        width: The number of channels of the first layer. Deeper layers have a multiple of it.
+        blocks: The number of residual blocks.
+        norm: The kind of normalisation.
+        dropout: The probability with which dropout sets a value to 0, in each residual block.
+        spectral_norm: Normalises the weights of the convolutions by spectral norm.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize and a
+            convolution.
+        antialias: Down-samples by a blur after a convolution of stride 1, instead of by a
+            convolution of stride 2.
+        attention: Adds self-attention after the residual blocks.
+        init: The distribution of the first weights.
     """
 
     def __init__(

@@ -89,17 +89,26 @@ class ModulatedBlock(nn.Module):
 
 
 class SPADEGenerator(nn.Module):
-    """The generator of SPADE (Park et al., 2019, arXiv 1903.07291), from coarse to fine.
+    """The generator of SPADE (Park et al., 2019, arXiv 1903.07291).
 
-    Takes label maps (N, in_channels, H, W), one-hot, of any size, and gives (N, out_channels, H, W)
-    in [-1, 1].
+    It builds an image from coarse to fine, and a label map modulates each of its norms. It takes
+    one-hot label maps (N, in_channels, H, W) of any size and returns (N, out_channels, H, W) in
+    [-1, 1]. `multiple` is 2 to the power of the number of doublings.
 
-    upsampling: `normal` doubles the size 5 times, `more` 6, `most` 7 (the paper's choice for
-    Cityscapes is `more`). `multiple` is 2 to the power of that number.
+    If `style_channels` is not 0, the generator also takes styles (N, style_channels). The default
+    is zeros, which are the mean style. The styles become the coarsest map.
 
-    style_channels: where it is not 0, the generator also takes styles (N, style_channels), by
-    default zeros, which are the mean style. They become the coarsest map, of `head` (height,
-    width), which is resized where the label map needs another size.
+    Args:
+        width: The number of channels of the last block but for `upsampling: most`, where the last
+            block has half of them. Coarser blocks have a multiple of it.
+        upsampling: How often the size is doubled: `normal` 5 times, `more` 6 times, `most` 7 times.
+            The paper takes `more` for Cityscapes.
+        hidden: The number of channels between the label map and the scale and shift of a norm.
+        head: The height and the width of the map that a style becomes. The map is resized if the
+            label map needs another size.
+        norm: The kind of normalisation, whose result the label map modulates.
+        spectral_norm: Normalises the weights of the convolutions by spectral norm.
+        init: The distribution of the first weights.
     """
 
     def __init__(
@@ -175,10 +184,11 @@ class SPADEGenerator(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """SPADE's variational encoder, from images to the distribution of their style.
+    """The variational encoder of SPADE, which gives the distribution of an image's style.
 
-    arXiv 1903.07291. Takes images (N, in_channels, H, W) in [-1, 1] of any size, which it resizes
-    to 256x256. Gives the mean and the logarithm of the variance, each (N, style_channels).
+    Park et al., 2019 (arXiv 1903.07291). It takes images (N, in_channels, H, W) in [-1, 1] of any
+    size, and resizes them to 256x256. It returns the mean and the logarithm of the variance, each
+    (N, style_channels).
     """
 
     def __init__(self, in_channels: int, style_channels: int = 256, *, width: Width = 64) -> None:

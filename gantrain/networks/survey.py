@@ -31,10 +31,22 @@ def _down_convs(make: Layers, in_channels: int, widths: Sequence[int]) -> list[n
 
 
 class EncoderDecoder(nn.Module):
-    """Down-sampling to the widths and up-sampling back, without skips.
+    """An encoder-decoder without skip connections.
 
-    Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
-    [-1, 1]. All layers but the first and last are normalised. `multiple` is 2**len(widths).
+    It takes images (N, in_channels, H, W) in [-1, 1] of any size and returns (N, out_channels, H,
+    W) in [-1, 1]. All layers but the first and the last are normalised. `multiple` is
+    2**len(widths).
+
+    Args:
+        widths: The numbers of channels of the encoder's layers, each of which halves the size. The
+            decoder has the same numbers in reverse.
+        norm: The kind of normalisation.
+        dropout: The probability with which dropout sets a value to 0, in each layer of the decoder
+            but the last.
+        spectral_norm: Normalises the weights of the convolutions by spectral norm.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize and a
+            convolution.
+        init: The distribution of the first weights.
     """
 
     def __init__(
@@ -72,11 +84,20 @@ class EncoderDecoder(nn.Module):
 
 
 class WholeImageDiscriminator(Discriminator):
-    """Down-sampling to a 4x4 map, and one convolution of the whole map to a score.
+    """A discriminator that gives one score for the whole image.
 
-    Takes images (N, in_channels, H, W) of `minimum_size` (64) or more. Gives one scale: the feature
-    maps, then the logits (N, 1, h, w), a single score at `minimum_size` and a map beyond it. Raises
-    UserError for smaller images.
+    It down-samples to a 4x4 map, and one convolution covers this map. It takes images (N,
+    in_channels, H, W) of `minimum_size` (64) or more. It returns one scale: the feature maps, then
+    the logits (N, 1, h, w), which are a single score at `minimum_size` and a map for larger images.
+
+    Args:
+        widths: The numbers of channels of the layers, each of which halves the size.
+        norm: The kind of normalisation.
+        spectral_norm: Normalises the weights of the convolutions by spectral norm.
+        init: The distribution of the first weights.
+
+    Raises:
+        UserError: The images are smaller than `minimum_size`.
     """
 
     def __init__(

@@ -26,14 +26,30 @@ DropoutFrom = Literal["innermost", "second"]
 
 
 class UNet(nn.Module):
-    """Encoder and decoder with skips, of pix2pix (Isola et al., 2017, arXiv 1611.07004).
+    """The U-Net generator of pix2pix (Isola et al., 2017, arXiv 1611.07004).
 
-    Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
-    [-1, 1]. Every level halves the size, so that 8 levels turn 256 pixels into one, and `multiple`
-    is 2**levels. `levels - 5` layers of the decoder end with dropout. `dropout_from` is the first
-    of them: `innermost` is the decoder's first layer, as in the authors' Torch code, and `second`
-    is the layer after it, as in their PyTorch code. `attention` adds SAGAN's self-attention to the
-    encoder's map of that level, from 0. Raises UserError for a level that does not exist.
+    It is an encoder and a decoder with skip connections. It takes images (N, in_channels, H, W) in
+    [-1, 1] of any size and returns (N, out_channels, H, W) in [-1, 1]. Each level halves the size,
+    so that 8 levels reduce 256 pixels to one. `multiple` is 2**levels.
+
+    Args:
+        width: The number of channels of the first layer. Deeper layers have a multiple of it.
+        levels: The number of levels.
+        norm: The kind of normalisation.
+        dropout: The probability with which dropout sets a value to 0. `levels - 5` layers of the
+            decoder end with dropout.
+        dropout_from: The first of the layers with dropout. `innermost` is the first layer of the
+            decoder, as in the authors' Torch code. `second` is the layer after it, as in their
+            PyTorch code.
+        spectral_norm: Normalises the weights of the convolutions by spectral norm.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize and a
+            convolution.
+        attention: The level of the encoder, from 0, to whose map self-attention is added. null adds
+            none.
+        init: The distribution of the first weights.
+
+    Raises:
+        UserError: `attention` names a level that does not exist.
     """
 
     def __init__(
