@@ -99,8 +99,8 @@ class SPADEGenerator(nn.Module):
     is zeros, which are the mean style. The styles become the coarsest map.
 
     Args:
-        width: The number of channels of the last block but for `upsampling: most`, where the last
-            block has half of them. Coarser blocks have a multiple of it.
+        width: The number of channels of the finest block. Coarser blocks have a multiple of it.
+            `upsampling: most` adds a finer block with half of it.
         upsampling: How often the size is doubled: `normal` 5 times, `more` 6 times, `most` 7 times.
             The paper takes `more` for Cityscapes.
         hidden: The number of channels between the label map and the scale and shift of a norm.
