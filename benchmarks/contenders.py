@@ -1,5 +1,6 @@
-"""Who takes part in `throughput.py`, in one process or as one rank of several, and what is found
-of each.
+"""The loops that `throughput.py` measures, in one process or as one rank of several.
+
+`measured` returns a row of the table for each loop.
 """
 
 import argparse
@@ -50,8 +51,9 @@ _SHOWN = {"batch_size": "batch", "micro_batch_size": "accumulation"}  # as anoth
 
 @dataclass
 class Contender:
-    """A loop with its row of the table; `amount` is what a step does over all ranks: images, or
-    TFLOP.
+    """A loop with its row of the table.
+
+    `amount` is what one step of all ranks does: a number of images, or of TFLOP.
     """
 
     row: report.Row
@@ -64,7 +66,11 @@ class Contender:
     phases: dict[str, list[float]] = field(default_factory=dict)
 
     def warm_up(self) -> None:
-        """The first step pays for compilation and the choice of kernels, so it is told apart."""
+        """Run the first steps, and time the very first one.
+
+        The first step pays for compilation and for the choice of kernels, so it has a column of its
+        own.
+        """
         start = time.perf_counter()
         self.step()
         settle(self.world)
@@ -90,7 +96,7 @@ class Contender:
 
 
 def load(settings: Sequence[str], changes: Sequence[str] = ()) -> recipes.Recipe:
-    """With drawn data, unless the settings name others."""
+    """Return the recipe of the settings. Its data are synthetic unless the settings name others."""
     words = [*settings, *changes]
     names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
     if not names:
@@ -100,7 +106,7 @@ def load(settings: Sequence[str], changes: Sequence[str] = ()) -> recipes.Recipe
 
 
 def variants(vary: Sequence[str]) -> list[list[str]]:
-    """All combinations of `key=value,value`; commas inside brackets belong to a value."""
+    """Return all combinations of `key=value,value`. Commas inside brackets belong to a value."""
     axes = []
     for text in vary:
         key, _, values = text.partition("=")
@@ -113,7 +119,7 @@ def variants(vary: Sequence[str]) -> list[list[str]]:
 
 
 class Contenders:
-    """The contenders by the values of their rows; each row has one."""
+    """The contenders by the values of their rows. Each row has one contender."""
 
     def __init__(self, args: argparse.Namespace, world: World) -> None:
         self.args = args
@@ -128,10 +134,10 @@ class Contenders:
         steps: int,
         rate: str = "images/s",
     ) -> bool:
-        """Make a contender and run its first steps, unless its row is there; return whether it was
-        made.
+        """Make a contender and run its first steps, unless its row exists already.
 
-        Its memory is that which its making and its first steps allocate.
+        Returns whether the contender was made. Its memory is what its construction and its first
+        steps allocate.
         """
         key = tuple(row.items())
         if key in self.by_row:
@@ -193,10 +199,10 @@ class Contenders:
 
 
 def variant_setups(args: argparse.Namespace, world: World) -> list[RunSetup]:
-    """Return the setup of each variant that works here; the others are reported.
+    """Return the setup of each variant that works here, and report the other variants.
 
-    ZeRO on one process, and a batch that the ranks can't share, do not work. Raises ValueError
-    where no variant works.
+    ZeRO on one process does not work, nor does a batch that the ranks cannot share. Raises
+    ValueError if no variant works.
     """
     setups: list[RunSetup] = []
     refused = ""
@@ -216,7 +222,8 @@ def variant_setups(args: argparse.Namespace, world: World) -> list[RunSetup]:
 def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], dict[str, Any]]:
     """Return the contenders, and the recipes by name.
 
-    They are the matrix products, gantrain in each variant, without exchange, and the plain loop.
+    The contenders are the matrix products, gantrain in each variant, gantrain without the exchange
+    of gradients, and the plain loop.
     """
     setups = variant_setups(args, world)
     if any(setup.recipe.compile for setup in setups):
@@ -269,7 +276,7 @@ def as_row(setup: RunSetup, vary: Sequence[str]) -> report.Row:
 
 
 def measured(args: argparse.Namespace, world: World) -> tuple[list[report.Row], dict[str, Any]]:
-    """The contenders' rows and the recipes, on this rank of however many there are."""
+    """Return the contenders' rows and the recipes, on this rank."""
     loops, resolved = gathered(args, world)
     rates = report.alternate({i: loop.per_second for i, loop in enumerate(loops)}, args.repeats)
     for i, loop in enumerate(loops):

@@ -1,12 +1,13 @@
-"""Samples per second and core: our shards, webdataset's pipeline, and loose files as reference
-loaders read them.
+r"""Measures samples per second and core of our shards, of webdataset and of loose files.
 
     python benchmarks/dataloading.py --images data/facades/train --workers 0,1,2
-    python benchmarks/dataloading.py --stages kept --formats jpg,png,png16 \\
+    python benchmarks/dataloading.py --stages kept --formats jpg,png,png16 \
         --places local,http --caches warm,cold
 
-All end with the same: float images in [-1, 1], NCHW, cropped and flipped at random, in batches
-(`loaders.py`). All read the same files: those in the shards are byte for byte the loose ones."""
+All loaders (`loaders.py`) return the same: batches of float images in [-1, 1], NCHW, cropped and
+flipped at random. All of them read the same bytes: the files in the shards are copies of the loose
+files.
+"""
 
 import argparse
 import importlib.util
@@ -35,7 +36,7 @@ Loop = Callable[[], Iterator[Any]]
 
 
 class Set:
-    """One set of samples as shards and as loose files, here and behind a URL."""
+    """One set of samples as shards and as loose files, on the disk and behind a URL."""
 
     def __init__(self, given: Path, folder: Path, resize: int | None, extension: str) -> None:
         self.folder, self.extension = folder, extension
@@ -43,7 +44,10 @@ class Set:
         self.names = sorted(file.name for file in (folder / "files").iterdir())
 
     def loop(self, source: str, base: str, view: View, deep: bool, cache: Path) -> Loop:
-        """base: a path or URL of the folder."""
+        """Return a function that starts the loader of a source.
+
+        base: a path or URL of the folder.
+        """
         if source == "shards":
             return partial(loaders.shards, f"{base}/shards", view, cache)
         if source == "webdataset":
@@ -54,10 +58,11 @@ class Set:
 
 
 def samples_per_second(loop: Loop, view: View, cold: list[Path], used: list[float]) -> float:
-    """Warm: from the first batch on, so that starting the workers is left out.
+    """Return the samples per second of one repeat, and append its CPU time to `used`.
 
-    Cold: from the start, since what they read ahead meanwhile would not count, and only once
-    through the samples. `used` gets the CPU's ms a sample.
+    A warm repeat counts from the first batch on, so that it leaves out the start of the workers. A
+    cold repeat counts from the start, because it would otherwise miss the samples that the workers
+    read ahead. It goes through the samples only once. `used` receives the CPU time in ms a sample.
     """
     if cold:
         drop(cold)
@@ -71,7 +76,7 @@ def samples_per_second(loop: Loop, view: View, cold: list[Path], used: list[floa
         count += view.batch
     rate = count / (time.perf_counter() - start)
     assert count == number * view.batch, f"{count} samples came, of {number * view.batch}"
-    batches.close()  # ends the workers, whose time counts from then on
+    batches.close()  # The time of workers counts when they have ended.
     used.append(1e3 * (_cpu_seconds() - before) / (view.total // view.batch * view.batch))
     return rate
 
@@ -82,11 +87,13 @@ def _cpu_seconds() -> float:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> tuple[list[report.Row], float | None]:
-    """The rows, and what share of the files the system still had in memory when told to forget
-    them.
+    """Return the rows, and the fraction of the files that stayed in the page cache.
+
+    The fraction is measured after the system was asked to drop the files. It is None without cold
+    repeats.
     """
     resizing = f"resized to {args.load_size} while loading"
-    known = {  # what it is called, the size stored, the size while loading
+    known = {  # the name in the table, the stored size, the size while loading
         "resizing": (resizing, None, args.load_size),
         "stored": (f"stored at {args.load_size}", args.load_size, None),
         "kept": ("as they are", None, None),
@@ -133,14 +140,14 @@ _KEYS = ("format", "images", "place", "cache", "workers")
 def compared(
     sources: list[str], data: Set, base: str, view: View, row: report.Row, cache: Path, repeats: int
 ) -> list[report.Row]:
-    """A row for each source, measured in turns."""
+    """Return a row for each source. The sources take turns."""
     used: dict[str, list[float]] = {source: [] for source in sources}
     dropped = [data.folder, cache] if row["cache"] == "cold" else []
     loops = {}
     for source in sources:
         loop = data.loop(source, base, view, row["format"] == "png16", cache)
         loops[source] = partial(samples_per_second, loop, view, dropped, used[source])
-        if not dropped:  # fills the caches
+        if not dropped:  # Fill the caches.
             for _ in itertools.islice(loop(), len(data.names) // view.batch):
                 pass
     rates = report.alternate(loops, repeats)
@@ -207,7 +214,7 @@ def main() -> None:
         parser.error("--load-size must be at least --size, --pairs at least two batches")
     if importlib.util.find_spec("torchvision") is None:
         args.sources = [source for source in args.sources if source != "torchvision"]
-    torch.set_num_threads(1)  # a core is a core
+    torch.set_num_threads(1)  # A loader may use one core of this process.
     os.environ["no_proxy"] = "127.0.0.1"
     try:
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as cache:

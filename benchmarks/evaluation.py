@@ -1,11 +1,11 @@
-"""How fast and how large an evaluation is.
+"""Measures the speed and the memory of an evaluation.
 
     python benchmarks/evaluation.py --images 256 --size 128
     python benchmarks/evaluation.py --images 0 --features 50000x2048 --distances fd
 
-The first times FID's and KID's way from images to values beside torch-fidelity's, with the same
-Inception network and images. The second takes simulated features and tells what each distance takes
-beyond them, in a process of its own.
+The first command times FID and KID, from images to values, beside torch-fidelity with the same
+Inception network and the same images. The second command simulates features. It measures the time
+and the additional memory of each distance, each in a process of its own.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from gantrain.metrics.registry import FAMILIES
 
 
 class Images(Dataset[Tensor]):
-    """Smooth noise, 3 x size x size, uint8."""
+    """A data set of smooth noise, uint8 images of 3 x size x size."""
 
     def __init__(self, count: int, size: int, seed: int) -> None:
         coarse = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
@@ -41,7 +41,10 @@ class Images(Dataset[Tensor]):
 
 
 def inception(path: Path) -> Path:
-    """Random weights: speed does not depend on them."""
+    """Write an Inception network with random weights, and return the path.
+
+    The speed does not depend on the weights.
+    """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3 as Network
 
     load, Network.load_state_dict = Network.load_state_dict, lambda *_: None  # type: ignore[method-assign]
@@ -94,7 +97,7 @@ def images(args: argparse.Namespace) -> list[report.Row]:
 
 
 def one(name: str, n: int, d: int) -> None:
-    """Prints the seconds, the GiB beyond the features, and theirs."""
+    """Print the seconds of one distance, its GiB beyond the features, and the features' GiB."""
     sets = [
         Features(torch.randn(n, d, generator=torch.Generator().manual_seed(seed)))
         for seed in (0, 1)

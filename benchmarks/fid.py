@@ -1,13 +1,14 @@
-"""How good a model is after so many images, and after so much time, on one and on several devices.
+r"""Measures how good a model is after a number of images and after a time, by number of devices.
 
     python benchmarks/fid.py recipe=facades --devices 1,2,4,8
-    python benchmarks/fid.py recipe=facades --devices 1,2 --metric fd_squeezenet \\
+    python benchmarks/fid.py recipe=facades --devices 1,2 --metric fd_squeezenet \
         --weights squeezenet=FILE
 
-Trains the recipe for its `length` with each number of devices and each seed, the batch being the
-same, and measures the held-out images at `--points` marks. Over images the curves should agree
-within what seeds differ by; over time they should move to the left. The metric's own name heads the
-table: only `fid` is FID."""
+It trains the recipe for its `length` with each number of devices and each seed, at the same batch
+size, and measures the held-out images at `--points` marks. Over images, the curves should agree as
+well as those of different seeds. Over time, they should move to the left. The name of the metric
+heads the table: only `fid` is FID.
+"""
 
 import argparse
 import json
@@ -31,9 +32,9 @@ from gantrain.runs.metric_rows import read_rows
 def train(
     args: argparse.Namespace, settings: list[str], devices: int, seed: int, every: int
 ) -> list[report.Row]:
-    """A row for each mark.
+    """Train one run, and return a row for each mark.
 
-    The time is the training's: without start, evaluation and checkpoints.
+    The time is that of training alone, without start, evaluation and checkpoints.
     """
     run = Path("runs", f"fid-{os.getpid()}")  # here, where the recipe's paths begin
     command = [
@@ -76,11 +77,11 @@ def train(
 
 
 def summary(rows: list[report.Row], metric: str) -> list[report.Row]:
-    """Over the seeds; `from one device` is how far the mean is from that on the fewest, in the
-    seeds' own spread.
+    """Return the rows averaged over the seeds.
 
-    The spread is the standard deviation of one seed, pooled over devices at that mark; below 2 is
-    chance.
+    `from one device` is the distance of the mean to the mean of the fewest devices, in standard
+    deviations of one seed. The deviation is pooled over the numbers of devices at that mark. A
+    distance below 2 can be chance.
     """
     marks: dict[tuple[int, int], list[report.Row]] = {}
     for row in rows:
@@ -128,7 +129,10 @@ def arguments() -> argparse.Namespace:
 
 
 def checked(args: argparse.Namespace) -> tuple[list[str], dict[str, Any], int]:
-    """The runs' words, the resolved recipe and the images between marks. Raises ValueError."""
+    """Return the words of the runs, the resolved recipe and the images between marks.
+
+    Raises ValueError for settings that cannot be measured.
+    """
     names = [word.removeprefix("recipe=") for word in args.settings if word.startswith("recipe=")]
     if len(names) != 1:
         raise ValueError("recipe: name one, such as recipe=facades")
@@ -179,7 +183,7 @@ def main() -> None:
         complain(f"fid: {e}")
         sys.exit(2)
     except subprocess.CalledProcessError as e:
-        sys.exit(e.returncode)  # the run has said why
+        sys.exit(e.returncode)  # The run has reported the reason.
     name = args.metric if args.metric == "fid" else f"fid-{args.metric}"
     more = {
         "note": args.note,

@@ -1,9 +1,9 @@
-"""The loaders that `dataloading.py` compares: ours, webdataset's, and loose files by Pillow and
-torchvision.
+"""The loaders that `dataloading.py` compares.
 
-All take side-by-side pairs and give float images in [-1, 1], NCHW, cropped and flipped at random,
-in batches from PyTorch's DataLoader, without an end. `View` says how: `size` of the crop, `resize`
-before it (pixels) or None.
+They are our stream, webdataset's pipeline, and loose files by Pillow and by torchvision. All of
+them take side-by-side pairs. They return endless batches of float images in [-1, 1], NCHW, cropped
+and flipped at random, from PyTorch's DataLoader. `View` states how: the `size` of the crop, and the
+size `resize` before it in pixels, or None.
 """
 
 import io
@@ -42,7 +42,7 @@ class View(NamedTuple):
 
 
 def read(place: str) -> bytes:
-    """A loose file's bytes, from a path or a URL."""
+    """Return the bytes of a loose file from a path or a URL."""
     if not is_url(place):
         return Path(place).read_bytes()
     with urllib.request.urlopen(place) as answer:
@@ -50,12 +50,15 @@ def read(place: str) -> bytes:
 
 
 def random_crop(width: int, height: int, size: int) -> tuple[int, int, bool]:
-    """Left, top, and whether to mirror."""
+    """Return the left edge and the top edge of a crop, and whether to mirror it."""
     return random.randint(0, width - size), random.randint(0, height - size), random.random() > 0.5
 
 
 def by_pillow(both: Image.Image, view: View) -> Pair:
-    """As reference loaders do it: torchvision's transforms on Pillow's images, spelled out."""
+    """Return a sample as reference loaders do, by torchvision's transforms on Pillow's images.
+
+    The transforms are written out here.
+    """
     deep = both.mode.startswith("I")
     both = both.convert("F" if deep else "RGB")  # Pillow can't resize 16 bits
     width, height = both.size
@@ -78,7 +81,7 @@ def by_pillow(both: Image.Image, view: View) -> Pair:
 
 
 def by_torchvision(data: bytes, view: View) -> Pair:
-    """Torchvision's own decoders, and its transforms on tensors."""
+    """Return a sample by torchvision's own decoders, and its transforms on tensors."""
     from torchvision.io import decode_image
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2 import functional as transform
@@ -103,7 +106,7 @@ def by_torchvision(data: bytes, view: View) -> Pair:
 
 
 class Files(torch.utils.data.Dataset[Pair]):
-    """Loose files, by number."""
+    """A data set of loose files, by number."""
 
     def __init__(
         self, places: list[str], view: View, decode: Callable[[bytes, View], Pair]
@@ -133,8 +136,9 @@ def deep_png(data: bytes) -> Image.Image:
 
 
 def webdataset(urls: list[str], view: View, extension: str, deep: bool) -> Iterator[Any]:
-    """webdataset's pipeline as its documentation writes it; its own image decoders would cut 16
-    bits to 8.
+    """Return the pipeline of webdataset's documentation.
+
+    Its own image decoders would cut 16 bits to 8.
     """
     import webdataset as wds
 
@@ -151,7 +155,10 @@ def webdataset(urls: list[str], view: View, extension: str, deep: bool) -> Itera
 
 
 def shards(place: str, view: View, cache: Path) -> Iterator[Any]:
-    """Our stream, from a folder or a URL; the disk keeps shards from a URL, as in training."""
+    """Return our stream, from a folder or a URL.
+
+    The disk keeps shards from a URL, as in training.
+    """
     data = Shards.open(index_folder(place, cache) if is_url(place) else place)
     resize = (view.resize, view.resize) if view.resize else None
     seen = transforms.SampleTransform(

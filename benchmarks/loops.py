@@ -1,4 +1,4 @@
-"""The loops that `throughput.py` compares: gantrain's step, and research code's."""
+"""The loops that `throughput.py` compares: the step of gantrain, and that of research code."""
 
 from collections.abc import Callable
 
@@ -19,11 +19,11 @@ _OTHERS = (
     "feature_matching",
     "penalty",
     "more_discriminators",
-)  # of gantrain's terms, those not in pix2pix
+)  # terms of gantrain that the published pix2pix does not have
 
 
 def raw_batch(setup: RunSetup, images: int) -> dict[str, torch.Tensor]:
-    """Random pixels and class ids, NHWC in host memory, as the loader hands them over."""
+    """Return random pixels and class ids, NHWC in host memory, as the loader returns them."""
     height, width = setup.recipe.data.size
     random = torch.Generator().manual_seed(setup.world.rank)
     raw = {}
@@ -35,14 +35,14 @@ def raw_batch(setup: RunSetup, images: int) -> dict[str, torch.Tensor]:
 
 
 def float_batch(setup: RunSetup, images: int) -> Batch:
-    """The same as float images on the host, as a reference loader's workers leave them."""
+    """Return the same as float images on the host, as a reference loader returns them."""
     return as_batch(raw_batch(setup, images), setup.data.fields, torch.float32, torch.device("cpu"))
 
 
 class Trained:
-    """gantrain's step on one batch, over and over; only its place in the stream moves on.
+    """The step of gantrain on one batch, repeated. Only its position in the stream moves on.
 
-    exchange: whether the ranks exchange gradients; without, each trains for itself.
+    exchange: whether the ranks exchange gradients. Without it, each rank trains for itself.
     """
 
     def __init__(self, setup: RunSetup, exchange: bool = True) -> None:
@@ -56,23 +56,24 @@ class Trained:
         self.on(RawBatch(self.raw, tuple(self.images_seen + slot for slot in slots), ()))
 
     def on(self, raw: RawBatch) -> None:
-        """The step on this rank's share of a batch."""
+        """Run the step on this rank's part of a batch."""
         batches, contexts = self.setup.micro_batches(raw, self.images_seen)
         self.engine.step(batches, contexts, self.rates)
         self.images_seen += self.setup.data.split.batch_size
 
 
 class Plain:
-    """pix2pix trained as research code does it, in plain PyTorch.
+    """pix2pix as research code trains it, in plain PyTorch.
 
-    The order and the calls of pytorch-CycleGAN-and-pix2pix: the discriminator first, which sees
-    fake and real in a forward each; then the generator, through a discriminator that takes no
-    gradients; one forward of the generator for both. fp32, eager, contiguous memory, Adam without
-    fusing, cuDNN's benchmark mode; float batches from pageable memory; each loss is read as a
-    number in every step. No EMA, no guard.
+    It has the order and the calls of pytorch-CycleGAN-and-pix2pix. The discriminator comes first
+    and sees fake and real images in a forward each. Then comes the generator, through a
+    discriminator that takes no gradients. One forward of the generator serves both. It uses fp32,
+    eager mode, contiguous memory, Adam without fusing, and cuDNN's benchmark mode. Float batches
+    come from pageable memory. Each loss is read as a number in every step. There is no EMA, and no
+    guard against non-finite gradients.
 
-    Networks and losses are gantrain's own: what differs is how they are trained. Raises ValueError
-    where the recipe isn't the plain pix2pix.
+    The networks and losses are gantrain's own, so that only the training differs. Raises ValueError
+    if the recipe is not plain pix2pix.
     """
 
     def __init__(self, setup: RunSetup) -> None:
@@ -102,7 +103,7 @@ class Plain:
         )
 
     def on(self, batch: dict[str, Tensor]) -> Callable[[], None]:
-        """The step on float images of host memory, which are made contiguous."""
+        """Return the step on float images in host memory, which are made contiguous."""
         source, target = batch["source"].contiguous(), batch["target"].contiguous()
 
         def step() -> None:

@@ -1,4 +1,4 @@
-"""What is measured of a step besides its rate: work, memory, phases, waiting, saving."""
+"""Measures of a step besides its rate: work, memory, phases, waiting and checkpoints."""
 
 import copy
 import ctypes
@@ -26,14 +26,17 @@ PEAK_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.floa
 
 
 def settle(world: World) -> None:
-    """Until all ranks' devices have done what they were told."""
+    """Wait until the devices of all ranks have finished their work."""
     if world.device.type == "cuda":
         torch.cuda.synchronize()
     world.accelerator.wait_for_everyone()
 
 
 def cycle(setup: RunSetup) -> int:
-    """Steps after which the work repeats: what is due in every n-th step is due once in these."""
+    """Return the number of steps after which the work repeats.
+
+    Whatever is due in every n-th step is due a whole number of times in these steps.
+    """
 
     def every(content: Any) -> Iterator[int]:
         for key, value in content.items() if isinstance(content, dict) else ():
@@ -48,11 +51,11 @@ def cycle(setup: RunSetup) -> int:
 def flops_per_image(setup: RunSetup, plain: bool = False) -> int:
     """Return the floating-point operations of the training step for one image.
 
-    They are those of matrix products and convolutions, forward and backward; a multiply-add is 2.
-    Counted in the step itself, on one image, over a whole cycle. A transposed convolution counts by
-    its input, as torch does since 2.1; by its output, as some tools count, a U-Net would have three
-    times the work. Normalisation, activations, the optimiser and EMA don't count. The rank's
-    networks are others than those that are timed: compiled ones can't be counted.
+    They are those of matrix products and convolutions, forward and backward. A multiply-add is 2.
+    They are counted in the step itself, on one image, over a whole cycle. A transposed convolution
+    counts by its input, as in torch since 2.1. By its output, as some tools count, a U-Net would
+    have three times the work. Normalisation, activations, the optimiser and EMA do not count. The
+    networks are not those that are timed, since compiled networks cannot be counted.
     """
     one = copy.copy(setup)
     one.recipe = setup.recipe.model_copy(update={"compile": False})
@@ -67,10 +70,10 @@ def flops_per_image(setup: RunSetup, plain: bool = False) -> int:
 
 
 def matmul(world: World, precision: str) -> tuple[Callable[[], None], float, int]:
-    """Multiplying square matrices, the TFLOP of one call, and how many calls take about 0.3 s.
+    """Return a product of square matrices, the TFLOP of a call, and the number of calls in 0.3 s.
 
-    About the most that the device does, where the matrices are large: up to 8192, less where that
-    takes too long.
+    Such a product is about the most that the device can do. The matrices are large: up to 8192, or
+    less if that takes too long.
     """
     n, seconds = 256, 0.0
     while n < 8192 and seconds < 0.05:
@@ -81,7 +84,7 @@ def matmul(world: World, precision: str) -> tuple[Callable[[], None], float, int
         start = time.perf_counter()
         step()
         settle(world)
-        seconds = max(world.gather(time.perf_counter() - start))  # all ranks take the same way
+        seconds = max(world.gather(time.perf_counter() - start))  # All ranks take the same branch.
     return step, 2 * n**3 / 1e12, max(1, round(0.3 / seconds))
 
 
@@ -96,8 +99,9 @@ def _product(n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], N
 
 
 class PhaseClock:
-    """Milliseconds of the phases' turns, by the device's own clock where it has one: nothing
-    waits for it.
+    """Measures the milliseconds of each phase's turn.
+
+    It reads the device's own clock where there is one, so that nothing waits for it.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -121,7 +125,10 @@ class PhaseClock:
         return event
 
     def read(self, steps: int) -> dict[str, float]:
-        """The mean of `steps` steps, by phase, since the last call; once the device has settled."""
+        """Return the mean time of `steps` steps by phase, since the last call.
+
+        Call it after the device has finished its work.
+        """
         sums: dict[str, float] = {}
         for name, began, ended in self.turns:
             took = began.elapsed_time(ended) if self.cuda else 1e3 * (ended - began)
@@ -131,8 +138,9 @@ class PhaseClock:
 
 
 class PeakMemory:
-    """GiB that came on top since this was made, at their peak: of the GPU, or of the process
-    (Linux).
+    """Measures the peak of the memory that was allocated since this object was made, in GiB.
+
+    It is the memory of the GPU, or that of the process (on Linux).
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -145,8 +153,8 @@ class PeakMemory:
         try:
             ctypes.CDLL(None).malloc_trim(
                 0
-            )  # else what others have freed would be used and not seen
-            Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+            )  # Otherwise freed memory would be used again, and not count.
+            Path("/proc/self/clear_refs").write_text("5")  # Reset the peak.
         except (AttributeError, OSError):
             pass
         self.before = resident("VmRSS")
@@ -158,14 +166,12 @@ class PeakMemory:
 
 
 def data_wait(trained: Trained, steps: int) -> float:
-    """The share of the time that the device does nothing because the recipe's loader has no
-    batch yet.
-    """
+    """Return the fraction of the time in which the device has no batch and does nothing."""
     setup, waited = trained.setup, 0.0
     data = setup.data
     stop = (steps + 1) * data.split.batch_size
     batches = iter(data.loader(0, stop, data.workers(setup.threads)))
-    next(batches)  # from then on: starting the workers happens once in a run
+    next(batches)  # The start of the workers happens once in a run.
     settle(setup.world)
     start = time.perf_counter()
     for _ in range(steps):
@@ -174,13 +180,16 @@ def data_wait(trained: Trained, steps: int) -> float:
         waited += time.perf_counter() - before
         trained.on(raw)
         if setup.world.device.type == "cuda":
-            torch.cuda.synchronize()  # waiting while it computes costs nothing and must not count
+            torch.cuda.synchronize()  # Waiting while the device computes does not count.
     share = waited / (time.perf_counter() - start)
     return sum(setup.world.gather(share)) / setup.world.size
 
 
 def checkpoint_seconds(trained: Trained) -> float:
-    """Of a snapshot on all ranks and rank 0's writing of it, which the step waits for."""
+    """Return the seconds that the training waits for a checkpoint.
+
+    All ranks take a snapshot, and rank 0 writes it.
+    """
     world = trained.setup.world
     with tempfile.TemporaryDirectory() as folder:
         settle(world)

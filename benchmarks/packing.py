@@ -1,5 +1,6 @@
-"""The data of `dataloading.py`: one set of pairs in each format, packed and loose, served and
-forgotten.
+"""The data of `dataloading.py`: one set of pairs in each format, packed and loose.
+
+The module also serves the files over HTTP, and drops them from the page cache.
 """
 
 import argparse
@@ -23,12 +24,13 @@ from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import Shards
 
 FORMATS = ("jpg", "png", "png16")
-SHARDS = 8  # at least as many as workers: webdataset deals out whole shards
+SHARDS = 8  # At least as many as workers, since webdataset distributes whole shards.
 
 
 def gather(args: argparse.Namespace, folder: Path, form: str) -> None:
-    """The pairs of --images or --shards, or drawn ones, as single files; jpg: as they are,
-    others encoded anew.
+    """Write the pairs of --images or --shards, or synthetic ones, as single files.
+
+    JPEG files stay as they are. Other formats are encoded anew.
     """
     folder.mkdir()
     if args.images:
@@ -43,7 +45,7 @@ def gather(args: argparse.Namespace, folder: Path, form: str) -> None:
     for i, (extension, data) in enumerate(given):
         if form != "jpg":
             array = decode(data)
-            if form == "png16":  # grey: Pillow keeps no colours of 16 bits
+            if form == "png16":  # Grey, since Pillow has no colours of 16 bits.
                 array = (array.sum(axis=2, keepdims=True) * (65535 / 255 / array.shape[2])).astype(
                     np.uint16
                 )
@@ -59,7 +61,7 @@ def drawn(samples: int, size: int) -> Iterator[np.ndarray]:
 
 
 def unpacked(shards: Shards, most: int) -> Iterator[bytes]:
-    """The shards' files, byte for byte."""
+    """Yield the files of the shards, byte for byte."""
     if set(shards.fields) != {"left", "right"} or len(shards.index.members) != 1:
         raise ValueError(
             f"{shards.folder}: found {', '.join(shards.fields)}, needed: left and right, the halves"
@@ -70,7 +72,10 @@ def unpacked(shards: Shards, most: int) -> Iterator[bytes]:
 
 
 def pack(given: Path, folder: Path, resize: tuple[int, int] | None) -> Shards:
-    """`folder`/shards and `folder`/files with the same bytes; what doesn't decode is in neither."""
+    """Make `folder`/shards and `folder`/files with the same bytes.
+
+    Files that cannot be decoded are in neither.
+    """
     prepare(given, folder / "one", layout="pairs", resize=resize, progress=False)
     one = Shards.open(folder / "one")
     (folder / "files").mkdir()
@@ -85,19 +90,19 @@ def pack(given: Path, folder: Path, resize: tuple[int, int] | None) -> Shards:
 
 
 def drop(folders: Iterable[Path]) -> None:
-    """Forget the files in the system's page cache; a cache of remote shards goes altogether."""
+    """Drop the files from the system's page cache. A cache of remote shards is removed."""
     for folder in folders:
         if (folder / "shards").is_dir() and not (folder / "files").is_dir():
             shutil.rmtree(folder / "shards")
         for file in (f for f in folder.rglob("*") if f.is_file()):
             descriptor = os.open(file, os.O_RDONLY)
-            os.fsync(descriptor)  # what isn't on the disk yet is not forgotten
+            os.fsync(descriptor)  # The system does not drop what is not on the disk yet.
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(descriptor)
 
 
 def cached_share(folder: Path) -> float:
-    """How much of a folder's files is in the page cache: 0 to 1 (Linux)."""
+    """Return the fraction of a folder's files that is in the page cache, 0 to 1 (Linux)."""
     libc, found = ctypes.CDLL(None, use_errno=True), []
     for file in (f for f in folder.rglob("*") if f.is_file() and f.stat().st_size):
         with file.open("r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapped:
@@ -107,14 +112,14 @@ def cached_share(folder: Path) -> float:
                 ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(mapped)), pages
             ):
                 raise OSError(ctypes.get_errno(), "mincore")
-            del start  # mapped can't be closed before
+            del start  # The map cannot be closed before.
             found += [page & 1 for page in pages]
     return sum(found) / len(found)
 
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[str]:
-    """The URL of a server of the folder's files, on this machine, in a process of its own."""
+    """Serve the folder's files by a process on this machine, and return the URL."""
     command = [
         sys.executable,
         "-u",

@@ -1,4 +1,4 @@
-"""The results as pictures; needs matplotlib: pip install 'gantrain[bench]'."""
+"""Draws the results. It needs matplotlib: pip install 'gantrain[bench]'."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, 
 
 
 def _ranges(rows: Sequence[Row], rate: str) -> tuple[list[float], list[list[float]]]:
-    """Medians, and the distances from them to the extremes."""
+    """Return the medians, and the distances from them to the extremes."""
     medians = [row[rate]["median"] for row in rows]
     low = [row[rate]["median"] - row[rate]["min"] for row in rows]
     return medians, [low, [row[rate]["max"] - row[rate]["median"] for row in rows]]
 
 
 def _named(rows: Sequence[Row], without: Sequence[str] = ()) -> list[str]:
-    """What tells the rows apart, in words."""
+    """Return for each row the words that distinguish it from the others."""
     shared = {*constants(rows), *without}
     names = []
     for row in rows:
@@ -46,7 +46,7 @@ def _named(rows: Sequence[Row], without: Sequence[str] = ()) -> list[str]:
 
 
 def throughput(rows: Sequence[Row], path: Path) -> None:
-    """Rates, or how they grow with the devices; and where a step's time goes."""
+    """Draw the rates, or their growth with the devices, and where the time of a step goes."""
     ours = [row for row in rows if row["loop"] == "gantrain"]
     figure, axes = _figure(1, 2, 13, 1.6 + 0.42 * len(rows))
     several = len({row["devices"] for row in rows}) > 1
@@ -154,7 +154,7 @@ def _phases(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def dataloading(rows: Sequence[Row], path: Path) -> None:
-    """A panel for each format (and stage) and place with its cache; bars by workers and source."""
+    """Draw a panel for each format, stage, place and cache, with bars by workers and source."""
     down = list(dict.fromkeys((row["format"], row["images"]) for row in rows))
     across = list(dict.fromkeys((row["place"], row["cache"]) for row in rows))
     sources = list(dict.fromkeys(row["from"] for row in rows))
@@ -202,8 +202,9 @@ def dataloading(rows: Sequence[Row], path: Path) -> None:
 
 
 def quality(runs: Sequence[Row], metric: str) -> Callable[[Sequence[Row], Path], None]:
-    """Draws a metric over images and over training time: a line a run, a colour a number of
-    devices.
+    """Draw a metric over images and over training time.
+
+    Each run is a line, and each number of devices has a colour.
     """
 
     def draw(_: Sequence[Row], path: Path) -> None:
@@ -232,7 +233,7 @@ def quality(runs: Sequence[Row], metric: str) -> Callable[[Sequence[Row], Path],
 
 
 def variants(marks: Sequence[Row]) -> Callable[[Sequence[Row], Path], None]:
-    """Draws each metric over images: a line for each run, a colour for each variant."""
+    """Draw each metric over images. Each run is a line, and each variant has a colour."""
     names = list(dict.fromkeys(row["variant"] for row in marks))
     settings = ("variant", "seed", "images")
     metrics = [name for name in marks[0] if name not in settings and not name.endswith("_null")]
@@ -254,7 +255,7 @@ def variants(marks: Sequence[Row]) -> Callable[[Sequence[Row], Path], None]:
 
 
 def _draw_runs(panel: Any, marks: Sequence[Row], metric: str, colour: str) -> None:
-    """Draws the runs of one variant into a panel."""
+    """Draw the runs of one variant into a panel."""
     for rank, seed in enumerate(sorted({row["seed"] for row in marks})):
         run = [row for row in marks if row["seed"] == seed and metric in row]
         images = [row["images"] for row in run]

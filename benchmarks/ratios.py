@@ -1,4 +1,4 @@
-"""What `throughput.py` compares its rows to."""
+"""The ratios of the rows of `throughput.py` to each other."""
 
 import re
 from typing import Any
@@ -7,13 +7,17 @@ import report
 
 
 def settings_of(row: report.Row) -> report.Row:
-    """A row without what was found: those names hold a space, a slash or a capital, but for two."""
+    """Return the settings of a row without its measurements.
+
+    The name of a measurement holds a space, a slash or a capital, with two exceptions.
+    """
     return {k: v for k, v in row.items() if not re.search(r"[ /A-Z]|^(exchange|efficiency)$", k)}
 
 
 def within(rows: list[report.Row]) -> list[report.Row]:
-    """The rows of one run but for the matrix products, with their ratios to those and to the
-    plain loops.
+    """Return the rows of one run without the matrix products.
+
+    The rows have their ratios to the matrix products and to the plain loops.
     """
 
     def one(wanted: report.Row, **other: Any) -> report.Row | None:
@@ -49,8 +53,9 @@ def within(rows: list[report.Row]) -> list[report.Row]:
 
 
 def across(rows: list[report.Row], weak: bool) -> None:
-    """Adds what more devices gain over the fewest: with one batch, or (weak) with as many images
-    for each.
+    """Add what more devices gain over the fewest devices.
+
+    weak: each device has the same number of images. Otherwise all devices share one batch.
     """
 
     def key(row: report.Row) -> report.Row:

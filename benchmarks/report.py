@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved repeats, what they ran on, the JSON file and the table."""
+"""The common parts of the benchmarks: interleaved repeats, hardware, the JSON file, the table."""
 
 import argparse
 import datetime
@@ -26,9 +26,10 @@ Row = dict[str, Any]
 
 
 def alternate(contenders: Mapping[Any, Callable[[], float]], repeats: int) -> dict[Any, Row]:
-    """Each contender's spread. A repeat measures all of them, every other one in reverse order.
+    """Return the spread of each contender.
 
-    What the machine does besides (other jobs, heat) then meets all of them alike.
+    A repeat measures all contenders, and every other repeat takes them in reverse order. Other work
+    and the heat of the machine then affect all of them alike.
     """
     rates: dict[Any, list[float]] = {name: [] for name in contenders}
     for repeat in range(repeats):
@@ -40,7 +41,7 @@ def alternate(contenders: Mapping[Any, Callable[[], float]], repeats: int) -> di
 
 
 def spread(rates: Sequence[float]) -> Row:
-    """Median, extremes and all repeats, in their order."""
+    """Return the median, the extremes and all repeats in their order."""
     return {
         "median": rounded(statistics.median(rates)),
         "min": rounded(min(rates)),
@@ -54,12 +55,12 @@ def rounded(value: float) -> float:
 
 
 def ratio(ours: Row, theirs: Row) -> float:
-    """Of two spreads' medians."""
+    """Return the ratio of the medians of two spreads."""
     return round(ours["median"] / theirs["median"], 3)
 
 
 def hardware() -> Row:
-    """CPU, cores and GPUs; nothing that tells which machine it is."""
+    """Return the CPU, the cores and the GPUs, and nothing that identifies the machine."""
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {"cpu": _cpu(), "cores": cores(), "gpu": ", ".join(gpus) or None}
 
@@ -83,7 +84,7 @@ def versions() -> Row:
 
 
 def _commit() -> str | None:
-    """The commit, with `-dirty` where tracked files differ from it."""
+    """Return the commit, with `-dirty` if tracked files differ from it."""
     command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--exclude=*"]
     try:
         done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=20)
@@ -93,7 +94,10 @@ def _commit() -> str | None:
 
 
 def without_paths(content: Any) -> Any:
-    """The same with each absolute path cut to its last name: results are published."""
+    """Return the content with each absolute path cut to its last name.
+
+    Results are published, and must not show the machine.
+    """
     if isinstance(content, dict):
         return {key: without_paths(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -104,7 +108,10 @@ def without_paths(content: Any) -> Any:
 
 
 def resident(name: str) -> float:
-    """GiB of this process as Linux counts them: VmRSS now, VmHWM at its most; 0 elsewhere."""
+    """Return a memory count of this process in GiB: VmRSS is the present size, VmHWM the peak.
+
+    It returns 0 on systems other than Linux.
+    """
     status = Path("/proc/self/status")
     found = (
         re.search(rf"^{name}:\s*(\d+) kB", status.read_text(), re.M) if status.is_file() else None
@@ -113,26 +120,29 @@ def resident(name: str) -> float:
 
 
 def positive(text: str) -> int:
-    """An argument of argparse: 1 or more."""
+    """Parse an argument that is 1 or more."""
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError(f"found {text}, allowed: 1 or more")
     return number
 
 
 def counts(text: str) -> list[int]:
-    """An argument of argparse: whole numbers such as 1,2,4."""
+    """Parse an argument of whole numbers such as 1,2,4."""
     if not re.fullmatch(r"\d+(,\d+)*", text):
         raise argparse.ArgumentTypeError(f"found {text!r}, allowed: whole numbers such as 1,2,4")
     return [int(number) for number in text.split(",")]
 
 
 def positives(text: str) -> list[int]:
-    """The same, each 1 or more."""
+    """Parse an argument of whole numbers that are 1 or more."""
     return [positive(str(number)) for number in counts(text)]
 
 
 def write(name: str, out: Path, rows: Sequence[Row], **more: Any) -> Path:
-    """`out`/NAME-DATE.json; `more` says what was measured (recipes, settings)."""
+    """Write `out`/NAME-DATE.json, and return its path.
+
+    more: what was measured, such as recipes and settings.
+    """
     now = datetime.datetime.now().astimezone()
     content = {
         "benchmark": name,
@@ -150,7 +160,7 @@ def write(name: str, out: Path, rows: Sequence[Row], **more: Any) -> Path:
 
 
 def constants(rows: Sequence[Row]) -> Row:
-    """The settings that all of several rows share."""
+    """Return the settings that all of several rows share."""
     first = rows[0] if len(rows) > 1 else {}
     return {
         k: v
@@ -160,8 +170,9 @@ def constants(rows: Sequence[Row]) -> Row:
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table to paste, without what all rows share or lack: rates as `median (min..max)`, of
-    the rest the median.
+    """Return a Markdown table without the columns that all rows share or lack.
+
+    Rates are written as `median (min..max)`, and other spreads as the median.
     """
     shared = constants(rows)
     names = list(

@@ -1,14 +1,15 @@
-"""Images per second of the training step and where its time goes, data already in memory.
+r"""Measures images per second of the training step, with the data already in memory.
 
     python benchmarks/throughput.py recipe=facades --baseline plain --grid
-    python benchmarks/throughput.py recipe=facades --devices 1,2,4,8 --vary zero_stage=0,1 \\
+    python benchmarks/throughput.py recipe=facades --devices 1,2,4,8 --vary zero_stage=0,1 \
         --batch-sizes 8,16
     python benchmarks/throughput.py recipe=facades threads=1 --devices 1,2 --per-device 4
 
-The recipe is read as `gantrain train` reads it, with drawn data unless it names others. A step
-starts where the loader ends: with uint8 images in host memory. It includes all that a training step
-does: normalising, EMA, meters, the guard against non-finite gradients. `loops.py` says what the
-baseline is, `measuring.py` what each number means."""
+It reads the recipe as `gantrain train` does, with synthetic data unless the settings name other
+data. A step starts where the loader ends: with uint8 images in host memory. It includes everything
+that a training step does: normalising, EMA, meters, and the guard against non-finite gradients.
+`loops.py` describes the baseline, and `measuring.py` describes each number.
+"""
 
 import argparse
 import json
@@ -34,7 +35,7 @@ Found = tuple[list[report.Row], dict[str, Any]]
 
 
 def measure(args: argparse.Namespace) -> Found:
-    """In this process, one rank of however many there are."""
+    """Measure in this process, as one rank."""
     exit_with_parent()
     with World(load(args.settings, variants(args.vary)[0]).device) as world:
         rows, resolved = measured(args, world)
@@ -42,7 +43,7 @@ def measure(args: argparse.Namespace) -> Found:
 
 
 def launch(args: argparse.Namespace, devices: int) -> Found:
-    """The same under torchrun, with as many processes as devices."""
+    """Measure under torchrun, with as many processes as devices."""
     gpus = torch.cuda.device_count()
     if gpus and devices > gpus and "device=cpu" not in args.settings:
         raise ValueError(f"--devices: found {devices}, there are {gpus} GPUs; or give device=cpu")
@@ -59,7 +60,7 @@ def launch(args: argparse.Namespace, devices: int) -> Found:
 
 
 def read(file: Path) -> Found:
-    """What `--rows` wrote."""
+    """Return the content of a file that `--rows` wrote."""
     rows, resolved = json.loads(file.read_text(encoding="utf-8"))
     return rows, resolved
 
@@ -112,7 +113,7 @@ def found(args: argparse.Namespace) -> Found:
         return joined([read(file) for file in args.join])
     for changes in variants(
         args.vary
-    ):  # a mistake is told here, without a launcher's text around it
+    ):  # A mistake is reported here, without the text of a launcher.
         load(args.settings, changes)
     if args.devices is None:
         return measure(args)
@@ -128,7 +129,7 @@ def main() -> None:
             complain(f"throughput: {e}")
         sys.exit(2)
     except subprocess.CalledProcessError as e:
-        sys.exit(e.returncode)  # the ranks have said why
+        sys.exit(e.returncode)  # The ranks have reported the reason.
     if os.environ.get("RANK", "0") != "0":
         return
     if args.rows is not None:

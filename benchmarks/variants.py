@@ -34,7 +34,7 @@ class Variant(NamedTuple):
 
 
 def parse_variant(text: str) -> Variant:
-    """Returns the variant of `NAME [a.b=c ...]`, an argument of argparse."""
+    """Parse `NAME [a.b=c ...]`, an argument on the command line, as a variant."""
     name, *overrides = text.split() or [""]
     if not name or "=" in name:
         raise argparse.ArgumentTypeError(f"found {text!r}, allowed: NAME a.b=c ..., the name first")
@@ -42,7 +42,7 @@ def parse_variant(text: str) -> Variant:
 
 
 def train(settings: list[str], variant: Variant, seed: int) -> Path:
-    """Trains a variant, or goes on with its run. Returns the run's folder."""
+    """Train a variant, or continue its run. Returns the run's folder."""
     run = f"{variant.name}-s{seed}"
     words = [*settings, *variant.overrides, f"seed={seed}", f"run={run}"]
     command = [sys.executable, "-m", "gantrain", "train", *words]
@@ -52,7 +52,7 @@ def train(settings: list[str], variant: Variant, seed: int) -> Path:
 
 
 def read_marks(run: Path, variant: str, seed: int) -> list[report.Row]:
-    """Returns a row for each evaluation of a run, with the metrics' own names."""
+    """Return a row for each evaluation of a run, with the metrics' own names."""
     rows, problems = read_rows(run / "metrics.jsonl")
     for problem in problems:
         print(problem, file=sys.stderr)
