@@ -154,9 +154,9 @@ def _further_files(files: Mapping[Path, str], role: str, folder: Path) -> dict[P
         named = ", ".join(map(str, without[:_MOST_WITHOUT_INPUT]))
         if len(without) > _MOST_WITHOUT_INPUT:
             named += " ..."
+        count = count_text(len(without), "image")
         raise UserError(
-            f"--input {role}: {folder} lacks a file for {len(without)} images: {named}; give NAME.*"
-            " each"
+            f"--input {role}: {folder} lacks a file for {count}: {named}; give NAME.* each"
         )
     return further
 

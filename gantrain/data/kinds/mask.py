@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gantrain.data.kinds.exact_values import can_fit_ids, fit_ids, widest_format
-from gantrain.data.kinds.kind import Array, FieldContent, Kind, NotLabels, PixelFormat
+from gantrain.data.kinds.kind import DTYPES, Array, FieldContent, Kind, NotLabels, PixelFormat
+from gantrain.data.pillow_pixels import narrow
 from gantrain.data.resize import resize_nearest
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Mask(Kind):
     def check(self, array: Array) -> Array:
         if array.shape[2] == 3 and (array == array[..., :1]).all():
             array = array[..., :1]
-        if array.dtype.name not in ("uint8", "uint16") or array.shape[2] != 1:
+        if array.dtype.kind not in "iu" or array.shape[2] != 1:
             raise NotLabels(
                 f"{array.shape[2]}-channel {array.dtype} where a mask is expected; save it as a"
                 " black and white PNG"
@@ -41,7 +42,7 @@ class Mask(Kind):
                 f"{len(values)} values ({values[0]} to {values[-1]}) where a mask is expected,"
                 " which has 0 and one other value; save it without grey"
             )
-        return array
+        return array if array.dtype.name in DTYPES else narrow(array)
 
     def can_fit(self, own: PixelFormat, wanted: PixelFormat) -> bool:
         return can_fit_ids(own, wanted)
