@@ -50,7 +50,9 @@ def describe_values(field: Field) -> str:
     return f"{field.dtype} images of {field.channels} {noun}"
 
 
-def input_array(role: str, given: object, field: Field, source: Array, notes: list[str]) -> Array:
+def input_array(
+    role: str, given: object, *, field: Field, source: Array, notes: list[str]
+) -> Array:
     """Return an input of a method beside its source, HWC, from what `source_array` takes.
 
     role: names it in errors. source: the image, which has the same size. Raises UserError.

@@ -1,22 +1,20 @@
 """Masks: which pixels are holes."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gantrain.data.kinds.exact_values import can_fit_ids, fit_ids, widest_format
-from gantrain.data.kinds.kind import DTYPES, Array, FieldContent, Kind, NotLabels, PixelFormat
+from gantrain.data.kinds.exact_values import ExactKind
+from gantrain.data.kinds.kind import DTYPES, Array, FieldContent, NotLabels
 from gantrain.data.pillow_pixels import narrow
-from gantrain.data.resize import resize_nearest
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 
-class Mask(Kind):
+class Mask(ExactKind):
     """Two values, 0 and another one, which marks the holes; networks see one channel, 0 or 1.
 
     The usual other value is white. A file may hold the same values in three channels.
@@ -24,7 +22,6 @@ class Mask(Kind):
 
     name = "mask"
     content = "masks"
-    has_exact_values = True
     prepare_option = "--masks"
     true_value = 255
 
@@ -43,18 +40,6 @@ class Mask(Kind):
                 " which has 0 and one other value; save it without grey"
             )
         return array if array.dtype.name in DTYPES else narrow(array)
-
-    def can_fit(self, own: PixelFormat, wanted: PixelFormat) -> bool:
-        return can_fit_ids(own, wanted)
-
-    def fit(self, array: Array, wanted: PixelFormat) -> Array:
-        return fit_ids(array, wanted)
-
-    def usual_format(self, counts: Mapping[PixelFormat, int]) -> PixelFormat:
-        return widest_format(counts)
-
-    def resize(self, array: Array, height: int, width: int) -> Array:
-        return resize_nearest(array, height, width)
 
     def normalise(
         self, raw: "Tensor", field: FieldContent, dtype: "torch.dtype", device: "torch.device"
