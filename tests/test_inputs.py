@@ -162,6 +162,7 @@ MASKS = {
     "white": (np.array([[0, 255]], np.uint8), np.array([[0, 255]])),
     "one": (np.array([[0, 1]], np.uint8), np.array([[0, 1]])),
     "no hole": (np.zeros((1, 2), np.uint8), np.array([[0, 0]])),
+    "wide integers": (np.array([[0, 1]], np.int64), np.array([[0, 1]])),
     "all hole": (np.full((1, 2), 255, np.uint8), np.array([[255, 255]])),
     "16 bits": (np.array([[0, 65535]], np.uint16), np.array([[0, 65535]])),
     "RGB": (np.array([[[0] * 3, [255] * 3]], np.uint8), np.array([[0, 255]])),
@@ -171,8 +172,9 @@ MASKS = {
 @pytest.mark.parametrize("name", MASKS)
 def test_masks_are_read_as_they_are(name: str) -> None:
     array, expected = MASKS[name]
-    read = decode(encode(array, "png"), "mask")
+    read = decode(encode(array, "npy" if array.dtype == np.int64 else "png"), "mask")
     assert np.array_equal(read[..., 0], expected)
+    assert read.dtype.name in ("uint8", "uint16")
 
 
 NO_MASKS = {

@@ -93,7 +93,7 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
     said = command(
         "translate", "runs/x", "labels", "--out", "new", "--input", "instances=ids", status=2
     )
-    assert "--input instances: ids lacks a file for 1 images: labels/1.png" in said
+    assert "--input instances: ids lacks a file for 1 image: labels/1.png" in said
     inputs = ("labels/0.png", "labels/2.png")
     said = command(
         "translate", "runs/x", *inputs, "--out", "new", "--input", "instances=ids", status=1

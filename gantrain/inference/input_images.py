@@ -50,7 +50,9 @@ def describe_values(field: Field) -> str:
     return f"{field.dtype} images of {field.channels} {noun}"
 
 
-def input_array(role: str, given: object, field: Field, source: Array, notes: list[str]) -> Array:
+def input_array(
+    role: str, given: object, *, field: Field, source: Array, notes: list[str]
+) -> Array:
     """Return an input of a method beside its source, HWC, from what `source_array` takes.
 
     role: names it in errors. source: the image, which has the same size. Raises UserError.
@@ -64,12 +66,12 @@ def input_array(role: str, given: object, field: Field, source: Array, notes: li
         if array.shape != wanted or has_other_dtype:
             allowed = kind.content if kind.has_exact_values else f"{field.dtype} {kind.content}"
             raise UserError(
-                f"{role}: found {array.dtype} of shape {array.shape}, allowed: {allowed} of shape"
-                f" {wanted}, the image's"
+                f"found {array.dtype} of shape {array.shape}, allowed: {allowed} of shape {wanted},"
+                " the image's"
             )
         return _check_classes(array, field)
     except ValueError as error:
-        raise _with_name(error, given) from None
+        raise _with_name(UserError(f"{role}: {error}"), given) from None
 
 
 def list_of_inputs(role: str, given: object, count: int) -> Sequence[object]:

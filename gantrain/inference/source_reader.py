@@ -39,7 +39,9 @@ class SourceReader:
         sample = {"source": source_array(image, self.source, notes)}
         for role, field in self.inputs.items():
             if role in inputs:
-                sample[role] = input_array(role, inputs[role], field, sample["source"], notes)
+                sample[role] = input_array(
+                    role, inputs[role], field=field, source=sample["source"], notes=notes
+                )
         return sample
 
     def check_inputs(self, given: Collection[str]) -> None:

@@ -154,9 +154,9 @@ def _further_files(files: Mapping[Path, str], role: str, folder: Path) -> dict[P
         named = ", ".join(map(str, without[:_MOST_WITHOUT_INPUT]))
         if len(without) > _MOST_WITHOUT_INPUT:
             named += " ..."
+        count = count_text(len(without), "image")
         raise UserError(
-            f"--input {role}: {folder} lacks a file for {len(without)} images: {named}; give NAME.*"
-            " each"
+            f"--input {role}: {folder} lacks a file for {count}: {named}; give NAME.* each"
         )
     return further
 
@@ -206,8 +206,10 @@ def translate_files(  # noqa: PLR0913 (the command's options)
     kind = lossless(model.target.channels, model.target.dtype)
     results = _name_results(files, out, kind)
     if overwrite:
-        all_further = [path for of_role in further_files.values() for path in of_role.values()]
-        _check_not_inputs(results, [*files, *all_further])
+        read_files = list(files)
+        for of_role in further_files.values():
+            read_files += of_role.values()
+        _check_not_inputs(results, read_files)
 
     scale = model.scale.default if size is None else size
     command = hashlib.sha256(f"{model.identity} {scale} {output_size}".encode()).hexdigest()[:32]

@@ -533,11 +533,11 @@ DATA = {
         labelled(*[ids(3)] * 4),
     ),
     "RGB for labels": Case(
-        (*LABELS, "data=images"), ("4 files are no label maps", "RGB where class ids"),
+        (*LABELS, "data=images"), ("4 files do not hold the ids", "RGB where class ids"),
         labelled(*pairs(width=32)),
     ),
     "ids out of range": Case(
-        (*LABELS, "data=images"), ("2 files are no label maps", "1.png: label holds ids beyond 4 classes: 9"),
+        (*LABELS, "data=images"), ("2 files do not hold the ids", "1.png: label holds ids beyond 4 classes: 9"),
         labelled(ids(3), ids(9), ids(9)),
     ),
     "labels in a pair": Case(

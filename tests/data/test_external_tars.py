@@ -155,7 +155,7 @@ def test_samples_of_another_kind_are_left_out_and_named(tmp_path: Path) -> None:
 def test_ids_beyond_the_classes_are_refused_by_name(tmp_path: Path) -> None:
     tar(tmp_path / "a.tar", *sample(0))
     line = refused("a.tar", "--out", "set", *FIELDS, "--labels", "source", "--classes", "4")
-    assert "1 file is no label map" in line
+    assert "1 file does not hold the ids" in line
     assert "a.tar: x000.seg.png: source holds ids beyond 4 classes: 4, 5" in line
 
 

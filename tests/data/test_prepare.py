@@ -404,7 +404,7 @@ def test_ids_beyond_the_classes_are_refused_by_name(labelled, tmp_path):
     _put(labelled / "label" / "f3.png", ids)
     with pytest.raises(
         ValueError,
-        match=r"1 file is no label map: .*f3\.png: label holds ids beyond 4 classes: 9, 255;",
+        match=r"1 file does not hold the ids or the mask that it should: .*f3\.png: label holds ids beyond 4 classes: 9, 255;",
     ):
         _run(labelled, tmp_path / "out", labels=["label"], classes=4)
     assert _left_behind(tmp_path, "set") == []

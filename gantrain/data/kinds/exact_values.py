@@ -4,11 +4,39 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gantrain.data.kinds.kind import DTYPES, Array, NotLabels, PixelFormat
+from gantrain.data.kinds.kind import DTYPES, Array, Kind, NotLabels, PixelFormat
 from gantrain.data.pillow_pixels import narrow
+from gantrain.data.resize import resize_nearest
 
-_ID_DTYPES = ("uint8", "uint16")
+_INTEGERS = ("uint8", "uint16")
 _COLOURS = {3: "RGB", 4: "RGBA"}
+
+
+class ExactKind(Kind):
+    """A kind of one channel of whole numbers, in 8 or 16 bits, which resizing does not mix."""
+
+    has_exact_values = True
+
+    def can_fit(self, own: PixelFormat, wanted: PixelFormat) -> bool:
+        """Return whether 8 bits are wanted in 16, or the formats are the same.
+
+        16 bits can be converted to 8 only where all values are below 256, which is not known here.
+        """
+        return own == wanted or (own == (1, "uint8") and wanted == (1, "uint16"))
+
+    def fit(self, array: Array, wanted: PixelFormat) -> Array:
+        channels, dtype = wanted
+        have_integers = array.dtype.name in _INTEGERS and dtype in _INTEGERS
+        if array.shape[2] != channels or not have_integers:
+            return array
+        return array.astype(dtype) if array.max() <= np.iinfo(dtype).max else array
+
+    def usual_format(self, counts: Mapping[PixelFormat, int]) -> PixelFormat:
+        """Return the format of 16 bits where there is one, since values of 8 bits fit into it."""
+        return max(counts, key=lambda pixel_format: pixel_format[1] == "uint16")
+
+    def resize(self, array: Array, height: int, width: int) -> Array:
+        return resize_nearest(array, height, width)
 
 
 def check_ids(array: Array, content: str, *, always_16_bits: bool) -> Array:
@@ -18,27 +46,8 @@ def check_ids(array: Array, content: str, *, always_16_bits: bool) -> Array:
     enough.
     """
     if array.dtype.kind not in "iu" or array.shape[2] != 1:
-        found = _COLOURS.get(array.shape[2], f"{array.shape[2]}-channel {array.dtype}")
-        raise NotLabels(f"{found} where {content} are expected; save them as a one-channel PNG")
+        description = _COLOURS.get(array.shape[2], f"{array.shape[2]}-channel {array.dtype}")
+        raise NotLabels(
+            f"{description} where {content} are expected; save them as a one-channel PNG"
+        )
     return narrow(array) if always_16_bits or array.dtype.name not in DTYPES else array
-
-
-def can_fit_ids(own: PixelFormat, wanted: PixelFormat) -> bool:
-    """Return whether ids of one format are always those of another one.
-
-    16 bits can be converted to 8 only where all ids are below 256, which is not known here.
-    """
-    return own == wanted or (own == (1, "uint8") and wanted == (1, "uint16"))
-
-
-def fit_ids(array: Array, wanted: PixelFormat) -> Array:
-    """Return ids of 8 or 16 bits in the wanted of both, where they fit, and else as they are."""
-    channels, dtype = wanted
-    if array.shape[2] != channels or array.dtype.name not in _ID_DTYPES or dtype not in _ID_DTYPES:
-        return array
-    return array.astype(dtype) if array.max() <= np.iinfo(dtype).max else array
-
-
-def widest_format(counts: Mapping[PixelFormat, int]) -> PixelFormat:
-    """Return the format of 16 bits where there is one, since ids below 256 fit into it too."""
-    return max(counts, key=lambda pixel_format: pixel_format[1] == "uint16")

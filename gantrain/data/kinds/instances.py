@@ -1,44 +1,29 @@
 """Maps of instances: which object each pixel belongs to."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gantrain.data.kinds.exact_values import can_fit_ids, check_ids, fit_ids, widest_format
-from gantrain.data.kinds.kind import Array, FieldContent, Kind, PixelFormat
-from gantrain.data.resize import resize_nearest
+from gantrain.data.kinds.exact_values import ExactKind, check_ids
+from gantrain.data.kinds.kind import Array, FieldContent
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 
-class Instances(Kind):
+class Instances(ExactKind):
     """Ids of instances, uint16; networks see one channel, the boundary map, which is 0 or 1."""
 
     name = "instances"
     content = "ids of instances"
-    has_exact_values = True
     is_further_input = True
     prepare_option = "--instances"
 
     def check(self, array: Array) -> Array:
         # Maps of few instances have 8 bits, while others beside them have 16.
         return check_ids(array, self.content, always_16_bits=True)
-
-    def can_fit(self, own: PixelFormat, wanted: PixelFormat) -> bool:
-        return can_fit_ids(own, wanted)
-
-    def fit(self, array: Array, wanted: PixelFormat) -> Array:
-        return fit_ids(array, wanted)
-
-    def usual_format(self, counts: Mapping[PixelFormat, int]) -> PixelFormat:
-        return widest_format(counts)
-
-    def resize(self, array: Array, height: int, width: int) -> Array:
-        return resize_nearest(array, height, width)
 
     def normalise(
         self, raw: "Tensor", field: FieldContent, dtype: "torch.dtype", device: "torch.device"

@@ -24,7 +24,7 @@ class NotLabels(UserError):
 
 
 class FieldContent(Protocol):
-    """What a kind has to know of a field; see `gantrain.data.index.Field`."""
+    """The properties of a field that a kind uses; `gantrain.data.index.Field` has them."""
 
     @property
     def channels(self) -> int: ...
@@ -39,7 +39,7 @@ class FieldContent(Protocol):
 
 
 class Kind:
-    """What the values of a field mean, and how they are treated on their way to the networks.
+    """The meaning of a field's values, and their treatment on the way to the networks.
 
     Attributes:
         name: The name in an index and in a recipe.

@@ -1,21 +1,20 @@
 """Masks: which pixels are holes."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gantrain.data.kinds.exact_values import can_fit_ids, fit_ids, widest_format
-from gantrain.data.kinds.kind import Array, FieldContent, Kind, NotLabels, PixelFormat
-from gantrain.data.resize import resize_nearest
+from gantrain.data.kinds.exact_values import ExactKind
+from gantrain.data.kinds.kind import DTYPES, Array, FieldContent, NotLabels
+from gantrain.data.pillow_pixels import narrow
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 
-class Mask(Kind):
+class Mask(ExactKind):
     """Two values, 0 and another one, which marks the holes; networks see one channel, 0 or 1.
 
     The usual other value is white. A file may hold the same values in three channels.
@@ -23,14 +22,13 @@ class Mask(Kind):
 
     name = "mask"
     content = "masks"
-    has_exact_values = True
     prepare_option = "--masks"
     true_value = 255
 
     def check(self, array: Array) -> Array:
         if array.shape[2] == 3 and (array == array[..., :1]).all():
             array = array[..., :1]
-        if array.dtype.name not in ("uint8", "uint16") or array.shape[2] != 1:
+        if array.dtype.kind not in "iu" or array.shape[2] != 1:
             raise NotLabels(
                 f"{array.shape[2]}-channel {array.dtype} where a mask is expected; save it as a"
                 " black and white PNG"
@@ -41,19 +39,7 @@ class Mask(Kind):
                 f"{len(values)} values ({values[0]} to {values[-1]}) where a mask is expected,"
                 " which has 0 and one other value; save it without grey"
             )
-        return array
-
-    def can_fit(self, own: PixelFormat, wanted: PixelFormat) -> bool:
-        return can_fit_ids(own, wanted)
-
-    def fit(self, array: Array, wanted: PixelFormat) -> Array:
-        return fit_ids(array, wanted)
-
-    def usual_format(self, counts: Mapping[PixelFormat, int]) -> PixelFormat:
-        return widest_format(counts)
-
-    def resize(self, array: Array, height: int, width: int) -> Array:
-        return resize_nearest(array, height, width)
+        return array if array.dtype.name in DTYPES else narrow(array)
 
     def normalise(
         self, raw: "Tensor", field: FieldContent, dtype: "torch.dtype", device: "torch.device"

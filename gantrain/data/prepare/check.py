@@ -198,15 +198,15 @@ def _refuse_wrong_labels(checked: Mapping[str, CheckedSample]) -> None:
     wrong = [str(result) for result in checked.values() if isinstance(result, NotLabels)]
     if not wrong:
         return
-    subject = f"{len(wrong):,} files are no label maps"
+    subject = f"{len(wrong):,} files do not hold the ids or masks that they should"
     if len(wrong) == 1:
-        subject = "1 file is no label map"
+        subject = "1 file does not hold the ids or the mask that it should"
     named = "; ".join(wrong[:_NAMED])
     if len(wrong) > _NAMED:
         named += f"; and {len(wrong) - _NAMED} more"
     advice = (
-        "mend them, or give other --labels or --instances, more --classes, the id of no class"
-        " to --ignore, or the table of colours to --colors"
+        "mend them, or give other --labels, --instances or --masks, more --classes, the id of no"
+        " class to --ignore, or the table of colours to --colors"
     )
     raise UserError(f"{subject}: {named}; {advice}")
 
