@@ -33,10 +33,10 @@ class BadComponent(UserError):
 
 @dataclass(frozen=True, eq=False)
 class OneOf:
-    """Annotates a constructor parameter as a component chosen from `table`.
+    """Marks a constructor's parameter as a component chosen from `table`.
 
-    facts: only classes whose constructors take just one of these sets of facts are allowed; None
-    allows all.
+    facts: allows only classes whose constructors take exactly one of these sets of facts from the
+    data. None allows all.
     """
 
     table: Table
@@ -65,7 +65,7 @@ class OneOf:
 
 @dataclass(frozen=True, eq=False)
 class Each:
-    """Annotates a tuple of options, each for the constructor of `of`."""
+    """Marks a constructor's parameter as a list of options for the constructor of `of`."""
 
     of: type
 
@@ -278,9 +278,9 @@ def _inside(cls: Any, options: Options) -> Iterator[type]:
 
 
 def build(table: Table, config: Component, **facts: Any) -> Any:
-    """Instantiate a component, with those of `facts` that its constructor names.
+    """Build the component that `config` names, from its options and those `facts` that it takes.
 
-    Raises UserError where the recipe contradicts a fact.
+    Raises UserError if the recipe contradicts a fact.
     """
     options = {"name": config} if isinstance(config, str) else dict(config)
     name = options.pop("name")

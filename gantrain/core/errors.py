@@ -11,9 +11,10 @@ class UserError(ValueError):
 
 
 class RunStopped(Exception):
-    """The run can't go on; the message says why and what to do.
+    """Training cannot continue. The message says why and what to do.
 
-    alone: only this rank knows the reason, so it prints the message.
+    Args:
+        alone: True if only this rank knows the reason, so that it prints the message.
     """
 
     def __init__(self, reason: str, alone: bool = False) -> None:

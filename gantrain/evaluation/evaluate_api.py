@@ -21,11 +21,13 @@ Place = str | os.PathLike[str]
 class Evaluation:
     """The metrics of one or more test sets.
 
-    sets: the records by test set and by metric. about: what was measured, and how.
+    A record has the metric's `value` and the number `n` of images. For metrics of sets it also has
+    the `null`, which is the value that equally many real images get. If there is no value, `value`
+    is None and `problem` gives the reason.
 
-    A record has the metric's `value`, the number `n` of images, and for metrics of sets the `null`,
-    which is the value of as many real images. Where there is no value, `value` is None and
-    `problem` gives the reason.
+    Attributes:
+        sets: The records by test set and by metric.
+        about: What was measured, and how.
     """
 
     sets: dict[str, dict[str, Record]]
@@ -80,20 +82,32 @@ def evaluate(  # noqa: PLR0913 (the command's options)
     crop_border: int | None = None,
     device: str = "auto",
 ) -> Evaluation:
-    """Measure a trained model on test sets, or a folder of images against another.
+    """Measure a trained model on test sets, or compare two folders of images.
 
-    run: a run (its latest checkpoint) or one checkpoint. data: one test set, or several by name, in
-    any form that `data.validation` takes; None: the recipe's held-out data. data_target: the
-    targets of unpaired test sets, where `data` holds only the sources. best: the run's best
-    checkpoint instead of its latest one. real, fake: two folders of images instead of a run; files
-    of the same names are pairs. metrics: their names, such as `["l1", "fid"]`; None: the recipe's,
-    and those that need no weights. weights: files by network, such as `{"inception": FILE}`.
-    crop_border: pixels at each edge that metrics of pairs leave out. device: `auto`, `cpu` or
-    `cuda`.
+    Images are measured as their files hold them, in float64 sums. L1 and L2 are of values in [-1,
+    1]. PSNR and the spectrum are in dB. It works in one process and in each process of a launcher.
 
-    Images are measured as their files hold them, in float64 sums; L1 and L2 are of values in [-1,
-    1], PSNR and the spectrum in dB. Works in one process and in each process of a launcher. Raises
-    UserError, one line for each problem.
+    Args:
+        run: A run, whose latest checkpoint is measured, or one checkpoint.
+        data: One test set, or several by name, in any form that `data.validation` takes. None takes
+            the held-out data of the recipe.
+        data_target: The targets of unpaired test sets, if `data` holds only the sources.
+        best: Measures the best checkpoint of the run instead of its latest one.
+        real: A folder of real images, to compare with `fake` instead of a run. Files of the same
+            names are pairs.
+        fake: A folder of generated images.
+        metrics: The names of the metrics, such as `["l1", "fid"]`. None takes those of the recipe,
+            and those that need no weights.
+        weights: Files of weights by network, such as `{"inception": FILE}`.
+        crop_border: The number of pixels at each edge that the metrics of pairs leave out. None
+            takes the value of the recipe.
+        device: `auto`, `cpu` or `cuda`.
+
+    Returns:
+        The metrics by test set.
+
+    Raises:
+        UserError: The arguments or the data have mistakes. The text has one line for each.
     """
     for name, path in (("run", run), ("real", real), ("fake", fake)):
         _check_one_path(name, path)

@@ -37,11 +37,11 @@ from gantrain.runs.best_checkpoint import find_best_checkpoint
 
 
 class Translator:
-    """A trained generator that translates images, files' values or tensors.
+    """A trained model that translates images. `load` makes it.
 
-    It uses the averaged (EMA) weights where the run kept them. back: translate from target to
-    source, by a model that learnt both directions (CycleGAN). style: of all translations (SPADE),
-    a seed or an image file. Raises UserError.
+    It uses the averaged (EMA) weights if the run kept them. back: translate from target to source,
+    by a model that learned both directions (CycleGAN). style: the style of all translations
+    (SPADE), a seed or an image file. Raises UserError.
     """
 
     def __init__(
@@ -266,9 +266,9 @@ def load(
 ) -> Translator:
     """Load the model of a run, of one checkpoint, or of a file that `gantrain import` knows.
 
-    A run gives its latest checkpoint. back, style: as a Translator's. best: the run's best
-    checkpoint by its `evaluate.best_by`. No code in it is run. Raises UserError where there is
-    none.
+    A run gives its latest checkpoint. back, style: see Translator. best: take the best
+    checkpoint by the run's `evaluate.best_by`. Loading executes no code of the checkpoint. Raises
+    UserError if there is none.
     """
     chosen_device = _choose_device(device)
     if best:

@@ -54,7 +54,7 @@ class Context:
         return self.step // self.interval_steps
 
     def is_due(self, interval_turns: int) -> bool:
-        """Return whether this turn is one in which something happens that every n-th turn has."""
+        """Return whether an action with this interval, in turns, is due in this turn."""
         return self.turn % interval_turns == 0
 
     def random(self, position: int, purpose: Purpose) -> np.random.Generator:
@@ -172,9 +172,9 @@ class Method(abc.ABC, nn.Module):
         raise NotImplementedError
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
-        """Return scalars that are worth watching on held-out samples while training.
+        """Return scalars of held-out samples to log while training.
 
-        An example is the discriminator's accuracy. All networks are at hand.
+        An example is the discriminator's accuracy. All networks are available.
         """
         return {}
 

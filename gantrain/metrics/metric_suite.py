@@ -28,10 +28,18 @@ NAN = "images hold NaN"
 
 @dataclass(frozen=True)
 class Record:
-    """The value of one metric over `n` fakes.
+    """The value of one metric over `n` generated images.
 
-    null: the value that `null_n` real images have against the targets; None for metrics of pairs.
-    problem: the reason where there is no value.
+    Attributes:
+        name: The name of the metric.
+        value: The value, or None.
+        n: The number of generated images.
+        null: The value that real images have against the targets. It is None for metrics of pairs.
+        null_n: The number of those real images.
+        extractor: The network or function that computes the features.
+        digest: The digest of that network's weights.
+        resize: How that network resizes the images.
+        problem: The reason if there is no value.
     """
 
     name: str

@@ -34,7 +34,7 @@ class Layers:
     """Builds the layers of one network from its options.
 
     bias: whether convolutions have a bias, unless a call says otherwise. By default they have none
-    where the norm has one of its own. Instance norm would remove a bias too. The peers keep it
+    where the norm has one of its own. Instance norm would remove a bias too. Other projects keep it
     there, so that the numbers of parameters agree. Raises UserError for an unknown norm or
     up-sampling.
     """
@@ -82,7 +82,7 @@ class Layers:
         kernel: Literal[3, 4],
         bias: bool | None = None,
     ) -> nn.Module:
-        """Return a layer to twice the height and width.
+        """Return a layer that doubles the height and the width.
 
         It is a transposed convolution of that kernel, or a resize and a 3x3 convolution.
         """
@@ -103,7 +103,7 @@ class Layers:
         )
 
     def norms(self, channels: int, affine: bool = True) -> list[nn.Module]:
-        """Return a list of no or one module, the norm of so many channels.
+        """Return a list with the norm of so many channels, or an empty list without a norm.
 
         `instance` has neither weights nor running statistics. `group` has 32 groups, or the
         greatest common divisor where 32 does not divide the channels. affine: the norm has weights.

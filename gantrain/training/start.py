@@ -22,11 +22,13 @@ from gantrain.training.trial import try_method
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The result of a run.
+    """The result of a call of `train`.
 
-    folder: runs/NAME, from the working folder. state: `finished`, `unfinished` (stopped by a
-    signal) or `dry run`. images_seen: by the whole run so far. metrics: the run's last ones by
-    name, empty where it has measured nothing.
+    Attributes:
+        folder: The folder `runs/NAME`, relative to the working folder.
+        state: `finished`, `unfinished` (stopped by a signal) or `dry run`.
+        images_seen: The number of images that the whole run has seen so far.
+        metrics: The last metrics of the run by name. It is empty if the run has measured nothing.
     """
 
     folder: Path
@@ -42,14 +44,25 @@ class TrainResult:
 
 
 def train(recipe: Source | None = None, *overrides: Change, **keywords: object) -> TrainResult:
-    """Start the run of a recipe, or go on with it.
+    """Start the run of a recipe, or continue it.
 
-    recipe: a name, a path, a Recipe, or a recipe's content as a dictionary, which may have
-    `extends`. overrides: what differs, as texts `a.b.c=value` or as dictionaries, whose keys may be
-    nested or dotted. Changes are no keyword arguments, and keywords raise an error that shows how
-    to write them. Works in one process, also several times and after an error, and in each process
-    of a launcher. Raises UserError, one line for each problem, and RunStopped where training can't
-    go on.
+    It works in one process, also several times and after an error, and in each process of a
+    launcher. Changes are no keyword arguments, and keywords raise an error that shows how to write
+    them.
+
+    Args:
+        recipe: A name, a path, a Recipe, or the content of a recipe as a dictionary, which may have
+            `extends`.
+        overrides: The changes, as texts `a.b.c=value` or as dictionaries, whose keys may be nested
+            or dotted.
+
+    Returns:
+        The result of the run.
+
+    Raises:
+        UserError: The arguments, the recipe or the data have mistakes. The text has one line for
+            each.
+        RunStopped: Training cannot continue.
     """
     check_not_importing()
     source = check_call(recipe, overrides, keywords)
