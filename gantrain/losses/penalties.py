@@ -36,6 +36,12 @@ class R1:
     1912.04958). The papers' discriminators give one logit an image. The default differentiates the
     mean of a map, as the adversarial loss takes the mean, so that one weight serves maps of any
     size. LaMa's weight of 0.001 (arXiv 2109.07161) is for `sum`.
+
+    Args:
+        weight: The weight of the penalty.
+        interval_steps: The penalty is applied in every so many turns of the discriminator, with so
+            many times the weight.
+        logits: What of an image's map of logits is differentiated, its mean or its sum.
     """
 
     def __init__(
@@ -60,6 +66,12 @@ class GradientPenalty:
     The gradient is taken at random mixtures of real and fake images. Gulrajani et al., 2017
     (WGAN-GP, arXiv 1704.00028). The default differentiates the sum of a map, as the published code
     of pix2pix's `wgangp` does.
+
+    Args:
+        weight: The weight of the penalty.
+        interval_steps: The penalty is applied in every so many turns of the discriminator, with so
+            many times the weight.
+        logits: What of an image's map of logits is differentiated, its mean or its sum.
     """
 
     def __init__(

@@ -41,11 +41,15 @@ class VGG19(nn.Module):
 
     This is the perceptual loss of pix2pixHD (Wang et al., 2018, arXiv 1711.11585).
 
-    channels: of the images, 3 or 1 (grey). weights: a .safetensors or .pth file of torchvision's
-    vgg19, or of a VGG-19 up to relu3_1 with a colour layer in front, which gives the first three
-    distances only. None takes torchvision's weights, which are fetched into torch.hub's folder.
-    normalised: shift and scale colours as torchvision does. pix2pixHD and SPADE do not. A colour
-    layer always does so. Raises UserError for other channels.
+    The images have 1 (grey) or 3 channels. A colour layer in front of the file always shifts and
+    scales colours. Such a file gives the first three distances only. Raises UserError for other
+    channels.
+
+    Args:
+        weights: A .safetensors or .pth file of torchvision's vgg19, or of a VGG-19 up to relu3_1
+            with a colour layer in front. null fetches torchvision's file.
+        normalised: Whether colours are shifted and scaled as torchvision does. pix2pixHD and SPADE
+            do not.
     """
 
     def __init__(

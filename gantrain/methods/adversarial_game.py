@@ -33,6 +33,12 @@ class ExtraDiscriminator:
 
     It has a phase of its own, so that its interval and its rate are
     `phases.discriminator_1.interval_steps` and `.lr`.
+
+    Args:
+        network: The discriminator, one of the table NETWORKS.
+        adversarial: The adversarial loss of the generator and the discriminators, one of the table
+            ADVERSARIAL.
+        weight: The weight of its adversarial loss in the generator's loss.
     """
 
     def __init__(

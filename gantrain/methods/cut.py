@@ -60,6 +60,25 @@ class CUT(Method):
     are compared its running statistics move three times a step, because the features of the
     generated and of the original images are forwards too. Raises UserError where source and target
     differ in channels, or where the generator has no such features.
+
+    Args:
+        generator: The generator, one of the table NETWORKS.
+        discriminator: The discriminator, one of the table NETWORKS.
+        adversarial: The adversarial loss of the generator and the discriminators, one of the table
+            ADVERSARIAL.
+        gan: The weight of the adversarial loss in the generator's loss.
+        nce: The weight of PatchNCE, the loss of the patches.
+        identity: Whether PatchNCE also compares targets with what the generator makes of them.
+        flip_equivariance: Whether half of the sources are mirrored, so that the features have to be
+            mirrored as well. FastCUT does so.
+        layers: The layers of the generator whose features PatchNCE compares. `image` is its input.
+        patches: The number of places in each image at which PatchNCE compares features.
+        projection_width: The number of channels of the vectors that PatchNCE compares.
+        temperature: The temperature of PatchNCE, by which similarities are divided.
+        augment: The kinds of DiffAugment through which the discriminators see real and generated
+            images alike.
+        more_discriminators: Further discriminators, each with its own loss, weight and interval.
+        order: Which phase comes first in a step. discriminator_first is the paper's order.
     """
 
     def __init__(

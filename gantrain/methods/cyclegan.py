@@ -59,6 +59,20 @@ class CycleGAN(Method):
 
     The defaults are the paper's. `identity` is that of the paper's code, which the paper uses for
     paintings. Raises UserError for `identity` where source and target differ in channels.
+
+    Args:
+        generator: Both generators, one of the table NETWORKS.
+        discriminator: Both discriminators, one of the table NETWORKS.
+        adversarial: The adversarial loss of the generator and the discriminators, one of the table
+            ADVERSARIAL.
+        cycle: The weight of the difference of an image, translated there and back, to itself.
+        identity: The weight of the change that a generator makes to an image of its own output
+            domain.
+        pool: The number of earlier generated images of which the discriminator sees one, half of
+            the time. 0 keeps none.
+        augment: The kinds of DiffAugment through which the discriminators see real and generated
+            images alike.
+        more_discriminators: Further discriminators, each with its own loss, weight and interval.
     """
 
     inference = ("generator", "generator_back")

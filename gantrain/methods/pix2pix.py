@@ -37,6 +37,25 @@ class Pix2Pix(Method):
     the discriminators see the fakes of that phase. `order: discriminator_first` is the paper's. It
     costs one more forward of the generator, which leaves batch norm's running statistics as they
     are.
+
+    Args:
+        generator: The generator, one of the table NETWORKS.
+        discriminator: The discriminator, one of the table NETWORKS.
+        adversarial: The adversarial loss of the generator and the discriminators, one of the table
+            ADVERSARIAL.
+        penalty: A penalty on the gradient of the discriminator, one of the table PENALTIES. null:
+            none.
+        gan: The weight of the adversarial loss in the generator's loss.
+        l1: The weight of the mean absolute difference to the target.
+        l2: The weight of the mean squared difference to the target.
+        feature_matching: The weight of pix2pixHD's distance of the discriminator's features of the
+            generated image to those of the target.
+        pool: The number of earlier generated images of which the discriminator sees one, half of
+            the time. 0 keeps none.
+        augment: The kinds of DiffAugment through which the discriminators see real and generated
+            images alike.
+        more_discriminators: Further discriminators, each with its own loss, weight and interval.
+        order: Which phase comes first in a step. discriminator_first is the paper's order.
     """
 
     paired = True

@@ -36,6 +36,20 @@ class Pix2PixHD(Method):
     Two things differ from the paper. `generator.enhancer` adds the paper's local enhancer, and both
     generators are trained together, not one after the other. The encoder of instance features is
     left out. Instance boundary maps are an option of the data, `data.inputs`.
+
+    Args:
+        generator: The generator, one of the table NETWORKS.
+        discriminator: The discriminator, one of the table NETWORKS.
+        adversarial: The adversarial loss of the generator and the discriminators, one of the table
+            ADVERSARIAL.
+        vgg: The perceptual distance, one of the table PERCEPTUAL.
+        gan: The weight of the adversarial loss in the generator's loss.
+        feature_matching: The weight of pix2pixHD's distance of the discriminator's features of the
+            generated image to those of the target.
+        perceptual: The weight of the distance of VGG-19's features. 0 needs no weights of VGG-19.
+        augment: The kinds of DiffAugment through which the discriminators see real and generated
+            images alike.
+        more_discriminators: Further discriminators, each with its own loss, weight and interval.
     """
 
     paired = True

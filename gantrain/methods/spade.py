@@ -59,6 +59,25 @@ class SPADE(Method):
     - Spectral norm iterates once a step, at the start of a network's phase. The paper's code
       iterates in every forward, which is twice a step for each network.
     - The divergence is a mean over the samples. The paper's code takes their sum.
+
+    Args:
+        generator: The generator, one of the table NETWORKS.
+        discriminator: The discriminator, one of the table NETWORKS.
+        adversarial: The adversarial loss of the generator and the discriminators, one of the table
+            ADVERSARIAL.
+        vgg: The perceptual distance, one of the table PERCEPTUAL.
+        style: Whether an encoder learns the style of a target (vae).
+        test_style: The seed with which a style is drawn in translation. null takes the mean style.
+        gan: The weight of the adversarial loss in the generator's loss.
+        feature_matching: The weight of pix2pixHD's distance of the discriminator's features of the
+            generated image to those of the target.
+        perceptual: The weight of the distance of VGG-19's features. 0 needs no weights of VGG-19.
+        kld: The weight of the divergence of the styles from the normal distribution.
+        augment: The kinds of DiffAugment through which the discriminators see real and generated
+            images alike.
+        more_discriminators: Further discriminators, each with its own loss, weight and interval.
+        order: Whether the discriminators see the generator's fakes from before its update, or new
+            ones from after it, which is the paper's order.
     """
 
     paired = True

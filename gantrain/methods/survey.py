@@ -14,6 +14,10 @@ class Survey(Pix2Pix):
     source and target together (6 channels) but gets the 3 of one image, so that it stops at the
     first batch. Its loss takes the source in the place of the target, so that the generator would
     learn to copy. Here the discriminator sees both images, and the target is the target.
+
+    Args:
+        l1: The weight of the mean absolute difference to the target.
+        l2: The weight of the mean squared difference to the target.
     """
 
     def __init__(

@@ -27,10 +27,23 @@ class CoarseToFine(nn.Module):
     Wang et al., 2018 (arXiv 1711.11585). Takes images (N, in_channels, H, W) of any size and gives
     (N, out_channels, H, W) in [-1, 1]. With `enhancer` these layers see the image at half of its
     size, and layers of half the width add the details. This is pix2pixHD's local enhancer, for
-    1024x2048. As in pix2pixHD, every convolution has a bias, whatever the norm.
+    1024x2048. As in pix2pixHD, every convolution has a bias, whatever the norm. `multiple` is
+    2**downsampling, and twice that with the enhancer.
 
-    downsampling: how often the size is halved. `multiple` is 2**downsampling, and twice that with
-    the enhancer. zero_bias: biases start at 0. pix2pixHD keeps those that PyTorch draws.
+    Args:
+        width: The number of channels of the first layer. Deeper layers have multiples of it.
+        downsampling: How often the size is halved.
+        blocks: The number of residual blocks at the smallest size.
+        enhancer: Whether the local enhancer doubles the resolution.
+        fine_blocks: The number of residual blocks of the local enhancer.
+        norm: The normalisation between the layers.
+        dropout: The fraction of values that dropout sets to 0.
+        spectral_norm: Whether the convolutions have spectral norm.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize (nearest or
+            bilinear) and a convolution. The resize avoids a grid in the images.
+        init: How the first weights are drawn: normal is pix2pix's N(0, 0.02), xavier is SPADE's
+            with gain 0.02, kaiming is for ReLU, and default is PyTorch's.
+        zero_bias: Whether biases start at 0. Otherwise PyTorch draws them, as in pix2pixHD.
     """
 
     def __init__(

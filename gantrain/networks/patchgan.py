@@ -142,6 +142,16 @@ class PatchGAN(Discriminator):
     logits (N, 1, h, w), 30x30 for 256x256. With `antialias` it is CUT's: a blur after a convolution
     of stride 1 halves the size. `attention` adds SAGAN's self-attention to the map of that layer,
     from 0. Raises UserError for smaller images, and for a layer that does not exist.
+
+    Args:
+        width: The number of channels of the first layer. Deeper layers have multiples of it.
+        layers: The number of layers that halve the size. They determine the size of the patch.
+        norm: The normalisation between the layers.
+        spectral_norm: Whether the convolutions have spectral norm.
+        antialias: Whether a blur after a convolution of stride 1 replaces a strided convolution.
+        attention: The layer, from 0, whose map has self-attention. null: none.
+        init: How the first weights are drawn: normal is pix2pix's N(0, 0.02), xavier is SPADE's
+            with gain 0.02, kaiming is for ReLU, and default is PyTorch's.
     """
 
     def __init__(
@@ -174,6 +184,13 @@ class PixelDiscriminator(Discriminator):
 
     Takes images (N, in_channels, H, W) of `minimum_size` or more. Gives one scale: two feature
     maps, then the logits (N, 1, H, W). Raises UserError for smaller images.
+
+    Args:
+        width: The number of channels of the first layer. Deeper layers have multiples of it.
+        norm: The normalisation between the layers.
+        spectral_norm: Whether the convolutions have spectral norm.
+        init: How the first weights are drawn: normal is pix2pix's N(0, 0.02), xavier is SPADE's
+            with gain 0.02, kaiming is for ReLU, and default is PyTorch's.
     """
 
     def __init__(
@@ -199,6 +216,17 @@ class MultiscalePatchGAN(Discriminator):
     resolution down, `layers + 1` feature maps and the logits (N, 1, h, w), 35x35 for 256x256. With
     `spectral_norm` it is SPADE's, which has spectral norm on the normalised convolutions, and no
     biases there. Raises UserError for smaller images.
+
+    Args:
+        scales: The number of scales. Each scale sees the image at half of the size of the one
+            before.
+        width: The number of channels of the first layer. Deeper layers have multiples of it.
+        layers: The number of layers of each scale that halve the size.
+        norm: The normalisation between the layers of each scale.
+        spectral_norm: Whether the convolutions have spectral norm.
+        init: How the first weights are drawn: normal is pix2pix's N(0, 0.02), xavier is SPADE's
+            with gain 0.02, kaiming is for ReLU, and default is PyTorch's.
+        zero_bias: Whether biases start at 0. Otherwise PyTorch draws them.
     """
 
     def __init__(

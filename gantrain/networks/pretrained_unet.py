@@ -28,6 +28,19 @@ class PretrainedUNet(nn.Module):
     it has `width` channels, and twice as many a level below, up to 8 times. The encoder's maps are
     concatenated with the decoder's of their size, and dropout follows. `load()` reads or fetches
     the encoder's weights. Raises UserError for a `backbone` whose maps do not halve the size.
+
+    Args:
+        backbone: The name of the network of timm that is the encoder.
+        pretrained: Whether the backbone starts with the weights of its own training.
+        weights: A file of the weights of the backbone. null fetches them.
+        width: The number of channels of the decoder at full size. Each level below has twice as
+            many, up to 8 times.
+        norm: The normalisation between the layers.
+        dropout: The fraction of values that dropout sets to 0.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize (nearest or
+            bilinear) and a convolution. The resize avoids a grid in the images.
+        init: How the first weights are drawn: normal is pix2pix's N(0, 0.02), xavier is SPADE's
+            with gain 0.02, kaiming is for ReLU, and default is PyTorch's.
     """
 
     def __init__(

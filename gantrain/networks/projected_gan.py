@@ -27,6 +27,13 @@ class ProjectedDiscriminator(nn.Module):
     logits (N, 1, h, w). Heads have spectral norm. Unlike the paper's they have no batch norm.
     `load()` reads or fetches the backbone's weights. Raises UserError for images of other channels
     and for a `size` that is too small for the heads.
+
+    Args:
+        backbone: The name of the network of timm whose features are judged.
+        pretrained: Whether the backbone starts with the weights of its own training.
+        weights: A file of the weights of the backbone. null fetches them.
+        width: The number of channels of the mixed features.
+        size: The shorter side, in pixels, to which images are resized.
     """
 
     def __init__(

@@ -49,6 +49,20 @@ class ResNet(nn.Module):
     CUT's anti-aliased generator has `antialias`, which down-samples by a blur after a convolution
     of stride 1, and `upsample: bilinear`, which is the same as a doubling and a blur by [1, 3, 3,
     1]. `feature_channels` holds the channels of the layers that `features` returns, by name.
+
+    Args:
+        width: The number of channels of the first layer. Deeper layers have multiples of it.
+        blocks: The number of residual blocks.
+        norm: The normalisation between the layers.
+        dropout: The fraction of values that dropout sets to 0.
+        spectral_norm: Whether the convolutions have spectral norm.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize (nearest or
+            bilinear) and a convolution. The resize avoids a grid in the images.
+        antialias: Whether a blur after a convolution of stride 1 replaces a strided convolution, as
+            in CUT.
+        attention: Whether self-attention follows the blocks.
+        init: How the first weights are drawn: normal is pix2pix's N(0, 0.02), xavier is SPADE's
+            with gain 0.02, kaiming is for ReLU, and default is PyTorch's.
     """
 
     def __init__(

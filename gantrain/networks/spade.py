@@ -92,14 +92,23 @@ class SPADEGenerator(nn.Module):
     """The generator of SPADE (Park et al., 2019, arXiv 1903.07291), from coarse to fine.
 
     Takes label maps (N, in_channels, H, W), one-hot, of any size, and gives (N, out_channels, H, W)
-    in [-1, 1].
+    in [-1, 1]. `multiple` is 2 to the power of the number of doublings; the paper's choice for
+    Cityscapes is `more`.
 
-    upsampling: `normal` doubles the size 5 times, `more` 6, `most` 7 (the paper's choice for
-    Cityscapes is `more`). `multiple` is 2 to the power of that number.
+    Where `style_channels` is not 0, the generator also takes styles (N, style_channels), by default
+    zeros, which are the mean style. They become the coarsest map, of `head` (height, width), which
+    is resized where the label map needs another size.
 
-    style_channels: where it is not 0, the generator also takes styles (N, style_channels), by
-    default zeros, which are the mean style. They become the coarsest map, of `head` (height,
-    width), which is resized where the label map needs another size.
+    Args:
+        width: The number of channels of the last block. Coarser blocks have up to 16 times as many.
+        upsampling: How often the generator doubles the size: normal 5 times, more 6 times, most 7
+            times.
+        hidden: The number of channels between the label map and a norm's scale and shift.
+        head: The height and the width of the coarsest map, with styles.
+        norm: The norm that the label map modulates.
+        spectral_norm: Whether the convolutions have spectral norm.
+        init: How the first weights are drawn: normal is pix2pix's N(0, 0.02), xavier is SPADE's
+            with gain 0.02, kaiming is for ReLU, and default is PyTorch's.
     """
 
     def __init__(

@@ -35,6 +35,16 @@ class EncoderDecoder(nn.Module):
 
     Takes images (N, in_channels, H, W) in [-1, 1] of any size and gives (N, out_channels, H, W) in
     [-1, 1]. All layers but the first and last are normalised. `multiple` is 2**len(widths).
+
+    Args:
+        widths: The number of channels of each layer of the encoder. Each layer halves the size.
+        norm: The normalisation between the layers.
+        dropout: The fraction of values that dropout sets to 0.
+        spectral_norm: Whether the convolutions have spectral norm.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize (nearest or
+            bilinear) and a convolution. The resize avoids a grid in the images.
+        init: How the first weights are drawn: normal is pix2pix's N(0, 0.02), xavier is SPADE's
+            with gain 0.02, kaiming is for ReLU, and default is PyTorch's.
     """
 
     def __init__(
@@ -77,6 +87,13 @@ class WholeImageDiscriminator(Discriminator):
     Takes images (N, in_channels, H, W) of `minimum_size` (64) or more. Gives one scale: the feature
     maps, then the logits (N, 1, h, w), a single score at `minimum_size` and a map beyond it. Raises
     UserError for smaller images.
+
+    Args:
+        widths: The number of channels of each layer. Each layer halves the size.
+        norm: The normalisation between the layers.
+        spectral_norm: Whether the convolutions have spectral norm.
+        init: How the first weights are drawn: normal is pix2pix's N(0, 0.02), xavier is SPADE's
+            with gain 0.02, kaiming is for ReLU, and default is PyTorch's.
     """
 
     def __init__(

@@ -34,6 +34,22 @@ class UNet(nn.Module):
     of them: `innermost` is the decoder's first layer, as in the authors' Torch code, and `second`
     is the layer after it, as in their PyTorch code. `attention` adds SAGAN's self-attention to the
     encoder's map of that level, from 0. Raises UserError for a level that does not exist.
+
+    Args:
+        width: The number of channels of the first layer. Each level has twice as many, up to 8
+            times.
+        levels: How often the encoder halves the size.
+        norm: The normalisation between the layers.
+        dropout: The fraction of values that dropout sets to 0 in `levels - 5` layers of the
+            decoder.
+        dropout_from: The first layer of the decoder with dropout: innermost is the authors' Torch
+            code, second is their PyTorch code.
+        spectral_norm: Whether the convolutions have spectral norm.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize (nearest or
+            bilinear) and a convolution. The resize avoids a grid in the images.
+        attention: The level of the encoder, from 0, that has self-attention. null: none.
+        init: How the first weights are drawn: normal is pix2pix's N(0, 0.02), xavier is SPADE's
+            with gain 0.02, kaiming is for ReLU, and default is PyTorch's.
     """
 
     def __init__(
