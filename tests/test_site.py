@@ -67,6 +67,18 @@ def test_every_component_has_its_options(keys_page: str) -> None:
                 assert f"| `{option}` |" in keys_page, (name, option)
 
 
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_every_option_has_a_meaning(name: str, reference: ModuleType) -> None:
+    cls = COMPONENTS[name]
+    options = [
+        parameter.name
+        for parameter in inspect.signature(cls).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    meanings = reference.split_docstring(cls)[1]
+    assert sorted(meanings) == sorted(options)
+
+
 def test_the_shared_options_are_options(keys_page: str) -> None:
     """The table of options that mean the same in all networks is written by hand."""
     section = documents.text("docs/keys.md").split("## Generators")[1].split("<!--")[0]

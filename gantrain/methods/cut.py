@@ -73,8 +73,8 @@ class CUT(Method):
         projection_width: The number of channels of the vectors that PatchNCE compares.
         temperature: The number by which PatchNCE divides the similarities.
         augment: The kinds of DiffAugment that change the images which the discriminators see.
-        more_discriminators: Further discriminators, each with its own loss and weight.
-        order: The order of the phases.
+        more_discriminators: Further discriminators, each with its own loss, weight and interval.
+        order: The phase that comes first in a step. `discriminator_first` is the paper's order.
 
     Raises:
         UserError: Source and target differ in channels, or the generator has no such features.

@@ -69,8 +69,8 @@ class CycleGAN(Method):
             output domain.
         pool: The number of earlier fakes in the pool of each domain. 0 has no pool.
         augment: The kinds of DiffAugment that change the images which the discriminators see.
-        more_discriminators: Further discriminators in each domain, each with its own loss and
-            weight.
+        more_discriminators: Further discriminators in each domain, each with its own loss, weight
+            and interval.
 
     Raises:
         UserError: `identity` is not 0, and source and target differ in channels.

@@ -51,8 +51,8 @@ class Pix2Pix(Method):
         pool: The number of earlier fakes in the pool. About half of the fakes that the first
             discriminator sees come from it. 0 has no pool.
         augment: The kinds of DiffAugment that change the images which the discriminators see.
-        more_discriminators: Further discriminators, each with its own loss and weight.
-        order: The order of the phases.
+        more_discriminators: Further discriminators, each with its own loss, weight and interval.
+        order: The phase that comes first in a step. `discriminator_first` is the paper's order.
     """
 
     paired = True

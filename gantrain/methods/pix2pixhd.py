@@ -46,7 +46,7 @@ class Pix2PixHD(Method):
             the fake and those of the target.
         perceptual: The weight of the perceptual loss. With 0, no weights of VGG-19 are needed.
         augment: The kinds of DiffAugment that change the images which the discriminators see.
-        more_discriminators: Further discriminators, each with its own loss and weight.
+        more_discriminators: Further discriminators, each with its own loss, weight and interval.
     """
 
     paired = True

@@ -73,9 +73,9 @@ class SPADE(Method):
         perceptual: The weight of the perceptual loss. With 0, no weights of VGG-19 are needed.
         kld: The weight of the divergence of the styles, with `style: vae`.
         augment: The kinds of DiffAugment that change the images which the discriminators see.
-        more_discriminators: Further discriminators, each with its own loss and weight.
-        order: The order of the phases, and whether the updated generator makes new fakes for the
-            discriminators.
+        more_discriminators: Further discriminators, each with its own loss, weight and interval.
+        order: Whether the discriminators see the fakes from before the generator's update, or new
+            fakes from after it, which is the paper's order.
     """
 
     paired = True

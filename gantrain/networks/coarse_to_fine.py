@@ -39,9 +39,10 @@ class CoarseToFine(nn.Module):
         norm: The kind of normalisation.
         dropout: The probability with which dropout sets a value to 0, in each residual block.
         spectral_norm: Normalises the weights of the convolutions by spectral norm.
-        upsample: How the size is doubled: by a transposed convolution, or by a resize and a
-            convolution.
-        init: The distribution of the first weights.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize (`nearest`,
+            `bilinear`) and a convolution. The resize avoids a grid in the images.
+        init: The distribution of the first weights: `normal` is N(0, 0.02) as in pix2pix, `xavier`
+            has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of PyTorch.
         zero_bias: Starts the biases at 0. Otherwise they keep the random values of PyTorch, as in
             pix2pixHD.
     """

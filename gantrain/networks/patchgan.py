@@ -146,12 +146,13 @@ class PatchGAN(Discriminator):
 
     Args:
         width: The number of channels of the first layer. Deeper layers have a multiple of it.
-        layers: The number of layers that halve the size.
+        layers: The number of layers that halve the size. They determine the size of the patch.
         norm: The kind of normalisation.
         spectral_norm: Normalises the weights of the convolutions by spectral norm.
         antialias: Down-samples by a blur after a convolution of stride 1, as in CUT.
         attention: The layer, from 0, to whose map self-attention is added. null adds none.
-        init: The distribution of the first weights.
+        init: The distribution of the first weights: `normal` is N(0, 0.02) as in pix2pix, `xavier`
+            has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of PyTorch.
 
     Raises:
         UserError: The images are smaller than `minimum_size`, or `attention` names a layer that
@@ -193,7 +194,8 @@ class PixelDiscriminator(Discriminator):
         width: The number of channels of the first layer. Deeper layers have a multiple of it.
         norm: The kind of normalisation.
         spectral_norm: Normalises the weights of the convolutions by spectral norm.
-        init: The distribution of the first weights.
+        init: The distribution of the first weights: `normal` is N(0, 0.02) as in pix2pix, `xavier`
+            has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of PyTorch.
 
     Raises:
         UserError: The images are smaller than `minimum_size`.
@@ -230,7 +232,8 @@ class MultiscalePatchGAN(Discriminator):
         norm: The kind of normalisation.
         spectral_norm: Adds spectral norm to the normalised convolutions and removes their biases,
             as in SPADE.
-        init: The distribution of the first weights.
+        init: The distribution of the first weights: `normal` is N(0, 0.02) as in pix2pix, `xavier`
+            has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of PyTorch.
         zero_bias: Starts the biases at 0. Otherwise they keep the random values of PyTorch, as in
             pix2pixHD.
 

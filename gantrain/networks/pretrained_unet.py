@@ -36,9 +36,11 @@ class PretrainedUNet(nn.Module):
             many, up to 8 times `width`.
         norm: The kind of normalisation in the decoder.
         dropout: The probability with which dropout sets a value to 0.
-        upsample: How the size is doubled: by a transposed convolution, or by a resize and a
-            convolution.
-        init: The distribution of the decoder's first weights.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize (`nearest`,
+            `bilinear`) and a convolution. The resize avoids a grid in the images.
+        init: The distribution of the decoder's first weights: `normal` is N(0, 0.02) as in pix2pix,
+            `xavier` has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of
+            PyTorch.
 
     Raises:
         UserError: A map of `backbone` is not half as large as the map before it.

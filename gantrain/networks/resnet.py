@@ -55,12 +55,13 @@ class ResNet(nn.Module):
         norm: The kind of normalisation.
         dropout: The probability with which dropout sets a value to 0, in each residual block.
         spectral_norm: Normalises the weights of the convolutions by spectral norm.
-        upsample: How the size is doubled: by a transposed convolution, or by a resize and a
-            convolution.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize (`nearest`,
+            `bilinear`) and a convolution. The resize avoids a grid in the images.
         antialias: Down-samples by a blur after a convolution of stride 1, instead of by a
             convolution of stride 2.
         attention: Adds self-attention after the residual blocks.
-        init: The distribution of the first weights.
+        init: The distribution of the first weights: `normal` is N(0, 0.02) as in pix2pix, `xavier`
+            has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of PyTorch.
     """
 
     def __init__(

@@ -108,7 +108,8 @@ class SPADEGenerator(nn.Module):
             label map needs another size.
         norm: The kind of normalisation, whose result the label map modulates.
         spectral_norm: Normalises the weights of the convolutions by spectral norm.
-        init: The distribution of the first weights.
+        init: The distribution of the first weights: `normal` is N(0, 0.02) as in pix2pix, `xavier`
+            has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of PyTorch.
     """
 
     def __init__(

@@ -44,9 +44,10 @@ class EncoderDecoder(nn.Module):
         dropout: The probability with which dropout sets a value to 0, in each layer of the decoder
             but the last.
         spectral_norm: Normalises the weights of the convolutions by spectral norm.
-        upsample: How the size is doubled: by a transposed convolution, or by a resize and a
-            convolution.
-        init: The distribution of the first weights.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize (`nearest`,
+            `bilinear`) and a convolution. The resize avoids a grid in the images.
+        init: The distribution of the first weights: `normal` is N(0, 0.02) as in pix2pix, `xavier`
+            has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of PyTorch.
     """
 
     def __init__(
@@ -94,7 +95,8 @@ class WholeImageDiscriminator(Discriminator):
         widths: The numbers of channels of the layers, each of which halves the size.
         norm: The kind of normalisation.
         spectral_norm: Normalises the weights of the convolutions by spectral norm.
-        init: The distribution of the first weights.
+        init: The distribution of the first weights: `normal` is N(0, 0.02) as in pix2pix, `xavier`
+            has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of PyTorch.
 
     Raises:
         UserError: The images are smaller than `minimum_size`.

@@ -42,11 +42,12 @@ class UNet(nn.Module):
             decoder, as in the authors' Torch code. `second` is the layer after it, as in their
             PyTorch code.
         spectral_norm: Normalises the weights of the convolutions by spectral norm.
-        upsample: How the size is doubled: by a transposed convolution, or by a resize and a
-            convolution.
+        upsample: How the size is doubled: by a transposed convolution, or by a resize (`nearest`,
+            `bilinear`) and a convolution. The resize avoids a grid in the images.
         attention: The level of the encoder, from 0, to whose map self-attention is added. null adds
             none.
-        init: The distribution of the first weights.
+        init: The distribution of the first weights: `normal` is N(0, 0.02) as in pix2pix, `xavier`
+            has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of PyTorch.
 
     Raises:
         UserError: `attention` names a level that does not exist.
