@@ -40,10 +40,9 @@ class VGG19(nn.Module):
     """The perceptual loss of pix2pixHD: weighted L1 distances of VGG-19's features.
 
     Wang et al., 2018 (arXiv 1711.11585). The features are relu1_1, relu2_1, relu3_1, relu4_1 and
-    relu5_1.
+    relu5_1. The images have 3 channels or 1 (grey).
 
     Args:
-        channels: The number of channels of the images, 3 or 1 (grey).
         weights: A .safetensors or .pth file of torchvision's vgg19, or of a VGG-19 up to relu3_1
             with a colour layer in front, which gives the first three distances only. null downloads
             the weights of torchvision into torch.hub's folder.
