@@ -1,4 +1,4 @@
-"""Resize, crop, flip and colour jitter of one sample: one draw for all its fields."""
+"""Resizes, crops and augments a sample, by one draw for all its fields."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -15,13 +15,29 @@ Sample = dict[str, np.ndarray]  # HWC by field
 
 @dataclass(frozen=True)
 class SampleTransform:
-    """How samples are shown: the kinds of the wanted fields, by name, and their geometry."""
+    """How samples are shown: the kinds of the wanted fields, by name, and their geometry.
+
+    Attributes:
+        kinds: The kinds of the fields, by name.
+        size: The height and the width of the crop, in pixels.
+        resize: The size to which samples are resized before the crop, or None.
+        random_scale: The lowest and the highest factor of a random scale before the crop, or None.
+        flip: Whether half of the samples are mirrored from left to right.
+        vertical_flip: Whether half of the samples are mirrored from top to bottom.
+        quarter_turns: Whether samples are turned by 0, 90, 180 or 270 degrees. `size` is square.
+        color_jitter: The largest change of brightness and of contrast, as a fraction.
+        jittered: The fields with colour jitter; None means all.
+    """
 
     kinds: Mapping[str, Kind]
     size: Size
     resize: Size | None
     flip: bool = False
     color_jitter: float = 0.0
+    random_scale: tuple[float, float] | None = None
+    vertical_flip: bool = False
+    quarter_turns: bool = False
+    jittered: Collection[str] | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -34,24 +50,62 @@ class SampleTransform:
         return replace(self, kinds=kinds)
 
     def augment(self, sample: Sample, random: np.random.Generator) -> Sample:
-        """A training sample of `size`; without `resize` no sample may be smaller."""
-        height, width = self.size
+        """Return a training sample of `size`, by one draw for all its fields.
+
+        Without `resize` and `random_scale` no sample may be smaller.
+        """
         # Every number is drawn, used or not: an option then does not change the others' draws.
         across, down, mirror, bright, strong = random.random(5)
-        if self.resize is not None:
-            sample = resize_sample(sample, self.resize, self.kinds)
-        whole_height, whole_width = next(iter(sample.values())).shape[:2]
-        top, left = int(down * (whole_height - height + 1)), int(across * (whole_width - width + 1))
-        sample = {f: x[top : top + height, left : left + width] for f, x in sample.items()}
+        upside_down, turn, zoom = random.random(3)
+        sample = resize_sample(sample, self._size_before_crop(sample, zoom), self.kinds)
+        sample = self._crop(sample, down, across)
         if self.flip and mirror < 0.5:
-            sample = {f: x[:, ::-1] for f, x in sample.items()}
+            sample = {name: array[:, ::-1] for name, array in sample.items()}
+        if self.vertical_flip and upside_down < 0.5:
+            sample = {name: array[::-1] for name, array in sample.items()}
+        if self.quarter_turns:
+            turns = int(4 * turn)
+            sample = {name: np.rot90(array, turns) for name, array in sample.items()}
         if self.color_jitter:
-            brightness, contrast = (1 + self.color_jitter * (2 * u - 1) for u in (bright, strong))
-            sample = {
-                f: x if self.kinds[f].has_exact_values else _jitter_color(x, brightness, contrast)
-                for f, x in sample.items()
-            }
+            brightness = 1 + self.color_jitter * (2 * bright - 1)
+            contrast = 1 + self.color_jitter * (2 * strong - 1)
+            sample = self._jitter(sample, brightness, contrast)
         return sample
+
+    def _size_before_crop(self, sample: Sample, zoom: float) -> Size:
+        """Return the height and the width to which a sample is resized before the crop.
+
+        zoom: the place of the random scale between its bounds, 0 to 1, by equal factors. The scale
+        is never smaller than the crop needs.
+        """
+        height, width = self.resize or _size_of(sample)
+        if self.random_scale is None:
+            return height, width
+        lowest, highest = self.random_scale
+        factor = lowest * (highest / lowest) ** zoom
+        factor = max(factor, self.size[0] / height, self.size[1] / width)
+        return max(self.size[0], round(factor * height)), max(self.size[1], round(factor * width))
+
+    def _crop(self, sample: Sample, down: float, across: float) -> Sample:
+        """Return a crop of `size`. down, across: its place, from 0 (top, left) to 1."""
+        height, width = self.size
+        whole_height, whole_width = _size_of(sample)
+        top = int(down * (whole_height - height + 1))
+        left = int(across * (whole_width - width + 1))
+        return {
+            name: array[top : top + height, left : left + width] for name, array in sample.items()
+        }
+
+    def _jitter(self, sample: Sample, brightness: float, contrast: float) -> Sample:
+        """Return a sample with other colours, in the fields that have any."""
+        jittered: Sample = {}
+        for name, array in sample.items():
+            is_wanted = self.jittered is None or name in self.jittered
+            if is_wanted and not self.kinds[name].has_exact_values:
+                jittered[name] = _jitter_color(array, brightness, contrast)
+            else:
+                jittered[name] = array
+        return jittered
 
     def held_out(self, sample: Sample) -> Sample:
         """Return the centre of a sample, of `size`, without any random choice.
@@ -63,11 +117,18 @@ class SampleTransform:
         resized = held_out_resize(self.size, self.resize)
         if resized is not None:
             sample = resize_sample(sample, resized, self.kinds)
-        whole_height, whole_width = next(iter(sample.values())).shape[:2]
+        whole_height, whole_width = _size_of(sample)
         if whole_height < height or whole_width < width:
             return resize_sample(sample, self.size, self.kinds)
-        top, left = (whole_height - height) // 2, (whole_width - width) // 2
+        top = (whole_height - height) // 2
+        left = (whole_width - width) // 2
         return {f: x[top : top + height, left : left + width] for f, x in sample.items()}
+
+
+def _size_of(sample: Sample) -> Size:
+    """Return the height and the width that all fields of a sample have."""
+    height, width = next(iter(sample.values())).shape[:2]
+    return height, width
 
 
 def resize_sample(sample: Sample, size: Size, kinds: Mapping[str, Kind]) -> Sample:

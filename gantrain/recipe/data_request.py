@@ -31,6 +31,10 @@ def sample_transform(
         resize=data.resize,
         flip=data.flip and training,
         color_jitter=data.color_jitter if training else 0.0,
+        random_scale=data.random_scale if training else None,
+        vertical_flip=data.vertical_flip and training,
+        quarter_turns=data.quarter_turns and training,
+        jittered={names["source"]} if data.color_jitter_source_only else None,
     )
 
 

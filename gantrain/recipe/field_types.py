@@ -138,6 +138,8 @@ Size = Annotated[
     _Sides, AfterValidator(_area), BeforeValidator(_pair, json_schema_input_type=Side | _Sides)
 ]
 Factors = dict[str, Annotated[float, Field(gt=0, le=1e6)]]
+_Scale = Annotated[float, Field(ge=0.1, le=4)]
+Scales = Annotated[tuple[_Scale, _Scale], Strict(False)]
 Betas = Annotated[tuple[Share, Share], Strict(False)]
 FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER), AfterValidator(_folder)]
 Place = Annotated[str, AfterValidator(_place)]

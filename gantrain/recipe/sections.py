@@ -17,6 +17,7 @@ from gantrain.recipe.field_types import (
     Natural,
     Place,
     Positive,
+    Scales,
     Shown,
     Size,
     Workers,
@@ -83,11 +84,27 @@ class Data(StrictModel):
         ),
     )
     flip: bool = Field(True, description="mirror each sample left to right with probability 1/2")
+    vertical_flip: bool = Field(
+        False, description="mirror each sample top to bottom with probability 1/2"
+    )
+    quarter_turns: bool = Field(
+        False, description="turn each sample by 0, 90, 180 or 270 degrees; needs a square data.size"
+    )
+    random_scale: Scales | None = Field(
+        None,
+        description=(
+            "lowest and highest factor by which each sample is resized before the crop, such as"
+            " [0.8, 1.25]; null: no random scale"
+        ),
+    )
     color_jitter: float = Field(
         0.0,
         ge=0,
         le=1,
         description="the largest random change of brightness and contrast, as a fraction",
+    )
+    color_jitter_source_only: bool = Field(
+        False, description="leave the target as it is, and change the colours of the source alone"
     )
     workers: Workers | Auto = Field(
         "auto", description="the number of loader processes of each rank; auto: by the cores"
@@ -171,6 +188,28 @@ class Data(StrictModel):
                     f"allowed: a field of its own for each input, {field} is used already"
                 )
             taken.append(field)
+        return value
+
+    @field_validator("quarter_turns")
+    @classmethod
+    def _check_quarter_turns(cls, value: bool, info: ValidationInfo) -> bool:
+        size = info.data.get("size")
+        if value and size and size[0] != size[1]:
+            raise UserError(f"allowed: false, since data.size={list(size)} is not square")
+        return value
+
+    @field_validator("random_scale")
+    @classmethod
+    def _check_random_scale(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value and value[0] > value[1]:
+            raise UserError("allowed: the lowest factor first")
+        return value
+
+    @field_validator("color_jitter_source_only")
+    @classmethod
+    def _check_jitter_of_source(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("color_jitter") == 0:
+            raise UserError("allowed: false, since data.color_jitter=0 changes no colours")
         return value
 
     @field_validator("resize")

@@ -1,17 +1,21 @@
 """The stream: every sample once an epoch, alike for any ranks and workers; damaged samples."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from gantrain.data.index import Field
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.loader import held_out_batches, training_loader
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.sample_order import MIXED, WINDOW, Order
 from gantrain.data.shards import Shards
 from gantrain.data.transforms import SampleTransform
+from gantrain.recipe.data_request import sample_transform
+from gantrain.recipe.schema import load
 from gantrain.training.batch_split import split
 
 VIEW = SampleTransform(
@@ -256,6 +260,105 @@ def test_instances_are_cropped_and_flipped_with_the_rest_and_keep_their_ids() ->
     assert (resized.dtype, set(np.unique(resized))) == (np.uint16, {3, 26001, 65535})
 
 
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "flip": {"flip": True},
+    "vertical flip": {"vertical_flip": True},
+    "quarter turns": {"quarter_turns": True},
+    "random scale": {"random_scale": (0.7, 1.6)},
+    "random scale of resized samples": {"random_scale": (0.5, 2.0), "resize": (20, 28)},
+    "all": {
+        "flip": True,
+        "vertical_flip": True,
+        "quarter_turns": True,
+        "random_scale": (0.7, 1.6),
+        "resize": (24, 24),
+    },
+}
+
+
+def squares(side: int = 4) -> np.ndarray:
+    """Class ids, HW1: a different one in each square, so that each place is known by its id."""
+    rows, columns = np.indices((32, 40)) // side
+    return (rows * 10 + columns + 1).astype(np.uint8)[..., None]
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_an_augmentation_is_one_draw_for_fields_of_every_kind(name: str) -> None:
+    options = {"resize": None, **AUGMENTATIONS[name]}
+    view = SampleTransform({kind: KINDS[kind] for kind in KINDS}, (16, 16), **options)
+    ids = squares()
+    sample = {
+        "label": ids,
+        "instances": ids.astype(np.uint16) * 300,
+        "mask": np.where(ids % 2, 255, 0).astype(np.uint8),
+        "image": np.repeat(ids, 3, axis=2),
+    }
+    seen = set()
+    for seed in range(40):
+        shown = view.augment(sample, np.random.default_rng(seed))
+        assert {array.shape[:2] for array in shown.values()} == {(16, 16)}
+        label = shown["label"]
+        assert set(np.unique(label)) <= set(np.unique(ids))
+        assert np.array_equal(shown["instances"], label.astype(np.uint16) * 300)
+        assert np.array_equal(shown["mask"], np.where(label % 2, 255, 0))
+        # Bicubic mixes neighbours at edges, and agrees inside of the squares.
+        agrees = np.abs(shown["image"].astype(int) - label) <= 3
+        assert agrees.mean() > (0.99 if "scale" not in name and name != "all" else 0.3)
+        seen.add(label.tobytes())
+    assert len(seen) > 8
+
+
+def test_the_new_options_leave_the_older_draws_alone() -> None:
+    sample = {"x": np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)}
+    kinds = {"x": KINDS["image"]}
+    plain = SampleTransform(kinds, (16, 16), (24, 24), flip=True, color_jitter=0.2)
+    turned = SampleTransform(
+        kinds, (16, 16), (24, 24), flip=True, color_jitter=0.2, quarter_turns=True
+    )
+    for seed in range(8):
+        expected = plain.augment(sample, np.random.default_rng(seed))["x"]
+        shown = turned.augment(sample, np.random.default_rng(seed))["x"]
+        assert any(np.array_equal(np.rot90(expected, k), shown) for k in range(4))
+
+
+def test_flips_turns_and_scales_have_their_frequencies() -> None:
+    """Of 2,000 draws; three standard deviations of a binomial are less than the tolerance."""
+    ids = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    kinds = {"x": KINDS["label"]}
+    counts = {"left to right": 0, "top to bottom": 0}
+    turns = [0, 0, 0, 0]
+    draws = 2000
+    for seed in range(draws):
+        for name, option in (("left to right", "flip"), ("top to bottom", "vertical_flip")):
+            view = SampleTransform(kinds, (16, 16), None, **{option: True})
+            shown = view.augment({"x": ids}, np.random.default_rng(seed))["x"]
+            counts[name] += not np.array_equal(shown, ids)
+        view = SampleTransform(kinds, (16, 16), None, quarter_turns=True)
+        shown = view.augment({"x": ids}, np.random.default_rng(seed))["x"]
+        turns[next(k for k in range(4) if np.array_equal(np.rot90(ids, k), shown))] += 1
+    assert all(abs(count / draws - 0.5) < 0.04 for count in counts.values())
+    assert all(abs(count / draws - 0.25) < 0.04 for count in turns)
+
+
+def test_scales_are_spread_by_equal_factors_and_never_below_the_crop() -> None:
+    view = SampleTransform({"x": KINDS["image"]}, (16, 16), None, random_scale=(0.5, 2.0))
+    sample = {"x": np.zeros((100, 200, 3), np.uint8)}
+    sizes = [view._size_before_crop(sample, zoom) for zoom in np.linspace(0, 1, 5)]
+    assert sizes == [(50, 100), (71, 141), (100, 200), (141, 283), (200, 400)]
+    small = {"x": np.zeros((20, 40, 3), np.uint8)}
+    assert view._size_before_crop(small, 0.0) == (16, 32)
+
+
+def test_jitter_of_the_source_alone() -> None:
+    image = np.random.default_rng(0).integers(60, 190, (20, 20, 3), np.uint8)
+    kinds = {"source": KINDS["image"], "target": KINDS["image"]}
+    view = SampleTransform(kinds, (20, 20), None, color_jitter=0.4, jittered={"source"})
+    shown = view.augment({"source": image, "target": image}, np.random.default_rng(1))
+    assert np.array_equal(shown["target"], image)
+    assert not np.array_equal(shown["source"], image)
+
+
 def test_labels_are_resized_by_nearest_and_never_jittered() -> None:
     ids = np.random.default_rng(0).choice([3, 200], (33, 47, 1)).astype(np.uint8)
     view = SampleTransform({"x": KINDS["label"]}, (16, 16), (20, 20), flip=True, color_jitter=1.0)
@@ -271,3 +374,51 @@ def test_held_out_takes_the_centre_or_the_whole() -> None:
     assert SampleTransform({"x": KINDS["image"]}, (4, 4), (8, 8)).held_out({"x": image})[
         "x"
     ].shape == (4, 4, 1)
+
+
+REFUSED = {
+    "turns of no square": (
+        ("data.size=[16,32]", "data.resize=null", "data.quarter_turns=true"),
+        r"data.quarter_turns: found true, allowed: false, since data.size=\[16, 32\] is not square",
+    ),
+    "the highest factor first": (
+        ("data.random_scale=[2,0.5]",),
+        r"data.random_scale: found .*, allowed: the lowest factor first",
+    ),
+    "a factor of 0": (("data.random_scale=[0,1]",), r"data.random_scale.0: found 0"),
+    "a factor that fills the memory": (
+        ("data.random_scale=[1,99]",),
+        "data.random_scale.1: found 99",
+    ),
+    "no jitter": (
+        ("data.color_jitter_source_only=true",),
+        "data.color_jitter_source_only: found true, allowed: false, since data.color_jitter=0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_augmentation_that_cannot_be_is_refused(name: str) -> None:
+    words, says = REFUSED[name]
+    with pytest.raises(ValueError, match=says):
+        load("pix2pix", list(words))
+
+
+def test_held_out_samples_are_not_augmented() -> None:
+    words = (
+        "data.vertical_flip=true",
+        "data.quarter_turns=true",
+        "data.random_scale=[0.5,2]",
+        "data.color_jitter=0.5",
+        "data.color_jitter_source_only=true",
+    )
+    fields = {
+        role: Field(member=role, channels=3, min_size=(300, 300), max_size=(300, 300))
+        for role in ("source", "target")
+    }
+    augmented, plain = (
+        sample_transform(load("pix2pix", list(changes)), fields, training=False)
+        for changes in (words, ())
+    )
+    sample = {"left": np.random.default_rng(0).integers(0, 255, (300, 300, 3), np.uint8)}
+    assert np.array_equal(augmented.held_out(sample)["left"], plain.held_out(sample)["left"])
