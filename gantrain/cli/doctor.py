@@ -115,7 +115,7 @@ def _examine_data(findings: Findings, setup: RunSetup) -> None:
     findings.add("precision", _describe_precision(setup))
     for line in setup.data.held_out_lines:
         findings.add("held out", line, "note")
-    for line in setup.size_warnings:
+    for line in setup.data_warnings:
         findings.add("size", line.removeprefix("warning: "), "note")
 
 

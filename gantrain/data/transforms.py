@@ -52,7 +52,7 @@ class SampleTransform:
     def augment(self, sample: Sample, random: np.random.Generator) -> Sample:
         """Return a training sample of `size`, by one draw for all its fields.
 
-        Without `resize` and `random_scale` no sample may be smaller.
+        Without `resize` no sample may be smaller.
         """
         # Every number is drawn, used or not: an option then does not change the others' draws.
         across, down, mirror, bright, strong = random.random(5)

@@ -13,6 +13,7 @@ from gantrain.evaluation.held_out import HeldOut
 from gantrain.evaluation.held_out_choice import HeldOutChoice, choose_held_out
 from gantrain.methods.base import Batch, Context, Method
 from gantrain.recipe import costs, evaluation_settings
+from gantrain.recipe.augmentation_advice import describe_augmentation
 from gantrain.recipe.build_method import (
     check_method,
     load_pretrained,
@@ -61,7 +62,10 @@ class RunSetup:
         # The method, without memory for its weights.
         self.sketch = sketch_method(recipe, self.data.dims)
         check_method(recipe, self.sketch)
-        self.size_warnings = describe_sizes(recipe, self.sketch, self.data.dims)
+        self.data_warnings = [
+            *describe_sizes(recipe, self.sketch, self.data.dims),
+            *describe_augmentation(recipe.data, self.data.fields),
+        ]
         self.memory = self._count_memory()
         costs.check_memory(self.memory, world.device)
         self.evaluation_notes = self._check_evaluation()

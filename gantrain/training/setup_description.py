@@ -27,7 +27,7 @@ def describe_setup(setup: RunSetup) -> list[str]:
             lines.append(notice)
     lines += data.held_out_lines
     lines += [f"init_from: {line}" for line in setup.init_from_lines]
-    lines += setup.size_warnings
+    lines += setup.data_warnings
     lines += _warn_of_flattery(setup)
     if setup.precision_choice.line:
         lines.append(setup.precision_choice.line)

@@ -1,5 +1,7 @@
 """The stream: every sample once an epoch, alike for any ranks and workers; damaged samples."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from gantrain.data.prepare.pack import prepare
 from gantrain.data.sample_order import MIXED, WINDOW, Order
 from gantrain.data.shards import Shards
 from gantrain.data.transforms import SampleTransform
+from gantrain.recipe.augmentation_advice import describe_augmentation
 from gantrain.recipe.data_request import sample_transform
 from gantrain.recipe.schema import load
 from gantrain.training.batch_split import split
@@ -339,6 +342,101 @@ def test_flips_turns_and_scales_have_their_frequencies() -> None:
         turns[next(k for k in range(4) if np.array_equal(np.rot90(ids, k), shown))] += 1
     assert all(abs(count / draws - 0.5) < 0.04 for count in counts.values())
     assert all(abs(count / draws - 0.25) < 0.04 for count in turns)
+
+
+def test_an_image_and_its_ids_are_scaled_to_the_same_place() -> None:
+    """A ramp of grey knows each pixel's place; the nearest id is at most half a pixel off."""
+    rows, columns = np.indices((40, 60)).astype(np.float32) / 64
+    ramp = np.stack([rows, columns], axis=2)
+    names = np.arange(40 * 60, dtype=np.uint16).reshape(40, 60, 1)
+    kinds = {"image": KINDS["image"], "ids": KINDS["instances"]}
+    view = SampleTransform(
+        kinds,
+        (16, 16),
+        None,
+        flip=True,
+        vertical_flip=True,
+        quarter_turns=True,
+        random_scale=(0.6, 2),
+    )
+    for seed in range(60):
+        shown = view.augment({"image": ramp, "ids": names}, np.random.default_rng(seed))
+        inner = (slice(2, -2), slice(2, -2))  # bicubic has no neighbours beyond the border
+        place = np.stack(np.unravel_index(shown["ids"][..., 0], (40, 60)), axis=2) / 64
+        difference = 64 * np.abs(shown["image"] - place)[inner]
+        assert difference.max() < 0.9
+        assert difference.mean() < 0.45
+
+
+def test_drawn_scales_are_spread_by_equal_factors() -> None:
+    """Quartiles of 4,000 draws; the tolerance is three standard deviations of a median."""
+    view = SampleTransform({"x": KINDS["image"]}, (1, 1), None, random_scale=(0.5, 2.0))
+    sample = {"x": np.zeros((1000, 1000, 1), np.uint8)}
+    factors = []
+    for seed in range(4000):
+        random = np.random.default_rng(seed)
+        zoom = random.random(8)[7]
+        factors.append(view._size_before_crop(sample, zoom)[0] / 1000)
+    quartiles = np.quantile(np.log2(factors), [0.25, 0.5, 0.75])
+    assert np.allclose(quartiles, [-0.5, 0, 0.5], atol=0.05)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmentation_does_not_depend_on_ranks_and_workers(folder: Path, workers: int) -> None:
+    view = replace(VIEW, vertical_flip=True, quarter_turns=True, random_scale=(0.8, 1.4))
+    shards = Shards.open(folder)
+    order = Order([shard.samples for shard in shards.index.shards], seed=3)
+
+    def shown(ranks: int) -> dict[int, bytes]:
+        found: dict[int, bytes] = {}
+        for rank in range(ranks):
+            loader = training_loader(
+                shards,
+                view,
+                order=order,
+                start=0,
+                stop=24,
+                batch_size=4,
+                slots=split(4, ranks, None).slots(rank),
+                workers=workers,
+            )
+            for raw in loader:
+                for number, position in enumerate(raw.positions):
+                    found[position] = raw.fields["left"][number].numpy().tobytes()
+        return found
+
+    assert shown(1) == shown(2)
+    assert len(shown(1)) == 24
+
+
+ADVICE = {
+    "nothing changes": (
+        ("data.size=[256,256]", "data.resize=[256,256]", "data.random_scale=[0.5,1]"),
+        r"data.random_scale=\[0.5, 1.0\] changes nothing: data.size=256x256 fits into .* 1; raise",
+    ),
+    "many at the least": (
+        ("data.random_scale=[0.8,1.25]",),
+        "25% of the samples get a scale of 0.895, since data.size=256x256 fits into no smaller",
+    ),
+    "few at the least": (("data.random_scale=[0.88,1.25]",), ""),
+    "colours of ids": (
+        ("data.color_jitter=0.2", "data.color_jitter_source_only=true", "data.labels={left: 3}"),
+        "data.color_jitter_source_only=true changes nothing, since the source holds class ids",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_augmentation_that_changes_nothing_is_reported(name: str) -> None:
+    words, says = ADVICE[name]
+    data = load("pix2pix", list(words)).data
+    kind = {"kind": "label", "classes": 3} if data.labels else {}
+    size = {"min_size": (300, 300), "max_size": (300, 300)}
+    fields = {"source": Field(member="x", channels=1, **size, **kind)}
+    lines = describe_augmentation(data, fields)
+    assert len(lines) == bool(says)
+    if says:
+        assert re.search(rf"^warning: {says}", lines[0])
 
 
 def test_scales_are_spread_by_equal_factors_and_never_below_the_crop() -> None:
