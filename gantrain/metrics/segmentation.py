@@ -77,17 +77,14 @@ class Segmentation:
 
     def add(self, labels: Tensor, fake: Tensor, target: Tensor) -> None:
         """Add one-hot labels with their fakes and targets, (N, C, H, W)."""
-        # Its import takes a second, which runs without these metrics need not spend.
-        from torchmetrics.functional.classification import multiclass_confusion_matrix
-
         true = labels.argmax(1)
         for counts, images in zip(self.counts, (fake, target), strict=True):
             with full_precision():
                 logits = self.network(images.float())
             if self.ignored is not None:
                 logits[:, self.ignored] = -torch.inf
-            matrix = multiclass_confusion_matrix(logits.argmax(1), true, num_classes=len(counts))
-            counts += matrix.cpu()
+            pairs = (true * len(counts) + logits.argmax(1)).flatten().cpu()
+            counts += torch.bincount(pairs, minlength=counts.numel()).view_as(counts)
         self.images += len(fake)
         self.batches_with_nan += int(fake.isnan().any())
 

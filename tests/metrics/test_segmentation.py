@@ -165,3 +165,12 @@ def test_what_was_learnt_from_damaged_data_is_not_kept(
     held_out.metrics(setup.method())
     assert any(damaged in text for text in held_out.damaged)
     assert not list(tmp_path.glob("metrics/unet-*"))
+
+
+def test_a_single_class_is_found_everywhere():
+    measured = Segmentation(["miou_unet"], Segmenter(3, 1), None)
+    images = torch.zeros(2, 3, 16, 16)
+    measured.add(torch.ones(2, 1, 16, 16), images, images)
+    (record,) = measured.results(lambda counts: [counts])
+    assert record.value == 1
+    assert record.null == 1
