@@ -60,6 +60,28 @@ def write_text(path: Path, text: str, *, sync: bool = False) -> None:
     write_bytes(path, text.encode(), sync=sync)
 
 
+def try_lock(descriptor: int, *, shared: bool = False, wait: bool = False) -> bool:
+    """Lock an open file or folder, and return whether this process has the lock now.
+
+    The system frees the lock when its holder dies. shared: several processes may hold it at the
+    same time. wait: wait until it is free. Raises OSError on a file system without locks.
+    """
+    operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    if not wait:
+        operation |= fcntl.LOCK_NB
+    try:
+        fcntl.flock(descriptor, operation)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock(descriptor: int) -> None:
+    """Free the lock of an open file or folder, although forked processes have it open too."""
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 @contextmanager
 def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold the lock file `path`, which is removed afterwards and free when its holder is killed.
@@ -67,14 +89,16 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
     Raises UserError if another process holds it and `wait` is false. Processes that are forked
     while the lock is held do not keep it.
     """
-    flags = fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            fcntl.flock(descriptor, flags)
-        except BlockingIOError:
+            has_lock = try_lock(descriptor, wait=wait)
+        except OSError:
             os.close(descriptor)
-            raise UserError(f"another process holds {path}; wait for it or stop it") from None
+            raise
+        if not has_lock:
+            os.close(descriptor)
+            raise UserError(f"another process holds {path}; wait for it or stop it")
         # The previous holder may have removed the file between our open and our lock.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
@@ -84,7 +108,7 @@ def file_lock(path: Path, *, wait: bool) -> Iterator[None]:
         yield
     finally:
         path.unlink(missing_ok=True)
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile has it open too
+        unlock(descriptor)
         os.close(descriptor)
 
 

@@ -6,7 +6,6 @@ those of another command.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -125,11 +124,10 @@ def _held(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            files.try_lock(descriptor, wait=True)
         yield
     finally:
-        with contextlib.suppress(OSError):  # a child that was forked meanwhile has it open, too
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        files.unlock(descriptor)
         os.close(descriptor)
 
 

@@ -1,8 +1,6 @@
 """The folder of a run: its lock, its status, its recipe and its metrics."""
 
-import contextlib
 import errno
-import fcntl
 import json
 import os
 import shlex
@@ -63,16 +61,15 @@ class Run:
         """Take the lock; a process that is leaving may hold it for a while."""
         for wait in range(_PATIENCE_SECONDS, -1, -1):
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                status = self.status()
-                writer = f"process {status.get('process', '?')} on {status.get('host', '?')}"
+                if files.try_lock(self._lock.fileno()):
+                    return
             except OSError as e:  # some clusters' file systems
                 raise UserError(
                     f"run: cannot lock {self.folder} ({e.strerror}), so that two jobs might write "
                     "it; mount its file system with locks, or link runs/ to one that has them"
                 ) from None
+            status = self.status()
+            writer = f"process {status.get('process', '?')} on {status.get('host', '?')}"
             if wait == _PATIENCE_SECONDS:
                 say(f"waiting for {writer} to leave {self.folder}")
             time.sleep(min(wait, 1))
@@ -224,6 +221,5 @@ class Run:
         self._rows = ""
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(self._lock, fcntl.LOCK_UN)  # the loader's processes have inherited it
+        files.unlock(self._lock.fileno())  # the loader's processes have inherited it
         self._lock.close()
