@@ -15,7 +15,7 @@ from gantrain.cli.app import app
 from gantrain.core.world import World
 from gantrain.data.batch import as_batch, data_dims
 from gantrain.data.decode import decode, encode
-from gantrain.data.index import Field
+from gantrain.data.field import Field
 from gantrain.data.kinds.kind import NotLabels
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.pack import prepare

@@ -238,7 +238,7 @@ def by_held_out_set(model: str, path: Path) -> np.ndarray:
     }
     packed = pack_once(path.parent, "cache", layout="images", **options.get(model, {}))
     learnt = SOURCES.get(model, field(1, "uint16", kind="instances"))
-    shards, _ = field_checks.with_channels_of({"image": learnt}, Shards.open(packed))
+    shards, _ = field_checks.as_learnt({"image": learnt}, Shards.open(packed))
     field_checks.check_same_contents({"image": learnt}, shards.fields)
     return decode_sample(shards, 0, ["image"])["image"]
 
@@ -584,10 +584,10 @@ def test_held_out_sets_of_other_channels_have_a_fingerprint_of_their_own(tmp_pat
     monkeypatch.chdir(tmp_path)
     prepare(mixed_folder({"grey": 2}), "out", layout="images", progress=False)
     shards = Shards.open("out")
-    converted, lines = field_checks.with_channels_of({"image": SOURCES["RGB"]}, shards)
+    converted, lines = field_checks.as_learnt({"image": SOURCES["RGB"]}, shards)
     assert converted.fingerprint != shards.fingerprint
     assert lines == ["data.validation: image: files in grey: converted to RGB, as in data.train"]
-    same, lines = field_checks.with_channels_of({"image": SOURCES["grey"]}, shards)
+    same, lines = field_checks.as_learnt({"image": SOURCES["grey"]}, shards)
     assert same is shards
     assert lines == []
 
@@ -599,7 +599,7 @@ def test_unpaired_held_out_sets_are_converted_on_their_side(tmp_path, monkeypatc
     prepare(mixed_folder({"RGB": 3}), "colours", layout="images", progress=False)
     both = Unpaired([Shards.open("greys"), Shards.open("colours")], ["image", "image"])
     learnt = {"source": SOURCES["RGB"], "target": SOURCES["RGB"]}
-    converted, lines = field_checks.with_channels_of(learnt, both)
+    converted, lines = field_checks.as_learnt(learnt, both)
     assert len(lines) == 1
     assert [
         side.fields[name].channels for side, name in zip(converted.domains, learnt, strict=True)

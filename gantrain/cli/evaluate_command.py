@@ -39,6 +39,14 @@ def evaluate(
     crop_border: Annotated[
         int | None, typer.Option(help="pixels at each edge left out of pairs' distances", min=0)
     ] = None,
+    values_range: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="LOW..HIGH",
+            help="values of black and white in folders of 16-bit images or floats",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON file to write")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
 ) -> None:
@@ -55,6 +63,7 @@ def evaluate(
         metrics=metrics,
         weights=weights,
         crop_border=crop_border,
+        values_range=values_range,
         out=out,
         device=device,
     )

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gantrain.cli.error_report import reports_errors
-from gantrain.cli.options import LeftOut
+from gantrain.cli.options import LeftOut, Ranges
 from gantrain.core.console import say
 from gantrain.core.named_values import named_values
 
@@ -29,10 +29,12 @@ def index(
     ignore: Annotated[
         int | None, typer.Option(help="id of no class, as in prepare", min=0, max=65535)
     ] = None,
+    ranges: Ranges = None,
     max_left_out: LeftOut = 0.5,
 ) -> None:
     """Make a data set of tars that others packed, and print the report."""
     from gantrain.data.index_tars import index_tars
+    from gantrain.data.prepare.range_options import parse_ranges
 
     fields = {}
     for name, text in named_values("--field", field).items():
@@ -44,6 +46,7 @@ def index(
         labels=labels or (),
         classes=classes,
         ignore=ignore,
+        ranges=parse_ranges(named_values("--range", ranges)),
         max_left_out=max_left_out,
     )
     for line in report.lines():

@@ -30,6 +30,14 @@ Imports = Annotated[
         help="module of own methods, networks or losses; may be repeated",
     ),
 ]
+Ranges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--range",
+        metavar="FIELD=LOW..HIGH",
+        help="values of 16 bits or floats that networks see as -1 and 1, or auto; may be repeated",
+    ),
+]
 Patterns = Annotated[
     list[str] | None,
     typer.Option(

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from gantrain.cli.error_report import reports_errors
-from gantrain.cli.options import LeftOut, Patterns, parse_size, patterns
+from gantrain.cli.options import LeftOut, Patterns, Ranges, parse_size, patterns
 from gantrain.core.console import say
+from gantrain.core.named_values import named_values
 
 
 @reports_errors
@@ -49,11 +50,13 @@ def prepare(
     ] = None,
     resize: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH, pixels")] = None,
     pattern: Patterns = None,
+    ranges: Ranges = None,
     max_left_out: LeftOut = 0.5,
     workers: Annotated[int | None, typer.Option(help="threads; default: one a core")] = None,
 ) -> None:
     """Pack a folder of images as a data set, and print the report."""
     from gantrain.data.prepare.pack import prepare as pack
+    from gantrain.data.prepare.range_options import parse_ranges
 
     kinds = dict.fromkeys(masks or (), "mask")
     if instances is not None:
@@ -71,6 +74,7 @@ def prepare(
         resize=parse_size(resize),
         patterns=patterns(pattern, context.args),
         max_left_out=max_left_out,
+        ranges=parse_ranges(named_values("--range", ranges)),
         workers=workers,
     )
     for line in report.lines():

@@ -10,6 +10,7 @@ from gantrain.core.console import console
 from gantrain.core.errors import UserError
 from gantrain.core.named_values import named_values
 from gantrain.core.world import World
+from gantrain.data.ranges import Range, parse_range
 from gantrain.evaluation import comparison, evaluate, evaluate_folders, evaluate_options
 from gantrain.evaluation.evaluate_results import table, write_json
 from gantrain.evaluation.set_names import name_targets, name_test_sets
@@ -27,6 +28,7 @@ def run_evaluate(  # noqa: PLR0913 (the command's options)
     metrics: str | None,
     weights: list[str] | None,
     crop_border: int | None,
+    values_range: str | None,
     out: Path | None,
     device: str,
 ) -> int:
@@ -39,6 +41,8 @@ def run_evaluate(  # noqa: PLR0913 (the command's options)
     has_other_data = bool(data or data_target or best)
     if bool(checkpoints) == are_folders or is_one_folder or (are_folders and has_other_data):
         raise UserError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
+    if values_range is not None and not are_folders:
+        raise UserError("--range: found with a run, allowed: with --real and --fake")
     options: dict[str, object] = {} if crop_border is None else {"crop_border": crop_border}
     if weights:
         options["weights"] = named_values("--weights", weights)
@@ -60,9 +64,21 @@ def run_evaluate(  # noqa: PLR0913 (the command's options)
         else:
             assert real
             assert fake
-            results, about = evaluate_folders.evaluate_folders(world, real, fake, options)
+            results, about = evaluate_folders.evaluate_folders(
+                world, real, fake, options, _parse_range(values_range)
+            )
         if world.is_main:
             console.print(table(results))
             if out:
                 write_json(out, results, about)
     return 0
+
+
+def _parse_range(text: str | None) -> Range | None:
+    """Return the value of `--range`. Raises UserError."""
+    if text is None:
+        return None
+    try:
+        return parse_range(text)
+    except UserError as error:
+        raise UserError(f"--range: {error}") from None

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from gantrain.core.errors import UserError
 
-INDEX = 2  # index.json beside the shards of a data set
+INDEX = 3  # index.json beside the shards of a data set
 # pack.json of a data set in the cache, raised when a folder would be packed differently than before
-PACK = 4
-CHECKPOINT = 5  # state.json of a checkpoint
+PACK = 5
+CHECKPOINT = 6  # state.json of a checkpoint
 RUN = 4  # recipe.yaml of a run's folder
 PRECISION = 1  # precision.json of a run's folder and of the cache
 RESULTS = 1  # .translated.json in a folder of results

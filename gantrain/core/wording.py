@@ -21,6 +21,11 @@ def speaking_as_command() -> Iterator[None]:
         _is_command.reset(token)
 
 
+def is_command() -> bool:
+    """Return whether messages name the options of the command line, and not Python's."""
+    return _is_command.get()
+
+
 def option(name: str) -> str:
     """Return the name of an option, such as `--data-target` or `data_target`. name: Python's."""
     return f"--{name.replace('_', '-')}" if _is_command.get() else name

@@ -43,9 +43,9 @@ def split_inputs(source: Tensor, fields: Mapping[str, Field]) -> dict[str, Tenso
     return inputs
 
 
-def to_files(images: Tensor, dtype: str) -> Tensor:
-    """Convert NCHW images in [-1, 1] to NHWC values of a file's dtype; inverts `normalise`."""
-    return ImageKind().to_files(images, dtype)
+def to_files(images: Tensor, field: Field) -> Tensor:
+    """Convert NCHW images in [-1, 1] to NHWC values of an image field; inverts `normalise`."""
+    return ImageKind().to_files(images, field)
 
 
 def channels(field: Field) -> int:

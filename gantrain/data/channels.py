@@ -1,7 +1,7 @@
 """Convert decoded files to the channels of a data set or model: grey, RGB and alpha of 8 bits.
 
-By convention an array of 2 channels is grey with alpha, and one of 4 channels is RGB with alpha,
-also in `.npy` files.
+By convention an array of uint8 with 2 channels is grey with alpha, and one with 4 channels is RGB
+with alpha, also in `.npy` files.
 """
 
 from typing import Any
@@ -15,9 +15,12 @@ Array = NDArray[Any]  # HWC
 _NAMES = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
 
 
-def has_alpha(channels: int) -> bool:
-    """Return whether the last of so many channels is alpha."""
-    return channels in (2, 4)
+def has_alpha(channels: int, dtype: str = "uint8") -> bool:
+    """Return whether the last of so many channels is alpha.
+
+    Values of other dtypes than uint8 are measurements, of which none is an opacity.
+    """
+    return channels in (2, 4) and dtype == "uint8"
 
 
 def note(own: int, wanted: int) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from gantrain.core.errors import UserError
 from gantrain.data.batch import channels
 from gantrain.data.channels import note
+from gantrain.data.kinds.image import range_of
 from gantrain.data.kinds.table import KINDS
+from gantrain.data.ranges import range_text
 from gantrain.data.request import DataRequest
 from gantrain.data.shards import Field, Shards
 from gantrain.data.unpaired import DataSet
@@ -96,28 +98,39 @@ def _is_too_small(field: Field, request: DataRequest) -> bool:
     return field.min_size[0] < request.size[0] or field.min_size[1] < request.size[1]
 
 
-def with_channels_of(
+def as_learnt(
     train: Mapping[str, Field], held_out: DataSet, option: str = VALIDATION
 ) -> tuple[DataSet, list[str]]:
-    """Return the held-out set with the training set's channels, and a line for each conversion.
+    """Return the held-out set with the training set's channels and ranges of values.
 
-    option: the key or option by which the user gave the held-out set. A field that cannot be
-    converted stays for `check_same_contents` to refuse.
+    The second result is a line for each conversion. option: the key or option by which the user
+    gave the held-out set. A field that cannot be converted stays for `check_same_contents` to
+    refuse.
     """
-    changes: dict[str, int] = {}
-    lines = []
-    for name, field in train.items():
+    changed: dict[str, Field] = {}
+    lines: list[str] = []
+    for name, ours in train.items():
         theirs = held_out.fields[name]
-        held_out_format = (theirs.channels, theirs.dtype)
-        train_format = (field.channels, field.dtype)
-        if not field.kind == theirs.kind == "image" or held_out_format == train_format:
+        if not ours.kind == theirs.kind == "image":
             continue
-        if KINDS["image"].can_fit(held_out_format, train_format):
-            changes[name] = field.channels
-            conversion = note(theirs.channels, field.channels).format(files="files")
+        if ours.dtype == theirs.dtype and range_of(ours) != range_of(theirs):
+            if theirs.range is not None:
+                lines.append(
+                    f"{option}: {name}: networks see the range of data.train,"
+                    f" {range_text(range_of(ours))}, and not that of this set,"
+                    f" {range_text(theirs.range)}"
+                )
+            theirs = theirs.model_copy(update={"range": range_of(ours)})
+            changed[name] = theirs
+        own_format = (theirs.channels, theirs.dtype)
+        if own_format != (ours.channels, ours.dtype) and KINDS["image"].can_fit(
+            own_format, (ours.channels, ours.dtype)
+        ):
+            changed[name] = theirs.model_copy(update={"channels": ours.channels})
+            conversion = note(theirs.channels, ours.channels).format(files="files")
             lines.append(f"{option}: {name}: {conversion}, as in data.train")
-    if changes:
-        held_out = held_out.converted(changes)
+    if changed:
+        held_out = held_out.converted(changed)
     return held_out, lines
 
 

@@ -15,8 +15,8 @@ from gantrain.core.error_messages import check
 from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.core.printable import has_controls, printable
+from gantrain.data.field import Field, Name, check_fields
 from gantrain.data.index_arrays import MOST_KEY_BYTES, Arrays, read_arrays
-from gantrain.data.kinds.table import check_kind
 from gantrain.data.urls import check_url, is_url
 
 PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a member
@@ -26,53 +26,11 @@ PARTS = {"offset": "int64", "size": "int64", "crc": "uint32"}  # arrays of a mem
 MOST_INDEX_BYTES = 32 << 20  # of index.json: some 400,000 shards
 MOST_ARRAY_BYTES = 16 << 30  # of index.npz
 _ARCHIVE_BYTES = 1 << 20  # of the headers of index.npz
-MOST_SIDE = 65536
-MOST_CHANNELS = 1024
-MOST_IDS = 65536  # 16 bits
 
-Positive = Annotated[int, pydantic.Field(gt=0, strict=True)]  # true is no number
-Size = tuple[Positive, Positive]  # height, width
 Count = Annotated[int, pydantic.Field(gt=0, le=2**40, strict=True)]
-Id = Annotated[int, pydantic.Field(ge=0, lt=MOST_IDS)]
-Pixels = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
-Dtype = Literal["uint8", "uint16", "float32"]
-Byte = Annotated[int, pydantic.Field(ge=0, le=255)]
-NAME = r"^[A-Za-z0-9_-]{1,64}$"  # no dot, since WebDataset splits `key.member.ext` at dots
-Name = Annotated[str, pydantic.Field(pattern=NAME)]
 # An index may come from a server: its names must not lead out of the folder.
 SHARD_NAME = r"^([A-Za-z0-9_-]+\.)+tar$"
 ShardName = Annotated[str, pydantic.Field(pattern=SHARD_NAME, max_length=200)]
-
-
-class Field(BaseModel, extra="forbid", frozen=True):
-    """A named part of a sample, which training sees.
-
-    member: the file in the tar. half: None for all of it, 0 for the left half, 1 for the right.
-    kind: `label` holds class ids, `instances` holds ids of instances, `image` anything else.
-    label_counts: pixels by id. ignore: the id of pixels that are of no class; networks see it as
-    the last of `classes`, which counts it. min_size, max_size: smallest and largest (height, width)
-    over the data set, in pixels. original_min_size, original_max_size: the same before `prepare`
-    resized the files; None where it did not.
-    """
-
-    member: Name
-    half: Literal[0, 1] | None = None
-    kind: Annotated[str, pydantic.AfterValidator(check_kind)] = "image"
-    channels: Positive
-    dtype: Dtype = "uint8"
-    classes: Positive | None = None
-    label_counts: dict[Id, Pixels] | None = None
-    # Left out where there is none, so that older data sets keep their fingerprints.
-    ignore: int | None = pydantic.Field(
-        None, ge=0, le=65535, exclude_if=lambda ignore: ignore is None
-    )
-    palette: (
-        Annotated[list[tuple[Byte, Byte, Byte]], pydantic.Field(max_length=MOST_IDS)] | None
-    ) = None
-    min_size: Size
-    max_size: Size
-    original_min_size: Size | None = None
-    original_max_size: Size | None = None
 
 
 class Shard(BaseModel, extra="forbid", frozen=True):
@@ -89,7 +47,7 @@ class Index(BaseModel, extra="forbid", frozen=True):
     base: the folder or URL of the shards; None where they lie beside the index.
     """
 
-    format: Literal[2]  # formats.INDEX
+    format: Literal[3]  # formats.INDEX
     samples: Count
     fingerprint: Annotated[str, pydantic.Field(pattern="^[0-9a-f]{64}$")]
     shards: Annotated[list[Shard], pydantic.Field(max_length=1_000_000), pydantic.FailFast()]
@@ -108,8 +66,9 @@ class Index(BaseModel, extra="forbid", frozen=True):
 
 def fingerprint(fields: Mapping[str, Field], shards: list[Shard], arrays: Arrays) -> str:
     """Return the SHA-256 (hex) of a data set: its fields, and its samples' order, keys and CRCs."""
-    # The sizes that the files had before are no content of the data set.
-    left_out = {"original_min_size", "original_max_size"}
+    # The sizes that the files had before are no content of the data set, and a measurement of the
+    # values is none either.
+    left_out = {"original_min_size", "original_max_size", "statistics"}
     members = [
         f'"{name}":{fields[name].model_dump_json(exclude=left_out)}' for name in sorted(fields)
     ]
@@ -213,27 +172,6 @@ def _check_base(base: object) -> str | None:
     if not base.startswith("/") or has_controls(base):
         raise UserError(f"found {base!r:.100}, allowed: a path from the root, or a URL; correct it")
     return base
-
-
-def check_fields(fields: Mapping[str, Field]) -> None:
-    """Raises UserError for the first field for which no network could be built."""
-    for name, field in fields.items():
-        bounds = {
-            "channels": (field.channels, MOST_CHANNELS),
-            "classes": (field.classes or 1, MOST_IDS),
-            "min_size": (max(field.min_size), MOST_SIDE),
-            "max_size": (max(field.max_size), MOST_SIDE),
-            "original_min_size": (max(field.original_min_size or (1,)), MOST_SIDE),
-            "original_max_size": (max(field.original_max_size or (1,)), MOST_SIDE),
-        }
-        for key, (value, most) in bounds.items():
-            if value > most:
-                raise UserError(f"fields.{name}.{key}: found {value}, allowed: at most {most}")
-        if field.kind == "label" and field.classes is None:
-            raise UserError(f"fields.{name}.classes: missing, although the field holds class ids")
-        if any(least > most for least, most in zip(field.min_size, field.max_size, strict=True)):
-            sizes = f"{list(field.min_size)} and max_size {list(field.max_size)}"
-            raise UserError(f"fields.{name}.min_size: found {sizes}, allowed: at most max_size")
 
 
 def _array_types(index: Index) -> dict[str, str]:

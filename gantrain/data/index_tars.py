@@ -17,7 +17,8 @@ from gantrain.core.paths import check_not_special
 from gantrain.core.printable import printable
 from gantrain.core.threads import map_in_order
 from gantrain.data.conversion_notes import summarise
-from gantrain.data.index import NAME, SHARD_NAME, Shard
+from gantrain.data.field import NAME
+from gantrain.data.index import SHARD_NAME, Shard
 from gantrain.data.index_writer import save_index
 from gantrain.data.prepare.check import (
     CheckedSample,
@@ -30,6 +31,15 @@ from gantrain.data.prepare.hints import as_note, note_gaps
 from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs
 from gantrain.data.prepare.left_out import check_left_out
 from gantrain.data.prepare.pack_report import REPORT_FILE, Report
+from gantrain.data.prepare.range_options import (
+    RangeOption,
+    check_names,
+    check_ranges_known,
+    note_clipped,
+    numbers_of,
+    with_ranges,
+)
+from gantrain.data.prepare.value_counts import ValueCounts
 from gantrain.data.remote import FetchFailed, fetch
 from gantrain.data.shard_names import expand_pattern
 from gantrain.data.urls import check_url, is_url
@@ -75,9 +85,10 @@ class _Contents:
 
     file_names: by field, for messages. rows: the index's numbers by name of the array, such as
     `image_offset`, and by key. shard_of: the tar's name. shard_bytes: by name of a tar. notes: on
-    files that are converted when they are decoded.
+    files that are converted when they are decoded. value_counts: the values of images.
     """
 
+    value_counts: ValueCounts
     checked: dict[str, CheckedSample] = field(default_factory=dict)
     file_names: dict[str, dict[str, str]] = field(default_factory=dict)
     rows: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -98,7 +109,7 @@ class _Contents:
                 self.rows.setdefault(f"{name}_{part}", {})[sample.key] = number
 
 
-def index_tars(
+def index_tars(  # noqa: PLR0913 (the command's options)
     tars: Sequence[str],
     out: Path,
     fields: Extensions,
@@ -106,23 +117,26 @@ def index_tars(
     labels: Collection[str] = (),
     classes: int | None = None,
     ignore: int | None = None,
+    ranges: Mapping[str, RangeOption] | None = None,
     max_left_out: float = 0.5,
 ) -> Report:
     """Write the index of `tars` (paths, URLs, patterns; all in one folder) as the folder `out`.
 
-    labels, classes, ignore, max_left_out, and the samples that are left out: as in `prepare`.
-    Raises UserError, in one line, for what no data set can be: compressed or interleaved tars,
-    links, keys that come twice.
+    labels, classes, ignore, ranges, max_left_out, and the samples that are left out: as in
+    `prepare`. Raises UserError, in one line, for what no data set can be: compressed or interleaved
+    tars, links, keys that come twice.
     """
     out = out.expanduser().absolute()
     for name in fields:
         if not re.fullmatch(NAME, name):
             raise UserError(f"--field: found {name!r}, allowed: letters, digits, _ and -")
+    ranges = ranges or {}
+    check_names(ranges, fields)
     base, names = _places(tars)
     field_specs = apply_field_options(
         {name: FieldSpec(name) for name in fields}, labels=labels, classes=classes, ignore=ignore
     )
-    contents = _Contents()
+    contents = _Contents(ValueCounts(numbers_of(ranges)))
     try:
         with atomic_folder(out) as partial:
             for name in names:
@@ -139,6 +153,9 @@ def index_tars(
                 contents.file_names, contents.checked, field_specs
             )
             check_left_out(base, contents.checked, good_keys, list(fields), limit=max_left_out)
+            counters = contents.value_counts.totals(described)
+            described = with_ranges(described, counters, ranges)
+            check_ranges_known(described)
             converted = conversions(contents.checked, good_keys, described)
             notes = map(as_note, summarise([*converted, *sorted(contents.notes)]))
             report = Report(
@@ -148,7 +165,7 @@ def index_tars(
                 fields=described,
                 unmatched=[],
                 unreadable=problems,
-                notes=[*notes, *note_gaps(described)],
+                notes=[*notes, *note_clipped(described, counters), *note_gaps(described)],
             )
             write_bytes(partial / REPORT_FILE, report.to_bytes())
             counts = Counter(contents.shard_of[key] for key in good_keys)
@@ -194,7 +211,9 @@ def _check_samples(
     """Check samples, enter them into `contents`, and return their number."""
 
     def check(sample: _TarSample) -> tuple[_TarSample, CheckedSample]:
-        return sample, check_sample(sample.files, field_specs, contents.notes)
+        return sample, check_sample(
+            sample.files, field_specs, contents.notes, contents.value_counts
+        )
 
     count = 0
     for sample, checked in map_in_order(check, samples):

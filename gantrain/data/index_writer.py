@@ -7,7 +7,8 @@ import numpy as np
 
 from gantrain.core import files, formats
 from gantrain.core.errors import UserError
-from gantrain.data.index import PARTS, Field, Index, Shard, check_fields, fingerprint
+from gantrain.data.field import Field, check_fields
+from gantrain.data.index import PARTS, Index, Shard, fingerprint
 from gantrain.data.index_arrays import MOST_KEY_BYTES, Arrays
 
 

@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from gantrain.core import formats
 from gantrain.core.console import say
 from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
@@ -216,7 +217,9 @@ def _open_synthetic(key: str, request: DataRequest) -> Shards:
     text = "-".join(f"{name}{classes or ''}" for name, classes in fields.items())
     for requested in request.inputs.values():
         text += f"+{requested.field}-{requested.kind}"
-    folder = cache_folder() / f"{SYNTHETIC}-{_DRAWING}" / f"{key}-{text}-{height}x{width}"
+    # Data of an older format or drawing lie in another folder.
+    version = f"{_DRAWING}.{formats.INDEX}"
+    folder = cache_folder() / f"{SYNTHETIC}-{version}" / f"{key}-{text}-{height}x{width}"
     samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
     inputs = {requested.field: requested.kind for requested in request.inputs.values()}
     if not request.needs_samples and not (folder / "index.json").is_file():

@@ -43,6 +43,11 @@ def pixels(image: Image.Image, *, ids: bool, convert_profile: bool, notes: list[
     """
     _check_depth(image, ids)
     maximum = _stored_maximum(image)
+    has_signed_16_bits = (
+        image.format == "TIFF"
+        and _tag(image, _BITS, 1) == 16
+        and _tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _SIGNED
+    )
     is_unsigned = _tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED
     upright = ImageOps.exif_transpose(image)
     if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
@@ -58,6 +63,8 @@ def pixels(image: Image.Image, *, ids: bool, convert_profile: bool, notes: list[
         return np.rint(array * (maximum / top)).astype(np.uint16 if maximum > 255 else np.uint8)
     if array.dtype == np.int32 and image.format == "TIFF" and is_unsigned:
         array = array.view(np.uint32)  # Pillow reads 32 unsigned bits as signed ones
+    if has_signed_16_bits and not ids:
+        return array.astype(np.int16)
     return narrow(array) if upright.mode in _WIDE else array
 
 

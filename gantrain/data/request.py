@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gantrain.core.wording import option_of_set
+from gantrain.data.ranges import Range
 
 
 class UnpairedRequest(NamedTuple):
@@ -30,10 +31,10 @@ class DataRequest:
     """The fields and sizes that a recipe requests of its data.
 
     source, target: the samples' fields. For one of two unpaired sets, the other set's field is "".
-    labels: the number of classes by field. inputs: what the method takes besides, by role, in the
-    order of the channels. unpaired: the two sets of unpaired data. test_set: the name of a test set
-    that `gantrain evaluate` was given; errors then name that command's options, and no key of a
-    recipe.
+    labels: the number of classes by field. ranges: the ranges of values that the recipe chooses, by
+    field. inputs: what the method takes besides, by role, in the order of the channels. unpaired:
+    the two sets of unpaired data. test_set: the name of a test set that `gantrain evaluate` was
+    given; errors then name that command's options, and no key of a recipe.
     needs_samples: samples are read. Otherwise synthetic data need not be drawn.
     """
 
@@ -49,6 +50,7 @@ class DataRequest:
     max_left_out: float = 0.5
     test_set: str | None = None
     needs_samples: bool = True
+    ranges: Mapping[str, Range] = field(default_factory=dict)
 
     @property
     def is_for_evaluate(self) -> bool:
@@ -60,6 +62,20 @@ class DataRequest:
         key: of `data`, such as `train`.
         """
         return f"data.{key}" if self.test_set is None else option_of_set(key, self.test_set)
+
+    @property
+    def chosen_ranges(self) -> dict[str, Range]:
+        """The ranges that the recipe chooses, by the fields of `names`."""
+        if self.unpaired is None:
+            return dict(self.ranges)
+        chosen: dict[str, Range] = {}
+        for name, field_name in (
+            (self.source, self.unpaired.source),
+            (self.target, self.unpaired.target),
+        ):
+            if field_name in self.ranges:
+                chosen[name] = self.ranges[field_name]
+        return chosen
 
     @property
     def names(self) -> dict[str, str]:

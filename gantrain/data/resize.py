@@ -8,6 +8,8 @@ from PIL import Image
 from gantrain.data.channels import Array, has_alpha
 from gantrain.data.pillow_pixels import as_pillow
 
+_OPAQUE = 255  # the alpha of an opaque pixel
+
 
 def resize_smoothly(array: Array, height: int, width: int) -> Array:
     """Return an HWC image at another size: bicubic with antialiasing.
@@ -15,7 +17,7 @@ def resize_smoothly(array: Array, height: int, width: int) -> Array:
     Colours are weighted by their alpha, so that the colours of transparent pixels do not show at
     edges.
     """
-    if has_alpha(array.shape[2]) and array[..., -1].min() < _opaque(array):
+    if has_alpha(array.shape[2], array.dtype.name) and array[..., -1].min() < _OPAQUE:
         return _resize_with_alpha(array, height, width)
     return _resize(array, height, width, Image.Resampling.BICUBIC)
 
@@ -44,26 +46,20 @@ def _resize_planes(array: Array, height: int, width: int, method: Image.Resampli
 
 
 def _resize_with_alpha(array: Array, height: int, width: int) -> Array:
-    """Return an HWC image, whose last channel is alpha, at another size.
+    """Return an HWC image of uint8, whose last channel is alpha, at another size.
 
     Each colour is weighted by its alpha. Where a resized pixel is wholly transparent, its colour is
     the plain mean, which nobody sees.
     """
-    opaque = _opaque(array)
     plain = resize_smoothly(array[..., :-1], height, width)
-    opacity = array[..., -1:].astype(np.float32) / opaque
+    opacity = array[..., -1:].astype(np.float32) / _OPAQUE
     weighted = np.concatenate([array[..., :-1] * opacity, opacity], axis=2)
     resized = _resize_planes(weighted, height, width, Image.Resampling.BICUBIC)
-    alpha = _rounded(resized[..., -1:].clip(0, 1) * opaque, array.dtype)
+    alpha = _rounded(resized[..., -1:].clip(0, 1) * _OPAQUE, array.dtype)
     divisor = np.maximum(resized[..., -1:], np.finfo(np.float32).eps)
     colours = (resized[..., :-1] / divisor).clip(array[..., :-1].min(), array[..., :-1].max())
     shown = np.where(alpha > 0, _rounded(colours, array.dtype), plain)
     return np.concatenate([shown, alpha], axis=2)
-
-
-def _opaque(array: Array) -> int:
-    """Return the alpha of an opaque pixel."""
-    return 1 if array.dtype == np.float32 else int(np.iinfo(array.dtype).max)
 
 
 def _rounded(values: Array, dtype: np.dtype[Any]) -> Array:

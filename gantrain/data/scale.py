@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gantrain.core.errors import UserError
-from gantrain.data.index import Field
+from gantrain.data.field import Field
 
 Size = tuple[int, int]
 Choice = Literal["native", "trained"] | Size

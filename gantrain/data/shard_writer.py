@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from gantrain.core.errors import UserError
 from gantrain.core.files import atomic_folder, write_bytes
-from gantrain.data.index import PARTS, Field, Index, Shard
+from gantrain.data.field import Field
+from gantrain.data.index import PARTS, Index, Shard
 from gantrain.data.index_writer import save_index
 
 # A key is a sub-path that stays inside, without control characters. WebDataset takes it up to the

@@ -17,8 +17,9 @@ from typing import Self
 
 from gantrain.core.printable import printable
 from gantrain.data.cache import Remote, ShardCache, cache_folder
+from gantrain.data.field import Field
 from gantrain.data.holding import hold
-from gantrain.data.index import PARTS, Field, Index, Shard, load
+from gantrain.data.index import PARTS, Index, Shard, load
 from gantrain.data.index_arrays import Arrays
 
 __all__ = ["DamagedSample", "Field", "Index", "Shard", "Shards"]
@@ -81,17 +82,14 @@ class Shards:
         index = self.index.model_copy(update={"fields": {name: self.fields[field]}})
         return type(self)(self.folder, index, self._arrays, self.cache_gib)
 
-    def converted(self, channels: Mapping[str, int]) -> Self:
-        """Return the same samples with other channels of some fields, by name.
+    def converted(self, changed: Mapping[str, Field]) -> Self:
+        """Return the same samples with other channels or ranges of some fields, by name.
 
-        `decode_sample` converts to them. The fingerprint differs too, since features that are
-        cached by it belong to other values.
+        `decode_sample` converts to the channels. The fingerprint differs too, since features that
+        are cached by it belong to other values.
         """
-        fields = {
-            name: field.model_copy(update={"channels": channels.get(name, field.channels)})
-            for name, field in self.fields.items()
-        }
-        changes = "".join(f"+{name}:{channels[name]}" for name in sorted(channels))
+        fields = {**self.fields, **changed}
+        changes = "".join(f"+{name}:{_identity(changed[name])}" for name in sorted(changed))
         update = {"fields": fields, "fingerprint": f"{self.fingerprint}{changes}"}
         index = self.index.model_copy(update=update)
         return type(self)(self.folder, index, self._arrays, self.cache_gib)
@@ -159,6 +157,13 @@ class Shards:
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.folder, self.index, self._arrays, self.cache_gib)
+
+
+def _identity(field: Field) -> str:
+    """Return a text that changes with the channels and the range of a field."""
+    if field.range is None:
+        return str(field.channels)
+    return f"{field.channels}:{field.range[0]}:{field.range[1]}"
 
 
 def _read_part(descriptor: int, size: int, offset: int) -> bytes:

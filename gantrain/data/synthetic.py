@@ -14,7 +14,8 @@ from gantrain.core.errors import UserError
 from gantrain.core.files import create_once
 from gantrain.core.threads import map_in_order
 from gantrain.data.decode import encode
-from gantrain.data.index import Field, Index, Shard, check_fields
+from gantrain.data.field import Field, check_fields
+from gantrain.data.index import Index, Shard
 from gantrain.data.kinds.kind import Array
 from gantrain.data.label_colours import palette
 from gantrain.data.shard_writer import PackedSample, write_shards

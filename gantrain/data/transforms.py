@@ -1,12 +1,13 @@
 """Resizes, crops and augments a sample, by one draw for all its fields."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gantrain.data.channels import has_alpha
 from gantrain.data.kinds.kind import Kind
+from gantrain.data.ranges import FULL_RANGES, Range
 from gantrain.data.scale import held_out_resize
 
 Size = tuple[int, int]  # height, width
@@ -27,6 +28,8 @@ class SampleTransform:
         quarter_turns: Whether samples are turned by 0, 90, 180 or 270 degrees. `size` is square.
         color_jitter: The largest change of brightness and of contrast, as a fraction.
         jittered: The fields with colour jitter; None means all.
+        ranges: The ranges of the fields' values, by name; other fields have the full range of their
+            dtype.
     """
 
     kinds: Mapping[str, Kind]
@@ -38,6 +41,7 @@ class SampleTransform:
     vertical_flip: bool = False
     quarter_turns: bool = False
     jittered: Collection[str] | None = None
+    ranges: Mapping[str, Range] = field(default_factory=dict)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -102,7 +106,8 @@ class SampleTransform:
         for name, array in sample.items():
             is_wanted = self.jittered is None or name in self.jittered
             if is_wanted and not self.kinds[name].has_exact_values:
-                jittered[name] = _jitter_color(array, brightness, contrast)
+                values_range = self.ranges.get(name, FULL_RANGES[array.dtype.name])
+                jittered[name] = _jitter_color(array, brightness, contrast, values_range)
             else:
                 jittered[name] = array
         return jittered
@@ -142,14 +147,21 @@ def resize_sample(sample: Sample, size: Size, kinds: Mapping[str, Kind]) -> Samp
     return resized
 
 
-def _jitter_color(image: np.ndarray, brightness: float, contrast: float) -> np.ndarray:
-    """An HWC image with other brightness and contrast; alpha (see `channels.py`) stays as it is."""
-    if has_alpha(image.shape[2]):
-        colours = _jitter_color(image[..., :-1], brightness, contrast)
+def _jitter_color(
+    image: np.ndarray, brightness: float, contrast: float, values_range: Range
+) -> np.ndarray:
+    """Return an HWC image with other brightness and contrast; alpha stays as it is.
+
+    values_range: the values of black and of white. Others are clipped.
+    """
+    if has_alpha(image.shape[2], image.dtype.name):
+        colours = _jitter_color(image[..., :-1], brightness, contrast, values_range)
         return np.concatenate([colours, image[..., -1:]], axis=2)
-    top = 1 if image.dtype == np.float32 else np.iinfo(image.dtype).max
-    values = image.astype(np.float32)
+    black, white = values_range
+    values = image.astype(np.float32) - black
     mean = values.mean()
-    values = (((values - mean) * contrast + mean) * brightness).clip(0, top)
-    jittered: np.ndarray = values if top == 1 else values.round().astype(image.dtype)
+    values = (((values - mean) * contrast + mean) * brightness).clip(0, white - black) + black
+    if image.dtype != np.float32:
+        values = values.round()
+    jittered: np.ndarray = values.astype(image.dtype)
     return jittered

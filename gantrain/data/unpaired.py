@@ -28,15 +28,18 @@ class Unpaired:
         self.fingerprint = " ".join(domain.fingerprint for domain in domains)
         self.place = " and ".join(domain.place for domain in domains)
 
-    def converted(self, channels: Mapping[str, int]) -> "Unpaired":
-        """Return the same samples with other channels of some fields, as `Shards.converted`."""
+    def converted(self, changed: Mapping[str, Field]) -> "Unpaired":
+        """Return the same samples with other channels or ranges of some fields.
+
+        See `Shards.converted`.
+        """
         domains = []
         for domain in self.domains:
-            own = {name: count for name, count in channels.items() if name in domain.fields}
+            own = {name: field for name, field in changed.items() if name in domain.fields}
             domains.append(domain.converted(own))
-        changed = copy.copy(self)
-        changed._take(domains)
-        return changed
+        converted = copy.copy(self)
+        converted._take(domains)
+        return converted
 
     def __len__(self) -> int:
         return max(map(len, self.domains))

@@ -8,6 +8,7 @@ from typing import Any
 
 from gantrain.core.errors import UserError
 from gantrain.core.world import World
+from gantrain.data.ranges import Range, check_range
 from gantrain.evaluation.evaluate import evaluate_checkpoint
 from gantrain.evaluation.evaluate_folders import evaluate_folders
 from gantrain.evaluation.evaluate_options import metric_names
@@ -80,6 +81,7 @@ def evaluate(  # noqa: PLR0913 (the command's options)
     metrics: Sequence[str] | None = None,
     weights: Mapping[str, Place] | None = None,
     crop_border: int | None = None,
+    range: tuple[float, float] | None = None,
     device: str = "auto",
 ) -> Evaluation:
     """Measure a trained model on test sets, or compare two folders of images.
@@ -101,6 +103,9 @@ def evaluate(  # noqa: PLR0913 (the command's options)
         weights: Files of weights by network, such as `{"inception": FILE}`.
         crop_border: The number of pixels at each edge that the metrics of pairs leave out. None
             takes the value of the recipe.
+        range: The values of black and of white in two folders of 16-bit images or floats. None
+            takes the range of their dtype, and refuses images that use little of it. A run has the
+            range of its training set.
         device: `auto`, `cpu` or `cuda`.
 
     Returns:
@@ -123,6 +128,8 @@ def evaluate(  # noqa: PLR0913 (the command's options)
         raise UserError(
             "evaluate: found another choice, allowed: a run, and data if you like; or real and fake"
         )
+    if range is not None and not is_of_folders:
+        raise UserError(f"range: found {range!r:.60}, allowed: none, since a run has its own range")
     options: dict[str, object] = {} if crop_border is None else {"crop_border": crop_border}
     if weights is not None:
         options["weights"] = _checked_weights(weights)
@@ -138,7 +145,9 @@ def evaluate(  # noqa: PLR0913 (the command's options)
         else:
             assert real is not None
             assert fake is not None
-            results, about = evaluate_folders(world, Path(real), Path(fake), options)
+            results, about = evaluate_folders(
+                world, Path(real), Path(fake), options, _checked_range(range)
+            )
     sets: dict[str, dict[str, Record]] = {}
     for name, records in results.items():
         sets[name] = {record.name: record for record in records}
@@ -151,6 +160,21 @@ def _check_one_path(
     """Refuse what is no path, such as a list. Raises UserError."""
     if value is not None and not isinstance(value, str | os.PathLike):
         raise UserError(f"{name}: found {type(value).__name__}, allowed: one path{advice}")
+
+
+def _checked_range(values: object) -> Range | None:
+    """Return a range of values. Raises UserError for what is none."""
+    if values is None:
+        return None
+    numbers: list[float] = []
+    if isinstance(values, tuple | list):
+        numbers = [float(value) for value in values if isinstance(value, int | float)]
+    if not isinstance(values, tuple | list) or len(values) != 2 or len(numbers) != 2:
+        raise UserError(f"range: found {values!r:.60}, allowed: two numbers, as in range=(0, 4095)")
+    try:
+        return check_range((numbers[0], numbers[1]))
+    except UserError as error:
+        raise UserError(f"range: {error}") from None
 
 
 def _checked_weights(weights: object) -> dict[str, str]:

@@ -1,25 +1,18 @@
 """`gantrain evaluate --real FOLDER --fake FOLDER`: one folder of images against another."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 from gantrain.core.error_messages import check
 from gantrain.core.errors import UserError
 from gantrain.core.wording import option
 from gantrain.core.world import World
-from gantrain.data import channels
-from gantrain.data.batch import normalise
-from gantrain.data.conversion_notes import summarise
-from gantrain.data.decode import decode
-from gantrain.data.kinds.table import KINDS
-from gantrain.data.shards import Field
+from gantrain.data.ranges import Range, range_text
 from gantrain.evaluation.evaluate_options import STANDARD, best_first
 from gantrain.evaluation.evaluate_results import Results
+from gantrain.evaluation.folder_images import Files, FolderImages
 from gantrain.inference.translate_files import images_by_stem
 from gantrain.metrics.metric_suite import MetricSuite
 from gantrain.metrics.registry import SEGMENTATION, of_set
@@ -27,8 +20,6 @@ from gantrain.recipe.sections import Evaluate
 
 _PAIRED = ("l1", "psnr", "ssim")
 _OF_MODELS = (*SEGMENTATION, "copy_index", "cycle_error")
-
-Files = Mapping[str, Path]  # by what pairs them: the sub-path without the extension
 
 
 @dataclass(frozen=True)
@@ -54,12 +45,17 @@ class _FolderPair:
 
 
 def evaluate_folders(
-    world: World, real: Path, fake: Path, options: Mapping[str, object]
+    world: World,
+    real: Path,
+    fake: Path,
+    options: Mapping[str, object],
+    values_range: Range | None = None,
 ) -> tuple[Results, dict[str, object]]:
     """Return the metrics of a folder of fakes against one of real images. Every rank calls it.
 
     Files of the same names are pairs. Without pairs, only metrics of sets can be measured. options:
-    those of a recipe's `evaluate`; without metrics, STANDARD. Raises UserError.
+    those of a recipe's `evaluate`; without metrics, STANDARD. values_range: of 16-bit images and of
+    floats; None stands for the range of their dtype. Raises UserError.
     """
     folders = _FolderPair(
         real=real,
@@ -82,8 +78,11 @@ def evaluate_folders(
         )
     )
     content = folders.fingerprint()
+    if values_range is not None:
+        content += f" {range_text(values_range)}"
     is_cached = metric_suite.load_reference("real", content)
-    images = _Images(world)
+    reads_real = bool(pair_metrics) or not is_cached
+    images = FolderImages(world, values_range, reads_real=reads_real)
     if pair_metrics:
         for target, made in images.read(folders.real_files, folders.fake_files):
             metric_suite.add(made, target)
@@ -100,6 +99,7 @@ def evaluate_folders(
         "real": str(real),
         "fake": str(fake),
         "crop_border": settings.crop_border,
+        "range": values_range,
         "content": {name: content},
     }
     return {name: metric_suite.results()}, about
@@ -126,77 +126,3 @@ def _check_metrics(metrics: list[str], pair_metrics: list[str], folders: _Folder
             f"{option('metrics')}: {', '.join(pair_metrics)} need pairs, files of one name in both"
             f" folders; {first} is in {folder} alone"
         )
-
-
-class _Images:
-    """Reads this rank's images, and collects what is wrong with them and what was converted."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.problems: list[str] = []
-        self.notes: list[str] = []
-
-    def read(self, *folders: Files) -> Iterator[list[Tensor]]:
-        """Yield this rank's images, one of each folder.
-
-        It ends at an image that cannot be used, which `report` raises on all ranks.
-        """
-        for name in sorted(folders[0])[self.world.rank :: self.world.size]:
-            files = [folder[name] for folder in folders]
-            try:
-                images = [read_image(file, self.world.device, self.notes) for file in files]
-                images = _with_equal_channels(images)
-                _check_sizes(files, images)
-            except ValueError as e:
-                self.problems.append(str(e))
-                return
-            yield images
-
-    def report(self) -> None:
-        """Print what was converted. Every rank calls it. Raises UserError for bad images."""
-        self.world.raise_on_all_ranks(self.problems)
-        notes: list[str] = []
-        for of_rank in self.world.gather(self.notes):
-            notes += of_rank
-        for line in summarise(notes):
-            self.world.say(line)
-
-
-def _with_equal_channels(images: list[Tensor]) -> list[Tensor]:
-    """Return the images with three channels where a grey one stands beside one in colour."""
-    if len({image.shape[1] for image in images}) == 1:
-        return images
-    return [image.expand(-1, 3, -1, -1) for image in images]
-
-
-def _check_sizes(files: list[Path], images: list[Tensor]) -> None:
-    """Refuse a pair of images of different sizes. Raises UserError."""
-    if len({image.shape for image in images}) == 1:
-        return
-    names = " and ".join(str(file) for file in files)
-    sizes = " and ".join("x".join(map(str, image.shape[2:])) for image in images)
-    raise UserError(f"{option('fake')}: {names} have sizes {sizes}; give pairs of one size")
-
-
-def read_image(file: Path, device: torch.device, notes: list[str]) -> Tensor:
-    """Read an image of any depth as (1, 1 or 3, H, W) in [-1, 1], float64.
-
-    Alpha is composited over white. notes: takes sentences on what was converted. Raises UserError.
-    """
-    try:
-        array = decode(file.read_bytes(), notes=notes)
-    except (OSError, ValueError) as e:
-        raise UserError(f"{file}: cannot be read ({e}); remove it or give it again") from None
-    if channels.has_alpha(array.shape[2]):
-        with_alpha = array
-        array = KINDS["image"].fit(array, (array.shape[2] - 1, "uint8"))
-        if array is not with_alpha:
-            notes.append(channels.note(with_alpha.shape[2], array.shape[2]))
-    height, width, bands = array.shape
-    if bands not in (1, 3):
-        raise UserError(f"{file}: has {bands} channels, allowed: 1 or 3; give it without its alpha")
-    size = (height, width)
-    field = Field(
-        member="image", channels=bands, dtype=array.dtype.name, min_size=size, max_size=size
-    )
-    return normalise(torch.from_numpy(array)[None], field, torch.float64, device)

@@ -74,12 +74,12 @@ def open_checkpoint(
             f"{option('data_target')}: the model has learnt from pairs, whose targets lie in"
             f" {option('data')}; leave it out"
         )
-    training = _open_training(world, recipe, request)
+    learnt = {field: model.fields[role] for role, field in request.names.items()}
+    training = _open_training(world, recipe, request, learnt)
     if not data and "validation" not in usual_sets:
         world.say(
             f"data.test: {usual_sets['test']} is measured, since the recipe names no held-out data"
         )
-    learnt = {field: model.fields[role] for role, field in request.names.items()}
     sets: dict[str, DataSet] = {}
     problems: list[str] = []
     for name, place in (data or usual_sets).items():  # all, before any is measured
@@ -105,15 +105,18 @@ def _recipe(model: Translator, options: Mapping[str, Any]) -> Recipe:
     return from_dict({**model.recipe.dump(), "evaluate": changed})
 
 
-def _open_training(world: World, recipe: Recipe, request: DataRequest) -> DataSet | None:
-    """Open the training set; None where it is on another machine.
+def _open_training(
+    world: World, recipe: Recipe, request: DataRequest, learnt: Mapping[str, Field]
+) -> DataSet | None:
+    """Open the training set as a model has learnt it; None where it is on another machine.
 
     Without it, null values come from halves of the test set.
     """
     try:
-        return open_once_per_node(world, "train", recipe.data.train, request)
+        training = open_once_per_node(world, "train", recipe.data.train, request)
     except ValueError:
         return None
+    return field_checks.as_learnt(learnt, training)[0]
 
 
 def _load(world: World, path: Path, best: bool) -> tuple[Path, Translator]:
@@ -173,13 +176,13 @@ def _open_as_learnt(
     request: DataRequest,
     learnt: Mapping[str, Field],
 ) -> DataSet:
-    """Open a test set in the channels that a model has learnt, and print what is converted.
+    """Open a test set in the channels and ranges that a model has learnt; print what is converted.
 
     Raises UserError.
     """
     option_name = request.option(key)
     shards = open_once_per_node(world, key, value, request)
-    opened, lines = field_checks.with_channels_of(learnt, shards, option_name)
+    opened, lines = field_checks.as_learnt(learnt, shards, option_name)
     if request.is_for_evaluate and value is not None:
         lines += describe_other_split(value, option_name)
     for line in lines:

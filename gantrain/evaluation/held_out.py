@@ -12,6 +12,7 @@ from gantrain.core.out_of_memory import is_out_of_memory, naming_too_large, rele
 from gantrain.core.rng import seed_all
 from gantrain.core.world import World
 from gantrain.data.batch import channels, normalise, to_files
+from gantrain.data.clip_counter import ClipCounter
 from gantrain.data.loader import held_out_batches
 from gantrain.data.scale import describe_held_out
 from gantrain.data.shards import Field
@@ -62,6 +63,9 @@ class HeldOut:
         # Where an output depends on its batch or on chance, a batch of one makes it its own.
         self.batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
         self.damaged: set[str] = set()
+        names = data_request(recipe).names
+        self._clip_counter = ClipCounter({name: fields[role] for role, name in names.items()})
+        self._has_reported_clipped = False
         self._positions: tuple[int, ...] = ()  # of the samples of the last batch
         self._has_reported_problems = False
         self._is_unpaired = len(shards.domains) > 1
@@ -69,10 +73,10 @@ class HeldOut:
         options = recipe.evaluate
         self.max_samples = options.max_samples or len(shards)
         self.total = min(self.max_samples, len(shards.domains[0]))  # fakes: one for each source
-        names = [name for name in options.metrics if name not in SEGMENTATION]
+        suite_names = [name for name in options.metrics if name not in SEGMENTATION]
         self.metric_suite = world.node_leader_first(
             lambda: MetricSuite(
-                names,
+                suite_names,
                 world.device,
                 options.weights,
                 total=self.total,
@@ -109,8 +113,18 @@ class HeldOut:
         for raw in held_out_batches(self.shards, self.sample_transform, indices, self.batch_size):
             self.damaged.update(raw.damaged)
             self._positions = raw.positions
+            self._clip_counter.add({name: images.numpy() for name, images in raw.fields.items()})
             seed_all(self.recipe.seed, raw.positions[0])
             yield self.batch(raw.fields)
+
+    def _report_clipped(self) -> None:
+        """Print how many values of files were clipped: once while a run trains."""
+        lines = self._clip_counter.lines(self.world.gather)
+        if self._has_reported_clipped:
+            return
+        self._has_reported_clipped = self.diagnose
+        for line in lines:
+            self.world.say(f"evaluate: {line}")
 
     def _source(self, batch: Batch) -> Tensor:
         """Return the source as its file has it, without the channels of further inputs."""
@@ -155,6 +169,7 @@ class HeldOut:
             segmentation = self.segmentation.results(self.world.gather)
         records = [*self.metric_suite.results(), *segmentation]
         self._report_problems(records)
+        self._report_clipped()
         return records
 
     def _add_fakes(self, method: Method) -> None:
@@ -162,7 +177,7 @@ class HeldOut:
         field = self.fields["target"]
         for batch in self._batches(range(self.world.rank, self.total, self.world.size)):
             fake = self._translate(method, batch)
-            as_in_file = normalise(to_files(fake, field.dtype), field, fake.dtype, fake.device)
+            as_in_file = normalise(to_files(fake, field), field, fake.dtype, fake.device)
             # The integers of a file would hide NaN.
             as_in_file = as_in_file.masked_fill(fake.isnan(), torch.nan)
             target = batch["target"][:0] if self._is_unpaired else batch["target"]

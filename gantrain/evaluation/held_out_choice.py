@@ -15,9 +15,9 @@ from gantrain.data.splits import (
     describe_test_split,
 )
 from gantrain.data.urls import is_url
+from gantrain.recipe.data_section import Data
 from gantrain.recipe.field_types import AUTO
 from gantrain.recipe.schema import Recipe
-from gantrain.recipe.sections import Data
 from gantrain.runs import checkpoint
 
 _TRAIN_KEYS = ("train", "train_target")

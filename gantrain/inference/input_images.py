@@ -14,9 +14,11 @@ from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.data import channels
 from gantrain.data.decode import open_picture, refuse_lossy, to_array
+from gantrain.data.kinds.image import range_of
 from gantrain.data.kinds.kind import Array, NotLabels
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.color_table import class_ids
+from gantrain.data.ranges import FIXED_DTYPE, range_text
 from gantrain.data.shards import Field
 
 # An image, as `Translator.translate` takes it.
@@ -47,7 +49,8 @@ def describe_values(field: Field) -> str:
     if field.kind == "label":
         return f"ids of {field.classes} classes"
     noun = "channel" if field.channels == 1 else "channels"
-    return f"{field.dtype} images of {field.channels} {noun}"
+    values = "" if field.dtype == FIXED_DTYPE else f", {range_text(range_of(field))}"
+    return f"{field.dtype} images of {field.channels} {noun}{values}"
 
 
 def input_array(

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 from gantrain.core.console import say
 from gantrain.core.errors import UserError
+from gantrain.data.clip_counter import ClipCounter
 from gantrain.data.conversion_notes import of_one_image
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.scale import Choice, TrainedScale
@@ -24,7 +25,9 @@ class SourceReader:
         self.source = source
         self.inputs = inputs
         self.scale = scale
+        self.clip_counter = ClipCounter({"source": source, **inputs})
         self._reported_notes: set[str] = set()
+        self._has_reported_clipped = False
         self._reported_sizes: set[bool] = set()  # lines on a loss of detail (True) and without one
 
     def read(
@@ -42,6 +45,7 @@ class SourceReader:
                 sample[role] = input_array(
                     role, inputs[role], field=field, source=sample["source"], notes=notes
                 )
+        self.clip_counter.add({role: array[None] for role, array in sample.items()})
         return sample
 
     def check_inputs(self, given: Collection[str]) -> None:
@@ -84,6 +88,13 @@ class SourceReader:
             if note not in self._reported_notes:
                 self._reported_notes.add(note)
                 say(of_one_image(note))
+
+    def report_clipped(self) -> None:
+        """Print how many values of an image were clipped, for the first image with any."""
+        for line in self.clip_counter.lines():
+            if not self._has_reported_clipped:
+                say(f"translate: {line}")
+            self._has_reported_clipped = True
 
     def report_size(
         self, sample: Sample, seen: Sample, size: Choice | None, output_size: OutputSize

@@ -249,7 +249,7 @@ def _report(work: FileTranslation, sizes: SizeReport | None) -> None:
     """Print what was left out, converted and resized. sizes: None where nothing was translated."""
     for problem in work.problems:
         say(f"left out: {problem}")
-    for line in summarise(work.notes):
+    for line in [*summarise(work.notes), *work.model.reader.clip_counter.lines()]:
         say(line)
     if sizes is not None:
         say(sizes.line())

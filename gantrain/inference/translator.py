@@ -143,6 +143,7 @@ class Translator:
         with naming_argument(None, self.device):
             sample = self.reader.read(image, inputs, notes)
         self.reader.report_notes(notes)
+        self.reader.report_clipped()
         with naming_argument(sample["source"].shape[:2], self.device):
             seen = self.reader.at_size(sample, size)
             self.reader.report_size(sample, seen, size, output_size)
@@ -209,7 +210,7 @@ class Translator:
         }
         batch = as_batch(raw, {role: self.fields[role] for role in raw}, torch.float32, self.device)
         fakes = self._apply(batch | self.style)
-        return list(to_files(fakes, self.target.dtype).cpu().numpy())
+        return list(to_files(fakes, self.target).cpu().numpy())
 
     @torch.no_grad()
     def _encode_style(self, text: str) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.scale import text_of
 from gantrain.data.shards import Field
-from gantrain.recipe.sections import Data
+from gantrain.recipe.data_section import Data
 
 # Where more than this fraction of the samples get the smallest scale that the crop allows.
 _MOST_AT_THE_LEAST = 0.1

@@ -7,6 +7,7 @@ from gantrain.core.errors import UserError
 from gantrain.core.world import World
 from gantrain.data import field_checks, open_dataset
 from gantrain.data.kinds.table import KINDS
+from gantrain.data.range_choice import ranges_by_field, with_chosen_ranges
 from gantrain.data.request import DataRequest, InputRequest, UnpairedRequest
 from gantrain.data.shards import Field, Shards
 from gantrain.data.splits import SYNTHETIC
@@ -27,6 +28,7 @@ def sample_transform(
     names = data_request(recipe).names
     return SampleTransform(
         kinds={name: KINDS[fields[role].kind] for role, name in names.items()},
+        ranges=ranges_by_field(names, fields),
         size=data.size,
         resize=data.resize,
         flip=data.flip and training,
@@ -65,6 +67,7 @@ def data_request(recipe: Recipe) -> DataRequest:
         cache_gib=data.cache_gib,
         unpaired=unpaired,
         inputs=_requested_inputs(recipe),
+        ranges=data.ranges,
         max_left_out=data.max_left_out,
         # A dry run reads no sample; the number of shards is known only once they are written.
         needs_samples=not recipe.dry_run or data.partitions > 1,
@@ -149,7 +152,8 @@ def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> Opene
 
     def opened(key: str, value: str | None) -> DataSet | None:
         try:
-            return open_once_per_node(world, key, value, request)
+            data_set = open_once_per_node(world, key, value, request)
+            return _with_ranges(data_set, request, world) if key == "train" else data_set
         except ValueError as e:
             texts = str(e).splitlines()
         if is_automatic and key == "test":
@@ -175,18 +179,26 @@ def open_data(recipe: Recipe, world: World, is_automatic: bool = False) -> Opene
     assert train is not None
     trained_fields = {name: train.fields[name] for name in request.names.values()}
     if held_out is not None:
-        held_out = _with_channels_of(trained_fields, held_out, "validation", world)
+        held_out = _as_learnt(trained_fields, held_out, "validation", world)
     if test is not None:
-        test = _with_channels_of(trained_fields, test, "test", world)
+        test = _as_learnt(trained_fields, test, "test", world)
     return OpenedData(train, held_out, test, unusable.get("test"))
 
 
-def _with_channels_of(fields: dict[str, Field], data: DataSet, key: str, world: World) -> DataSet:
-    """Return a set with the channels of the training set.
+def _with_ranges(data: DataSet, request: DataRequest, world: World) -> DataSet:
+    """Return the training set with the ranges of values that hold for the run."""
+    chosen, lines = with_chosen_ranges(data, request)
+    for line in lines:
+        world.say(line)
+    return chosen
+
+
+def _as_learnt(fields: dict[str, Field], data: DataSet, key: str, world: World) -> DataSet:
+    """Return a set with the channels and the ranges of values of the training set.
 
     fields: of the training set. Raises UserError where the channels cannot be converted.
     """
-    converted, lines = field_checks.with_channels_of(fields, data, f"data.{key}")
+    converted, lines = field_checks.as_learnt(fields, data, f"data.{key}")
     for line in lines:
         world.say(line)
     field_checks.check_same_contents(fields, converted.fields, f"data.{key}")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from gantrain.core.errors import UserError
+from gantrain.data.ranges import check_range
 
 # The largest values that a recipe may state. What lies above is a slip of the finger, or would
 # never end.
@@ -140,6 +141,8 @@ Size = Annotated[
 Factors = dict[str, Annotated[float, Field(gt=0, le=1e6)]]
 _Scale = Annotated[float, Field(ge=0.1, le=4)]
 Scales = Annotated[tuple[_Scale, _Scale], Strict(False)]
+_Value = Annotated[float, Field(allow_inf_nan=False)]
+ValueRange = Annotated[tuple[_Value, _Value], Strict(False), AfterValidator(check_range)]
 Betas = Annotated[tuple[Share, Share], Strict(False)]
 FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER), AfterValidator(_folder)]
 Place = Annotated[str, AfterValidator(_place)]

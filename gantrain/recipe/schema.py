@@ -17,6 +17,7 @@ from gantrain.core.error_messages import check
 from gantrain.core.errors import UserError
 from gantrain.core.yaml12 import dump_yaml
 from gantrain.recipe import recipe_files
+from gantrain.recipe.data_section import Data
 from gantrain.recipe.field_types import (
     Auto,
     BatchSize,
@@ -30,7 +31,7 @@ from gantrain.recipe.field_types import (
     ZeroStage,
 )
 from gantrain.recipe.optimizer import EMA, Optimizer, OptimizerChange, Schedule
-from gantrain.recipe.sections import Checkpoint, Data, Evaluate, InferenceMode, Previews
+from gantrain.recipe.sections import Checkpoint, Evaluate, InferenceMode, Previews
 from gantrain.recipe.suggestions import Suggestions, check_method_is_named
 
 

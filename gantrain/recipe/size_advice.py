@@ -10,8 +10,8 @@ from gantrain.methods.base import Method
 from gantrain.networks.blocks import padded_size
 from gantrain.recipe import recipe_files
 from gantrain.recipe.build_method import sketch_method
+from gantrain.recipe.data_section import Data
 from gantrain.recipe.schema import Recipe, from_dict
-from gantrain.recipe.sections import Data
 
 # Padding to so many times the pixels is named, and so is a crop of less than this fraction of a
 # sample's pixels.

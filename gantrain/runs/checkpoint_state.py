@@ -19,7 +19,7 @@ from gantrain.core.error_messages import check
 from gantrain.core.errors import UserError
 from gantrain.core.extensions import is_module_name
 from gantrain.data.batch import data_dims
-from gantrain.data.index import Field, check_fields
+from gantrain.data.field import Field, check_fields
 
 _MOST_IMAGES = 2**53  # JSON readers keep whole numbers up to there
 _MOST_CHANNELS = 2**17  # more than 16-bit class ids and the edges of instances need

@@ -12,7 +12,7 @@ from gantrain.data.scale import Size
 from gantrain.importers import assumptions
 from gantrain.importers.recognition import read_networks
 from gantrain.methods.base import Method
-from gantrain.recipe.sections import Data
+from gantrain.recipe.data_section import Data
 from gantrain.runs import checkpoint
 from gantrain.runs.checkpoint_state import State
 from gantrain.training.scale_matching import match_by_resolution, picture_size

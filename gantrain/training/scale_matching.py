@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor, nn
 
-from gantrain.data.index import Field
+from gantrain.data.field import Field
 from gantrain.data.scale import UNKNOWN, Size, held_out_resize, text_of
 
 Tensors = dict[str, Tensor]

@@ -22,7 +22,7 @@ def test_images_come_back_as_they_were(dtype: str) -> None:
     assert seen.is_contiguous(memory_format=torch.channels_last)
     assert seen.min() == -1
     assert seen.max() == pytest.approx(1)
-    back = to_files(seen, dtype)
+    back = to_files(seen, field)
     assert back.dtype == raw.dtype
     np.testing.assert_allclose(back.numpy(), values, atol=0 if dtype != "float32" else 1e-6)
 

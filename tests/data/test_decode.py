@@ -243,11 +243,10 @@ def test_a_sample_that_is_not_as_indexed_is_damaged(tmp_path):
         decode_sample(junk, 0, ["a"])
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("channels", [2, 4])
-def test_transparent_colours_do_not_show_in_a_resized_image(channels, dtype):
-    top = 1 if dtype == "float32" else np.iinfo(dtype).max
-    image = np.zeros((32, 32, channels), dtype)
+def test_transparent_colours_do_not_show_in_a_resized_image(channels):
+    top = 255
+    image = np.zeros((32, 32, channels), np.uint8)
     image[:, :16, :-1] = top  # transparent pixels have a bright colour, opaque ones are black
     image[:, 16:, -1] = top
     for size in (11, 32, 50):
@@ -258,6 +257,19 @@ def test_transparent_colours_do_not_show_in_a_resized_image(channels, dtype):
         assert not shown.all()
         if size != 32:
             assert resized[shown][:, :-1].max() <= top * 1e-5
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_measurements_have_no_alpha(channels, dtype):
+    """Each of 2 or 4 bands is resized by itself, whatever the last one holds."""
+    top = 1 if dtype == "float32" else np.iinfo(dtype).max
+    random = np.random.default_rng(0)
+    bands = (random.uniform(0, 1, (32, 32, channels)) * top).astype(dtype)
+    resized = resize_smoothly(bands, 20, 20)
+    for band in range(channels):
+        alone = resize_smoothly(bands[..., band : band + 1], 20, 20)[..., 0]
+        np.testing.assert_allclose(resized[..., band], alone, atol=top * 0.02)
 
 
 def test_an_opaque_image_is_resized_as_one_without_alpha():

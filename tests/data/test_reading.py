@@ -247,9 +247,9 @@ CHANGED = {
         r"700\.\.700 fit into uint16: give array\.astype\('uint16'\)",
     ),
     "integers that do not fit": (
-        npy(np.full((9, 9), -7)),
+        npy(np.full((9, 9), -70000)),
         "image",
-        r"values -7\.\.-7 fit into none",
+        r"values -70000\.\.-70000 fit into none",
     ),
 }
 
@@ -411,11 +411,10 @@ def test_ids_change_their_dtype_where_they_fit():
     assert KINDS["label"].fit(few.astype(np.uint8), (1, "uint16")).dtype == np.uint16
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("count", [2, 4])
-def test_jitter_leaves_alpha_alone(dtype, count):
-    top = 1 if dtype == "float32" else np.iinfo(dtype).max
-    image = np.full((32, 32, count), 0.5 * top, dtype)
+def test_jitter_leaves_alpha_alone(count):
+    top = 255
+    image = np.full((32, 32, count), 0.5 * top, np.uint8)
     image[..., -1] = top
     image[8:16, 8:16, -1] = 0
     image[16:, :, :-1] = 0.25 * top
@@ -426,9 +425,7 @@ def test_jitter_leaves_alpha_alone(dtype, count):
         # The colours alone decide the mean: they change as they would without alpha.
         without = np.repeat(image[..., :1], 3, axis=2)
         expected = view.augment({"s": without}, np.random.default_rng(seed))["s"]
-        np.testing.assert_allclose(
-            found[..., 0].astype(float), expected[..., 0], atol=top / 1e5 + (dtype == "uint8")
-        )
+        np.testing.assert_allclose(found[..., 0].astype(float), expected[..., 0], atol=1)
         assert not np.array_equal(found[..., 0], image[..., 0])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gantrain.data.index import Field
+from gantrain.data.field import Field
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.pack import prepare
 from gantrain.data.scale import (

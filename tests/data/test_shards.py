@@ -248,7 +248,7 @@ def _with(position, value):
 HOSTILE = {
     "another format": (
         _set("format", to=9),
-        "found format 9, this gantrain reads format 2; prepare or index",
+        "found format 9, this gantrain reads format 3; prepare or index",
     ),
     "path in a shard's name": (
         _set("shards", 0, "name", to="../x.tar"),

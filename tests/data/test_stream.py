@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from gantrain.data.index import Field
+from gantrain.data.field import Field
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.loader import held_out_batches, training_loader
 from gantrain.data.prepare.pack import prepare

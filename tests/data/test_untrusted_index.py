@@ -18,7 +18,8 @@ from fuzzing import check_error, limited
 
 from gantrain.data import index as indexing
 from gantrain.data import remote
-from gantrain.data.index import Field, load, load_index
+from gantrain.data.field import Field
+from gantrain.data.index import load, load_index
 from gantrain.data.open_dataset import open_set
 from gantrain.data.request import DataRequest
 from gantrain.data.shard_writer import PackedSample, write_shards
@@ -185,7 +186,7 @@ def test_what_no_index_may_state_is_refused(name: str, folder: Path) -> None:
 
 def test_the_advice_about_another_format_comes_once(folder: Path) -> None:
     set_in("format", to=9)(folder)
-    advice = "found format 9, this gantrain reads format 2; prepare or index the data again"
+    advice = "found format 9, this gantrain reads format 3; prepare or index the data again"
     assert refusal(folder) == f"{folder}/index.json: {advice}"
 
 
@@ -529,7 +530,7 @@ def test_the_largest_json_ends_soon(folder: Path) -> None:
     """As many small values as the bound allows."""
     most = indexing.MOST_INDEX_BYTES
     values = b"{}," * (most // 3 - 100)
-    (folder / "index.json").write_bytes(b'{"format": 2, "shards": [' + values + b"{}]}")
+    (folder / "index.json").write_bytes(b'{"format": 3, "shards": [' + values + b"{}]}")
     before = time.monotonic()
     assert "missing" in refusal(folder)
     assert time.monotonic() - before < MOST_SECONDS

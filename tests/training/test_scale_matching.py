@@ -12,7 +12,7 @@ from conftest import SMALL, run_here
 from torch import nn
 
 from gantrain.core.world import World
-from gantrain.data.index import Field
+from gantrain.data.field import Field
 from gantrain.data.scale import UNKNOWN
 from gantrain.networks import NETWORKS, MultiscalePatchGAN, PatchGAN
 from gantrain.recipe import schema

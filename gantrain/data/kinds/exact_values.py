@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gantrain.data.kinds.kind import DTYPES, Array, Kind, NotLabels, PixelFormat
+from gantrain.data.kinds.kind import Array, Kind, NotLabels, PixelFormat
 from gantrain.data.pillow_pixels import narrow
 from gantrain.data.resize import resize_nearest
 
-_INTEGERS = ("uint8", "uint16")
+INTEGERS = ("uint8", "uint16")  # the dtypes of ids and masks
 _COLOURS = {3: "RGB", 4: "RGBA"}
 
 
@@ -26,7 +26,7 @@ class ExactKind(Kind):
 
     def fit(self, array: Array, wanted: PixelFormat) -> Array:
         channels, dtype = wanted
-        have_integers = array.dtype.name in _INTEGERS and dtype in _INTEGERS
+        have_integers = array.dtype.name in INTEGERS and dtype in INTEGERS
         if array.shape[2] != channels or not have_integers:
             return array
         return array.astype(dtype) if array.max() <= np.iinfo(dtype).max else array
@@ -50,4 +50,4 @@ def check_ids(array: Array, content: str, *, always_16_bits: bool) -> Array:
         raise NotLabels(
             f"{description} where {content} are expected; save them as a one-channel PNG"
         )
-    return narrow(array) if always_16_bits or array.dtype.name not in DTYPES else array
+    return narrow(array) if always_16_bits or array.dtype.name not in INTEGERS else array

@@ -10,26 +10,25 @@ from gantrain.core.amounts import count_text
 from gantrain.core.errors import UserError
 from gantrain.data import channels
 from gantrain.data.kinds.kind import DTYPES, Array, FieldContent, Kind, PixelFormat
+from gantrain.data.ranges import FIXED_DTYPE, FULL_RANGES, Range
 from gantrain.data.resize import resize_smoothly
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-# Half of the range of values, which maps to [-1, 1].
-_HALF_RANGE = {"uint8": 127.5, "uint16": 32767.5, "float32": 0.5}
-
 
 class ImageKind(Kind):
     """Pixels of any number of channels; networks see them in [-1, 1].
 
-    0 to 255 of uint8, 0 to 65535 of uint16, and 0 to 1 of float32 are the range of values. By
-    convention the last of 2 or 4 channels is alpha.
+    The field's range maps to [-1, 1], and values outside are clipped. By convention the last of 2
+    or 4 channels of 8 bits is alpha.
     """
 
     name = "image"
     content = "images"
     has_exact_values = False
+    has_range = True
     true_value = 255
 
     def check(self, array: Array) -> Array:
@@ -69,30 +68,47 @@ class ImageKind(Kind):
     def normalise(
         self, raw: "Tensor", field: FieldContent, dtype: "torch.dtype", device: "torch.device"
     ) -> "Tensor":
-        return (raw.to(dtype) / _HALF_RANGE[field.dtype] - 1).permute(0, 3, 1, 2)  # NCHW
+        low, high = range_of(field)
+        half = (high - low) / 2
+        values = raw.to(dtype)
+        if low != 0:
+            values = values - low
+        images = (values / half - 1).permute(0, 3, 1, 2)  # NCHW
+        return images if field.dtype == FIXED_DTYPE else images.clamp(-1, 1)
 
-    def to_files(self, images: "Tensor", dtype: str) -> "Tensor":
-        """Convert NCHW images in [-1, 1] to NHWC values of a file's dtype; inverts `normalise`."""
-        import torch
-
-        clamped = images.detach().float().clamp(-1, 1)
-        values = ((clamped + 1) * _HALF_RANGE[dtype]).permute(0, 2, 3, 1)
-        return values if dtype == "float32" else values.round().to(getattr(torch, dtype))
+    def to_files(self, images: "Tensor", field: FieldContent) -> "Tensor":
+        """Convert NCHW images in [-1, 1] to NHWC values of the field; inverts `normalise`."""
+        return _to_values(images, field.dtype, range_of(field))
 
     def picture(self, images: "Tensor", field: FieldContent) -> NDArray[np.uint8]:
         """Composite alpha over white, and show the mean of unusual channels in grey."""
-        if channels.has_alpha(images.shape[1]):
+        if channels.has_alpha(images.shape[1], field.dtype):
             opacity = (images[:, -1:].clamp(-1, 1) + 1) / 2  # N1HW, in [0, 1]
             images = images[:, :-1] * opacity + (1 - opacity)  # white is 1
         if images.shape[1] not in (1, 3):
             images = images.mean(1, keepdim=True)
         shown: NDArray[np.uint8] = (
-            self.to_files(images, "uint8").expand(-1, -1, -1, 3).cpu().numpy()
+            _to_values(images, "uint8", FULL_RANGES["uint8"]).expand(-1, -1, -1, 3).cpu().numpy()
         )
         return shown
 
     def describe(self, field: FieldContent) -> str:
         return f"{count_text(field.channels, 'channel')} of {field.dtype}"
+
+
+def range_of(field: FieldContent) -> Range:
+    """Return the values of an image field that networks see as -1 and as 1."""
+    return field.range or FULL_RANGES[field.dtype]
+
+
+def _to_values(images: "Tensor", dtype: str, values_range: Range) -> "Tensor":
+    """Convert NCHW images in [-1, 1] to NHWC values of a range, in a dtype of files."""
+    import torch
+
+    low, high = values_range
+    clamped = images.detach().float().clamp(-1, 1)
+    values = ((clamped + 1) * ((high - low) / 2) + low).permute(0, 2, 3, 1)
+    return values if dtype == "float32" else values.round().to(getattr(torch, dtype))
 
 
 def _advise_dtype(array: Array) -> str:
@@ -101,8 +117,8 @@ def _advise_dtype(array: Array) -> str:
         return ""
     low = array.min()
     high = array.max()
-    for dtype in (np.uint8, np.uint16):
-        if low >= 0 and high <= np.iinfo(dtype).max:
+    for dtype in (np.uint8, np.uint16, np.int16):
+        if low >= np.iinfo(dtype).min and high <= np.iinfo(dtype).max:
             name = np.dtype(dtype).name
             return f"; its values {low}..{high} fit into {name}: give array.astype('{name}')"
     return f"; its values {low}..{high} fit into none of the integers"

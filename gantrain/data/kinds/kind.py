@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gantrain.core.errors import UserError
+from gantrain.data.ranges import Range
 
 if TYPE_CHECKING:  # whose import takes a second
     import torch
@@ -16,7 +17,7 @@ Array = NDArray[Any]  # HWC
 PixelFormat = tuple[int, str]  # channels, dtype
 Colour = tuple[int, int, int]
 
-DTYPES = ("uint8", "uint16", "float32")
+DTYPES = ("uint8", "uint16", "int16", "float32")
 
 
 class NotLabels(UserError):
@@ -36,6 +37,8 @@ class FieldContent(Protocol):
     def ignore(self) -> int | None: ...
     @property
     def palette(self) -> list[Colour] | None: ...
+    @property
+    def range(self) -> Range | None: ...
 
 
 class Kind:
@@ -46,6 +49,7 @@ class Kind:
         content: What files of this kind hold, for messages.
         has_exact_values: Values are numbers of things and are never mixed. Files with loss are
             refused, palettes stay indices, and colour jitter leaves the field alone.
+        has_range: A range of the values maps to what networks see, and values outside are clipped.
         is_further_input: The kind serves as an input of a method beside its source, and not as a
             source or target.
         prepare_option: The option of `gantrain prepare` that names the fields of this kind; empty
@@ -56,6 +60,7 @@ class Kind:
     name: ClassVar[str]
     content: ClassVar[str]
     has_exact_values: ClassVar[bool]
+    has_range: ClassVar[bool] = False
     is_further_input: ClassVar[bool] = False
     prepare_option: ClassVar[str] = ""
     true_value: ClassVar[int] = 1

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from gantrain.data.kinds.exact_values import ExactKind
-from gantrain.data.kinds.kind import DTYPES, Array, FieldContent, NotLabels
+from gantrain.data.kinds.exact_values import INTEGERS, ExactKind
+from gantrain.data.kinds.kind import Array, FieldContent, NotLabels
 from gantrain.data.pillow_pixels import narrow
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Mask(ExactKind):
                 f"{len(values)} values ({values[0]} to {values[-1]}) where a mask is expected,"
                 " which has 0 and one other value; save it without grey"
             )
-        return array if array.dtype.name in DTYPES else narrow(array)
+        return array if array.dtype.name in INTEGERS else narrow(array)
 
     def normalise(
         self, raw: "Tensor", field: FieldContent, dtype: "torch.dtype", device: "torch.device"

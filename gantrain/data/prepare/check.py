@@ -10,12 +10,13 @@ from gantrain.core.amounts import count_text, list_text
 from gantrain.core.errors import UserError
 from gantrain.data import channels
 from gantrain.data.decode import cut, decode, unequal
-from gantrain.data.index import MOST_CHANNELS, MOST_SIDE
+from gantrain.data.field import MOST_CHANNELS, MOST_SIDE
 from gantrain.data.kinds.kind import Array, Colour, NotLabels, PixelFormat
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.color_table import decode_colours
 from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs, File, Files
 from gantrain.data.prepare.left_out import TooSmall, UnequalSizes, advise_unequal
+from gantrain.data.prepare.value_counts import ValueCounts
 from gantrain.data.shards import Field
 
 SMALLEST = 16  # pixels; below it no network here has anything to work on
@@ -70,11 +71,15 @@ def _load_originals(
 
 
 def check_sample(
-    files: Files, field_specs: FieldSpecs, notes: list[str] | None = None
+    files: Files,
+    field_specs: FieldSpecs,
+    notes: list[str],
+    value_counts: ValueCounts,
 ) -> CheckedSample:
     """Decode a sample, and describe its fields as if it were the whole data set.
 
     The result is an error where the sample is not usable. notes: as `load` takes them.
+    value_counts: takes the values of a usable sample.
     """
     try:
         originals = _load_originals(files, field_specs, notes)
@@ -90,6 +95,7 @@ def check_sample(
                 original_sizes = {"original_min_size": original, "original_max_size": original}
                 field = field.model_copy(update=original_sizes)
             fields[name] = field
+        value_counts.add(arrays, fields)
         return fields
     except UserError as problem:
         return problem
@@ -115,11 +121,6 @@ def _describe(array: Array, name: str, spec: FieldSpec, files: Files) -> Field:
     counts = None
     if spec.kind == "label":
         counts = _count_ids(array, name, spec, file)
-    elif array.dtype == np.float32 and (array.min() < 0 or array.max() > 1):
-        raise UserError(
-            f"{file}: {name} has values {array.min():.4g}..{array.max():.4g}, floats must be in"
-            " 0..1"
-        )
     height, width, count = array.shape
     if count > MOST_CHANNELS:
         raise UserError(f"{file}: {name} has {count} channels, allowed: at most {MOST_CHANNELS}")

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple, Protocol
 
 from gantrain.core.errors import UserError
 from gantrain.data.decode import FORMATS
+from gantrain.data.field import NAME
 from gantrain.data.headers import open_header
-from gantrain.data.index import NAME
 from gantrain.data.kinds.kind import Colour
 from gantrain.data.listing import holds_images, list_images, without_extension
 

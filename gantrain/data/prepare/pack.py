@@ -32,6 +32,15 @@ from gantrain.data.prepare.matching import Matched, match
 from gantrain.data.prepare.pack_cache import describe_pack, pack_folder, remove_replaced
 from gantrain.data.prepare.pack_report import REPORT_FILE, Report
 from gantrain.data.prepare.patterns import patterned
+from gantrain.data.prepare.range_options import (
+    RangeOption,
+    check_names,
+    check_ranges_known,
+    note_clipped,
+    numbers_of,
+    with_ranges,
+)
+from gantrain.data.prepare.value_counts import ValueCounts
 from gantrain.data.prepare.where_to_get import HOW_TO
 from gantrain.data.shard_writer import PackedSample, write_shards
 
@@ -54,6 +63,8 @@ def prepare(  # noqa: PLR0913 (the command's options)
     resize: tuple[int, int] | None = None,
     patterns: Mapping[str, str] | None = None,
     max_left_out: float = 0.5,
+    ranges: Mapping[str, RangeOption] | None = None,
+    needs_ranges: bool = True,
     workers: int | None = None,
     progress: bool = True,
     extras: Mapping[str, bytes] | None = None,
@@ -73,6 +84,9 @@ def prepare(  # noqa: PLR0913 (the command's options)
     become PNG. patterns: by field, how its files are named, with {} for the name that the fields
     share: `{"label": "{}_label"}`.
     max_left_out: the largest fraction (0 to 1) of samples that may be unusable or unmatched.
+    ranges: by field of images that have other dtypes than uint8, the values that networks see as -1
+    and as 1, or `auto`. needs_ranges: refuse such fields whose range nobody states but should; a
+    run asks for it where it opens the data.
     extras: further files to write, by name.
 
     `report.txt` lies beside the shards. Raises UserError, in one line, for anything that a user
@@ -94,6 +108,8 @@ def prepare(  # noqa: PLR0913 (the command's options)
         colors=None if colors is None else read_table(Path(colors).expanduser()),
         resize=resize,
     )
+    ranges = ranges or {}
+    check_names(ranges, field_specs)
     matched = match(source, field_specs)
     names_by_field = {name: matched.names[spec.member] for name, spec in field_specs.items()}
     names_remedy = suggest_names(names_by_field, layout, bool(patterns))
@@ -106,8 +122,11 @@ def prepare(  # noqa: PLR0913 (the command's options)
         raise UserError(f"{source}: {_describe_no_images(field_specs, matched)}; {advice}")
 
     notes: list[str] = []
+    value_counts = ValueCounts(numbers_of(ranges))
     checks = map_in_order(
-        lambda files: check_sample(files, field_specs, notes), samples.values(), workers
+        lambda files: check_sample(files, field_specs, notes, value_counts),
+        samples.values(),
+        workers,
     )
     shown_checks = _with_progress(checks, "checking", len(samples), is_wanted=progress)
     checked: dict[str, CheckedSample] = dict(zip(samples, shown_checks, strict=True))
@@ -121,6 +140,10 @@ def prepare(  # noqa: PLR0913 (the command's options)
         names_remedy=names_remedy,
         limit=max_left_out,
     )
+    counters = value_counts.totals(fields)
+    fields = with_ranges(fields, counters, ranges)
+    if needs_ranges:
+        check_ranges_known(fields)
     good_samples = [samples[key] for key in good_keys]
     converted = summarise([*conversions(checked, good_keys, fields), *sorted(notes)])
     report = Report(
@@ -133,6 +156,7 @@ def prepare(  # noqa: PLR0913 (the command's options)
         notes=[
             *map(as_note, matched.renamed),
             *map(as_note, converted),
+            *note_clipped(fields, counters),
             *note_gaps(fields),
             *note_ids_as_images(fields, good_samples, field_specs),
         ],
@@ -180,7 +204,14 @@ def pack_once(  # noqa: PLR0913 (the options of prepare that a recipe sets)
     extras = {"pack.json": describe_pack()}
 
     def pack() -> None:
-        prepare(folder, target, **options, max_left_out=max_left_out, extras=extras)
+        prepare(
+            folder,
+            target,
+            **options,
+            max_left_out=max_left_out,
+            needs_ranges=False,
+            extras=extras,
+        )
 
     create_once(target, "index.json", pack)
     for removed in remove_replaced(target):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from gantrain.core.amounts import count_text
 from gantrain.core.printable import printable
-from gantrain.data.shards import Field
+from gantrain.data.field import Field
+from gantrain.data.kinds.image import range_of
+from gantrain.data.ranges import range_text
 
 REPORT_FILE = "report.txt"  # beside the shards
 
@@ -56,7 +58,17 @@ def _describe_field(described: Field) -> str:
         content = count_text(described.classes, "class", "classes")
     if described.ignore is not None:
         content += f", the last of them id {described.ignore}"
+    values = ""
+    if described.statistics is not None:
+        values = f", {describe_values(described)}"
     size = f"{described.min_size[0]}x{described.min_size[1]}"
     if described.max_size != described.min_size:
         size += f" to {described.max_size[0]}x{described.max_size[1]}"
-    return f"{described.kind}, {content}, {described.dtype}, height x width {size}"
+    return f"{described.kind}, {content}, {described.dtype}{values}, height x width {size}"
+
+
+def describe_values(described: Field) -> str:
+    """Describe the values of a field that has statistics, and its range."""
+    assert described.statistics is not None
+    measured = range_text((described.statistics.minimum, described.statistics.maximum))
+    return f"values {measured}, range {range_text(range_of(described))}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gantrain.core.errors import UserError
 from gantrain.data.decode import EXTENSIONS
-from gantrain.data.index import NAME
+from gantrain.data.field import NAME
 from gantrain.data.listing import without_extension
 from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs, folders, sides_of_split
 

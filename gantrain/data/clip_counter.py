@@ -1,0 +1,50 @@
+"""Counts the values of files that lie outside the ranges of the training set."""
+
+from collections.abc import Callable, Mapping
+
+from gantrain.data.field import Field
+from gantrain.data.kinds.image import range_of
+from gantrain.data.kinds.kind import Array
+from gantrain.data.kinds.table import KINDS
+from gantrain.data.ranges import FIXED_DTYPE, Clipped, describe_clipped
+from gantrain.data.value_statistics import count_clipped
+
+Gather = Callable[[dict[str, Clipped]], list[dict[str, Clipped]]]
+
+
+class ClipCounter:
+    """Counts clipped values by field, where files can hold any.
+
+    fields: those of the training set, by the name that lines show.
+    """
+
+    def __init__(self, fields: Mapping[str, Field]) -> None:
+        self._ranges = {
+            name: range_of(field)
+            for name, field in fields.items()
+            if KINDS[field.kind].has_range and field.dtype != FIXED_DTYPE
+        }
+        self._counts: dict[str, Clipped] = {}
+
+    def add(self, images: Mapping[str, Array]) -> None:
+        """Count the values of images, NHWC, by field."""
+        for name, values_range in self._ranges.items():
+            if name in images:
+                clipped = count_clipped(images[name], values_range)
+                self._counts[name] = self._counts.get(name, Clipped()) + clipped
+
+    def lines(self, gather: Gather = lambda counts: [counts]) -> list[str]:
+        """Return a line for each field with clipped values, and begin to count anew.
+
+        gather: gives the counts of all ranks. Every rank calls it.
+        """
+        total: dict[str, Clipped] = {}
+        for of_rank in gather(self._counts):
+            for name, clipped in of_rank.items():
+                total[name] = total.get(name, Clipped()) + clipped
+        self._counts = {}
+        return [
+            describe_clipped(name, self._ranges[name], clipped)
+            for name, clipped in total.items()
+            if clipped.values
+        ]

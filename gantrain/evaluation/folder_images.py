@@ -1,0 +1,188 @@
+"""Reads the images of two folders for `gantrain evaluate --real FOLDER --fake FOLDER`."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gantrain.core.errors import UserError
+from gantrain.core.wording import is_command, option, option_with
+from gantrain.core.world import World
+from gantrain.data import channels
+from gantrain.data.batch import normalise
+from gantrain.data.conversion_notes import summarise
+from gantrain.data.decode import decode
+from gantrain.data.field import Field
+from gantrain.data.kinds.kind import Array
+from gantrain.data.kinds.table import KINDS
+from gantrain.data.ranges import (
+    FIXED_DTYPE,
+    FULL_RANGES,
+    Clipped,
+    Range,
+    describe_clipped,
+    describe_unknown_range,
+    range_text,
+    suggest_range,
+)
+from gantrain.data.value_statistics import ValueCounter, count_clipped
+
+Files = Mapping[str, Path]  # by what pairs them: the sub-path without the extension
+
+
+class FolderImages:
+    """Reads this rank's images, and collects what is wrong with them and what was converted.
+
+    values_range: of images of other dtypes than uint8; None stands for the range of their dtype,
+    which `report` refuses where the values do not suit it. reads_real: the real images are read;
+    otherwise they were read and accepted before.
+    """
+
+    def __init__(self, world: World, values_range: Range | None, *, reads_real: bool) -> None:
+        self.world = world
+        self.values_range = values_range
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+        self._values = _FolderValues(values_range, needs_range=reads_real)
+
+    def read(self, *folders: Files) -> Iterator[list[Tensor]]:
+        """Yield this rank's images, one of each folder.
+
+        It ends at an image that cannot be used, which `report` raises on all ranks.
+        """
+        for name in sorted(folders[0])[self.world.rank :: self.world.size]:
+            files = [folder[name] for folder in folders]
+            try:
+                images = [self._read(file) for file in files]
+                images = _with_equal_channels(images)
+                _check_sizes(files, images)
+            except ValueError as e:
+                self.problems.append(str(e))
+                return
+            yield images
+
+    def _read(self, file: Path) -> Tensor:
+        array = read_array(file, self.notes)
+        self._values.add(array)
+        return normalise_array(array, self.values_range, self.world.device)
+
+    def report(self) -> None:
+        """Print what was converted. Every rank calls it. Raises UserError for bad images."""
+        self.world.raise_on_all_ranks(self.problems)
+        values = _FolderValues(self.values_range, needs_range=self._values.needs_range)
+        for values_of_rank in self.world.gather(self._values):
+            values.merge(values_of_rank)
+        values.check()
+        for line in values.lines():
+            self.world.say(line)
+        notes: list[str] = []
+        for of_rank in self.world.gather(self.notes):
+            notes += of_rank
+        for line in summarise(notes):
+            self.world.say(line)
+
+
+def _with_equal_channels(images: list[Tensor]) -> list[Tensor]:
+    """Return the images with three channels where a grey one stands beside one in colour."""
+    if len({image.shape[1] for image in images}) == 1:
+        return images
+    return [image.expand(-1, 3, -1, -1) for image in images]
+
+
+def _check_sizes(files: list[Path], images: list[Tensor]) -> None:
+    """Refuse a pair of images of different sizes. Raises UserError."""
+    if len({image.shape for image in images}) == 1:
+        return
+    names = " and ".join(str(file) for file in files)
+    sizes = " and ".join("x".join(map(str, image.shape[2:])) for image in images)
+    raise UserError(f"{option('fake')}: {names} have sizes {sizes}; give pairs of one size")
+
+
+class _FolderValues:
+    """The values of images of other dtypes than uint8, by dtype."""
+
+    def __init__(self, values_range: Range | None, *, needs_range: bool) -> None:
+        self.values_range = values_range
+        self.needs_range = needs_range
+        self.counters: dict[str, ValueCounter] = {}
+        self.clipped: dict[str, Clipped] = {}
+
+    def range_of(self, dtype: str) -> Range:
+        return self.values_range or FULL_RANGES[dtype]
+
+    def add(self, array: Array) -> None:
+        """Count the values of an image, HWC."""
+        dtype = array.dtype.name
+        if dtype == FIXED_DTYPE:
+            return
+        self.counters.setdefault(dtype, ValueCounter(dtype)).add(array)
+        clipped = count_clipped(array[None], self.range_of(dtype))
+        self.clipped[dtype] = self.clipped.get(dtype, Clipped()) + clipped
+
+    def merge(self, other: "_FolderValues") -> None:
+        for dtype, counter in other.counters.items():
+            self.counters.setdefault(dtype, ValueCounter(dtype)).merge(counter)
+            self.clipped[dtype] = self.clipped.get(dtype, Clipped()) + other.clipped[dtype]
+
+    def check(self) -> None:
+        """Raise UserError where the values do not suit the range of their dtype."""
+        if self.values_range is not None or not self.needs_range:
+            return
+        problems: list[str] = []
+        for dtype, counter in self.counters.items():
+            statistics = counter.statistics()
+            reason = describe_unknown_range("the set of images", dtype, statistics)
+            if reason is not None:
+                suggested = range_text(suggest_range(dtype, statistics))
+                given = option_with("range", suggested)
+                if not is_command():
+                    given = f"range={suggest_range(dtype, statistics)}"
+                problems.append(f"{reason}; state the values of black and white, such as {given}")
+        if problems:
+            raise UserError("\n".join(problems))
+
+    def lines(self) -> list[str]:
+        """Return a line for each dtype with values outside the range."""
+        lines: list[str] = []
+        for dtype, clipped in self.clipped.items():
+            if clipped.values:
+                lines.append(describe_clipped(dtype, self.range_of(dtype), clipped))
+        return lines
+
+
+def read_array(file: Path, notes: list[str]) -> Array:
+    """Read an image of any depth as HWC with 1 or 3 channels, as the file stores its values.
+
+    Alpha is composited over white. notes: takes sentences on what was converted. Raises UserError.
+    """
+    try:
+        array = decode(file.read_bytes(), notes=notes)
+    except (OSError, ValueError) as e:
+        raise UserError(f"{file}: cannot be read ({e}); remove it or give it again") from None
+    if channels.has_alpha(array.shape[2], array.dtype.name):
+        with_alpha = array
+        array = KINDS["image"].fit(array, (array.shape[2] - 1, "uint8"))
+        notes.append(channels.note(with_alpha.shape[2], array.shape[2]))
+    bands = array.shape[2]
+    if bands not in (1, 3):
+        raise UserError(f"{file}: has {bands} channels, allowed: 1 or 3; give it without its alpha")
+    return array
+
+
+def normalise_array(array: Array, values_range: Range | None, device: torch.device) -> Tensor:
+    """Return an image HWC as (1, 1 or 3, H, W) in [-1, 1], float64.
+
+    values_range: of dtypes other than uint8; None stands for the range of the dtype.
+    """
+    height, width, bands = array.shape
+    size = (height, width)
+    field = Field(
+        member="image",
+        channels=bands,
+        dtype=array.dtype.name,
+        min_size=size,
+        max_size=size,
+        range=None if array.dtype.name == FIXED_DTYPE else values_range,
+    )
+    return normalise(torch.from_numpy(array)[None], field, torch.float64, device)
