@@ -64,7 +64,7 @@ class Findings:
         except (FetchFailed, DamagedSample, torch.OutOfMemoryError) as e:
             text = str(e)
             if dist.is_initialized():  # the other ranks wait for this one
-                raise RunStopped(f"{name}: {text}", alone=True) from None
+                raise RunStopped(f"{name}: {text}", only_this_rank=True) from None
             self.add(name, text, "fails")
 
 

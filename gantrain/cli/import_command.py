@@ -38,7 +38,7 @@ Unpaired = Annotated[
 ]
 Labels = Annotated[bool, typer.Option("--labels", help="the source is a map of class ids")]
 Instances = Annotated[
-    bool, typer.Option("--instances", help="its last channel is edges of instances")
+    bool, typer.Option("--instances", help="its last channel is the instance boundary map")
 ]
 Upsampling = Annotated[
     str | None,

@@ -9,9 +9,11 @@ import sys
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 
 from gantrain.cli.app import app
 from gantrain.core.console import complain
+from gantrain.core.error_messages import describe_first_problem
 from gantrain.recipe.renamed_keys import NEW_OPTIONS
 
 # click's error in a command line. Newer versions of typer have a copy of click of their own.
@@ -46,6 +48,9 @@ def _describe(error: Any) -> str:
     path = error.ctx.command_path if error.ctx else "gantrain"
     command = path.removeprefix("gantrain").strip()
     message = " ".join(error.format_message().split())
+    if isinstance(error.__cause__, ValidationError):  # whose text lacks the value
+        problem = describe_first_problem(error.__cause__)
+        message = f"{' / '.join(error.param.opts)}: {problem}"
     option = getattr(error, "option_name", None)
     if option and type(error).__name__ == "NoSuchOption":
         message = _describe_unknown(option, _options(error.ctx))

@@ -58,7 +58,7 @@ def parse_size(text: str | None, option: str = "--resize", also: str = "") -> Si
         return None
     numbers = text.lower().split("x")
     if len(numbers) > 2 or not all(_is_length(number) for number in numbers):
-        allowed = f"{also}HEIGHTxWIDTH in pixels, such as 256x512"
+        allowed = f"{also}HEIGHTxWIDTH in pixels, such as 256x512, or one number for both"
         raise UserError(f"{option}: found {text!r:.40}, allowed: {allowed}")
     return int(numbers[0]), int(numbers[-1])
 

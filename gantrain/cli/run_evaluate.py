@@ -41,8 +41,7 @@ def run_evaluate(  # noqa: PLR0913 (the command's options)
     has_other_data = bool(data or data_target or best)
     if bool(checkpoints) == are_folders or is_one_folder or (are_folders and has_other_data):
         raise UserError("give a checkpoint [--data FOLDER], or --real FOLDER and --fake FOLDER")
-    if values_range is not None and not are_folders:
-        raise UserError("--range: found with a run, allowed: with --real and --fake")
+    _check_choice(checkpoints, values_range, are_folders=are_folders)
     options: dict[str, object] = {} if crop_border is None else {"crop_border": crop_border}
     if weights:
         options["weights"] = named_values("--weights", weights)
@@ -72,6 +71,20 @@ def run_evaluate(  # noqa: PLR0913 (the command's options)
             if out:
                 write_json(out, results, about)
     return 0
+
+
+def _check_choice(
+    checkpoints: Sequence[Path], values_range: str | None, *, are_folders: bool
+) -> None:
+    """Refuse options and arguments that do not belong together. Raises UserError."""
+    if values_range is not None and not are_folders:
+        raise UserError("--range: found with a run, allowed: with --real and --fake")
+    for path in checkpoints:
+        if "=" in path.name and not path.exists():
+            raise UserError(
+                f"found {path}, allowed: runs and checkpoints; a recipe's keys have no place here,"
+                " and --data FOLDER names other data"
+            )
 
 
 def _parse_range(text: str | None) -> Range | None:

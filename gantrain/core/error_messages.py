@@ -89,6 +89,12 @@ def check(
     raise UserError("\n".join(lines.values()))
 
 
+def describe_first_problem(error: ValidationError) -> str:
+    """Return what a value that is not part of a recipe is, and what is allowed instead."""
+    problem = error.errors(include_url=False)[0]
+    return f"found {_shown(problem['input'])}, {_rule(problem, False)}"
+
+
 def _with_rule(line: str, rule: str) -> str:
     """Return the line of a key with one rule more, since each of a union's members has its own."""
     further = rule.removeprefix("allowed: ")

@@ -7,19 +7,23 @@ class UserError(ValueError):
     """A mistake of a user. Its message says in one line what is wrong and what to do.
 
     Another ValueError, such as a library's, is a defect: a command shows its traceback.
+
+    only_this_rank: True if only this rank knows of the mistake, so that it prints the message.
     """
+
+    only_this_rank = False
 
 
 class RunStopped(Exception):
     """Training cannot continue. The message says why and what to do.
 
     Args:
-        alone: True if only this rank knows the reason, so that it prints the message.
+        only_this_rank: True if only this rank knows the reason, so that it prints the message.
     """
 
-    def __init__(self, reason: str, alone: bool = False) -> None:
+    def __init__(self, reason: str, only_this_rank: bool = False) -> None:
         super().__init__(reason)
-        self.alone = alone
+        self.only_this_rank = only_this_rank
 
 
 def because_of_nonfinite(in_a_row: int, latest: Path | None) -> RunStopped:

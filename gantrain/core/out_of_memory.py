@@ -27,10 +27,10 @@ _UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 class OutOfMemory(UserError):
     """An image needs more memory than there is. The message names it and says what to do.
 
-    alone: of several ranks, only this one knows.
+    only_this_rank: of several ranks, only this one knows.
     """
 
-    alone = True
+    only_this_rank = True
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -22,6 +22,9 @@ def read(path: str | Path, setting: str, advice: str) -> dict[str, Tensor]:
     setting: begins the message. advice: ends it. Raises UserError.
     """
     check_not_special(path, setting)
+    if not Path(path).is_file():
+        kind = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise UserError(f"{setting}: {path} {kind}; {advice}")
     content: object
     try:
         if Path(path).suffix == ".safetensors":

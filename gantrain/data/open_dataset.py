@@ -11,6 +11,7 @@ from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.data.cache import cache_folder
 from gantrain.data.field_checks import check_fields_of
+from gantrain.data.kinds.kind import NotLabels
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.layout_advice import advise_layout, choose_layout
 from gantrain.data.listing import is_ignored
@@ -194,7 +195,9 @@ def _pack(key: str, folder: Path, request: DataRequest) -> Path:
         if isinstance(e, TooManyLeftOut):  # which a key of the recipe allows, too
             text = f"{e.reason}; data.max_left_out={e.fraction:g} goes on without them"
         if "--" in text:
-            text += f"; its options are those of {command}, whose OUT you give here"
+            text += f"; these are options of {command}, and then {request.option(key)}=OUT"
+        if isinstance(e, NotLabels) and labels:
+            text += f"; data.labels.{labels[0]} states the number of classes here"
         for role, requested in request.inputs.items():
             if KINDS[requested.kind].prepare_option in text:
                 text += f"; or set data.inputs.{role}=null"

@@ -30,8 +30,8 @@ def _draw_instances(ids: Array, shapes: Array, random: np.random.Generator) -> A
 
 def _draw_depth(ids: Array, shapes: Array, random: np.random.Generator) -> Array:
     """Return how near each shape is, as grey: shapes that hide others are brighter."""
-    nearness = shapes.astype(np.float32) / max(1, shapes.max())
-    depth: Array = (255 * nearness).round().astype(np.uint8)
+    brightness = shapes.astype(np.float32) / max(1, shapes.max())
+    depth: Array = (255 * brightness).round().astype(np.uint8)
     return depth
 
 

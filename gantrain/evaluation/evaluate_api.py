@@ -194,8 +194,15 @@ def _checked_weights(weights: object) -> dict[str, str]:
     return checked
 
 
-def _joined(metrics: Sequence[str]) -> str:
-    return metrics if isinstance(metrics, str) else ",".join(metrics)
+def _joined(metrics: object) -> str:
+    """Return the names of metrics as one text. Raises UserError for what is no list of texts."""
+    if isinstance(metrics, str):
+        return metrics
+    if not isinstance(metrics, Sequence) or not all(isinstance(name, str) for name in metrics):
+        raise UserError(
+            f"metrics: found {metrics!r:.60}, allowed: a list of names, as in metrics=['l1', 'fid']"
+        )
+    return ",".join(metrics)
 
 
 def _named(data: Place | Mapping[str, Place] | None) -> dict[str, str | None]:

@@ -28,7 +28,7 @@ Choice = dict[str, str | None]  # by the keys of `data` in _KEYS
 
 # What made a choice: the user, the folders beside `data.train`, or the start of a run that is
 # resumed.
-Origin = Literal["given", "beside", "kept"]
+Origin = Literal["given", "beside", "earlier"]
 
 
 @dataclass(frozen=True)
@@ -93,12 +93,12 @@ def _choose(recipe: Recipe) -> tuple[Choice, Origin, list[str]]:
         return beside, "beside", _describe_unused(recipe.data, beside)
     new_place = beside.get("validation")
     if new_place is None or new_place == earlier.get("validation"):
-        return earlier, "kept", []
+        return earlier, "earlier", []
     line = (
         f"data.validation: {new_place} is there now, and the run goes on as it was started;"
         f" data.validation={new_place} uses it"
     )
-    return earlier, "kept", [line]
+    return earlier, "earlier", [line]
 
 
 def _describe_unused(data: Data, choice: Choice) -> list[str]:
@@ -157,7 +157,7 @@ def _describe(data: Data, origin: Origin) -> list[str]:
     source = {
         "given": "",
         "beside": ", which was found beside data.train,",
-        "kept": ", as in this run so far,",
+        "earlier": ", as in this run so far,",
     }[origin]
     is_inside = data.train in (data.validation, data.test)
     if origin == "beside" and is_inside:
@@ -203,7 +203,7 @@ def _describe_validation(data: Data, place: str, source: str) -> list[str]:
 def _why_none(data: Data, origin: Origin) -> str:
     if origin == "given":
         return "null"
-    if origin == "kept":
+    if origin == "earlier":
         return "as in this run so far"
     if data.train is not None and is_url(data.train):
         return "auto does not look beside a URL"

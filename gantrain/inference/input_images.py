@@ -104,7 +104,11 @@ def _content(image: object, name: str, kind: str, notes: list[str]) -> Image.Ima
             data = Path(image).read_bytes()
             refuse_lossy(data, kind)
             return open_picture(data)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise UserError(
+                f"{image}: cannot be read ({error.strerror}); give the path of an image"
+            ) from None
+        except ValueError as error:
             raise _with_name(error, image) from None
     if isinstance(image, Image.Image):
         return image

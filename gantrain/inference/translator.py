@@ -1,5 +1,6 @@
 """Translates images by a trained model."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,10 @@ def load(
     checkpoint by the run's `evaluate.best_by`. Loading executes no code of the checkpoint. Raises
     UserError if there is none.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UserError(
+            f"path: found {path!r:.60}, allowed: the path of a run, a checkpoint or a file"
+        )
     chosen_device = _choose_device(device)
     if best:
         chosen_checkpoint = find_best_checkpoint(path)
@@ -294,6 +299,7 @@ def _choose_device(name: str | None) -> torch.device:
     available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     has_gpu = len(available) > 1
     if chosen not in available and not (chosen == "cuda" and has_gpu):
-        lack = "" if has_gpu else ", but PyTorch sees no GPU"
+        is_gpu = isinstance(chosen, str) and chosen.startswith("cuda")
+        lack = ", but PyTorch sees no GPU" if is_gpu and not has_gpu else ""
         raise UserError(f"device: found {chosen!r}{lack}; allowed here: {', '.join(available)}")
     return torch.device(chosen)

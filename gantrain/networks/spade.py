@@ -93,7 +93,7 @@ class SPADEGenerator(nn.Module):
 
     It builds an image from coarse to fine, and a label map modulates each of its norms. It takes
     one-hot label maps (N, in_channels, H, W) of any size and returns (N, out_channels, H, W) in
-    [-1, 1]. `multiple` is 2 to the power of the number of doublings.
+    [-1, 1]. `multiple` is 2 to the power of the number of up-samplings.
 
     If `style_channels` is not 0, the generator also takes styles (N, style_channels). The default
     is zeros, which are the mean style. The styles become the coarsest map.

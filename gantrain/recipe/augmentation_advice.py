@@ -49,7 +49,7 @@ def _describe_scale(
     if fraction <= _MOST_AT_THE_LEAST:
         return []
     return [
-        f"warning: {100 * fraction:.0f}% of the samples get a scale of {least:.3g}, since"
-        f" data.size={text_of(size)} fits into no smaller one of data.resize={text_of(resize)};"
-        f" {advice}"
+        f"warning: {100 * fraction:.0f}% of the random scales would make a sample smaller than"
+        f" data.size={text_of(size)}; these samples get {least:.3g} times"
+        f" data.resize={text_of(resize)} instead; {advice}"
     ]

@@ -22,7 +22,7 @@ from gantrain.data.batch import data_dims
 from gantrain.data.field import Field, check_fields
 
 _MOST_IMAGES = 2**53  # JSON readers keep whole numbers up to there
-_MOST_CHANNELS = 2**17  # more than 16-bit class ids and the edges of instances need
+_MOST_CHANNELS = 2**17  # more than 16-bit class ids and an instance boundary map need
 
 Images = Annotated[int, pydantic.Field(ge=0, lt=_MOST_IMAGES)]
 Fact = Annotated[int, pydantic.Field(ge=1, le=_MOST_CHANNELS)]

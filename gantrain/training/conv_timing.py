@@ -215,13 +215,13 @@ def measure(
     It takes no random numbers and leaves torch's settings as they are. The first round, which
     prepares the library's code, does not count.
     """
-    began = clock()
+    start_seconds = clock()
     cases = [_Case(convolution, device) for convolution in convolutions]
     _time_round(cases, device, False, clock)
     _time_round(cases, device, True, clock)
     fp32: list[float] = []
     bf16: list[float] = []
-    while not fp32 or (len(fp32) < _ROUNDS and clock() - began < _SECONDS):
+    while not fp32 or (len(fp32) < _ROUNDS and clock() - start_seconds < _SECONDS):
         fp32.append(_time_round(cases, device, False, clock))
         bf16.append(_time_round(cases, device, True, clock))
     return Times(_microseconds(min(fp32)), _microseconds(min(bf16)))

@@ -16,11 +16,11 @@ def stop_for(error: BaseException, split: BatchLayout) -> RunStopped | None:
     if isinstance(error, RunStopped):
         return RunStopped(str(error))
     if isinstance(error, DamagedSample):
-        return RunStopped(f"data: {error}; copy or prepare the data again", alone=True)
+        return RunStopped(f"data: {error}; copy or prepare the data again", only_this_rank=True)
     if isinstance(error, FetchFailed):
-        return RunStopped(f"data: {error}", alone=True)
+        return RunStopped(f"data: {error}", only_this_rank=True)
     if isinstance(error, OutOfMemory):  # which names the sample
-        return RunStopped(str(error), alone=True)
+        return RunStopped(str(error), only_this_rank=True)
     if is_out_of_memory(error):
-        return RunStopped(describe_out_of_memory(split), alone=True)
+        return RunStopped(describe_out_of_memory(split), only_this_rank=True)
     return None

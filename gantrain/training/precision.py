@@ -105,7 +105,9 @@ def judge_machine(world: World, convolutions: Sequence[Convolution]) -> Verdict:
     times = measure_on_main(world, convolutions)
     precision = "bf16" if times.is_bf16_worthwhile else "fp32"
     return Verdict(
-        precision, f": {describe_times(times, len(convolutions))}; auto takes bf16 from 1.2 times"
+        precision,
+        f": {describe_times(times, len(convolutions))}; auto takes bf16 from 1.2 times, and"
+        " precision=fp32 or precision=bf16 chooses without a measurement",
     )
 
 

@@ -177,8 +177,8 @@ class ZeROPhase:
         """
         from deepspeed.utils import safe_get_full_optimizer_state
 
-        (share,) = self.optimizer.param_groups[0]["params"]
-        step = self.optimizer.state[share]["step"]  # one for all parameters
+        (partition,) = self.optimizer.param_groups[0]["params"]
+        step = self.optimizer.state[partition]["step"]  # one for all parameters
         tensors = {}
         for p in self.engine.module.parameters():
             if not p.requires_grad:
@@ -196,15 +196,15 @@ class ZeROPhase:
         from deepspeed.utils import safe_set_full_optimizer_state
 
         self.zero.refresh_fp32_params()
-        (share,) = self.optimizer.param_groups[0]["params"]
-        state = self.optimizer.state[share]
+        (partition,) = self.optimizer.param_groups[0]["params"]
+        state = self.optimizer.state[partition]
         state["step"] = next(value for name, value in saved.items() if name.endswith("/step")).to(
-            share.device
+            partition.device
         )
-        state.update({key: torch.zeros_like(share) for key in _MOMENTS})
+        state.update({key: torch.zeros_like(partition) for key in _MOMENTS})
         self.zero._lazy_init_hp_params_optimizer_state()  # else it does that at its first step
         for p in self.engine.module.parameters():
             for key in _MOMENTS:
                 value = saved.get(f"{names[p]}/{key}")
                 if value is not None:
-                    safe_set_full_optimizer_state(p, value.to(share.device), key)
+                    safe_set_full_optimizer_state(p, value.to(partition.device), key)

@@ -416,7 +416,7 @@ ADVICE = {
     ),
     "many at the least": (
         ("data.random_scale=[0.8,1.25]",),
-        "25% of the samples get a scale of 0.895, since data.size=256x256 fits into no smaller",
+        "25% of the random scales would make a sample smaller than data.size=256x256; these samples",
     ),
     "few at the least": (("data.random_scale=[0.88,1.25]",), ""),
     "colours of ids": (
