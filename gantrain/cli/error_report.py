@@ -23,7 +23,8 @@ def reporting(work: Callable[[], None]) -> int:
         with speaking_as_command():
             work()
     except (UserError, RunStopped) as e:
-        if os.environ.get("RANK", "0") == "0" or getattr(e, "alone", False):
+        is_only_here = isinstance(e, RunStopped) and e.alone
+        if os.environ.get("RANK", "0") == "0" or is_only_here:
             complain(f"gantrain: {e}")
         else:  # a launcher ends all ranks once one has left: rank 0 prints its message first
             time.sleep(_PATIENCE_SECONDS)
