@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
     from gantrain.methods import METHODS
     from gantrain.methods.base import Batch, Context, Input, Method, Phase, Terms
-    from gantrain.networks import NETWORKS
+    from gantrain.methods.network_roles import NetworkRole
+    from gantrain.networks import NETWORKS, Discriminator, Generator
     from gantrain.recipe.schema import Recipe
     from gantrain.training.start import TrainResult, train
 
@@ -24,9 +25,12 @@ __all__ = [
     "PERCEPTUAL",
     "Batch",
     "Context",
+    "Discriminator",
     "Evaluation",
+    "Generator",
     "Input",
     "Method",
+    "NetworkRole",
     "Phase",
     "Recipe",
     "Terms",

@@ -14,9 +14,12 @@ MODULES = {
     "PERCEPTUAL": "gantrain.losses",
     "Batch": "gantrain.methods.base",
     "Context": "gantrain.methods.base",
+    "Discriminator": "gantrain.networks",
     "Evaluation": "gantrain.evaluation.evaluate_api",
+    "Generator": "gantrain.networks",
     "Input": "gantrain.methods.base",
     "Method": "gantrain.methods.base",
+    "NetworkRole": "gantrain.methods.network_roles",
     "Phase": "gantrain.methods.base",
     "Recipe": "gantrain.recipe.schema",
     "Terms": "gantrain.methods.base",
@@ -36,7 +39,7 @@ def public_object(name: str) -> object:
     """
     if name not in MODULES:
         raise AttributeError(f"module 'gantrain' has no attribute {name!r}")
-    return getattr(import_module(MODULES[name]), name)
+    return vars(import_module(MODULES[name]))[name]
 
 
 def public_names() -> list[str]:

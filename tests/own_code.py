@@ -19,7 +19,7 @@ PRELUDE = """
 import torch
 from torch import nn
 
-from gantrain import ADVERSARIAL, METHODS, NETWORKS, PENALTIES, PERCEPTUAL, Method, Phase, Terms
+from gantrain import ADVERSARIAL, METHODS, NETWORKS, PENALTIES, PERCEPTUAL, Generator, Method, NetworkRole, Phase, Terms
 
 
 class Base(Method):

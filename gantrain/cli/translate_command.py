@@ -19,7 +19,8 @@ def translate(
     batch_size: Annotated[int, typer.Option(help="images of one size at once", min=1)] = 8,
     best: Best = False,
     back: Annotated[
-        bool, typer.Option("--back", help="target to source, by a model of cyclegan")
+        bool,
+        typer.Option("--back", help="target to source, by a model that learnt both directions"),
     ] = False,
     style: Annotated[
         str | None, typer.Option(help="seed or image of the style, for spade's with styles")

@@ -51,7 +51,7 @@ def open_domains(key: str, value: str | None, request: DataRequest) -> list[Shar
     if request.unpaired is None:
         requests = {key: (value, request)}
     else:
-        targets = getattr(request.unpaired, key)
+        targets = request.unpaired.targets_of(key)
         source, target = find_two_sets(key, value, targets, request.is_for_evaluate)
         requests = {
             key: (source, replace(request, source=request.unpaired.source, target="")),

@@ -18,6 +18,10 @@ class UnpairedRequest(NamedTuple):
     validation: str | None
     test: str | None = None
 
+    def targets_of(self, key: str) -> str | None:
+        """Return the place of the targets of a set: `train`, `validation` or `test`."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[key]
+
 
 class InputRequest(NamedTuple):
     """The field of an input that a method takes beside source and target, and its kind."""

@@ -20,8 +20,8 @@ from gantrain.recipe.field_types import AUTO
 from gantrain.recipe.schema import Recipe
 from gantrain.runs import checkpoint
 
-_TRAIN_KEYS = ("train", "train_target")
-_KEYS = ("validation", "validation_target", "test", "test_target")
+_TRAIN_KEYS = {"train", "train_target"}
+_KEYS = {"validation", "validation_target", "test", "test_target"}
 
 Choice = dict[str, str | None]  # by the keys of `data` in _KEYS
 
@@ -44,8 +44,7 @@ class HeldOutChoice:
 
     def is_of(self, data: Data) -> bool:
         """Return whether a stage has the held-out data of the whole run."""
-        own = self.recipe.data
-        return all(getattr(data, key) == getattr(own, key) for key in _KEYS)
+        return data.model_dump(include=_KEYS) == self.recipe.data.model_dump(include=_KEYS)
 
     def describe(self, unusable_test: str | None = None) -> list[str]:
         """Return the lines for the console.
@@ -88,7 +87,8 @@ def _choose(recipe: Recipe) -> tuple[Choice, Origin, list[str]]:
     beside = _look_beside(recipe.data)
     saved = _saved_data(recipe)
     earlier: Choice = {key: saved[key] for key in _KEYS if key in saved}
-    is_moved = any(saved.get(key) != getattr(recipe.data, key) for key in _TRAIN_KEYS)
+    places = recipe.data.model_dump(include=_TRAIN_KEYS)
+    is_moved = any(saved.get(key) != place for key, place in places.items())
     if not earlier or is_moved or earlier.get("validation") == AUTO:
         return beside, "beside", _describe_unused(recipe.data, beside)
     new_place = beside.get("validation")

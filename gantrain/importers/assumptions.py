@@ -10,30 +10,31 @@ from torch import nn
 from gantrain.core.errors import UserError
 from gantrain.data.shards import Field
 from gantrain.importers.import_options import ImportOptions
-from gantrain.importers.reading import ALLOWED_NORMS, Network
+from gantrain.importers.layout import DISCRIMINATOR_ROLE, PROJECTION_ROLE
+from gantrain.importers.reading import ALLOWED_NORMS, NetworkFile
 from gantrain.methods.base import Method
 
 _USUAL_IMAGE = (1, 3)  # channels: grey, RGB
 _LAB = (1, 2)  # channels of a colorization model: L to a and b
 
 
-def of_norms(networks: Mapping[str, Network], options: ImportOptions) -> list[str]:
+def of_norms(networks: Mapping[str, NetworkFile], options: ImportOptions) -> list[str]:
     """Return sentences on the norms that have neither weights nor statistics in a file."""
     if options.norm is not None:
         return []
-    roles: dict[str, list[str]] = {}
-    for role, network in networks.items():
+    open_norms: dict[str, list[str]] = {}  # the networks' names, by the norm that is assumed
+    for name, network in networks.items():
         if _has_open_norm(network):
-            roles.setdefault(network.layout.component["norm"], []).append(role)
+            open_norms.setdefault(network.layout.component["norm"], []).append(name)
     sentences: list[str] = []
-    if "instance" in roles:
-        names = " and ".join(roles["instance"])
+    if "instance" in open_norms:
+        names = " and ".join(open_norms["instance"])
         sentences.append(
             f"assumed: instance norm in {names}, which leaves no tensors in a file; --norm none if"
             " there was no norm"
         )
-    if "none" in roles:
-        names = " and ".join(roles["none"])
+    if "none" in open_norms:
+        names = " and ".join(open_norms["none"])
         sentences.append(
             f"assumed: no norm in {names}; --norm instance if there was instance norm, "
             "which leaves no tensors in a file"
@@ -41,14 +42,11 @@ def of_norms(networks: Mapping[str, Network], options: ImportOptions) -> list[st
     return sentences
 
 
-def of_test_time(
-    networks: Mapping[str, Network], method: Method, options: ImportOptions
-) -> list[str]:
+def of_test_time(generator: NetworkFile, method: Method, options: ImportOptions) -> list[str]:
     """Return sentences on dropout and on the statistics of batch norm in use.
 
     method: the networks as built. Raises UserError where an option has nothing to act on.
     """
-    generator = networks["generator"]
     modules: list[nn.Module] = []
     for name in method.inference:
         modules += method.networks[name].modules()
@@ -82,7 +80,7 @@ def of_test_time(
     return sentences
 
 
-def of_domains(generator: Network, fields: Mapping[str, Field]) -> list[str]:
+def of_domains(generator: NetworkFile, fields: Mapping[str, Field]) -> list[str]:
     """Return sentences on what the channels of the generator's source and target are."""
     source = fields["source"]
     sentences: list[str] = []
@@ -108,7 +106,7 @@ def of_domains(generator: Network, fields: Mapping[str, Field]) -> list[str]:
     return sentences
 
 
-def _of_classes(generator: Network, fields: Mapping[str, Field]) -> list[str]:
+def _of_classes(generator: NetworkFile, fields: Mapping[str, Field]) -> list[str]:
     classes = fields["source"].classes or 1
     highest = classes - 1
     sentences: list[str] = []
@@ -125,7 +123,7 @@ def _of_classes(generator: Network, fields: Mapping[str, Field]) -> list[str]:
     return sentences
 
 
-def of_start(networks: Mapping[str, Network]) -> list[str]:
+def of_start(networks: Mapping[str, NetworkFile]) -> list[str]:
     """Return sentences on a run that starts at networks of files.
 
     The run's recipe states what these files do not show.
@@ -133,16 +131,16 @@ def of_start(networks: Mapping[str, Network]) -> list[str]:
     sentences: list[str] = []
     for network in networks.values():
         sentences += network.notes
-    roles = [network.layout.role for network in networks.values() if _has_open_norm(network)]
-    for role in dict.fromkeys(roles):
+    kinds = [network.layout.role.kind for network in networks.values() if _has_open_norm(network)]
+    for kind in dict.fromkeys(kinds):
         sentences.append(
-            f"assumed: {role} had the norm of this recipe, since instance norm and no norm leave no"
-            f" tensors in a file; method.{role}.norm for another"
+            f"assumed: {kind} had the norm of this recipe, since instance norm and no norm leave no"
+            f" tensors in a file; method.{kind}.norm for another"
         )
     return sentences + of_training(networks, unpaired=True)
 
 
-def of_training(networks: Mapping[str, Network], *, unpaired: bool) -> list[str]:
+def of_training(networks: Mapping[str, NetworkFile], *, unpaired: bool) -> list[str]:
     """Return sentences on what matters for evaluation and for a run that starts at the networks."""
     sentences: list[str] = []
     if not unpaired:
@@ -152,7 +150,7 @@ def of_training(networks: Mapping[str, Network], *, unpaired: bool) -> list[str]
             "other fields"
         )
     discriminators = [
-        name for name, network in networks.items() if network.layout.role == "discriminator"
+        name for name, network in networks.items() if network.layout.role == DISCRIMINATOR_ROLE
     ]
     if discriminators:
         sentences.append(
@@ -160,14 +158,14 @@ def of_training(networks: Mapping[str, Network], *, unpaired: bool) -> list[str]
             " --no_lsgan may have chosen another, which a run that starts at these weights takes as"
             " method.adversarial"
         )
-    if "projection" in networks:
+    if any(network.layout.role == PROJECTION_ROLE for network in networks.values()):
         sentences.append(
             "assumed: --nce_layers 0,4,8,12,16; method.layers in recipe.yaml for others"
         )
     return sentences
 
 
-def _has_open_norm(network: Network) -> bool:
+def _has_open_norm(network: NetworkFile) -> bool:
     """Return whether a file leaves open which norm its network has."""
     norm = network.layout.component.get("norm", "batch")
     return len(ALLOWED_NORMS[norm]) > 1

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from gantrain.core.component import Options
-from gantrain.importers.layout import Layout, Names, State, norm
+from gantrain.importers.layout import DISCRIMINATOR_ROLE, Layout, Names, State, norm
 
 
 def patchgan(state: State) -> Layout:
@@ -86,7 +86,7 @@ def _layout(state: State, component: Options, scales: Sequence[Sequence[str]]) -
             names[f"{prefix}.{int(index) + 1}"] = f"{ours}.1"  # the norm
     first = state[f"{scales[0][0]}.weight"]
     component = {"width": first.shape[0], **component}
-    return Layout(component, {"in_channels": first.shape[1]}, names, "discriminator")
+    return Layout(component, {"in_channels": first.shape[1]}, names, DISCRIMINATOR_ROLE)
 
 
 def _convolution_numbers(state: State, pattern: str) -> list[int]:

@@ -13,8 +13,10 @@ from gantrain.data.scale import UNKNOWN, text_of
 from gantrain.data.shards import Field
 from gantrain.importers import assumptions
 from gantrain.importers.import_options import DEFAULTS, ImportOptions
-from gantrain.importers.reading import Network, check_upsampling
+from gantrain.importers.layout import GENERATOR_ROLE
+from gantrain.importers.reading import NetworkFile, check_upsampling
 from gantrain.importers.recognition import build_checked, choose_method, read_networks
+from gantrain.methods import METHODS
 from gantrain.recipe import schema
 from gantrain.runs import checkpoint
 from gantrain.runs.checkpoint_state import versions
@@ -51,9 +53,9 @@ def import_files(files: Sequence[Path], out: Path, options: ImportOptions = DEFA
 def _import(files: Sequence[Path], out: Path, options: ImportOptions) -> _Report:
     if out.exists():
         raise UserError(f"--out: {out} exists; choose another folder")
-    networks = read_networks(files, norm=options.norm, upsampling=options.upsampling)
-    component = choose_method(networks)
-    generator = networks["generator"]
+    by_role = read_networks(files, norm=options.norm, upsampling=options.upsampling)
+    component = choose_method(by_role)
+    generator = by_role[GENERATOR_ROLE]
     channels = {
         "source_channels": generator.layout.data_dims["in_channels"],
         "target_channels": generator.layout.data_dims["out_channels"],
@@ -64,13 +66,13 @@ def _import(files: Sequence[Path], out: Path, options: ImportOptions) -> _Report
             " one for the instance boundary map"
         )
     recipe = schema.from_dict(_recipe(files, generator, component, options))
-    method = build_checked(networks, recipe.method, channels)
+    method, networks = build_checked(by_role, recipe.method, channels)
     check_upsampling(generator, options.upsampling)
     use: list[str] = []
     for network in networks.values():
         use += network.notes
     use += assumptions.of_norms(networks, options)
-    use += assumptions.of_test_time(networks, method, options)
+    use += assumptions.of_test_time(generator, method, options)
     fields = _fields(channels, recipe, options)
     use += assumptions.of_domains(generator, fields)
     _write(out, recipe, networks, _state(channels, fields))
@@ -83,7 +85,7 @@ def _import(files: Sequence[Path], out: Path, options: ImportOptions) -> _Report
 
 
 def _write(
-    out: Path, recipe: schema.Recipe, networks: dict[str, Network], state: dict[str, object]
+    out: Path, recipe: schema.Recipe, networks: dict[str, NetworkFile], state: dict[str, object]
 ) -> None:
     """Write the checkpoint. Raises UserError."""
     tensors = {f"networks/{name}": network.tensors for name, network in networks.items()}
@@ -108,10 +110,10 @@ def _state(channels: dict[str, int], fields: dict[str, Field]) -> dict[str, obje
 
 
 def _recipe(
-    files: Sequence[Path], generator: Network, method: dict[str, object], options: ImportOptions
+    files: Sequence[Path], generator: NetworkFile, method: dict[str, object], options: ImportOptions
 ) -> dict[str, object]:
     """Return the recipe of the imported checkpoint."""
-    unpaired = options.unpaired or method["name"] in ("cut", "cyclegan")
+    unpaired = options.unpaired or not METHODS[str(method["name"])].paired
     data: dict[str, object] = {
         "unpaired": unpaired,
         "size": options.resize or _CENTRE,

@@ -1,6 +1,7 @@
 """Networks of pytorch-CycleGAN-and-pix2pix, and CUT's, which grew out of them."""
 
 from gantrain.importers.layout import (
+    PROJECTION_ROLE,
     Layout,
     Names,
     SequentialNames,
@@ -105,4 +106,4 @@ def projection(state: State) -> Layout:
             names[f"{mlp}.{layer}"] = f"layers.{mlp.removeprefix('mlp_')}.{layer}"
     channels = [state[f"mlp_{i}.0.weight"].shape[1] for i in range(count)]
     component = {"name": "projection", "width": state["mlp_0.0.weight"].shape[0]}
-    return Layout(component, {"channels": channels}, names, "projection")
+    return Layout(component, {"channels": channels}, names, PROJECTION_ROLE)

@@ -8,9 +8,17 @@ from typing import Any
 from torch import Tensor
 
 from gantrain.core.component import Options
+from gantrain.methods.network_roles import NetworkRole
 
 State = Mapping[str, Tensor]
 Names = dict[str, str]  # of modules, from theirs to ours
+
+# What the networks of other projects do in our methods.
+GENERATOR_ROLE = NetworkRole("generator")
+BACK_GENERATOR_ROLE = NetworkRole("generator", back=True)
+DISCRIMINATOR_ROLE = NetworkRole("discriminator")
+ENCODER_ROLE = NetworkRole("encoder")  # of styles
+PROJECTION_ROLE = NetworkRole("projection")  # of features
 
 # The layers of a residual block, in their order: ours by name, None for those without tensors.
 _BLOCK = (
@@ -31,13 +39,13 @@ class Layout:
 
     component: the network and its options. data_dims: what its constructor takes from the data.
     names: our name of each of its modules; names of modules without tensors, such as an instance
-    norm, do no harm. role: its name in our methods.
+    norm, do no harm. role: what it does in our methods, in the forward direction.
     """
 
     component: Options
     data_dims: dict[str, Any]
     names: Names
-    role: str = "generator"
+    role: NetworkRole = GENERATOR_ROLE
 
 
 class SequentialNames:

@@ -13,7 +13,7 @@ from gantrain.core import weight_files
 from gantrain.core.component import build
 from gantrain.core.errors import UserError
 from gantrain.importers import RECOGNISERS
-from gantrain.importers.layout import Layout
+from gantrain.importers.layout import GENERATOR_ROLE, Layout
 from gantrain.networks import NETWORKS
 from gantrain.networks.cut_projection import Projection
 from gantrain.networks.spade import StyleEncoder
@@ -33,7 +33,7 @@ _MOST_CHANNELS = 2**16
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkFile:
     """The network of one file, with its tensors by our names.
 
     notes: what the importer left out or converted, one sentence each.
@@ -51,7 +51,7 @@ class Network:
         return f"{name} ({described})"
 
 
-def read(file: Path, norm: str | None, upsampling: str | None) -> Network:
+def read(file: Path, norm: str | None, upsampling: str | None) -> NetworkFile:
     """Read the network in a file. norm, upsampling: as in ImportOptions. Raises UserError."""
     raw = weight_files.read(file, "import", _ADVICE)
     state = cleaned(raw)
@@ -70,7 +70,7 @@ def read(file: Path, norm: str | None, upsampling: str | None) -> Network:
                 f"--norm: found {norm}, allowed by the keys of {file}: {', '.join(allowed)}"
             )
         component["norm"] = norm
-    if upsampling and layout.role == "generator":
+    if upsampling and layout.role == GENERATOR_ROLE:
         if (
             upsampling not in _OPEN_UPSAMPLING
             or component.get("upsampling") not in _OPEN_UPSAMPLING
@@ -84,10 +84,10 @@ def read(file: Path, norm: str | None, upsampling: str | None) -> Network:
     prefix = first_key.removesuffix(_without_wrappers(first_key))
     tensors = _Placement(state, layout, prefix).place(file)
     notes = (*_note_old_statistics(file, len(raw) - len(state)), *_note_types(file, state.values()))
-    return Network(file, replace(layout, component=component), tensors, notes)
+    return NetworkFile(file, replace(layout, component=component), tensors, notes)
 
 
-def check_upsampling(network: Network, upsampling: str | None) -> None:
+def check_upsampling(network: NetworkFile, upsampling: str | None) -> None:
     """Refuse a SPADE generator whose file fits two networks while no option chooses one.
 
     Raises UserError.

@@ -2,7 +2,7 @@
 
 import math
 
-from gantrain.importers.layout import Layout, Names, State, norm
+from gantrain.importers.layout import ENCODER_ROLE, Layout, Names, State, norm
 
 # The modules of a spatially adaptive norm, from theirs to ours.
 _INSIDE_NORM = {
@@ -88,4 +88,4 @@ def encoder(state: State) -> Layout:
         names[f"layer{number}.0"] = f"layers.{number - 1}.0"
     component = {"name": "style_encoder", "width": first.shape[0]}
     data_dims = {"in_channels": first.shape[1], "style_channels": mean.shape[0]}
-    return Layout(component, data_dims, names, "encoder")
+    return Layout(component, data_dims, names, ENCODER_ROLE)

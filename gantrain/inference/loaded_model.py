@@ -14,6 +14,7 @@ from gantrain.core.paths import check_not_special
 from gantrain.core.wording import option
 from gantrain.data.batch import COMMON_ROLES
 from gantrain.data.shards import Field
+from gantrain.methods import METHODS
 from gantrain.methods.base import Method, set_inference
 from gantrain.recipe import costs, schema
 from gantrain.recipe.build_method import make_method, sketch_method
@@ -46,8 +47,9 @@ class LoadedModel:
         kind = self.fields["source"].kind
         if not self.method.has_back or kind == "label" or self.further_fields:
             name = self.recipe.method["name"]
+            allowed = " or ".join(_methods_of_both_directions())
             raise UserError(
-                f"{option('back')}: found a {name} model from {kind}s, allowed: one of cyclegan"
+                f"{option('back')}: found a {name} model from {kind}s, allowed: one of {allowed}"
                 " between images"
             )
 
@@ -58,6 +60,15 @@ class LoadedModel:
             style_content = files.sha256(Path(style))
         settings = [self.sha256, self.recipe.dump(), back, style, style_content]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def _methods_of_both_directions() -> list[str]:
+    """Return the names of the methods that translate back. A table may hold what is no method."""
+    names: list[str] = []
+    for name, cls in METHODS.items():
+        if isinstance(cls, type) and issubclass(cls, Method) and cls.has_back:
+            names.append(name)
+    return names
 
 
 def load_model(folder: Path, device: torch.device) -> LoadedModel:

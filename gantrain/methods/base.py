@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.core.rng import Purpose, random_numbers
+from gantrain.methods.network_roles import NetworkRole
+from gantrain.networks.fixed_statistics import modules_with_fixed_statistics
 from gantrain.networks.sync_batch import SyncBatchNorm2d
 
 # Tensors by their role: `source` and `target` (N, C, H, W), images in [-1, 1] or one-hot labels.
@@ -57,10 +59,11 @@ class Context:
         """Return whether an action with this interval, in turns, is due in this turn."""
         return self.turn % interval_turns == 0
 
-    def random(self, position: int, purpose: Purpose) -> np.random.Generator:
+    def random(self, position: int, purpose: Purpose | str) -> np.random.Generator:
         """Return the generator of random numbers for one sample and one purpose.
 
-        The numbers do not depend on ranks, workers and micro-batches.
+        The numbers do not depend on ranks, workers and micro-batches. purpose: one of gantrain's
+        own, or a text such as `mine.patches`, which names a stream of its own.
         """
         return random_numbers(self.seed, position, purpose)
 
@@ -123,6 +126,9 @@ class Method(abc.ABC, nn.Module):
         phases: The phases in the order of the update. No network is in two of them.
         pools: Histories of images (gantrain.methods.image_pool) by name. The run saves them.
         inference: The names of the networks that `translate` needs. EMA averages these.
+        roles: What each network does, by its name. A network that is not named here has its own
+            name as its kind, and belongs to the forward direction. Errors, `gantrain import` and
+            `init_from` find networks by their roles.
         paired: Whether the method learns from pairs only. Data without pairs are then refused.
         loss_weights: The weight of each loss in the terms, by the loss's name. The console prints
             the weights.
@@ -138,6 +144,7 @@ class Method(abc.ABC, nn.Module):
     phases: Sequence[Phase]
     pools: dict[str, Any]
     inference: Sequence[str] = ("generator",)
+    roles: Mapping[str, NetworkRole] = MappingProxyType({})
     paired: bool = False
     loss_weights: Mapping[str, float] = MappingProxyType({})
     inputs: Mapping[str, Input] = MappingProxyType({"instances": Input("instances")})
@@ -150,6 +157,17 @@ class Method(abc.ABC, nn.Module):
         self.auxiliary = nn.ModuleDict()
         self.phases = ()
         self.pools = {}
+
+    def role_of(self, name: str) -> NetworkRole:
+        """Return what the network of that name does."""
+        return self.roles.get(name, NetworkRole(name))
+
+    def network_in_role(self, role: NetworkRole) -> str | None:
+        """Return the name of the network that has this role, or None where none has it."""
+        for name in self.networks:
+            if self.role_of(name) == role:
+                return name
+        return None
 
     @abc.abstractmethod
     def translate(self, batch: Batch) -> Tensor:
@@ -198,12 +216,12 @@ def set_inference(method: nn.Module, *, dropout: bool, batch_statistics: bool) -
     input, except where a pretrained network keeps those of its own training.
     """
     method.eval()
+    fixed = modules_with_fixed_statistics(method)
     for module in method.modules():
         if dropout and isinstance(module, nn.modules.dropout._DropoutNd):
             module.train()
-        keeps_statistics = getattr(module, "keeps_statistics", False)  # set by a Backbone
         is_batch_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        if batch_statistics and is_batch_norm and not keeps_statistics:
+        if batch_statistics and is_batch_norm and module not in fixed:
             module.train()
             if isinstance(module, SyncBatchNorm2d):
                 # Each rank translates images of its own, so their statistics are not shared.

@@ -15,11 +15,13 @@ from gantrain.core.component import BadComponent
 from gantrain.data.kinds.table import KINDS
 from gantrain.methods.base import Input, Method, Phase
 from gantrain.methods.constructor_check import describe_missing_init
+from gantrain.methods.network_checks import role_problems, statement_problems
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # files and keys of a recipe bear it
 _POOL = ("size", "share", "state_dict", "load_state_dict")
 # Parts of a batch that are no further inputs, and arguments of `Translator.translate`.
 _TAKEN_ROLES = ("source", "target", "style", "fake", "image", "size", "output_size")
+_FLAGS = ("paired", "has_back", "has_style")
 _TERMS_PARAMETERS = ("batch", "carried", "context")
 # What gantrain calls, and with which parameters.
 _FUNCTIONS = {
@@ -44,6 +46,8 @@ def check_contract(method: object) -> None:
     tables = list(_table_problems(method))
     problems = tables or [
         *_network_problems(method),
+        *role_problems(method),
+        *statement_problems(method),
         *_phase_problems(method),
         *_capability_problems(method),
         *_function_problems(method),
@@ -53,16 +57,18 @@ def check_contract(method: object) -> None:
         raise BadComponent("\n".join(f"method: {cls.__name__}.{problem}" for problem in problems))
 
 
-def check_inputs(cls: type[Method]) -> None:
-    """Raises BadComponent with a line for each wrong role of a class of methods.
+def inputs_of(cls: object) -> Mapping[str, Input]:
+    """Return what a class of methods takes beside source and target, before it is built.
 
-    The roles are read before the method is built.
+    A class that is no Method takes nothing; building it reports that. Raises BadComponent with a
+    line for each wrong role.
     """
     if not isinstance(cls, type) or not issubclass(cls, Method):
-        return  # which building it reports
+        return {}
     problems = list(_input_problems(cls.inputs))
     if problems:
         raise BadComponent("\n".join(f"method: {cls.__name__}.{problem}" for problem in problems))
+    return cls.inputs
 
 
 def _table_problems(method: Method) -> Iterator[str]:
@@ -206,6 +212,10 @@ def _trained_problems(
 
 
 def _capability_problems(method: Method) -> Iterator[str]:
+    for flag in _FLAGS:
+        value: object = getattr(method, flag)
+        if not isinstance(value, bool):
+            yield f"{flag}: found {_shown(value)}, allowed: True or False"
     for flag, function in (("has_back", "translate_back"), ("has_style", "style")):
         declared = getattr(method, flag)
         is_missing = getattr(type(method), function) is getattr(Method, function)

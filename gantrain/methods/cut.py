@@ -26,6 +26,7 @@ from gantrain.methods.diffaugment import Kind
 from gantrain.networks import NETWORKS
 from gantrain.networks.blocks import Width
 from gantrain.networks.cut_projection import Projection
+from gantrain.networks.protocol import feature_channels_of
 
 RESNET: Component = {"name": "resnet", "antialias": True, "upsample": "bilinear", "init": "xavier"}
 PATCHGAN: Component = {"name": "patchgan", "norm": "instance", "antialias": True, "init": "xavier"}
@@ -116,7 +117,7 @@ class CUT(Method):
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )
-        channels = getattr(self.networks["generator"], "feature_channels", {})
+        channels = feature_channels_of(self.networks["generator"])
         _check_layers(layers, channels)
         self.networks["projection"] = Projection(
             [channels[name] for name in layers], width=projection_width

@@ -21,6 +21,7 @@ from gantrain.methods.adversarial_game import (
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.image_pool import ImagePool
+from gantrain.methods.network_roles import NetworkRole
 from gantrain.networks import NETWORKS
 from gantrain.networks.blocks import mixes_samples
 
@@ -77,6 +78,10 @@ class CycleGAN(Method):
     """
 
     inference = ("generator", "generator_back")
+    roles = {
+        "generator_back": NetworkRole("generator", back=True),
+        "discriminator_source": NetworkRole("discriminator", back=True),
+    }
     has_back = True
 
     def __init__(

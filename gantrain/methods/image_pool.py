@@ -16,10 +16,11 @@ class ImagePool:
     ranks changes. The images to show follow from (seed, position) and are known on the host, so
     that no step waits for the device.
 
-    size: images of the history; 0 has none. purpose: each pool of a method draws for its own.
+    size: images of the history; 0 has none. purpose: each pool of a method draws for its own,
+    one of gantrain's or a text such as `mine.pool`.
     """
 
-    def __init__(self, size: int, purpose: Purpose = Purpose.POOL) -> None:
+    def __init__(self, size: int, purpose: Purpose | str = Purpose.POOL) -> None:
         self.size = size
         self.purpose = purpose
         self.slots: dict[int, Tensor] = {}  # by slot of the batch: (share, C, H, W)

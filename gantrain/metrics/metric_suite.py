@@ -22,7 +22,7 @@ _PATCHES = 2**14  # patches of a set at each level
 _SETS = ("fake", "real", "null")
 _NO_VALUE = dict.fromkeys(LPIPS, "too small, or not of 1 or 3 channels")
 _NO_VALUE["copy_index"] = "source and target differ in kind"
-_NO_VALUE["cycle_error"] = "the method has no reverse direction"
+_NO_VALUE["cycle_error"] = "the method does not measure it"
 NAN = "images hold NaN"
 
 

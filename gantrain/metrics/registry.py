@@ -42,7 +42,7 @@ RANDOM = tuple(f"random{seed}" for seed in range(10))
 # Names that only the network of the papers may bear.
 PUBLISHED = ("fid", "kid", "inception_score", "inception_score_deviation")
 POOLED = ("psnr_pooled", "copy_index")  # computed from sums over the whole set
-MEASURED = ("cycle_error",)  # by methods that have a reverse direction
+MEASURED = ("cycle_error",)  # by a method itself
 SEGMENTATION = ("miou_unet", "pixel_accuracy_unet", "class_accuracy_unet")
 
 # The first words of the names of metrics whose larger values are better.

@@ -2,7 +2,8 @@
 
 A generator is built with (in_channels, out_channels). One that also takes a style is built with
 (in_channels, out_channels, style_channels). A discriminator is built with (in_channels), or with
-(in_channels, image_channels) if it sees only the image of a pair.
+(in_channels, image_channels) if it sees only the image of a pair. `protocol.py` has what gantrain
+asks of them beyond that, with defaults.
 """
 
 from torch import nn
@@ -12,6 +13,7 @@ from gantrain.networks.cut_projection import Projection
 from gantrain.networks.patchgan import MultiscalePatchGAN, PatchGAN, PixelDiscriminator
 from gantrain.networks.pretrained_unet import PretrainedUNet
 from gantrain.networks.projected_gan import ProjectedDiscriminator
+from gantrain.networks.protocol import Discriminator, Generator
 from gantrain.networks.resnet import ResNet
 from gantrain.networks.spade import SPADEGenerator
 from gantrain.networks.survey import EncoderDecoder, WholeImageDiscriminator
@@ -42,7 +44,9 @@ __all__ = [
     "NETWORKS",
     "STYLED_GENERATOR",
     "CoarseToFine",
+    "Discriminator",
     "EncoderDecoder",
+    "Generator",
     "MultiscalePatchGAN",
     "PatchGAN",
     "PixelDiscriminator",

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from gantrain.core.errors import UserError
 from gantrain.core.weight_files import read, reason
+from gantrain.networks.fixed_statistics import FixedStatistics
 
 
-class Backbone(nn.Module):
+class Backbone(FixedStatistics):
     """The feature maps of timm's network `name`, finest first.
 
     Takes images (N, in_channels, H, W) in [-1, 1], or class ids one-hot. Each map has the number of
@@ -90,15 +90,6 @@ class Backbone(nn.Module):
             f"backbone: found {self.name!r} (images of {height}x{width}: {problem}), allowed: one"
             " of timm's for images of any size, with maps (N, C, H, W)"
         )
-
-    def train(self, mode: bool = True) -> "Backbone":
-        """Set training mode, in which batch norm still keeps the statistics of its training."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, _BatchNorm):
-                module.eval()
-                module.keeps_statistics = True  # type: ignore[assignment]
-        return self
 
     def forward(self, images: Tensor) -> Sequence[Tensor]:  # NCHW
         maps: Sequence[Tensor] = self.network((images + 1 - self.mean) / self.std)

@@ -18,10 +18,11 @@ from gantrain.networks.blocks import (
     initialise,
     padded,
 )
+from gantrain.networks.protocol import Generator
 from gantrain.networks.resnet import ResidualBlock
 
 
-class CoarseToFine(nn.Module):
+class CoarseToFine(Generator):
     """The global generator of pix2pixHD: down-sampling, residual blocks, up-sampling.
 
     Wang et al., 2018 (arXiv 1711.11585). It takes images (N, in_channels, H, W) of any size and

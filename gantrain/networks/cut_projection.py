@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.networks.blocks import Init, Width, initialise
+from gantrain.networks.protocol import Network
 
 
-class Projection(nn.Module):
+class Projection(Network):
     """CUT's F: two linear layers for each feature map, then unit length.
 
     Park et al., 2020 (arXiv 2007.15651). Takes feature maps (N, C, h, w), whose numbers of channels

@@ -1,8 +1,4 @@
-"""Discriminators of patches.
-
-Every discriminator returns a list of scales, full resolution first. A scale is the list of its
-feature maps after their activations, with the map of logits last.
-"""
+"""Discriminators of patches."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -23,6 +19,7 @@ from gantrain.networks.blocks import (
     Width,
     initialise,
 )
+from gantrain.networks.protocol import Discriminator
 
 Outputs = list[list[Tensor]]
 
@@ -51,7 +48,7 @@ def _smallest_input(layers: Sequence[nn.Module]) -> int:
     return size
 
 
-class Discriminator(nn.Module):
+class LayeredDiscriminator(Discriminator):
     """The base class of discriminators that apply their layers in sequence, at one or more scales.
 
     `minimum_size` is the smallest allowed height and width of images.
@@ -137,7 +134,7 @@ def _patch_layers(
     return [*sequence, nn.Sequential(logits)]
 
 
-class PatchGAN(Discriminator):
+class PatchGAN(LayeredDiscriminator):
     """The patch discriminator of pix2pix (Isola et al., 2017, arXiv 1611.07004).
 
     It takes images (N, in_channels, H, W) whose sides are `minimum_size` or more. 3 layers see
@@ -184,7 +181,7 @@ class PatchGAN(Discriminator):
         super().__init__(sequence, init=init)
 
 
-class PixelDiscriminator(Discriminator):
+class PixelDiscriminator(LayeredDiscriminator):
     """The pixel discriminator of pix2pix: 1x1 convolutions classify each pixel by itself.
 
     Isola et al., 2017 (arXiv 1611.07004). It takes images (N, in_channels, H, W) whose sides are
@@ -217,7 +214,7 @@ class PixelDiscriminator(Discriminator):
         super().__init__([first, second, logits], init=init)
 
 
-class MultiscalePatchGAN(Discriminator):
+class MultiscalePatchGAN(LayeredDiscriminator):
     """The discriminator of pix2pixHD: patch discriminators on an image pyramid.
 
     Wang et al., 2018 (arXiv 1711.11585). It takes images (N, in_channels, H, W) whose sides are

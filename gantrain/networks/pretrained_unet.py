@@ -17,9 +17,10 @@ from gantrain.networks.blocks import (
     initialise,
     padded,
 )
+from gantrain.networks.protocol import Generator
 
 
-class PretrainedUNet(nn.Module):
+class PretrainedUNet(Generator):
     """A U-Net whose encoder is one of timm's networks. It helps where data are few.
 
     Ronneberger et al., 2015 (arXiv 1505.04597). It takes images (N, in_channels, H, W) in [-1, 1],

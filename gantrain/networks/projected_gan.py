@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from gantrain.core.errors import UserError
 from gantrain.networks.backbone import Backbone
 from gantrain.networks.blocks import Layers, Pixels, Width, initialise
+from gantrain.networks.protocol import Discriminator
 
 _LEVELS = 4  # of the backbone's maps, the coarsest ones
 _KERNEL = 4  # of the convolution to the logits
 
 
-class ProjectedDiscriminator(nn.Module):
+class ProjectedDiscriminator(Discriminator):
     """The discriminators of Projected GANs, which see the features of a frozen network.
 
     Sauer et al., 2021 (arXiv 2111.01007). It takes images (N, in_channels, H, W) and sees their
@@ -58,7 +59,7 @@ class ProjectedDiscriminator(nn.Module):
         self.image_channels = image_channels
         self.size = size
         self.backbone = Backbone(backbone, 3, pretrained, weights)
-        self.multiple = self.backbone.reductions[-1]
+        self.reduction = self.backbone.reductions[-1]
         self._check_size(backbone)
 
         channels = self.backbone.channels[-_LEVELS:]
@@ -88,8 +89,8 @@ class ProjectedDiscriminator(nn.Module):
 
     def _check_size(self, name: str) -> None:
         """Raise UserError where a head's last map would be smaller than its kernel."""
-        side = max(self._rounded(self.size), self.multiple)
-        map_sizes = self.backbone.shapes(side, side + self.multiple)[-_LEVELS:]
+        side = max(self._rounded(self.size), self.reduction)
+        map_sizes = self.backbone.shapes(side, side + self.reduction)[-_LEVELS:]
         map_heights = [height for height, _ in map_sizes]
         # A head halves its map once for each coarser level.
         for times, height in enumerate(reversed(map_heights)):
@@ -102,7 +103,7 @@ class ProjectedDiscriminator(nn.Module):
 
     def _rounded(self, side: float) -> int:
         """Round a side to the nearest multiple of the backbone's coarsest reduction."""
-        return self.multiple * round(side / self.multiple)
+        return self.reduction * round(side / self.reduction)
 
     def load(self) -> None:
         """Read or fetch the backbone's weights. Raises UserError where they cannot be had."""

@@ -19,6 +19,7 @@ from gantrain.networks.blocks import (
     initialise,
     padded,
 )
+from gantrain.networks.protocol import Generator
 
 
 class ResidualBlock(nn.Module):
@@ -38,7 +39,7 @@ class ResidualBlock(nn.Module):
         return x + y
 
 
-class ResNet(nn.Module):
+class ResNet(Generator):
     """The residual generator of CycleGAN and CUT: down-sampling, residual blocks, up-sampling.
 
     Johnson et al., 2016 (arXiv 1603.08155). It takes images (N, in_channels, H, W) in [-1, 1] of

@@ -18,6 +18,7 @@ from gantrain.networks.blocks import (
     initialise,
     padded,
 )
+from gantrain.networks.protocol import Generator, Network
 
 _ENCODED = 256  # height and width of the images that the style encoder sees
 
@@ -88,7 +89,7 @@ class ModulatedBlock(nn.Module):
         return x + y
 
 
-class SPADEGenerator(nn.Module):
+class SPADEGenerator(Generator):
     """The generator of SPADE (Park et al., 2019, arXiv 1903.07291).
 
     It builds an image from coarse to fine, and a label map modulates each of its norms. It takes
@@ -184,7 +185,7 @@ class SPADEGenerator(nn.Module):
         return x
 
 
-class StyleEncoder(nn.Module):
+class StyleEncoder(Network):
     """The variational encoder of SPADE, which gives the distribution of an image's style.
 
     Park et al., 2019 (arXiv 1903.07291). It takes images (N, in_channels, H, W) in [-1, 1] of any

@@ -16,7 +16,8 @@ from gantrain.networks.blocks import (
     initialise,
     padded,
 )
-from gantrain.networks.patchgan import Discriminator
+from gantrain.networks.patchgan import LayeredDiscriminator
+from gantrain.networks.protocol import Generator
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -30,7 +31,7 @@ def _down_convs(make: Layers, in_channels: int, widths: Sequence[int]) -> list[n
     return layers
 
 
-class EncoderDecoder(nn.Module):
+class EncoderDecoder(Generator):
     """An encoder-decoder without skip connections.
 
     It takes images (N, in_channels, H, W) in [-1, 1] of any size and returns (N, out_channels, H,
@@ -84,7 +85,7 @@ class EncoderDecoder(nn.Module):
         return torch.tanh(self.last(x))
 
 
-class WholeImageDiscriminator(Discriminator):
+class WholeImageDiscriminator(LayeredDiscriminator):
     """A discriminator that gives one score for the whole image.
 
     It down-samples to a 4x4 map, and one convolution covers this map. It takes images (N,

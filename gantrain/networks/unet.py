@@ -21,11 +21,12 @@ from gantrain.networks.blocks import (
     initialise,
     padded,
 )
+from gantrain.networks.protocol import Generator
 
 DropoutFrom = Literal["innermost", "second"]
 
 
-class UNet(nn.Module):
+class UNet(Generator):
     """The U-Net generator of pix2pix (Isola et al., 2017, arXiv 1611.07004).
 
     It is an encoder and a decoder with skip connections. It takes images (N, in_channels, H, W) in

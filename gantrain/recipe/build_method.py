@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from gantrain.methods.contract import check_contract
 from gantrain.networks import NETWORKS
 from gantrain.networks.blocks import mixes_samples
 from gantrain.networks.gradient_checkpointing import recompute
+from gantrain.networks.protocol import Pretrained, capabilities_of
 from gantrain.recipe.schema import Recipe
 
 
@@ -127,10 +127,12 @@ def try_pretrained(
 def _pretrained_parts(method: Method, started: bool) -> list[nn.Module]:
     """Return the parts that begin with weights that were trained before."""
     networks = [] if started else list(method.networks.values())
-    return [part for part in (*networks, *method.auxiliary.values()) if hasattr(part, "load")]
+    parts = [*networks, *method.auxiliary.values()]
+    return [part for part in parts if isinstance(part, Pretrained)]
 
 
-def _load(part: Any) -> None:
+def _load(part: nn.Module) -> None:
+    assert isinstance(part, Pretrained)
     try:
         part.load()
     except Exception as error:
@@ -239,27 +241,28 @@ def _size_problems(recipe: Recipe, method: Method) -> Iterator[str]:
     """Yield a line on each network that needs larger images."""
     size = recipe.data.size
     for name, network in method.networks.items():
-        smallest = getattr(network, "minimum_size", 1)
+        smallest = capabilities_of(network).minimum_size
         if min(size) < smallest:
             yield (
                 f"data.size: found {list(size)}, the {name} needs [{smallest}, {smallest}] or more;"
                 " raise data.size, or choose another one or fewer of its"
-                f" layers{_fewer_layers(recipe, name)}"
+                f" layers{_fewer_layers(recipe, method, name)}"
             )
 
 
-def _fewer_layers(recipe: Recipe, name: str) -> str:
-    """Return the end of an advice: the most layers of a discriminator that fit `data.size`.
+def _fewer_layers(recipe: Recipe, method: Method, name: str) -> str:
+    """Return the end of an advice: the most layers of a network that fit `data.size`.
 
     The text is empty where no number of layers fits.
     """
-    key = "discriminator" if name in ("discriminator_source", "discriminator_target") else name
+    key = method.role_of(name).kind
     component = recipe.method.get(key)
     if not isinstance(component, dict) or "layers" not in component:
         return ""
     for layers in range(component["layers"] - 1, 0, -1):
         with torch.device("meta"):
-            network = build(NETWORKS, {**component, "layers": layers}, in_channels=3)
-        if network.minimum_size <= min(recipe.data.size):
+            fewer = {**component, "layers": layers}
+            network = build(NETWORKS, fewer, in_channels=3, out_channels=3, image_channels=3)
+        if capabilities_of(network).minimum_size <= min(recipe.data.size):
             return f", as in method.{key}.layers={layers}"
     return ""

@@ -14,7 +14,7 @@ from gantrain.data.splits import SYNTHETIC
 from gantrain.data.transforms import SampleTransform
 from gantrain.data.unpaired import DataSet, Unpaired
 from gantrain.methods import METHODS
-from gantrain.methods.contract import check_inputs
+from gantrain.methods.contract import inputs_of
 from gantrain.recipe.schema import Recipe
 
 _WITHOUT = "; data.validation=null trains without"
@@ -81,9 +81,7 @@ def _requested_inputs(recipe: Recipe) -> dict[str, InputRequest]:
     needs.
     """
     name = recipe.method["name"]
-    cls = METHODS[name]
-    check_inputs(cls)
-    known = getattr(cls, "inputs", {})  # what is no Method has none, and is refused later
+    known = inputs_of(METHODS[name])
     named = {role: field for role, field in recipe.data.inputs.items() if field is not None}
     problems: list[str] = []
     for role in named:

@@ -4,10 +4,13 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from torch import nn
+
 from gantrain.core.component import Options
 from gantrain.data.scale import Size, text_of
 from gantrain.methods.base import Method
 from gantrain.networks.blocks import padded_size
+from gantrain.networks.protocol import capabilities_of
 from gantrain.recipe import recipe_files
 from gantrain.recipe.build_method import sketch_method
 from gantrain.recipe.data_section import Data
@@ -28,14 +31,18 @@ def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) ->
     the channels that the data give.
     """
     size = recipe.data.size
-    padding = _describe_padding(size, method)
+    padding_network = _find_padding_network(size, method)
+    reasons: list[str] = []
+    if padding_network is not None:
+        reasons.append(_describe_padding(padding_network, size, method))
     crop = _describe_crop(recipe.data)
-    reasons = [*padding, *crop]
+    reasons += crop
     if not reasons:
         return []
     component_key = ""
-    if padding:
-        component_key = _find_smaller_network(recipe, data_dims)
+    if padding_network is not None:
+        kind = method.role_of(padding_network).kind
+        component_key = _find_smaller_network(recipe, kind, data_dims)
         if not component_key:
             size = _padded(size, method)
     keys = [f"data.size={_list(size)}"]
@@ -50,23 +57,28 @@ def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) ->
     return [f"warning: {', and '.join(reasons)}; sizes that fit together: {pasted}"]
 
 
-def _describe_padding(size: Size, method: Method) -> list[str]:
-    """Describe the first generator that pads images to many times the pixels.
+def _find_padding_network(size: Size, method: Method) -> str | None:
+    """Return the name of the first generator that pads images to many times the pixels.
 
-    Also describe one whose down-sampling leaves less than a pixel. Returns no line where there is
-    none.
+    One whose down-sampling leaves less than a pixel counts, too. Returns None where there is none.
     """
     for name in method.inference:
         network = method.networks[name]
         padded = _padded_by(network, size)
-        times = (padded[0] * padded[1]) / (size[0] * size[1])
-        is_too_deep = getattr(network, "multiple", 1) > min(size)
-        if padded != size and (times >= MOST_PADDING or is_too_deep):
-            return [
-                f"the {name} pads {text_of(size)} to {text_of(padded)}, {_number(times)} times the"
-                " pixels"
-            ]
-    return []
+        is_too_deep = capabilities_of(network).multiple > min(size)
+        if padded != size and (_times(padded, size) >= MOST_PADDING or is_too_deep):
+            return name
+    return None
+
+
+def _describe_padding(name: str, size: Size, method: Method) -> str:
+    padded = _padded_by(method.networks[name], size)
+    times = _number(_times(padded, size))
+    return f"the {name} pads {text_of(size)} to {text_of(padded)}, {times} times the pixels"
+
+
+def _times(padded: Size, size: Size) -> float:
+    return (padded[0] * padded[1]) / (size[0] * size[1])
 
 
 def _describe_crop(data: Data) -> list[str]:
@@ -89,28 +101,30 @@ def _padded(size: Size, method: Method) -> Size:
     return size
 
 
-def _padded_by(network: object, size: Size) -> Size:
-    return padded_size(size, getattr(network, "multiple", 1), getattr(network, "padded_minimum", 1))
+def _padded_by(network: nn.Module, size: Size) -> Size:
+    capabilities = capabilities_of(network)
+    return padded_size(size, capabilities.multiple, capabilities.padded_minimum)
 
 
-def _find_smaller_network(recipe: Recipe, data_dims: dict[str, int]) -> str:
-    """Return a key that makes the generator small enough for the size, as large as possible.
+def _find_smaller_network(recipe: Recipe, kind: str, data_dims: dict[str, int]) -> str:
+    """Return a key that makes a generator small enough for the size, as large as possible.
 
-    The key is one such as `method.generator.levels=6`; empty where there is none.
+    The key is one such as `method.generator.levels=6`; empty where there is none. kind: the key of
+    the recipe's `method` that states the generator.
     """
-    generator = recipe.method.get("generator")
+    generator = recipe.method.get(kind)
     if not isinstance(generator, dict):
         return ""
     for option, value in _smaller_options(generator):
         content = recipe.dump()
-        content["method"]["generator"][option] = value
+        content["method"][kind][option] = value
         try:
             method = sketch_method(from_dict(content), data_dims)
         except ValueError:  # an option that the network doesn't allow
             continue
-        if not _describe_padding(recipe.data.size, method):
+        if _find_padding_network(recipe.data.size, method) is None:
             text = _list(value) if isinstance(value, list) else value
-            return f"method.generator.{option}={text}"
+            return f"method.{kind}.{option}={text}"
     return ""
 
 

@@ -10,6 +10,7 @@ from gantrain.core.errors import UserError
 from gantrain.core.paths import check_not_special
 from gantrain.data.scale import Size
 from gantrain.importers import assumptions
+from gantrain.importers.reading import NetworkFile
 from gantrain.importers.recognition import read_networks
 from gantrain.methods.base import Method
 from gantrain.recipe.data_section import Data
@@ -91,12 +92,7 @@ def _find_origins(method: Method, paths: list[str]) -> tuple[dict[str, Origin], 
     checkpoint.check_link(paths[0], "found")
     check_not_special(paths[0], "found")
     if len(paths) > 1 or Path(paths[0]).is_file():
-        networks = read_networks([Path(path) for path in paths], both=method.has_back)
-        of_files = {
-            name: Origin(str(network.file), network.tensors) for name, network in networks.items()
-        }
-        used = {name: network for name, network in networks.items() if name in method.networks}
-        return of_files, assumptions.of_start(used)
+        return _origins_of_files(method, [Path(path) for path in paths])
     folder = checkpoint.find_checkpoint(paths[0])
     names = sorted(file.stem for file in folder.glob("networks/*.safetensors"))
     state = checkpoint.state(folder)
@@ -106,6 +102,21 @@ def _find_origins(method: Method, paths: list[str]) -> tuple[dict[str, Origin], 
         kind = "ema" if (folder / f"ema/{name}.safetensors").is_file() else "networks"
         origins[name] = Origin(paths[0], checkpoint.tensors(folder, f"{kind}/{name}", state), size)
     return origins, []
+
+
+def _origins_of_files(method: Method, files: list[Path]) -> tuple[dict[str, Origin], list[str]]:
+    """Return what `_find_origins` returns, of networks that `gantrain import` knows.
+
+    A network that the method does not have goes by what it does.
+    """
+    origins: dict[str, Origin] = {}
+    used: dict[str, NetworkFile] = {}
+    for role, network in read_networks(files, both=method.has_back).items():
+        name = method.network_in_role(role)
+        origins[name or str(role)] = Origin(str(network.file), network.tensors)
+        if name is not None:
+            used[name] = network
+    return origins, assumptions.of_start(used)
 
 
 def _picture_size(folder: Path, state: State) -> Size | None:

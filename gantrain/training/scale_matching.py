@@ -1,20 +1,18 @@
 """Matches the scales of a network that sees images at several resolutions between two runs.
 
-Such a network declares its scales by a static method, `scale_factors`. Given the names of the
-network's tensors, it returns for the prefix of each scale (`scales.1`) the factor by which that
-scale sees an image down-sampled (2). The scales of one network are alike, so that one can take the
-weights of another.
+Such a network states its scales by `scale_factors` (gantrain.networks.protocol). The scales of one
+network are alike, so that one can take the weights of another.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from gantrain.data.field import Field
 from gantrain.data.scale import UNKNOWN, Size, held_out_resize, text_of
+from gantrain.networks.protocol import capabilities_of
 
 Tensors = dict[str, Tensor]
-_ScaleFactors = Callable[[Iterable[str]], Mapping[str, int]]  # from the names of tensors
 
 
 def picture_size(size: Size, resize: Size | None, field: Field) -> Size | None:
@@ -39,11 +37,9 @@ def match_by_resolution(
     neither network has several scales. The text is empty where every scale keeps its name as
     expected.
     """
-    declared: _ScaleFactors | None = getattr(network, "scale_factors", None)
-    if declared is None:
-        return tensors, ""
-    own = declared(network.state_dict())
-    others = declared(tensors)
+    capabilities = capabilities_of(network)
+    own = capabilities.scale_factors(network.state_dict())
+    others = capabilities.scale_factors(tensors)
     has_several = len(own) > 1 or len(others) > 1
     if not own or not others or not has_several:
         return tensors, ""

@@ -9,7 +9,6 @@ optimiser's hook measures, masks and clips them there (see zero.py).
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +26,7 @@ from gantrain.methods.base import (
     unchanged,
 )
 from gantrain.methods.terms_check import check_terms
+from gantrain.networks.protocol import PerStep
 from gantrain.recipe.optimizer import Optimizer
 from gantrain.runs.meters import Meters
 from gantrain.training.ddp import DDPPhase
@@ -101,10 +101,10 @@ class PhaseRunner:
         for other in method.phases:
             if other is not phase:
                 self.still_networks += [method.networks[name] for name in other.networks]
-        self.stepwise_modules: list[Any] = []
+        self.stepwise_modules: list[PerStep] = []
         for name in phase.networks:
             for module in method.networks[name].modules():
-                if hasattr(module, "advance"):
+                if isinstance(module, PerStep):
                     self.stepwise_modules.append(module)
         groups = _parameter_groups(method.networks, phase, settings.lr_factors)
         options = settings.model_dump(include={"lr", "betas", "eps", "weight_decay"})

@@ -29,7 +29,7 @@ class StopFlag:
             self._group = dist.new_group(backend="gloo")  # type: ignore[assignment]
         self._value = torch.zeros(1)
         self._work: dist.Work | None = None
-        numbers = [signal.SIGTERM, signal.SIGINT, getattr(signal, extra_signal)]
+        numbers = [signal.SIGTERM, signal.SIGINT, signal.Signals[extra_signal]]
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
             numbers.append(signal.SIGHUP)
         if threading.current_thread() is not threading.main_thread():

@@ -94,8 +94,8 @@ def _try_translation(method: Method, batch: Batch, channels: int, setup: RunSetu
         )
     if method.has_style:
         _try_styles(method, batch)
-    for function, given in (("diagnose", batch), ("measure", {**batch, "fake": fake})):
-        _check_scalars(f"{name}.{function}", getattr(method, function)(given))
+    _check_scalars(f"{name}.diagnose", method.diagnose(batch))
+    _check_scalars(f"{name}.measure", method.measure({**batch, "fake": fake}))
 
 
 def _check_images(value: object, function: str, images_and_channels: tuple[int, int]) -> None:

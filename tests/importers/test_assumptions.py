@@ -15,6 +15,7 @@ import gantrain
 from gantrain.cli.app import app
 from gantrain.core.component import build
 from gantrain.importers import assumptions
+from gantrain.importers.layout import GENERATOR_ROLE
 from gantrain.importers.recognition import read_networks
 from gantrain.methods import METHODS
 from gantrain.training import init_from
@@ -145,7 +146,7 @@ def test_a_file_that_is_used_as_it_is(capsys: pytest.CaptureFixture[str]) -> Non
 def test_upsampling_is_required_where_images_depend_on_them() -> None:
     """`most` shows itself (above), and a run that starts at the weights names its own network."""
     saved(peers.SPADE(hidden=8, size="more"))
-    assert list(read_networks([Path("latest_net_G.pth")])) == ["generator"]
+    assert list(read_networks([Path("latest_net_G.pth")])) == [GENERATOR_ROLE]
     Image.fromarray(np.zeros((64, 64), np.uint8)).save("ids.png")
     said = run("translate", "latest_net_G.pth", "ids.png", "--out", "out", status=2)
     assert "allowed: normal or more" in said
@@ -174,15 +175,16 @@ def test_a_run_that_starts_at_files_states_what_it_assumes() -> None:
     files = ["latest_net_G.pth", "latest_net_D.pth"]
     networks = read_networks([Path(file) for file in files])
     component = {"name": "pix2pix"} | {
-        role: network.layout.component for role, network in networks.items()
+        role.kind: network.layout.component for role, network in networks.items()
     }
-    dims = networks["generator"].layout.data_dims
+    dims = networks[GENERATOR_ROLE].layout.data_dims
     channels = {"source_channels": dims["in_channels"], "target_channels": dims["out_channels"]}
     lines = init_from.place(build(METHODS, component, **channels), files)
+    named = {str(role): network for role, network in networks.items()}
     norm = "had the norm of this recipe, since instance norm and no norm leave no tensors in a file"
     assert assumed("\n".join(lines)) == [
         f"generator {norm}; method.generator.norm for another",
         f"discriminator {norm}; method.discriminator.norm for another",
-        assumed("\n".join(assumptions.of_training(networks, unpaired=True)))[0],
+        assumed("\n".join(assumptions.of_training(named, unpaired=True)))[0],
     ]
     assert not any(line.partition("assumed: ")[2].count("--norm") for line in lines)

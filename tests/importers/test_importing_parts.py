@@ -2,6 +2,7 @@
 ways of CycleGAN.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from test_importing import needed, refused, run, saved
 from torch import nn
 
 import gantrain
+from gantrain.importers.layout import DISCRIMINATOR_ROLE, GENERATOR_ROLE
 from gantrain.importers.recognition import read_networks
 from gantrain.methods.cut import LAYERS
 
@@ -310,8 +312,9 @@ def test_the_way_back_alone_is_what_the_method_makes_of_it() -> None:
     saved(peers.ResNet(), name="5_net_G_B.pth")
     saved(peers.PatchGAN(), name="5_net_D_B.pth")
     files = [Path("5_net_G_B.pth"), Path("5_net_D_B.pth")]
-    assert list(read_networks(files)) == ["generator", "discriminator"]
-    assert list(read_networks(files, both=True)) == ["generator_back", "discriminator_source"]
+    assert list(read_networks(files)) == [GENERATOR_ROLE, DISCRIMINATOR_ROLE]
+    roles = list(read_networks(files, both=True))
+    assert roles == [replace(GENERATOR_ROLE, back=True), replace(DISCRIMINATOR_ROLE, back=True)]
 
 
 STILL = ("optimizer.lr=1e-30", "length=8", "evaluate.max_samples=1")

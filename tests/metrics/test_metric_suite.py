@@ -172,7 +172,7 @@ def test_a_way_back_is_the_methods_to_measure() -> None:
     panel = MetricSuite(["l1", "cycle_error"], CPU, {}, 4)
     panel.add(images(0), images(1))
     assert [(r.name, r.value is None, r.problem) for r in panel.results()][1] == (
-        "cycle_error", True, "the method has no reverse direction",
+        "cycle_error", True, "the method does not measure it",
     )  # fmt: skip
     panel.reset()
     panel.add(images(0), images(1), cycle_error=torch.tensor(0.25))

@@ -25,5 +25,5 @@ def test_a_generator_pads_to_the_stated_size(name: str, size: tuple[int, int]) -
     with torch.no_grad():
         output = network(images(*size))
     assert output.shape[-2:] == size
-    expected = padded_size(size, network.multiple, getattr(network, "padded_minimum", 1))
+    expected = padded_size(size, network.multiple, network.padded_minimum)
     assert (max(heights), max(widths)) == expected

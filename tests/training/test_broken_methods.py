@@ -243,6 +243,49 @@ METHOD_CASES: dict[str, tuple[str, str]] = {
         function("style", "return given.mean((2, 3))", arguments="self, given") + HAS_STYLE,
         "method: Bad.style raised AttributeError: 'int' object has no attribute 'mean' (mine",
     ),
+    "roles that are no dictionary": (
+        init("self.roles = ('generator',)"),
+        "Bad.roles: found an object of tuple, allowed: a dictionary of gantrain.NetworkRole by network",
+    ),
+    "a role of an unknown network": (
+        init("self.roles = {'judge': NetworkRole('discriminator')}"),
+        "Bad.roles: found the network 'judge', allowed: generator, critic",
+    ),
+    "a role that is a text": (
+        init("self.roles = {'critic': 'discriminator'}"),
+        "Bad.roles['critic']: found 'discriminator', allowed: gantrain.NetworkRole(KIND, back=False), whose kind is",
+    ),
+    "a role without a kind": (
+        init("self.roles = {'critic': NetworkRole('')}"),
+        "Bad.roles['critic']: found an object of NetworkRole, allowed: gantrain.NetworkRole(KIND, back=False)",
+    ),
+    "two networks in one role": (
+        init("self.roles = {'critic': NetworkRole('generator')}"),
+        "Bad.roles: found generator and critic as the generator, allowed: one of them",
+    ),
+    "a flag that is no flag": (
+        init("self.paired = 'yes'"), "Bad.paired: found 'yes', allowed: True or False",
+    ),
+    "a plain network that states its padding": (
+        init("self.networks['generator'].multiple = 16"),
+        "Bad.networks['generator']: Conv2d states multiple, but is a plain nn.Module; derive it from gantrain.Gener",
+    ),
+    "a network whose padding is no whole number": (
+        "class Half(nn.Conv2d, Generator):\n    multiple = 0.5\n" + init("self.networks['generator'] = Half(1, 1, 1)"),
+        "Bad.networks['generator']: Half.multiple: found 0.5, allowed: a whole number of at least 1",
+    ),
+    "a network whose smallest size is zero": (
+        "class Zero(nn.Conv2d, Generator):\n    minimum_size = 0\n" + init("self.networks['generator'] = Zero(1, 1, 1)"),
+        "Bad.networks['generator']: Zero.minimum_size: found 0, allowed: a whole number of at least 1",
+    ),
+    "features that are no dictionary": (
+        "class Flat(nn.Conv2d, Generator):\n    feature_channels = [3, 3]\n" + init("self.networks['generator'] = Flat(1, 1, 1)"),
+        "Bad.networks['generator']: Flat.feature_channels: found an object of list, allowed: a dictionary of numbers",
+    ),
+    "a random stream without a name": (
+        function("critic_terms", "context.random(0, '')", CRITIC, "return Terms({'critic': loss})"),
+        "method: a first step with Bad raised ValueError: purpose: found an empty text, allowed: a name such as",
+    ),
     "styles without their function": (init("self.has_style = True"), "Bad.has_style: found True without a style();"),
     "what can't be copied": (
         init("import threading", "self.lock = threading.Lock()"),

@@ -209,7 +209,7 @@ def _refuse_wrong_labels(checked: Mapping[str, CheckedSample]) -> None:
         "mend them, or give other --labels, --instances or --masks, more --classes, the id of no"
         " class to --ignore, or the table of colours to --colors"
     )
-    raise UserError(f"{subject}: {named}; {advice}")
+    raise NotLabels(f"{subject}: {named}; {advice}")
 
 
 def conversions(
