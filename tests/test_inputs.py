@@ -228,3 +228,95 @@ def test_every_kind_is_described_in_the_documentation() -> None:
     for kind in KINDS.values():
         if kind.prepare_option:
             assert f"`{kind.prepare_option} " in text, kind.name
+
+
+SOURCES = {
+    "label map first": ("[label,depth]", {"label": 10}, 11),
+    "label map second": ("[depth,label]", {"label": 10}, 11),
+    "two label maps": ("[label,label2]", {"label": 10, "label2": 7}, 17),
+    "three": ("[depth,label,depth2]", {"label": 10}, 12),
+}
+
+
+@pytest.mark.parametrize("case", SOURCES)
+@pytest.mark.parametrize("instances", [False, True])
+def test_several_sources_follow_one_another(case: str, instances: bool) -> None:
+    """The channels of the sources come in their order, and those of further inputs behind them."""
+    sources, labels, channels = SOURCES[case]
+    keys = [*words("pix2pix"), f"data.source={sources}", f"data.labels={labels}"]
+    if instances:
+        keys.append("data.inputs.instances=instances")
+    setup = RunSetup(schema.load("quickstart", [*keys, "dry_run=true"]), World("cpu"))
+    assert setup.data.dims == {"source_channels": channels + instances, "target_channels": 3}
+    roles = ["source", *(f"source{n}" for n in range(2, 2 + sources.count(",")))]
+    further = ["instances"] if instances else []
+    assert [*setup.data.fields] == ["source", "target", *roles[1:], *further]
+    names = [setup.data.names[role] for role in roles]
+    assert f"[{','.join(names)}]" == sources
+
+
+def test_each_source_is_seen_by_its_own_kind_and_range() -> None:
+    fields = {
+        "source": Field(channels=1, dtype="int16", range=(-1000, 1000), **SIZE),
+        "target": Field(channels=3, **SIZE),
+        "source2": Field(channels=1, kind="label", classes=3, **SIZE),
+        "source3": Field(channels=2, dtype="float32", range=(0, 4), **SIZE),
+        "instances": Field(channels=1, dtype="uint16", kind="instances", **SIZE),
+    }
+    raw = {
+        "source": torch.full((2, 16, 16, 1), 500, dtype=torch.int16),
+        "target": torch.zeros(2, 16, 16, 3, dtype=torch.uint8),
+        "source2": torch.full((2, 16, 16, 1), 2, dtype=torch.uint8),
+        "source3": torch.full((2, 16, 16, 2), 3.0),
+        "instances": torch.zeros(2, 16, 16, 1).to(torch.uint16),
+    }
+    batch = as_batch(raw, fields, torch.float32, torch.device("cpu"))
+    assert data_dims(fields) == {"source_channels": 7, "target_channels": 3}
+    expected = [0.5, 0, 0, 1, 0.5, 0.5, 0]
+    assert batch["source"][1, :, 3, 5].tolist() == expected
+
+
+@pytest.mark.slow
+def test_a_run_with_several_sources_is_whole() -> None:
+    keys = (*words("pix2pix"), "data.source=[label,depth]", "run=x")
+    assert run_here(*keys) == "finished"
+    with Image.open(next(Path("runs/x/previews").glob("*.png"))) as sheet:
+        assert sheet.width == 4 + 4 * 36
+    assert "l1" in command("evaluate", "runs/x", "--device", "cpu", "--metrics", "l1")
+    ids, _, shapes = draw(0, 32, 32, seed=9)
+    depth = (shapes % 256).astype(np.uint8)
+    for name, array in (("labels", ids), ("depths", depth)):
+        Path(name).mkdir()
+        Path(name, "a.png").write_bytes(encode(array, "png"))
+    needs = command("translate", "runs/x", "labels", "--out", "out", status=2)
+    assert "source2: found none, this model has learnt with them (depth in its training" in needs
+    command("translate", "runs/x", "labels", "--out", "out", "--input", "source2=depths")
+    model = gantrain.load("runs/x", "cpu")
+    expected = model.translate(ids, source2=depth)
+    with Image.open("out/a.png") as made:
+        assert np.array_equal(np.asarray(made), expected)
+    assert not np.array_equal(model.translate(ids, source2=np.zeros_like(depth)), expected)
+    colours = np.repeat(depth[..., None] if depth.ndim == 2 else depth, 3, axis=2)
+    assert np.array_equal(model.translate(ids, source2=colours), expected)  # grey again
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (("data.source=[label,label]",), "data.source: found ['label', 'label'], allowed: each"),
+        (("data.source=[]",), "data.source"),
+        (("data.source=[label,photo]",), "data.target: found 'photo', allowed: another field than"),
+        (
+            ("data.source=[label,depth]", "data.inputs.instances=depth"),
+            "allowed: a field of its own for each input, depth is used already",
+        ),
+        (
+            ("data.unpaired=true", "data.source=[label,depth]"),
+            "data.source: found ['label', 'depth'], allowed: one field with data.unpaired",
+        ),
+    ],
+)
+def test_wrong_sources_are_one_line(changes: tuple[str, ...], says: str) -> None:
+    with pytest.raises(UserError) as caught:
+        schema.load("quickstart", list(changes))
+    assert says in str(caught.value)

@@ -50,7 +50,7 @@ def _describe_missing(role: str, key: str, shards: Shards, request: DataRequest)
     name = request.names[role]
     present = f"{', '.join(shards.fields)} (the fields of {request.option(key)})"
     problem = f"{_key_of(role, request)}: found {name!r}, allowed: {present}"
-    if role in request.inputs:
+    if name in request.kinds:
         problem += "; prepare the data with it"
         if not request.is_for_evaluate:
             problem += f", or data.inputs.{role}=null"
@@ -67,15 +67,17 @@ def _check_kind(role: str, key: str, field: Field, request: DataRequest) -> str 
     content = f"{field.channels}-channel images"
     if KINDS[field.kind].has_exact_values:
         content = KINDS[field.kind].content
-    if role in request.inputs:
+    if role in request.inputs and request.inputs[role].kind is not None:
         kind = request.inputs[role].kind
+        assert kind is not None
         if field.kind != kind:
             advice = f"prepare it as {KINDS[kind].content}"
             if KINDS[kind].prepare_option:
                 advice = f"prepare it with {KINDS[kind].prepare_option} {name}"
             return f"data.inputs.{role}: {name} holds {content} in {place}; {advice}"
     elif KINDS[field.kind].is_further_input:
-        return f"data.{role}: {name} holds {content} in {place}; that is for data.inputs"
+        key = _key_of(role, request)
+        return f"{key}: {name} holds {content} in {place}; that is for data.inputs"
     classes = request.labels.get(name)
     if not classes:
         return None
@@ -91,7 +93,9 @@ def _check_kind(role: str, key: str, field: Field, request: DataRequest) -> str 
 
 def _key_of(role: str, request: DataRequest) -> str:
     """Return the key of `data` that names a role's field."""
-    return f"data.inputs.{role}" if role in request.inputs else f"data.{role}"
+    if role not in request.inputs:
+        return f"data.{role}"
+    return "data.source" if request.inputs[role].kind is None else f"data.inputs.{role}"
 
 
 def _is_too_small(field: Field, request: DataRequest) -> bool:

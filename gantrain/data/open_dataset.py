@@ -166,7 +166,7 @@ def _print_report(option: str, folder: Path, report: Path) -> None:
 
 def _pack(key: str, folder: Path, request: DataRequest) -> Path:
     """Pack a folder of images in the cache, unless it is there, and return the pack's folder."""
-    fields = [name for name in (request.source, request.target) if name]
+    fields = [name for name in (request.source, *request.further_sources, request.target) if name]
     labels = sorted(name for name in request.labels if name in fields)
     classes = max((request.labels[name] for name in labels), default=None)
     split = find_split(key, folder, request.is_for_evaluate)
@@ -177,7 +177,7 @@ def _pack(key: str, folder: Path, request: DataRequest) -> Path:
             layout=choose_layout(folder, fields),
             split=split,
             labels=labels,
-            kinds={requested.field: requested.kind for requested in request.inputs.values()},
+            kinds=request.kinds,
             classes=classes,
             max_left_out=request.max_left_out,
         )
@@ -199,7 +199,7 @@ def _pack(key: str, folder: Path, request: DataRequest) -> Path:
         if isinstance(e, NotLabels) and labels:
             text += f"; data.labels.{labels[0]} states the number of classes here"
         for role, requested in request.inputs.items():
-            if KINDS[requested.kind].prepare_option in text:
+            if requested.kind and KINDS[requested.kind].prepare_option in text:
                 text += f"; or set data.inputs.{role}=null"
         raise UserError(text) from None
 
@@ -216,15 +216,20 @@ def _open_synthetic(key: str, request: DataRequest) -> Shards:
     elif not request.target:
         # The source of unpaired data looks like that of pairs: a map, not the photograph.
         names = [request.source, "photograph"]
+    inputs = dict(request.kinds)
+    for name in request.further_sources:
+        if name in request.labels:
+            names.insert(1, name)
+        else:
+            inputs[name] = "image"
     fields = {name: request.labels.get(name) for name in names}
     text = "-".join(f"{name}{classes or ''}" for name, classes in fields.items())
-    for requested in request.inputs.values():
-        text += f"+{requested.field}-{requested.kind}"
+    for name, kind in inputs.items():
+        text += f"+{name}-{kind}"
     # Data of an older format or drawing lie in another folder.
     version = f"{_DRAWING}.{formats.INDEX}"
     folder = cache_folder() / f"{SYNTHETIC}-{version}" / f"{key}-{text}-{height}x{width}"
     samples = min(_DRAWN[key], max(32, _PIXELS // (height * width)))
-    inputs = {requested.field: requested.kind for requested in request.inputs.values()}
     if not request.needs_samples and not (folder / "index.json").is_file():
         index = describe_synthetic(samples, height, width, fields=fields, inputs=inputs)
         return Shards(folder, index, arrays={}, cache_gib=math.inf)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from gantrain.core.wording import option_of_set
 from gantrain.data.ranges import Range
 
+FURTHER_SOURCE = "source"  # the roles of further fields of the source are source2, source3, ...
+
 
 class UnpairedRequest(NamedTuple):
     """The two sets of an unpaired recipe: the field of each, and the places of the targets."""
@@ -24,10 +26,13 @@ class UnpairedRequest(NamedTuple):
 
 
 class InputRequest(NamedTuple):
-    """The field of an input that a method takes beside source and target, and its kind."""
+    """The field of an input that a method takes beside source and target, and its kind.
+
+    kind: None for a further field of the source, which may be an image or a label map.
+    """
 
     field: str
-    kind: str
+    kind: str | None
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class DataRequest:
 
     source, target: the samples' fields. For one of two unpaired sets, the other set's field is "".
     labels: the number of classes by field. ranges: the ranges of values that the recipe chooses, by
-    field. inputs: what the method takes besides, by role, in the order of the channels. unpaired:
+    field. inputs: further fields of the source, as `source2` and so on, and then what the method
+    takes besides, by role, in the order of the channels. unpaired:
     the two sets of unpaired data. test_set: the name of a test set that `gantrain evaluate` was
     given; errors then name that command's options, and no key of a recipe.
     needs_samples: samples are read. Otherwise synthetic data need not be drawn.
@@ -66,6 +72,20 @@ class DataRequest:
         key: of `data`, such as `train`.
         """
         return f"data.{key}" if self.test_set is None else option_of_set(key, self.test_set)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kinds that fields must have, by name, where the method states one."""
+        kinds: dict[str, str] = {}
+        for requested in self.inputs.values():
+            if requested.kind is not None:
+                kinds[requested.field] = requested.kind
+        return kinds
+
+    @property
+    def further_sources(self) -> list[str]:
+        """The fields of the source behind its first one."""
+        return [requested.field for requested in self.inputs.values() if requested.kind is None]
 
     @property
     def chosen_ranges(self) -> dict[str, Range]:

@@ -36,10 +36,10 @@ def source_array(image: object, source: Field, notes: list[str]) -> Array:
     kind = source.kind
     content = _content(image, "image", kind, notes)
     try:
-        if source.palette and _holds_colours(content):
-            array = to_array(content, convert_profile=False, notes=notes)
-            return _check_classes(_ids_of_colours(array, source), source)
-        return _fit(to_array(content, kind, notes=notes), source, notes)
+        array = _in_format_of(source, content, notes)
+        if (array.shape[2], array.dtype.name) != (source.channels, source.dtype):
+            raise UserError(f"{_describe(array)}, {_describe_source(source)}")
+        return _check_classes(array, source)
     except ValueError as error:
         raise _with_name(error, image) from None
 
@@ -63,7 +63,7 @@ def input_array(
     content = _content(given, role, field.kind, notes)
     kind = KINDS[field.kind]
     try:
-        array = kind.fit(to_array(content, field.kind, notes=notes), (field.channels, field.dtype))
+        array = _in_format_of(field, content, notes)
         wanted = (*source.shape[:2], field.channels)
         has_other_dtype = not kind.has_exact_values and array.dtype.name != field.dtype
         if array.shape != wanted or has_other_dtype:
@@ -145,14 +145,17 @@ def _ids_of_colours(array: Array, source: Field) -> Array:
         raise UserError(f"{_describe(array)} ({error}), {_describe_source(source)}") from None
 
 
-def _fit(array: Array, source: Field, notes: list[str]) -> Array:
-    if source.kind == "label":
-        array = KINDS[source.kind].fit(array, (source.channels, source.dtype))
-    else:
-        array = _fit_channels(array, source, notes)
-    if (array.shape[2], array.dtype.name) != (source.channels, source.dtype):
-        raise UserError(f"{_describe(array)}, {_describe_source(source)}")
-    return _check_classes(array, source)
+def _in_format_of(field: Field, content: Image.Image | Array, notes: list[str]) -> Array:
+    """Return an image as HWC, in the channels and the dtype of a field where its kind can fit it.
+
+    Raises UserError.
+    """
+    if field.palette and _holds_colours(content):
+        return _ids_of_colours(to_array(content, convert_profile=False, notes=notes), field)
+    array = to_array(content, field.kind, notes=notes)
+    if KINDS[field.kind].has_exact_values:
+        return KINDS[field.kind].fit(array, (field.channels, field.dtype))
+    return _fit_channels(array, field, notes)
 
 
 def _fit_channels(array: Array, field: Field, notes: list[str]) -> Array:

@@ -65,7 +65,8 @@ class SourceReader:
             if role not in given:
                 content = KINDS[field.kind].content
                 problems.append(
-                    f"{role}: found none, this model has learnt with them; give {content}: --input"
+                    f"{role}: found none, this model has learnt with them ({field.member} in its"
+                    f" training set); give {content}: --input"
                     f" {role}=FOLDER to `gantrain translate`, {role}= in Python"
                 )
         if problems:

@@ -88,11 +88,12 @@ def _note_targets(model: Translator, files: dict[Path, str]) -> None:
     """Report images in a folder named as the model's target, beside one named as its source."""
     data = model.recipe.data
     folders = [name.partition("/")[0] for name in files.values() if "/" in name]
-    if data.source in folders and data.target in folders:
+    source = data.sources[0]
+    if source in folders and data.target in folders:
         count = folders.count(data.target)
         say(
             f"input: {count} of {len(files)} images lie in {data.target}/, which is this model's"
-            f" target, and are translated too; give the folder {data.source} alone to leave"
+            f" target, and are translated too; give the folder {source} alone to leave"
             " them out"
         )
 

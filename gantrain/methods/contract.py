@@ -20,6 +20,7 @@ from gantrain.methods.network_checks import role_problems, statement_problems
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # files and keys of a recipe bear it
 _POOL = ("size", "share", "state_dict", "load_state_dict")
 # Parts of a batch that are no further inputs, and arguments of `Translator.translate`.
+_FURTHER_SOURCE = re.compile(r"source\d+")  # the role of a further field of the source
 _TAKEN_ROLES = ("source", "target", "style", "fake", "image", "size", "output_size")
 _FLAGS = ("paired", "has_back", "has_style")
 _TERMS_PARAMETERS = ("batch", "carried", "context")
@@ -100,10 +101,11 @@ def _input_problems(inputs: object) -> Iterator[str]:
         yield f"inputs: found {_shown(inputs)}, allowed: a dictionary of gantrain.Input by role"
         return
     for role, taken in inputs.items():
-        if not isinstance(role, str) or not role.isidentifier() or role in _TAKEN_ROLES:
+        is_name = isinstance(role, str) and role.isidentifier()
+        if not is_name or role in _TAKEN_ROLES or _FURTHER_SOURCE.fullmatch(role):
             yield (
                 f"inputs: found the role {_shown(role)}, allowed: a name other than"
-                f" {', '.join(_TAKEN_ROLES)}"
+                f" {', '.join(_TAKEN_ROLES)}, source2"
             )
         elif not isinstance(taken, Input) or taken.kind not in KINDS:
             yield (

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from gantrain.data.batch import further_sources
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.scale import text_of
 from gantrain.data.shards import Field
@@ -18,7 +19,8 @@ def describe_augmentation(data: Data, fields: Mapping[str, Field]) -> list[str]:
     fields: those of the data, by role.
     """
     lines: list[str] = []
-    if data.color_jitter_source_only and KINDS[fields["source"].kind].has_exact_values:
+    of_source = [fields["source"], *further_sources(fields)]
+    if data.color_jitter_source_only and all(KINDS[f.kind].has_exact_values for f in of_source):
         lines.append(
             "warning: data.color_jitter_source_only=true changes nothing, since the source holds"
             f" {KINDS[fields['source'].kind].content} and no colours"

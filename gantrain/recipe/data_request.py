@@ -8,7 +8,7 @@ from gantrain.core.world import World
 from gantrain.data import field_checks, open_dataset
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.range_choice import ranges_by_field, with_chosen_ranges
-from gantrain.data.request import DataRequest, InputRequest, UnpairedRequest
+from gantrain.data.request import FURTHER_SOURCE, DataRequest, InputRequest, UnpairedRequest
 from gantrain.data.shards import Field, Shards
 from gantrain.data.splits import SYNTHETIC
 from gantrain.data.transforms import SampleTransform
@@ -36,19 +36,19 @@ def sample_transform(
         random_scale=data.random_scale if training else None,
         vertical_flip=data.vertical_flip and training,
         quarter_turns=data.quarter_turns and training,
-        jittered={names["source"]} if data.color_jitter_source_only else None,
+        jittered=set(data.sources) if data.color_jitter_source_only else None,
     )
 
 
 def data_request(recipe: Recipe) -> DataRequest:
     """Collect what the recipe asks of its data."""
     data = recipe.data
-    source = data.source
+    source = data.sources[0]
     target = data.target
     unpaired = None
     if data.unpaired:
         unpaired = UnpairedRequest(
-            source=data.source,
+            source=source,
             target=data.target,
             train=data.train_target,
             validation=data.validation_target,
@@ -66,12 +66,20 @@ def data_request(recipe: Recipe) -> DataRequest:
         resize=data.resize,
         cache_gib=data.cache_gib,
         unpaired=unpaired,
-        inputs=_requested_inputs(recipe),
+        inputs={**_further_sources(data.sources), **_requested_inputs(recipe)},
         ranges=data.ranges,
         max_left_out=data.max_left_out,
         # A dry run reads no sample; the number of shards is known only once they are written.
         needs_samples=not recipe.dry_run or data.partitions > 1,
     )
+
+
+def _further_sources(sources: list[str]) -> dict[str, InputRequest]:
+    """Return the fields of the source behind its first one, as `source2` and so on."""
+    return {
+        f"{FURTHER_SOURCE}{number}": InputRequest(name, None)
+        for number, name in enumerate(sources[1:], 2)
+    }
 
 
 def _requested_inputs(recipe: Recipe) -> dict[str, InputRequest]:

@@ -11,6 +11,7 @@ from gantrain.recipe.field_types import (
     Auto,
     Classes,
     FieldName,
+    FieldNames,
     Place,
     Positive,
     Scales,
@@ -58,7 +59,13 @@ class Data(StrictModel):
     test_target: Place | None = Field(
         None, description="the unpaired test targets; null: testA and testB inside `test`"
     )
-    source: FieldName = Field("left", description="the field that the generator receives")
+    source: FieldName | FieldNames = Field(
+        "left",
+        description=(
+            "the field that the generator receives, or several, such as [t1, t2], whose channels"
+            " follow one another"
+        ),
+    )
     target: FieldName = Field("right", description="the field that it learns to produce")
     labels: dict[str, Classes] = Field(
         {}, description="the fields that hold class ids, each with its number of classes"
@@ -138,6 +145,11 @@ class Data(StrictModel):
         ),
     )
 
+    @property
+    def sources(self) -> list[str]:
+        """The fields of the source, in the order of their channels."""
+        return _names_of(self.source)
+
     @pydantic.model_validator(mode="before")
     @classmethod
     def _name_field_of_single_images(cls, content: object) -> object:
@@ -155,13 +167,23 @@ class Data(StrictModel):
             raise UserError("allowed: null; data.unpaired=true makes sources and targets two sets")
         return value
 
+    @field_validator("source")
+    @classmethod
+    def _check_sources(cls, value: str | list[str], info: ValidationInfo) -> str | list[str]:
+        names = _names_of(value)
+        if len(set(names)) < len(names):
+            raise UserError("allowed: each field once")
+        if len(names) > 1 and info.data.get("unpaired"):
+            raise UserError("allowed: one field with data.unpaired")
+        return value if len(names) > 1 else names[0]
+
     @field_validator("target")
     @classmethod
     def _check_target(cls, value: str, info: ValidationInfo) -> str:
-        source = info.data.get("source")
-        if value == source and not info.data.get("unpaired"):
+        sources = _names_of(info.data.get("source"))
+        if value in sources and not info.data.get("unpaired"):
             raise UserError(
-                f"allowed: another field than data.source={source}; set both, as in"
+                f"allowed: another field than data.source={','.join(sources)}; set both, as in"
                 " data.source=right data.target=left"
             )
         return value
@@ -169,10 +191,11 @@ class Data(StrictModel):
     @field_validator("labels")
     @classmethod
     def _check_labels(cls, value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
-        source = info.data.get("source")
+        sources = _names_of(info.data.get("source"))
         target = info.data.get("target")
-        if source and target and set(value) - {source, target}:
-            raise UserError(f"allowed: {source} and {target} (data.source and data.target)")
+        if sources and target and set(value) - {*sources, target}:
+            listed = ", ".join(sources)
+            raise UserError(f"allowed: {listed} and {target} (data.source and data.target)")
         return value
 
     @field_validator("inputs")
@@ -180,7 +203,7 @@ class Data(StrictModel):
     def _check_inputs(
         cls, value: dict[str, str | None], info: ValidationInfo
     ) -> dict[str, str | None]:
-        taken = [info.data.get("source"), info.data.get("target")]
+        taken = [*_names_of(info.data.get("source")), info.data.get("target")]
         for field in value.values():
             if field is None:
                 continue
@@ -199,7 +222,7 @@ class Data(StrictModel):
         cls, value: dict[str, tuple[float, float]], info: ValidationInfo
     ) -> dict[str, tuple[float, float]]:
         inputs = info.data.get("inputs", {}).values()
-        names = [info.data.get("source"), info.data.get("target"), *inputs]
+        names = [*_names_of(info.data.get("source")), info.data.get("target"), *inputs]
         known = [name for name in dict.fromkeys(names) if name]
         if known and set(value) - set(known):
             raise UserError(f"allowed: {', '.join(known)} (data.source, data.target, data.inputs)")
@@ -238,3 +261,10 @@ class Data(StrictModel):
                 f"allowed: {list(size)} or more, since data.size is cropped from it; or null"
             )
         return value
+
+
+def _names_of(source: str | list[str] | None) -> list[str]:
+    """Return the fields that `source` names; none where the key is wrong itself."""
+    if source is None:
+        return []
+    return [source] if isinstance(source, str) else list(source)

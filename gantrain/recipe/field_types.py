@@ -147,6 +147,7 @@ Betas = Annotated[tuple[Share, Share], Strict(False)]
 FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER), AfterValidator(_folder)]
 Place = Annotated[str, AfterValidator(_place)]
 FieldName = Annotated[str, _rule(r"[A-Za-z0-9_-]{1,64}", True, _FIELD)]
+FieldNames = Annotated[list[FieldName], Field(min_length=1, max_length=8)]
 Signal = Annotated[
     str, _rule(_SIGNALS, True, "allowed: the name of a signal that can be caught, such as SIGUSR1")
 ]
