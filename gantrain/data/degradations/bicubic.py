@@ -30,7 +30,8 @@ class Bicubic(Degradation):
         height, width = self.size_after(*image.shape[:2])
         first, weights = _weights(self.scale)
         margin = -first
-        mirrored = np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
+        margins = ((margin, margin), (margin, margin), (0, 0))
+        mirrored = np.pad(image.astype(np.float64), margins, mode="symmetric")
         rows = np.zeros((height, *mirrored.shape[1:]))
         for tap, weight in enumerate(weights):
             rows += weight * mirrored[tap :: self.scale][:height]

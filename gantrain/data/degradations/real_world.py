@@ -59,10 +59,11 @@ class RealWorld(Degradation):
     the end, the image gets its final size and is filtered by a sinc kernel. This stands before or
     after the second compression, both equally probable. The result is rounded to 8 bits.
 
-    Where the paper leaves open what the published code does, the options follow the code. The
-    exponent of a generalised Gaussian is as often below 1 as above it. Resizes have no
-    antialiasing. Three things differ from the code. JPEG is Pillow's, with integer qualities.
-    Poisson noise counts 256 photons for a value of 1 in every image. The target is not sharpened.
+    Where the paper leaves a choice open, the published code decides: the exponent of a generalised
+    Gaussian is as often below 1 as above it, and resizes have no antialiasing. Four things differ
+    from the code. JPEG is Pillow's, with integer qualities. Poisson noise counts 256 photons for a
+    value of 1 in every image. The exponent of a plateau is uniform, as in the paper. The target is
+    not sharpened before.
 
     Args:
         scale: How many times smaller the result is.
