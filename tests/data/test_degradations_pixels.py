@@ -29,6 +29,13 @@ def test_gaussian_noise_has_its_sigma_and_no_mean(sigma: float) -> None:
     assert stats.kstest(noise.ravel() / sigma, "norm").pvalue > 0.01
 
 
+def test_sigma_counts_in_units_of_one_of_255() -> None:
+    """51 of 255 is a fifth; from the same numbers."""
+    noise = add_gaussian(flat(0.5), 51, np.random.default_rng(0)) - 0.5
+    numbers = np.random.default_rng(0).standard_normal(noise.shape, np.float32)
+    np.testing.assert_allclose(noise, (0.2 * numbers).clip(-0.5, 0.5), atol=1e-6)
+
+
 def test_gaussian_noise_is_independent_of_place_and_channel() -> None:
     noise = degrade({"name": "noise", "sigma": [25, 25]}, flat(0.5)).image - 0.5
     red = noise[..., 0]
@@ -87,8 +94,8 @@ def test_grey_noise_is_the_same_in_all_channels() -> None:
 
 
 def test_grey_poisson_noise_is_that_of_the_grey_image() -> None:
-    colour = np.tile(np.array([0.6, 0.3, 0.5], np.float32), (256, 256, 1))
-    grey = 0.299 * 0.6 + 0.587 * 0.3 + 0.114 * 0.5
+    colour = np.tile(np.array([0.8, 0.2, 0.5], np.float32), (256, 256, 1))
+    grey = 0.299 * 0.8 + 0.587 * 0.2 + 0.114 * 0.5
     random = np.random.default_rng(0)
     noise = add_poisson(colour, 256, random, strength=0.5, is_grey=True) - colour
     assert noise.var() == pytest.approx(0.25 * grey / 256, rel=0.03)
