@@ -122,6 +122,15 @@ def test_jpeg_is_what_pillow_s_file_of_that_quality_holds(quality: int, channels
     np.testing.assert_array_equal((degraded * 255).round(), expected)
 
 
+def test_values_are_rounded_before_the_compression() -> None:
+    pixels = (a_picture(64, 64) * 250 + 2).round()
+    config = {"name": "jpeg", "quality": [90, 90]}
+    expected = degrade(config, (pixels / 255).astype(np.float32)).image
+    for offset in (-0.45, 0.45):
+        image = ((pixels + offset) / 255).astype(np.float32)
+        np.testing.assert_array_equal(degrade(config, image).image, expected)
+
+
 def test_each_sample_draws_its_quality_with_both_bounds() -> None:
     image = a_picture(64, 64)
     by_quality = {}

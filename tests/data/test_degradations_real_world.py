@@ -11,7 +11,7 @@ from degrading import a_picture, degrade
 from scipy import ndimage, special, stats
 
 from gantrain.core.rng import Purpose, random_numbers
-from gantrain.data.degradations import real_world
+from gantrain.data.degradations import real_world, real_world_steps
 from gantrain.data.degradations.blur_kernels import Kernel, bessel_j1, blur
 from gantrain.data.degradations.degradation import Image
 from gantrain.data.degradations.real_world import RealWorld
@@ -301,6 +301,26 @@ def test_the_second_compression_and_the_last_filter_come_in_either_order(
     assert_proportions(Counter(qualities), dict.fromkeys(range(30, 96), 1))
     halves = np.array(qualities).reshape(count, 2).T
     assert abs(np.corrcoef(halves)[0, 1]) < 0.08
+
+
+def test_the_second_factor_is_relative_to_the_final_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    heights: list[int] = []
+
+    def recorded(image: Image, height: int, width: int, mode: str) -> Image:
+        heights.append(height)
+        assert width == height
+        return resample(image, height, width, mode)
+
+    monkeypatch.setattr(real_world_steps, "resample", recorded)
+    image = a_picture(100, 100, 1)
+    for position in range(150):
+        PAPER.degrade(image, random_numbers(2, position, Purpose.DEGRADATION))
+    first = heights[0::2]
+    second = heights[1::2]
+    assert 15 <= min(first) < 20
+    assert 140 < max(first) <= 150
+    assert 7 <= min(second) < 9
+    assert 28 < max(second) <= 30
 
 
 def test_results_are_images_of_8_bits() -> None:
