@@ -63,8 +63,7 @@ class Holes(Degradation):
     def _hole_pixels(self, pixels: int, random: np.random.Generator) -> int:
         """Return the number of a hole's pixels, at least one. pixels: those of the image.
 
-        Between the bounds is no whole number of pixels if both are the same: then it is the
-        nearest one.
+        Where no whole number of pixels lies between the bounds, the number is the nearest one.
         """
         lowest, highest = self.fraction
         wanted = round(pixels * draw_uniform(self.fraction, random))
