@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     DIFF_AUGMENT = 7
     TARGETS = 8  # the seed of the targets' stream, where they are a set of their own
     POOL_BACK = 9  # of a second pool
+    DEGRADATION = 10  # of a target, which makes a source
 
 
 # The streams of texts are numbered from here on, and those of `Purpose` below.

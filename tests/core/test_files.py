@@ -131,12 +131,13 @@ def test_broken_json_is_a_line(content: bytes, tmp_path: Path) -> None:
         files.read_json(path, 1 << 20)
 
 
-# Folders that take their name when all is in them, a log that grows, a fetch that goes on, and a
-# temporary file.
+# Folders that take their name when all is in them, a log that grows, a fetch that goes on, a
+# temporary file, and files in memory.
 OTHER_WRITERS = {
     "core/files.py",
     "data/cache.py",
     "data/decode.py",
+    "data/degradations/jpeg.py",
     "data/download.py",
     "data/index_writer.py",
     "data/pictures.py",

@@ -1,0 +1,1 @@
+"""Degradations: they make a method's source from its target."""
