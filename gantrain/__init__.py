@@ -7,7 +7,8 @@ from gantrain.api import public_names, public_object
 if TYPE_CHECKING:
     from gantrain.core.errors import UserError
     from gantrain.evaluation.evaluate_api import Evaluation, evaluate
-    from gantrain.inference.translator import Translator, load
+    from gantrain.inference.loading import load
+    from gantrain.inference.translator import Translator
     from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
     from gantrain.methods import METHODS
     from gantrain.methods.base import Batch, Context, Input, Method, Phase, Terms

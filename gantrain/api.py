@@ -27,7 +27,7 @@ MODULES = {
     "Translator": "gantrain.inference.translator",
     "UserError": "gantrain.core.errors",
     "evaluate": "gantrain.evaluation.evaluate_api",
-    "load": "gantrain.inference.translator",
+    "load": "gantrain.inference.loading",
     "train": "gantrain.training.start",
 }
 

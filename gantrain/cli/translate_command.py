@@ -56,8 +56,8 @@ def translate(
     The exit status is 1 where some of the images cannot be read or need too much memory, and 2
     where nothing can be translated.
     """
+    from gantrain.inference.loading import load
     from gantrain.inference.translate_files import translate_files
-    from gantrain.inference.translator import load
 
     seen_size = parse_seen_size(size)
     result_size = parse_output_size(output_size)

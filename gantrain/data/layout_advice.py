@@ -38,6 +38,8 @@ def advise_layout(
     both = f"the folders {' and '.join(fields)}"
     if takes_halves:
         advice = "give a folder of side-by-side pairs"
+        if len(fields) == 1 and not is_for_evaluate:
+            advice += ", or data.target=image for single images"
     elif len(fields) > 1 and all((folder.parent / name).is_dir() for name in fields):
         return f"{giving}{shlex.quote(str(folder.parent))} has {both}"
     else:

@@ -19,6 +19,7 @@ from gantrain.data.transforms import Sample, SampleTransform
 from gantrain.data.unpaired import DataSet
 
 _GRACE_SECONDS = 30
+_HELD_OUT_SEED = 0  # every run, whatever its seed, measures the same degraded images
 _MOST_DAMAGED = 100  # in a row
 
 
@@ -71,7 +72,9 @@ class _Stream(Dataset[_ReadSample]):
                     ) from None
                 index = int(substitutes.choice(self.order.window(position).samples))
         random = random_numbers(self.seed, position, Purpose.AUGMENTATION)
-        return _ReadSample(self.sample_transform.augment(sample, random), position, damaged)
+        augmented = self.sample_transform.augment(sample, random)
+        shown = self.sample_transform.with_source(augmented, self.seed, position)
+        return _ReadSample(shown, position, damaged)
 
     def __getitems__(self, positions: list[int]) -> list[_ReadSample] | Exception:
         """Return the samples of a batch, or the error that keeps them from being read.
@@ -188,7 +191,8 @@ def _held_out(
             try:
                 decoded = decode_sample(domain, candidate % len(domain), names)
                 # The files of two sets differ in size, so each domain is shown by itself.
-                sample |= sample_transform.held_out(decoded)
+                shown = sample_transform.held_out(decoded)
+                sample |= sample_transform.with_source(shown, _HELD_OUT_SEED, i)
                 break
             except DamagedSample as error:
                 damaged.append(str(error))

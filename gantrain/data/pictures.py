@@ -18,6 +18,16 @@ def viewable(images: Tensor, field: Field) -> np.ndarray:
     return KINDS[field.kind].picture(images, field)
 
 
+def at_equal_size(pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """Return pictures, each NHW3, at the size of the largest one; smaller pixels become blocks."""
+    height = max(picture.shape[1] for picture in pictures)
+    enlarged: list[np.ndarray] = []
+    for picture in pictures:
+        factor = height // picture.shape[1]
+        enlarged.append(picture.repeat(factor, axis=1).repeat(factor, axis=2))
+    return enlarged
+
+
 def sheet(columns: list[np.ndarray]) -> np.ndarray:
     """Return columns of pictures, each NHW3, side by side: one row for each sample."""
     gap = ((0, 0), (_GAP, 0), (_GAP, 0), (0, 0))  # above and to the left of each picture

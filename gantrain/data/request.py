@@ -45,6 +45,7 @@ class DataRequest:
     takes besides, by role, in the order of the channels. unpaired:
     the two sets of unpaired data. test_set: the name of a test set that `gantrain evaluate` was
     given; errors then name that command's options, and no key of a recipe.
+    made_fields: the fields that a degradation makes from the target, by role.
     needs_samples: samples are read. Otherwise synthetic data need not be drawn.
     """
 
@@ -61,6 +62,7 @@ class DataRequest:
     test_set: str | None = None
     needs_samples: bool = True
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    made_fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_for_evaluate(self) -> bool:
@@ -102,8 +104,14 @@ class DataRequest:
         return chosen
 
     @property
+    def sample_names(self) -> dict[str, str]:
+        """The samples' fields by role, with those that a degradation makes."""
+        source = self.made_fields.get("source", self.source)
+        return {"source": source, **self.names, **self.made_fields}
+
+    @property
     def names(self) -> dict[str, str]:
-        """The samples' fields by role."""
+        """The fields that data sets hold, by role."""
         names = {"source": self.source, "target": self.target}
         for role, requested in self.inputs.items():
             names[role] = requested.field

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from gantrain.data.channels import has_alpha
+from gantrain.data.degradations.source_maker import SourceMaker
 from gantrain.data.kinds.kind import Kind
 from gantrain.data.ranges import FULL_RANGES, Range
 from gantrain.data.scale import held_out_resize
@@ -30,6 +31,7 @@ class SampleTransform:
         jittered: The fields with colour jitter; None means all.
         ranges: The ranges of the fields' values, by name; other fields have the full range of their
             dtype.
+        source_maker: Makes the source from the target, or None.
     """
 
     kinds: Mapping[str, Kind]
@@ -42,6 +44,7 @@ class SampleTransform:
     quarter_turns: bool = False
     jittered: Collection[str] | None = None
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    source_maker: SourceMaker | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -52,6 +55,19 @@ class SampleTransform:
         """Return the transform of some of the fields."""
         kinds = {name: kind for name, kind in self.kinds.items() if name in fields}
         return replace(self, kinds=kinds)
+
+    def of_target(self, name: str) -> "SampleTransform":
+        """Return the transform of the targets alone, without sources that are made of them."""
+        return replace(self.of([name]), source_maker=None)
+
+    def with_source(self, sample: Sample, seed: int, position: int) -> Sample:
+        """Return a transformed sample with the source that is made from its target, if any.
+
+        seed, position: decide what is random in the degradation.
+        """
+        if self.source_maker is None:
+            return sample
+        return self.source_maker.add_to(sample, seed, position)
 
     def augment(self, sample: Sample, random: np.random.Generator) -> Sample:
         """Return a training sample of `size`, by one draw for all its fields.

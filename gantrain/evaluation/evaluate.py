@@ -39,7 +39,7 @@ def measure(world: World, opened: Opened) -> tuple[Results, dict[str, object]]:
     """
     recipe = opened.recipe
     model = opened.model
-    names = data_request(recipe).names
+    names = data_request(recipe).sample_names
 
     def batch(raw: dict[str, Tensor]) -> dict[str, Tensor]:
         of_roles = {role: raw[name] for role, name in names.items()}

@@ -237,7 +237,7 @@ class HeldOut:
             indices = np.random.default_rng(0).permutation(indices)
         own_indices = indices[:max_samples][self.world.rank :: self.world.size].tolist()
         name = data_request(self.recipe).target
-        transform = self.sample_transform.of([name])
+        transform = self.sample_transform.of_target(name)
         field = self.fields["target"]
         for raw in held_out_batches(targets, transform, own_indices, _BATCH):
             self.damaged.update(raw.damaged)

@@ -6,6 +6,7 @@ from gantrain.core.console import say
 from gantrain.core.errors import UserError
 from gantrain.data.clip_counter import ClipCounter
 from gantrain.data.conversion_notes import of_one_image
+from gantrain.data.degradations.source_maker import fill_holes
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.scale import Choice, TrainedScale
 from gantrain.data.shards import Field
@@ -18,11 +19,19 @@ class SourceReader:
     """Reads the images that a model takes, and reports what it converts and resizes.
 
     source: the field of the images. inputs: the fields of what the method takes besides, by role.
-    scale: the scale at which the model was trained.
+    scale: the scale at which the model was trained. hole_fill: the fraction of the range that fills
+    the holes of the images in training, where a degradation made them.
     """
 
-    def __init__(self, source: Field, inputs: Mapping[str, Field], scale: TrainedScale) -> None:
+    def __init__(
+        self,
+        source: Field,
+        inputs: Mapping[str, Field],
+        scale: TrainedScale,
+        hole_fill: float | None = None,
+    ) -> None:
         self.source = source
+        self.hole_fill = hole_fill
         self.inputs = inputs
         self.scale = scale
         self.clip_counter = ClipCounter({"source": source, **inputs})
@@ -46,6 +55,10 @@ class SourceReader:
                     role, inputs[role], field=field, source=sample["source"], notes=notes
                 )
         self.clip_counter.add({role: array[None] for role, array in sample.items()})
+        if self.hole_fill is not None and "mask" in sample:
+            sample["source"] = fill_holes(
+                sample["source"], sample["mask"], self.hole_fill, self.source
+            )
         return sample
 
     def check_inputs(self, given: Collection[str]) -> None:

@@ -88,7 +88,7 @@ def _note_targets(model: Translator, files: dict[Path, str]) -> None:
     """Report images in a folder named as the model's target, beside one named as its source."""
     data = model.recipe.data
     folders = [name.partition("/")[0] for name in files.values() if "/" in name]
-    source = data.sources[0]
+    source = data.sources[0] if data.sources else ""
     if source in folders and data.target in folders:
         count = folders.count(data.target)
         say(

@@ -1,6 +1,5 @@
 """Translates images by a trained model."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain.core.amounts import count_text
-from gantrain.core.console import say
 from gantrain.core.errors import UserError
-from gantrain.core.out_of_memory import naming_argument, naming_too_large
+from gantrain.core.out_of_memory import naming_argument
 from gantrain.core.paths import check_not_special
 from gantrain.core.rng import seed_all
 from gantrain.core.wording import option
@@ -22,7 +20,6 @@ from gantrain.data.resize import resize_smoothly
 from gantrain.data.scale import Choice, TrainedScale, text_of, trained_scale
 from gantrain.data.shards import Field
 from gantrain.data.transforms import Sample
-from gantrain.importers.import_file import opened
 from gantrain.inference.input_images import (
     Given,
     describe_values,
@@ -34,7 +31,7 @@ from gantrain.inference.sizes import OutputSize, check_choice, result_size
 from gantrain.inference.source_reader import SourceReader
 from gantrain.methods.base import Batch, is_random_at_test
 from gantrain.methods.style_check import check_style
-from gantrain.runs.best_checkpoint import find_best_checkpoint
+from gantrain.recipe.made_fields import hole_fill, source_resize, source_size
 
 
 class Translator:
@@ -63,9 +60,13 @@ class Translator:
             source, self.target = self.target, source
         data = self.recipe.data
         scale = trained_scale(
-            source, self.target, paired=not data.unpaired, size=data.size, resize=data.resize
+            source,
+            self.target,
+            paired=not data.unpaired,
+            size=source_size(data),
+            resize=source_resize(data),
         )
-        self.reader = SourceReader(source, model.further_fields, scale)
+        self.reader = SourceReader(source, model.further_fields, scale, hole_fill(data))
         self.style = {} if style is None else {"style": self._encode_style(style)}
         # Where an image's result would depend on the other images of its batch.
         self.one_by_one = is_random_at_test(**self.recipe.test_time.model_dump())
@@ -256,50 +257,3 @@ def at_output_size(
         return fake
     wanted = result_size(sample["source"].shape[:2], seen["source"].shape[:2], fake.shape[:2])
     return fake if wanted == fake.shape[:2] else resize_smoothly(fake, *wanted)
-
-
-def load(
-    path: str | Path,
-    device: str | None = None,
-    *,
-    back: bool = False,
-    style: str | None = None,
-    best: bool = False,
-) -> Translator:
-    """Load the model of a run, of one checkpoint, or of a file that `gantrain import` knows.
-
-    A run gives its latest checkpoint. back, style: see Translator. best: take the best
-    checkpoint by the run's `evaluate.best_by`. Loading executes no code of the checkpoint. Raises
-    UserError if there is none.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise UserError(
-            f"path: found {path!r:.60}, allowed: the path of a run, a checkpoint or a file"
-        )
-    chosen_device = _choose_device(device)
-    if best:
-        chosen_checkpoint = find_best_checkpoint(path)
-        say(chosen_checkpoint.line())
-        path = chosen_checkpoint.folder
-    advice = "free memory there, or choose another device"
-    with (
-        opened(path) as folder,
-        naming_too_large(f"checkpoint: {path}", chosen_device, advice),
-    ):
-        model = Translator(folder, chosen_device, back, style)
-    if Path(path).is_file():  # whose folder was a temporary one
-        model.checkpoint = Path(path)
-    return model
-
-
-def _choose_device(name: str | None) -> torch.device:
-    """Return the named device, or the usual one. Raises UserError where it is not here."""
-    usual = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = name or usual
-    available = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    has_gpu = len(available) > 1
-    if chosen not in available and not (chosen == "cuda" and has_gpu):
-        is_gpu = isinstance(chosen, str) and chosen.startswith("cuda")
-        lack = ", but PyTorch sees no GPU" if is_gpu and not has_gpu else ""
-        raise UserError(f"device: found {chosen!r}{lack}; allowed here: {', '.join(available)}")
-    return torch.device(chosen)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -56,7 +57,12 @@ ExtraDiscriminators = Annotated[tuple[Options, ...], Each(ExtraDiscriminator)]
 
 
 def pair(source: Tensor, image: Tensor) -> Tensor:
-    """Concatenate a source and an image by channels, as a conditional discriminator sees them."""
+    """Concatenate a source and an image by channels, as a conditional discriminator sees them.
+
+    A source that is smaller than the image is enlarged to its size, each pixel to the nearest ones.
+    """
+    if source.shape[2:] != image.shape[2:]:
+        source = F.interpolate(source, size=image.shape[2:], mode="nearest")
     return torch.cat([source, image], dim=1)
 
 

@@ -1,5 +1,6 @@
 """Opens the data that a recipe asks for on every rank, and makes its transform of samples."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gantrain.data.transforms import SampleTransform
 from gantrain.data.unpaired import DataSet, Unpaired
 from gantrain.methods import METHODS
 from gantrain.methods.contract import inputs_of
+from gantrain.recipe.made_fields import MASK, draws_masks, made_fields, source_maker
 from gantrain.recipe.schema import Recipe
 
 _WITHOUT = "; data.validation=null trains without"
@@ -27,6 +29,7 @@ def sample_transform(
     data = recipe.data
     names = data_request(recipe).names
     return SampleTransform(
+        source_maker=source_maker(recipe, fields["target"]),
         kinds={name: KINDS[fields[role].kind] for role, name in names.items()},
         ranges=ranges_by_field(names, fields),
         size=data.size,
@@ -43,7 +46,7 @@ def sample_transform(
 def data_request(recipe: Recipe) -> DataRequest:
     """Collect what the recipe asks of its data."""
     data = recipe.data
-    source = data.sources[0]
+    source = data.sources[0] if data.sources else ""
     target = data.target
     unpaired = None
     if data.unpaired:
@@ -57,6 +60,7 @@ def data_request(recipe: Recipe) -> DataRequest:
         # The fields of a sample; those of the two sets may have one name.
         source = "source"
         target = "target"
+    inputs = _requested_inputs(recipe)
     return DataRequest(
         recipe=recipe.name,
         source=source,
@@ -66,7 +70,8 @@ def data_request(recipe: Recipe) -> DataRequest:
         resize=data.resize,
         cache_gib=data.cache_gib,
         unpaired=unpaired,
-        inputs={**_further_sources(data.sources), **_requested_inputs(recipe)},
+        inputs={**_further_sources(data.sources), **inputs},
+        made_fields=made_fields(recipe),
         ranges=data.ranges,
         max_left_out=data.max_left_out,
         # A dry run reads no sample; the number of shards is known only once they are written.
@@ -80,6 +85,19 @@ def _further_sources(sources: list[str]) -> dict[str, InputRequest]:
         f"{FURTHER_SOURCE}{number}": InputRequest(name, None)
         for number, name in enumerate(sources[1:], 2)
     }
+
+
+def fields_by_role(recipe: Recipe, stored: Mapping[str, Field]) -> dict[str, Field]:
+    """Return the fields of samples by role, with those that a degradation makes.
+
+    stored: the fields of the training set, by name. Raises UserError.
+    """
+    request = data_request(recipe)
+    known = dict(stored)
+    maker = source_maker(recipe, stored[request.target])
+    if maker is not None:
+        known |= maker.fields
+    return {role: known[name] for role, name in request.sample_names.items()}
 
 
 def _requested_inputs(recipe: Recipe) -> dict[str, InputRequest]:
@@ -98,9 +116,15 @@ def _requested_inputs(recipe: Recipe) -> dict[str, InputRequest]:
             problems.append(f"data.inputs.{role}: {name} takes no such input, allowed: {allowed}")
     requested: dict[str, InputRequest] = {}
     for role, taken in known.items():
-        if role in named:
+        is_drawn = role == MASK and draws_masks(recipe)
+        if role in named and is_drawn:
+            problems.append(
+                f"data.inputs.{role}: found {named[role]}, allowed: null, since data.degrade draws"
+                " the masks"
+            )
+        elif role in named:
             requested[role] = InputRequest(named[role], taken.kind)
-        elif taken.required:
+        elif taken.required and not is_drawn:
             content = KINDS[taken.kind].content
             problems.append(
                 f"data.inputs.{role}: {name} needs it, found none; give the field that holds"

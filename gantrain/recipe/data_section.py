@@ -1,9 +1,10 @@
 """The section `data` of a recipe."""
 
 from operator import lt
+from typing import Annotated, Any
 
 import pydantic
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from gantrain.core.component import StrictModel
 from gantrain.core.errors import UserError
@@ -18,6 +19,7 @@ from gantrain.recipe.field_types import (
     Size,
     ValueRange,
     Workers,
+    as_list,
 )
 
 
@@ -59,11 +61,16 @@ class Data(StrictModel):
     test_target: Place | None = Field(
         None, description="the unpaired test targets; null: testA and testB inside `test`"
     )
-    source: FieldName | FieldNames = Field(
+    degrade: Annotated[list[dict[str, Any]], BeforeValidator(as_list)] = Field(
+        [],
+        max_length=8,
+        description="make the source from the target by these degradations, such as {name: jpeg}",
+    )
+    source: FieldName | FieldNames | None = Field(
         "left",
         description=(
             "the field that the generator receives, or several, such as [t1, t2], whose channels"
-            " follow one another"
+            " follow one another; null with `degrade`"
         ),
     )
     target: FieldName = Field("right", description="the field that it learns to produce")
@@ -152,9 +159,16 @@ class Data(StrictModel):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _name_field_of_single_images(cls, content: object) -> object:
-        """Take `image` for both fields of unpaired data: most are folders of single images."""
-        if isinstance(content, dict) and content.get("unpaired") is True:
+    def _name_usual_fields(cls, content: object) -> object:
+        """Take `image` for both fields of unpaired data, and for the target of a degradation.
+
+        Most such data are folders of single images. A degradation makes the source itself.
+        """
+        if not isinstance(content, dict):
+            return content
+        if content.get("degrade"):
+            return {"target": "image", **content, "source": None}
+        if content.get("unpaired") is True:
             return {"source": "image", "target": "image", **content}
         return content
 
@@ -167,9 +181,22 @@ class Data(StrictModel):
             raise UserError("allowed: null; data.unpaired=true makes sources and targets two sets")
         return value
 
+    @field_validator("degrade")
+    @classmethod
+    def _check_degrade(cls, value: list[object], info: ValidationInfo) -> list[object]:
+        if value and info.data.get("unpaired"):
+            raise UserError("allowed: [] with data.unpaired, whose sources are a set of their own")
+        return value
+
     @field_validator("source")
     @classmethod
-    def _check_sources(cls, value: str | list[str], info: ValidationInfo) -> str | list[str]:
+    def _check_sources(
+        cls, value: str | list[str] | None, info: ValidationInfo
+    ) -> str | list[str] | None:
+        if value is None:
+            if info.data.get("degrade") == []:
+                raise UserError("allowed: the name of a field, except with data.degrade")
+            return None
         names = _names_of(value)
         if len(set(names)) < len(names):
             raise UserError("allowed: each field once")
@@ -193,9 +220,9 @@ class Data(StrictModel):
     def _check_labels(cls, value: dict[str, int], info: ValidationInfo) -> dict[str, int]:
         sources = _names_of(info.data.get("source"))
         target = info.data.get("target")
-        if sources and target and set(value) - {*sources, target}:
-            listed = ", ".join(sources)
-            raise UserError(f"allowed: {listed} and {target} (data.source and data.target)")
+        if target and set(value) - {*sources, target} and (sources or info.data.get("degrade")):
+            listed = " and ".join([", ".join(sources), target] if sources else [target])
+            raise UserError(f"allowed: {listed} (data.source and data.target)")
         return value
 
     @field_validator("inputs")
@@ -248,6 +275,8 @@ class Data(StrictModel):
     def _check_jitter_of_source(cls, value: bool, info: ValidationInfo) -> bool:
         if value and info.data.get("color_jitter") == 0:
             raise UserError("allowed: false, since data.color_jitter=0 changes no colours")
+        if value and info.data.get("degrade"):
+            raise UserError("allowed: false, since data.degrade makes the source from the target")
         return value
 
     @field_validator("resize")

@@ -138,6 +138,15 @@ _Sides = Annotated[tuple[Side, Side], Strict(False)]
 Size = Annotated[
     _Sides, AfterValidator(_area), BeforeValidator(_pair, json_schema_input_type=Side | _Sides)
 ]
+
+
+def as_list(value: object) -> object:
+    """Return a single component as a list of one, and null as an empty list."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str | dict) else value
+
+
 Factors = dict[str, Annotated[float, Field(gt=0, le=1e6)]]
 _Scale = Annotated[float, Field(ge=0.1, le=4)]
 Scales = Annotated[tuple[_Scale, _Scale], Strict(False)]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import BeforeValidator, Field, create_model
 
 from gantrain.core import component
 from gantrain.core.component import StrictModel, text_keys
@@ -29,6 +29,7 @@ from gantrain.recipe.field_types import (
     Signal,
     Threads,
     ZeroStage,
+    as_list,
 )
 from gantrain.recipe.optimizer import EMA, Optimizer, OptimizerChange, Schedule
 from gantrain.recipe.sections import Checkpoint, Evaluate, InferenceMode, Previews
@@ -154,12 +155,13 @@ _OF_THE_RUN = (
 
 def _typed() -> type[Recipe]:
     """Return Recipe with the method's options spelled out, for the tables as they are now."""
+    from gantrain.data.degradations.degradation_table import DEGRADATIONS
     from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
     from gantrain.methods import METHODS
     from gantrain.networks import NETWORKS
 
     # All tables whose entries a recipe may name.
-    tables = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL)
+    tables = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL, DEGRADATIONS)
     return _build_typed(tuple(tuple(table.items()) for table in tables))
 
 
@@ -169,13 +171,20 @@ def _build_typed(tables: tuple[object, ...]) -> type[Recipe]:
 
     Code from outside may extend the tables. Building takes 0.1 s.
     """
+    from gantrain.data.degradations.degradation_table import DEGRADATIONS
     from gantrain.methods import METHODS
 
     method = (
         component.union(METHODS),
         Field(description=Recipe.model_fields["method"].description),
     )
-    return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, method=method)
+    degradation: Any = component.union(DEGRADATIONS)
+    degradations: Any = Annotated[list[degradation], BeforeValidator(as_list)]
+    description = Data.model_fields["degrade"].description
+    degrade: Any = (degradations, Field([], max_length=8, description=description))
+    data_type = create_model("Data", __base__=Data, __doc__=Data.__doc__, degrade=degrade)
+    data = (data_type, Field(default_factory=data_type))
+    return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, method=method, data=data)
 
 
 def schema() -> dict[str, Any]:
@@ -197,11 +206,13 @@ def suggestions(content: dict[str, object]) -> Suggestions:
 def from_dict(content: dict[str, object]) -> Recipe:
     """Validate a recipe's content. Raises UserError with one line for each problem."""
     from gantrain.recipe.evaluation_settings import check_pairs
+    from gantrain.recipe.made_fields import check_degradation
 
     check_method_is_named(content)
     typed = check(_typed(), content, advise=suggestions(content).advise)
     recipe = Recipe.model_validate(typed.model_dump())
     check_pairs(recipe.evaluate.metrics, recipe.data.unpaired)
+    check_degradation(recipe.data)
     stages(recipe)
     return recipe
 

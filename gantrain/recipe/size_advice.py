@@ -14,6 +14,7 @@ from gantrain.networks.protocol import capabilities_of
 from gantrain.recipe import recipe_files
 from gantrain.recipe.build_method import sketch_method
 from gantrain.recipe.data_section import Data
+from gantrain.recipe.made_fields import scale_of, source_size
 from gantrain.recipe.schema import Recipe, from_dict
 
 # Padding to so many times the pixels is named, and so is a crop of less than this fraction of a
@@ -30,7 +31,8 @@ def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) ->
     The line ends with keys that can be pasted into a shell, and that give no such line. data_dims:
     the channels that the data give.
     """
-    size = recipe.data.size
+    scale = scale_of(recipe.data)
+    size = source_size(recipe.data)
     padding_network = _find_padding_network(size, method)
     reasons: list[str] = []
     if padding_network is not None:
@@ -45,6 +47,7 @@ def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) ->
         component_key = _find_smaller_network(recipe, kind, data_dims)
         if not component_key:
             size = _padded(size, method)
+    size = size[0] * scale, size[1] * scale
     keys = [f"data.size={_list(size)}"]
     resize = recipe.data.resize
     if resize is not None:
@@ -122,7 +125,7 @@ def _find_smaller_network(recipe: Recipe, kind: str, data_dims: dict[str, int]) 
             method = sketch_method(from_dict(content), data_dims)
         except ValueError:  # an option that the network doesn't allow
             continue
-        if _find_padding_network(recipe.data.size, method) is None:
+        if _find_padding_network(source_size(recipe.data), method) is None:
             text = _list(value) if isinstance(value, list) else value
             return f"method.{kind}.{option}={text}"
     return ""

@@ -8,7 +8,7 @@ import torch
 from gantrain.core.rng import seed_all
 from gantrain.data.batch import COMMON_ROLES, channels
 from gantrain.data.loader import held_out_batches
-from gantrain.data.pictures import sheet, viewable
+from gantrain.data.pictures import at_equal_size, sheet, viewable
 from gantrain.data.unpaired import DataSet
 from gantrain.methods.base import Batch, Method, is_random_at_test, set_inference
 from gantrain.recipe.data_request import sample_transform
@@ -71,7 +71,8 @@ class Previews:
             as_in_file = batch["source"][:, : channels(source)]
             inputs = [(batch[role], self.fields[role]) for role in further]
             shown = [(as_in_file, source), *inputs, (fake, target), (batch["target"], target)]
-            rows.append([viewable(images, field) for images, field in shown])
+            pictures = [viewable(images, field) for images, field in shown]
+            rows.append(at_equal_size(pictures))
         if not rows:
             return None
         return sheet([np.concatenate(column) for column in zip(*rows, strict=True)])

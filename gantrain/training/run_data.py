@@ -15,8 +15,14 @@ from gantrain.data.sample_order import Order
 from gantrain.data.shards import Shards
 from gantrain.data.unpaired import targets_seed
 from gantrain.evaluation.held_out_choice import HeldOutChoice
-from gantrain.recipe.data_request import data_request, open_data, sample_transform
+from gantrain.recipe.data_request import (
+    data_request,
+    fields_by_role,
+    open_data,
+    sample_transform,
+)
 from gantrain.recipe.field_types import images_in
+from gantrain.recipe.made_fields import source_size
 from gantrain.recipe.schema import Recipe
 from gantrain.training import batch_split
 
@@ -42,8 +48,8 @@ class RunData:
         self.held_out = opened.held_out
         self.test = opened.test
         self.held_out_lines = held_out_choice.describe(opened.unusable_test)
-        self.names = data_request(recipe).names
-        self.fields = {role: self.train.fields[name] for role, name in self.names.items()}
+        self.names = data_request(recipe).sample_names
+        self.fields = fields_by_role(recipe, self.train.fields)
         self.dims = data_dims(self.fields)
         self._check_partitions()
 
@@ -126,9 +132,10 @@ class RunData:
 
     def zeros(self, samples: int) -> dict[str, Tensor]:
         """Return samples of the training size whose values are 0, by field, NHWC in uint8."""
-        height, width = self.recipe.data.size
         values: dict[str, Tensor] = {}
         for role, field in self.fields.items():
+            is_target = role == "target"
+            height, width = self.recipe.data.size if is_target else source_size(self.recipe.data)
             shape = (samples, height, width, field.channels)
             values[self.names[role]] = torch.zeros(shape, dtype=torch.uint8)
         return values

@@ -21,6 +21,7 @@ from gantrain.recipe.build_method import (
     sketch_method,
     try_pretrained,
 )
+from gantrain.recipe.made_fields import source_size
 from gantrain.recipe.optimizer import Optimizer
 from gantrain.recipe.schema import Recipe
 from gantrain.recipe.size_advice import describe_sizes
@@ -28,6 +29,7 @@ from gantrain.runs import checkpoint
 from gantrain.training import conv_timing, init_from, precision, zero
 from gantrain.training.ddp import DDPPhase
 from gantrain.training.lr_schedule import rate
+from gantrain.training.output_size import check_output_size
 from gantrain.training.run_data import RunData
 from gantrain.training.scale_matching import picture_size
 from gantrain.training.step import Engine, ParallelPhase
@@ -62,6 +64,7 @@ class RunSetup:
         # The method, without memory for its weights.
         self.sketch = sketch_method(recipe, self.data.dims)
         check_method(recipe, self.sketch)
+        check_output_size(recipe, self.sketch, self.data.fields)
         self.data_warnings = [
             *describe_sizes(recipe, self.sketch, self.data.dims),
             *describe_augmentation(recipe.data, self.data.fields),
@@ -143,7 +146,7 @@ class RunSetup:
     def compared_convolutions(self) -> tuple[conv_timing.Convolution, ...]:
         """Return the convolutions of this recipe that show which precision is faster."""
         convolutions = conv_timing.list_convolutions(
-            self.sketch, self.data.dims["source_channels"], self.recipe.data.size
+            self.sketch, self.data.dims["source_channels"], source_size(self.recipe.data)
         )
         micro_batch_size = self.data.split.micro_batch_size
         return conv_timing.choose_convolutions(convolutions, micro_batch_size, self.threads)

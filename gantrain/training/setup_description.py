@@ -1,9 +1,11 @@
 """The lines that describe the setup of a run on the console."""
 
 from gantrain.core.amounts import count_text
-from gantrain.data.scale import held_out_notice
+from gantrain.data.scale import held_out_notice, text_of
 from gantrain.metrics.flattery import flattery
 from gantrain.recipe import costs
+from gantrain.recipe.data_section import Data
+from gantrain.recipe.made_fields import source_size
 from gantrain.runs import run_summary
 from gantrain.training.setup import RunSetup
 
@@ -15,6 +17,7 @@ def describe_setup(setup: RunSetup) -> list[str]:
     length = run_summary.describe_length(setup.length, data.epoch, recipe.batch_size)
     lines = [
         f"data: {run_summary.describe_data(data.train, recipe.data.train)}",
+        *_describe_degradation(recipe.data),
         f"length: {length}",
         f"parameters: {_describe_parameters(setup)}",
         f"losses: {run_summary.describe_losses(setup.sketch)}",
@@ -34,6 +37,15 @@ def describe_setup(setup: RunSetup) -> list[str]:
     threads = count_text(setup.threads, "thread")
     lines.append(f"{data.split}, {setup.precision} on {setup.world.device.type}, {threads}")
     return lines
+
+
+def _describe_degradation(data: Data) -> list[str]:
+    """Return a line on how the sources are made, where the data do not hold them."""
+    if not data.degrade:
+        return []
+    names = ", then ".join(str(degradation["name"]) for degradation in data.degrade)
+    size = text_of(source_size(data))
+    return [f"source: made from {data.target} by {names}, height x width {size}"]
 
 
 def describe_costs(setup: RunSetup) -> list[str]:

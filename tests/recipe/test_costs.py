@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from gantrain.core.world import World
 from gantrain.data.shard_names import expand_pattern
 from gantrain.data.shards import Field
-from gantrain.inference.translator import load
+from gantrain.inference.loading import load
 from gantrain.recipe import costs, schema
 from gantrain.recipe.build_method import make_method, sketch_method
 from gantrain.recipe.evaluation_settings import check_settings

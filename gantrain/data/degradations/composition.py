@@ -30,6 +30,7 @@ class Composition(Degradation):
         self.parts = tuple(parts)
         self.scale = math.prod(part.scale for part in self.parts)
         self.gives_mask = self.parts[-1].gives_mask
+        self.fill = self.parts[-1].fill
 
     def channels_after(self, channels: int) -> int:
         for part in self.parts:

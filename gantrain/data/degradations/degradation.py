@@ -32,10 +32,12 @@ class Degradation:
     Attributes:
         scale: How many times smaller the degraded image is, in height and in width.
         gives_mask: Whether the degradation makes holes, so that `Degraded.mask` is set.
+        fill: The value of all channels in a hole, 0 to 1.
     """
 
     scale: int = 1
     gives_mask: bool = False
+    fill: float = 0.5
 
     def channels_after(self, channels: int) -> int:
         """Return the number of channels of the degraded image.
@@ -49,12 +51,7 @@ class Degradation:
 
         Raises UserError unless `scale` divides both.
         """
-        if height % self.scale or width % self.scale:
-            raise UserError(
-                f"an image of {height}x{width} is to become {self.scale} times smaller; crop or"
-                f" resize it to a height and a width that {self.scale} divides"
-            )
-        return height // self.scale, width // self.scale
+        return divided(height, width, self.scale)
 
     def degrade(self, image: Image, random: np.random.Generator) -> Degraded:
         """Return the degraded image.
@@ -63,3 +60,13 @@ class Degradation:
         position only, as `random_numbers(seed, position, Purpose.DEGRADATION)` does.
         """
         raise NotImplementedError
+
+
+def divided(height: int, width: int, factor: int) -> tuple[int, int]:
+    """Return a size that is smaller by a factor. Raises UserError unless it divides both sides."""
+    if height % factor or width % factor:
+        raise UserError(
+            f"an image of {height}x{width} is to become {factor} times smaller; crop or resize it"
+            f" to a height and a width that {factor} divides"
+        )
+    return height // factor, width // factor
