@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gantrain.core.component import Each, OneOf
+from gantrain.data.degradations.degradation_table import DEGRADATIONS
 from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
 from gantrain.methods import METHODS
 from gantrain.methods.adversarial_game import ExtraDiscriminator
@@ -33,6 +34,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "DISCRIMINATORS": OneOf(NETWORKS, DISCRIMINATOR).allowed(),
     "ADVERSARIAL": ADVERSARIAL,
     "PENALTIES": PENALTIES,
+    "DEGRADATIONS": DEGRADATIONS,
     "PERCEPTUAL": PERCEPTUAL,
 }
 
@@ -43,6 +45,7 @@ WORDS: list[tuple[Any, str]] = [
     (field_types.FieldName, "name of a field"),
     (field_types.FolderName, "name"),
     (field_types.Size, "`[height, width]`"),
+    (field_types.ValueRange, "`[low, high]`"),
     (field_types.Betas, "two numbers (0 or more, less than 1)"),
     (field_types.Signal, "name of a signal"),
     (field_types.Metric, "name of a [metric](evaluating.md)"),
@@ -58,6 +61,7 @@ WORDS: list[tuple[Any, str]] = [
 # Keys that the schema checks later, against the tables of components.
 SPECIAL_KEYS = {
     "method": "a [method](keys.md#methods) with its options",
+    "data.degrade": "a [degradation](keys.md#degradations) with its options, or a list of them",
     "stages": "list of changes",
     "phases": "settings by phase, [below](keys.md#phases)",
 }

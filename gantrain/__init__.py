@@ -6,6 +6,10 @@ from gantrain.api import public_names, public_object
 
 if TYPE_CHECKING:
     from gantrain.core.errors import UserError
+    from gantrain.data.degradations.degradation import Degradation, Degraded
+    from gantrain.data.degradations.degradation_table import DEGRADATIONS
+    from gantrain.data.kinds.kind import Kind
+    from gantrain.data.kinds.table import KINDS
     from gantrain.evaluation.evaluate_api import Evaluation, evaluate
     from gantrain.inference.loading import load
     from gantrain.inference.translator import Translator
@@ -20,16 +24,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "ADVERSARIAL",
+    "DEGRADATIONS",
+    "KINDS",
     "METHODS",
     "NETWORKS",
     "PENALTIES",
     "PERCEPTUAL",
     "Batch",
     "Context",
+    "Degradation",
+    "Degraded",
     "Discriminator",
     "Evaluation",
     "Generator",
     "Input",
+    "Kind",
     "Method",
     "NetworkRole",
     "Phase",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gantrain.core import extensions
+from gantrain.data.degradations.degradation_table import DEGRADATIONS
 from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
@@ -53,7 +54,7 @@ METHODS["mine"] = Base
 @contextmanager
 def forgotten() -> Iterator[None]:
     """Forget what the block has imported from its folder and put into the tables."""
-    tables = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL)
+    tables = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL, DEGRADATIONS)
     before = [dict(table) for table in tables]
     modules = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:

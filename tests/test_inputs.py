@@ -232,9 +232,9 @@ def test_every_kind_is_described_in_the_documentation() -> None:
 
 SOURCES = {
     "label map first": ("[label,depth]", {"label": 10}, 11),
-    "label map second": ("[depth,label]", {"label": 10}, 11),
+    "label map second": ("[map,label]", {"label": 10}, 13),
     "two label maps": ("[label,label2]", {"label": 10, "label2": 7}, 17),
-    "three": ("[depth,label,depth2]", {"label": 10}, 12),
+    "three": ("[map,label,depth]", {"label": 10}, 14),
 }
 
 

@@ -14,12 +14,20 @@ import pytest
 from conftest import ROOT
 
 from gantrain import api
+from gantrain.data.degradations.degradation_table import DEGRADATIONS
 from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
 from gantrain.recipe.schema import Recipe
 
-COMPONENTS = {**METHODS, **NETWORKS, **ADVERSARIAL, **PENALTIES, **PERCEPTUAL}
+COMPONENTS = {
+    **METHODS,
+    **NETWORKS,
+    **ADVERSARIAL,
+    **PENALTIES,
+    **PERCEPTUAL,
+    **DEGRADATIONS,
+}
 LARGEST_PICTURE = 200_000  # bytes
 
 

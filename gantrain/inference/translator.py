@@ -31,7 +31,7 @@ from gantrain.inference.sizes import OutputSize, check_choice, result_size
 from gantrain.inference.source_reader import SourceReader
 from gantrain.methods.base import Batch, is_random_at_test
 from gantrain.methods.style_check import check_style
-from gantrain.recipe.made_fields import hole_fill, source_resize, source_size
+from gantrain.recipe.degradation_sizes import hole_fill, source_resize, source_size
 
 
 class Translator:

@@ -85,10 +85,7 @@ class Data(StrictModel):
     )
     ranges: dict[str, ValueRange] = Field(
         {},
-        description=(
-            "the values that networks see as -1 and 1, of fields of 16 bits or floats, such as"
-            " {ct: [-1000, 1000]}; others: the range that the data state"
-        ),
+        description="the values that networks see as -1 and 1, by field of 16 bits or floats",
     )
     size: Size = Field(
         (256, 256), description="height and width of the images in training, in pixels"

@@ -150,7 +150,7 @@ def as_list(value: object) -> object:
 Factors = dict[str, Annotated[float, Field(gt=0, le=1e6)]]
 _Scale = Annotated[float, Field(ge=0.1, le=4)]
 Scales = Annotated[tuple[_Scale, _Scale], Strict(False)]
-_Value = Annotated[float, Field(allow_inf_nan=False)]
+_Value = Annotated[float, Field(ge=-1e30, le=1e30)]
 ValueRange = Annotated[tuple[_Value, _Value], Strict(False), AfterValidator(check_range)]
 Betas = Annotated[tuple[Share, Share], Strict(False)]
 FolderName = Annotated[str, _rule(r"[^/.\s][^/\n\0]*", True, _FOLDER), AfterValidator(_folder)]

@@ -205,8 +205,8 @@ def suggestions(content: dict[str, object]) -> Suggestions:
 
 def from_dict(content: dict[str, object]) -> Recipe:
     """Validate a recipe's content. Raises UserError with one line for each problem."""
+    from gantrain.recipe.degradation_sizes import check_degradation
     from gantrain.recipe.evaluation_settings import check_pairs
-    from gantrain.recipe.made_fields import check_degradation
 
     check_method_is_named(content)
     typed = check(_typed(), content, advise=suggestions(content).advise)

@@ -14,7 +14,7 @@ from gantrain.networks.protocol import capabilities_of
 from gantrain.recipe import recipe_files
 from gantrain.recipe.build_method import sketch_method
 from gantrain.recipe.data_section import Data
-from gantrain.recipe.made_fields import scale_of, source_size
+from gantrain.recipe.degradation_sizes import scale_of, source_size
 from gantrain.recipe.schema import Recipe, from_dict
 
 # Padding to so many times the pixels is named, and so is a crop of less than this fraction of a

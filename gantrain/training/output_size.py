@@ -9,7 +9,7 @@ from gantrain.data.batch import channels, data_dims, split_inputs
 from gantrain.data.field import Field
 from gantrain.data.scale import text_of
 from gantrain.methods.base import Method
-from gantrain.recipe.made_fields import scale_of, source_size
+from gantrain.recipe.degradation_sizes import scale_of, source_size
 from gantrain.recipe.schema import Recipe
 
 

@@ -21,8 +21,8 @@ from gantrain.recipe.data_request import (
     open_data,
     sample_transform,
 )
+from gantrain.recipe.degradation_sizes import source_size
 from gantrain.recipe.field_types import images_in
-from gantrain.recipe.made_fields import source_size
 from gantrain.recipe.schema import Recipe
 from gantrain.training import batch_split
 

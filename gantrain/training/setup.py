@@ -21,7 +21,7 @@ from gantrain.recipe.build_method import (
     sketch_method,
     try_pretrained,
 )
-from gantrain.recipe.made_fields import source_size
+from gantrain.recipe.degradation_sizes import source_size
 from gantrain.recipe.optimizer import Optimizer
 from gantrain.recipe.schema import Recipe
 from gantrain.recipe.size_advice import describe_sizes

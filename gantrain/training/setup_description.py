@@ -5,7 +5,7 @@ from gantrain.data.scale import held_out_notice, text_of
 from gantrain.metrics.flattery import flattery
 from gantrain.recipe import costs
 from gantrain.recipe.data_section import Data
-from gantrain.recipe.made_fields import source_size
+from gantrain.recipe.degradation_sizes import source_size
 from gantrain.runs import run_summary
 from gantrain.training.setup import RunSetup
 

@@ -312,8 +312,7 @@ RECIPES = {
         "evaluate.metrics=[l1,lpips]",
         "evaluate.weights={lpips: no.pth}",
         says=(
-            "evaluate.weights: lpips: no.pth can't be read",
-            "no such file",
+            "evaluate.weights: lpips: no.pth can't be read as tensors by name (no such file)",
             "give a file of tensors",
         ),
     ),
@@ -585,7 +584,7 @@ DATA = {
     "arrays cut short": Case(TRAIN, ("index.npz cannot be read",), shards(shorten("index.npz"))),
     "index of another format": Case(
         TRAIN,
-        ("index.json: found format 9, this gantrain reads format 2; prepare or index the data again\n",),
+        ("index.json: found format 9, this gantrain reads format 3; prepare or index the data again\n",),
         shards(in_index(lambda i: i.update(format=9))),
     ),
     "hostile index": Case(

@@ -133,7 +133,7 @@ def test_other_files_are_refused(tmp_path):
         "other.pth": "no VGG-19",
         "code.pth": "can't be read",
         "text.safetensors": "can't",
-        "none.pth": "No such",
+        "none.pth": "does not exist",
     }
     for name, why in cases.items():
         with pytest.raises(ValueError, match=why) as e:

@@ -66,7 +66,7 @@ def test_refusals(file, tmp_path):
         match=r"weights: .*wrapped.pth has 0 of \d+ weights of timm's mob.*give its file",
     ):
         Backbone(NAME, 3, True, str(tmp_path / "wrapped.pth")).load()
-    with pytest.raises(ValueError, match=r"weights: .*nothing.pth can't be read"):
+    with pytest.raises(ValueError, match=r"weights: .*nothing.pth does not exist"):
         Backbone(NAME, 3, True, str(tmp_path / "nothing.pth")).load()
     with pytest.raises(ValueError, match=r"projected: found images of 2 channels, allowed: 1 or 3"):
         ProjectedDiscriminator(5, 2, backbone=NAME)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gantrain.data.degradations.degradation_table import DEGRADATIONS
 from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
@@ -35,7 +36,7 @@ def numbers(schema: Any, place: str = "") -> Iterator[tuple[str, Schema]]:
 
 def test_every_number_of_every_component_has_bounds() -> None:
     schema = recipe.schema()
-    for table in (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL):
+    for table in (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL, DEGRADATIONS):
         for name in table:
             assert any(key == name or name in key.split("__") for key in schema["$defs"]), name
     found = list(numbers(schema))

@@ -25,7 +25,7 @@ from gantrain.methods.base import Input, Method
 from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.recipe import schema
 from gantrain.recipe.data_request import sample_transform
-from gantrain.recipe.made_fields import scale_of, source_size
+from gantrain.recipe.degradation_sizes import scale_of, source_size
 from gantrain.training.setup import RunSetup
 
 # One line for each degradation: its component in a recipe, and the channels of the source.
@@ -157,9 +157,9 @@ def test_a_resumed_run_sees_the_same_sources() -> None:
         whole = load_file(file)
         parts = load_file(str(file).replace("whole", "parts"))
         assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    other = words(SCALED.replace("jpeg", "noise"), "method.generator=enlarging")
     with pytest.raises(UserError, match=r"data\.degrade"):
-        other = SCALED.replace("jpeg", "grey")
-        run_here(*words(other, "method.generator=enlarging"), "run=parts", "length=24")
+        run_here(*other, "run=parts", "length=24")
 
 
 @pytest.mark.slow
