@@ -295,5 +295,5 @@ def test_missing_weights_are_a_line_before_training(capsys):
     )
     assert train_main([*words, "method.vgg.weights=none.pth"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "method.vgg.weights: none.pth can't be read" in line
+    assert "method.vgg.weights: none.pth does not exist" in line
     assert not Path("runs").exists()
