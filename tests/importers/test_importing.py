@@ -397,7 +397,7 @@ def test_a_folder_that_exists_is_kept() -> None:
     said = run("import", "latest_net_G.pth", "--out", "imported", status=2)
     assert "--out: imported exists; choose another folder" in said
     assert Path("imported/mine").exists()
-    assert "does not exist" in run("import", "absent.pth", "--out", "new", status=2)
+    assert "absent.pth does not exist" in run("import", "absent.pth", "--out", "new", status=2)
 
 
 def test_training_starts_from_a_file() -> None:

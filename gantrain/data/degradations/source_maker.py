@@ -16,6 +16,7 @@ MASK_FIELD = "+mask"
 
 Sample = dict[str, NDArray[Any]]  # HWC by field
 _WHITE = 255  # of a hole
+_SIZES = {"min_size", "max_size", "original_min_size", "original_max_size"}  # of a field
 
 
 class SourceMaker:
@@ -43,12 +44,10 @@ class SourceMaker:
         return self.degradation.scale
 
     def _describe_source(self) -> Field:
-        sizes: dict[str, tuple[int, int] | None] = {}
-        for name in ("min_size", "max_size", "original_min_size", "original_max_size"):
-            size: tuple[int, int] | None = getattr(self.field, name)
+        sizes = self.field.model_dump(include=_SIZES)
+        for name, size in sizes.items():
             if size is not None:
-                size = max(1, size[0] // self.scale), max(1, size[1] // self.scale)
-            sizes[name] = size
+                sizes[name] = (max(1, size[0] // self.scale), max(1, size[1] // self.scale))
         return Field(
             member="source",
             channels=self.degradation.channels_after(self.field.channels),
