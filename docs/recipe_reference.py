@@ -223,6 +223,8 @@ def describe_annotated(hint: Any, extras: tuple[Any, ...]) -> str:
     """Return in words which values an annotated type allows."""
     for extra in extras:
         if isinstance(extra, OneOf):
+            if get_origin(hint) is tuple:
+                return f"list of {joined([f'`{name}`' for name in extra.allowed()])}"
             names = [f"`{name}`" for name in extra.allowed()]
             is_optional = type(None) in get_args(hint)
             return joined([*names, "`null`"] if is_optional else names)

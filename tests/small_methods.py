@@ -58,7 +58,7 @@ UNET = {
 }
 PATCHGAN = {"name": "patchgan", "width": 8, "layers": 2, "norm": "instance"}
 PIX2PIX = {"name": "pix2pix", "generator": UNET, "discriminator": PATCHGAN, "l1": 30}
-PIX2PIX_EXACT = {"pool": 24, "penalty": R1, "augment": AUGMENT}
+PIX2PIX_EXACT = {"pool": 24, "penalties": [R1], "augment": AUGMENT}
 CYCLEGAN = {
     "name": "cyclegan",
     "generator": {"width": 4, "blocks": 1},
@@ -127,7 +127,7 @@ VARIANTS = {
         generator={**UNET, "norm": "batch", "dropout": 0.5},
         discriminator={**PATCHGAN, "norm": "batch", "spectral_norm": True},
         pool=16,
-        penalty=R1,
+        penalties=[R1],
         feature_matching=1,
         augment=AUGMENT,
     ),
@@ -135,7 +135,12 @@ VARIANTS = {
         discriminator={**PATCHGAN, "spectral_norm": True},
         adversarial="hinge",
     ),
-    "wgan": pix2pix(adversarial="wgan", penalty="gradient_penalty"),
+    "wgan": pix2pix(adversarial="wgan", penalties=["gradient_penalty"]),
+    "relativistic": pix2pix(
+        adversarial="relativistic",
+        penalties=[{**R1, "interval_steps": 1}, {"name": "r2", "interval_steps": 2}],
+    ),
+    "relativistic_average": pix2pix(adversarial="relativistic_average"),
     "paper_order": pix2pix(("phases.generator.interval_steps=2",), order="discriminator_first"),
     "multiscale": pix2pix(
         discriminator={**MULTISCALE, "width": 8},

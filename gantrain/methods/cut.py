@@ -155,7 +155,7 @@ class CUT(Method):
         (inputs,) = self.mirrored([originals], context)
         generated = generator(inputs)
         fake = generated[: len(source)]
-        losses, _ = self.adversaries.generator_terms(fake, context)
+        losses, _ = self.adversaries.generator_terms(fake, batch["target"], context)
 
         # Features of the generated images are mirrored back, to lie where the originals' lie.
         features = self.mirrored(generator.features(generated, self.layers), context)

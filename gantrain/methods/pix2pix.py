@@ -1,13 +1,12 @@
 """pix2pix (Isola et al. 2017, arXiv 1611.07004), with the options that later papers added."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gantrain.core.component import Component, OneOf, build
-from gantrain.core.rng import Purpose
-from gantrain.losses import PENALTIES, distances
+from gantrain.core.component import build
+from gantrain.losses import distances
 from gantrain.methods.adversarial_game import (
     AdversarialOption,
     Adversaries,
@@ -21,6 +20,7 @@ from gantrain.methods.adversarial_game import (
 )
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
+from gantrain.methods.discriminator_penalties import DiscriminatorPenalties, PenaltyOptions
 from gantrain.methods.image_pool import ImagePool
 from gantrain.networks import NETWORKS
 
@@ -30,8 +30,8 @@ class Pix2Pix(Method):
 
     G minimises gan * adversarial + l1 * |G(x) - y| + l2 * (G(x) - y)^2 + feature_matching *
     (pix2pixHD's distance of the discriminator's features). The discriminator minimises half of its
-    adversarial loss, plus a penalty if `penalty` names one. The pool and the penalty belong to the
-    first discriminator.
+    adversarial loss, plus its penalties. The pool and the penalties belong to the first
+    discriminator.
 
     The defaults are the paper's, except for the order. Here the generator's phase comes first, and
     the discriminators see the fakes of that phase. `order: discriminator_first` is the paper's. It
@@ -42,7 +42,7 @@ class Pix2Pix(Method):
         generator: The network that translates.
         discriminator: The first discriminator. It sees the source and an image together.
         adversarial: The adversarial loss.
-        penalty: A penalty on the gradient of the first discriminator. null has none.
+        penalties: The penalties on the gradient of the first discriminator.
         gan: The weight of the generator's adversarial loss.
         l1: The weight of the mean absolute error.
         l2: The weight of the mean squared error.
@@ -65,7 +65,7 @@ class Pix2Pix(Method):
         generator: GeneratorOption = "unet",
         discriminator: DiscriminatorOption = "patchgan",
         adversarial: AdversarialOption = "vanilla",
-        penalty: Annotated[Component | None, OneOf(PENALTIES)] = None,
+        penalties: PenaltyOptions = (),
         gan: Weight = 1.0,
         l1: Weight = 100.0,
         l2: Weight = 0.0,
@@ -91,16 +91,14 @@ class Pix2Pix(Method):
             generator_weight=gan,
             augment=augment,
         )
-        self.penalty = None if penalty is None else build(PENALTIES, penalty)
+        self.penalties = DiscriminatorPenalties(penalties)
         self.pool = ImagePool(pool)
         self.pools = {"fakes": self.pool}
 
         self.loss_weights = self.adversaries.loss_weights(
             l1=l1, l2=l2, feature_matching=feature_matching
         )
-        penalty_weight = getattr(self.penalty, "weight", None)  # a penalty from outside may lack it
-        if penalty_weight is not None:
-            self.loss_weights["penalty"] = penalty_weight
+        self.loss_weights |= self.penalties.loss_weights
 
         generator_phase = Phase("generator", ("generator",), self.generator_terms)
         discriminator_phases = self.adversaries.phases(self.discriminator_terms)
@@ -117,13 +115,15 @@ class Pix2Pix(Method):
         source = batch["source"]
         target = batch["target"]
         fake = self.translate(batch)
-        losses, on_fake = self.adversaries.generator_terms(pair(source, fake), context)
+        losses, judged = self.adversaries.generator_terms(
+            pair(source, fake), pair(source, target), context
+        )
         if self.l1:
             losses["l1"] = self.l1 * distances.l1(fake, target)
         if self.l2:
             losses["l2"] = self.l2 * distances.l2(fake, target)
         if self.feature_matching:
-            distance = self.adversaries.match_features(pair(source, target), on_fake, context)
+            distance = self.adversaries.match_features(judged)
             losses["feature_matching"] = self.feature_matching * distance
         return Terms(losses, carried={"fake": fake.detach()})
 
@@ -139,22 +139,8 @@ class Pix2Pix(Method):
             return adversary.discriminator_terms(pair(source, target), fake_pair, context)
         fake_pair = self.pool(fake_pair, context)
         terms = adversary.discriminator_terms(pair(source, target), fake_pair, context)
-        if self.penalty is not None and context.is_due(self.penalty.interval_steps):
-            penalty = self.penalty(
-                lambda images: adversary.forward(pair(source, images), context),
-                target,
-                fake,
-                self._mixing_fractions(target, context),
-            )
-            # The penalty comes in one of so many turns, so it counts so many times.
-            terms.losses["penalty"] = self.penalty.interval_steps * penalty
+        terms.losses |= self.penalties.terms(adversary, batch, fake, context)
         return terms
-
-    def _mixing_fractions(self, images: Tensor, context: Context) -> Tensor:
-        """Draw the fraction of the real image in each mixture of a penalty, (N, 1, 1, 1)."""
-        fractions = [context.random(p, Purpose.MIX).random() for p in context.positions]
-        tensor = torch.tensor(fractions, dtype=images.dtype).view(-1, 1, 1, 1)
-        return tensor.to(images.device, non_blocking=True)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

@@ -19,6 +19,7 @@ from gantrain.methods.adversarial_game import (
 )
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
+from gantrain.methods.discriminator_penalties import DiscriminatorPenalties, PenaltyOptions
 from gantrain.networks import NETWORKS
 
 
@@ -45,6 +46,7 @@ class Pix2PixHD(Method):
         feature_matching: The weight of the distance between the first discriminator's features of
             the fake and those of the target.
         perceptual: The weight of the perceptual loss. With 0, no weights of VGG-19 are needed.
+        penalties: The penalties on the gradient of the first discriminator.
         augment: The kinds of DiffAugment that change the images which the discriminators see.
         more_discriminators: Further discriminators, each with its own loss, weight and interval.
     """
@@ -63,6 +65,7 @@ class Pix2PixHD(Method):
         gan: Weight = 1.0,
         feature_matching: Weight = 10.0,
         perceptual: Weight = 10.0,
+        penalties: PenaltyOptions = (),
         augment: tuple[Kind, ...] = (),
         more_discriminators: ExtraDiscriminators = (),
     ) -> None:
@@ -87,6 +90,8 @@ class Pix2PixHD(Method):
         self.loss_weights = self.adversaries.loss_weights(
             feature_matching=feature_matching, perceptual=perceptual
         )
+        self.penalties = DiscriminatorPenalties(penalties)
+        self.loss_weights |= self.penalties.loss_weights
         generator_phase = Phase("generator", ("generator",), self.generator_terms)
         self.phases = (generator_phase, *self.adversaries.phases(self.discriminator_terms))
 
@@ -98,9 +103,11 @@ class Pix2PixHD(Method):
         source = batch["source"]
         target = batch["target"]
         fake = self.translate(batch)
-        losses, on_fake = self.adversaries.generator_terms(pair(source, fake), context)
+        losses, judged = self.adversaries.generator_terms(
+            pair(source, fake), pair(source, target), context
+        )
         if self.feature_matching:
-            distance = self.adversaries.match_features(pair(source, target), on_fake, context)
+            distance = self.adversaries.match_features(judged)
             losses["feature_matching"] = self.feature_matching * distance
         if self.perceptual:
             losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
@@ -113,7 +120,10 @@ class Pix2PixHD(Method):
         target = batch["target"]
         with torch.no_grad():
             fake = carried["fake"] if carried else self.translate(batch)
-        return adversary.discriminator_terms(pair(source, target), pair(source, fake), context)
+        terms = adversary.discriminator_terms(pair(source, target), pair(source, fake), context)
+        if adversary is self.adversaries.first:
+            terms.losses |= self.penalties.terms(adversary, batch, fake, context)
+        return terms
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

@@ -20,6 +20,7 @@ from gantrain.methods.adversarial_game import (
 )
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
+from gantrain.methods.discriminator_penalties import DiscriminatorPenalties, PenaltyOptions
 from gantrain.networks import NETWORKS, STYLED_GENERATOR
 from gantrain.networks.spade import StyleEncoder
 
@@ -72,6 +73,7 @@ class SPADE(Method):
             the fake and those of the target.
         perceptual: The weight of the perceptual loss. With 0, no weights of VGG-19 are needed.
         kld: The weight of the divergence of the styles, with `style: vae`.
+        penalties: The penalties on the gradient of the first discriminator.
         augment: The kinds of DiffAugment that change the images which the discriminators see.
         more_discriminators: Further discriminators, each with its own loss, weight and interval.
         order: Whether the discriminators see the fakes from before the generator's update, or new
@@ -95,6 +97,7 @@ class SPADE(Method):
         feature_matching: Weight = 10.0,
         perceptual: Weight = 10.0,
         kld: Weight = 0.05,
+        penalties: PenaltyOptions = (),
         augment: tuple[Kind, ...] = (),
         more_discriminators: ExtraDiscriminators = (),
         order: Literal["generator_first", "generator_first_new_fakes"] = "generator_first",
@@ -136,6 +139,8 @@ class SPADE(Method):
             perceptual=perceptual,
             kld=kld if self.has_style else 0.0,
         )
+        self.penalties = DiscriminatorPenalties(penalties)
+        self.loss_weights |= self.penalties.loss_weights
         # What translates is also what the generator's phase trains.
         generator_phase = Phase("generator", tuple(self.inference), self.generator_terms)
         self.phases = (generator_phase, *self.adversaries.phases(self.discriminator_terms))
@@ -183,10 +188,12 @@ class SPADE(Method):
         source = batch["source"]
         target = batch["target"]
         fake, losses = self._generate(batch)
-        adversarial, on_fake = self.adversaries.generator_terms(pair(source, fake), context)
+        adversarial, judged = self.adversaries.generator_terms(
+            pair(source, fake), pair(source, target), context
+        )
         losses |= adversarial
         if self.feature_matching:
-            distance = self.adversaries.match_features(pair(source, target), on_fake, context)
+            distance = self.adversaries.match_features(judged)
             losses["feature_matching"] = self.feature_matching * distance
         if self.perceptual:
             losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
@@ -202,7 +209,10 @@ class SPADE(Method):
         else:
             with torch.no_grad():
                 fake, _ = self._generate(batch)
-        return adversary.discriminator_terms(pair(source, target), pair(source, fake), context)
+        terms = adversary.discriminator_terms(pair(source, target), pair(source, fake), context)
+        if adversary is self.adversaries.first:
+            terms.losses |= self.penalties.terms(adversary, batch, fake, context)
+        return terms
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from gantrain.core import component
+from gantrain.core import component_schema
 from gantrain.core.component import StrictModel, text_keys
 from gantrain.core.error_messages import check
 from gantrain.core.errors import UserError
@@ -172,7 +172,7 @@ def _build_typed(tables: tuple[object, ...]) -> type[Recipe]:
     from gantrain.methods import METHODS
 
     method = (
-        component.union(METHODS),
+        component_schema.union(METHODS),
         Field(description=Recipe.model_fields["method"].description),
     )
     return create_model("Recipe", __base__=Recipe, __doc__=Recipe.__doc__, method=method)

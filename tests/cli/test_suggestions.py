@@ -62,7 +62,7 @@ MISTAKES = {
     "recipe=facades --load_size 286": "'data.resize=[286,286]'",
     "recipe=facades --lambda_L1 50": "method.l1=50",
     "recipe=facades lambda_L1=50": "method.l1=50",
-    "recipe=facades --gan_mode wgangp": "method.adversarial=wgan method.penalty=gradient_penalty",
+    "recipe=facades --gan_mode wgangp": "method.adversarial=wgan 'method.penalties=[gradient_penalty]'",
     "recipe=facades --no_flip": "data.flip=false",
     "recipe=facades --gpu_ids -1": "device=cpu",
     "recipe=facades --use_wandb": "'trackers=[wandb]'",

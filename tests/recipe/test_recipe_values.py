@@ -185,7 +185,7 @@ def changed(content: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 WHOLE = {  # as many keys as a recipe can have
     "pix2pix": (
-        "method.penalty=r1",
+        "method.penalties=[r1]",
         "method.augment=[color]",
         "method.more_discriminators=[{network: patchgan}]",
     ),

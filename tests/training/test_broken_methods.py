@@ -437,7 +437,7 @@ BAD_LOSS = "from gantrain.losses import AdversarialLoss\nclass Bad(AdversarialLo
 GENERATOR = ("method.generator=mine",)
 DISCRIMINATOR = ("method.discriminator=mine",)
 ADVERSARIAL = ("method.adversarial=mine",)
-PENALTY = ("method.penalty=mine",)
+PENALTY = ("method.penalties=[mine]",)
 VGG = (
     "method={name: pix2pixhd, vgg: mine, generator: {name: coarse_to_fine, width: 4, downsampling: 1, blocks: 1}}",
 )

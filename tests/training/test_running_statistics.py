@@ -56,7 +56,11 @@ CASES: dict[str, tuple[dict[str, Any], int, int]] = {
         1,
     ),
     "pix2pix, penalised": (
-        {**PIX2PIX, "order": "discriminator_first", "penalty": {"name": "r1", "interval_steps": 1}},
+        {
+            **PIX2PIX,
+            "order": "discriminator_first",
+            "penalties": [{"name": "r1", "interval_steps": 1}],
+        },
         1,
         1,
     ),

@@ -23,7 +23,7 @@ KAIMING = ("method.generator.init=kaiming",)
 # Changes of the small methods. Spectral norm's vectors carry the last bits of a step into the next,
 # 2e-6 after four, and SPADE's encoder of styles always has spectral norm.
 ZERO_WITH = {
-    "pix2pix": ("method.pool=16", "method.penalty={name: r1, interval_steps: 2}"),
+    "pix2pix": ("method.pool=16", "method.penalties=[{name: r1, interval_steps: 2}]"),
     "cut": KAIMING,
     "fastcut": KAIMING,
     "pix2pixhd": ("method.generator.enhancer=false",),
