@@ -39,7 +39,7 @@ def cycle(setup: RunSetup) -> int:
     """
 
     def every(content: Any) -> Iterator[int]:
-        if isinstance(content, list):
+        if isinstance(content, list | tuple):
             for item in content:
                 yield from every(item)
         for key, value in content.items() if isinstance(content, dict) else ():

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from gantrain.core.component import Each, OneOf
-from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+from gantrain.core.component import Each, OneOf, Weighted
+from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
 from gantrain.methods import METHODS
 from gantrain.methods.adversarial_game import ExtraDiscriminator
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS, STYLED_GENERATOR
@@ -34,6 +34,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "ADVERSARIAL": ADVERSARIAL,
     "PENALTIES": PENALTIES,
     "PERCEPTUAL": PERCEPTUAL,
+    "RECONSTRUCTION": RECONSTRUCTION,
 }
 
 # Types whose rule is a function, so that the type alone does not show it; links begin in docs/.
@@ -228,6 +229,8 @@ def describe_annotated(hint: Any, extras: tuple[Any, ...]) -> str:
             names = [f"`{name}`" for name in extra.allowed()]
             is_optional = type(None) in get_args(hint)
             return joined([*names, "`null`"] if is_optional else names)
+        if isinstance(extra, Weighted):
+            return "mapping of [losses](keys.md#reconstruction-losses) to weights"
         if isinstance(extra, Each):
             return "list of [entries](keys.md#entries-of-more-discriminators)"
     metadata = [

@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from gantrain.core.errors import UserError
     from gantrain.evaluation.evaluate_api import Evaluation, evaluate
     from gantrain.inference.translator import Translator, load
-    from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+    from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
+    from gantrain.losses.reconstruction_loss import ReconstructionLoss
     from gantrain.methods import METHODS
     from gantrain.methods.base import Batch, Context, Input, Method, Phase, Terms
     from gantrain.methods.network_roles import NetworkRole
@@ -23,6 +24,7 @@ __all__ = [
     "NETWORKS",
     "PENALTIES",
     "PERCEPTUAL",
+    "RECONSTRUCTION",
     "Batch",
     "Context",
     "Discriminator",
@@ -33,6 +35,7 @@ __all__ = [
     "NetworkRole",
     "Phase",
     "Recipe",
+    "ReconstructionLoss",
     "Terms",
     "TrainResult",
     "Translator",

@@ -416,7 +416,7 @@ def test_variants_are_averaged_over_seeds_at_the_last_mark(monkeypatch):
 def test_variants_need_a_name_and_valid_keys(tmp_path):
     script = str(ROOT / "benchmarks" / "variants.py")
     for arguments, reason in (
-        (["--variant=method.l1=1"], "the name first"),
+        (["--variant=method.losses.l1=1"], "the name first"),
         (["--variant=few", "--variant=more method.l7=1"], "method.l7"),
     ):
         command = [sys.executable, script, *TINY, *arguments]

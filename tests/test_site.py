@@ -14,12 +14,12 @@ import pytest
 from conftest import ROOT
 
 from gantrain import api
-from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
 from gantrain.recipe.schema import Recipe
 
-COMPONENTS = {**METHODS, **NETWORKS, **ADVERSARIAL, **PENALTIES, **PERCEPTUAL}
+COMPONENTS = {**METHODS, **NETWORKS, **ADVERSARIAL, **PENALTIES, **PERCEPTUAL, **RECONSTRUCTION}
 LARGEST_PICTURE = 200_000  # bytes
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict
 
 from gantrain.core.errors import UserError
+from gantrain.core.weighted import as_options
 
 Options = dict[str, Any]  # of a component, by the names of its constructor's parameters
 Component = str | Options  # a name, or a name with options
@@ -56,6 +57,16 @@ class OneOf:
         parameters = ", ".join(facts_of(self.table[name]))
         allowed = " or ".join(f"({', '.join(facts)})" for facts in self.facts)
         return f"{name} is built from ({parameters}), here from {allowed}; "
+
+
+@dataclass(frozen=True, eq=False)
+class Weighted:
+    """Marks a constructor's parameter as weighted terms by name, chosen from `table`.
+
+    A recipe's terms are laid on the parameter's default.
+    """
+
+    table: Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +135,11 @@ def _inside(cls: Any, options: Options) -> Iterator[type]:
             elif isinstance(extra, Each):
                 for element in value or ():
                     yield from _inside(extra.of, element)
+            elif isinstance(extra, Weighted):
+                for term, options_of_term in (value or {}).items():
+                    yield extra.table[term]
+                    inner = as_options(options_of_term)
+                    yield from _inside(extra.table[term], inner if isinstance(inner, dict) else {})
 
 
 def build(table: Table, config: Component, **facts: Any) -> Any:

@@ -2,9 +2,18 @@
 
 import difflib
 import inspect
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, Field, Strict, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Strict,
+    create_model,
+    model_serializer,
+)
 
 from gantrain.core.component import (
     MAX_CHANNELS,
@@ -14,9 +23,11 @@ from gantrain.core.component import (
     OneOf,
     StrictModel,
     Table,
+    Weighted,
 )
 from gantrain.core.errors import UserError
 from gantrain.core.own_code import is_own
+from gantrain.core.weighted import TermWeight, as_options, check_weight, lay_over
 from gantrain.core.wording import import_advice
 
 _MOST = 16  # components of one list
@@ -38,11 +49,61 @@ def _resolve(hint: object, default: object) -> object:
             component = union(extra.allowed(), usual, extra)
             is_optional = type(None) in get_args(bare)
             return component | None if is_optional else component
+        if isinstance(extra, Weighted):
+            return _weighted_terms(extra.table, default)
         if isinstance(extra, Each):
             options: Any = _options(extra.of)
             return Annotated[tuple[options, ...], Strict(False), Field(max_length=_MOST)]
     # A file's list is no tuple, which strict types would insist on.
     return Annotated[hint, Strict(False)] if get_origin(bare) is tuple else hint
+
+
+class _TermModel(StrictModel):
+    """The base of the model of a weighted term."""
+
+    weight: Annotated[TermWeight, BeforeValidator(check_weight)]
+
+
+class _TermsModel(StrictModel):
+    """The base of a model of weighted terms, which leaves out the terms that are not set."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unset(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+        terms: dict[str, object] = serialise(self)
+        return {name: term for name, term in terms.items() if term is not None}
+
+
+def _weighted_terms(table: Table, default: object) -> Any:
+    """Return the pydantic type of weighted terms from `table`, which are laid on the default."""
+    fields: dict[str, Any] = {}
+    for name, cls in table.items():
+        fields[name] = (_weighted_term(name, cls) | None, None)
+    model: Any = create_model("losses", __base__=_TermsModel, **fields)
+
+    def laid_over(terms: object) -> object:
+        if isinstance(terms, dict) and isinstance(default, Mapping):
+            return lay_over(default, terms)
+        return terms
+
+    return Annotated[model, BeforeValidator(laid_over)]
+
+
+def _weighted_term(name: str, cls: object) -> Any:
+    """Return the pydantic type of one weighted term.
+
+    A broken class from outside stops only the recipes that name the term.
+    """
+    try:
+        base: Any = _options(cls)
+    except BadComponent as error:
+        broken = error
+
+        def refuse(term: object) -> object:
+            raise broken
+
+        return Annotated[dict[str, Any], BeforeValidator(refuse)]
+    term: Any = create_model(name, __base__=(base, _TermModel))  # the last one's fields come first
+    return Annotated[term, BeforeValidator(as_options)]
 
 
 def _options(cls: object, name: str = "") -> type[BaseModel]:

@@ -12,8 +12,17 @@ from gantrain.losses.adversarial import (
     Vanilla,
     Wasserstein,
 )
+from gantrain.losses.feature_losses import (
+    PERCEPTUAL,
+    FeatureMatching,
+    Perceptual,
+    SupervisedPatchNCE,
+)
+from gantrain.losses.lpips import DISTS, LPIPS
 from gantrain.losses.penalties import R1, R2, GradientPenalty
-from gantrain.losses.perceptual import VGG19
+from gantrain.losses.pixel_losses import L1, L2, Charbonnier, PyramidL1
+from gantrain.losses.reconstruction_loss import ReconstructionLoss
+from gantrain.losses.structural_similarity import SSIM, MultiscaleSSIM
 
 ADVERSARIAL: dict[str, type[AdversarialLoss]] = {
     "vanilla": Vanilla,
@@ -27,4 +36,19 @@ ADVERSARIAL: dict[str, type[AdversarialLoss]] = {
 
 PENALTIES: dict[str, type] = {"r1": R1, "r2": R2, "gradient_penalty": GradientPenalty}
 
-PERCEPTUAL: dict[str, type] = {"vgg19": VGG19}
+# The terms of a step are added up in this order.
+RECONSTRUCTION: dict[str, type[ReconstructionLoss]] = {
+    "l1": L1,
+    "l2": L2,
+    "charbonnier": Charbonnier,
+    "pyramid_l1": PyramidL1,
+    "ssim": SSIM,
+    "ms_ssim": MultiscaleSSIM,
+    "feature_matching": FeatureMatching,
+    "perceptual": Perceptual,
+    "lpips": LPIPS,
+    "dists": DISTS,
+    "patch_nce": SupervisedPatchNCE,
+}
+
+__all__ = ["ADVERSARIAL", "PENALTIES", "PERCEPTUAL", "RECONSTRUCTION"]

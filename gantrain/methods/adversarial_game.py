@@ -13,7 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gantrain.core.component import BadComponent, Component, Each, OneOf, Options, build
-from gantrain.losses import ADVERSARIAL, distances
+from gantrain.core.weighted import TermWeight
+from gantrain.losses import ADVERSARIAL
 from gantrain.losses.adversarial import AdversarialLoss, Outputs, discriminator_loss, generator_loss
 from gantrain.methods.base import Batch, Context, Phase, Terms
 from gantrain.methods.diffaugment import DiffAugment, Kind
@@ -204,12 +205,12 @@ class Adversaries:
         """Return a phase for each discriminator. `terms` gets the discriminator's Adversary."""
         return [Phase(a.name, (a.name,), partial(terms, a)) for a in self.all]
 
-    def loss_weights(self, **generator_weights: float) -> dict[str, float]:
+    def loss_weights(self, **generator_weights: TermWeight) -> dict[str, TermWeight]:
         """Return the weights of both players' terms by the terms' names.
 
         generator_weights: of the generator's further terms. Those of weight 0 are not computed.
         """
-        weights = {f"gan{a.suffix}": a.generator_weight for a in self.all}
+        weights: dict[str, TermWeight] = {f"gan{a.suffix}": a.generator_weight for a in self.all}
         for name, weight in generator_weights.items():
             if weight:
                 weights[name] = weight
@@ -233,13 +234,6 @@ class Adversaries:
         for adversary, own in zip(self.all, outputs, strict=True):
             terms[f"gan{adversary.suffix}"] = adversary.generator_loss(own)
         return terms, outputs[0]
-
-    def match_features(self, outputs: JudgedImages) -> Tensor:
-        """Return the distance between the first discriminator's features of real and fake images.
-
-        outputs: those of this turn.
-        """
-        return distances.feature_matching(outputs.on_real, outputs.on_fake)
 
     def diagnose(self, real: Tensor) -> dict[str, Tensor]:
         """Return, for each discriminator, the fraction of held-out images classified as real.

@@ -1,12 +1,12 @@
 """pix2pix (Isola et al. 2017, arXiv 1611.07004), with the options that later papers added."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from gantrain.core.component import build
-from gantrain.losses import distances
 from gantrain.methods.adversarial_game import (
     AdversarialOption,
     Adversaries,
@@ -22,14 +22,17 @@ from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.discriminator_penalties import DiscriminatorPenalties, PenaltyOptions
 from gantrain.methods.image_pool import ImagePool
+from gantrain.methods.reconstruction import PAIRED_INPUTS, LossOptions, Reconstruction
 from gantrain.networks import NETWORKS
+
+_LOSSES = {"l1": 100.0}
 
 
 class Pix2Pix(Method):
     """A generator G from source x to target y, against a discriminator that sees x with y or G(x).
 
-    G minimises gan * adversarial + l1 * |G(x) - y| + l2 * (G(x) - y)^2 + feature_matching *
-    (pix2pixHD's distance of the discriminator's features). The discriminator minimises half of its
+    G minimises gan * adversarial + the weighted `losses`, of which the paper has l1 * |G(x) - y|.
+    The discriminator minimises half of its
     adversarial loss, plus its penalties. The pool and the penalties belong to the first
     discriminator.
 
@@ -44,10 +47,7 @@ class Pix2Pix(Method):
         adversarial: The adversarial loss.
         penalties: The penalties on the gradient of the first discriminator.
         gan: The weight of the generator's adversarial loss.
-        l1: The weight of the mean absolute error.
-        l2: The weight of the mean squared error.
-        feature_matching: The weight of the distance between the first discriminator's features of
-            the fake and those of the target.
+        losses: The weighted reconstruction losses.
         pool: The number of earlier fakes in the pool. About half of the fakes that the first
             discriminator sees come from it. 0 has no pool.
         augment: The kinds of DiffAugment that change the images which the discriminators see.
@@ -56,6 +56,8 @@ class Pix2Pix(Method):
     """
 
     paired = True
+    inputs = PAIRED_INPUTS
+    default_losses: Mapping[str, float] = _LOSSES
 
     def __init__(
         self,
@@ -67,18 +69,13 @@ class Pix2Pix(Method):
         adversarial: AdversarialOption = "vanilla",
         penalties: PenaltyOptions = (),
         gan: Weight = 1.0,
-        l1: Weight = 100.0,
-        l2: Weight = 0.0,
-        feature_matching: Weight = 0.0,
+        losses: LossOptions = _LOSSES,
         pool: PoolSize = 0,
         augment: tuple[Kind, ...] = (),
         more_discriminators: ExtraDiscriminators = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
-        self.l1 = l1
-        self.l2 = l2
-        self.feature_matching = feature_matching
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )
@@ -95,9 +92,10 @@ class Pix2Pix(Method):
         self.pool = ImagePool(pool)
         self.pools = {"fakes": self.pool}
 
-        self.loss_weights = self.adversaries.loss_weights(
-            l1=l1, l2=l2, feature_matching=feature_matching
+        self.reconstruction = Reconstruction(
+            self.auxiliary, self.default_losses, losses, channels=target_channels
         )
+        self.loss_weights = self.adversaries.loss_weights(**self.reconstruction.weights)
         self.loss_weights |= self.penalties.loss_weights
 
         generator_phase = Phase("generator", ("generator",), self.generator_terms)
@@ -118,13 +116,7 @@ class Pix2Pix(Method):
         losses, judged = self.adversaries.generator_terms(
             pair(source, fake), pair(source, target), context
         )
-        if self.l1:
-            losses["l1"] = self.l1 * distances.l1(fake, target)
-        if self.l2:
-            losses["l2"] = self.l2 * distances.l2(fake, target)
-        if self.feature_matching:
-            distance = self.adversaries.match_features(judged)
-            losses["feature_matching"] = self.feature_matching * distance
+        losses |= self.reconstruction.terms(batch, fake, judged, context)
         return Terms(losses, carried={"fake": fake.detach()})
 
     def discriminator_terms(

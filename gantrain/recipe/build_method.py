@@ -18,6 +18,7 @@ from gantrain.networks import NETWORKS
 from gantrain.networks.blocks import mixes_samples
 from gantrain.networks.gradient_checkpointing import recompute
 from gantrain.networks.protocol import Pretrained, capabilities_of
+from gantrain.recipe.loss_checks import loss_problems
 from gantrain.recipe.schema import Recipe
 
 
@@ -164,6 +165,7 @@ def check_method(recipe: Recipe, method: Method) -> None:
         *_training_problems(recipe, method),
         *_checkpointing_problems(recipe, method),
         *_size_problems(recipe, method),
+        *loss_problems(recipe, method),
     ]
     if problems:
         raise UserError("\n".join(problems))

@@ -19,7 +19,12 @@ NEW_NAMES = {
 # Whole keys that stand elsewhere now.
 MOVED_KEYS = {
     "data.instances": "data.inputs.instances",
+    "method.feature_matching": "method.losses.feature_matching",
+    "method.l1": "method.losses.l1",
+    "method.l2": "method.losses.l2",
     "method.penalty": "method.penalties",
+    "method.perceptual": "method.losses.perceptual",
+    "method.vgg": "method.losses.perceptual.network",
 }
 
 # Options of commands: of `gantrain evaluate`, `gantrain import` and `gantrain translate`.

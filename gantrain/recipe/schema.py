@@ -154,12 +154,12 @@ _OF_THE_RUN = (
 
 def _typed() -> type[Recipe]:
     """Return Recipe with the method's options spelled out, for the tables as they are now."""
-    from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+    from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
     from gantrain.methods import METHODS
     from gantrain.networks import NETWORKS
 
     # All tables whose entries a recipe may name.
-    tables = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL)
+    tables = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION)
     return _build_typed(tuple(tuple(table.items()) for table in tables))
 
 

@@ -17,7 +17,7 @@ MISTAKES = {
     # flat keys
     "recipe=facades lr=1e-4": "optimizer.lr",
     "recipe=facades epochs=20": "'length=20 epochs'",
-    "recipe=facades l1=10": "method.l1",
+    "recipe=facades l1=10": "method.losses.l1",
     "recipe=facades weight_decay=0.1": "optimizer.weight_decay",
     "recipe=facades flip=false": "data.flip",
     "recipe=facades half_life=1000": "ema.half_life",
@@ -34,7 +34,7 @@ MISTAKES = {
     "recipe=facades optimiser.lr=1e-4": "optimizer",
     # a key in another part of the recipe, or misspelt in its own
     "recipe=facades method.lr=1e-4": "optimizer.lr",
-    "recipe=facades optimizer.l1=10": "method.l1",
+    "recipe=facades optimizer.l1=10": "method.losses.l1",
     "recipe=facades optimizer.learning_rate=1e-4": "optimizer.lr=0.0001",
     "recipe=facades method.generator.lvels=5": "method.generator.levels",
     "recipe=facades method.discriminator.layer=2": "method.discriminator.layers",
@@ -60,8 +60,8 @@ MISTAKES = {
     "recipe=facades --netG resnet_9blocks": "method.generator=resnet method.generator.blocks=9",
     "recipe=facades --direction BtoA": "data.source=right data.target=left",
     "recipe=facades --load_size 286": "'data.resize=[286,286]'",
-    "recipe=facades --lambda_L1 50": "method.l1=50",
-    "recipe=facades lambda_L1=50": "method.l1=50",
+    "recipe=facades --lambda_L1 50": "method.losses.l1=50",
+    "recipe=facades lambda_L1=50": "method.losses.l1=50",
     "recipe=facades --gan_mode wgangp": "method.adversarial=wgan 'method.penalties=[gradient_penalty]'",
     "recipe=facades --no_flip": "data.flip=false",
     "recipe=facades --gpu_ids -1": "device=cpu",
@@ -72,7 +72,7 @@ MISTAKES = {
     # of CUT, pix2pixHD and SPADE
     "recipe=cut --lambda_NCE 10": "method.nce=10",
     "recipe=facades --CUT_mode FastCUT": "recipe=horse2zebra_fastcut",
-    "recipe=cityscapes_pix2pixhd --no_vgg_loss": "method.perceptual=0",
+    "recipe=cityscapes_pix2pixhd --no_vgg_loss": "method.losses.perceptual=0",
     "recipe=cityscapes_pix2pixhd --num_D 3": "method.discriminator.scales=3",
     "recipe=cityscapes_pix2pixhd --batchSize 8": "batch_size=8",
     "recipe=cityscapes --use_vae": "recipe=cityscapes_spade method.style=vae",

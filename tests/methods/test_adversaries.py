@@ -21,13 +21,13 @@ SMALL = {
     "pix2pixhd": {
         "generator": RESNET,
         "discriminator": {"name": "multiscale_patchgan", "width": 4},
-        "perceptual": 0,
+        "losses": {"perceptual": 0},
     },
-    "spade": {"generator": {"name": "spade", "width": 2, "hidden": 4}, "perceptual": 0},
+    "spade": {"generator": {"name": "spade", "width": 2, "hidden": 4}, "losses": {"perceptual": 0}},
     "cyclegan": {"generator": RESNET},
     "cut": {"generator": RESNET, "layers": ("image", "down0")},
 }
-MATCHED = {"feature_matching": 1.0}
+MATCHED = {"losses": {"feature_matching": 1.0}}
 MORE = [
     {
         "network": {"name": "pixel", "width": 4, "norm": "none"},

@@ -88,7 +88,7 @@ METHODS = {
         "method.more_discriminators=[{network: {name: projected, backbone: resnet18, width: 4}}]"
     ],
     "pretrained_unet": ["method.generator={name: pretrained_unet, backbone: resnet18, width: 4}"],
-    "VGG": ["method={name: spade, generator: {width: 4}, perceptual: 10}"],
+    "VGG": ["method={name: spade, generator: {width: 4}, losses: {perceptual: 10}}"],
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
 from gantrain.recipe import schema as recipe
@@ -35,7 +35,7 @@ def numbers(schema: Any, place: str = "") -> Iterator[tuple[str, Schema]]:
 
 def test_every_number_of_every_component_has_bounds() -> None:
     schema = recipe.schema()
-    for table in (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL):
+    for table in (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION):
         for name in table:
             assert any(key == name or name in key.split("__") for key in schema["$defs"]), name
     found = list(numbers(schema))
@@ -57,7 +57,7 @@ BOUNDED = (
     "optimizer.lr", "optimizer.eps", "optimizer.weight_decay", "optimizer.grad_clip_norm", "optimizer.interval_steps",
     "optimizer.lr_factors.generator", "phases.generator.lr", "phases.generator.interval_steps", "schedule.decay_fraction",
     "schedule.warmup", "ema.half_life", "evaluate.every", "evaluate.crop_border", "evaluate.max_samples", "previews.every",
-    "previews.samples", "checkpoint.every", "checkpoint.keep", "checkpoint.best", "method.l1", "method.gan",
+    "previews.samples", "checkpoint.every", "checkpoint.keep", "checkpoint.best", "method.losses.l1", "method.gan",
     "method.pool", "method.generator.width", "method.generator.levels", "method.generator.dropout",
     "method.generator.attention", "method.discriminator.width", "method.discriminator.layers",
 )  # fmt: skip

@@ -439,7 +439,7 @@ DISCRIMINATOR = ("method.discriminator=mine",)
 ADVERSARIAL = ("method.adversarial=mine",)
 PENALTY = ("method.penalties=[mine]",)
 VGG = (
-    "method={name: pix2pixhd, vgg: mine, generator: {name: coarse_to_fine, width: 4, downsampling: 1, blocks: 1}}",
+    "method={name: pix2pixhd, losses: {perceptual: {network: mine}}, generator: {name: coarse_to_fine, width: 4, downsampling: 1, blocks: 1}}",
 )
 
 # By name: the words, the code, and what the line says.
