@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import (
     BaseModel,
     BeforeValidator,
+    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     Strict,
@@ -27,10 +28,18 @@ from gantrain.core.component import (
 )
 from gantrain.core.errors import UserError
 from gantrain.core.own_code import is_own
-from gantrain.core.weighted import TermWeight, as_options, check_weight, lay_over
+from gantrain.core.weighted import (
+    LARGEST_WEIGHT,
+    LAST_IMAGE,
+    as_options,
+    check_weight,
+    lay_over,
+)
 from gantrain.core.wording import import_advice
 
 _MOST = 16  # components of one list
+_Weight = Annotated[float, Field(ge=0, le=LARGEST_WEIGHT)]
+_Image = Annotated[int, Field(ge=0, le=LAST_IMAGE)]
 _Fact = Annotated[int, Field(ge=0, le=MAX_CHANNELS)]
 
 
@@ -61,11 +70,13 @@ def _resolve(hint: object, default: object) -> object:
 class _TermModel(StrictModel):
     """The base of the model of a weighted term."""
 
-    weight: Annotated[TermWeight, BeforeValidator(check_weight)]
+    weight: Annotated[_Weight | dict[_Image, _Weight], BeforeValidator(check_weight)]
 
 
 class _TermsModel(StrictModel):
     """The base of a model of weighted terms, which leaves out the terms that are not set."""
+
+    model_config = ConfigDict(validate_default=False)  # a term that is not set is None
 
     @model_serializer(mode="wrap")
     def _leave_out_unset(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
@@ -73,11 +84,17 @@ class _TermsModel(StrictModel):
         return {name: term for name, term in terms.items() if term is not None}
 
 
+def _refuse_null(term: object) -> object:
+    """Return a term that is set. A null would leave it out, and lose that in a saved recipe."""
+    return check_weight(term) if term is None else term
+
+
 def _weighted_terms(table: Table, default: object) -> Any:
     """Return the pydantic type of weighted terms from `table`, which are laid on the default."""
     fields: dict[str, Any] = {}
     for name, cls in table.items():
-        fields[name] = (_weighted_term(name, cls) | None, None)
+        term = _weighted_term(name, cls) | None
+        fields[name] = (Annotated[term, BeforeValidator(_refuse_null)], None)
     model: Any = create_model("losses", __base__=_TermsModel, **fields)
 
     def laid_over(terms: object) -> object:
@@ -103,7 +120,14 @@ def _weighted_term(name: str, cls: object) -> Any:
 
         return Annotated[dict[str, Any], BeforeValidator(refuse)]
     term: Any = create_model(name, __base__=(base, _TermModel))  # the last one's fields come first
-    return Annotated[term, BeforeValidator(as_options)]
+
+    def options_of(value: object) -> object:
+        options = as_options(value)
+        if options is not value:  # a bare weight, of which an error then names the term
+            check_weight(value)
+        return options
+
+    return Annotated[term, BeforeValidator(options_of)]
 
 
 def _options(cls: object, name: str = "") -> type[BaseModel]:

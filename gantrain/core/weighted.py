@@ -12,8 +12,8 @@ from gantrain.core.errors import UserError
 
 Schedule = dict[int, float]  # the weight by the number of images seen; linear between its points
 TermWeight = float | Schedule
-_LARGEST = 1e9
-_LAST_IMAGE = 10**15
+LARGEST_WEIGHT = 1e9
+LAST_IMAGE = 10**15
 _ALLOWED = (
     "allowed: a number from 0 to 1e9, or a schedule over the images seen, such as {0: 0, 20000: 1}"
 )
@@ -32,15 +32,22 @@ def as_options(term: object) -> object:
 
 def lay_over(defaults: Mapping[str, object], terms: Mapping[str, object]) -> dict[str, object]:
     """Return the terms laid on the defaults: each term keeps the options that it does not set."""
-    merged = {name: as_options(term) for name, term in defaults.items()}
+    merged = dict(defaults)
     for name, term in terms.items():
-        options = as_options(term)
-        base = merged.get(name)
-        if isinstance(base, dict) and isinstance(options, dict):
-            merged[name] = {**base, **options}
-        else:
-            merged[name] = options
+        merged[name] = lay_term(defaults[name], term) if name in defaults else term
     return merged
+
+
+def lay_term(default: object, term: object) -> object:
+    """Return a term with those options of the default that it does not set."""
+    base = as_options(default)
+    options = as_options(term)
+    if not isinstance(base, dict) or not isinstance(options, dict):
+        return term
+    is_bare = options is not term
+    if is_bare and set(base) <= {"weight"}:
+        return term
+    return {**base, **options}
 
 
 def check_weight(weight: object) -> TermWeight:
@@ -57,7 +64,11 @@ def check_weight(weight: object) -> TermWeight:
 
 
 def _as_number(value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LARGEST:
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= LARGEST_WEIGHT
+    ):
         return float(value)
     raise UserError(_ALLOWED)
 
@@ -66,7 +77,7 @@ def _as_image(key: object) -> int | None:
     """Return a schedule's key, which JSON holds as text, as a number; None where it is none."""
     if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) < 20:
         key = int(key)
-    if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key <= _LAST_IMAGE:
+    if isinstance(key, bool) or not isinstance(key, int) or not 0 <= key <= LAST_IMAGE:
         return None
     return key
 

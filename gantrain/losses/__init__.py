@@ -12,12 +12,8 @@ from gantrain.losses.adversarial import (
     Vanilla,
     Wasserstein,
 )
-from gantrain.losses.feature_losses import (
-    PERCEPTUAL,
-    FeatureMatching,
-    Perceptual,
-    SupervisedPatchNCE,
-)
+from gantrain.losses.feature_losses import NETWORKS as PERCEPTUAL_NETWORKS
+from gantrain.losses.feature_losses import FeatureMatching, Perceptual, SupervisedPatchNCE
 from gantrain.losses.lpips import DISTS, LPIPS
 from gantrain.losses.penalties import R1, R2, GradientPenalty
 from gantrain.losses.pixel_losses import L1, L2, Charbonnier, PyramidL1
@@ -36,6 +32,8 @@ ADVERSARIAL: dict[str, type[AdversarialLoss]] = {
 
 PENALTIES: dict[str, type] = {"r1": R1, "r2": R2, "gradient_penalty": GradientPenalty}
 
+PERCEPTUAL: dict[str, type] = PERCEPTUAL_NETWORKS
+
 # The terms of a step are added up in this order.
 RECONSTRUCTION: dict[str, type[ReconstructionLoss]] = {
     "l1": L1,
@@ -50,5 +48,3 @@ RECONSTRUCTION: dict[str, type[ReconstructionLoss]] = {
     "dists": DISTS,
     "patch_nce": SupervisedPatchNCE,
 }
-
-__all__ = ["ADVERSARIAL", "PENALTIES", "PERCEPTUAL", "RECONSTRUCTION"]

@@ -16,13 +16,13 @@ from gantrain.losses.patchnce import draw_places, patch_nce, unit_vectors
 from gantrain.losses.perceptual import VGG19
 from gantrain.losses.reconstruction_loss import ReconstructionLoss
 
-PERCEPTUAL: dict[str, type] = {
+NETWORKS: dict[str, type] = {
     "vgg19": VGG19,
     "timm": TimmFeatures,
     "torchvision": TorchvisionFeatures,
 }
 
-NetworkOption = Annotated[Component, OneOf(PERCEPTUAL)]
+NetworkOption = Annotated[Component, OneOf(NETWORKS)]
 
 
 class FeatureMatching(ReconstructionLoss):
@@ -49,7 +49,7 @@ class Perceptual(ReconstructionLoss):
 
     def __init__(self, channels: int, *, network: NetworkOption = "vgg19") -> None:
         super().__init__()
-        self.network: nn.Module = build(PERCEPTUAL, network, channels=channels)
+        self.network: nn.Module = build(NETWORKS, network, channels=channels)
         self.minimum_size = getattr(self.network, "minimum_size", 1)
 
     def load(self) -> None:
@@ -85,7 +85,7 @@ class SupervisedPatchNCE(ReconstructionLoss):
         temperature: Annotated[float, Field(gt=0, le=1000)] = 0.07,
     ) -> None:
         super().__init__()
-        self.network: Any = build(PERCEPTUAL, network, channels=channels)
+        self.network: Any = build(NETWORKS, network, channels=channels)
         self.minimum_size = getattr(self.network, "minimum_size", 1)
         self.patches = patches
         self.temperature = temperature

@@ -10,6 +10,7 @@ from torch import nn
 from gantrain.core.component import MAX_CHANNELS, BadComponent, build, facts_of, used_classes
 from gantrain.core.errors import UserError
 from gantrain.core.own_code import describe_error, is_own
+from gantrain.losses.reconstruction_loss import ReconstructionLoss
 from gantrain.methods import METHODS
 from gantrain.methods.base import Method, Phase, starts_with
 from gantrain.methods.constructor_check import describe_early_use
@@ -118,7 +119,7 @@ def try_pretrained(
     Raises UserError where the weights cannot be had.
     """
     parts = _pretrained_parts(sketch, started)
-    if any(is_own(type(part)) for part in parts):
+    if any(is_own(_class_with_weights(part)) for part in parts):
         load_pretrained(make_method(recipe, data_dims), started)
         return
     for part in parts:
@@ -137,11 +138,16 @@ def _load(part: nn.Module) -> None:
     try:
         part.load()
     except Exception as error:
-        if not is_own(type(part)) or isinstance(error, UserError):
+        cls = _class_with_weights(part)
+        if not is_own(cls) or isinstance(error, UserError):
             raise
-        raise BadComponent(
-            f"method: {type(part).__name__}.load raised {describe_error(error)}"
-        ) from None
+        raise BadComponent(f"method: {cls.__name__}.load raised {describe_error(error)}") from None
+
+
+def _class_with_weights(part: nn.Module) -> type:
+    """Return the class of a part, or of the network inside a loss, which may be a user's own."""
+    network = getattr(part, "network", part) if isinstance(part, ReconstructionLoss) else part
+    return type(network)
 
 
 def _describe_nothing_to_train(recipe: Recipe, phase: Phase) -> str:

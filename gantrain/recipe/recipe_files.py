@@ -11,7 +11,7 @@ from gantrain.core.error_messages import one_line, with_allowed
 from gantrain.core.errors import UserError
 from gantrain.core.formats import RUN, check_format
 from gantrain.core.paths import check_not_special, check_regular_file
-from gantrain.core.weighted import as_options
+from gantrain.core.weighted import lay_term
 from gantrain.core.yaml12 import MAX_DEPTH, parse_yaml, read_mapping
 from gantrain.recipe.slips import check_blanks
 
@@ -140,18 +140,18 @@ def _merge_losses(base: object, over: object) -> object:
         return over
     merged = dict(base)
     for name, term in over.items():
-        if name in base:
-            merged[name] = _merge_term(as_options(base[name]), as_options(term))
-        else:
-            merged[name] = term
+        merged[name] = _merge_term(base[name], term) if name in base else term
     return merged
 
 
 def _merge_term(base: object, over: object) -> object:
-    """Return the options of a loss laid on others. A schedule replaces another one as a whole."""
-    merged = _merge_values(base, over, is_component=True)
-    if isinstance(merged, dict) and isinstance(over, dict) and "weight" in over:
-        return {**merged, "weight": over["weight"]}
+    """Return a loss laid on another. Components in the options are merged as elsewhere."""
+    merged = lay_term(base, over)
+    if not isinstance(base, dict) or not isinstance(over, dict) or not isinstance(merged, dict):
+        return merged
+    for key, value in over.items():
+        if key in base and key != "weight":  # a schedule replaces another one as a whole
+            merged[key] = _merge_values(base[key], value, is_component=True)
     return merged
 
 

@@ -40,7 +40,7 @@ def test_terms_are_laid_on_the_defaults() -> None:
     assert lay_over(defaults, terms) == {
         "l1": {"weight": 100.0, "weight_by": "mask"},
         "perceptual": {"weight": 5, "network": "vgg19"},
-        "lpips": {"weight": {0: 0, 5: 1}},
+        "lpips": {0: 0, 5: 1},
     }
     assert as_options({"weight": 3}) == {"weight": 3}
 
@@ -103,12 +103,14 @@ def test_a_stage_changes_a_weight() -> None:
 
 
 WRONG = {
-    "method.losses.l1=-1": "method.losses.l1.weight: found -1, allowed: a number from 0 to 1e9, or a",
+    "method.losses.l1=-1": "method.losses.l1: found -1, allowed: a number from 0 to 1e9, or a",
+    "method.losses.l1=null": "method.losses.l1: found null, allowed: a number from 0 to 1e9, or a",
+    "method.losses.l1.weight=-1": "method.losses.l1.weight: found -1, allowed: a number from 0",
     "method.losses.lpip=1": "method.losses.lpip: unknown key; did you mean method.losses.lpips?",
     "method.losses.ssim={weight: 1, weight_by: mask}": "method.losses.ssim.weight_by: unknown key; ",
     "method.losses.lpips={network: vgg}": "method.losses.lpips.weight: missing; give it a value",
     "method.losses=3": "method.losses: found 3, allowed: a mapping `key: value`",
-    "method.losses.l1={0: x}": "method.losses.l1.weight: found {0: 'x'}, allowed: a number",
+    "method.losses.l1={0: x}": "method.losses.l1: found {0: 'x'}, allowed: a number",
 }
 
 

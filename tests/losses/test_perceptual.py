@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import conv2d, max_pool2d, pad
 
-from gantrain.losses import PERCEPTUAL, VGG19
+from gantrain.losses import PERCEPTUAL
 from gantrain.losses.distances import kl
+from gantrain.losses.perceptual import VGG19
 
 assert PERCEPTUAL
 
