@@ -177,6 +177,8 @@ VARIANTS = {
     ),
 }
 ALL = {**SMALL_METHODS, **VARIANTS}
+# The variants whose runs are compared over ranks, micro-batches and engines.
+EXACT_VARIANTS = ("losses", "relativistic")
 
 # A short run, without the method of conftest.SMALL.
 SHORT_RUN = tuple(word for word in SMALL if not word.startswith("method."))

@@ -1,11 +1,19 @@
 """The reconstruction losses of methods with pairs: weights, schedules, what is computed and loaded."""
 
+import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+import torchvision
+from comparing import assert_identical, tensors
+from conftest import run_here
+from small_methods import SHORT_RUN
 from torch import Tensor
 
+from gantrain import load
 from gantrain.core.component import BadComponent, build
 from gantrain.losses import RECONSTRUCTION, ReconstructionLoss
 from gantrain.losses.pixel_losses import L1
@@ -191,6 +199,37 @@ def test_losses_that_fit_the_data(words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("words", UNFIT)
 def test_losses_that_do_not_fit_the_data_are_one_line(words: tuple[str, ...]) -> None:
     assert problems(*words) == UNFIT[words]
+
+
+@pytest.mark.slow
+def test_losses_with_weights_of_files_train_and_resume() -> None:
+    """LPIPS and torchvision by random weights in files, which translating needs no more."""
+    torch.manual_seed(0)
+    state = torchvision.models.squeezenet1_1(weights=None).state_dict()
+    torch.save(state, "squeeze.pth")
+    network = (
+        "{name: torchvision, backbone: squeezenet1_1, layers: [features.4], weights: squeeze.pth}"
+    )
+    words = (
+        *SHORT_RUN,
+        "method.losses.lpips={weight: {0: 0, 16: 2}, network: squeeze, weights: squeeze.pth}",
+        f"method.losses.perceptual={{weight: 1, network: {network}}}",
+        "method.losses.l1={weight_by: source, class_weights: {3: 4}}",
+        "batch_size=8",
+        "log_every=8",
+        "checkpoint.every=8",
+        "precision=fp32",
+    )
+    run_here(*words, "run=whole", "length=24")
+    run_here(*words, "run=parts", "length=8")
+    run_here(*words, "run=parts", "length=24")
+    assert_identical(tensors("whole", 24), tensors("parts", 24))
+    rows = [json.loads(x) for x in Path("runs/whole/metrics.jsonl").read_text().splitlines()]
+    lpips = [row["lpips"] for row in rows if "lpips" in row]
+    assert lpips[0] == 0 < lpips[1] < lpips[2]
+    assert all(row["perceptual"] > 0 for row in rows if "gan" in row)
+    Path("squeeze.pth").unlink()
+    assert load("runs/whole", device="cpu").translate(np.zeros((64, 64), np.uint8)).shape
 
 
 class Own(ReconstructionLoss):

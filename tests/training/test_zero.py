@@ -10,7 +10,7 @@ import pytest
 import torch
 from comparing import assert_close, tensors
 from conftest import launch, run_here
-from small_methods import SHORT_RUN, SMALL_METHODS, full_method, method_words
+from small_methods import EXACT_VARIANTS, SHORT_RUN, SMALL_METHODS, full_method, method_words
 
 from gantrain.recipe import schema
 from gantrain.training import zero
@@ -60,7 +60,7 @@ def zero_words(name: str) -> tuple[str, ...]:
     return (*method_words(name, **without_norms(full_method(name))), *ZERO_WITH.get(name, ()))
 
 
-CASES = {name: zero_words(name) for name in SMALL_METHODS}
+CASES = {name: zero_words(name) for name in (*SMALL_METHODS, *EXACT_VARIANTS)}
 GRADIENTS = {
     "pix2pix": (*method_words("pix2pix"), *ZERO_WITH["pix2pix"]),
     "survey": CASES["survey"],
