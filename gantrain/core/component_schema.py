@@ -112,6 +112,10 @@ def _weighted_term(name: str, cls: object) -> Any:
     """
     try:
         base: Any = _options(cls)
+        if "weight" in base.model_fields:
+            raise BadComponent(
+                f"{name}: found an option `weight`, which is the term's own; rename it"
+            )
     except BadComponent as error:
         broken = error
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from gantrain.core.component import BadComponent, Component, OneOf, build
 from gantrain.losses import distances
 from gantrain.losses.adversarial import Outputs
-from gantrain.losses.feature_networks import TimmFeatures, TorchvisionFeatures
+from gantrain.losses.feature_networks import TimmFeatures, TorchvisionFeatures, WithFeatures
 from gantrain.losses.patchnce import draw_places, patch_nce, unit_vectors
 from gantrain.losses.perceptual import VGG19
 from gantrain.losses.reconstruction_loss import ReconstructionLoss
+from gantrain.networks.protocol import Pretrained
 
 NETWORKS: dict[str, type] = {
     "vgg19": VGG19,
@@ -47,10 +48,11 @@ class Perceptual(ReconstructionLoss):
         network: The network and its layers, a name of the table `PERCEPTUAL`.
     """
 
+    minimum_size = 16  # what VGG-19 leaves a pixel of
+
     def __init__(self, channels: int, *, network: NetworkOption = "vgg19") -> None:
         super().__init__()
         self.network: nn.Module = build(NETWORKS, network, channels=channels)
-        self.minimum_size = getattr(self.network, "minimum_size", 1)
 
     def load(self) -> None:
         _load(self.network)
@@ -75,6 +77,7 @@ class SupervisedPatchNCE(ReconstructionLoss):
     """
 
     takes = ("fake", "target", "generators")
+    minimum_size = 16
 
     def __init__(
         self,
@@ -85,11 +88,10 @@ class SupervisedPatchNCE(ReconstructionLoss):
         temperature: Annotated[float, Field(gt=0, le=1000)] = 0.07,
     ) -> None:
         super().__init__()
-        self.network: Any = build(NETWORKS, network, channels=channels)
-        self.minimum_size = getattr(self.network, "minimum_size", 1)
+        self.network: nn.Module = build(NETWORKS, network, channels=channels)
         self.patches = patches
         self.temperature = temperature
-        if not callable(getattr(self.network, "features", None)):
+        if not isinstance(self.network, WithFeatures):
             raise BadComponent(
                 f"method.losses.patch_nce.network: {type(self.network).__name__} has no features(),"
                 " allowed: a function from images to a list of maps (N, C, h, w)"
@@ -101,6 +103,7 @@ class SupervisedPatchNCE(ReconstructionLoss):
     def forward(
         self, fake: Tensor, target: Tensor, generators: Sequence[np.random.Generator]
     ) -> Tensor:
+        assert isinstance(self.network, WithFeatures)
         with torch.no_grad():
             real_maps = self.network.features(target)
         fake_maps = self.network.features(fake)
@@ -112,7 +115,7 @@ class SupervisedPatchNCE(ReconstructionLoss):
         return patch_nce(queries, keys, self.temperature).mean()
 
 
-def _load(network: Any) -> None:
-    """Load the weights of a network of `PERCEPTUAL`; one from outside may have none."""
-    if hasattr(network, "load"):
+def _load(network: nn.Module) -> None:
+    """Load the weights of a network of `PERCEPTUAL`. One from outside may have none."""
+    if isinstance(network, Pretrained):
         network.load()

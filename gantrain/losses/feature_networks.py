@@ -1,7 +1,7 @@
 """Networks of timm and of torchvision whose features perceptual losses compare."""
 
 import functools
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field
@@ -24,7 +24,15 @@ def check_channels(channels: int, loss: str) -> None:
         )
 
 
-def mean_distance(network: Any, fake: Tensor, target: Tensor) -> Tensor:
+@runtime_checkable
+class WithFeatures(Protocol):
+    """A network whose feature maps can be compared."""
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Return maps (N, C, h, w) of images (N, channels, H, W) in [-1, 1]."""
+
+
+def mean_distance(network: WithFeatures, fake: Tensor, target: Tensor) -> Tensor:
     """Return the mean over the layers of the L1 distance of a network's features.
 
     The target's features get no gradient.

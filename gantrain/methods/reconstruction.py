@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.core.component import BadComponent, Weighted, build
-from gantrain.core.rng import Purpose
 from gantrain.core.weighted import (
     TermWeight,
     as_options,
@@ -70,13 +69,14 @@ class Reconstruction:
         A scheduled loss whose weight is 0 at the moment is 0, and is not computed. batch: has the
         target. fake: (N, C, H, W). judged: the first discriminator's outputs.
         """
-        parts: dict[str, Callable[[ReconstructionLoss], object]] = {
-            "fake": lambda loss: fake,
-            "target": lambda loss: batch["target"],
-            "pixel_weights": lambda loss: pixel_weights(loss, batch),
-            "on_fake": lambda loss: judged.on_fake,
-            "on_real": lambda loss: judged.on_real,
-            "generators": lambda loss: _generators(context),
+        # What a loss may take, by the loss's name; only what it takes is computed.
+        parts: dict[str, Callable[[str], object]] = {
+            "fake": lambda name: fake,
+            "target": lambda name: batch["target"],
+            "pixel_weights": lambda name: pixel_weights(self.losses[name], batch),
+            "on_fake": lambda name: judged.on_fake,
+            "on_real": lambda name: judged.on_real,
+            "generators": lambda name: _generators(name, context),
         }
         terms: dict[str, Tensor] = {}
         for name, loss in self.losses.items():
@@ -84,7 +84,7 @@ class Reconstruction:
             if weight == 0:
                 terms[name] = at_least_float32(fake.new_zeros(()))
                 continue
-            taken = [parts[part](loss) for part in loss.takes]
+            taken = [parts[part](name) for part in loss.takes]
             terms[name] = weight * loss(*taken)
         return terms
 
@@ -104,9 +104,9 @@ def _check_loss(name: str, loss: object) -> None:
         )
 
 
-def _generators(context: Context) -> list[np.random.Generator]:
-    """Return a generator of random numbers for each sample."""
-    return [context.random(position, Purpose.PATCHES) for position in context.positions]
+def _generators(name: str, context: Context) -> list[np.random.Generator]:
+    """Return a generator of random numbers for each sample, of a stream of the loss's own."""
+    return [context.random(position, f"losses.{name}") for position in context.positions]
 
 
 def pixel_weights(loss: ReconstructionLoss, batch: Batch) -> Tensor | None:

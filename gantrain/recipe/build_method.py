@@ -10,7 +10,7 @@ from torch import nn
 from gantrain.core.component import MAX_CHANNELS, BadComponent, build, facts_of, used_classes
 from gantrain.core.errors import UserError
 from gantrain.core.own_code import describe_error, is_own
-from gantrain.losses.reconstruction_loss import ReconstructionLoss
+from gantrain.losses.feature_losses import Perceptual, SupervisedPatchNCE
 from gantrain.methods import METHODS
 from gantrain.methods.base import Method, Phase, starts_with
 from gantrain.methods.constructor_check import describe_early_use
@@ -146,8 +146,9 @@ def _load(part: nn.Module) -> None:
 
 def _class_with_weights(part: nn.Module) -> type:
     """Return the class of a part, or of the network inside a loss, which may be a user's own."""
-    network = getattr(part, "network", part) if isinstance(part, ReconstructionLoss) else part
-    return type(network)
+    if isinstance(part, Perceptual | SupervisedPatchNCE):
+        return type(part.network)
+    return type(part)
 
 
 def _describe_nothing_to_train(recipe: Recipe, phase: Phase) -> str:

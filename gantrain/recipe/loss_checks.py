@@ -62,8 +62,10 @@ def _class_problems(key: str, loss: ReconstructionLoss, classes: int) -> Iterato
 
 
 def _fields_by_role(recipe: Recipe) -> dict[str, str]:
-    """Return the recipe's fields by their role in a batch."""
-    fields = {"source": recipe.data.source, "target": recipe.data.target}
+    """Return the recipe's fields by their role in a batch, without a source of several fields."""
+    fields = {"target": recipe.data.target}
+    if isinstance(recipe.data.source, str):
+        fields["source"] = recipe.data.source
     for role, field in recipe.data.inputs.items():
         if field is not None:
             fields[role] = field

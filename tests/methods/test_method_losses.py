@@ -266,6 +266,10 @@ def test_losses_from_outside_that_break_the_contract_are_one_line(
     class Greedy(ReconstructionLoss):
         takes = ("fake", "source")
 
+    class Weighted(ReconstructionLoss):
+        def __init__(self, *, weight: float = 1.0) -> None:
+            super().__init__()
+
     class Untyped(ReconstructionLoss):
         def __init__(self, *, epsilon=1.0) -> None:  # type: ignore[no-untyped-def]
             super().__init__()
@@ -279,4 +283,7 @@ def test_losses_from_outside_that_break_the_contract_are_one_line(
     monkeypatch.setitem(RECONSTRUCTION, "own", Untyped)
     assert schema.load("pix2pix").method["losses"]  # a broken class that no recipe names
     with pytest.raises(ValueError, match=r"Untyped can't be a part of a recipe \(epsilon has no"):
+        schema.load("pix2pix", ["method.losses.own=1"])
+    monkeypatch.setitem(RECONSTRUCTION, "own", Weighted)
+    with pytest.raises(ValueError, match=r"own: found an option `weight`, which is the term's own"):
         schema.load("pix2pix", ["method.losses.own=1"])
