@@ -39,7 +39,8 @@ def _weight_problems(
     labels = [role for role, field in fields.items() if field in recipe.data.labels]
     allowed = ", ".join([*masks, *labels]) or "a mask of data.inputs or a field of data.labels"
     if loss.weight_by not in (*masks, *labels):
-        yield f"{key}.weight_by: found {loss.weight_by!r:.100}, allowed: {allowed}"
+        advice = "; data.inputs.mask=FIELD names a field of masks" if not masks else ""
+        yield f"{key}.weight_by: found {loss.weight_by!r:.100}, allowed: {allowed}{advice}"
     elif loss.weight_by in masks and loss.class_weights is not None:
         yield f"{key}.class_weights: found weights, but {loss.weight_by} is a mask; remove them"
     elif loss.weight_by in labels:

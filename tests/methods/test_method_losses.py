@@ -160,10 +160,12 @@ FITTING = (
 )
 UNFIT = {
     ("method.losses.l1.weight_by=mask",): (
-        "method.losses.l1.weight_by: found 'mask', allowed: source"
+        "method.losses.l1.weight_by: found 'mask', allowed: source; data.inputs.mask=FIELD names a"
+        " field of masks"
     ),
     ("method.losses.l2={weight: 1, weight_by: target}",): (
-        "method.losses.l2.weight_by: found 'target', allowed: source"
+        "method.losses.l2.weight_by: found 'target', allowed: source; data.inputs.mask=FIELD names"
+        " a field of masks"
     ),
     ("method.losses.l1.weight_by=source",): (
         "method.losses.l1.class_weights: found none, but source is a label map; give the weights of"
@@ -230,6 +232,18 @@ def test_losses_with_weights_of_files_train_and_resume() -> None:
     assert all(row["perceptual"] > 0 for row in rows if "gan" in row)
     Path("squeeze.pth").unlink()
     assert load("runs/whole", device="cpu").translate(np.zeros((64, 64), np.uint8)).shape
+
+
+@pytest.mark.slow
+def test_a_mask_of_the_data_weights_a_loss() -> None:
+    """Only the holes count, so that the term is smaller by their fraction."""
+    words = (*SHORT_RUN, "data.inputs.mask=hole", "batch_size=8", "length=8", "log_every=8")
+    terms = []
+    for run, weight_by in (("whole", "null"), ("holes", "mask")):
+        run_here(*words, f"run={run}", f"method.losses.l1.weight_by={weight_by}")
+        rows = Path(f"runs/{run}/metrics.jsonl").read_text().splitlines()
+        terms.append(next(json.loads(row)["l1"] for row in rows if "l1" in json.loads(row)))
+    assert 0 < terms[1] < 0.6 * terms[0]
 
 
 class Own(ReconstructionLoss):
