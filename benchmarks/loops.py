@@ -9,17 +9,18 @@ from torch import Tensor
 from gantrain.data.batch import as_batch
 from gantrain.data.loader import RawBatch
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
-from gantrain.methods.base import Batch
+from gantrain.methods.base import Batch, Method
 from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.recipe.build_method import make_method
 from gantrain.training.setup import RunSetup
 
-_OTHERS = (
-    "l2",
-    "feature_matching",
-    "penalty",
-    "more_discriminators",
-)  # terms of gantrain that the published pix2pix does not have
+# Options of gantrain that the published pix2pix does not have.
+_OTHERS = ("penalties", "more_discriminators", "pool")
+
+
+def _is_weighted(method: Method) -> bool:
+    """Return whether a loss weights pixels."""
+    return any(getattr(loss, "weight_by", None) for loss in method.auxiliary.values())
 
 
 def raw_batch(setup: RunSetup, images: int) -> dict[str, torch.Tensor]:
@@ -79,15 +80,19 @@ class Plain:
     def __init__(self, setup: RunSetup) -> None:
         method = make_method(setup.recipe, setup.data.dims).to(setup.world.device)
         options = setup.recipe.method
-        extra = [name for name in (*_OTHERS, "pool") if options.get(name)]
+        extra = [name for name in _OTHERS if options.get(name)]
+        losses = method.reconstruction.weights if isinstance(method, Pix2Pix) else {}
+        l1 = losses.get("l1", 0.0)
+        if set(losses) - {"l1"} or isinstance(l1, dict) or _is_weighted(method):
+            extra.append("losses")
         if not isinstance(method, Pix2Pix) or extra:
             raise ValueError(
                 f"--baseline: found {', '.join([options['name'], *extra])}; the plain loop trains "
-                "pix2pix without " + ", ".join((*_OTHERS, "pool"))
+                f"pix2pix with l1 alone, without {', '.join(_OTHERS)}"
             )
         adversary = method.adversaries.first
         self.loss = adversary.loss
-        self.l1 = method.l1
+        self.l1 = l1
         self.gan = adversary.generator_weight
         self.device = setup.world.device
         self.generator, self.discriminator = method.networks.values()

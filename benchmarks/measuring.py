@@ -39,6 +39,9 @@ def cycle(setup: RunSetup) -> int:
     """
 
     def every(content: Any) -> Iterator[int]:
+        if isinstance(content, list | tuple):
+            for item in content:
+                yield from every(item)
         for key, value in content.items() if isinstance(content, dict) else ():
             yield from [value] if key == "interval_steps" and value else every(value)
 

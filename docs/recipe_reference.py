@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from gantrain.core.component import Each, OneOf
+from gantrain.core.component import Each, OneOf, Weighted
 from gantrain.data.degradations.degradation_table import DEGRADATIONS
-from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
 from gantrain.methods import METHODS
 from gantrain.methods.adversarial_game import ExtraDiscriminator
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS, STYLED_GENERATOR
@@ -36,6 +36,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "PENALTIES": PENALTIES,
     "DEGRADATIONS": DEGRADATIONS,
     "PERCEPTUAL": PERCEPTUAL,
+    "RECONSTRUCTION": RECONSTRUCTION,
 }
 
 # Types whose rule is a function, so that the type alone does not show it; links begin in docs/.
@@ -227,9 +228,13 @@ def describe_annotated(hint: Any, extras: tuple[Any, ...]) -> str:
     """Return in words which values an annotated type allows."""
     for extra in extras:
         if isinstance(extra, OneOf):
+            if get_origin(hint) is tuple:
+                return f"list of {joined([f'`{name}`' for name in extra.allowed()])}"
             names = [f"`{name}`" for name in extra.allowed()]
             is_optional = type(None) in get_args(hint)
             return joined([*names, "`null`"] if is_optional else names)
+        if isinstance(extra, Weighted):
+            return "mapping of [losses](keys.md#reconstruction-losses) to weights"
         if isinstance(extra, Each):
             return "list of [entries](keys.md#entries-of-more-discriminators)"
     metadata = [

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from gantrain.evaluation.evaluate_api import Evaluation, evaluate
     from gantrain.inference.loading import load
     from gantrain.inference.translator import Translator
-    from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+    from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
+    from gantrain.losses.reconstruction_loss import ReconstructionLoss
     from gantrain.methods import METHODS
     from gantrain.methods.base import Batch, Context, Input, Method, Phase, Terms
     from gantrain.methods.network_roles import NetworkRole
@@ -30,6 +31,7 @@ __all__ = [
     "NETWORKS",
     "PENALTIES",
     "PERCEPTUAL",
+    "RECONSTRUCTION",
     "Batch",
     "Context",
     "Degradation",
@@ -43,6 +45,7 @@ __all__ = [
     "NetworkRole",
     "Phase",
     "Recipe",
+    "ReconstructionLoss",
     "Terms",
     "TrainResult",
     "Translator",

@@ -26,6 +26,8 @@ MODULES = {
     "Method": "gantrain.methods.base",
     "NetworkRole": "gantrain.methods.network_roles",
     "Phase": "gantrain.methods.base",
+    "RECONSTRUCTION": "gantrain.losses",
+    "ReconstructionLoss": "gantrain.losses.reconstruction_loss",
     "Recipe": "gantrain.recipe.schema",
     "Terms": "gantrain.methods.base",
     "TrainResult": "gantrain.training.start",

@@ -21,7 +21,8 @@ LAYERS = (
     ("recipe",),
     ("methods",),
     ("metrics",),
-    ("data", "networks", "losses"),
+    ("losses",),
+    ("data", "networks"),
     ("core",),
 )
 ENTRY_POINTS = {"gantrain", "gantrain.__main__", "gantrain.api", "gantrain.train"}

@@ -4,7 +4,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gantrain.core.component import Component, Table, union
+from gantrain.core.component import Component, Table
+from gantrain.core.component_schema import union
 
 
 def resolve(table: Table, config: Component) -> dict[str, Any]:

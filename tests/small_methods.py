@@ -57,8 +57,8 @@ UNET = {
     "upsample": "nearest",
 }
 PATCHGAN = {"name": "patchgan", "width": 8, "layers": 2, "norm": "instance"}
-PIX2PIX = {"name": "pix2pix", "generator": UNET, "discriminator": PATCHGAN, "l1": 30}
-PIX2PIX_EXACT = {"pool": 24, "penalty": R1, "augment": AUGMENT}
+PIX2PIX = {"name": "pix2pix", "generator": UNET, "discriminator": PATCHGAN, "losses": {"l1": 30}}
+PIX2PIX_EXACT = {"pool": 24, "penalties": [R1], "augment": AUGMENT}
 CYCLEGAN = {
     "name": "cyclegan",
     "generator": {"width": 4, "blocks": 1},
@@ -86,14 +86,14 @@ PIX2PIXHD = {
         "enhancer": True,
     },
     "discriminator": MULTISCALE,
-    "perceptual": 0,
+    "losses": {"perceptual": 0},
 }
 SPADE = {
     "name": "spade",
     "style": "vae",
     "generator": {"name": "spade", "width": 2, "hidden": 4},
     "discriminator": {**MULTISCALE, "spectral_norm": True},
-    "perceptual": 0,
+    "losses": {"perceptual": 0},
 }
 SPADE_AUGMENT = ["translation", "cutout"]
 PROJECTED = {
@@ -103,11 +103,12 @@ PROJECTED = {
     "width": 4,
     "size": 128,
 }
+TIMM = {"name": "timm", "backbone": "test_resnet", "pretrained": False, "layers": [0, 2]}
 
 # Each method, and each published version of it that has a recipe of its own.
 SMALL_METHODS = {
     "pix2pix": SmallMethod(PIX2PIX, exact=PIX2PIX_EXACT),
-    "survey": SmallMethod({"name": "survey", "l1": 10}, size=64, is_exact=False),
+    "survey": SmallMethod({"name": "survey", "losses": {"l1": 10}}, size=64, is_exact=False),
     "cyclegan": SmallMethod(CYCLEGAN, TWO_SETS),
     "cut": SmallMethod(CUT, PAIRS),
     "fastcut": SmallMethod(FASTCUT, PAIRS),
@@ -127,19 +128,37 @@ VARIANTS = {
         generator={**UNET, "norm": "batch", "dropout": 0.5},
         discriminator={**PATCHGAN, "norm": "batch", "spectral_norm": True},
         pool=16,
-        penalty=R1,
-        feature_matching=1,
+        penalties=[R1],
+        losses={"l1": 30, "feature_matching": 1},
         augment=AUGMENT,
     ),
     "spectral": pix2pix(
         discriminator={**PATCHGAN, "spectral_norm": True},
         adversarial="hinge",
     ),
-    "wgan": pix2pix(adversarial="wgan", penalty="gradient_penalty"),
+    "wgan": pix2pix(adversarial="wgan", penalties=["gradient_penalty"]),
+    "relativistic": pix2pix(
+        adversarial="relativistic",
+        penalties=[{**R1, "interval_steps": 1}, {"name": "r2", "interval_steps": 2}],
+    ),
+    # Those that need no published weights.
+    "losses": pix2pix(
+        losses={
+            "l1": {0: 0, 4: 30, 20: 10},
+            "l2": 5,
+            "charbonnier": {"weight": 5, "epsilon": 0.01},
+            "pyramid_l1": {"weight": 5, "levels": 3},
+            "ssim": 1,
+            "ms_ssim": {"weight": 1, "scales": 2},
+            "perceptual": {"weight": 1, "network": TIMM},
+            "patch_nce": {"weight": 0.5, "network": TIMM, "patches": 16},
+        },
+    ),
+    "relativistic_average": pix2pix(adversarial="relativistic_average"),
     "paper_order": pix2pix(("phases.generator.interval_steps=2",), order="discriminator_first"),
     "multiscale": pix2pix(
         discriminator={**MULTISCALE, "width": 8},
-        feature_matching=10,
+        losses={"l1": 30, "feature_matching": 10},
         adversarial="lsgan",
     ),
     "several": pix2pix(
@@ -158,6 +177,8 @@ VARIANTS = {
     ),
 }
 ALL = {**SMALL_METHODS, **VARIANTS}
+# The variants whose runs are compared over ranks, micro-batches and engines.
+EXACT_VARIANTS = ("losses", "relativistic")
 
 # A short run, without the method of conftest.SMALL.
 SHORT_RUN = tuple(word for word in SMALL if not word.startswith("method."))

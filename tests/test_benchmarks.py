@@ -84,8 +84,8 @@ def test_variants_are_all_combinations(monkeypatch):
         "batch_size=1",
         "data.size=[8,16]",
     ]
-    assert variants(["method.penalty={name: r1, interval_steps: 2},null"])[1] == [
-        "method.penalty=null"
+    assert variants(["method.generator={name: unet, width: 2},resnet"])[1] == [
+        "method.generator=resnet"
     ]
     with pytest.raises(ValueError, match="--vary: found precision"):
         variants(["precision"])
@@ -182,7 +182,7 @@ def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
     for every in (1, 4):
         settings = [
             *SMALL,
-            f"method.penalty={{name: r1, interval_steps: {every}}}",
+            f"method.penalties=[{{name: r1, interval_steps: {every}}}]",
             "data=synthetic",
         ]
         setup = RunSetup(recipes.load("quickstart", settings), World("cpu"))
@@ -416,7 +416,7 @@ def test_variants_are_averaged_over_seeds_at_the_last_mark(monkeypatch):
 def test_variants_need_a_name_and_valid_keys(tmp_path):
     script = str(ROOT / "benchmarks" / "variants.py")
     for arguments, reason in (
-        (["--variant=method.l1=1"], "the name first"),
+        (["--variant=method.losses.l1=1"], "the name first"),
         (["--variant=few", "--variant=more method.l7=1"], "method.l7"),
     ):
         command = [sys.executable, script, *TINY, *arguments]

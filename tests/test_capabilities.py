@@ -17,7 +17,8 @@ LOOKING_UP = {"gantrain.networks.protocol"}
 # The lookups on objects that are not gantrain's, by module: what is looked up.
 FOREIGN = {
     "gantrain.cli.main": {"option_name"},  # errors of click
-    "gantrain.core.component": {"__abstractmethods__", "__qualname__"},  # any class
+    "gantrain.core.component": {"__abstractmethods__"},  # any class
+    "gantrain.core.component_schema": {"__qualname__"},  # any class
     "gantrain.core.extensions": {"__file__", "__spec__"},  # the main module
     "gantrain.core.own_code": {"__module__"},  # any class
     "gantrain.data.decode": {"is_animated"},  # Pillow

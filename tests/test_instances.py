@@ -23,7 +23,7 @@ from gantrain.recipe import schema
 from gantrain.training.setup import RunSetup
 
 METHOD = (
-    "method={name: pix2pixhd, perceptual: 0, "
+    "method={name: pix2pixhd, losses: {perceptual: 0}, "
     "generator: {name: coarse_to_fine, width: 4, downsampling: 2, blocks: 1}, "
     "discriminator: {name: multiscale_patchgan, width: 4, layers: 1}}"
 )
@@ -217,7 +217,7 @@ def test_the_keys_in_the_recipe_of_coco_add_ones_own_instances() -> None:
     small = (
         "data.size=[32,32]",
         "data.resize=[36,48]",
-        "method.perceptual=0",
+        "method.losses.perceptual=0",
         "dry_run=true",
         "trackers=[]",
     )

@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from gantrain import api
 from gantrain.data.degradations.degradation_table import DEGRADATIONS
-from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
 from gantrain.recipe.schema import Recipe
@@ -26,6 +26,7 @@ COMPONENTS = {
     **ADVERSARIAL,
     **PENALTIES,
     **PERCEPTUAL,
+    **RECONSTRUCTION,
     **DEGRADATIONS,
 }
 LARGEST_PICTURE = 200_000  # bytes

@@ -78,4 +78,4 @@ def test_an_installed_wheel_has_what_readme_shows(gantrain: Path) -> None:
         gantrain, "train", "recipe=runs/mine/recipe.yaml", "length=24"
     )
     refused = run(gantrain, "train", "recipe=facades", "--lambda_L1", "50", status=2)
-    assert "did you mean method.l1=50?" in refused
+    assert "did you mean method.losses.l1=50?" in refused

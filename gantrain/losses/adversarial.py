@@ -25,9 +25,13 @@ class AdversarialLoss(abc.ABC):
     dimensions.
 
     boundary: the discriminator classifies an image as real where its logit is above this value.
+    is_relative: the losses compare the logits of real and of fake images with one another. Then
+    `generator` receives both, and `boundary` has no meaning. The logits of the real images cost one
+    more forward of the discriminator, without gradient.
     """
 
     boundary = 0.0
+    is_relative = False
 
     @abc.abstractmethod
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -37,8 +41,12 @@ class AdversarialLoss(abc.ABC):
         """
 
     @abc.abstractmethod
-    def generator(self, fake_logits: Tensor) -> Tensor:
-        """Return the loss that a generator minimises."""
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        """Return the loss that a generator minimises.
+
+        real_logits: of as many real images, without gradient, where `is_relative`. Other losses are
+        called with the fakes' logits alone.
+        """
 
 
 class Vanilla(AdversarialLoss):
@@ -53,7 +61,7 @@ class Vanilla(AdversarialLoss):
         on_fake = F.softplus(at_least_float32(fake_logits)).mean()
         return on_real + on_fake
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         return F.softplus(-at_least_float32(fake_logits)).mean()
 
 
@@ -71,7 +79,7 @@ class LeastSquares(AdversarialLoss):
         on_fake = at_least_float32(fake_logits).square().mean()
         return on_real + on_fake
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         return (at_least_float32(fake_logits) - 1).square().mean()
 
 
@@ -84,7 +92,7 @@ class Wasserstein(AdversarialLoss):
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
         return at_least_float32(fake_logits).mean() - at_least_float32(real_logits).mean()
 
-    def generator(self, fake_logits: Tensor) -> Tensor:
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
         return -at_least_float32(fake_logits).mean()
 
 
@@ -100,6 +108,50 @@ class Hinge(Wasserstein):
         return on_real + on_fake
 
 
+class Relativistic(AdversarialLoss):
+    """The relativistic pairing loss: a real image should look more real than its fake.
+
+    RpGAN, Jolicoeur-Martineau, 2018 (arXiv 1807.00734), as in R3GAN (arXiv 2501.05441). Both
+    players minimise softplus of a difference of logits: the discriminator of fake - real, the
+    generator of real - fake. Each fake is compared with the real image of its place in the batch,
+    logit by logit. With pairs, this is its own target. R3GAN adds the penalties R1 and R2.
+    """
+
+    is_relative = True
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        return F.softplus(at_least_float32(fake_logits) - at_least_float32(real_logits)).mean()
+
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        assert real_logits is not None
+        return F.softplus(at_least_float32(real_logits) - at_least_float32(fake_logits)).mean()
+
+
+class RelativisticAverage(AdversarialLoss):
+    """The relativistic average loss: cross-entropy of logits less the mean of the other kind's.
+
+    RaGAN, Jolicoeur-Martineau, 2018 (arXiv 1807.00734), with the cross-entropy of the standard GAN.
+    The discriminator classifies a real image as more real than the fakes are on average, and a fake
+    as less real than the real images are on average. The generator minimises the opposite on both
+    kinds. A mean is that of all logits of a micro-batch on one rank, so that the loss depends on
+    the sizes of both.
+    """
+
+    is_relative = True
+
+    def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+        real = at_least_float32(real_logits)
+        fake = at_least_float32(fake_logits)
+        on_real = F.softplus(fake.mean() - real).mean()
+        on_fake = F.softplus(fake - real.mean()).mean()
+        return on_real + on_fake
+
+    def generator(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        assert real_logits is not None
+        # The same loss with the kinds exchanged.
+        return self.discriminator(fake_logits, real_logits)
+
+
 def discriminator_loss(loss: AdversarialLoss, real: Outputs, fake: Outputs) -> Tensor:
     """Return the mean of the discriminator's loss over its scales.
 
@@ -113,13 +165,21 @@ def discriminator_loss(loss: AdversarialLoss, real: Outputs, fake: Outputs) -> T
     return torch.stack(per_scale).mean()
 
 
-def generator_loss(loss: AdversarialLoss, fake: Outputs) -> Tensor:
+def generator_loss(loss: AdversarialLoss, fake: Outputs, real: Outputs | None = None) -> Tensor:
     """Return the mean of the generator's loss over the discriminator's scales.
 
-    fake: the discriminator's outputs for fake images. Raises BadComponent where `loss` does not
-    return a tensor without dimensions.
+    fake: the discriminator's outputs for fake images. real: those for real images, without
+    gradient, where the loss is relative. Raises BadComponent where `loss` does not return a tensor
+    without dimensions.
     """
-    per_scale = [_check_scalar(loss, loss.generator(maps[-1])) for maps in fake]
+    per_scale = []
+    for scale, fake_maps in enumerate(fake):
+        if loss.is_relative:
+            assert real is not None
+            value = loss.generator(fake_maps[-1], real[scale][-1].detach())
+        else:
+            value = loss.generator(fake_maps[-1])
+        per_scale.append(_check_scalar(loss, value))
     return torch.stack(per_scale).mean()
 
 

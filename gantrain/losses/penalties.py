@@ -61,6 +61,38 @@ class R1:
         return self.weight / 2 * gradient.square().sum(1).mean()
 
 
+class R2:
+    """R2: half of the weight times the mean squared gradient norm at fake images.
+
+    Mescheder et al., 2018 (arXiv 1801.04406). R3GAN (arXiv 2501.05441) adds it to R1, with the
+    same weight, and applies both in every turn. The defaults are those of R1.
+
+    Args:
+        weight: The weight of the penalty.
+        interval_steps: The penalty is applied in one of so many turns of the discriminator's phase,
+            and then multiplied by this number.
+        logits: What is differentiated for an image whose logits form a map: the mean of the map or
+            its sum.
+    """
+
+    def __init__(
+        self, *, weight: Weight = 10.0, interval_steps: IntervalSteps = 16, logits: Logits = "mean"
+    ) -> None:
+        self.weight = weight
+        self.interval_steps = interval_steps
+        self.logits = logits
+
+    def __call__(
+        self, discriminate: Discriminate, real: Tensor, fake: Tensor, *unused: Tensor
+    ) -> Tensor:
+        """Return a scalar from fake images (N, C, H, W).
+
+        real, unused: the real images and the mixing fractions, which other penalties take.
+        """
+        gradient = _gradient(discriminate, fake, self.logits)  # N(CHW)
+        return self.weight / 2 * gradient.square().sum(1).mean()
+
+
 class GradientPenalty:
     """The gradient penalty: the weight times the mean squared distance of the gradient norm to 1.
 

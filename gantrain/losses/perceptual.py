@@ -1,4 +1,4 @@
-"""The perceptual distance of images: the distance of their features in VGG-19."""
+"""VGG-19 of the perceptual loss, and the distances of its features."""
 
 import functools
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _WITH_COLOUR_LAYER = (0, 2, 5, 9, 12, 16)
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
-_OPTION = "method.vgg.weights"
+_OPTION = "method.losses.perceptual.network.weights"
 
 
 class _Layer(NamedTuple):
@@ -37,7 +37,7 @@ class _Layer(NamedTuple):
 
 
 class VGG19(nn.Module):
-    """The perceptual loss of pix2pixHD: weighted L1 distances of VGG-19's features.
+    """VGG-19, whose features the loss of pix2pixHD compares by weighted L1 distances.
 
     Wang et al., 2018 (arXiv 1711.11585). The features are relu1_1, relu2_1, relu3_1, relu4_1 and
     relu5_1. The images have 3 channels or 1 (grey).
@@ -59,8 +59,8 @@ class VGG19(nn.Module):
         super().__init__()
         if channels not in (1, 3):
             raise UserError(
-                f"method.perceptual: VGG-19 sees 1 or 3 channels, the target has {channels}; set it"
-                " to 0"
+                f"method.losses: VGG-19 sees 1 or 3 channels, the target has {channels}; set the"
+                " loss to 0"
             )
         self.weights = weights
         self.normalised = normalised
@@ -91,14 +91,14 @@ class VGG19(nn.Module):
     def forward(self, fake: Tensor, target: Tensor) -> Tensor:
         """Return a scalar from images (N, channels, H, W) in [-1, 1] of at least 16x16 pixels."""
         with torch.no_grad():
-            real_maps = self._features(target)
-        fake_maps = self._features(fake)
+            real_maps = self.features(target)
+        fake_maps = self.features(fake)
         # A file up to relu3_1 gives fewer maps than there are weights.
         terms = zip(_DISTANCE_WEIGHTS, fake_maps, real_maps, strict=False)
         distances = [weight * l1(fake_map, real_map) for weight, fake_map, real_map in terms]
         return torch.stack(distances).sum()
 
-    def _features(self, x: Tensor) -> list[Tensor]:
+    def features(self, x: Tensor) -> list[Tensor]:
         """Return the compared maps of images (N, channels, H, W), finest first."""
         assert len(self.convs), "load() comes first"
         features = []
@@ -173,5 +173,6 @@ def _fetch_torchvision() -> dict[str, Tensor]:
     except Exception as e:  # of the network, the disk, the hash
         raise UserError(
             f"{_OPTION}: {chosen.url} can't be fetched ({reason(e)}); "
-            f"give the file as {_OPTION}=FILE, or leave the term out with method.perceptual=0"
+            f"give the file as {_OPTION}=FILE, or leave the term out with"
+            " method.losses.perceptual=0"
         ) from None

@@ -5,7 +5,7 @@ It has the discriminators with their losses, and the terms of both players.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Annotated
 
 import torch
@@ -14,12 +14,18 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gantrain.core.component import BadComponent, Component, Each, OneOf, Options, build
-from gantrain.losses import ADVERSARIAL, distances
+from gantrain.core.weighted import TermWeight
+from gantrain.losses import ADVERSARIAL
 from gantrain.losses.adversarial import AdversarialLoss, Outputs, discriminator_loss, generator_loss
 from gantrain.methods.base import Batch, Context, Phase, Terms
 from gantrain.methods.diffaugment import DiffAugment, Kind
+from gantrain.methods.discriminator_outputs import (
+    accuracy,
+    forward_real_fake,
+    relative_accuracy,
+    run_discriminator,
+)
 from gantrain.networks import DISCRIMINATOR, GENERATOR, NETWORKS
-from gantrain.networks.blocks import mixes_samples
 
 # The types of the options that several methods have.
 Weight = Annotated[float, Field(ge=0, le=1e9)]
@@ -66,63 +72,21 @@ def pair(source: Tensor, image: Tensor) -> Tensor:
     return torch.cat([source, image], dim=1)
 
 
-def run_discriminator(discriminator: nn.Module, images: Tensor) -> Outputs:
-    """Return a discriminator's outputs for images (N, C, H, W).
+class JudgedImages:
+    """The outputs of a discriminator in a turn of the generator.
 
-    Raises BadComponent where a discriminator from outside returns something else.
+    on_fake: for the fakes. forward_real: computes those for real images, without gradient, when
+    `on_real` is first read.
     """
-    outputs: Outputs = discriminator(images)
-    if _are_outputs(outputs, len(images)):
-        return outputs
-    if isinstance(outputs, Tensor):
-        description = f"a tensor of shape {tuple(outputs.shape)}"
-    else:
-        description = type(outputs).__name__
-    allowed = (
-        f"a list of scales, each a list of features with {len(images)} images, the logits last:"
-        " [[logits]]"
-    )
-    raise BadComponent(
-        f"discriminator: {type(discriminator).__name__} gives {description}, allowed: {allowed}"
-    )
 
+    def __init__(self, on_fake: Outputs, forward_real: Callable[[], Outputs]) -> None:
+        self.on_fake = on_fake
+        self._forward_real = forward_real
 
-def _are_outputs(outputs: object, images: int) -> bool:
-    """Return whether these are lists of maps of so many images."""
-    if not isinstance(outputs, list | tuple) or not outputs:
-        return False
-    for scale in outputs:
-        if not isinstance(scale, list | tuple) or not scale:
-            return False
-        if not all(isinstance(x, Tensor) and x.ndim and len(x) == images for x in scale):
-            return False
-    return True
-
-
-def forward_real_fake(
-    discriminator: nn.Module, real: Tensor, fake: Tensor
-) -> tuple[Outputs, Outputs]:
-    """Return the outputs for real and for fake images, (N, C, H, W) each.
-
-    One forward of both is the same mathematics, except with batch norm. Batch norm would mix the
-    statistics of both, so each of them then gets a forward of its own.
-    """
-    if mixes_samples(discriminator):
-        return run_discriminator(discriminator, real), run_discriminator(discriminator, fake)
-    outputs = run_discriminator(discriminator, torch.cat([real, fake]))
-    n = len(real)
-    on_real = []
-    on_fake = []
-    for maps in outputs:
-        on_real.append([x[:n] for x in maps])
-        on_fake.append([x[n:] for x in maps])
-    return on_real, on_fake
-
-
-def accuracy(outputs: Outputs, boundary: float) -> Tensor:
-    """Return the fraction of the logits that classify an image as real, a mean over the scales."""
-    per_scale = [(maps[-1].detach() > boundary).float().mean() for maps in outputs]
-    return torch.stack(per_scale).mean()
+    @cached_property
+    def on_real(self) -> Outputs:
+        """The outputs for real images, without gradient."""
+        return self._forward_real()
 
 
 @dataclass(frozen=True)
@@ -158,18 +122,30 @@ class Adversary:
         )
         weight = self.discriminator_weight * self._scale_factor(on_real)
         loss = discriminator_loss(self.loss, on_real, on_fake)
+        if self.loss.is_relative:
+            real_as_real = relative_accuracy(on_real, on_fake)
+            fake_as_real = relative_accuracy(on_fake, on_real)
+        else:
+            real_as_real = accuracy(on_real, self.loss.boundary)
+            fake_as_real = accuracy(on_fake, self.loss.boundary)
         return Terms(
             {f"d{self.suffix}": weight * loss},
             stats={
-                f"d_on_real{self.suffix}": accuracy(on_real, self.loss.boundary),
-                f"d_on_fake{self.suffix}": 1 - accuracy(on_fake, self.loss.boundary),
+                f"d_on_real{self.suffix}": real_as_real,
+                f"d_on_fake{self.suffix}": 1 - fake_as_real,
             },
         )
 
-    def generator_loss(self, on_fake: Outputs) -> Tensor:
+    @torch.no_grad()
+    def forward_real(self, real: Tensor, context: Context) -> Outputs:
+        """Return the outputs for real images, (N, C, H, W), without gradient."""
+        return self.forward(real, context)
+
+    def generator_loss(self, outputs: JudgedImages) -> Tensor:
         """Return the generator's weighted loss from the outputs for its images."""
-        weight = self.generator_weight * self._scale_factor(on_fake)
-        return weight * generator_loss(self.loss, on_fake)
+        weight = self.generator_weight * self._scale_factor(outputs.on_fake)
+        on_real = outputs.on_real if self.loss.is_relative else None
+        return weight * generator_loss(self.loss, outputs.on_fake, on_real)
 
     def _scale_factor(self, outputs: Outputs) -> int:
         """The factor that turns the mean over the scales into their sum, where it is wanted."""
@@ -235,12 +211,12 @@ class Adversaries:
         """Return a phase for each discriminator. `terms` gets the discriminator's Adversary."""
         return [Phase(a.name, (a.name,), partial(terms, a)) for a in self.all]
 
-    def loss_weights(self, **generator_weights: float) -> dict[str, float]:
+    def loss_weights(self, **generator_weights: TermWeight) -> dict[str, TermWeight]:
         """Return the weights of both players' terms by the terms' names.
 
         generator_weights: of the generator's further terms. Those of weight 0 are not computed.
         """
-        weights = {f"gan{a.suffix}": a.generator_weight for a in self.all}
+        weights: dict[str, TermWeight] = {f"gan{a.suffix}": a.generator_weight for a in self.all}
         for name, weight in generator_weights.items():
             if weight:
                 weights[name] = weight
@@ -249,31 +225,31 @@ class Adversaries:
         return weights
 
     def generator_terms(
-        self, images: Tensor, context: Context
-    ) -> tuple[dict[str, Tensor], Outputs]:
+        self, fake: Tensor, real: Tensor, context: Context
+    ) -> tuple[dict[str, Tensor], JudgedImages]:
         """Return the generator's adversarial terms, and the first discriminator's outputs.
 
-        images: what the discriminators see of the fakes, (N, C, H, W).
+        fake, real: what the discriminators see of fake and of real images, (N, C, H, W). Only
+        relative losses need the outputs for real images.
         """
-        all_outputs = [adversary.forward(images, context) for adversary in self.all]
+        outputs = []
+        for adversary in self.all:
+            forward_real = partial(adversary.forward_real, real, context)
+            outputs.append(JudgedImages(adversary.forward(fake, context), forward_real))
         terms = {}
-        for adversary, outputs in zip(self.all, all_outputs, strict=True):
-            terms[f"gan{adversary.suffix}"] = adversary.generator_loss(outputs)
-        return terms, all_outputs[0]
-
-    def match_features(self, real: Tensor, on_fake: Outputs, context: Context) -> Tensor:
-        """Return the distance between the first discriminator's features of real and fake images.
-
-        real: what it sees of real images, (N, C, H, W). on_fake: its outputs for the fakes.
-        """
-        with torch.no_grad():
-            on_real = self.first.forward(real, context)
-        return distances.feature_matching(on_real, on_fake)
+        for adversary, own in zip(self.all, outputs, strict=True):
+            terms[f"gan{adversary.suffix}"] = adversary.generator_loss(own)
+        return terms, outputs[0]
 
     def diagnose(self, real: Tensor) -> dict[str, Tensor]:
-        """Return, for each discriminator, the fraction of held-out images classified as real."""
+        """Return, for each discriminator, the fraction of held-out images classified as real.
+
+        A discriminator with a relative loss classifies no image alone, and is left out.
+        """
         fractions = {}
         for adversary in self.all:
+            if adversary.loss.is_relative:
+                continue
             outputs = adversary.network(real)
             fractions[f"d_on_held_out{adversary.suffix}"] = accuracy(
                 outputs, adversary.loss.boundary

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.core.rng import Purpose, random_numbers
+from gantrain.core.weighted import TermWeight
 from gantrain.methods.network_roles import NetworkRole
 from gantrain.networks.fixed_statistics import modules_with_fixed_statistics
 from gantrain.networks.sync_batch import SyncBatchNorm2d
@@ -130,8 +131,8 @@ class Method(abc.ABC, nn.Module):
             name as its kind, and belongs to the forward direction. Errors, `gantrain import` and
             `init_from` find networks by their roles.
         paired: Whether the method learns from pairs only. Data without pairs are then refused.
-        loss_weights: The weight of each loss in the terms, by the loss's name. The console prints
-            the weights.
+        loss_weights: The weight of each loss in the terms, by the loss's name: a number, or a
+            schedule over the images of the stage. The console prints the weights.
         inputs: What the class takes beside the source and the target, by role. A recipe names the
             fields in `data.inputs`. The batch has each of them under its role, and the channels of
             all of them, in this order, follow those of the source in the batch's `source`.
@@ -146,7 +147,7 @@ class Method(abc.ABC, nn.Module):
     inference: Sequence[str] = ("generator",)
     roles: Mapping[str, NetworkRole] = MappingProxyType({})
     paired: bool = False
-    loss_weights: Mapping[str, float] = MappingProxyType({})
+    loss_weights: Mapping[str, TermWeight] = MappingProxyType({})
     inputs: Mapping[str, Input] = MappingProxyType({"instances": Input("instances")})
     has_back: bool = False
     has_style: bool = False

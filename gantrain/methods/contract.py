@@ -7,7 +7,6 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from numbers import Real
 
 from torch import nn
 
@@ -120,11 +119,17 @@ def _weight_problems(weights: object) -> Iterator[str]:
         yield f"loss_weights: found {_shown(weights)}, allowed: a dictionary of numbers by loss"
         return
     for name, weight in weights.items():
-        is_number = isinstance(weight, Real) and not isinstance(weight, bool)
+        numbers = weight.values() if isinstance(weight, dict) else [weight]
         if not isinstance(name, str):
             yield f"loss_weights: found the name {_shown(name)}, allowed: the name of a loss"
-        elif not is_number or not math.isfinite(weight):
+        elif not all(map(_is_finite, numbers)):
             yield f"loss_weights[{name!r}]: found {_shown(weight)}, allowed: a finite number"
+
+
+def _is_finite(weight: object) -> bool:
+    if not isinstance(weight, int | float) or isinstance(weight, bool):
+        return False
+    return math.isfinite(weight)
 
 
 def _network_problems(method: Method) -> Iterator[str]:

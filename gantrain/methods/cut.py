@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from gantrain.core.component import Component, build
 from gantrain.core.errors import UserError
 from gantrain.core.rng import Purpose
-from gantrain.losses.patchnce import patch_nce
+from gantrain.losses.patchnce import draw_places, patch_nce
 from gantrain.methods.adversarial_game import (
     AdversarialOption,
     Adversaries,
@@ -155,7 +154,7 @@ class CUT(Method):
         (inputs,) = self.mirrored([originals], context)
         generated = generator(inputs)
         fake = generated[: len(source)]
-        losses, _ = self.adversaries.generator_terms(fake, context)
+        losses, _ = self.adversaries.generator_terms(fake, batch["target"], context)
 
         # Features of the generated images are mirrored back, to lie where the originals' lie.
         features = self.mirrored(generator.features(generated, self.layers), context)
@@ -205,14 +204,7 @@ class CUT(Method):
         generators = [context.random(p, Purpose.PATCHES) for p in context.positions]
         # A sample's target, where it follows the sources, takes the numbers after its source's.
         generators *= len(features[0]) // len(generators)
-        all_places = []
-        for x in features:
-            pixels = x.shape[2] * x.shape[3]
-            count = min(self.patches, pixels)
-            places = [random.choice(pixels, count, replace=False) for random in generators]
-            tensor = torch.tensor(np.stack(places))
-            all_places.append(tensor.to(x.device, non_blocking=True))
-        return all_places
+        return draw_places(features, generators, self.patches)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(batch["target"])

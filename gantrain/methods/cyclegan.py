@@ -171,8 +171,8 @@ class CycleGAN(Method):
             fake_source, cycled_source = translate_all(generator_back, target, fake)
         cycled_target = generator(fake_source)
 
-        for domain, images in ((_TARGET, fake), (_SOURCE, fake_source)):
-            adversarial, _ = self.adversaries[domain].generator_terms(images, context)
+        for domain, made, real in ((_TARGET, fake, target), (_SOURCE, fake_source, source)):
+            adversarial, _ = self.adversaries[domain].generator_terms(made, real, context)
             losses |= adversarial
         losses["cycle"] = self.cycle * (
             distances.l1(cycled_source, source) + distances.l1(cycled_target, target)

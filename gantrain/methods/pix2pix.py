@@ -1,13 +1,12 @@
 """pix2pix (Isola et al. 2017, arXiv 1611.07004), with the options that later papers added."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from gantrain.core.component import Component, OneOf, build
-from gantrain.core.rng import Purpose
-from gantrain.losses import PENALTIES, distances
+from gantrain.core.component import build
 from gantrain.methods.adversarial_game import (
     AdversarialOption,
     Adversaries,
@@ -21,17 +20,21 @@ from gantrain.methods.adversarial_game import (
 )
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
+from gantrain.methods.discriminator_penalties import DiscriminatorPenalties, PenaltyOptions
 from gantrain.methods.image_pool import ImagePool
+from gantrain.methods.reconstruction import PAIRED_INPUTS, LossOptions, Reconstruction
 from gantrain.networks import NETWORKS
+
+_LOSSES = {"l1": 100.0}
 
 
 class Pix2Pix(Method):
     """A generator G from source x to target y, against a discriminator that sees x with y or G(x).
 
-    G minimises gan * adversarial + l1 * |G(x) - y| + l2 * (G(x) - y)^2 + feature_matching *
-    (pix2pixHD's distance of the discriminator's features). The discriminator minimises half of its
-    adversarial loss, plus a penalty if `penalty` names one. The pool and the penalty belong to the
-    first discriminator.
+    G minimises gan * adversarial + the weighted `losses`, of which the paper has l1 * |G(x) - y|.
+    The discriminator minimises half of its
+    adversarial loss, plus its penalties. The pool and the penalties belong to the first
+    discriminator.
 
     The defaults are the paper's, except for the order. Here the generator's phase comes first, and
     the discriminators see the fakes of that phase. `order: discriminator_first` is the paper's. It
@@ -42,12 +45,9 @@ class Pix2Pix(Method):
         generator: The network that translates.
         discriminator: The first discriminator. It sees the source and an image together.
         adversarial: The adversarial loss.
-        penalty: A penalty on the gradient of the first discriminator. null has none.
+        penalties: The penalties on the gradient of the first discriminator.
         gan: The weight of the generator's adversarial loss.
-        l1: The weight of the mean absolute error.
-        l2: The weight of the mean squared error.
-        feature_matching: The weight of the distance between the first discriminator's features of
-            the fake and those of the target.
+        losses: The weighted reconstruction losses.
         pool: The number of earlier fakes in the pool. About half of the fakes that the first
             discriminator sees come from it. 0 has no pool.
         augment: The kinds of DiffAugment that change the images which the discriminators see.
@@ -56,6 +56,8 @@ class Pix2Pix(Method):
     """
 
     paired = True
+    inputs = PAIRED_INPUTS
+    default_losses: Mapping[str, float] = _LOSSES
 
     def __init__(
         self,
@@ -65,20 +67,15 @@ class Pix2Pix(Method):
         generator: GeneratorOption = "unet",
         discriminator: DiscriminatorOption = "patchgan",
         adversarial: AdversarialOption = "vanilla",
-        penalty: Annotated[Component | None, OneOf(PENALTIES)] = None,
+        penalties: PenaltyOptions = (),
         gan: Weight = 1.0,
-        l1: Weight = 100.0,
-        l2: Weight = 0.0,
-        feature_matching: Weight = 0.0,
+        losses: LossOptions = _LOSSES,
         pool: PoolSize = 0,
         augment: tuple[Kind, ...] = (),
         more_discriminators: ExtraDiscriminators = (),
         order: Literal["generator_first", "discriminator_first"] = "generator_first",
     ) -> None:
         super().__init__()
-        self.l1 = l1
-        self.l2 = l2
-        self.feature_matching = feature_matching
         self.networks["generator"] = build(
             NETWORKS, generator, in_channels=source_channels, out_channels=target_channels
         )
@@ -91,16 +88,15 @@ class Pix2Pix(Method):
             generator_weight=gan,
             augment=augment,
         )
-        self.penalty = None if penalty is None else build(PENALTIES, penalty)
+        self.penalties = DiscriminatorPenalties(penalties)
         self.pool = ImagePool(pool)
         self.pools = {"fakes": self.pool}
 
-        self.loss_weights = self.adversaries.loss_weights(
-            l1=l1, l2=l2, feature_matching=feature_matching
+        self.reconstruction = Reconstruction(
+            self.auxiliary, self.default_losses, losses, channels=target_channels
         )
-        penalty_weight = getattr(self.penalty, "weight", None)  # a penalty from outside may lack it
-        if penalty_weight is not None:
-            self.loss_weights["penalty"] = penalty_weight
+        self.loss_weights = self.adversaries.loss_weights(**self.reconstruction.weights)
+        self.loss_weights |= self.penalties.loss_weights
 
         generator_phase = Phase("generator", ("generator",), self.generator_terms)
         discriminator_phases = self.adversaries.phases(self.discriminator_terms)
@@ -117,14 +113,10 @@ class Pix2Pix(Method):
         source = batch["source"]
         target = batch["target"]
         fake = self.translate(batch)
-        losses, on_fake = self.adversaries.generator_terms(pair(source, fake), context)
-        if self.l1:
-            losses["l1"] = self.l1 * distances.l1(fake, target)
-        if self.l2:
-            losses["l2"] = self.l2 * distances.l2(fake, target)
-        if self.feature_matching:
-            distance = self.adversaries.match_features(pair(source, target), on_fake, context)
-            losses["feature_matching"] = self.feature_matching * distance
+        losses, judged = self.adversaries.generator_terms(
+            pair(source, fake), pair(source, target), context
+        )
+        losses |= self.reconstruction.terms(batch, fake, judged, context)
         return Terms(losses, carried={"fake": fake.detach()})
 
     def discriminator_terms(
@@ -139,22 +131,8 @@ class Pix2Pix(Method):
             return adversary.discriminator_terms(pair(source, target), fake_pair, context)
         fake_pair = self.pool(fake_pair, context)
         terms = adversary.discriminator_terms(pair(source, target), fake_pair, context)
-        if self.penalty is not None and context.is_due(self.penalty.interval_steps):
-            penalty = self.penalty(
-                lambda images: adversary.forward(pair(source, images), context),
-                target,
-                fake,
-                self._mixing_fractions(target, context),
-            )
-            # The penalty comes in one of so many turns, so it counts so many times.
-            terms.losses["penalty"] = self.penalty.interval_steps * penalty
+        terms.losses |= self.penalties.terms(adversary, batch, fake, context)
         return terms
-
-    def _mixing_fractions(self, images: Tensor, context: Context) -> Tensor:
-        """Draw the fraction of the real image in each mixture of a penalty, (N, 1, 1, 1)."""
-        fractions = [context.random(p, Purpose.MIX).random() for p in context.positions]
-        tensor = torch.tensor(fractions, dtype=images.dtype).view(-1, 1, 1, 1)
-        return tensor.to(images.device, non_blocking=True)
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

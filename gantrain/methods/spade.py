@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from gantrain.core.component import Component, OneOf, build
-from gantrain.losses import PERCEPTUAL, distances
+from gantrain.losses import distances
 from gantrain.losses.adversarial import at_least_float32
 from gantrain.methods.adversarial_game import (
     AdversarialOption,
@@ -20,10 +20,13 @@ from gantrain.methods.adversarial_game import (
 )
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
+from gantrain.methods.discriminator_penalties import DiscriminatorPenalties, PenaltyOptions
+from gantrain.methods.reconstruction import PAIRED_INPUTS, LossOptions, Reconstruction
 from gantrain.networks import NETWORKS, STYLED_GENERATOR
 from gantrain.networks.spade import StyleEncoder
 
 _STYLE_CHANNELS = 256
+_LOSSES = {"feature_matching": 10.0, "perceptual": 10.0}
 _DISCRIMINATOR = {
     "name": "multiscale_patchgan",
     "spectral_norm": True,
@@ -35,11 +38,11 @@ _DISCRIMINATOR = {
 class SPADE(Method):
     """SPADE: a generator whose normalisation layers are modulated by the label map.
 
-    The generator minimises gan * adversarial + feature_matching * (distance of the discriminators'
-    features) + perceptual * (distance of VGG-19's features) + kld * (divergence of the styles). The
-    adversarial loss is a mean over the scales. The distance of features is pix2pixHD's, which is
-    the paper's sum where each scale has four layers, as here. The discriminators minimise the mean
-    of their losses.
+    The generator minimises gan * adversarial + the weighted `losses` + kld * (divergence of the
+    styles). Those losses of the paper are the distances of the discriminators' features and of
+    VGG-19's features. The adversarial loss is a mean over the scales. The distance of features is
+    pix2pixHD's, which is the paper's sum where each scale has four layers, as here. The
+    discriminators minimise the mean of their losses.
 
     `style: vae` adds an encoder, which is trained in the generator's phase. It learns the style of
     a target, which its label map does not determine. `translate` uses the style that the batch
@@ -64,14 +67,13 @@ class SPADE(Method):
         generator: The network that translates.
         discriminator: The first discriminator. It sees the source and an image together.
         adversarial: The adversarial loss.
-        vgg: The network of the perceptual loss.
         style: `vae` trains an encoder of styles. `none` has no styles.
         test_style: The seed of the style that `translate` uses. null uses the mean style.
         gan: The weight of the generator's adversarial loss.
-        feature_matching: The weight of the distance between the first discriminator's features of
-            the fake and those of the target.
-        perceptual: The weight of the perceptual loss. With 0, no weights of VGG-19 are needed.
+        losses: The weighted reconstruction losses. Without `perceptual`, no weights of VGG-19 are
+            needed.
         kld: The weight of the divergence of the styles, with `style: vae`.
+        penalties: The penalties on the gradient of the first discriminator.
         augment: The kinds of DiffAugment that change the images which the discriminators see.
         more_discriminators: Further discriminators, each with its own loss, weight and interval.
         order: Whether the discriminators see the fakes from before the generator's update, or new
@@ -79,6 +81,7 @@ class SPADE(Method):
     """
 
     paired = True
+    inputs = PAIRED_INPUTS
 
     def __init__(
         self,
@@ -88,20 +91,17 @@ class SPADE(Method):
         generator: Annotated[Component, OneOf(NETWORKS, STYLED_GENERATOR)] = "spade",
         discriminator: DiscriminatorOption = _DISCRIMINATOR,
         adversarial: AdversarialOption = "hinge",
-        vgg: Annotated[Component, OneOf(PERCEPTUAL)] = "vgg19",
         style: Literal["none", "vae"] = "none",
         test_style: Annotated[int, Field(ge=0, lt=2**63)] | None = None,
         gan: Weight = 1.0,
-        feature_matching: Weight = 10.0,
-        perceptual: Weight = 10.0,
+        losses: LossOptions = _LOSSES,
         kld: Weight = 0.05,
+        penalties: PenaltyOptions = (),
         augment: tuple[Kind, ...] = (),
         more_discriminators: ExtraDiscriminators = (),
         order: Literal["generator_first", "generator_first_new_fakes"] = "generator_first",
     ) -> None:
         super().__init__()
-        self.feature_matching = feature_matching
-        self.perceptual = perceptual
         self.kld = kld
         self.test_style = test_style
         self.makes_new_fakes = order == "generator_first_new_fakes"
@@ -129,13 +129,15 @@ class SPADE(Method):
                 target_channels, _STYLE_CHANNELS, width=spade_generator.width
             )
             self.inference = ("generator", "encoder")
-        if perceptual:
-            self.auxiliary["vgg"] = build(PERCEPTUAL, vgg, channels=target_channels)
+        self.reconstruction = Reconstruction(
+            self.auxiliary, _LOSSES, losses, channels=target_channels
+        )
         self.loss_weights = self.adversaries.loss_weights(
-            feature_matching=feature_matching,
-            perceptual=perceptual,
+            **self.reconstruction.weights,
             kld=kld if self.has_style else 0.0,
         )
+        self.penalties = DiscriminatorPenalties(penalties)
+        self.loss_weights |= self.penalties.loss_weights
         # What translates is also what the generator's phase trains.
         generator_phase = Phase("generator", tuple(self.inference), self.generator_terms)
         self.phases = (generator_phase, *self.adversaries.phases(self.discriminator_terms))
@@ -183,13 +185,11 @@ class SPADE(Method):
         source = batch["source"]
         target = batch["target"]
         fake, losses = self._generate(batch)
-        adversarial, on_fake = self.adversaries.generator_terms(pair(source, fake), context)
+        adversarial, judged = self.adversaries.generator_terms(
+            pair(source, fake), pair(source, target), context
+        )
         losses |= adversarial
-        if self.feature_matching:
-            distance = self.adversaries.match_features(pair(source, target), on_fake, context)
-            losses["feature_matching"] = self.feature_matching * distance
-        if self.perceptual:
-            losses["perceptual"] = self.perceptual * self.auxiliary["vgg"](fake, target)
+        losses |= self.reconstruction.terms(batch, fake, judged, context)
         return Terms(losses, carried={"fake": fake.detach()})
 
     def discriminator_terms(
@@ -202,7 +202,10 @@ class SPADE(Method):
         else:
             with torch.no_grad():
                 fake, _ = self._generate(batch)
-        return adversary.discriminator_terms(pair(source, target), pair(source, fake), context)
+        terms = adversary.discriminator_terms(pair(source, target), pair(source, fake), context)
+        if adversary is self.adversaries.first:
+            terms.losses |= self.penalties.terms(adversary, batch, fake, context)
+        return terms
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(pair(batch["source"], batch["target"]))

@@ -1,14 +1,16 @@
 """The example GAN of a survey of image-to-image translation, with its two defects corrected."""
 
-from gantrain.methods.adversarial_game import Weight
 from gantrain.methods.pix2pix import Pix2Pix
+from gantrain.methods.reconstruction import LossOptions
+
+_LOSSES: dict[str, float] = {}
 
 
 class Survey(Pix2Pix):
     """pix2pix with an encoder-decoder and a discriminator of the whole image.
 
-    The generator minimises the binary cross-entropy of the discriminator, + l1 * |G(x) - y| + l2 *
-    (G(x) - y)^2. The survey's example has no such distances, so both weights are 0 by default.
+    The generator minimises the binary cross-entropy of the discriminator, + the weighted `losses`.
+    The survey's example has no such losses, so that there are none by default.
 
     The printed example has two defects, which are corrected here. Its discriminator is built for
     source and target together (6 channels) but receives the 3 channels of one image, so that it
@@ -17,18 +19,18 @@ class Survey(Pix2Pix):
     with the target.
 
     Args:
-        l1: The weight of the mean absolute error.
-        l2: The weight of the mean squared error.
+        losses: The weighted reconstruction losses.
     """
 
+    default_losses = _LOSSES
+
     def __init__(
-        self, source_channels: int, target_channels: int, *, l1: Weight = 0.0, l2: Weight = 0.0
+        self, source_channels: int, target_channels: int, *, losses: LossOptions = _LOSSES
     ) -> None:
         super().__init__(
             source_channels,
             target_channels,
             generator="encoder_decoder",
             discriminator="whole_image",
-            l1=l1,
-            l2=l2,
+            losses=losses,
         )

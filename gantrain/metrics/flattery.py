@@ -10,10 +10,12 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from gantrain.losses.feature_networks import TorchvisionFeatures
+from gantrain.losses.lpips import DISTS, LPIPS
 from gantrain.losses.perceptual import VGG19
 from gantrain.metrics import registry
 from gantrain.metrics.extractors import INCEPTION, is_network
-from gantrain.metrics.paired import LPIPS
+from gantrain.metrics.paired import LPIPS as LPIPS_METRICS
 from gantrain.networks.backbone import Backbone
 
 IMAGENET = "ImageNet's classes"
@@ -35,7 +37,7 @@ def flattery(best_by: str, parts: Mapping[str, nn.Module]) -> str | None:
     for name, part in parts.items():
         for module in part.modules():
             model = _pretrained_name(module)
-            if model and _family_of_model(model) == family:
+            if model and _family_of(module, model) == family:
                 return (
                     f"evaluate.best_by: {best_by} looks through a network trained on {family}, and"
                     f" so does the training itself ({name}: {model}), so that it improves without"
@@ -46,7 +48,7 @@ def flattery(best_by: str, parts: Mapping[str, nn.Module]) -> str | None:
 
 def family_of_metric(name: str) -> str | None:
     """Return what the network behind a metric was trained on; None without a trained network."""
-    if name in LPIPS:
+    if name in LPIPS_METRICS:
         return IMAGENET
     set_metric = registry.of_set(name)
     if set_metric is None:
@@ -63,9 +65,20 @@ def _pretrained_name(module: nn.Module) -> str | None:
     """Return the name of the network whose published weights the module holds."""
     if isinstance(module, VGG19):
         return "vgg19"
+    if isinstance(module, LPIPS):
+        return f"LPIPS of {module.backbone}"
+    if isinstance(module, DISTS):
+        return "DISTS"
+    if isinstance(module, TorchvisionFeatures):
+        return module.backbone
     if isinstance(module, Backbone) and module.pretrained:
         return module.name
     return None
+
+
+def _family_of(module: nn.Module, model: str) -> str:
+    """Return what the network of a module was trained on; all of torchvision's saw ImageNet."""
+    return _family_of_model(model) if isinstance(module, Backbone) else IMAGENET
 
 
 def _family_of_model(name: str) -> str:

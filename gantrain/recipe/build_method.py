@@ -10,6 +10,7 @@ from torch import nn
 from gantrain.core.component import MAX_CHANNELS, BadComponent, build, facts_of, used_classes
 from gantrain.core.errors import UserError
 from gantrain.core.own_code import describe_error, is_own
+from gantrain.losses.feature_losses import Perceptual, SupervisedPatchNCE
 from gantrain.methods import METHODS
 from gantrain.methods.base import Method, Phase, starts_with
 from gantrain.methods.constructor_check import describe_early_use
@@ -18,6 +19,7 @@ from gantrain.networks import NETWORKS
 from gantrain.networks.blocks import mixes_samples
 from gantrain.networks.gradient_checkpointing import recompute
 from gantrain.networks.protocol import Pretrained, capabilities_of
+from gantrain.recipe.loss_checks import loss_problems
 from gantrain.recipe.schema import Recipe
 
 
@@ -117,7 +119,7 @@ def try_pretrained(
     Raises UserError where the weights cannot be had.
     """
     parts = _pretrained_parts(sketch, started)
-    if any(is_own(type(part)) for part in parts):
+    if any(is_own(_class_with_weights(part)) for part in parts):
         load_pretrained(make_method(recipe, data_dims), started)
         return
     for part in parts:
@@ -136,11 +138,17 @@ def _load(part: nn.Module) -> None:
     try:
         part.load()
     except Exception as error:
-        if not is_own(type(part)) or isinstance(error, UserError):
+        cls = _class_with_weights(part)
+        if not is_own(cls) or isinstance(error, UserError):
             raise
-        raise BadComponent(
-            f"method: {type(part).__name__}.load raised {describe_error(error)}"
-        ) from None
+        raise BadComponent(f"method: {cls.__name__}.load raised {describe_error(error)}") from None
+
+
+def _class_with_weights(part: nn.Module) -> type:
+    """Return the class of a part, or of the network inside a loss, which may be a user's own."""
+    if isinstance(part, Perceptual | SupervisedPatchNCE):
+        return type(part.network)
+    return type(part)
 
 
 def _describe_nothing_to_train(recipe: Recipe, phase: Phase) -> str:
@@ -164,6 +172,7 @@ def check_method(recipe: Recipe, method: Method) -> None:
         *_training_problems(recipe, method),
         *_checkpointing_problems(recipe, method),
         *_size_problems(recipe, method),
+        *loss_problems(recipe, method),
     ]
     if problems:
         raise UserError("\n".join(problems))

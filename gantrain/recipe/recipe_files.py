@@ -11,6 +11,7 @@ from gantrain.core.error_messages import one_line, with_allowed
 from gantrain.core.errors import UserError
 from gantrain.core.formats import RUN, check_format
 from gantrain.core.paths import check_not_special, check_regular_file
+from gantrain.core.weighted import lay_term
 from gantrain.core.yaml12 import MAX_DEPTH, parse_yaml, read_mapping
 from gantrain.recipe.slips import check_blanks
 
@@ -124,10 +125,33 @@ def _merge_values(base: object, over: object, *, is_component: bool) -> object:
         return over
     merged = dict(base)
     for key, value in over.items():
-        if key in base:
+        if key in base and key == "losses" and is_component:
+            merged[key] = _merge_losses(base[key], value)
+        elif key in base:
             merged[key] = _merge_values(base[key], value, is_component=is_component)
         else:
             merged[key] = value
+    return merged
+
+
+def _merge_losses(base: object, over: object) -> object:
+    """Return weighted losses laid on others: a bare weight keeps the other options of its loss."""
+    if not isinstance(base, dict) or not isinstance(over, dict) or not over:
+        return over
+    merged = dict(base)
+    for name, term in over.items():
+        merged[name] = _merge_term(base[name], term) if name in base else term
+    return merged
+
+
+def _merge_term(base: object, over: object) -> object:
+    """Return a loss laid on another. Components in the options are merged as elsewhere."""
+    merged = lay_term(base, over)
+    if not isinstance(base, dict) or not isinstance(over, dict) or not isinstance(merged, dict):
+        return merged
+    for key, value in over.items():
+        if key in base and key != "weight":  # a schedule replaces another one as a whole
+            merged[key] = _merge_values(base[key], value, is_component=True)
     return merged
 
 

@@ -17,7 +17,15 @@ NEW_NAMES = {
 }
 
 # Whole keys that stand elsewhere now.
-MOVED_KEYS = {"data.instances": "data.inputs.instances"}
+MOVED_KEYS = {
+    "data.instances": "data.inputs.instances",
+    "method.feature_matching": "method.losses.feature_matching",
+    "method.l1": "method.losses.l1",
+    "method.l2": "method.losses.l2",
+    "method.penalty": "method.penalties",
+    "method.perceptual": "method.losses.perceptual",
+    "method.vgg": "method.losses.perceptual.network",
+}
 
 # Options of commands: of `gantrain evaluate`, `gantrain import` and `gantrain translate`.
 NEW_OPTIONS = {
@@ -33,9 +41,10 @@ def renamed_key(key: str, allowed: Collection[str]) -> str:
     allowed: the names in the key's place. A component that has no key of the new name, such as a
     U-Net for `doublings`, never had one of the old name.
     """
-    if key in MOVED_KEYS:
-        return MOVED_KEYS[key]
     parent, dot, name = key.rpartition(".")
+    moved_key = MOVED_KEYS.get(key, "")
+    if moved_key.removeprefix(f"{parent}.").split(".")[0] in allowed:
+        return moved_key
     new_name = NEW_NAMES.get(name)
     if new_name is None or new_name not in allowed:
         return ""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, create_model
 
-from gantrain.core import component
+from gantrain.core import component_schema
 from gantrain.core.component import StrictModel, text_keys
 from gantrain.core.error_messages import check
 from gantrain.core.errors import UserError
@@ -156,12 +156,13 @@ _OF_THE_RUN = (
 def _typed() -> type[Recipe]:
     """Return Recipe with the method's options spelled out, for the tables as they are now."""
     from gantrain.data.degradations.degradation_table import DEGRADATIONS
-    from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+    from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
     from gantrain.methods import METHODS
     from gantrain.networks import NETWORKS
 
     # All tables whose entries a recipe may name.
-    tables = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL, DEGRADATIONS)
+    losses = (ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION)
+    tables = (METHODS, NETWORKS, *losses, DEGRADATIONS)
     return _build_typed(tuple(tuple(table.items()) for table in tables))
 
 
@@ -175,10 +176,10 @@ def _build_typed(tables: tuple[object, ...]) -> type[Recipe]:
     from gantrain.methods import METHODS
 
     method = (
-        component.union(METHODS),
+        component_schema.union(METHODS),
         Field(description=Recipe.model_fields["method"].description),
     )
-    degradation: Any = component.union(DEGRADATIONS)
+    degradation: Any = component_schema.union(DEGRADATIONS)
     degradations: Any = Annotated[list[degradation], BeforeValidator(as_list)]
     description = Data.model_fields["degrade"].description
     degrade: Any = (degradations, Field([], max_length=8, description=description))

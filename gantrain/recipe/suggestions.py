@@ -234,7 +234,8 @@ def _keys(model: type[BaseModel], content: object, prefix: str = "") -> Iterator
         field = model.model_fields[name]
         value = _with_default(field, content.get(name) if isinstance(content, dict) else None)
         inner = _chosen(_inner_models(field), value)
-        if inner:
+        is_left_out = value is None and field.default is None  # such as a loss without a weight
+        if inner and not is_left_out:
             yield from _keys(inner, value, f"{prefix}{name}.")
 
 

@@ -59,7 +59,13 @@ def describe_length(images: int, epoch: int, batch_size: int) -> str:
 
 def describe_losses(method: Method) -> str:
     """Describe the weights of the losses, where the method states them, and what a row shows."""
-    weights = [f"{name} {value_text(weight)}" for name, weight in method.loss_weights.items()]
+    weights = []
+    for name, weight in method.loss_weights.items():
+        if isinstance(weight, dict):
+            points = [f"{value_text(value)} at {image:,}" for image, value in weight.items()]
+            weights.append(f"{name} {', '.join(points)} images")
+        else:
+            weights.append(f"{name} {value_text(weight)}")
     if not weights:
         return (
             "the method does not state their weights (a row shows each loss as the method returns"

@@ -11,7 +11,7 @@ from conftest import SMALL, run_here
 from gantrain import train
 from gantrain.core.world import World
 from gantrain.data.cache import cache_folder
-from gantrain.losses import VGG19
+from gantrain.losses.perceptual import VGG19
 from gantrain.recipe import schema
 from gantrain.recipe.sections import Evaluate
 from gantrain.training.setup import RunSetup

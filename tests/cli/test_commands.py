@@ -171,11 +171,15 @@ def test_a_launcher_is_not_overwritten(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_names_of_recipes_are_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COMP_WORDS", raising=False)
-    assert complete_words("recipe=fac") == ["recipe=facades", "recipe=facades_paper"]
+    assert complete_words("recipe=fac") == [
+        "recipe=facades",
+        "recipe=facades_paper",
+        "recipe=facades_rpgan",
+    ]
     assert len(complete_words("rec")) == len(RECIPE_NAMES)
     assert complete_words("data=") == []
     monkeypatch.setenv("COMP_WORDS", "gantrain train recipe = fac")  # as bash splits it
-    assert complete_words("fac") == ["facades", "facades_paper"]
+    assert complete_words("fac") == ["facades", "facades_paper", "facades_rpgan"]
     monkeypatch.setenv("COMP_WORDS", "gantrain train recipe =")
     assert len(complete_words("=")) == len(RECIPE_NAMES)
 
@@ -214,7 +218,11 @@ def test_completion_imports_no_torch() -> None:
         text=True,
         timeout=60,
     )
-    assert done.stdout.split() == ["recipe=facades", "recipe=facades_paper"]
+    assert done.stdout.split() == [
+        "recipe=facades",
+        "recipe=facades_paper",
+        "recipe=facades_rpgan",
+    ]
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "typer" in imported
     assert "torch" not in imported

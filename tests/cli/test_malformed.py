@@ -242,7 +242,8 @@ RECIPES = {
         says=("widths: found []", "at least 1 item"),
     ),
     "option of another method": quick(
-        "method={name: survey, generator: unet}", says=("method.generator: unknown key", "l1, l2")
+        "method={name: survey, generator: unet}",
+        says=("method.generator: unknown key", "name, losses"),
     ),
     "labels of no used field": quick(
         "data.labels.lable=9", says=("data.labels: found", "label and photo")

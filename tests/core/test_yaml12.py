@@ -282,7 +282,7 @@ def test_overrides_are_read_by_the_core_schema() -> None:
         ("seed=1_000", "seed: found '1_000', allowed: a valid integer"),
         ("batch_size=1_000", "batch_size: found '1_000', allowed: a valid integer"),
         ("data.flip=yes", "data.flip: found 'yes', allowed: true, false"),
-        ("method.vgg.weights=010", "method.vgg: unknown key"),
+        ("method.vgh.weights=010", "method.vgh: unknown key"),
         (
             "freeze=[010]",
             "freeze.0: found 10, allowed: text; a number that is text stands in quotes",

@@ -12,7 +12,7 @@ import pytest
 from degrading import a_picture, all_checksums, checksum, degrade
 from pydantic import TypeAdapter, ValidationError
 
-from gantrain.core.component import union
+from gantrain.core.component_schema import union
 from gantrain.core.errors import UserError
 from gantrain.core.rng import Purpose, random_numbers
 from gantrain.data.degradations.composition import Composition

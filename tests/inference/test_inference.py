@@ -83,7 +83,7 @@ def test_averaged_weights_are_used_where_the_run_kept_them() -> None:
 @pytest.mark.slow
 def test_styles_are_drawn_or_an_images() -> None:
     """A style moves the mean style's picture, and the same seed or image gives the same one."""
-    learnt = "method={name: spade, style: vae, perceptual: 0, generator: {name: spade, width: 2, hidden: 4}}"
+    learnt = "method={name: spade, style: vae, losses: {perceptual: 0}, generator: {name: spade, width: 2, hidden: 4}}"
     run_here(*SHORT[:2], *SHORT[5:], learnt, "run=x", "data.size=[16,16]")
     ids, photo, _ = draw(0, 32, 32, seed=9)
     Path("style.png").write_bytes(encode(photo, "png"))

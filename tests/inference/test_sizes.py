@@ -465,7 +465,7 @@ def test_the_image_of_a_style_has_the_scale_of_targets() -> None:
     write("files/a", [(64, 64), (64, 64)], "label")
     write("files/b", [(64, 64), (64, 64)])
     prepare("files", "packed", labels=["a"], progress=False)
-    spade = "method={name: spade, style: vae, perceptual: 0, generator: {name: spade, width: 2, hidden: 4}}"
+    spade = "method={name: spade, style: vae, losses: {perceptual: 0}, generator: {name: spade, width: 2, hidden: 4}}"
     words = ("data.train=packed", "data.source=a", "data.target=b", "data.labels={a: 5}")
     run_here(spade, *TINY[:-2], "run=x", *words, "data.size=[16,16]", "data.resize=[16,16]")
     usual = gantrain.load("runs/x", "cpu")

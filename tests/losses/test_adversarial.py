@@ -17,22 +17,43 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+def relativistic_average(positive, negative):
+    """The cross-entropy of RaSGAN, written with its sigmoids."""
+    on_positive = -np.log(sigmoid(positive - negative.mean())).mean()
+    on_negative = -np.log(1 - sigmoid(negative - positive.mean())).mean()
+    return on_positive + on_negative
+
+
+# Of the discriminator and of the generator, from real and fake logits.
 FORMULAS = {
     "vanilla": (
         lambda r, f: -np.log(sigmoid(r)).mean() - np.log(1 - sigmoid(f)).mean(),
-        lambda f: -np.log(sigmoid(f)).mean(),
+        lambda r, f: -np.log(sigmoid(f)).mean(),
     ),
-    "lsgan": (lambda r, f: ((r - 1) ** 2).mean() + (f**2).mean(), lambda f: ((f - 1) ** 2).mean()),
+    "lsgan": (
+        lambda r, f: ((r - 1) ** 2).mean() + (f**2).mean(),
+        lambda r, f: ((f - 1) ** 2).mean(),
+    ),
     "hinge": (
         lambda r, f: np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + f).mean(),
-        lambda f: -f.mean(),
+        lambda r, f: -f.mean(),
     ),
-    "wgan": (lambda r, f: f.mean() - r.mean(), lambda f: -f.mean()),
+    "wgan": (lambda r, f: f.mean() - r.mean(), lambda r, f: -f.mean()),
+    "relativistic": (
+        lambda r, f: -np.log(sigmoid(r - f)).mean(),
+        lambda r, f: -np.log(sigmoid(f - r)).mean(),
+    ),
+    "relativistic_average": (relativistic_average, lambda r, f: relativistic_average(f, r)),
     "nonsaturating": (
         lambda r, f: np.log(1 + np.exp(-r)).mean() + np.log(1 + np.exp(f)).mean(),
-        lambda f: np.log(1 + np.exp(-f)).mean(),
+        lambda r, f: np.log(1 + np.exp(-f)).mean(),
     ),
 }
+
+
+def of_generator(loss, real, fake):
+    """The generator's loss, from the logits that it asks for."""
+    return loss.generator(fake, real) if loss.is_relative else loss.generator(fake)
 
 
 def logits(seed, shape=(3, 1, 5, 4)):
@@ -44,11 +65,11 @@ def logits(seed, shape=(3, 1, 5, 4)):
 def test_formula(name, dtype, tolerance):
     loss = build(ADVERSARIAL, resolve(ADVERSARIAL, name))
     real, fake = logits(0), logits(1)
-    of_discriminator, of_generator = FORMULAS[name]
+    discriminator_formula, generator_formula = FORMULAS[name]
     ours = loss.discriminator(torch.tensor(real, dtype=dtype), torch.tensor(fake, dtype=dtype))
-    assert ours.item() == pytest.approx(of_discriminator(real, fake), rel=tolerance)
-    ours = loss.generator(torch.tensor(fake, dtype=dtype))
-    assert ours.item() == pytest.approx(of_generator(fake), rel=tolerance)
+    assert ours.item() == pytest.approx(discriminator_formula(real, fake), rel=tolerance)
+    ours = of_generator(loss, torch.tensor(real, dtype=dtype), torch.tensor(fake, dtype=dtype))
+    assert ours.item() == pytest.approx(generator_formula(real, fake), rel=tolerance)
 
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
@@ -60,7 +81,7 @@ def test_gradients_point_the_right_way(name):
     # LSGAN's fake target is 0, where it rests.
     assert (fake.grad >= 0).all()
     fake.grad = None
-    loss.generator(fake).backward()
+    of_generator(loss, real.detach(), fake).backward()
     assert (fake.grad < 0).all()
 
 
@@ -69,8 +90,11 @@ def test_bfloat16_logits_are_computed_in_float32(name):
     loss = ADVERSARIAL[name]()
     real, fake = (torch.tensor(logits(i)).bfloat16() for i in range(2))
     with torch.autocast("cpu", torch.bfloat16):
-        ours = [loss.discriminator(real, fake), loss.generator(fake)]
-    expected = [loss.discriminator(real.float(), fake.float()), loss.generator(fake.float())]
+        ours = [loss.discriminator(real, fake), of_generator(loss, real, fake)]
+    expected = [
+        loss.discriminator(real.float(), fake.float()),
+        of_generator(loss, real.float(), fake.float()),
+    ]
     for a, b in zip(ours, expected, strict=True):
         assert a.dtype == torch.float32
         assert torch.equal(a, b)
@@ -81,7 +105,7 @@ def test_large_logits_stay_finite(name):
     loss = ADVERSARIAL[name]()
     big = torch.full((1, 1, 2, 2), 1e4)
     assert loss.discriminator(-big, big).isfinite()
-    assert loss.generator(-big).isfinite()
+    assert of_generator(loss, big, -big).isfinite()
 
 
 def outputs(seed, scales=((4, 8), (2, 8)), layers=3):
@@ -97,12 +121,13 @@ def outputs(seed, scales=((4, 8), (2, 8)), layers=3):
 def test_scales_are_averaged_and_only_logits_count(name):
     loss = ADVERSARIAL[name]()
     real, fake = outputs(0), outputs(1)
-    of_discriminator, of_generator = FORMULAS[name]
+    discriminator_formula, generator_formula = FORMULAS[name]
     pairs = [(r[-1].numpy(), f[-1].numpy()) for r, f in zip(real, fake, strict=True)]
-    expected = np.mean([of_discriminator(r, f) for r, f in pairs])
+    expected = np.mean([discriminator_formula(r, f) for r, f in pairs])
     assert discriminator_loss(loss, real, fake).item() == pytest.approx(expected, rel=1e-9)
-    expected = np.mean([of_generator(f) for _, f in pairs])
-    assert generator_loss(loss, fake).item() == pytest.approx(expected, rel=1e-9)
+    expected = np.mean([generator_formula(r, f) for r, f in pairs])
+    ours = generator_loss(loss, fake, real if loss.is_relative else None)
+    assert ours.item() == pytest.approx(expected, rel=1e-9)
     with pytest.raises(ValueError, match="argument"):
         discriminator_loss(loss, real[:1], fake)
 

@@ -9,7 +9,7 @@ from conftest import run_here
 from resolving import resolve
 
 from gantrain.core.component import build
-from gantrain.losses import PENALTIES, R1, GradientPenalty
+from gantrain.losses import PENALTIES, R1, R2, GradientPenalty
 from gantrain.networks import MultiscalePatchGAN, PatchGAN
 
 assert PENALTIES, "no penalty to test"
@@ -35,6 +35,7 @@ def test_defaults():
         "interval_steps": 16,
         "logits": "mean",
     }
+    assert resolve(PENALTIES, "r2") == {**resolve(PENALTIES, "r1"), "name": "r2"}
     config = {"name": "gradient_penalty", "weight": 10.0, "interval_steps": 1, "logits": "sum"}
     assert resolve(PENALTIES, "gradient_penalty") == config
     assert build(PENALTIES, {"name": "r1", "interval_steps": 4}).interval_steps == 4
@@ -63,6 +64,8 @@ def test_where_the_gradient_is_taken(batch):
 
     expected = 5 * real.square().sum((1, 2, 3)).mean()
     torch.testing.assert_close(R1()(quadratic, *batch), expected)
+    expected = 5 * fake.square().sum((1, 2, 3)).mean()
+    torch.testing.assert_close(R2()(quadratic, *batch), expected)
     mixed = alpha * real + (1 - alpha) * fake
     expected = 10 * (mixed.flatten(1).norm(dim=1) - 1).square().mean()
     torch.testing.assert_close(GradientPenalty()(quadratic, *batch), expected)
@@ -190,7 +193,7 @@ def test_default_weight_leaves_a_patchgan_able_to_judge(logits, lowest, highest)
         "data.workers=0",
     )
     run_here(
-        f"method.penalty={{name: r1, logits: {logits}}}",
+        f"method.penalties=[{{name: r1, logits: {logits}}}]",
         "length=480",
         "log_every=160",
         "threads=1",

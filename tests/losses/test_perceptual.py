@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import conv2d, max_pool2d, pad
 
-from gantrain.losses import PERCEPTUAL, VGG19
+from gantrain.losses import PERCEPTUAL
 from gantrain.losses.distances import kl
+from gantrain.losses.perceptual import VGG19
 
 assert PERCEPTUAL
 
@@ -138,7 +139,9 @@ def test_other_files_are_refused(tmp_path):
     for name, why in cases.items():
         with pytest.raises(ValueError, match=why) as e:
             VGG19(3, weights=str(tmp_path / name)).load()
-        assert str(e.value).startswith(f"method.vgg.weights: {tmp_path / name} ")
+        assert str(e.value).startswith(
+            f"method.losses.perceptual.network.weights: {tmp_path / name} "
+        )
         assert "\n" not in str(e.value)
     with pytest.raises(ValueError, match="the target has 2"):
         VGG19(2)
@@ -151,7 +154,8 @@ def test_what_cannot_be_fetched_is_named(monkeypatch):
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     monkeypatch.setattr("torch.hub.get_dir", lambda: "nowhere")
     with pytest.raises(
-        ValueError, match=r"^method\.vgg\.weights: https.*vgg19-dcbb9e9d.pth can't .*\(no network\)"
+        ValueError,
+        match=r"^method\.losses\.perceptual\.network\.weights: https.*vgg19-dcbb9e9d.pth can't .*\(no network\)",
     ):
         VGG19(3).load()
 

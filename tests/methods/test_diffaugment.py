@@ -86,7 +86,7 @@ def test_gradients_flow_to_what_is_seen() -> None:
 RESNET = {"name": "resnet", "width": 4, "blocks": 5, "norm": "instance"}
 SPADE = {
     "generator": {"name": "spade", "width": 2, "hidden": 4, "norm": "instance"},
-    "perceptual": 0,
+    "losses": {"perceptual": 0},
 }
 
 

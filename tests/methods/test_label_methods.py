@@ -52,7 +52,8 @@ def made(name, weights=None, dtype=torch.float64, **options):
         "discriminator": DISCRIMINATOR,
         **options,
     }
-    config |= {"vgg": {"name": "vgg19", "weights": weights}} if weights else {"perceptual": 0}
+    perceptual = {"network": {"name": "vgg19", "weights": weights}} if weights else 0
+    config["losses"] = {"perceptual": perceptual}
     method = build(METHODS, config, source_channels=3, target_channels=3)
     for helper in method.auxiliary.values():
         helper.load()
@@ -89,7 +90,7 @@ def test_spade_minimises_what_the_paper_says(style, weights):
             expected += 10 / len(on_real) * np.abs(r[i] - f[i]).mean()
     assert losses["feature_matching"] == pytest.approx(expected, rel=1e-6)
     assert losses["perceptual"] == pytest.approx(
-        10 * method.auxiliary["vgg"](fake, data["target"]).item(), rel=1e-6
+        10 * method.auxiliary["perceptual"](fake, data["target"]).item(), rel=1e-6
     )
     assert ("kld" in losses) == (style == "vae")
     if style == "vae":
@@ -121,7 +122,7 @@ def test_pix2pixhd_minimises_what_the_paper_says(weights):
             expected += 4 / (3 + 1) / 2 * 10 * np.abs(r[i] - f[i]).mean()
     assert losses["feature_matching"] == pytest.approx(expected, rel=1e-6)
     assert losses["perceptual"] == pytest.approx(
-        10 * method.auxiliary["vgg"](fake, data["target"]).item(), rel=1e-6
+        10 * method.auxiliary["perceptual"](fake, data["target"]).item(), rel=1e-6
     )
     d = method.phases[1].terms(data, terms.carried, CONTEXT).losses["d"].item()
     squares = [
@@ -174,7 +175,7 @@ def test_spectral_norm_is_where_the_paper_has_it():
 
 
 def test_no_weights_are_read_where_the_term_is_off_or_nothing_is_trained():
-    assert not made("spade").auxiliary
+    assert "perceptual" not in made("spade").auxiliary
     method = build(
         METHODS,
         {"name": "spade", "generator": GENERATORS["spade"]},
@@ -220,7 +221,7 @@ def test_recipe_trains_on_drawn_data(recipe, weights):
         "evaluate.max_samples=2",
         "trackers=[]",
     )
-    vgg = ("method.perceptual=10", f"method.vgg.weights={weights}")
+    vgg = ("method.losses.perceptual=10", f"method.losses.perceptual.network.weights={weights}")
     assert (
         train(
             recipe, *quick, *sizes, *SMALL[recipe], *vgg, "precision=fp32", "log_every=4", "run=x"
@@ -249,7 +250,7 @@ def test_pix2pixhds_local_enhancer_in_the_papers_stages(weights, capsys):
     )
     small += (
         "method.discriminator.layers=1",
-        f"method.vgg.weights={weights}",
+        f"method.losses.perceptual.network.weights={weights}",
         "data.size=[32,64]",
         "data.resize=null",
     )
@@ -291,9 +292,9 @@ def test_missing_weights_are_a_line_before_training(capsys):
         "data=synthetic",
         "data.size=[32,64]",
         "data.resize=null",
-        "method.perceptual=1",
+        "method.losses.perceptual=1",
     )
-    assert train_main([*words, "method.vgg.weights=none.pth"]) == 2
+    assert train_main([*words, "method.losses.perceptual.network.weights=none.pth"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "method.vgg.weights: none.pth does not exist" in line
+    assert "method.losses.perceptual.network.weights: none.pth does not exist" in line
     assert not Path("runs").exists()

@@ -28,7 +28,7 @@ def made(order: str, norm: str, style: str) -> Any:
         "name": "spade",
         "generator": generator,
         "discriminator": DISCRIMINATOR,
-        "perceptual": 0,
+        "losses": {"perceptual": 0},
     }
     options |= {"style": style, "order": order}
     return build(METHODS, options, source_channels=3, target_channels=3).double()

@@ -5,6 +5,8 @@ from conftest import SMALL
 from torch import nn
 
 from gantrain import train
+from gantrain.losses.feature_networks import TorchvisionFeatures
+from gantrain.losses.lpips import DISTS, LPIPS
 from gantrain.losses.perceptual import VGG19
 from gantrain.metrics.flattery import IMAGENET, family_of_metric, flattery
 from gantrain.networks import NETWORKS
@@ -35,6 +37,9 @@ PARTS = {
     "backbone": lambda: nn.Sequential(Backbone("resnet18", 3, True, None)),
     "backbone that was drawn": lambda: Backbone("resnet18", 3, False, None),
     "VGG": lambda: VGG19(3),
+    "LPIPS": lambda: LPIPS(3, network="alex"),
+    "DISTS": lambda: DISTS(3),
+    "network of torchvision": lambda: TorchvisionFeatures(3),
     "self-supervised backbone": lambda: Backbone("vit_small_patch14_dinov2", 3, True, None),
 }
 
@@ -54,6 +59,12 @@ PAIRS = [
     ("backbone", "psnr", False),
     ("backbone", "ssim", False),
     ("backbone that was drawn", "fid", False),
+    ("LPIPS", "fid", True),
+    ("LPIPS", "lpips", True),
+    ("DISTS", "lpips", True),
+    ("DISTS", "swd", False),
+    ("network of torchvision", "fd_squeezenet", True),
+    ("network of torchvision", "fd_vit_small_patch14_dinov2", False),
     ("VGG", "fid", True),
     ("VGG", "lpips", True),
     ("VGG", "fd_vit_small_patch14_dinov2", False),
@@ -88,7 +99,7 @@ METHODS = {
         "method.more_discriminators=[{network: {name: projected, backbone: resnet18, width: 4}}]"
     ],
     "pretrained_unet": ["method.generator={name: pretrained_unet, backbone: resnet18, width: 4}"],
-    "VGG": ["method={name: spade, generator: {width: 4}, perceptual: 10}"],
+    "VGG": ["method={name: spade, generator: {width: 4}, losses: {perceptual: 10}}"],
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gantrain.data.degradations.degradation_table import DEGRADATIONS
-from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
 from gantrain.methods import METHODS
 from gantrain.networks import NETWORKS
 from gantrain.recipe import schema as recipe
@@ -36,7 +36,8 @@ def numbers(schema: Any, place: str = "") -> Iterator[tuple[str, Schema]]:
 
 def test_every_number_of_every_component_has_bounds() -> None:
     schema = recipe.schema()
-    for table in (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL, DEGRADATIONS):
+    losses = (ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION)
+    for table in (METHODS, NETWORKS, *losses, DEGRADATIONS):
         for name in table:
             assert any(key == name or name in key.split("__") for key in schema["$defs"]), name
     found = list(numbers(schema))
@@ -58,7 +59,7 @@ BOUNDED = (
     "optimizer.lr", "optimizer.eps", "optimizer.weight_decay", "optimizer.grad_clip_norm", "optimizer.interval_steps",
     "optimizer.lr_factors.generator", "phases.generator.lr", "phases.generator.interval_steps", "schedule.decay_fraction",
     "schedule.warmup", "ema.half_life", "evaluate.every", "evaluate.crop_border", "evaluate.max_samples", "previews.every",
-    "previews.samples", "checkpoint.every", "checkpoint.keep", "checkpoint.best", "method.l1", "method.gan",
+    "previews.samples", "checkpoint.every", "checkpoint.keep", "checkpoint.best", "method.losses.l1", "method.gan",
     "method.pool", "method.generator.width", "method.generator.levels", "method.generator.dropout",
     "method.generator.attention", "method.discriminator.width", "method.discriminator.layers",
 )  # fmt: skip
@@ -186,7 +187,7 @@ def changed(content: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 WHOLE = {  # as many keys as a recipe can have
     "pix2pix": (
-        "method.penalty=r1",
+        "method.penalties=[r1]",
         "method.augment=[color]",
         "method.more_discriminators=[{network: patchgan}]",
     ),

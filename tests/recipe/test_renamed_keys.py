@@ -51,13 +51,13 @@ PLACES = {
         ),
         (
             "pix2pix",
-            "method.penalty={name: r1, every: 2}",
-            "method.penalty.every: is called method.penalty.interval_steps now",
+            "method.penalties=[{name: r1, every: 2}]",
+            "method.penalties.0.every: is called method.penalties.0.interval_steps now",
         ),
         (
             "pix2pix",
-            "method.penalty={name: gradient_penalty, every: 2}",
-            "method.penalty.every: is called method.penalty.interval_steps now",
+            "method.penalties=[{name: gradient_penalty, every: 2}]",
+            "method.penalties.0.every: is called method.penalties.0.interval_steps now",
         ),
     ],
     "halvings": [
@@ -68,6 +68,16 @@ PLACES = {
         )
     ],
     "jitter": [("pix2pix", "data.jitter=0.2", "data.jitter: is called data.color_jitter now")],
+}
+# A value of each key that moved.
+MOVED_VALUES = {
+    "data.instances": "x",
+    "method.feature_matching": "1",
+    "method.l1": "1",
+    "method.l2": "1",
+    "method.penalty": "[r1]",
+    "method.perceptual": "1",
+    "method.vgg": "vgg19",
 }
 COMMANDS = {
     "--border": ("evaluate runs/x --border 4", "evaluate: --border is called --crop-border now"),
@@ -87,6 +97,7 @@ def test_the_tables_are_tested_whole() -> None:
     assert NEW_OPTIONS.keys() == COMMANDS.keys()
     assert NEW_NAMES
     assert NEW_OPTIONS
+    assert MOVED_KEYS.keys() == MOVED_VALUES.keys()
     assert MOVED_KEYS
 
 
@@ -108,8 +119,13 @@ def test_the_new_name_is_a_key_in_the_same_places(name: str) -> None:
 @pytest.mark.parametrize("key", MOVED_KEYS)
 def test_a_key_that_moved_is_refused_with_its_place(key: str) -> None:
     with pytest.raises(ValueError, match=rf"^{key}: is called {MOVED_KEYS[key]} now$"):
-        schema.load("pix2pix", [f"{key}=x"])
-    schema.load("pix2pix", [f"{MOVED_KEYS[key]}=x"])
+        schema.load("camvid_spade", [f"{key}=x"])
+    schema.load("camvid_spade", [f"{MOVED_KEYS[key]}={MOVED_VALUES[key]}"])
+
+
+def test_a_method_without_the_new_place_never_had_the_old_key() -> None:
+    with pytest.raises(ValueError, match=r"^method.penalty: unknown key; "):
+        schema.load("cut", ["method.penalty=r1"])
 
 
 @pytest.mark.parametrize("option", NEW_OPTIONS)

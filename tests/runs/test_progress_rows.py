@@ -14,6 +14,7 @@ from gantrain.core import console
 from gantrain.core.amounts import bytes_text, count_text, duration_text, value_text
 from gantrain.core.console import Display, say, say_whole
 from gantrain.core.progress_rows import Progress, TerminalRows
+from gantrain.losses import RECONSTRUCTION
 from gantrain.methods import METHODS
 from gantrain.recipe import schema
 from gantrain.recipe.build_method import sketch_method
@@ -235,7 +236,7 @@ def test_the_losses_have_weights(name: str) -> None:
     method = sketch_method(loaded, {"source_channels": 3, "target_channels": 3})
     first = ENTRIES.get(name, [{}])[0]
     is_loss = re.compile(
-        r"(gan|l1|l2|feature_matching|perceptual|kld|cycle|identity|nce|penalty|d)(_source)?"
+        rf"(gan|{'|'.join(RECONSTRUCTION)}|kld|cycle|identity|nce|penalty|d)(_source)?"
     )
     losses = {loss for loss in first if is_loss.fullmatch(loss)}
     assert losses <= set(method.loss_weights)
@@ -244,9 +245,12 @@ def test_the_losses_have_weights(name: str) -> None:
     )  # CUT's two contrasts have half of the weight each
     for loss, weight in method.loss_weights.items():
         option = loaded.method.get(loss)
+        if loss in RECONSTRUCTION:
+            assert weight == loaded.method["losses"][loss]["weight"]
         if isinstance(option, float):
             assert weight == (option / 2 if has_halves and loss == "nce" else option)
-    assert all(weight > 0 for weight in method.loss_weights.values())
+    for weight in method.loss_weights.values():
+        assert max(weight.values()) > 0 if isinstance(weight, dict) else weight > 0
 
 
 @pytest.mark.parametrize(

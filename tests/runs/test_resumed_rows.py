@@ -29,7 +29,7 @@ RUN = (
     "evaluate.every=32",
     "evaluate.max_samples=4",
     "previews.every=1000",
-    "method.penalty={name: r1, interval_steps: 2}",
+    "method.penalties=[{name: r1, interval_steps: 2}]",
     "phases.discriminator.interval_steps=2",
     "schedule.name=linear",
 )

@@ -166,6 +166,10 @@ def test_a_method_without_weights_is_said_to_have_none() -> None:
     )
     method = Mock(loss_weights={"gan": 1.0, "l1": 100.0})
     assert run_summary.describe_losses(method).startswith("gan 1, l1 100 (")
+    method = Mock(loss_weights={"gan": 1.0, "l1": {0: 0.0, 20000: 1.5}})
+    assert run_summary.describe_losses(method).startswith(
+        "gan 1, l1 0 at 0, 1.5 at 20,000 images ("
+    )
 
 
 @pytest.mark.parametrize(

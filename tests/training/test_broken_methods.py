@@ -437,9 +437,9 @@ BAD_LOSS = "from gantrain.losses import AdversarialLoss\nclass Bad(AdversarialLo
 GENERATOR = ("method.generator=mine",)
 DISCRIMINATOR = ("method.discriminator=mine",)
 ADVERSARIAL = ("method.adversarial=mine",)
-PENALTY = ("method.penalty=mine",)
+PENALTY = ("method.penalties=[mine]",)
 VGG = (
-    "method={name: pix2pixhd, vgg: mine, generator: {name: coarse_to_fine, width: 4, downsampling: 1, blocks: 1}}",
+    "method={name: pix2pixhd, losses: {perceptual: {network: mine}}, generator: {name: coarse_to_fine, width: 4, downsampling: 1, blocks: 1}}",
 )
 
 # By name: the words, the code, and what the line says.

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from comparing import assert_close, assert_identical, tensors
 from conftest import command, launch, run_here
-from small_methods import ALL, SHORT_RUN, SMALL_METHODS, method_words
+from small_methods import ALL, EXACT_VARIANTS, SHORT_RUN, SMALL_METHODS, method_words
 
 # float64; the table switches on everything that is promised to be equal.
 EXACT = (
@@ -56,8 +56,8 @@ RESUMED["bf16"] = (
 )
 EXACT_RUNS = {
     name: (*EXACT, *method_words(name, exact=True))
-    for name, small in SMALL_METHODS.items()
-    if small.is_exact
+    for name, small in ALL.items()
+    if small.is_exact and (name in SMALL_METHODS or name in EXACT_VARIANTS)
 }
 
 
@@ -82,6 +82,7 @@ SPLITS = [(2, 3), (3, 4)]  # ranks and micro-batches
     ("method", "splits"),
     [
         ("pix2pix", SPLITS[:1]),
+        ("losses", SPLITS[:1]),
         *(pytest.param(m, [*SPLITS, (4, 1)], marks=pytest.mark.exhaustive) for m in EXACT_RUNS),
     ],
 )
@@ -168,6 +169,7 @@ def test_ranks_and_micro_batches_give_the_same_weights_with_method(
         "paper_order",
         "multiscale",
         "several",
+        "relativistic_average",
         "cyclegan_several",
         "new_fakes",
         "no_style",

@@ -36,7 +36,7 @@ RUN = (
     "previews.every=800",
     "log_every=160",
     "method.pool=16",
-    "method.penalty={name: r1, interval_steps: 2}",
+    "method.penalties=[{name: r1, interval_steps: 2}]",
     "method.generator.dropout=0.5",
     "ema.half_life=100",
 )

@@ -50,13 +50,17 @@ CASES: dict[str, tuple[dict[str, Any], int, int]] = {
             **PIX2PIX,
             "order": "discriminator_first",
             "more_discriminators": MORE,
-            "feature_matching": 1.0,
+            "losses": {"l1": 100.0, "feature_matching": 1.0},
         },
         1,
         1,
     ),
     "pix2pix, penalised": (
-        {**PIX2PIX, "order": "discriminator_first", "penalty": {"name": "r1", "interval_steps": 1}},
+        {
+            **PIX2PIX,
+            "order": "discriminator_first",
+            "penalties": [{"name": "r1", "interval_steps": 1}],
+        },
         1,
         1,
     ),
@@ -66,7 +70,12 @@ CASES: dict[str, tuple[dict[str, Any], int, int]] = {
     "spade, new fakes": ({**BATCH_SPADE, "order": "generator_first_new_fakes"}, 1, 1),
     "spade, seldom": ({**BATCH_SPADE, "order": "generator_first_new_fakes"}, 2, 1),
     "pix2pixhd, seldom": (
-        {"name": "pix2pixhd", "generator": RESIDUAL, "discriminator": JUDGE, "perceptual": 0},
+        {
+            "name": "pix2pixhd",
+            "generator": RESIDUAL,
+            "discriminator": JUDGE,
+            "losses": {"perceptual": 0},
+        },
         2,
         1,
     ),

@@ -227,9 +227,7 @@ QUICK = (
 def method(scales: int) -> str:
     generator = "{name: coarse_to_fine, width: 2, downsampling: 1, blocks: 1}"
     judge = f"{{name: multiscale_patchgan, width: 2, layers: 1, scales: {scales}}}"
-    return (
-        f"method={{name: pix2pixhd, perceptual: 0, generator: {generator}, discriminator: {judge}}}"
-    )
+    return f"method={{name: pix2pixhd, losses: {{perceptual: 0}}, generator: {generator}, discriminator: {judge}}}"
 
 
 def scale(state: dict[str, torch.Tensor], number: int) -> dict[str, torch.Tensor]:

@@ -19,12 +19,12 @@ FIRST = (
     "{length: 24, method: {generator: {enhancer: false}}, data: {size: [16, 16], resize: [16, 16]}}"
 )
 SECOND = "{length: 16, freeze: [generator.coarse], schedule: {name: constant}, batch_size: 4}"
-THIRD = "{length: 16, method: {l1: 10.0}}"
+THIRD = "{length: 16, method: {losses: {l1: 10.0}}}"
 RUN = (
     "quickstart", "data=synthetic", "data.size=[32,32]", "data.resize=[32,32]", "data.workers=0", "precision=fp64",
     "method.generator={name: coarse_to_fine, width: 4, downsampling: 2, blocks: 1, enhancer: true, fine_blocks: 1}",
     "method.discriminator={name: patchgan, width: 4, layers: 1, norm: instance}", "method.pool=4", "batch_size=8",
-    "method.l1=100.0", "schedule.name=linear", "schedule.decay_fraction=1.0", "trackers=[]", "log_every=8",
+    "method.losses.l1=100.0", "schedule.name=linear", "schedule.decay_fraction=1.0", "trackers=[]", "log_every=8",
     "evaluate.max_samples=2", "evaluate.metrics=[l1]", "checkpoint.every=8", "checkpoint.keep=20",
     f"stages=[{FIRST}, {SECOND}, {THIRD}]",
 )  # fmt: skip

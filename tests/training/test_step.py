@@ -214,7 +214,9 @@ def test_compiled_equals_eager(options: str) -> None:
 def test_frozen_network_is_advanced_only_in_its_own_turn() -> None:
     """Spectral norm iterates once a step, however often the discriminator is called."""
     discriminator = {**METHOD["discriminator"], "spectral_norm": True}
-    engine, batch = make({**METHOD, "discriminator": discriminator, "feature_matching": 1.0})
+    engine, batch = make(
+        {**METHOD, "discriminator": discriminator, "losses": {"feature_matching": 1.0}}
+    )
     layer = engine.phases[1].stepwise_modules[0]
     calls = []
     layer.advance = lambda: calls.append(1)

@@ -25,7 +25,7 @@ BARE = tuple(word for word in RUN if not word.startswith("method."))
 def pix2pixhd(enhancer: bool) -> str:
     generator = f"{{name: coarse_to_fine, width: 4, downsampling: 2, blocks: 1, enhancer: {str(enhancer).lower()}}}"
     discriminator = f"{{name: multiscale_patchgan, width: 4, layers: 1, scales: {2 + enhancer}}}"
-    return f"method={{name: pix2pixhd, perceptual: 0, generator: {generator}, discriminator: {discriminator}}}"
+    return f"method={{name: pix2pixhd, losses: {{perceptual: 0}}, generator: {generator}, discriminator: {discriminator}}}"
 
 
 def assert_same(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from comparing import assert_close, tensors
 from conftest import launch, run_here
-from small_methods import SHORT_RUN, SMALL_METHODS, full_method, method_words
+from small_methods import EXACT_VARIANTS, SHORT_RUN, SMALL_METHODS, full_method, method_words
 
 from gantrain.recipe import schema
 from gantrain.training import zero
@@ -23,7 +23,7 @@ KAIMING = ("method.generator.init=kaiming",)
 # Changes of the small methods. Spectral norm's vectors carry the last bits of a step into the next,
 # 2e-6 after four, and SPADE's encoder of styles always has spectral norm.
 ZERO_WITH = {
-    "pix2pix": ("method.pool=16", "method.penalty={name: r1, interval_steps: 2}"),
+    "pix2pix": ("method.pool=16", "method.penalties=[{name: r1, interval_steps: 2}]"),
     "cut": KAIMING,
     "fastcut": KAIMING,
     "pix2pixhd": ("method.generator.enhancer=false",),
@@ -60,7 +60,7 @@ def zero_words(name: str) -> tuple[str, ...]:
     return (*method_words(name, **without_norms(full_method(name))), *ZERO_WITH.get(name, ()))
 
 
-CASES = {name: zero_words(name) for name in SMALL_METHODS}
+CASES = {name: zero_words(name) for name in (*SMALL_METHODS, *EXACT_VARIANTS)}
 GRADIENTS = {
     "pix2pix": (*method_words("pix2pix"), *ZERO_WITH["pix2pix"]),
     "survey": CASES["survey"],
