@@ -21,7 +21,7 @@ from gantrain.data.degradations.degradation_table import DEGRADATIONS
 from gantrain.data.degradations.source_maker import MASK_FIELD, SOURCE_FIELD, fill_holes
 from gantrain.data.field import Field
 from gantrain.data.loader import held_out_batches
-from gantrain.methods.base import Input, Method
+from gantrain.methods.base import Input
 from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.recipe import schema
 from gantrain.recipe.data_request import sample_transform
@@ -37,6 +37,8 @@ CASES: dict[str, tuple[str, int]] = {
     "grey": ("grey", 1),
     "mask": ("{name: mask, fraction: [0.2, 0.4]}", 3),
 }
+WITHOUT_MASK = "data.inputs.mask=null"
+WITH_MASK = "data.inputs={}"
 SCALED = "[{name: noise, sigma: [5, 10]}, {name: bicubic, scale: 4}, jpeg]"
 
 
@@ -74,6 +76,7 @@ def words(degrade: str, *more: str) -> tuple[str, ...]:
         "data.target=image",
         "data.resize=[40,40]",
         f"data.degrade={degrade}",
+        WITHOUT_MASK,
         "batch_size=4",
         "length=8",
         "previews.every=8",
@@ -195,7 +198,7 @@ def test_a_generator_that_does_not_enlarge_is_refused() -> None:
 
 @pytest.mark.slow
 def test_drawn_masks_are_an_input_of_the_method() -> None:
-    keys = words("{name: mask, fraction: 0.3, fill: 0.25}", "method.name=with_mask")
+    keys = words("{name: mask, fraction: 0.3, fill: 0.25}", "method.name=with_mask", WITH_MASK)
     setup = setup_of(*keys)
     assert setup.data.dims == {"source_channels": 4, "target_channels": 3}
     raw = batches(setup, 0)[0]
@@ -279,7 +282,9 @@ def test_grey_needs_colours() -> None:
         setup_of(*words("[grey, grey]"))
 
 
-def test_a_method_without_a_mask_sees_the_holes_alone() -> None:
-    setup = setup_of(*words("mask"))
-    assert list(setup.data.fields) == ["source", "target"]
-    assert "mask" not in Method.inputs
+def test_a_method_may_do_without_the_mask() -> None:
+    with_mask = setup_of(*words("mask", WITH_MASK))
+    assert list(with_mask.data.fields) == ["source", "target", "mask"]
+    assert list(setup_of(*words("mask")).data.fields) == ["source", "target"]
+    with pytest.raises(UserError, match=r"data\.inputs\.mask: with_mask needs it, found none"):
+        setup_of(*words("mask", "method.name=with_mask"))

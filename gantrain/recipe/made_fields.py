@@ -34,7 +34,12 @@ def made_fields(recipe: Recipe) -> dict[str, str]:
 
 
 def draws_masks(recipe: Recipe) -> bool:
-    """Return whether the degradation makes holes, and the method takes their mask."""
+    """Return whether the degradation makes holes, and the method takes their mask.
+
+    `data.inputs.mask=null` trains without the mask.
+    """
+    if recipe.data.inputs.get(MASK, MASK) is None:
+        return False
     taken = METHODS[recipe.method["name"]].inputs.get(MASK)
     if taken is None or taken.kind != MASK or not recipe.data.degrade:
         return False
