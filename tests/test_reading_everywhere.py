@@ -26,7 +26,7 @@ from gantrain.data.request import DataRequest
 from gantrain.data.scale import TrainedScale
 from gantrain.data.shards import Field, Shards
 from gantrain.data.unpaired import Unpaired
-from gantrain.evaluation.evaluate_folders import read_image
+from gantrain.evaluation.folder_images import normalise_array, read_array
 from gantrain.inference.input_images import image_array
 from gantrain.inference.source_reader import SourceReader
 from gantrain.inference.translate_files import translate_files
@@ -34,6 +34,11 @@ from gantrain.inference.translator import Translator
 
 SIZE = (18, 22)  # height, width
 REFUSED = None
+
+
+def read_image(file: Path, notes: list[str]) -> torch.Tensor:
+    """Return an image as `gantrain evaluate --real --fake` sees it."""
+    return normalise_array(read_array(file, notes), None, torch.device("cpu"))
 
 
 def field(channels=3, dtype="uint8", **more) -> Field:
@@ -323,7 +328,7 @@ def test_folders_are_compared_by_the_same_values(mode, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     key = {"transparency": image.info["transparency"]} if "transparency" in image.info else {}
     notes = []
-    found = read_image(file_of(image, form, **key), torch.device("cpu"), notes)
+    found = read_image(file_of(image, form, **key), notes)
     rgb = torch.from_numpy(expected["RGB"].copy())[None]
     wanted = normalise(rgb, field(3), torch.float64, torch.device("cpu"))
     assert torch.equal(found.expand(-1, 3, -1, -1), wanted)
@@ -415,7 +420,7 @@ def test_an_orientation_is_applied_by_every_entry(tmp_path, monkeypatch):
         np.testing.assert_array_equal(by_python("RGB", read), upright)
     np.testing.assert_array_equal(by_command("RGB", path), upright)
     np.testing.assert_array_equal(by_style("RGB", path), upright)
-    assert read_image(path, torch.device("cpu"), []).shape == (1, 3, SIZE[1], SIZE[0])
+    assert read_image(path, []).shape == (1, 3, SIZE[1], SIZE[0])
     answer = Recorder(SOURCES["RGB"]).translate(Image.open(path))
     assert answer.size == (SIZE[0], SIZE[1])
 

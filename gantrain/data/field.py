@@ -80,7 +80,7 @@ def check_fields(fields: Mapping[str, Field]) -> None:
         for key, (value, most) in bounds.items():
             if value > most:
                 raise UserError(f"fields.{name}.{key}: found {value}, allowed: at most {most}")
-        if field.kind == "label" and field.classes is None:
+        if KINDS[field.kind].has_classes and field.classes is None:
             raise UserError(f"fields.{name}.classes: missing, although the field holds class ids")
         if field.range is not None:
             _check_field_range(name, field, field.range)

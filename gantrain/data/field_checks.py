@@ -30,9 +30,9 @@ def check_fields_of(key: str, shards: Shards, request: DataRequest) -> None:
         problem = _check_kind(role, key, field, request)
         if problem:
             problems.append(problem)
-        if role == "target" and field.kind == "label":
+        if role == "target" and KINDS[field.kind].has_exact_values:
             problems.append(
-                f"data.target: {name} holds class ids, a generator produces images; swap source and"
+                f"data.target: {name} holds {KINDS[field.kind].content}, a generator produces images; swap source and"
                 " target"
             )
         # Held-out samples that are too small to crop are resized.
@@ -81,7 +81,7 @@ def _check_kind(role: str, key: str, field: Field, request: DataRequest) -> str 
     classes = request.labels.get(name)
     if not classes:
         return None
-    if field.kind != "label":
+    if not KINDS[field.kind].has_classes:
         advice = f"{place} holds {content} there; prepare it with --labels {name}"
         return f"data.labels.{name}: the recipe expects class ids, {advice}"
     if classes != channels(field):

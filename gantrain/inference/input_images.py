@@ -46,7 +46,7 @@ def source_array(image: object, source: Field, notes: list[str]) -> Array:
 
 def describe_values(field: Field) -> str:
     """Return a few words on the values of a field that a model takes or makes."""
-    if field.kind == "label":
+    if KINDS[field.kind].has_classes:
         return f"ids of {field.classes} classes"
     noun = "channel" if field.channels == 1 else "channels"
     values = "" if field.dtype == FIXED_DTYPE else f", {range_text(range_of(field))}"
@@ -166,7 +166,7 @@ def _fit_channels(array: Array, field: Field, notes: list[str]) -> Array:
 
 
 def _check_classes(array: Array, source: Field) -> Array:
-    if source.kind != "label" or not source.classes:
+    if not KINDS[source.kind].has_classes or not source.classes:
         return array
     highest = array[array != source.ignore].max(initial=0)
     known_classes = source.classes
@@ -186,5 +186,5 @@ def _describe(array: Array) -> str:
 
 
 def _describe_source(source: Field) -> str:
-    kind = "class ids" if source.kind == "label" else "an image"
-    return f"this model's source is {kind}, {source.dtype} with {source.channels}"
+    kind = KINDS[source.kind].content
+    return f"this model's source holds {kind}, {source.dtype} with {source.channels}"

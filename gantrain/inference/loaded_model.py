@@ -13,6 +13,7 @@ from gantrain.core.extensions import check_imported, interactive_advice
 from gantrain.core.paths import check_not_special
 from gantrain.core.wording import option
 from gantrain.data.batch import COMMON_ROLES
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.shards import Field
 from gantrain.methods import METHODS
 from gantrain.methods.base import Method, set_inference
@@ -45,7 +46,7 @@ class LoadedModel:
     def check_reversible(self) -> None:
         """Raise UserError where the model cannot translate from target to source."""
         kind = self.fields["source"].kind
-        if not self.method.has_back or kind == "label" or self.further_fields:
+        if not self.method.has_back or KINDS[kind].has_exact_values or self.further_fields:
             name = self.recipe.method["name"]
             allowed = " or ".join(_methods_of_both_directions())
             raise UserError(

@@ -10,6 +10,7 @@ from torch import Tensor
 from gantrain.core.errors import UserError
 from gantrain.core.world import World
 from gantrain.data.batch import channels
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.loader import held_out_batches
 from gantrain.data.shards import Field
 from gantrain.data.transforms import SampleTransform
@@ -64,7 +65,7 @@ class SegmenterTraining:
         self.pairs = pairs
         self.damaged: set[str] = set()
         source = fields["source"]
-        if source.kind != "label" or source.classes is None:
+        if not KINDS[source.kind].has_classes or source.classes is None:
             raise UserError(
                 f"evaluate.metrics: {self.names} need class ids as the source, found images; choose"
                 " others"

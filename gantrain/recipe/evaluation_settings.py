@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from gantrain.core.errors import UserError
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.shards import Field
 from gantrain.metrics import registry
 from gantrain.metrics.paired import LPIPS
@@ -49,7 +50,7 @@ def check_settings(
         allowed = f"at most {(min(size) - 1) // 2}, since held-out samples are {size[0]}x{size[1]}"
         problems.append(f"evaluate.crop_border: found {crop_border}, allowed: {allowed}")
     segmented = [name for name in names if name in registry.SEGMENTATION]
-    if segmented and fields["source"].kind != "label":
+    if segmented and not KINDS[fields["source"].kind].has_classes:
         problems.append(
             f"evaluate.metrics: {', '.join(segmented)} need class ids as the source, found images;"
             " choose others"

@@ -50,6 +50,7 @@ class Kind:
         has_exact_values: Values are numbers of things and are never mixed. Files with loss are
             refused, palettes stay indices, and colour jitter leaves the field alone.
         has_range: A range of the values maps to what networks see, and values outside are clipped.
+        has_classes: Values are the ids of classes, whose number a field states.
         is_further_input: The kind serves as an input of a method beside its source, and not as a
             source or target.
         prepare_option: The option of `gantrain prepare` that names the fields of this kind; empty
@@ -61,6 +62,7 @@ class Kind:
     content: ClassVar[str]
     has_exact_values: ClassVar[bool]
     has_range: ClassVar[bool] = False
+    has_classes: ClassVar[bool] = False
     is_further_input: ClassVar[bool] = False
     prepare_option: ClassVar[str] = ""
     true_value: ClassVar[int] = 1

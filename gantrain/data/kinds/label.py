@@ -20,6 +20,7 @@ class Label(ExactKind):
 
     name = "label"
     content = "class ids"
+    has_classes = True
     prepare_option = "--labels"
 
     def check(self, array: Array) -> Array:

@@ -119,7 +119,7 @@ def _describe(array: Array, name: str, spec: FieldSpec, files: Files) -> Field:
     """Return the field that one file's array makes. Raises UserError for values not allowed."""
     file = files[spec.member]
     counts = None
-    if spec.kind == "label":
+    if KINDS[spec.kind].has_classes:
         counts = _count_ids(array, name, spec, file)
     height, width, count = array.shape
     if count > MOST_CHANNELS:
@@ -245,7 +245,7 @@ def _merge(fields: list[Field], spec: FieldSpec) -> Field:
         originals = np.array([field.original_min_size for field in fields])
         changes["original_min_size"] = tuple(originals.min(axis=0).tolist())
         changes["original_max_size"] = tuple(originals.max(axis=0).tolist())
-    if spec.kind == "label":
+    if KINDS[spec.kind].has_classes:
         counts: Counter[int] = Counter()
         for field in fields:
             counts.update(field.label_counts)

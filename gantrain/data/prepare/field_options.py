@@ -29,7 +29,7 @@ def apply_field_options(
     """
     _check_numbers(classes, resize)
     described = _name_kinds(field_specs, labels, kinds or {})
-    label_names = [name for name, spec in described.items() if spec.kind == "label"]
+    label_names = [name for name, spec in described.items() if KINDS[spec.kind].has_classes]
     if colors:
         _check_colors(colors, classes, ignore, label_names)
         classes = len(colors)

@@ -8,6 +8,7 @@ import numpy as np
 from gantrain.core.amounts import list_text
 from gantrain.data.decode import FORMATS, decode
 from gantrain.data.headers import open_header
+from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.layouts import FieldSpecs, File
 from gantrain.data.shards import Field
 
@@ -38,7 +39,7 @@ def note_gaps(fields: Mapping[str, Field]) -> list[str]:
     notes = []
     for name, field in fields.items():
         ids = sorted(field.label_counts or {})
-        if field.kind != "label" or field.ignore is not None:
+        if not KINDS[field.kind].has_classes or field.ignore is not None:
             continue
         if len(ids) < 2 or field.classes != ids[-1] + 1:
             continue
