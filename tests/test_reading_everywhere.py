@@ -56,7 +56,7 @@ class Recorder(Translator):
         self.target, self.one_by_one, self.seen = field(), False, []
         self.device = torch.device("cpu")
         self.identity = "black pictures"
-        self.recipe = Namespace(data=Namespace(source="source", target="target"))
+        self.recipe = Namespace(data=Namespace(sources=["source"], target="target"))
 
     def translate_arrays(self, samples):
         self.seen += samples
@@ -380,7 +380,7 @@ WRONG_ARRAYS = {
     "instances that do not fit": ("instances", np.full(SIZE, 70000), r"at most 0\.\.65535"),
     "negative ids": ("label", np.full(SIZE, -1), r"values -1\.\.-1"),
     "another depth": ("RGB", RGB.astype(np.uint16), "found uint16 with 3 channels"),
-    "floats": ("RGB", RGB / 255, "array of float64, expected one of uint8, uint16, float32"),
+    "floats": ("RGB", RGB / 255, "array of float64, expected one of uint8, uint16, int16, float32"),
     "NaN": ("RGB", np.full((*SIZE, 3), np.nan, np.float32), "NaN or infinite"),
     "more channels": ("RGB", np.zeros((*SIZE, 5), np.uint8), "found uint8 with 5 channels"),
     "a number": (

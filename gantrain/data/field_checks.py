@@ -32,8 +32,8 @@ def check_fields_of(key: str, shards: Shards, request: DataRequest) -> None:
             problems.append(problem)
         if role == "target" and KINDS[field.kind].has_exact_values:
             problems.append(
-                f"data.target: {name} holds {KINDS[field.kind].content}, a generator produces images; swap source and"
-                " target"
+                f"data.target: {name} holds {KINDS[field.kind].content}, a generator produces"
+                " images; swap source and target"
             )
         # Held-out samples that are too small to crop are resized.
         if key.startswith("train") and request.resize is None and _is_too_small(field, request):
