@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from gantrain.core.errors import UserError
     from gantrain.data.degradations.degradation import Degradation, Degraded
     from gantrain.data.degradations.degradation_table import DEGRADATIONS
+    from gantrain.data.formats.format_table import FORMATS
+    from gantrain.data.formats.image_format import ImageFormat
     from gantrain.data.kinds.kind import Kind
     from gantrain.data.kinds.table import KINDS
     from gantrain.evaluation.evaluate_api import Evaluation, evaluate
@@ -26,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ADVERSARIAL",
     "DEGRADATIONS",
+    "FORMATS",
     "KINDS",
     "METHODS",
     "NETWORKS",
@@ -39,6 +42,7 @@ __all__ = [
     "Discriminator",
     "Evaluation",
     "Generator",
+    "ImageFormat",
     "Input",
     "Kind",
     "Method",

@@ -1,6 +1,6 @@
 """Decodes image files to arrays and encodes arrays, and keeps depth, channels and class ids.
 
-The formats are those of `FORMATS` and `.npy`. A file's bytes decide its format, never its name.
+The formats are those of `formats/`. A file's bytes decide its format, never its name.
 Several channels of 16 bits are read from `.npy` only. An EXIF orientation is applied, and a colour
 profile is converted to sRGB. `to_array` treats Pillow images and arrays that Python code gives as
 files are treated.
@@ -17,31 +17,14 @@ from PIL import Image, UnidentifiedImageError
 from gantrain.core.amounts import count_text
 from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import OutOfMemory, describe_request
-from gantrain.data.headers import open_header
+from gantrain.data.formats.format_table import FORMATS, format_of
+from gantrain.data.formats.pillow_formats import PILLOW_NAMES
 from gantrain.data.kinds.kind import Array, NotLabels
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.lossy import lossy_format
 from gantrain.data.pillow_pixels import as_pillow, pixels
 from gantrain.data.shards import DamagedSample, Shards
 
-FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "PPM", "GIF")
-EXTENSIONS = (
-    "jpg",
-    "jpeg",
-    "jfif",
-    "png",
-    "tif",
-    "tiff",
-    "webp",
-    "npy",
-    "bmp",
-    "ppm",
-    "pgm",
-    "pbm",
-    "pnm",
-    "gif",
-)
-_NUMPY_START = b"\x93NUMPY"  # of a .npy file
 _JPEG_QUALITY = 95
 _MOST_PNG_CHANNELS = {"uint8": 4, "uint16": 1}  # that Pillow writes as PNG, by dtype
 _FIRST_FRAME = "{files} with several frames: the first one is read"
@@ -69,15 +52,12 @@ def decode(
 
 
 def open_picture(data: bytes) -> Image.Image | Array:
-    """Return a file's bytes as a Pillow image that is not loaded yet, or as the array of a `.npy`.
+    """Return a file's bytes as a Pillow image that is not loaded yet, or as an array.
 
     Raises UserError, in one line, for bytes of other formats and for more than MOST_PIXELS.
     """
     with _one_line_errors():
-        if data.startswith(_NUMPY_START):
-            array: Array = np.load(io.BytesIO(data), allow_pickle=False)
-            return array
-        return open_header(io.BytesIO(data), FORMATS)
+        return format_of(data).open(data)
 
 
 def _check_frames(image: Image.Image, notes: list[str] | None) -> None:
@@ -137,7 +117,8 @@ def _one_line_errors(what: str = "it") -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):  # its message names an address in memory
-            reason = f"cannot identify it as {', '.join(FORMATS)} or npy"
+            own = [name for name in FORMATS if name != "pillow"]
+            reason = f"cannot identify it as {', '.join(PILLOW_NAMES)} or {', '.join(own)}"
         raise UserError(f"does not decode: {reason}") from None
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gantrain.core.errors import UserError
 from gantrain.core.paths import describe_obstacle
-from gantrain.data.decode import EXTENSIONS
+from gantrain.data.formats.format_table import extensions
 
 # Files and folders that systems leave beside images. Names that start with a dot are ignored as
 # well.
@@ -17,7 +17,6 @@ _SYSTEM_NAMES = frozenset(
 )
 # Visits of folders that were visited before, by other links. Links can multiply endlessly.
 _MOST_REPEATS = 10_000
-_SUFFIXES = tuple(f".{extension}" for extension in EXTENSIONS)
 
 _FOLDER = "a folder"
 
@@ -148,10 +147,10 @@ class _Scan:
                     folders.append(entry.name)
                 elif reason:
                     self.skipped.append(f"{entry.path}: {reason}")
-                elif entry.name.lower().endswith(_SUFFIXES):
+                elif _has_extension(entry.name):
                     self.images.append(prefix + entry.name)
                 else:
-                    self.skipped.append(f"{entry.path}: not one of {', '.join(EXTENSIONS)}")
+                    self.skipped.append(f"{entry.path}: not one of {', '.join(extensions())}")
         return folders
 
 
@@ -170,3 +169,8 @@ def _why_no_file(entry: os.DirEntry[str]) -> str:
             raise UserError(f"{entry.path} is a loop of links; remove the link") from None
         return f"cannot be read ({error.strerror})"
     return describe_obstacle(entry.path) or "gone"
+
+
+def _has_extension(name: str) -> bool:
+    """Return whether the name of a file ends as that of an image."""
+    return name.lower().endswith(tuple(f".{extension}" for extension in extensions()))

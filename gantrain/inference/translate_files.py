@@ -13,7 +13,8 @@ from gantrain.core.errors import UserError
 from gantrain.core.files import write_bytes
 from gantrain.core.paths import check_not_special
 from gantrain.data.conversion_notes import summarise
-from gantrain.data.decode import EXTENSIONS, lossless
+from gantrain.data.decode import lossless
+from gantrain.data.formats.format_table import extensions
 from gantrain.data.listing import list_images, matching_name, without_extension
 from gantrain.data.scale import Choice
 from gantrain.inference import result_record
@@ -63,7 +64,7 @@ def _inside(folder: Path, report: Callable[[str], None], option: str) -> dict[Pa
     skipped = listing.skipped
     if not listing.images:
         example = f" (found: {skipped[0]})" if skipped else ""
-        allowed = ", ".join(f".{extension}" for extension in EXTENSIONS)
+        allowed = ", ".join(f".{extension}" for extension in extensions())
         raise UserError(f"{option}: no images in {folder}{example}; allowed: {allowed}")
     for line in skipped[:_MOST_NAMED]:
         report(f"left out: {line}")

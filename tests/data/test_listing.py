@@ -12,7 +12,8 @@ import webdataset
 from PIL import Image
 
 from gantrain.data import listing
-from gantrain.data.decode import EXTENSIONS, decode, decode_sample, encode
+from gantrain.data.decode import decode, decode_sample, encode
+from gantrain.data.formats.format_table import extensions
 from gantrain.data.listing import list_images
 from gantrain.data.open_dataset import open_domains, open_set
 from gantrain.data.prepare.matching import sample_key
@@ -78,7 +79,7 @@ def test_hidden_and_system_files_are_ignored(tmp_path: Path, name: str) -> None:
     assert list_images(tmp_path) == ({"a/0.png": tmp_path / "a/0.png"}, [])
 
 
-@pytest.mark.parametrize("extension", [*EXTENSIONS, *map(str.upper, EXTENSIONS)])
+@pytest.mark.parametrize("extension", [*extensions(), *map(str.upper, extensions())])
 def test_every_extension_is_an_image(tmp_path: Path, extension: str) -> None:
     (tmp_path / f"0.{extension}").touch()
     assert list(list_images(tmp_path).images) == [f"0.{extension}"]

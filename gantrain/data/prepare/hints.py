@@ -1,13 +1,12 @@
 """Notes on data that can be read but are probably meant otherwise, such as unnamed class ids."""
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from PIL import Image
 
 from gantrain.core.amounts import list_text
-from gantrain.data.decode import FORMATS, decode
-from gantrain.data.headers import open_header
+from gantrain.data.decode import decode, open_picture
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.layouts import FieldSpecs, File
 from gantrain.data.shards import Field
@@ -100,12 +99,10 @@ def _are_id_maps(files: Sequence[File]) -> bool:
 
 def _is_palette_map(file: File) -> bool:
     """Return whether a file is a PNG with a palette of which it uses few colours."""
-    with open_header(io.BytesIO(file.read_bytes()), FORMATS) as image:
-        return (
-            image.format == "PNG"
-            and image.mode == "P"
-            and len(np.unique(np.asarray(image))) <= _MOST_IDS
-        )
+    image = open_picture(file.read_bytes())
+    if not isinstance(image, Image.Image) or image.format != "PNG" or image.mode != "P":
+        return False
+    return len(np.unique(np.asarray(image))) <= _MOST_IDS
 
 
 def _ranges(ids: Sequence[int]) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from gantrain.core.errors import UserError
-from gantrain.data.decode import FORMATS
 from gantrain.data.field import NAME
+from gantrain.data.formats.pillow_formats import PILLOW_NAMES
 from gantrain.data.headers import open_header
 from gantrain.data.kinds.kind import Colour
 from gantrain.data.listing import holds_images, list_images, without_extension
@@ -258,7 +258,7 @@ def _look_like_pairs(source: Path) -> bool:
 
 def _twice_as_wide(file: Path) -> bool:
     try:
-        with open_header(file, FORMATS) as image:
+        with open_header(file, PILLOW_NAMES) as image:
             return image.width == 2 * image.height
     except (OSError, ValueError):  # the check of every file reports it
         return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gantrain.core.paths import describe_obstacle
-from gantrain.data.decode import EXTENSIONS
+from gantrain.data.formats.format_table import extensions
 from gantrain.data.listing import is_ignored, list_images, matching_name, without_extension
 from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs
 from gantrain.data.prepare.patterns import choose
@@ -136,7 +136,7 @@ def _like(source: Path, spec: FieldSpec, lines: list[str]) -> Iterator[tuple[str
         obstacle = describe_obstacle(file)
         if obstacle:
             lines.append(f"{file}: {obstacle}")
-        elif file.suffix.lower()[1:] not in EXTENSIONS:
-            lines.append(f"{file}: not one of {', '.join(EXTENSIONS)}")
+        elif file.suffix.lower()[1:] not in extensions():
+            lines.append(f"{file}: not one of {', '.join(extensions())}")
         elif file.is_file():
             yield file.name.removesuffix(ending or file.suffix), file

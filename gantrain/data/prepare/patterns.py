@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gantrain.core.errors import UserError
-from gantrain.data.decode import EXTENSIONS
 from gantrain.data.field import NAME
+from gantrain.data.formats.format_table import extensions
 from gantrain.data.listing import without_extension
 from gantrain.data.prepare.layouts import FieldSpec, FieldSpecs, folders, sides_of_split
 
@@ -55,7 +55,7 @@ def split_name(pattern: str, name: str) -> str | None:
     """
     folder, slash, own_name = name.rpartition("/")
     before, _, after = pattern.partition("{}")
-    names_extension = after.rpartition(".")[2].lower() in EXTENSIONS and "." in after
+    names_extension = after.rpartition(".")[2].lower() in extensions() and "." in after
     compared = own_name if names_extension else without_extension(own_name)
     shared = len(compared) - len(before) - len(after)
     if shared < 1 or not (compared.startswith(before) and compared.endswith(after)):

@@ -1,0 +1,1 @@
+"""The file formats of images: one reader for each."""

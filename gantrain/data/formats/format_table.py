@@ -1,0 +1,24 @@
+"""The table of file formats."""
+
+from gantrain.data.formats.image_format import ImageFormat
+from gantrain.data.formats.numpy_format import NumpyFormat
+from gantrain.data.formats.pillow_formats import PillowFormats
+
+FORMATS: dict[str, ImageFormat] = {"pillow": PillowFormats(), "npy": NumpyFormat()}
+
+
+def format_of(data: bytes) -> ImageFormat:
+    """Return the format that reads a file's bytes: one that recognises them, or the fallback."""
+    recognising = [known for known in FORMATS.values() if known.recognises(data)]
+    for known in recognising:
+        if not known.is_fallback:
+            return known
+    return recognising[0]
+
+
+def extensions() -> tuple[str, ...]:
+    """Return the endings of files' names, of all formats."""
+    endings: list[str] = []
+    for known in FORMATS.values():
+        endings += known.extensions
+    return tuple(dict.fromkeys(endings))
