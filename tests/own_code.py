@@ -6,13 +6,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gantrain.core import extensions
 from gantrain.data.degradations.degradation_table import DEGRADATIONS
-from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL
+from gantrain.data.formats.format_table import FORMATS
+from gantrain.data.kinds.table import KINDS
+from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
 from gantrain.methods import METHODS
+from gantrain.metrics.paired import PAIRED
 from gantrain.networks import NETWORKS
 
 # A small method, from which the cases derive.
@@ -54,7 +58,18 @@ METHODS["mine"] = Base
 @contextmanager
 def forgotten() -> Iterator[None]:
     """Forget what the block has imported from its folder and put into the tables."""
-    tables = (METHODS, NETWORKS, ADVERSARIAL, PENALTIES, PERCEPTUAL, DEGRADATIONS)
+    tables: tuple[dict[str, Any], ...] = (
+        METHODS,
+        NETWORKS,
+        ADVERSARIAL,
+        PENALTIES,
+        PERCEPTUAL,
+        RECONSTRUCTION,
+        DEGRADATIONS,
+        KINDS,
+        FORMATS,
+        PAIRED,
+    )
     before = [dict(table) for table in tables]
     modules = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:

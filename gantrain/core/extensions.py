@@ -139,13 +139,17 @@ def _main_name() -> str:
     return Path(file).stem if file else INTERACTIVE
 
 
+class ModulesMissing(UserError):
+    """A checkpoint was made with a user's modules, which this process has not imported."""
+
+
 def check_imported(modules: Iterable[str], checkpoint: Path) -> None:
-    """Raise UserError where this process lacks modules that a checkpoint records."""
+    """Raise ModulesMissing where this process lacks modules that a checkpoint records."""
     missing = [name for name in modules if not _is_here(name)]
     if missing:
         options = " ".join(f"{OPTION} {name}" for name in missing)
         statements = "; ".join(f"import {name}" for name in missing)
-        raise UserError(
+        raise ModulesMissing(
             f"checkpoint: {checkpoint} was made with {_counted(missing)}, which this process has"
             f" not imported; add {options} to the command (in Python: `{statements}` first)"
         )

@@ -174,7 +174,7 @@ def _pack(key: str, folder: Path, request: DataRequest) -> Path:
         return pack_once(
             folder,
             cache_folder() / "packed",
-            layout=choose_layout(folder, fields),
+            layout=choose_layout(folder, [*fields, *request.kinds]),
             split=split,
             labels=labels,
             kinds=request.kinds,

@@ -45,8 +45,9 @@ POOLED = ("psnr_pooled", "copy_index")  # computed from sums over the whole set
 MEASURED = ("cycle_error",)  # by a method itself
 SEGMENTATION = ("miou_unet", "pixel_accuracy_unet", "class_accuracy_unet")
 
-# The first words of the names of metrics whose larger values are better.
-_LARGER = {
+# The first words of the names of metrics whose larger values are better. Code from outside adds to
+# it.
+LARGER_IS_BETTER = {
     "psnr",
     "ssim",
     "ms",
@@ -80,7 +81,7 @@ def takes_weights(name: str) -> bool:
 
 def larger_is_better(name: str) -> bool:
     """Return whether larger values of a metric are better."""
-    return name.partition("_")[0] in _LARGER and not name.endswith("_deviation")
+    return name.partition("_")[0] in LARGER_IS_BETTER and not name.endswith("_deviation")
 
 
 def check(name: str) -> str:

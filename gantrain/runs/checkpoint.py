@@ -18,10 +18,11 @@ from torch import Tensor
 
 from gantrain.core import files, formats, weight_files
 from gantrain.core.errors import UserError
+from gantrain.core.extensions import ModulesMissing, check_imported
 from gantrain.core.out_of_memory import is_out_of_memory
 from gantrain.core.paths import check_not_special
 from gantrain.core.yaml12 import parse_yaml
-from gantrain.runs.checkpoint_state import State, parse_state
+from gantrain.runs.checkpoint_state import State, parse_state, recorded_modules
 
 Tensors = dict[str, Tensor]
 _RECIPE_BYTES = 1 << 20
@@ -207,6 +208,8 @@ def _naming(folder: Path) -> Iterator[None]:
     try:
         yield
     # Nothing is damaged: each of these names its own remedy.
+    except ModulesMissing:
+        raise
     except (formats.AnotherFormat, files.NoRegularFile) as e:
         raise UserError(f"checkpoint: {folder}: {e}") from None
     except ValueError as e:
@@ -261,6 +264,7 @@ def read_state(folder: Path) -> State:
     try:
         content = parse_state(content)
     except ValueError as e:
+        check_imported(recorded_modules(content), folder)  # of which one may define a kind
         raise UserError(f"state.json: {'; '.join(str(e).splitlines()[:3])}") from None
     is_of_run = folder.parent.name == "checkpoints" and folder.name.isdecimal()
     if is_of_run and int(folder.name) != content.images_seen:

@@ -144,3 +144,11 @@ def parse_state(content: object) -> State:
             f"facts: found {state.facts}, allowed: {expected}, since that is what its fields say"
         )
     return state
+
+
+def recorded_modules(content: object) -> list[str]:
+    """Return the user's modules that an unchecked state records; none where it is not sound."""
+    names = content.get("modules") if isinstance(content, dict) else None
+    if not isinstance(names, list):
+        return []
+    return [name for name in names if isinstance(name, str) and is_module_name(name)]

@@ -117,7 +117,7 @@ def test_images_of_the_target_among_the_inputs_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A folder as training takes it holds the targets too, and translating these is rarely wanted."""
-    model = Namespace(recipe=Namespace(data=Namespace(source="sketch", target="photo")))
+    model = Namespace(recipe=Namespace(data=Namespace(sources=["sketch"], target="photo")))
     files = {Path(name): name for name in ("sketch/0", "sketch/1", "photo/0", "2")}
     _note_targets(model, files)  # type: ignore[arg-type]
     assert "1 of 4 images lie in photo/, which is this model's target" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The table of kinds."""
 
 from gantrain.core.errors import UserError
+from gantrain.core.wording import import_advice
 from gantrain.data.kinds.image import ImageKind
 from gantrain.data.kinds.instances import Instances
 from gantrain.data.kinds.kind import Kind
@@ -14,5 +15,5 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in (ImageKind(), Label(), Ins
 def check_kind(name: str) -> str:
     """Return the name of a kind. Raises UserError for another name."""
     if name not in KINDS:
-        raise UserError(f"found {name!r}, allowed: {', '.join(KINDS)}")
+        raise UserError(f"allowed: {', '.join(KINDS)}; a kind of your own needs {import_advice()}")
     return name
