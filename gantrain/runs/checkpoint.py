@@ -27,6 +27,7 @@ from gantrain.runs.checkpoint_state import State, parse_state, recorded_modules
 Tensors = dict[str, Tensor]
 _RECIPE_BYTES = 1 << 20
 _STATE_BYTES = 256 << 20  # it names damaged samples, which may be many
+_FORMAT_ADVICE = "train anew with run=OTHER, or import the weights again"
 
 
 def save(
@@ -207,8 +208,7 @@ def _naming(folder: Path) -> Iterator[None]:
     """Raise an error of a checkpoint as one UserError that names its folder and a remedy."""
     try:
         yield
-    # Nothing is damaged: each of these names its own remedy.
-    except ModulesMissing:
+    except ModulesMissing:  # Nothing is damaged: this and the next ones name their own remedies.
         raise
     except (formats.AnotherFormat, files.NoRegularFile) as e:
         raise UserError(f"checkpoint: {folder}: {e}") from None
@@ -259,8 +259,7 @@ def read_state(folder: Path) -> State:
     content = _read(path, lambda: files.read_json(path, _STATE_BYTES))
     if not isinstance(content, dict):
         raise UserError("state.json: found no mapping")
-    advice = "train anew with run=OTHER, or import the weights again"
-    formats.check_format("state.json", content, formats.CHECKPOINT, advice)
+    formats.check_format("state.json", content, formats.CHECKPOINT, _FORMAT_ADVICE)
     try:
         content = parse_state(content)
     except ValueError as e:
@@ -268,10 +267,8 @@ def read_state(folder: Path) -> State:
         raise UserError(f"state.json: {'; '.join(str(e).splitlines()[:3])}") from None
     is_of_run = folder.parent.name == "checkpoints" and folder.name.isdecimal()
     if is_of_run and int(folder.name) != content.images_seen:
-        raise UserError(
-            f"state.json: images_seen: found {content.images_seen}, allowed: {int(folder.name)},"
-            " its name"
-        )
+        found = f"found {content.images_seen}, allowed: {int(folder.name)}, its name"
+        raise UserError(f"state.json: images_seen: {found}")
     return content
 
 
