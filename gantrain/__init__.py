@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gantrain.inference.loading import load
     from gantrain.inference.translator import Translator
     from gantrain.losses import ADVERSARIAL, PENALTIES, PERCEPTUAL, RECONSTRUCTION
+    from gantrain.losses.adversarial import AdversarialLoss
     from gantrain.losses.reconstruction_loss import ReconstructionLoss
     from gantrain.methods import METHODS
     from gantrain.methods.base import Batch, Context, Input, Method, Phase, Terms
@@ -35,6 +36,7 @@ __all__ = [
     "PENALTIES",
     "PERCEPTUAL",
     "RECONSTRUCTION",
+    "AdversarialLoss",
     "Batch",
     "Context",
     "Degradation",

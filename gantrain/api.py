@@ -14,6 +14,7 @@ MODULES = {
     "NETWORKS": "gantrain.networks",
     "PENALTIES": "gantrain.losses",
     "PERCEPTUAL": "gantrain.losses",
+    "AdversarialLoss": "gantrain.losses.adversarial",
     "Batch": "gantrain.methods.base",
     "Context": "gantrain.methods.base",
     "Degradation": "gantrain.data.degradations.degradation",

@@ -252,6 +252,14 @@ def test_holes_are_filled_by_the_range_of_the_field() -> None:
             ("data.degrade={name: bicubic, scale: 8}", "data.size=[36,36]"),
             "data.degrade: an image of 36x36 is to become 8 times smaller",
         ),
+        (
+            ("data.degrade={name: bicubic, scale: 3, keep_size: true}",),
+            "data.degrade: an image of 32x32 is to become 3 times smaller",
+        ),
+        (
+            ("data.degrade=noise", "data.source=photo"),
+            "data.source: found photo, allowed: null, since data.degrade makes the source",
+        ),
         (("data.degrade=noise", "data.labels={label: 3}"), "data.labels: found"),
         (
             ("data.degrade=noise", "data.color_jitter=0.1", "data.color_jitter_source_only=true"),

@@ -113,7 +113,7 @@ def test_a_run_has_its_inputs_everywhere(case: str) -> None:
     for role in inputs:
         other = {**given, role: np.zeros_like(arrays[role])}
         assert not np.array_equal(model.translate(ids, **other), expected), role
-        with pytest.raises(UserError, match=rf"^{role}: found none, this model has learnt with"):
+        with pytest.raises(UserError, match=rf"^{role}: found none, this model needs "):
             model.translate(ids, **{key: given[key] for key in given if key != role})
     with pytest.raises(UserError, match=r"^depht: found an input that this model has not learnt"):
         model.translate(ids, depht=mask, **given)
@@ -289,7 +289,9 @@ def test_a_run_with_several_sources_is_whole() -> None:
         Path(name).mkdir()
         Path(name, "a.png").write_bytes(encode(array, "png"))
     needs = command("translate", "runs/x", "labels", "--out", "out", status=2)
-    assert "source2: found none, this model has learnt with them (depth in its training" in needs
+    assert (
+        "source2: found none, this model needs images beside its images, such as depth of" in needs
+    )
     command("translate", "runs/x", "labels", "--out", "out", "--input", "source2=depths")
     model = gantrain.load("runs/x", "cpu")
     expected = model.translate(ids, source2=depth)

@@ -85,7 +85,7 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
             )  # a batch's sums may come in another order
     said = command("translate", "runs/x", "labels", "--out", "new", status=2)
     assert (
-        "instances: found none, this model has learnt with them; give ids of instances: --input"
+        "instances: found none, this model needs ids of instances beside its images, such as"
         in said
     )
     Path("ids/1.png").unlink()
@@ -124,7 +124,7 @@ def test_edges_change_the_result_and_ids_by_themselves_do_not(model: Translator)
 def test_wrong_ids_are_refused(model: Translator) -> None:
     labels, ids = picture(0)
     wrong = {
-        "instances: found none, this model has learnt with": (labels, None),
+        "instances: found none, this model needs ids": (labels, None),
         r"found uint16 of shape \(39, 56, 1\), allowed: ids of instances of shape \(40, 56, 1\)": (
             labels,
             ids[1:],

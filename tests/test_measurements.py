@@ -180,7 +180,7 @@ def test_a_folder_of_measurements_needs_the_key_and_keeps_it(tmp_path: Path) -> 
         ),
         ("data.ranges={photo: [0, 9]}", "data.ranges.photo: photo holds 8 bits, whose range is"),
         ("data.ranges={label: [0, 9]}", "data.ranges.label: label holds no images"),
-        ("data.ranges={photo: [9, 0]}", "found 9..0, allowed: a lower value, then a higher one"),
+        ("data.ranges={photo: [9, 0]}", "found [9, 0], allowed: a lower value, then a higher one"),
         ("data.ranges={photo: [0]}", "data.ranges.photo"),
     ],
 )

@@ -57,7 +57,13 @@ def open_picture(data: bytes) -> Image.Image | Array:
     Raises UserError, in one line, for bytes of other formats and for more than MOST_PIXELS.
     """
     with _one_line_errors():
-        return format_of(data).open(data)
+        content: object = format_of(data).open(data)
+    if not isinstance(content, Image.Image | np.ndarray):
+        reader = type(format_of(data)).__name__
+        raise UserError(
+            f"{reader}.open gives {type(content).__name__}, allowed: a Pillow image or an array"
+        )
+    return content
 
 
 def _check_frames(image: Image.Image, notes: list[str] | None) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from gantrain.core.errors import UserError
 from gantrain.data.kinds.table import KINDS, check_kind
-from gantrain.data.ranges import Range, check_range, check_takes_range
+from gantrain.data.ranges import Range, check_range, check_takes_range, range_text
 from gantrain.data.value_statistics import Finite, Statistics
 
 # They are far beyond what anybody trains on, and keep a hostile index from making networks that
@@ -92,7 +92,10 @@ def check_fields(fields: Mapping[str, Field]) -> None:
 def _check_field_range(name: str, field: Field, values: Range) -> None:
     """Raises UserError where a field cannot have its range."""
     try:
-        check_takes_range(name, field.dtype, has_range=KINDS[field.kind].has_range)
-        check_range(values)
+        check_takes_range(name, field.dtype, values, has_range=KINDS[field.kind].has_range)
     except UserError as error:
         raise UserError(f"fields.{name}.range: {error}") from None
+    try:
+        check_range(values)
+    except UserError as error:
+        raise UserError(f"fields.{name}.range: found {range_text(values)}, {error}") from None

@@ -32,7 +32,7 @@ def with_chosen_ranges(data: DataSet, request: DataRequest) -> tuple[DataSet, li
         field = data.fields[name]
         shown_name = _name_in_recipe(name, request)
         if name in chosen:
-            problem = _check_choice(shown_name, field)
+            problem = _check_choice(shown_name, field, chosen[name])
             if range_of(field) != chosen[name]:
                 field = field.model_copy(update={"range": chosen[name]})
                 changed[name] = field
@@ -54,10 +54,10 @@ def _name_in_recipe(name: str, request: DataRequest) -> str:
     return request.unpaired.source if name == request.source else request.unpaired.target
 
 
-def _check_choice(name: str, field: Field) -> str | None:
+def _check_choice(name: str, field: Field, values: Range) -> str | None:
     """Return the error about a range of a field that takes none, or None."""
     try:
-        check_takes_range(name, field.dtype, has_range=KINDS[field.kind].has_range)
+        check_takes_range(name, field.dtype, values, has_range=KINDS[field.kind].has_range)
     except UserError as error:
         return f"data.ranges.{name}: {error}"
     return None
@@ -72,9 +72,10 @@ def _check_known(name: str, field: Field) -> str | None:
         return None
     suggested = _as_key(name, suggest_range(field.dtype, field.statistics))
     usual = _as_key(name, (field.statistics.low, field.statistics.high))
+    keys = " or ".join(dict.fromkeys([suggested, usual]))
     return (
-        f"data.ranges: {reason}; state which values networks see as -1 and 1, such as {suggested}"
-        f" or {usual}"
+        f"data.ranges: {reason}; state which values networks see as -1 and 1, such as {keys}, or"
+        " prepare each set with --range"
     )
 
 

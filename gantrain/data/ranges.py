@@ -5,6 +5,7 @@ cameras, Hounsfield units or reflectance, which use a part of their dtype.
 """
 
 import math
+import re
 from typing import NamedTuple, Protocol
 
 from gantrain.core.errors import UserError
@@ -21,6 +22,8 @@ FULL_RANGES: dict[str, Range] = {
 FIXED_DTYPE = "uint8"
 # Of the full range. Integers whose values span less need a range that a user states.
 _LEAST_SPAN = 0.5
+_NUMBER = r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?"
+_RANGE = re.compile(rf"(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})")
 _FURTHEST = 1e30  # float32 holds a range between such values, and its width
 
 
@@ -38,13 +41,16 @@ class Values(Protocol):
 
 
 def check_range(values: Range) -> Range:
-    """Return a range. Raises UserError unless it goes upwards, and float32 can hold it."""
+    """Return a range. Raises UserError unless it goes upwards, and float32 can hold it.
+
+    The message says what is allowed.
+    """
     low, high = values
     if not (math.isfinite(low) and math.isfinite(high)) or max(abs(low), abs(high)) > _FURTHEST:
-        raise UserError(f"found {range_text(values)}, allowed: numbers of up to {_FURTHEST:g}")
+        raise UserError(f"allowed: numbers of up to {_FURTHEST:g}")
     # float32 has 24 bits: between closer values it cannot hold 256 levels.
     if high - low <= max(abs(low), abs(high)) * 2.0**-16:
-        raise UserError(f"found {range_text(values)}, allowed: a lower value, then a higher one")
+        raise UserError("allowed: a lower value, then a higher one")
     return values
 
 
@@ -60,24 +66,32 @@ def number_text(value: float) -> str:
 
 def parse_range(text: str, also: str = "") -> Range:
     """Return the range that `LOW..HIGH` states. Raises UserError. also: what else is allowed."""
-    low, dots, high = text.partition("..")
+    matched = _RANGE.fullmatch(text)
+    if matched is None:
+        raise UserError(f"found {text!r:.60}, allowed: LOW..HIGH, such as -1000..1000{also}")
     try:
-        if not dots:
-            raise ValueError
-        values = (float(low), float(high))
-    except ValueError:
-        raise UserError(
-            f"found {text!r:.60}, allowed: LOW..HIGH, such as -1000..1000{also}"
-        ) from None
-    return check_range(values)
+        return check_range((float(matched["low"]), float(matched["high"])))
+    except UserError as error:
+        raise UserError(f"found {text:.60}, {error}") from None
 
 
-def check_takes_range(name: str, dtype: str, *, has_range: bool) -> None:
-    """Raise UserError for a field whose range nobody can choose. has_range: of the field's kind."""
+def check_takes_range(name: str, dtype: str, values: Range | None, *, has_range: bool) -> None:
+    """Raise UserError for a field that cannot have a range.
+
+    values: the range; None where it is not known yet. has_range: of the field's kind.
+    """
     if not has_range:
         raise UserError(f"{name} holds no images, allowed: fields of images")
     if dtype == FIXED_DTYPE:
         raise UserError(f"{name} holds 8 bits, whose range is always 0..255; leave it out")
+    lowest, highest = FULL_RANGES[dtype]
+    if dtype == "float32" or values is None:
+        return
+    if values[0] < lowest or values[1] > highest:
+        raise UserError(
+            f"found {range_text(values)}, allowed: values that {dtype} can hold,"
+            f" {range_text((lowest, highest))}"
+        )
 
 
 def describe_unknown_range(name: str, dtype: str, values: Values | None) -> str | None:
@@ -104,7 +118,7 @@ def describe_unknown_range(name: str, dtype: str, values: Values | None) -> str 
 def suggest_range(dtype: str, values: Values) -> Range:
     """Return the range of a camera's bit depth, or else that of the values."""
     if dtype == "float32" or values.minimum < 0:
-        return values.minimum, values.maximum
+        return max(values.minimum, -_FURTHEST), min(values.maximum, _FURTHEST)
     return 0, 2 ** max(1, int(values.maximum).bit_length()) - 1
 
 
@@ -127,7 +141,7 @@ class Clipped(NamedTuple):
 def describe_clipped(name: str, values: Range, clipped: Clipped) -> str:
     """Return a line on the values that lie outside a range. name: of what holds them."""
     percent = 100 * clipped.values / clipped.all_values
-    amount = f"{percent:.2g} %" if percent >= 0.01 else f"{clipped.values:,}"
+    amount = f"{percent:.3g} %" if percent >= 0.01 else f"{clipped.values:,}"
     files = "1 file" if clipped.files == 1 else f"{clipped.files:,} files"
     return (
         f"{name}: {amount} of its values, in {files}, lie outside the range {range_text(values)}"

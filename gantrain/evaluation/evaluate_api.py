@@ -174,7 +174,7 @@ def _checked_range(values: object) -> Range | None:
     try:
         return check_range((numbers[0], numbers[1]))
     except UserError as error:
-        raise UserError(f"range: {error}") from None
+        raise UserError(f"range: found {values!r:.60}, {error}") from None
 
 
 def _checked_weights(weights: object) -> dict[str, str]:

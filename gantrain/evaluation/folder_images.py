@@ -126,7 +126,12 @@ class _FolderValues:
             self.clipped[dtype] = self.clipped.get(dtype, Clipped()) + other.clipped[dtype]
 
     def check(self) -> None:
-        """Raise UserError where the values do not suit the range of their dtype."""
+        """Raise UserError where the values do not suit the range."""
+        if self.values_range is not None and not self.counters:
+            raise UserError(
+                f"{option('range')}: found {range_text(self.values_range)}, but all images have 8"
+                " bits, whose range is always 0..255; leave it out"
+            )
         if self.values_range is not None or not self.needs_range:
             return
         problems: list[str] = []

@@ -55,10 +55,6 @@ class SourceReader:
                     role, inputs[role], field=field, source=sample["source"], notes=notes
                 )
         self.clip_counter.add({role: array[None] for role, array in sample.items()})
-        if self.hole_fill is not None and "mask" in sample:
-            sample["source"] = fill_holes(
-                sample["source"], sample["mask"], self.hole_fill, self.source
-            )
         return sample
 
     def check_inputs(self, given: Collection[str]) -> None:
@@ -78,8 +74,8 @@ class SourceReader:
             if role not in given:
                 content = KINDS[field.kind].content
                 problems.append(
-                    f"{role}: found none, this model has learnt with them ({field.member} in its"
-                    f" training set); give {content}: --input"
+                    f"{role}: found none, this model needs {content} beside its images, such as"
+                    f" {field.member} of its training; give --input"
                     f" {role}=FOLDER to `gantrain translate`, {role}= in Python"
                 )
         if problems:
@@ -94,6 +90,10 @@ class SourceReader:
         kinds = {role: KINDS[field.kind] for role, field in fields.items()}
         for after in self.scale.sizes(sample["source"].shape[:2], size):
             sample = resize_sample(sample, after, kinds)
+        if self.hole_fill is not None and "mask" in sample:
+            # Training, too, makes holes in images of their final size.
+            filled = fill_holes(sample["source"], sample["mask"], self.hole_fill, self.source)
+            sample = {**sample, "source": filled}
         return sample
 
     def report_notes(self, notes: list[str]) -> None:

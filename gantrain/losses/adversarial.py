@@ -86,7 +86,7 @@ class LeastSquares(AdversarialLoss):
 class Wasserstein(AdversarialLoss):
     """The Wasserstein loss: the difference of the mean logits of fake and of real images.
 
-    WGAN, Arjovsky et al., 2017 (arXiv 1701.07875). It needs a gradient penalty.
+    WGAN, Arjovsky et al., 2017 (arXiv 1701.07875). It is meant for use with `gradient_penalty`.
     """
 
     def discriminator(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor:

@@ -39,8 +39,8 @@ class R1:
 
     Args:
         weight: The weight of the penalty.
-        interval_steps: The penalty is applied in one of so many turns of the discriminator's phase,
-            and then multiplied by this number.
+        interval_steps: The penalty is applied in every Nth turn of the discriminator, multiplied by
+            N.
         logits: What is differentiated for an image whose logits form a map: the mean of the map or
             its sum.
     """
@@ -69,8 +69,8 @@ class R2:
 
     Args:
         weight: The weight of the penalty.
-        interval_steps: The penalty is applied in one of so many turns of the discriminator's phase,
-            and then multiplied by this number.
+        interval_steps: The penalty is applied in every Nth turn of the discriminator, multiplied by
+            N.
         logits: What is differentiated for an image whose logits form a map: the mean of the map or
             its sum.
     """
@@ -102,8 +102,8 @@ class GradientPenalty:
 
     Args:
         weight: The weight of the penalty.
-        interval_steps: The penalty is applied in one of so many turns of the discriminator's phase,
-            and then multiplied by this number.
+        interval_steps: The penalty is applied in every Nth turn of the discriminator, multiplied by
+            N.
         logits: What is differentiated for an image whose logits form a map: the mean of the map or
             its sum.
     """

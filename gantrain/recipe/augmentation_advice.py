@@ -25,8 +25,12 @@ def describe_augmentation(data: Data, fields: Mapping[str, Field]) -> list[str]:
             "warning: data.color_jitter_source_only=true changes nothing, since the source holds"
             f" {KINDS[fields['source'].kind].content} and no colours"
         )
-    if data.random_scale is not None and data.resize is not None:
-        lines += _describe_scale(data.random_scale, data.size, data.resize)
+    target = fields["target"]
+    before = data.resize
+    if before is None and target.min_size == target.max_size:
+        before = target.min_size
+    if data.random_scale is not None and before is not None:
+        lines += _describe_scale(data.random_scale, data.size, before)
     return lines
 
 
@@ -39,11 +43,13 @@ def _describe_scale(
     """
     lowest, highest = scales
     least = max(size[0] / resize[0], size[1] / resize[1])
-    advice = "raise data.resize or the factors"
+    advice = "give larger samples or larger factors"
+    if lowest == highest == 1:
+        return [f"warning: data.random_scale={list(scales)} changes nothing"]
     if highest <= least:
         return [
             f"warning: data.random_scale={list(scales)} changes nothing: data.size={text_of(size)}"
-            f" fits into data.resize={text_of(resize)} only from a factor of {least:.3g}; {advice}"
+            f" fits into samples of {text_of(resize)} only from a factor of {least:.3g}; {advice}"
         ]
     if lowest >= least:
         return []
@@ -53,5 +59,5 @@ def _describe_scale(
     return [
         f"warning: {100 * fraction:.0f}% of the random scales would make a sample smaller than"
         f" data.size={text_of(size)}; these samples get {least:.3g} times"
-        f" data.resize={text_of(resize)} instead; {advice}"
+        f" {text_of(resize)} instead; {advice}"
     ]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from gantrain.losses.reconstruction_loss import ReconstructionLoss
 from gantrain.methods.base import Method
+from gantrain.recipe.data_request import data_request
 from gantrain.recipe.schema import Recipe
 
 
@@ -34,7 +35,7 @@ def _weight_problems(
         if loss.class_weights is not None:
             yield f"{key}.class_weights: found weights without {key}.weight_by; name the label map"
         return
-    fields = _fields_by_role(recipe)
+    fields = data_request(recipe).sample_names
     masks = [role for role in fields if role in method.inputs and _is_mask(method, role)]
     labels = [role for role, field in fields.items() if field in recipe.data.labels]
     allowed = ", ".join([*masks, *labels]) or "a mask of data.inputs or a field of data.labels"
@@ -60,17 +61,6 @@ def _class_problems(key: str, loss: ReconstructionLoss, classes: int) -> Iterato
             f"{key}.class_weights: found the class {unknown[0]}, allowed: 0 to {classes - 1}, the"
             f" classes of {loss.weight_by}"
         )
-
-
-def _fields_by_role(recipe: Recipe) -> dict[str, str]:
-    """Return the recipe's fields by their role in a batch, without a source of several fields."""
-    fields = {"target": recipe.data.target}
-    if isinstance(recipe.data.source, str):
-        fields["source"] = recipe.data.source
-    for role, field in recipe.data.inputs.items():
-        if field is not None:
-            fields[role] = field
-    return fields
 
 
 def _is_mask(method: Method, role: str) -> bool:

@@ -250,4 +250,19 @@ def load(name: str, changes: Iterable[str] = ()) -> Recipe:
 
     Raises UserError: one line for each problem, all at once.
     """
-    return from_dict(recipe_files.apply(recipe_files.read(name), changes, set(text_keys(Recipe))))
+    changes = list(changes)
+    content = recipe_files.apply(recipe_files.read(name), changes, set(text_keys(Recipe)))
+    _check_source_is_made(content, changes)
+    return from_dict(content)
+
+
+def _check_source_is_made(content: dict[str, object], changes: list[str]) -> None:
+    """Raise UserError where a user names a source beside a degradation, which makes it."""
+    data = content.get("data")
+    if not isinstance(data, dict) or not data.get("degrade") or data.get("source") is None:
+        return
+    if any(change.startswith("data.source=") for change in changes):
+        raise UserError(
+            f"data.source: found {data['source']}, allowed: null, since data.degrade makes the"
+            " source from data.target"
+        )

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from gantrain.core.amounts import ceil_div, count_text, value_text
 from gantrain.core.extensions import INTERACTIVE
+from gantrain.data.batch import COMMON_ROLES
 from gantrain.data.splits import SYNTHETIC
 from gantrain.data.unpaired import DataSet
 from gantrain.methods.base import Method
 from gantrain.metrics.registry import larger_is_better
+from gantrain.recipe.data_request import data_request
 from gantrain.recipe.field_types import images_in
 from gantrain.recipe.schema import Recipe
 from gantrain.runs import checkpoint
@@ -84,7 +86,8 @@ def describe_results(recipe: Recipe, has_held_out: bool, has_test: bool = False)
     `gantrain evaluate` takes either.
     """
     run = shlex.quote(str(recipe.folder))
-    roles = [role for role, field in recipe.data.inputs.items() if field]
+    names = data_request(recipe).sample_names
+    roles = [role for role in names if role not in COMMON_ROLES]
     inputs = "".join(f" --input {role}=FOLDER" for role in roles)
     data = "" if has_held_out or has_test else " --data FOLDER"
     if data and recipe.data.unpaired:

@@ -33,6 +33,6 @@ def check_output_size(recipe: Recipe, sketch: Method, fields: Mapping[str, Field
     raise UserError(
         f"data.degrade: the target is {scale} times larger than the source, but the generator makes"
         f" {made} of {text_of((height, width))}, and not {text_of(recipe.data.size)}; choose a"
-        " generator that enlarges by this factor, or a degradation that keeps the size, such as"
-        f" {{name: bicubic, scale: {scale}, keep_size: true}}"
+        " generator that enlarges by this factor, or keep the size:"
+        f" {{name: bicubic, scale: {scale}, keep_size: true}}, or {{name: real_world, scale: 1}}"
     )

@@ -28,6 +28,7 @@ from gantrain.recipe.size_advice import describe_sizes
 from gantrain.runs import checkpoint
 from gantrain.training import conv_timing, init_from, precision, zero
 from gantrain.training.ddp import DDPPhase
+from gantrain.training.degradation_trial import try_degradations
 from gantrain.training.lr_schedule import rate
 from gantrain.training.output_size import check_output_size
 from gantrain.training.run_data import RunData
@@ -65,6 +66,7 @@ class RunSetup:
         self.sketch = sketch_method(recipe, self.data.dims)
         check_method(recipe, self.sketch)
         check_output_size(recipe, self.sketch, self.data.fields)
+        try_degradations(recipe, self.data.fields["target"])
         self.data_warnings = [
             *describe_sizes(recipe, self.sketch, self.data.dims),
             *describe_augmentation(recipe.data, self.data.fields),

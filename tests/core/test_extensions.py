@@ -244,3 +244,42 @@ def test_ranks_import_the_module_too() -> None:
     assert (
         done.stderr.count("'net' raised ZeroDivisionError: division by zero (net.py, line 1)") >= 1
     )
+
+
+# By name: the body of `degrade`, and what the line says of it.
+BROKEN_DEGRADATIONS = {
+    "smaller": ("return Degraded(image[::2])", "gives float32 of shape (16, 32, 3), allowed: float32 of shape (32, 32, 3)"),
+    "an array": ("return image", "gives ndarray, allowed: gantrain.Degraded(IMAGE)"),
+    "an error": ("raise ValueError('no light')", "fails: ValueError: no light (dark.py, line 8)"),
+    "too bright": ("return Degraded(image * 4)", "gives values outside 0..1, allowed: 0 to 1; clip them"),
+    "no mask": ("return Degraded(image)", "gives NoneType as its mask, allowed: float32 of shape (32, 32, 1)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN_DEGRADATIONS)
+def test_a_broken_degradation_is_one_line(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    body, says = BROKEN_DEGRADATIONS[name]
+    code = f"""
+from gantrain import DEGRADATIONS, Degradation, Degraded
+
+class Dark(Degradation):
+    gives_mask = {name == "no mask"}
+
+    def degrade(self, image, random):
+        {body}
+
+DEGRADATIONS["dark"] = Dark
+"""
+    write("dark", code)
+    keys = (
+        "data=synthetic",
+        "data.labels={}",
+        "data.target=image",
+        "data.resize=null",
+        "data.degrade=dark",
+    )
+    assert train_main(["recipe=quickstart", *SMALL, *SHORT, *keys, "--import", "dark"]) == 2
+    line = line_of(capsys.readouterr().err)
+    assert "data.degrade: Dark.degrade " in line
+    assert says in line
+    assert not Path("runs").exists()

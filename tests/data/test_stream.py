@@ -412,13 +412,21 @@ def test_augmentation_does_not_depend_on_ranks_and_workers(folder: Path, workers
 ADVICE = {
     "nothing changes": (
         ("data.size=[256,256]", "data.resize=[256,256]", "data.random_scale=[0.5,1]"),
-        r"data.random_scale=\[0.5, 1.0\] changes nothing: data.size=256x256 fits into .* 1; raise",
+        r"data.random_scale=\[0.5, 1.0\] changes nothing: data.size=256x256 fits into .* 1; give larger",
     ),
     "many at the least": (
         ("data.random_scale=[0.8,1.25]",),
         "25% of the random scales would make a sample smaller than data.size=256x256; these samples",
     ),
     "few at the least": (("data.random_scale=[0.88,1.25]",), ""),
+    "samples of one size": (
+        ("data.resize=null", "data.size=[300,300]", "data.random_scale=[0.5,0.9]"),
+        r"data.random_scale=\[0.5, 0.9\] changes nothing: data.size=300x300 fits into samples of",
+    ),
+    "a scale of 1": (
+        ("data.random_scale=[1,1]",),
+        r"data.random_scale=\[1.0, 1.0\] changes nothing",
+    ),
     "colours of ids": (
         ("data.color_jitter=0.2", "data.color_jitter_source_only=true", "data.labels={left: 3}"),
         "data.color_jitter_source_only=true changes nothing, since the source holds class ids",
@@ -432,7 +440,8 @@ def test_augmentation_that_changes_nothing_is_reported(name: str) -> None:
     data = load("pix2pix", list(words)).data
     kind = {"kind": "label", "classes": 3} if data.labels else {}
     size = {"min_size": (300, 300), "max_size": (300, 300)}
-    fields = {"source": Field(member="x", channels=1, **size, **kind)}
+    source = Field(member="x", channels=1, **size, **kind)
+    fields = {"source": source, "target": Field(member="y", channels=3, **size)}
     lines = describe_augmentation(data, fields)
     assert len(lines) == bool(says)
     if says:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gantrain.core.errors import UserError
-from gantrain.data.degradations.degradation import Degradation, Degraded, Image
+from gantrain.data.degradations.degradation import Degradation, Degraded, Image, divided
 from gantrain.data.degradations.random_streams import split
 
 
@@ -31,6 +31,13 @@ class Composition(Degradation):
         self.scale = math.prod(part.scale for part in self.parts)
         self.gives_mask = self.parts[-1].gives_mask
         self.fill = self.parts[-1].fill
+
+    def size_after(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of the result. Raises UserError where a part cannot take the size."""
+        divided(height, width, self.scale)  # whose message names the factor of the whole list
+        for part in self.parts:
+            height, width = part.size_after(height, width)
+        return height, width
 
     def channels_after(self, channels: int) -> int:
         for part in self.parts:

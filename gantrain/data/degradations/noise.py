@@ -4,7 +4,6 @@ from typing import Literal
 
 import numpy as np
 
-from gantrain.data.channels import has_alpha
 from gantrain.data.degradations.degradation import Degradation, Degraded, Image
 from gantrain.data.degradations.grey import weighted_channels
 from gantrain.data.degradations.option_types import Levels, Peaks, draw_uniform
@@ -19,10 +18,10 @@ _LUMA = (0.299, 0.587, 0.114)
 class Noise(Degradation):
     """Gaussian noise, or the Poisson noise of a small number of photons.
 
-    Each value has noise of its own. Alpha (the last of 2 or 4 channels) has none. Values beyond
-    [0, 1] are clipped, as in an image file, so that noise near black is brighter in the mean. The
-    default of `sigma` is that of DnCNN for unknown noise (Zhang et al. 2017, arXiv 1608.03981), and
-    the default of `peak` is that of Noise2Noise (Lehtinen et al. 2018, arXiv 1803.04189).
+    Each value of each channel has noise of its own. Values beyond [0, 1] are clipped, as in an
+    image file, so that noise near black is brighter in the mean. The default of `sigma` is that of
+    DnCNN for unknown noise (Zhang et al. 2017, arXiv 1608.03981), and the default of `peak` is that
+    of Noise2Noise (Lehtinen et al. 2018, arXiv 1803.04189).
 
     Args:
         kind: `gaussian` or `poisson`.
@@ -45,15 +44,9 @@ class Noise(Degradation):
 
     def degrade(self, image: Image, random: np.random.Generator) -> Degraded:
         """Return an image HWC of any number of channels."""
-        if has_alpha(image.shape[2]):
-            noisy = self._add_noise(image[..., :-1], random)
-            return Degraded(np.concatenate([noisy, image[..., -1:]], axis=2))
-        return Degraded(self._add_noise(image, random))
-
-    def _add_noise(self, image: Image, random: np.random.Generator) -> Image:
         if self.kind == "gaussian":
-            return add_gaussian(image, draw_uniform(self.sigma, random), random)
-        return add_poisson(image, draw_uniform(self.peak, random), random)
+            return Degraded(add_gaussian(image, draw_uniform(self.sigma, random), random))
+        return Degraded(add_poisson(image, draw_uniform(self.peak, random), random))
 
 
 def add_gaussian(

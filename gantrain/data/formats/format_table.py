@@ -1,5 +1,6 @@
 """The table of file formats."""
 
+from gantrain.core.errors import UserError
 from gantrain.data.formats.image_format import ImageFormat
 from gantrain.data.formats.numpy_format import NumpyFormat
 from gantrain.data.formats.pillow_formats import PillowFormats
@@ -9,7 +10,7 @@ FORMATS: dict[str, ImageFormat] = {"pillow": PillowFormats(), "npy": NumpyFormat
 
 def format_of(data: bytes) -> ImageFormat:
     """Return the format that reads a file's bytes: one that recognises them, or the fallback."""
-    recognising = [known for known in FORMATS.values() if known.recognises(data)]
+    recognising = [known for known in _formats() if known.recognises(data)]
     for known in recognising:
         if not known.is_fallback:
             return known
@@ -19,6 +20,17 @@ def format_of(data: bytes) -> ImageFormat:
 def extensions() -> tuple[str, ...]:
     """Return the endings of files' names, of all formats."""
     endings: list[str] = []
-    for known in FORMATS.values():
+    for known in _formats():
         endings += known.extensions
     return tuple(dict.fromkeys(endings))
+
+
+def _formats() -> list[ImageFormat]:
+    """Return the formats of the table. Raises UserError for an entry that is none."""
+    for name, known in FORMATS.items():
+        if not isinstance(known, ImageFormat):
+            raise UserError(
+                f"FORMATS[{name!r}]: found {known!r:.60}, allowed: an instance of a subclass of"
+                " gantrain.ImageFormat"
+            )
+    return list(FORMATS.values())

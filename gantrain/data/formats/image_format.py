@@ -16,7 +16,7 @@ class ImageFormat:
         is_fallback: The reader takes the bytes that no other format recognises.
     """
 
-    extensions: ClassVar[tuple[str, ...]]
+    extensions: ClassVar[tuple[str, ...]] = ()
     is_fallback: ClassVar[bool] = False
 
     def recognises(self, data: bytes) -> bool:

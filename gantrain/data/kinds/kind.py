@@ -54,7 +54,7 @@ class Kind:
         is_further_input: The kind serves as an input of a method beside its source, and not as a
             source or target.
         prepare_option: The option of `gantrain prepare` that names the fields of this kind; empty
-            where there is none.
+            where there is none, as for a kind from outside gantrain.
         true_value: The value that a boolean array and a 1-bit file have for true.
     """
 

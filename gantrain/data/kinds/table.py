@@ -16,4 +16,7 @@ def check_kind(name: str) -> str:
     """Return the name of a kind. Raises UserError for another name."""
     if name not in KINDS:
         raise UserError(f"allowed: {', '.join(KINDS)}; a kind of your own needs {import_advice()}")
+    kind: object = KINDS[name]
+    if not isinstance(kind, Kind):
+        raise UserError(f"KINDS holds {kind!r:.60} there, allowed: an instance of a gantrain.Kind")
     return name

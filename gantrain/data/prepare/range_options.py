@@ -10,6 +10,7 @@ from gantrain.data.prepare.hints import as_note
 from gantrain.data.ranges import (
     FULL_RANGES,
     Range,
+    check_range,
     check_takes_range,
     describe_unknown_range,
     number_text,
@@ -60,7 +61,8 @@ def with_ranges(
     for name, option in options.items():
         field = chosen[name]
         try:
-            check_takes_range(name, field.dtype, has_range=KINDS[field.kind].has_range)
+            known = None if option == "auto" else option
+            check_takes_range(name, field.dtype, known, has_range=KINDS[field.kind].has_range)
         except UserError as error:
             raise UserError(f"--range {name}: {error}") from None
         values = _automatic_range(name, field.statistics) if option == "auto" else option
@@ -75,7 +77,13 @@ def _automatic_range(name: str, statistics: Statistics | None) -> Range:
             f"--range {name}: found auto, but nearly all values are {number_text(statistics.low)};"
             " give LOW..HIGH"
         )
-    return statistics.low, statistics.high
+    values = (statistics.low, statistics.high)
+    try:
+        return check_range(values)
+    except UserError as error:
+        raise UserError(
+            f"--range {name}: found auto, which is {range_text(values)}, {error}"
+        ) from None
 
 
 def check_ranges_known(fields: Mapping[str, Field]) -> None:
@@ -106,7 +114,7 @@ def note_clipped(fields: Mapping[str, Field], counters: Mapping[str, ValueCounte
         fraction = counter.fraction_outside(values) if values else 0.0
         if values is None or fraction == 0:
             continue
-        percent = f"{100 * fraction:.2g} %" if fraction >= 0.0001 else "less than 0.01 %"
+        percent = f"{100 * fraction:.3g} %" if fraction >= 0.0001 else "less than 0.01 %"
         notes.append(
             as_note(
                 f"{name}: {percent} of its values lie outside its range {range_text(values)};"
