@@ -64,7 +64,7 @@ def run_evaluate(  # noqa: PLR0913 (the command's options)
             assert real
             assert fake
             results, about = evaluate_folders.evaluate_folders(
-                world, real, fake, options, _parse_range(values_range)
+                world, real, fake, options, values_range=_parse_range(values_range)
             )
         if world.is_main:
             console.print(table(results))

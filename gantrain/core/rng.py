@@ -47,8 +47,10 @@ def _stream_number(purpose: Purpose | str) -> int:
     if isinstance(purpose, Purpose):
         return int(purpose)
     if not isinstance(purpose, str):
-        found = type(purpose).__name__
-        raise TypeError(f"purpose: found {found}, allowed: a Purpose, or a text such as mine.codes")
+        type_name = type(purpose).__name__
+        raise TypeError(
+            f"purpose: found {type_name}, allowed: a Purpose, or a text such as mine.codes"
+        )
     if not purpose:
         raise ValueError("purpose: found an empty text, allowed: a name such as mine.codes")
     digest = hashlib.sha256(purpose.encode()).digest()  # hash() differs between processes

@@ -28,7 +28,7 @@ _FURTHEST = 1e30  # float32 holds a range between such values, and its width
 
 
 class Values(Protocol):
-    """What the data of a field hold, as `prepare` and `index` measure it."""
+    """The statistics of a field's values, as `prepare` and `index` measure them."""
 
     @property
     def minimum(self) -> float: ...

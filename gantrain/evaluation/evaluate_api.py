@@ -146,7 +146,7 @@ def evaluate(  # noqa: PLR0913 (the command's options)
             assert real is not None
             assert fake is not None
             results, about = evaluate_folders(
-                world, Path(real), Path(fake), options, _checked_range(range)
+                world, Path(real), Path(fake), options, values_range=_checked_range(range)
             )
     sets: dict[str, dict[str, Record]] = {}
     for name, records in results.items():
@@ -188,8 +188,8 @@ def _checked_weights(weights: object) -> dict[str, str]:
     checked: dict[str, str] = {}
     for name, file in weights.items():
         if not isinstance(name, str) or not isinstance(file, str | os.PathLike):
-            found = f"{{{name!r:.50}: {file!r:.50}}}"
-            raise UserError(f"weights: found {found}, allowed: {allowed}")
+            entry = f"{{{name!r:.50}: {file!r:.50}}}"
+            raise UserError(f"weights: found {entry}, allowed: {allowed}")
         checked[name] = os.fspath(file)
     return checked
 

@@ -81,8 +81,10 @@ def list_of_inputs(role: str, given: object, count: int) -> Sequence[object]:
     """Return the inputs of several images. Raises UserError unless there is one for each."""
     if isinstance(given, list | tuple) and len(given) == count:
         return given
-    found = f"a list of {len(given)}" if isinstance(given, list | tuple) else type(given).__name__
-    raise UserError(f"{role}: found {found}, allowed: a list of {count}, one for each image")
+    description = type(given).__name__
+    if isinstance(given, list | tuple):
+        description = f"a list of {len(given)}"
+    raise UserError(f"{role}: found {description}, allowed: a list of {count}, one for each image")
 
 
 def image_array(path: Path, target: Field, notes: list[str]) -> Array:

@@ -131,8 +131,9 @@ class Translator:
             return self._translate_several(image, inputs, size, output_size)
         if isinstance(image, Tensor):
             if size is not None:
-                found = f"found {size!r} beside a tensor"
-                raise UserError(f"size: {found}, allowed: none; it is never resized")
+                raise UserError(
+                    f"size: found {size!r} beside a tensor, allowed: none; it is never resized"
+                )
             for role in inputs:
                 raise UserError(
                     f"{role}: found an input beside a tensor, allowed: none; the tensor's last"
@@ -220,8 +221,10 @@ class Translator:
         method = self.method
         key = option("style")
         if not method.has_style:
-            found = f"a {self.recipe.method['name']} model that has learnt none"
-            raise UserError(f"{key}: found {found}, allowed: one of spade with method.style=vae")
+            raise UserError(
+                f"{key}: found a {self.recipe.method['name']} model that has learnt none,"
+                " allowed: one of spade with method.style=vae"
+            )
         if text.isdecimal() and int(text) < 2**63:
             return check_style(method, int(text))
         check_not_special(text, key)

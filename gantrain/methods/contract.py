@@ -151,10 +151,10 @@ def _network_problems(method: Method) -> Iterator[str]:
         owners |= {id(p): name for p in network.parameters()}
     unknown = [name for name in method.inference if name not in method.networks]
     if unknown or not method.inference:
-        found = ", ".join(map(repr, unknown)) or "none"
+        unknown_names = ", ".join(map(repr, unknown)) or "none"
         yield (
-            f"inference: found {found}, allowed: {', '.join(names)}, the networks that translate"
-            " needs"
+            f"inference: found {unknown_names}, allowed: {', '.join(names)}, the networks that"
+            " translate needs"
         )
 
 

@@ -17,8 +17,8 @@ from gantrain.networks.protocol import (
 def role_problems(method: Method) -> Iterator[str]:
     """Yield a line on each wrong role of a network."""
     if not isinstance(method.roles, Mapping):
-        found = describe_value(method.roles)
-        yield f"roles: found {found}, allowed: a dictionary of gantrain.NetworkRole by network"
+        value = describe_value(method.roles)
+        yield f"roles: found {value}, allowed: a dictionary of gantrain.NetworkRole by network"
         return
     for name, role in method.roles.items():
         if name not in method.networks:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NetworkRole:
-    """What a network does in its method.
+    """The role of a network in its method.
 
     Attributes:
         kind: `generator`, `discriminator` or another kind. It is the key of the recipe's `method`

@@ -35,7 +35,7 @@ class PerStep(Protocol):
 
 
 class Network(nn.Module):
-    """What every network may state, by attributes of its class or of its constructor.
+    """The statements that every network may make, by attributes of its class or of its constructor.
 
     A network with weights of another training also has the function of `Pretrained`, and a layer
     with a state for each step that of `PerStep`.

@@ -64,9 +64,9 @@ def _make_method(recipe: Recipe, data_dims: dict[str, int]) -> Method:
     name = recipe.method["name"]
     unknown = [fact for fact in facts_of(METHODS[name]) if fact not in data_dims]
     if unknown:
-        found = f"found {', '.join(unknown)} as parameters of {METHODS[name].__name__}"
         raise BadComponent(
-            f"method: {found}, allowed: {', '.join(data_dims)}, and others behind a `*`"
+            f"method: found {', '.join(unknown)} as parameters of {METHODS[name].__name__},"
+            f" allowed: {', '.join(data_dims)}, and others behind a `*`"
         )
     method: Method = build(METHODS, recipe.method, **data_dims)
     check_contract(method)
@@ -154,8 +154,10 @@ def _class_with_weights(part: nn.Module) -> type:
 def _describe_nothing_to_train(recipe: Recipe, phase: Phase) -> str:
     networks = ", ".join(phase.networks)
     if not recipe.freeze:
-        found = f"found a phase {phase.name!r} all of whose parameters have requires_grad=False"
-        return f"method: {found}, allowed: something to train in {networks}"
+        return (
+            f"method: found a phase {phase.name!r} all of whose parameters have"
+            f" requires_grad=False, allowed: something to train in {networks}"
+        )
     frozen = ", ".join(recipe.freeze)
     return (
         f"freeze: found {frozen}, which leaves the phase {phase.name} nothing to train; allowed: a"

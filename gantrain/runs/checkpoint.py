@@ -267,8 +267,8 @@ def read_state(folder: Path) -> State:
         raise UserError(f"state.json: {'; '.join(str(e).splitlines()[:3])}") from None
     is_of_run = folder.parent.name == "checkpoints" and folder.name.isdecimal()
     if is_of_run and int(folder.name) != content.images_seen:
-        found = f"found {content.images_seen}, allowed: {int(folder.name)}, its name"
-        raise UserError(f"state.json: images_seen: {found}")
+        difference = f"found {content.images_seen}, allowed: {int(folder.name)}, its name"
+        raise UserError(f"state.json: images_seen: {difference}")
     return content
 
 

@@ -12,7 +12,7 @@ Image = NDArray[np.float32]  # HWC, in [0, 1]
 
 @dataclass(frozen=True)
 class Degraded:
-    """What a degradation makes of an image.
+    """The result of a degradation.
 
     Attributes:
         image: The degraded image, HWC float32 in [0, 1].
