@@ -198,6 +198,7 @@ def test_a_jpeg_is_no_mask() -> None:
         decode(data, "mask")
 
 
+@pytest.mark.slow
 def test_prepared_masks_train_a_method_that_needs_them() -> None:
     for i in range(6):
         ids, photograph, _ = draw(i, 40, 40, seed=3)

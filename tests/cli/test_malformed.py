@@ -619,6 +619,7 @@ DATA = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_mistake_stands_alone_in_a_dry_run(capsys: pytest.CaptureFixture[str]) -> None:
     """The settings of the run come once nothing is wrong, and before what they cost."""
     assert train_main([*QUICK, "evaluate.crop_border=16", "dry_run=true"]) == 2

@@ -29,6 +29,7 @@ def test_every_stream_differs() -> None:
     assert len(set(every_number.tolist())) == len(every_number)
 
 
+@pytest.mark.slow
 def test_a_name_gives_the_same_numbers_in_another_process() -> None:
     code = (
         "from gantrain.core.rng import random_numbers\n"

@@ -78,6 +78,7 @@ def test_a_flipped_and_turned_view_gives_what_its_copy_gives(name: str) -> None:
     assert checksum(degrade(name, view)) == checksum(degrade(name, copied))
 
 
+@pytest.mark.slow
 def test_another_process_with_other_threads_gives_the_same_bits() -> None:
     """A worker has one thread, and the main process has several."""
     code = "import degrading; print(*degrading.all_checksums())"

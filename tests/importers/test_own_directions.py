@@ -110,6 +110,7 @@ WORDS = (
 )
 
 
+@pytest.mark.slow
 def test_it_trains_and_translates_in_both_directions() -> None:
     assert run_here(*WORDS, "length=8") == "finished"
     assert run_here(*WORDS, "length=16") == "finished"  # with its pools
