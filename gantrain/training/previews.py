@@ -79,6 +79,16 @@ class Previews:
 
 
 def _first_of_training(setup: RunSetup, samples: int) -> list[int]:
-    """Return the samples at the first positions of the stream of pairs, or of sources."""
+    """Return the samples at the first positions of the stream of pairs, or of sources.
+
+    They come from the partitions of this node, which holds no other shards of remote data.
+    """
     shards, order = setup.data.streams()[0]
-    return [order[position] for position in range(min(samples, len(shards)))]
+    own_partitions = setup.data.node_partitions()
+    chosen: list[int] = []
+    for position in range(len(shards)):
+        if len(chosen) == samples:
+            break
+        if position % setup.recipe.data.partitions in own_partitions:
+            chosen.append(order[position])
+    return chosen
