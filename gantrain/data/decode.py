@@ -57,9 +57,10 @@ def open_picture(data: bytes) -> Image.Image | Array:
     Raises UserError, in one line, for bytes of other formats and for more than MOST_PIXELS.
     """
     with _one_line_errors():
-        content: object = format_of(data).open(data)
+        file_format = format_of(data)
+        content: object = file_format.open(data)
     if not isinstance(content, Image.Image | np.ndarray):
-        reader = type(format_of(data)).__name__
+        reader = type(file_format).__name__
         raise UserError(
             f"{reader}.open gives {type(content).__name__}, allowed: a Pillow image or an array"
         )

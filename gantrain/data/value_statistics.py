@@ -127,8 +127,7 @@ class ValueCounter:
 
 def count_clipped(images: Array, values_range: Range) -> Clipped:
     """Return how many values of images, NHWC, lie outside a range, and in how many images."""
-    low, high = values_range
-    is_outside = (images < low) | (images > high)
+    is_outside = _is_outside(images, values_range)
     return Clipped(
         values=int(np.count_nonzero(is_outside)),
         all_values=images.size,
@@ -138,5 +137,10 @@ def count_clipped(images: Array, values_range: Range) -> Clipped:
 
 def count_outside(array: Array, values_range: Range) -> int:
     """Return the number of an array's values outside a range."""
+    return int(np.count_nonzero(_is_outside(array, values_range)))
+
+
+def _is_outside(array: Array, values_range: Range) -> Array:
+    """Return, for each value of an array, whether it lies outside a range."""
     low, high = values_range
-    return int(np.count_nonzero((array < low) | (array > high)))
+    return (array < low) | (array > high)
