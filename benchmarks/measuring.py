@@ -55,7 +55,9 @@ def flops_per_image(setup: RunSetup, plain: bool = False) -> int:
     """Return the floating-point operations of the training step for one image.
 
     They are those of matrix products and convolutions, forward and backward. A multiply-add is 2.
-    They are counted in the step itself, on one image, over a whole cycle. A transposed convolution
+    They are counted in the step itself, on micro-batches of one image, over a whole cycle. There
+    are two of them where the run has several, because a step of one micro-batch may have a forward
+    less. A transposed convolution
     counts by its input, as in torch since 2.1. By its output, as some tools count, a U-Net would
     have three times the work. Normalisation, activations, the optimiser and EMA do not count. The
     networks are not those that are timed, since compiled networks cannot be counted.
@@ -63,13 +65,14 @@ def flops_per_image(setup: RunSetup, plain: bool = False) -> int:
     one = copy.copy(setup)
     one.recipe = setup.recipe.model_copy(update={"compile": False})
     one.data = copy.copy(setup.data)
-    one.data.split = BatchLayout(1, 1, 1)
+    images = 1 if plain else min(setup.data.split.accumulation, 2)
+    one.data.split = BatchLayout(images, ranks=1, micro_batch_size=1)
     step = Plain(one).on(float_batch(one, 1)) if plain else Trained(one, exchange=False)
     steps = 1 if plain else cycle(setup)
     with FlopCounterMode(display=False) as counter:
         for _ in range(steps):
             step()
-    return round(counter.get_total_flops() / steps)
+    return round(counter.get_total_flops() / steps / images)
 
 
 def matmul(world: World, precision: str) -> tuple[Callable[[], None], float, int]:
@@ -110,15 +113,19 @@ class PhaseClock:
     def __init__(self, engine: Engine) -> None:
         self.cuda = engine.nonfinite.is_cuda
         self.turns: list[tuple[str, Any, Any]] = []
-        run_phase = engine.run_phase
+        engine.run_forward = self._timed(engine.run_forward)
+        engine.run_phase = self._timed(engine.run_phase)
+
+    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function of the engine that also notes its times. It begins with the runner."""
 
         def timed(runner: Any, *arguments: Any, **options: Any) -> Any:
             began = self._now()
-            is_nonfinite = run_phase(runner, *arguments, **options)
+            result = function(runner, *arguments, **options)
             self.turns.append((runner.phase.name, began, self._now()))
-            return is_nonfinite
+            return result
 
-        engine.run_phase = timed
+        return timed
 
     def _now(self) -> Any:
         if not self.cuda:

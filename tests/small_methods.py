@@ -156,6 +156,11 @@ VARIANTS = {
     ),
     "relativistic_average": pix2pix(adversarial="relativistic_average"),
     "paper_order": pix2pix(("phases.generator.interval_steps=2",), order="discriminator_first"),
+    # One forward of the generator serves the turns of all networks.
+    "discriminator_first": pix2pix(
+        order="discriminator_first",
+        more_discriminators=[{"network": {"name": "pixel", "width": 4}, "adversarial": "lsgan"}],
+    ),
     "multiscale": pix2pix(
         discriminator={**MULTISCALE, "width": 8},
         losses={"l1": 30, "feature_matching": 10},
@@ -178,7 +183,7 @@ VARIANTS = {
 }
 ALL = {**SMALL_METHODS, **VARIANTS}
 # The variants whose runs are compared over ranks, micro-batches and engines.
-EXACT_VARIANTS = ("losses", "relativistic")
+EXACT_VARIANTS = ("losses", "relativistic", "discriminator_first")
 
 # A short run, without the method of conftest.SMALL.
 SHORT_RUN = tuple(word for word in SMALL if not word.startswith("method."))

@@ -170,9 +170,13 @@ def test_flops_are_those_of_the_formula(monkeypatch):
     assert cycle(setup) == 1
     assert flops_per_image(setup) == 2 * (3 * generator + 8 * discriminator - first_g - 2 * first_d)
     first = RunSetup(recipes.load("pix2pix", [*small, "method.order=discriminator_first"]), world)
-    assert (
-        flops_per_image(first) - flops_per_image(setup) == 2 * generator
-    )  # it makes its fakes twice
+    assert flops_per_image(first) == flops_per_image(setup)  # one forward serves both turns
+    pieces = RunSetup(
+        recipes.load("pix2pix", [*small, "method.order=discriminator_first", "micro_batch_size=1"]),
+        world,
+    )
+    # Of several micro-batches, the step keeps no graphs, so that the generator runs twice.
+    assert flops_per_image(pieces) - flops_per_image(setup) == 2 * generator
 
 
 def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
@@ -306,7 +310,10 @@ def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
             view = loaders.View(size, resize, batch=2, workers=0, total=2)
             loop = data.loop(source, str(tmp_path / "data"), view, form == "png16", tmp_path)
             theirs = next(loop())
-            near = 0.02 if resize and source == "torchvision" else 2e-5  # it rounds otherwise
+            # Torch rounds the weights of 8 bits otherwise than Pillow, and torchvision's otherwise
+            # than both: by 2 levels at most.
+            rounds = form != "png16" or source == "torchvision"
+            near = 0.02 if resize and rounds else 2e-5
             for name in fields:
                 # Of 16 bits Pillow keeps what overshoots; ours has the range of the image.
                 low, high = (

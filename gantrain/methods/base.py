@@ -94,11 +94,19 @@ class Phase:
         networks: The names of the networks that the phase trains. All others are frozen meanwhile.
         terms: A function of (batch, carried, context). `carried` holds what the earlier phases of
             this step carry on for this micro-batch. It is None where no earlier phase ran.
+        forward: A function of (batch, context) that returns what `terms` begins with, such as the
+            generator's images, with gradient. Where an earlier phase of the step needs it, one
+            forward can serve both: the trainer calls `forward` before that phase, gives the earlier
+            phases the result in `carried`, detached, and gives it to `terms` in `carried` with its
+            graph. A second forward in `terms` has to be the same mathematics, because the trainer
+            does this only in steps of one micro-batch in which both phases have a turn, and only
+            for networks without a state of their own for each step (spectral norm).
     """
 
     name: str
     networks: tuple[str, ...]
     terms: Callable[[Batch, Batch | None, Context], Terms]
+    forward: Callable[[Batch, Context], Batch] | None = None
 
 
 @dataclass(frozen=True)
@@ -252,7 +260,9 @@ def unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
         yield
     finally:
         for buffer, value in zip(buffers, values, strict=True):
-            buffer.copy_(value)
+            # Through `data`, because a forward from before the block may have saved the buffer for
+            # its backward, which refuses a changed one. The values are those that it saw.
+            buffer.data.copy_(value)
 
 
 def starts_with(name: str, prefix: str) -> bool:

@@ -23,6 +23,7 @@ _FURTHER_SOURCE = re.compile(r"source\d+")  # the role of a further field of the
 _TAKEN_ROLES = ("source", "target", "style", "fake", "image", "size", "output_size")
 _FLAGS = ("paired", "has_back", "has_style")
 _TERMS_PARAMETERS = ("batch", "carried", "context")
+_FORWARD_PARAMETERS = ("batch", "context")
 # What gantrain calls, and with which parameters.
 _FUNCTIONS = {
     "translate": ("batch",),
@@ -177,12 +178,12 @@ def _phase_problems(method: Method) -> Iterator[str]:
                 f" tuple{_comma(phase.networks)}"
             )
             continue
-        yield from _terms_problems(place, phase)
+        yield from _phase_function_problems(place, phase)
         yield from _trained_problems(place, phase, method, trained)
 
 
-def _terms_problems(place: str, phase: Phase) -> Iterator[str]:
-    """Yield a line on a phase's `terms` that is not a function of the expected parameters."""
+def _phase_function_problems(place: str, phase: Phase) -> Iterator[str]:
+    """Yield a line on each of a phase's functions that has not the expected parameters."""
     if not callable(phase.terms):
         yield (
             f"{place}: found {_shown(phase.terms)} as terms, allowed: a function that returns"
@@ -192,6 +193,18 @@ def _terms_problems(place: str, phase: Phase) -> Iterator[str]:
         yield (
             f"{place}: found terms {_signature(phase.terms)}, allowed: a function of"
             f" ({', '.join(_TERMS_PARAMETERS)})"
+        )
+    if phase.forward is None:
+        return
+    if not callable(phase.forward):
+        yield (
+            f"{place}: found {_shown(phase.forward)} as forward, allowed: a function that returns"
+            " tensors by name"
+        )
+    elif not _takes(phase.forward, len(_FORWARD_PARAMETERS)):
+        yield (
+            f"{place}: found forward {_signature(phase.forward)}, allowed: a function of"
+            f" ({', '.join(_FORWARD_PARAMETERS)})"
         )
 
 

@@ -23,9 +23,10 @@ from gantrain.methods.adversarial_game import (
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms
 from gantrain.methods.diffaugment import Kind
 from gantrain.networks import NETWORKS
-from gantrain.networks.blocks import Width
+from gantrain.networks.blocks import Width, drops_units, mixes_samples, padded_size
 from gantrain.networks.cut_projection import Projection
-from gantrain.networks.protocol import feature_channels_of
+from gantrain.networks.gradient_checkpointing import is_recomputed
+from gantrain.networks.protocol import capabilities_of, feature_channels_of, takes_layers
 
 RESNET: Component = {"name": "resnet", "antialias": True, "upsample": "bilinear", "init": "xavier"}
 PATCHGAN: Component = {"name": "patchgan", "norm": "instance", "antialias": True, "init": "xavier"}
@@ -133,7 +134,12 @@ class CUT(Method):
         patch_weights = {"nce": nce / 2, "identity": nce / 2} if identity else {"nce": nce}
         self.loss_weights = self.adversaries.loss_weights(**patch_weights)
 
-        generator_phase = Phase("generator", ("generator", "projection"), self.generator_terms)
+        generator_phase = Phase(
+            "generator",
+            ("generator", "projection"),
+            self.generator_terms,
+            forward=self.generate,
+        )
         discriminator_phases = self.adversaries.phases(self.discriminator_terms)
         if order == "generator_first":
             self.phases = (generator_phase, *discriminator_phases)
@@ -144,16 +150,59 @@ class CUT(Method):
         fake: Tensor = self.networks["generator"](batch["source"])
         return fake
 
+    def originals(self, batch: Batch) -> Tensor:
+        """Return the images that the generator sees in its turn, (N or 2N, C, H, W).
+
+        They are the sources and, with `identity`, the targets, which should stay as they are.
+        """
+        if self.identity:
+            return torch.cat([batch["source"], batch["target"]])
+        return batch["source"]
+
+    def generate(self, batch: Batch, context: Context) -> Batch:
+        """Return `generated`, what the generator makes of the originals, and of it the `fake`.
+
+        The features of the originals (`features_0`, ...), which are the keys of PatchNCE, are a
+        part of the result where this forward has them.
+        """
+        generator = self.networks["generator"]
+        (inputs,) = self.mirrored([self.originals(batch)], context)
+        made = {}
+        if self._forward_has_keys(inputs):
+            generated, features = generator(inputs, self.layers)
+            for i, maps in enumerate(features):
+                made[_features_name(i)] = maps.detach()
+        else:
+            generated = generator(inputs)
+        made["generated"] = generated
+        made["fake"] = generated[: len(batch["source"])]
+        return made
+
+    def _forward_has_keys(self, inputs: Tensor) -> bool:
+        """Return whether a forward of these inputs has the features that PatchNCE compares.
+
+        Other inputs, another draw of dropout, padded images and batch norm (whose statistics the
+        features would move) make them differ. With gradient checkpointing, a layer that returns its
+        inner features could not be computed again.
+        """
+        generator = self.networks["generator"]
+        if self.flip_equivariance or not takes_layers(generator):
+            return False
+        if mixes_samples(generator) or drops_units(generator) or is_recomputed(generator):
+            return False
+        limits = capabilities_of(generator)
+        height, width = inputs.shape[-2:]
+        return padded_size((height, width), limits.multiple, limits.padded_minimum) == (
+            height,
+            width,
+        )
+
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         generator: Any = self.networks["generator"]
         projection = self.networks["projection"]
-        source = batch["source"]
-
-        # The fakes, and with `identity` the images that should stay as they are.
-        originals = torch.cat([source, batch["target"]]) if self.identity else source
-        (inputs,) = self.mirrored([originals], context)
-        generated = generator(inputs)
-        fake = generated[: len(source)]
+        generated_parts = carried or self.generate(batch, context)
+        generated = generated_parts["generated"]
+        fake = generated_parts["fake"]
         losses, _ = self.adversaries.generator_terms(fake, batch["target"], context)
 
         # Features of the generated images are mirrored back, to lie where the originals' lie.
@@ -163,7 +212,13 @@ class CUT(Method):
         # without gradient never gets any.
         queries = projection(features, places)
         with torch.no_grad():
-            keys = projection(generator.features(originals, self.layers), places)
+            if _features_name(0) in generated_parts:
+                original_features = [
+                    generated_parts[_features_name(i)] for i in range(len(self.layers))
+                ]
+            else:
+                original_features = generator.features(self.originals(batch), self.layers)
+            keys = projection(original_features, places)
         nce = patch_nce(queries, keys, self.temperature)  # N, or 2N with the targets'
         if self.identity:
             of_source, of_target = nce.chunk(2)
@@ -208,6 +263,11 @@ class CUT(Method):
 
     def diagnose(self, batch: Batch) -> dict[str, Tensor]:
         return self.adversaries.diagnose(batch["target"])
+
+
+def _features_name(number: int) -> str:
+    """The name of an original's features in what a forward of the generator returns."""
+    return f"features_{number}"
 
 
 def _check_layers(layers: Sequence[str], channels: Mapping[str, int]) -> None:

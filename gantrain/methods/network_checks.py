@@ -62,6 +62,12 @@ def statement_problems(method: Method) -> Iterator[str]:
                     f"{place}.{statement}: found {describe_value(value)}, allowed: a whole number"
                     " of at least 1"
                 )
+        takes: object = getattr(capabilities_of(network), "forward_takes_layers", False)
+        if not isinstance(takes, bool):
+            yield (
+                f"{place}.forward_takes_layers: found {describe_value(takes)}, allowed: True or"
+                " False"
+            )
         channels: object = feature_channels_of(network)
         if not isinstance(channels, Mapping):
             yield (

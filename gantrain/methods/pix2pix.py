@@ -37,9 +37,11 @@ class Pix2Pix(Method):
     discriminator.
 
     The defaults are the paper's, except for the order. Here the generator's phase comes first, and
-    the discriminators see the fakes of that phase. `order: discriminator_first` is the paper's. It
-    costs one more forward of the generator, which leaves the running statistics of batch norm as
-    they are.
+    the discriminators see the fakes of that phase. `order: discriminator_first` is the paper's. One
+    forward of the generator then serves both turns, so that its graph takes memory during the turn
+    of the discriminators. A step needs a second forward of the generator where it has several
+    micro-batches, where the generator has no turn, and where the generator has spectral norm. The
+    second forward leaves the running statistics of batch norm as they are.
 
     Args:
         generator: The network that translates.
@@ -98,7 +100,9 @@ class Pix2Pix(Method):
         self.loss_weights = self.adversaries.loss_weights(**self.reconstruction.weights)
         self.loss_weights |= self.penalties.loss_weights
 
-        generator_phase = Phase("generator", ("generator",), self.generator_terms)
+        generator_phase = Phase(
+            "generator", ("generator",), self.generator_terms, forward=self.generate
+        )
         discriminator_phases = self.adversaries.phases(self.discriminator_terms)
         if order == "generator_first":
             self.phases = (generator_phase, *discriminator_phases)
@@ -109,10 +113,15 @@ class Pix2Pix(Method):
         fake: Tensor = self.networks["generator"](batch["source"])
         return fake
 
+    def generate(self, batch: Batch, context: Context) -> Batch:
+        """Return the `fake` of each source of the batch, (N, C, H, W) in [-1, 1]."""
+        return {"fake": self.translate(batch)}
+
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source = batch["source"]
         target = batch["target"]
-        fake = self.translate(batch)
+        generated = carried or self.generate(batch, context)
+        fake = generated["fake"]
         losses, judged = self.adversaries.generator_terms(
             pair(source, fake), pair(source, target), context
         )

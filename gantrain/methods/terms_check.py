@@ -41,6 +41,24 @@ def check_terms(terms: object, phase: str, cls: str) -> None:
         raise BadComponent("\n".join(f"{place}: {problem}" for problem in problems))
 
 
+def check_forward(tensors: object, phase: str, cls: str) -> None:
+    """Raise BadComponent unless a phase's `forward` returned a dictionary of tensors.
+
+    phase: its name. cls: that of the method's class, for the message.
+    """
+    place = f"method: {cls}, phase {phase!r}: forward"
+    if not isinstance(tensors, dict) or not tensors:
+        raise BadComponent(
+            f"{place}: found {describe_value(tensors)}, allowed: a dictionary of at least one"
+            " tensor"
+        )
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise BadComponent(
+                f"{place}: found {describe_value(value)} as {name!r}, allowed: a tensor"
+            )
+
+
 def check_names(terms: Mapping[str, Terms], weights: Collection[str], cls: str) -> None:
     """Raise BadComponent with a line for each name that a row of the run can't hold.
 

@@ -215,6 +215,14 @@ def mixes_samples(network: nn.Module) -> bool:
     return False
 
 
+def drops_units(network: nn.Module) -> bool:
+    """Return whether the network draws units to drop, so that two forwards differ."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0:
+            return True
+    return False
+
+
 def initialise(network: nn.Module, init: Init, *, zero_bias: bool = True) -> None:
     """Draw the weights of all convolutions, linear layers and batch norms in place.
 

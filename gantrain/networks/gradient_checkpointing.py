@@ -20,6 +20,15 @@ def recompute(network: nn.Module) -> None:
             layer.forward = checkpointed
 
 
+def is_recomputed(network: nn.Module) -> bool:
+    """Return whether the backward pass computes layers of `network` again."""
+    for layer in _layers(network):
+        forward = layer.forward
+        if isinstance(forward, partial) and forward.func is checkpoint:
+            return True
+    return False
+
+
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
     """Yield the layers to compute again.
 

@@ -71,9 +71,13 @@ class Generator(Network):
     Attributes:
         feature_channels: The channels of the feature maps that `features` returns, by layer. It is
             empty for a generator without `features`.
+        forward_takes_layers: Whether `forward` takes `layers` as its second argument. It then
+            returns the images and what `features` would return, from one pass over images of a size
+            that needs no padding.
     """
 
     feature_channels: Mapping[str, int] = MappingProxyType({})
+    forward_takes_layers: bool = False
 
     def features(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
         """Return the feature maps (N, C, h, w) of images (N, in_channels, H, W), by `layers`.
@@ -93,7 +97,14 @@ class Discriminator(Network):
 
 
 _DEFAULTS = Network()
-_STATEMENTS = ("minimum_size", "multiple", "padded_minimum", "scale_factors", "feature_channels")
+_STATEMENTS = (
+    "minimum_size",
+    "multiple",
+    "padded_minimum",
+    "scale_factors",
+    "feature_channels",
+    "forward_takes_layers",
+)
 
 
 def capabilities_of(network: nn.Module) -> Network:
@@ -104,6 +115,11 @@ def capabilities_of(network: nn.Module) -> Network:
 def feature_channels_of(network: nn.Module) -> Mapping[str, int]:
     """Return the channels of a generator's features by layer; none for a plain nn.Module."""
     return network.feature_channels if isinstance(network, Generator) else {}
+
+
+def takes_layers(network: nn.Module) -> bool:
+    """Return whether a generator's `forward` also returns features; False for a plain nn.Module."""
+    return isinstance(network, Generator) and network.forward_takes_layers
 
 
 def undeclared_statements(network: nn.Module) -> list[str]:

@@ -1,6 +1,6 @@
 """The residual generator of CycleGAN and of CUT."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +48,8 @@ class ResNet(Generator):
 
     The generator of CUT has `antialias` and `upsample: bilinear`. A bilinear resize equals a
     doubling and a blur by [1, 3, 3, 1]. `feature_channels` holds the channels of the layers that
-    `features` returns, by name.
+    `features` returns, by name. `forward` takes such names, too, and then returns the features with
+    the images.
 
     Args:
         width: The number of channels of the first layer. Deeper layers have a multiple of it.
@@ -81,6 +82,7 @@ class ResNet(Generator):
         init: Init = "normal",
     ) -> None:
         super().__init__()
+        self.forward_takes_layers = True
         self.multiple = 4
         # A quarter of 8 is the smallest map that a block can reflect by one pixel.
         self.padded_minimum = 8
@@ -109,8 +111,18 @@ class ResNet(Generator):
         self.last = make.conv(width, out_channels, 7, padding=3, bias=True, padding_mode="reflect")
         initialise(self, init)
 
-    def forward(self, images: Tensor) -> Tensor:  # NCHW -> NCHW
-        return padded(self._translate, images, self.multiple, minimum=self.padded_minimum)
+    def forward(
+        self, images: Tensor, layers: Sequence[str] | None = None
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Return images (N, out_channels, H, W) in [-1, 1].
+
+        layers: return the images and the features of these layers, as `features` returns them.
+        Height and width are then multiples of `multiple`, and at least `padded_minimum`.
+        """
+        if layers is None:
+            return padded(self._translate, images, self.multiple, minimum=self.padded_minimum)
+        x, maps = self._encode(images, self.blocks)
+        return self._decode(x), [maps[name] for name in layers]
 
     def features(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
         """Return the feature maps (N, C, h, w) of images (N, in_channels, H, W), by `layers`.
@@ -121,6 +133,23 @@ class ResNet(Generator):
         image, down0, down1, block0 and block4. Blocks behind the last one of `layers` are not
         computed. Raises KeyError for an unknown layer.
         """
+        needed = 0
+        for i in range(len(self.blocks)):
+            if f"block{i}" in layers:
+                needed = i + 1
+        maps = self._encode(images, self.blocks[:needed])[1]
+        return [maps[name] for name in layers]
+
+    def _translate(self, images: Tensor) -> Tensor:
+        x = self.first(images)
+        for layer in [*self.downs, *self.blocks]:
+            x = layer(x)
+        return self._decode(x)
+
+    def _encode(
+        self, images: Tensor, blocks: Iterable[nn.Module]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the output of the last block, and the features by layer."""
         maps = {"image": F.pad(images, (3, 3, 3, 3), mode="reflect")}
         x = self.first(images)
         for i, down in enumerate(self.downs):
@@ -130,15 +159,13 @@ class ResNet(Generator):
             maps[f"down{i}"] = x
             for layer in following:
                 x = layer(x)
-        for i, block in enumerate(self.blocks):
-            if maps.keys() >= set(layers):
-                break
+        for i, block in enumerate(blocks):
             x = block(x)
             maps[f"block{i}"] = x
-        return [maps[name] for name in layers]
+        return x, maps
 
-    def _translate(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        for layer in [*self.downs, *self.blocks, self.attention, *self.ups]:
+    def _decode(self, x: Tensor) -> Tensor:
+        """Return images of the last block's output."""
+        for layer in [self.attention, *self.ups]:
             x = layer(x)
         return torch.tanh(self.last(x))

@@ -9,6 +9,11 @@ from gantrain.methods.base import Context
 from gantrain.training import batch_split
 from gantrain.training.setup import RunSetup
 
+_KEEPS_FORWARD = (
+    "; with order=discriminator_first and one backward pass in a step, the generator's graph takes"
+    " memory while the discriminators train"
+)
+
 
 def largest_micro_batch(setup: RunSetup) -> int:
     """Return the largest micro-batch whose step fits on all ranks, or 1.
@@ -49,13 +54,16 @@ def _step(setup: RunSetup, micro_batch_size: int, count: int) -> None:
     torch.cuda.synchronize()
 
 
-def describe_out_of_memory(split: batch_split.BatchLayout) -> str:
-    """Describe a step that did not fit into memory, and name what would take less."""
+def describe_out_of_memory(split: batch_split.BatchLayout, keeps_forward: bool) -> str:
+    """Describe a step that did not fit into memory, and name what would take less.
+
+    keeps_forward: whether the step keeps the generator's graph while the discriminators train.
+    """
     smaller = [
         size for size in batch_split.divisors(split.per_rank) if size < split.micro_batch_size
     ]
     advice = f"micro_batch_size={smaller[0]}, or auto" if smaller else "a smaller data.size"
     return (
         f"out of memory with {count_text(split.micro_batch_size, 'image')} per backward pass; try"
-        f" {advice}"
+        f" {advice}{_KEEPS_FORWARD if keeps_forward else ''}"
     )

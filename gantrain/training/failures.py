@@ -8,10 +8,11 @@ from gantrain.training.auto_micro_batch import describe_out_of_memory
 from gantrain.training.batch_split import BatchLayout
 
 
-def stop_for(error: BaseException, split: BatchLayout) -> RunStopped | None:
+def stop_for(error: BaseException, split: BatchLayout, keeps_forward: bool) -> RunStopped | None:
     """Return how a foreseen error of this rank ends the run, or None for any other error.
 
-    split: the layout of the batch, which shows what would take less memory.
+    split: the layout of the batch, which shows what would take less memory. keeps_forward: whether
+    each step keeps a forward of a later phase.
     """
     if isinstance(error, RunStopped):
         return RunStopped(str(error))
@@ -22,5 +23,5 @@ def stop_for(error: BaseException, split: BatchLayout) -> RunStopped | None:
     if isinstance(error, OutOfMemory):  # which names the sample
         return RunStopped(str(error), only_this_rank=True)
     if is_out_of_memory(error):
-        return RunStopped(describe_out_of_memory(split), only_this_rank=True)
+        return RunStopped(describe_out_of_memory(split, keeps_forward), only_this_rank=True)
     return None

@@ -19,8 +19,9 @@ from gantrain.runs import checkpoint, checkpoint_ranking
 from gantrain.runs.checkpoint import Tensors
 from gantrain.runs.checkpoint_state import Progress, versions
 from gantrain.runs.run_folder import Run
+from gantrain.training.phase_runner import PhaseRunner
 from gantrain.training.setup import RunSetup
-from gantrain.training.step import Engine, PhaseRunner
+from gantrain.training.step import Engine
 
 
 def _names(engine: Engine) -> dict[nn.Parameter, str]:

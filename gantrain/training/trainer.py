@@ -50,6 +50,7 @@ class Trainer:
         self.held_out = held_out
         self.finished_status = finished_status
         self.images_seen = 0
+        self.keeps_forward = False
         self.damaged: set[str] = set()
         self.previews: Previews | None = None
         # The checkpoint at which a signal put off an evaluation or a preview.
@@ -69,7 +70,7 @@ class Trainer:
             self._end(is_finished)
             return is_finished
         except BaseException as error:
-            stop = stop_for(error, self.setup.data.split)
+            stop = stop_for(error, self.setup.data.split, self.keeps_forward)
             if stop is None:
                 self._record_failure(f"{describe_lost_rank(error)}{type(error).__name__}: {error}")
                 raise
@@ -91,6 +92,7 @@ class Trainer:
             self.world.say(line)
         self.previews = Previews(setup)
         self.engine = setup.engine()
+        self.keeps_forward = self.engine.may_keep_forward and setup.data.split.accumulation == 1
         self.world.say(f"engine: {self.engine.phases[0].parallel}")
         # A stage begins with optimisers of its own.
         if latest and state and self.images_seen > setup.stage_start:

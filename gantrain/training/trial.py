@@ -13,7 +13,7 @@ from gantrain.core.own_code import describe_error, is_own
 from gantrain.core.rng import seed_all
 from gantrain.methods.base import Batch, Context, Method, Phase, Terms, frozen, set_inference
 from gantrain.methods.style_check import check_style
-from gantrain.methods.terms_check import check_names, check_terms, describe_value
+from gantrain.methods.terms_check import check_forward, check_names, check_terms, describe_value
 from gantrain.metrics import registry
 from gantrain.recipe.build_method import naming_own_code, own_classes
 from gantrain.training.setup import RunSetup
@@ -49,15 +49,9 @@ def _try(setup: RunSetup) -> None:
         setup.recipe.seed, 0, setup.recipe.batch_size, tuple(range(size)), stage_start=0
     )
     method.train()
-    carried: Batch | None = None
-    terms: dict[str, Terms] = {}
-    for phase in method.phases:
-        with torch.autocast(
-            setup.world.device.type, torch.bfloat16, enabled=setup.precision == "bf16"
-        ):
-            of_phase = _try_phase(method, phase, batch, carried=carried, context=context)
-        carried = {**(carried or {}), **of_phase.carried}
-        terms[phase.name] = of_phase
+    with torch.autocast(setup.world.device.type, torch.bfloat16, enabled=setup.precision == "bf16"):
+        terms = _try_phases(method, batch, context)
+        _try_forwards(method, batch, context)
     weights = method.loss_weights if is_own(type(method)) else ()
     check_names(terms, list(weights), type(method).__name__)
     _check_states(method)
@@ -176,6 +170,26 @@ def _check_states(method: Method) -> None:
                     f"method: found {key}, an object of {type(value).__name__}, in the state_dict"
                     f" of {name}, allowed: tensors, as parameters and buffers"
                 )
+
+
+def _try_phases(method: Method, batch: Batch, context: Context) -> dict[str, Terms]:
+    """Return the terms of each phase, as in a step in which every phase makes its own forward."""
+    carried: Batch | None = None
+    terms: dict[str, Terms] = {}
+    for phase in method.phases:
+        of_phase = _try_phase(method, phase, batch, carried=carried, context=context)
+        carried = {**(carried or {}), **of_phase.carried}
+        terms[phase.name] = of_phase
+    return terms
+
+
+def _try_forwards(method: Method, batch: Batch, context: Context) -> None:
+    """Try each phase whose `forward` the trainer may call before the phase's turn."""
+    for phase in method.phases[1:]:
+        if phase.forward is not None:
+            made = phase.forward(batch, context)
+            check_forward(made, phase.name, type(method).__name__)
+            _try_phase(method, phase, batch, carried=made, context=context)
 
 
 def _try_phase(

@@ -136,6 +136,14 @@ def test_out_of_memory_is_one_line_with_a_way_out(monkeypatch: pytest.MonkeyPatc
     status = json.loads(Path("runs/x/status.json").read_text())
     assert status["state"] == "failed"
     assert "out of memory" in status["reason"]
+    assert "graph" not in status["reason"]
+
+    # The order that keeps the generator's graph is named, where a step has one backward pass.
+    with pytest.raises(RunStopped, match="the generator's graph takes memory while"):
+        run_here(*RUN, "run=y", "method.order=discriminator_first")
+    with pytest.raises(RunStopped) as stopped:
+        run_here(*RUN, "run=z", "method.order=discriminator_first", "micro_batch_size=2")
+    assert "graph" not in str(stopped.value)
 
 
 def test_run_that_is_never_finite_stops_and_names_the_last_good_checkpoint() -> None:
