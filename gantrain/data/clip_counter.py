@@ -1,5 +1,6 @@
 """Counts the values of files that lie outside the ranges of the training set."""
 
+import threading
 from collections.abc import Callable, Mapping
 
 from gantrain.data.field import Field
@@ -13,7 +14,7 @@ Gather = Callable[[dict[str, Clipped]], list[dict[str, Clipped]]]
 
 
 class ClipCounter:
-    """Counts clipped values by field, where files can hold any.
+    """Counts clipped values by field, where files can hold any. Several threads may count.
 
     fields: those of the training set, by the name that lines show.
     """
@@ -25,13 +26,15 @@ class ClipCounter:
             if KINDS[field.kind].has_range and field.dtype != FIXED_DTYPE
         }
         self._counts: dict[str, Clipped] = {}
+        self._lock = threading.Lock()
 
     def add(self, images: Mapping[str, Array]) -> None:
         """Count the values of images, NHWC, by field."""
         for name, values_range in self._ranges.items():
             if name in images:
                 clipped = count_clipped(images[name], values_range)
-                self._counts[name] = self._counts.get(name, Clipped()) + clipped
+                with self._lock:
+                    self._counts[name] = self._counts.get(name, Clipped()) + clipped
 
     def lines(self, gather: Gather = lambda counts: [counts]) -> list[str]:
         """Return a line for each field with clipped values, and begin to count anew.

@@ -26,6 +26,7 @@ from gantrain.data.pillow_pixels import as_pillow, pixels
 from gantrain.data.shards import DamagedSample, Shards
 
 _JPEG_QUALITY = 95
+PNG_LEVEL = 6  # zlib's own default
 _MOST_PNG_CHANNELS = {"uint8": 4, "uint16": 1}  # that Pillow writes as PNG, by dtype
 _FIRST_FRAME = "{files} with several frames: the first one is read"
 
@@ -195,10 +196,11 @@ def lossless(channels: int, dtype: str) -> str:
     return "png" if channels <= _MOST_PNG_CHANNELS.get(dtype, 0) else "npy"
 
 
-def encode(array: Array, extension: str) -> bytes:
+def encode(array: Array, extension: str, png_level: int = PNG_LEVEL) -> bytes:
     """Return an HW or HWC array as the bytes of a `jpg` (quality 95, full chroma), `png` or `npy`.
 
-    Raises UserError for an array that the format cannot hold.
+    png_level: zlib's level of compression, 0 to 9; the pixels are the same. Raises UserError for an
+    array that the format cannot hold.
     """
     array = array[..., None] if array.ndim == 2 else array
     channels = array.shape[2]
@@ -209,7 +211,7 @@ def encode(array: Array, extension: str) -> bytes:
     elif extension == "jpg" and dtype == "uint8" and channels in (1, 3):
         as_pillow(array).save(stream, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     elif extension == "png" == lossless(channels, dtype):
-        as_pillow(array).save(stream, "PNG")
+        as_pillow(array).save(stream, "PNG", compress_level=png_level)
     else:
         raise UserError(f"{channels} channels of {dtype} do not fit into .{extension}; use npy")
     return stream.getvalue()

@@ -15,7 +15,7 @@ from torch import Tensor
 from gantrain.core import files
 from gantrain.data.cache import cache_folder
 
-_READING = 2  # raised when the same files are decoded to other values than before
+_READING = 3  # raised when the same files are decoded or resized to other values than before
 
 
 def load_cached_features(cache_key: str, prefix: str = "") -> dict[str, Tensor]:

@@ -1,6 +1,9 @@
 """Decoding keeps depth, channels and ids; what isn't as expected is said in one line."""
 
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from PIL import Image
 from gantrain.data.decode import cut, decode, decode_sample, encode
 from gantrain.data.kinds.kind import NotLabels
 from gantrain.data.label_colours import palette
-from gantrain.data.resize import resize_nearest, resize_smoothly
+from gantrain.data.resize import resize_for_storage, resize_nearest, resize_smoothly
 from gantrain.data.shard_writer import PackedSample, write_shards
 from gantrain.data.shards import DamagedSample, Field, Shards
 
@@ -178,16 +181,63 @@ def test_encode_refuses_what_does_not_fit(channels, dtype, extension):
         encode(_random(channels, dtype), extension)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("resize", [resize_smoothly, resize_for_storage])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
-def test_resize_keeps_dtype_range_and_constants(dtype, channels):
+def test_resize_keeps_dtype_range_and_constants(dtype, channels, resize):
     array = np.full((10, 30, channels), 200, dtype)
-    found = resize_smoothly(array, 25, 17)
+    found = resize(array, 25, 17)
     assert (found.shape, found.dtype) == ((25, 17, channels), array.dtype)
     np.testing.assert_array_equal(found, 200)
-    noise = resize_smoothly(_random(channels, dtype), 25, 17)
+    noise = resize(_random(channels, dtype), 25, 17)
     if dtype == "uint16":
         assert noise.max() > 255
+
+
+@pytest.mark.parametrize("size", [(31, 47), (143, 143), (200, 77), (7, 5)])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_on_disk_and_in_batches_are_resized_alike(channels, size):
+    """The two filters differ by the rounding of their integer weights."""
+    rows, columns = np.mgrid[:83, :61]
+    waves = np.sin(rows / 5) * np.cos(columns / 3) * 100 + 128
+    noise = _random(channels, "uint8", 83, 61).astype(int) // 8
+    image = (waves[..., None] + noise).clip(0, 255).astype(np.uint8)
+    if channels in (2, 4):
+        image[..., -1] = 255
+    stored = resize_for_storage(image, *size).astype(int)
+    shown = resize_smoothly(image, *size)
+    difference = np.abs(stored - shown)
+    assert difference.max() <= 2
+    assert (difference > 1).mean() < 0.005
+
+
+def test_a_resized_image_has_the_same_bits_on_every_kind_of_cpu():
+    """Runs on machines with and without AVX2 and AVX-512 see the same batches."""
+    code = (
+        "import hashlib, numpy as np, torch\n"
+        "from gantrain.data.resize import resize_smoothly\n"
+        "torch.set_num_threads({threads})\n"
+        "digest = hashlib.sha256()\n"
+        "for channels in (1, 2, 3, 4):\n"
+        "    image = np.random.default_rng(0).integers(0, 256, (90, 133, channels), np.uint8)\n"
+        "    for size in ((64, 64), (45, 200), (143, 143)):\n"
+        "        digest.update(resize_smoothly(image, *size).tobytes())\n"
+        "        digest.update(resize_smoothly(image[:, 40:], *size).tobytes())\n"
+        "print(digest.hexdigest())\n"
+    )
+    digests = set()
+    for capability, threads in (("default", 1), ("avx2", 1), ("avx512", 2)):
+        environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}
+        script = code.format(threads=threads)
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        digests.add(done.stdout)
+    assert len(digests) == 1
 
 
 def test_resized_labels_hold_only_their_ids():

@@ -11,7 +11,7 @@ from gantrain.core.errors import UserError
 from gantrain.data import channels
 from gantrain.data.kinds.kind import DTYPES, Array, FieldContent, Kind, PixelFormat
 from gantrain.data.ranges import FIXED_DTYPE, FULL_RANGES, Range
-from gantrain.data.resize import resize_smoothly
+from gantrain.data.resize import resize_for_storage, resize_smoothly
 
 if TYPE_CHECKING:
     import torch
@@ -65,16 +65,21 @@ class ImageKind(Kind):
     def resize(self, array: Array, height: int, width: int) -> Array:
         return resize_smoothly(array, height, width)
 
+    def resize_for_storage(self, array: Array, height: int, width: int) -> Array:
+        return resize_for_storage(array, height, width)
+
     def normalise(
         self, raw: "Tensor", field: FieldContent, dtype: "torch.dtype", device: "torch.device"
     ) -> "Tensor":
         low, high = range_of(field)
         half = (high - low) / 2
-        values = raw.to(dtype)
+        values = raw.to(dtype, copy=True)  # and then in place, which is 8 times as fast on a CPU
         if low != 0:
-            values = values - low
-        images = (values / half - 1).permute(0, 3, 1, 2)  # NCHW
-        return images if field.dtype == FIXED_DTYPE else images.clamp(-1, 1)
+            values.sub_(low)
+        values.div_(half).sub_(1)
+        if field.dtype != FIXED_DTYPE:
+            values.clamp_(-1, 1)
+        return values.permute(0, 3, 1, 2)  # NCHW
 
     def to_files(self, images: "Tensor", field: FieldContent) -> "Tensor":
         """Convert NCHW images in [-1, 1] to NHWC values of the field; inverts `normalise`."""

@@ -87,8 +87,16 @@ class Kind:
         raise NotImplementedError
 
     def resize(self, array: Array, height: int, width: int) -> Array:
-        """Return an array HWC at another size."""
+        """Return an array HWC, as networks see it, at another size."""
         raise NotImplementedError
+
+    def resize_for_storage(self, array: Array, height: int, width: int) -> Array:
+        """Return an array HWC at another size for a data set on disk.
+
+        Where `resize` may give other bits with another version of a library, this function has to
+        be another one, because the fingerprint of a data set counts the bytes.
+        """
+        return self.resize(array, height, width)
 
     def network_channels(self, field: FieldContent) -> int:
         """Return the number of channels that a network sees."""

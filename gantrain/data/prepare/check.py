@@ -38,7 +38,10 @@ def _resize_as_specified(arrays: Mapping[str, Array], field_specs: FieldSpecs) -
     resized = {}
     for name, array in arrays.items():
         spec = field_specs[name]
-        resized[name] = KINDS[spec.kind].resize(array, *spec.size) if spec.size else array
+        if spec.size:
+            resized[name] = KINDS[spec.kind].resize_for_storage(array, *spec.size)
+        else:
+            resized[name] = array
     return resized
 
 
