@@ -271,7 +271,7 @@ def test_a_translator_describes_itself(run: Path) -> None:
     place = run / "checkpoints/000000016"
     assert described == (
         f"Translator(pix2pix from {place}: 16 images seen, 32x32, ids of 10 classes -> uint8 images of 3 channels, "
-        "on cpu)"
+        "in fp32 on cpu)"
     )
 
 

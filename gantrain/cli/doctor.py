@@ -21,13 +21,13 @@ from gantrain.data.cache import cache_folder
 from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample, Shards
+from gantrain.recipe import conv_timing, machine_precision
+from gantrain.recipe.conv_timing import Convolution
 from gantrain.recipe.schema import Recipe
 from gantrain.runs import run_summary
 from gantrain.runs.recipe_request import request_recipe
 from gantrain.runs.run_folder import Run
 from gantrain.runs.trackers import check_trackers
-from gantrain.training import conv_timing, precision
-from gantrain.training.conv_timing import Convolution
 from gantrain.training.launcher import agree_with_launcher, check_ranks, exit_with_parent
 from gantrain.training.setup import RunSetup
 from gantrain.training.trial import try_method
@@ -165,11 +165,11 @@ def _compare_precisions(world: World, convolutions: Sequence[Convolution]) -> st
 
     The text says what `precision: auto` means for them.
     """
-    verdict = precision.judge_machine(world, convolutions)
+    verdict = machine_precision.judge_machine(world, convolutions)
     if world.device.type != "cuda" or not has_bf16(world.device):
         return f"precision=auto is {verdict.precision}{verdict.reason}"
     times = world.broadcast_from_rank0(lambda: conv_timing.measure(convolutions, world.device))
-    measured = precision.describe_times(times, len(convolutions))
+    measured = machine_precision.describe_times(times, len(convolutions))
     return f"precision=auto is {verdict.precision}{verdict.reason}; {measured}"
 
 

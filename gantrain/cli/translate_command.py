@@ -44,6 +44,9 @@ def translate(
     output_size: Annotated[
         str, typer.Option(help="of the results: input (the files' size) or network")
     ] = "input",
+    precision: Annotated[
+        str, typer.Option(help="of the networks: auto (bf16 where it is faster), fp32 or bf16")
+    ] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace results in --out")
     ] = False,
@@ -61,7 +64,7 @@ def translate(
 
     seen_size = parse_seen_size(size)
     result_size = parse_output_size(output_size)
-    model = load(checkpoint, device, back=back, style=style, best=best)
+    model = load(checkpoint, device, back=back, style=style, best=best, precision=precision)
     translated = translate_files(
         model,
         inputs,

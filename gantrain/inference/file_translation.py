@@ -1,7 +1,9 @@
 """Translate image files with a trained model, several of one size at once while memory lasts."""
 
-from collections.abc import Generator, Iterator, Mapping
-from itertools import islice
+import os
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from itertools import groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +13,17 @@ from rich.progress import track
 from gantrain.core.console import console, say
 from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import OutOfMemory, naming_too_large
+from gantrain.core.threads import map_in_order
 from gantrain.data.decode import encode
 from gantrain.data.scale import Choice, Size, text_of
 from gantrain.data.transforms import Sample
 from gantrain.inference.sizes import OutputSize
 from gantrain.inference.translator import Translator, at_output_size
+
+_THREADS = min(4, os.cpu_count() or 1)  # that read, and as many that encode
+_LARGE_BYTES = 64 << 20  # of a file; its pixels may take much memory
+# Photographs gain little from zlib's further levels, which take three times as long (measured).
+_PNG_LEVEL = 1
 
 
 class Item(NamedTuple):
@@ -44,8 +52,26 @@ class Item(NamedTuple):
         return f"{self.file} ({size})"
 
 
+class _Reading(NamedTuple):
+    """What came of reading a file: an item, or the problem. notes: on what was converted."""
+
+    item: Item | None
+    problem: str
+    notes: list[str]
+
+
+class Encoded(NamedTuple):
+    """A result as the bytes of its file; None where memory was short, as the problem states."""
+
+    item: Item
+    content: bytes | None
+    problem: str = ""
+
+
 class FileTranslation:
     """Translates files, and collects which are left out and what was converted.
+
+    Threads read the next files and encode the last results while the networks run.
 
     problems: a line for each file that is left out. notes: sentences on what was converted.
     """
@@ -65,31 +91,53 @@ class FileTranslation:
     def read(
         self, pending: Mapping[Path, Path], inputs: Mapping[str, Mapping[Path, Path]]
     ) -> Generator[Item, None, None]:
-        """Yield the inputs that can be read.
+        """Yield the inputs that can be read, in order.
 
         pending: the images by result. inputs: by role, the file of each image's further input.
         """
-        model = self.model
         if not pending:
             return  # an empty progress bar leaves an empty line
-        for result, file in track(
-            pending.items(), "translating", len(pending), console=console, transient=True
-        ):
-            try:
-                what = f"{file} ({file.stat().st_size:,} bytes)"
-                advice = "give a smaller copy, or free memory"
-                with naming_too_large(what, model.device, advice):
-                    further = {role: files[file] for role, files in inputs.items()}
-                    sample = model.reader.read(file, further, self.notes)
-                    seen = _at_size(model, file, sample, self.size)
-            except OSError as error:
-                self.problems.append(f"{file}: cannot be read ({error.strerror})")
-            except ValueError as error:
-                self.problems.append(str(error))
-            else:
-                yield Item(result, file, sample, seen)
 
-    def translated(self, items: Iterator[Item]) -> Iterator[tuple[Item, np.ndarray]]:
+        def read_one(names: tuple[Path, Path]) -> _Reading:
+            result, file = names
+            further = {role: files[file] for role, files in inputs.items()}
+            return self._read(result, file, further)
+
+        # Several large images at once could need more memory than there is.
+        threads = 1 if any(map(_is_large, pending.values())) else _THREADS
+        ahead = 0 if threads == 1 else threads
+        with closing(map_in_order(read_one, pending.items(), threads, ahead)) as readings:
+            for reading in track(
+                readings, "translating", len(pending), console=console, transient=True
+            ):
+                self.notes += reading.notes
+                if reading.item is None:
+                    self.problems.append(reading.problem)
+                else:
+                    yield reading.item
+
+    def _read(self, result: Path, file: Path, further: Mapping[str, Path]) -> _Reading:
+        """Read one input. Several threads call it, so that it changes nothing of the object."""
+        model = self.model
+        notes: list[str] = []
+        try:
+            what = f"{file} ({file.stat().st_size:,} bytes)"
+            advice = "give a smaller copy, or free memory"
+            with naming_too_large(what, model.device, advice):
+                sample = model.reader.read(file, further, notes)
+                seen = _at_size(model, file, sample, self.size)
+        except OSError as error:
+            return _Reading(None, f"{file}: cannot be read ({error.strerror})", notes)
+        except ValueError as error:
+            return _Reading(None, str(error), notes)
+        return _Reading(Item(result, file, sample, seen), "", notes)
+
+    def translated(self, items: Iterable[Item]) -> Iterator[tuple[Item, np.ndarray]]:
+        """Translate images, several of one size at once while memory lasts."""
+        for _, same_size in groupby(items, key=lambda item: item.seen_size):
+            yield from self._translated(same_size)
+
+    def _translated(self, items: Iterator[Item]) -> Iterator[tuple[Item, np.ndarray]]:
         """Translate images of one size, several at once while memory lasts."""
         while True:
             batch = list(islice(items, self.batch_size))
@@ -121,15 +169,32 @@ class FileTranslation:
         return list(zip(batch, fakes, strict=True))
 
     def encoded(
-        self, item: Item, fake: np.ndarray, kind: str, output_size: OutputSize
-    ) -> bytes | None:
-        """Return the result's file; None where memory is short."""
-        try:
-            with naming_too_large(str(item), self.model.device, self._advice):
-                return encode(at_output_size(fake, item.sample, item.seen, output_size), kind)
-        except OutOfMemory as error:
-            self.problems.append(str(error))
-            return None
+        self, translated: Iterable[tuple[Item, np.ndarray]], kind: str, output_size: OutputSize
+    ) -> Generator[tuple[Item, bytes], None, None]:
+        """Yield the items with the bytes of their results' files, in order."""
+
+        def encode_one(pair: tuple[Item, np.ndarray]) -> Encoded:
+            item, fake = pair
+            try:
+                with naming_too_large(str(item), self.model.device, self._advice):
+                    array = at_output_size(fake, item.sample, item.seen, output_size)
+                    return Encoded(item, encode(array, kind, _PNG_LEVEL))
+            except OutOfMemory as error:
+                return Encoded(item, None, str(error))
+
+        with closing(map_in_order(encode_one, translated, _THREADS, _THREADS)) as results:
+            for result in results:
+                if result.content is None:
+                    self.problems.append(result.problem)
+                else:
+                    yield result.item, result.content
+
+
+def _is_large(file: Path) -> bool:
+    try:
+        return file.stat().st_size > _LARGE_BYTES
+    except OSError:  # which reading reports
+        return False
 
 
 def _at_size(model: Translator, file: Path, sample: Sample, size: Choice | None) -> Sample:

@@ -28,12 +28,14 @@ from gantrain.runs.checkpoint_state import State
 class LoadedModel:
     """A model that is ready to translate, with what its checkpoint says of it.
 
-    method: on the device, in its test-time mode, without gradients. fields: those of the training
-    data, by role. sha256: the digests of the checkpoint's files. images_seen: in training.
+    method: on the device, in its test-time mode, without gradients. sketch: the method on the meta
+    device. fields: those of the training data, by role. sha256: the digests of the checkpoint's
+    files. images_seen: in training.
     """
 
     recipe: Recipe
     method: Method
+    sketch: Method
     fields: dict[str, Field]
     sha256: dict[str, str]
     images_seen: int
@@ -54,12 +56,12 @@ class LoadedModel:
                 " between images"
             )
 
-    def identity_of_translations(self, back: bool, style: str | None) -> str:
+    def identity_of_translations(self, back: bool, style: str | None, precision: str) -> str:
         """Return a text that changes with everything on which the translations depend."""
         style_content = ""
         if style is not None and Path(style).is_file():
             style_content = files.sha256(Path(style))
-        settings = [self.sha256, self.recipe.dump(), back, style, style_content]
+        settings = [self.sha256, self.recipe.dump(), back, style, style_content, precision]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
@@ -81,7 +83,8 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     check_not_special(folder / "recipe.yaml", "checkpoint")
     check_imported(state.modules, folder)
     recipe = _read_recipe(folder, state)
-    costs.check_memory(costs.count_weights(sketch_method(recipe, state.facts)), device)
+    sketch = sketch_method(recipe, state.facts)
+    costs.check_memory(costs.count_weights(sketch), device)
     method = make_method(recipe, state.facts)
     kind = "networks" if recipe.ema.half_life is None else "ema"
     for name in method.inference:
@@ -93,6 +96,7 @@ def load_model(folder: Path, device: torch.device) -> LoadedModel:
     return LoadedModel(
         recipe=recipe,
         method=method,
+        sketch=sketch,
         fields=state.fields,
         sha256=state.sha256,
         images_seen=state.images_seen,

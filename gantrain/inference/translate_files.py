@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -225,15 +224,15 @@ def translate_files(  # noqa: PLR0913 (the command's options)
 
     sizes = SizeReport(model.scale, size, output_size, NATIVE_OPTION)
     work = FileTranslation(model, batch_size, size)
-    # Closing ends the progress bar after an error; else its thread would go on.
-    with closing(work.read(pending, further_files)) as items:
-        for _, same_size in groupby(items, key=lambda item: item.seen_size):
-            for item, fake in work.translated(same_size):
-                content = work.encoded(item, fake, kind, output_size)
-                if content is not None:
-                    _write(item.result, content, len(done), len(results))
-                    sizes.add(item.size, item.seen_size)
-                    done.append(item.result)
+    # Closing ends the progress bar and the threads after an error; else they would go on.
+    with (
+        closing(work.read(pending, further_files)) as items,
+        closing(work.encoded(work.translated(items), kind, output_size)) as encoded,
+    ):
+        for item, content in encoded:
+            _write(item.result, content, len(done), len(results))
+            sizes.add(item.size, item.seen_size)
+            done.append(item.result)
     if not done:
         result_record.forget(out, results)
         raise UserError(
@@ -241,6 +240,8 @@ def translate_files(  # noqa: PLR0913 (the command's options)
         )
     _report(work, None if len(done) == len(skipped) else sizes)
     summary = f"{count_text(len(done), 'image')} in {out}"
+    if model.precision.name != "fp32":
+        summary += f", computed in {model.precision.name}"
     if work.problems:
         summary += f", {len(work.problems)} left out"
     say(summary)

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain.core.amounts import count_text
+from gantrain.core.console import say
 from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import naming_argument
 from gantrain.core.paths import check_not_special
@@ -29,6 +30,7 @@ from gantrain.inference.input_images import (
 from gantrain.inference.loaded_model import load_model
 from gantrain.inference.sizes import OutputSize, check_choice, result_size
 from gantrain.inference.source_reader import SourceReader
+from gantrain.inference.translation_precision import choose_precision
 from gantrain.methods.base import Batch, is_random_at_test
 from gantrain.methods.style_check import check_style
 from gantrain.recipe.degradation_sizes import hole_fill, source_resize, source_size
@@ -39,17 +41,26 @@ class Translator:
 
     It uses the averaged (EMA) weights if the run kept them. back: translate from target to source,
     by a model that learned both directions (CycleGAN). style: the style of all translations
-    (SPADE), a seed or an image file. Raises UserError.
+    (SPADE), a seed or an image file. precision: `fp32`, `bf16`, or `auto`, which takes the faster
+    one. Raises UserError.
     """
 
     def __init__(
-        self, folder: Path, device: torch.device, back: bool = False, style: str | None = None
+        self,
+        folder: Path,
+        device: torch.device,
+        *,
+        back: bool = False,
+        style: str | None = None,
+        precision: str = "fp32",
     ) -> None:
         model = load_model(folder, device)
+        self.precision = choose_precision(precision, model, device)
+        self._has_reported_precision = False
         self.recipe = model.recipe
         self.method = model.method
         self.images_seen = model.images_seen
-        self.identity = model.identity_of_translations(back, style)
+        self.identity = model.identity_of_translations(back, style, self.precision.name)
         self.checkpoint = folder
         self.device = device
         self.back = back
@@ -91,7 +102,7 @@ class Translator:
         kinds = f"{describe_values(self.source)} -> {describe_values(self.target)}"
         return (
             f"Translator({self.recipe.method['name']} from {self.checkpoint}: {trained}, {kinds},"
-            f" on {self.device})"
+            f" in {self.precision.name} on {self.device})"
         )
 
     def translate(
@@ -198,7 +209,17 @@ class Translator:
         return fakes if image.ndim == 4 else fakes[0]
 
     def _apply(self, batch: Batch) -> Tensor:
-        return self.method.translate_back(batch) if self.back else self.method.translate(batch)
+        """Return the translations, float32. They differ a little in bf16 (see the page Data)."""
+        if self.precision.line and not self._has_reported_precision:
+            say(self.precision.line)
+        self._has_reported_precision = True
+        bf16 = self.precision.name == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            if self.back:
+                fakes = self.method.translate_back(batch)
+            else:
+                fakes = self.method.translate(batch)
+        return fakes.float()
 
     @torch.no_grad()
     def translate_arrays(self, samples: list[Sample]) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from gantrain.data.loader import RawBatch
 from gantrain.evaluation.held_out import HeldOut
 from gantrain.evaluation.held_out_choice import HeldOutChoice, choose_held_out
 from gantrain.methods.base import Batch, Context, Method
-from gantrain.recipe import costs, evaluation_settings
+from gantrain.recipe import conv_timing, costs, evaluation_settings
 from gantrain.recipe.augmentation_advice import describe_augmentation
 from gantrain.recipe.build_method import (
     check_method,
@@ -26,14 +26,15 @@ from gantrain.recipe.optimizer import Optimizer
 from gantrain.recipe.schema import Recipe
 from gantrain.recipe.size_advice import describe_sizes
 from gantrain.runs import checkpoint
-from gantrain.training import conv_timing, init_from, precision, zero
+from gantrain.training import init_from, precision, zero
 from gantrain.training.ddp import DDPPhase
 from gantrain.training.degradation_trial import try_degradations
 from gantrain.training.lr_schedule import rate
 from gantrain.training.output_size import check_output_size
+from gantrain.training.phase_runner import ParallelPhase
 from gantrain.training.run_data import RunData
 from gantrain.training.scale_matching import picture_size
-from gantrain.training.step import Engine, ParallelPhase
+from gantrain.training.step import Engine
 
 
 class RunSetup:

@@ -14,6 +14,8 @@ from gantrain.cli.app import app
 from gantrain.data.decode import encode
 from gantrain.data.synthetic import PALETTE, draw
 from gantrain.inference.translator import Translator
+from gantrain.recipe import conv_timing, machine_precision
+from gantrain.recipe.conv_timing import Times
 
 SHORT = (*SMALL, "batch_size=8", "length=16", "previews.every=16", "evaluate.every=16")
 
@@ -190,3 +192,89 @@ def test_test_time_modes_are_kept_with_the_checkpoint() -> None:
     modes = {type(m).__name__: m.training for m in model.method.networks["generator"].modules()}
     assert modes["BatchNorm2d"]
     assert not modes["Conv2d"]
+
+
+def test_bf16_changes_images_by_a_few_levels(model: Translator) -> None:
+    ids = draw(0, 40, 56, seed=9)[0]
+    expected = model.translate(ids).astype(int)
+    in_bf16 = gantrain.load("runs/x", "cpu", precision="bf16")
+    found = in_bf16.translate(ids)
+    difference = np.abs(found - expected)
+    assert 0 < difference.max() <= 8
+    assert difference.mean() < 1
+    assert "in bf16 on cpu" in repr(in_bf16)
+    assert gantrain.load("runs/x", "cpu").precision.name == "fp32"
+
+
+@pytest.mark.parametrize(("bf16_microseconds", "expected"), [(1000, "bf16"), (2000, "fp32")])
+def test_auto_takes_the_faster_precision(
+    model: Translator,
+    bf16_microseconds: int,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """It times forward passes alone, and reports the choice once, where it translates."""
+    monkeypatch.setenv("GANTRAIN_CACHE", str(tmp_path / "own-cache"))
+    monkeypatch.setattr(machine_precision, "has_bf16", lambda device: True)
+    timed: list[bool] = []
+
+    def stand_in(convolutions: object, device: torch.device, *, backward: bool) -> Times:
+        timed.append(backward)
+        return Times(fp32_microseconds=1500, bf16_microseconds=bf16_microseconds)
+
+    monkeypatch.setattr(conv_timing, "measure", stand_in)
+    ids = draw(0, 32, 32, seed=9)[0]
+    for _ in range(2):  # the second time from the cache
+        chosen = gantrain.load("runs/x", "cpu", precision="auto")
+        assert chosen.precision.name == expected
+        capsys.readouterr()
+        chosen.translate(ids)
+        chosen.translate(ids)
+        said = " ".join(capsys.readouterr().out.split())
+        assert said.count(f"precision: auto is {expected}: bf16 is") == 1
+        assert "precision=fp32 or precision=bf16 chooses without a measurement" in said
+    assert timed == [False]
+
+
+def test_the_command_states_the_precision_of_its_results(model: Translator) -> None:
+    Path("in").mkdir()
+    for number in range(3):
+        ids = draw(0, 32, 32, seed=number)[0]
+        Path(f"in/{number}.png").write_bytes(encode(ids, "png"))
+    words = ["translate", "runs/x", "in", "--out", "out", "--device", "cpu"]
+    done = CliRunner().invoke(app, [*words, "--precision", "bf16"])
+    assert done.exit_code == 0
+    assert done.output.endswith("3 images in out, computed in bf16\n")
+    # Results of another precision are not taken for these.
+    done = CliRunner().invoke(app, [*words, "--precision", "fp32"])
+    assert done.exit_code == 2
+    assert "another precision made it" in " ".join(done.output.split())
+    done = CliRunner().invoke(app, [*words, "--precision", "fp32", "--overwrite"])
+    assert done.output.endswith("3 images in out\n")
+    done = CliRunner().invoke(app, [*words, "--precision", "fp16"])
+    assert done.exit_code == 2
+    assert "--precision: found 'fp16', allowed: auto, fp32, bf16" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("batch_size", ["1", "3"])
+def test_threads_change_no_result(model: Translator, batch_size: str) -> None:
+    """Files are read and written by threads; each result is that of its own file, in order."""
+    Path("in").mkdir()
+    for number in range(12):
+        ids = draw(number, 24 + 8 * (number // 4), 32, seed=number)[0]
+        Path(f"in/{number:02}.png").write_bytes(encode(ids, "png"))
+    Path("in/03.png").write_bytes(b"no image")
+    words = ["translate", "runs/x", "in", "--out", "out", "--device", "cpu", "--precision", "fp32"]
+    done = CliRunner().invoke(app, [*words, "--batch-size", batch_size])
+    assert done.exit_code == 1
+    assert "11 images in out, 1 left out" in done.output
+    assert "left out: in/03.png: does not decode" in " ".join(done.output.split())
+    for number in range(12):
+        if number != 3:
+            with Image.open(f"out/{number:02}.png") as image:
+                result = np.asarray(image)
+            expected = model.translate(Path(f"in/{number:02}.png"))
+            # Sums of another batch may round a value near a half to the other side.
+            assert np.abs(result.astype(int) - np.asarray(expected)).max() <= 1

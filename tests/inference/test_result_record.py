@@ -212,7 +212,7 @@ def lose_record() -> None:
     Path("out", RECORD).unlink()
 
 
-OTHER = "another checkpoint or other options made it"
+OTHER = "another checkpoint, other options or another precision made it"
 CHANGED = "its input has changed since, or was another file"
 NONE = "no record says what made it"
 

@@ -153,7 +153,12 @@ def test_the_networks_see_the_same_of_a_file_in_evaluate_and_translate(
         seen = translated(model, f"files/a/{i}.png")
         assert seen.shape[2:] == expected
         shown = evaluated(model, Shards.open("packed"), i)
-        assert torch.equal(centre(seen, shown.shape[2:]), shown)
+        # `prepare` may resize the columns before the rows, the loader does it after them. In noise
+        # the values that are rounded and clipped between the passes then differ by some levels.
+        level = 2 / 255
+        difference = (centre(seen, shown.shape[2:]) - shown).abs() / level
+        assert difference.max() <= (0 if resize is None else 8)
+        assert difference.mean() < 0.5
 
 
 # The kinds of the source and of a field of instances, and options of `prepare`.

@@ -7,15 +7,15 @@ import os
 import sys
 
 import gantrain
-from gantrain.training import conv_timing, precision
-from gantrain.training.conv_timing import Times
+from gantrain.recipe import conv_timing, machine_precision
+from gantrain.recipe.conv_timing import Times
 
 lacking = [int(rank) for rank in sys.argv[1].split(",") if rank]
 rank = int(os.environ["RANK"])
-precision.has_bf16 = lambda device: rank not in lacking
+machine_precision.has_bf16 = lambda device: rank not in lacking
 
 
-def measure(*arguments: object) -> Times:
+def measure(*arguments: object, backward: bool) -> Times:
     """Rank 0 finds bf16 faster; another rank must not measure."""
     assert rank == 0
     return Times(fp32_microseconds=2000, bf16_microseconds=1000)

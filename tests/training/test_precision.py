@@ -18,11 +18,9 @@ from typer.testing import CliRunner
 
 from gantrain.cli import doctor
 from gantrain.cli.app import app
-from gantrain.recipe import schema
+from gantrain.recipe import conv_timing, machine_precision, schema
 from gantrain.recipe.build_method import sketch_method
-from gantrain.runs import checkpoint
-from gantrain.training import conv_timing, precision
-from gantrain.training.conv_timing import (
+from gantrain.recipe.conv_timing import (
     STANDARD,
     Convolution,
     Times,
@@ -30,6 +28,7 @@ from gantrain.training.conv_timing import (
     list_convolutions,
     measure,
 )
+from gantrain.runs import checkpoint
 
 FASTER = Times(fp32_microseconds=1830, bf16_microseconds=1000)
 SLOWER = Times(fp32_microseconds=700, bf16_microseconds=1000)
@@ -50,14 +49,14 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> 
     for folder in cache.glob("synthetic-*"):
         (own / folder.name).symlink_to(folder)
     monkeypatch.setenv("GANTRAIN_CACHE", str(own))
-    monkeypatch.setattr(precision, "has_bf16", lambda device: True)
+    monkeypatch.setattr(machine_precision, "has_bf16", lambda device: True)
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, times: Times) -> list[Times]:
     """Let every measurement give these times; returns a list that grows with each one."""
     measurements: list[Times] = []
 
-    def stand_in(convolutions: object, device: torch.device) -> Times:
+    def stand_in(convolutions: object, device: torch.device, *, backward: bool) -> Times:
         measurements.append(times)
         return times
 
@@ -117,7 +116,7 @@ def test_the_shortest_round_counts_and_the_first_does_not(
 ) -> None:
     clock = Clock(fp32, bf16)
     monkeypatch.setattr(conv_timing._Case, "run", lambda case, in_bf16: clock.run(in_bf16))
-    times = measure([SMALLEST], CPU, clock)
+    times = measure([SMALLEST], CPU, clock=clock)
     assert times == (round(fp32 * 1e6), round(bf16 * 1e6))
     assert times.is_bf16_worthwhile is (fp32 >= 1.2 * bf16)
     assert clock.runs[False] == clock.runs[True]
@@ -126,7 +125,7 @@ def test_the_shortest_round_counts_and_the_first_does_not(
 def test_a_slow_machine_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(10, 5)
     monkeypatch.setattr(conv_timing._Case, "run", lambda case, in_bf16: clock.run(in_bf16))
-    assert measure([SMALLEST], CPU, clock) == (10_000_000, 5_000_000)
+    assert measure([SMALLEST], CPU, clock=clock) == (10_000_000, 5_000_000)
     assert clock.runs == {False: 2, True: 2}
 
 
@@ -259,25 +258,27 @@ def test_the_cache_keeps_the_times(
     change: Callable[[Path], None], is_measured_anew: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend(monkeypatch, FASTER)
-    assert precision._load_or_measure(STANDARD, CPU) == FASTER
+    assert machine_precision._load_or_measure(STANDARD, CPU, backward=True) == FASTER
     path = Path(os.environ["GANTRAIN_CACHE"], "precision.json")
     change(path)
     measurements = pretend(monkeypatch, SLOWER)
     for _ in range(2):
-        assert precision._load_or_measure(STANDARD, CPU) == (SLOWER if is_measured_anew else FASTER)
+        assert machine_precision._load_or_measure(STANDARD, CPU, backward=True) == (
+            SLOWER if is_measured_anew else FASTER
+        )
     assert len(measurements) == is_measured_anew
     assert not list(path.parent.glob("*.lock"))
 
 
 def test_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, FASTER)
-    monkeypatch.setattr(precision, "_MOST_KEPT", 3)
+    monkeypatch.setattr(machine_precision, "_MOST_KEPT", 3)
     path = Path(os.environ["GANTRAIN_CACHE"], "precision.json")
     for channels in range(1, 6):
         convolution = Convolution(
             False, channels, 4, (3, 3), (1, 1), groups=1, batch=1, height=8, width=8
         )
-        precision._load_or_measure([convolution], CPU)
+        machine_precision._load_or_measure([convolution], CPU, backward=True)
     kept = [entry["key"]["convolutions"][0][1] for entry in json.loads(path.read_text())["entries"]]
     assert kept == [3, 4, 5]
 
@@ -289,7 +290,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_measurement(
     Path("a file").touch()
     monkeypatch.setenv("GANTRAIN_CACHE", "a file/cache")
     for _ in range(2):
-        assert precision._load_or_measure([SMALLEST], CPU) == FASTER
+        assert machine_precision._load_or_measure([SMALLEST], CPU, backward=True) == FASTER
     assert len(measurements) == 2
 
 
@@ -329,7 +330,7 @@ def test_a_machine_without_the_instructions_keeps_a_runs_bf16(
 ) -> None:
     pretend(monkeypatch, FASTER)
     run_here(*RUN, "run=x", "length=4")
-    monkeypatch.setattr(precision, "has_bf16", lambda device: False)
+    monkeypatch.setattr(machine_precision, "has_bf16", lambda device: False)
     capsys.readouterr()
     run_here(*RUN, "run=x", "length=8")
     assert "fp32 on this machine: this CPU has no bf16 instructions" in capsys.readouterr().out
@@ -381,9 +382,11 @@ def test_other_hardware_is_not_measured(
     device: str, has: bool, expected: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measurements = pretend(monkeypatch, FASTER)
-    monkeypatch.setattr(precision, "has_bf16", lambda device: has)
+    monkeypatch.setattr(machine_precision, "has_bf16", lambda device: has)
     world: Any = SimpleNamespace(device=torch.device(device), gather=lambda value: [value], size=1)
-    assert precision.judge_machine(world, STANDARD) == precision.Verdict(expected, reason)
+    assert machine_precision.judge_machine(world, STANDARD) == machine_precision.Verdict(
+        expected, reason
+    )
     assert measurements == []
 
 
@@ -402,7 +405,7 @@ def test_doctor_prints_both_times_and_the_choice(monkeypatch: pytest.MonkeyPatch
 
 
 def test_one_convolution_takes_its_time() -> None:
-    assert precision.describe_times(Times(366, 142), 1).endswith(
+    assert machine_precision.describe_times(Times(366, 142), 1).endswith(
         "(1 convolution takes 0.142 ms in bf16 and 0.366 ms in fp32)"
     )
 

@@ -205,18 +205,26 @@ def _by_work(convolution: Convolution) -> tuple[float, int]:
     return -magnitude, -convolution.height * convolution.width
 
 
+def as_json(convolutions: Sequence[Convolution]) -> list[list[object]]:
+    """Return the convolutions' values as JSON holds them."""
+    return [convolution.as_list() for convolution in convolutions]
+
+
 def measure(
     convolutions: Sequence[Convolution],
     device: torch.device,
+    *,
+    backward: bool = True,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Times:
-    """Time the forward and backward passes of the convolutions, in turns in fp32 and in bf16.
+    """Time the passes of the convolutions, in turns in fp32 and in bf16.
 
-    It takes no random numbers and leaves torch's settings as they are. The first round, which
-    prepares the library's code, does not count.
+    backward: time the backward passes, too, as training has them. It takes no random numbers and
+    leaves torch's settings as they are. The first round, which prepares the library's code, does
+    not count.
     """
     start_seconds = clock()
-    cases = [_Case(convolution, device) for convolution in convolutions]
+    cases = [_Case(convolution, device, backward) for convolution in convolutions]
     _time_round(cases, device, False, clock)
     _time_round(cases, device, True, clock)
     fp32: list[float] = []
@@ -245,8 +253,9 @@ def _time_round(
 class _Case:
     """A convolution's tensors, with constant values."""
 
-    def __init__(self, convolution: Convolution, device: torch.device) -> None:
+    def __init__(self, convolution: Convolution, device: torch.device, backward: bool) -> None:
         self.convolution = convolution
+        self.backward = backward
         self.device = device
         shape = (convolution.batch, convolution.in_channels, convolution.height, convolution.width)
         in_channels = convolution.in_channels
@@ -263,13 +272,15 @@ class _Case:
         self.weight = torch.full(weight_shape, 0.01, device=device, requires_grad=True)
 
     def run(self, bf16: bool) -> None:
-        """Run forward and backward, as a step does: weights are fp32, and autocast casts them."""
+        """Run the passes as a step does: weights are fp32, and autocast casts them."""
         shape = self.convolution
         function = F.conv_transpose2d if shape.is_transposed else F.conv2d
         padding = ((shape.kernel[0] - 1) // 2, (shape.kernel[1] - 1) // 2)
         source = self.sources[bf16]
-        with torch.enable_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
+        with torch.set_grad_enabled(self.backward), autocast:
             result = function(
                 source, self.weight, stride=shape.stride, padding=padding, groups=shape.groups
             )
-        torch.autograd.grad(result, [source, self.weight], torch.ones_like(result))
+        if self.backward:
+            torch.autograd.grad(result, [source, self.weight], torch.ones_like(result))
