@@ -2,6 +2,8 @@
 
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gantrain.core.out_of_memory import OutOfMemory
 from gantrain.core.rng import Purpose, random_numbers
+from gantrain.core.threads import map_in_order
 from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed
 from gantrain.data.sample_order import Order
@@ -21,6 +24,7 @@ from gantrain.data.unpaired import DataSet
 _GRACE_SECONDS = 30
 _HELD_OUT_SEED = 0  # every run, whatever its seed, measures the same degraded images
 _MOST_DAMAGED = 100  # in a row
+_FEWEST_AHEAD = 4  # held-out samples that are decoded before they are needed
 
 
 class RawBatch(NamedTuple):
@@ -201,18 +205,34 @@ def _held_out(
     return sample
 
 
+class _HeldOutSample(NamedTuple):
+    """A held-out sample; it has no fields where it is damaged."""
+
+    position: int
+    fields: Sample
+    damaged: list[str]
+
+
 def held_out_batches(
     data: DataSet, sample_transform: SampleTransform, indices: Sequence[int], batch_size: int
 ) -> Iterator[RawBatch]:
-    """Yield the samples `indices` without augmentation; damaged ones are left out and named."""
-    for start in range(0, len(indices), batch_size):
+    """Yield the samples `indices` without augmentation; damaged ones are left out and named.
+
+    Threads decode the next samples meanwhile.
+    """
+
+    def read(i: int) -> _HeldOutSample:
         damaged: list[str] = []
-        samples: list[Sample] = []
-        positions: list[int] = []
-        for i in indices[start : start + batch_size]:
-            sample = _held_out(data, sample_transform, i, damaged)
-            if sample:
-                samples.append(sample)
-                positions.append(i)
-        if samples:
-            yield RawBatch(_stack(samples), tuple(positions), tuple(damaged))
+        return _HeldOutSample(i, _held_out(data, sample_transform, i, damaged), damaged)
+
+    ahead = max(batch_size, _FEWEST_AHEAD)
+    with closing(map_in_order(read, indices, ahead=ahead)) as readings:
+        while batch := list(islice(readings, batch_size)):
+            damaged: list[str] = []
+            for reading in batch:
+                damaged += reading.damaged
+            whole = [reading for reading in batch if reading.fields]
+            if whole:
+                fields = _stack([reading.fields for reading in whole])
+                positions = tuple(reading.position for reading in whole)
+                yield RawBatch(fields, positions, tuple(damaged))

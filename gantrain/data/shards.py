@@ -7,6 +7,7 @@ a side-by-side member. A folder without `index.json` is no data set.
 
 import math
 import os
+import threading
 import zlib
 from bisect import bisect_right
 from collections import OrderedDict
@@ -52,6 +53,8 @@ class Shards:
         self._ends = list(accumulate(shard.samples for shard in index.shards))
         # Descriptors by shard, least recently used first.
         self._open: OrderedDict[int, int] = OrderedDict()
+        # Threads that read may close each other's descriptors.
+        self._lock = threading.Lock()
         self._held = hold(folder)  # a newer pack of the same images must not remove this one
 
     @classmethod
@@ -112,10 +115,11 @@ class Shards:
             raise IndexError(f"sample {i} of {len(self)}")
         offset, size, crc = (int(self._arrays[f"{member}_{part}"][i]) for part in PARTS)
         shard = self._shard(i)
-        data = _read_part(self._descriptor(shard), size, offset)
-        if self.cache and zlib.crc32(data) != crc:  # damaged there, or on its way?
-            self._close(shard)
-            data = _read_part(self._descriptor(shard, again=True), size, offset)
+        with self._lock:
+            data = _read_part(self._descriptor(shard), size, offset)
+            if self.cache and zlib.crc32(data) != crc:  # damaged there, or on its way?
+                self._close(shard)
+                data = _read_part(self._descriptor(shard, again=True), size, offset)
         if len(data) != size:
             raise DamagedSample(f"{self.where(i)}: {member}: {len(data)} bytes of {size} read")
         if zlib.crc32(data) != crc:

@@ -1,12 +1,15 @@
 """Reads the images of two folders for `gantrain evaluate --real FOLDER --fake FOLDER`."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from gantrain.core.errors import UserError
+from gantrain.core.threads import map_in_order
 from gantrain.core.wording import is_command, option, option_with
 from gantrain.core.world import World
 from gantrain.data import channels
@@ -28,6 +31,8 @@ from gantrain.data.ranges import (
 )
 from gantrain.data.value_statistics import ValueCounter, count_clipped
 
+_FILES_AHEAD = 8  # images of each folder that are decoded before they are measured
+
 Files = Mapping[str, Path]  # by what pairs them: the sub-path without the extension
 
 
@@ -47,23 +52,27 @@ class FolderImages:
         self._values = _FolderValues(values_range, needs_range=reads_real)
 
     def read(self, *folders: Files) -> Iterator[list[Tensor]]:
-        """Yield this rank's images, one of each folder.
+        """Yield this rank's images, one of each folder, while threads decode the next ones.
 
         It ends at an image that cannot be used, which `report` raises on all ranks.
         """
-        for name in sorted(folders[0])[self.world.rank :: self.world.size]:
-            files = [folder[name] for folder in folders]
-            try:
-                images = [self._read(file) for file in files]
-                images = _with_equal_channels(images)
-                _check_sizes(files, images)
-            except ValueError as e:
-                self.problems.append(str(e))
-                return
-            yield images
+        names = sorted(folders[0])[self.world.rank :: self.world.size]
+        groups = [[folder[name] for folder in folders] for name in names]
+        with closing(map_in_order(_decode_group, groups, ahead=_FILES_AHEAD)) as decoded_groups:
+            for decoded in decoded_groups:
+                self.notes += decoded.notes
+                try:
+                    if decoded.error is not None:
+                        raise decoded.error
+                    images = [self._as_tensor(array) for array in decoded.arrays]
+                    images = _with_equal_channels(images)
+                    _check_sizes(decoded.files, images)
+                except ValueError as e:
+                    self.problems.append(str(e))
+                    return
+                yield images
 
-    def _read(self, file: Path) -> Tensor:
-        array = read_array(file, self.notes)
+    def _as_tensor(self, array: Array) -> Tensor:
         self._values.add(array)
         return normalise_array(array, self.values_range, self.world.device)
 
@@ -81,6 +90,27 @@ class FolderImages:
             notes += of_rank
         for line in summarise(notes):
             self.world.say(line)
+
+
+class _Decoded(NamedTuple):
+    """The images of one name. error: why they, or one of them, cannot be read."""
+
+    files: list[Path]
+    arrays: list[Array]
+    notes: list[str]
+    error: ValueError | None
+
+
+def _decode_group(files: list[Path]) -> _Decoded:
+    """Decode the files of one name. Several threads call it."""
+    arrays: list[Array] = []
+    notes: list[str] = []
+    try:
+        for file in files:
+            arrays.append(read_array(file, notes))
+    except ValueError as error:
+        return _Decoded(files, arrays, notes, error)
+    return _Decoded(files, arrays, notes, None)
 
 
 def _with_equal_channels(images: list[Tensor]) -> list[Tensor]:

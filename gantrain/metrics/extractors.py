@@ -9,11 +9,13 @@ from typing import Any, Protocol, TypeVar, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
 from gantrain.core import weight_files
 from gantrain.core.errors import UserError
+from gantrain.core.threads import map_in_order
 
 _INCEPTION = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
 _INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -173,10 +175,8 @@ class Backbone(nn.Module):
         self.features = _without_classifier(network, name)
 
     def forward(self, images: Tensor) -> Tensor:
-        resized = []
-        for array in images.permute(0, 2, 3, 1).cpu().numpy():
-            image = Image.fromarray(array)
-            resized.append(np.asarray(image.resize(self.size[::-1], Image.Resampling.BICUBIC)))
+        arrays = images.permute(0, 2, 3, 1).cpu().numpy()
+        resized = list(map_in_order(self._resize, arrays))
         x = torch.from_numpy(np.stack(resized)).to(images.device).permute(0, 3, 1, 2).float() / 255
         mean = x.new_tensor(self.mean).view(3, 1, 1)
         std = x.new_tensor(self.std).view(3, 1, 1)
@@ -184,6 +184,11 @@ class Backbone(nn.Module):
         if y.ndim == 4:  # a map of features
             return F.adaptive_avg_pool2d(y, 1).flatten(1)
         return y
+
+    def _resize(self, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an image HWC at the size that the network was trained on."""
+        image = Image.fromarray(array)
+        return np.asarray(image.resize(self.size[::-1], Image.Resampling.BICUBIC))
 
 
 def digest(network: nn.Module) -> str:

@@ -3,11 +3,15 @@
 import torch
 from torch import Tensor
 
+from gantrain.core.amounts import ceil_div
 from gantrain.core.world import gathered
 from gantrain.metrics.extractors import Extractor
 from gantrain.metrics.features import Features
 
 EXTRACTOR_BATCH = 32  # fixed, because features on a GPU depend on the size of the batch
+# On a CPU, features of several images are the same in batches of every size (measured), so that the
+# last batch is filled only to a multiple of this.
+_CPU_MULTIPLE = 8
 
 
 class FeatureSet:
@@ -42,7 +46,10 @@ class FeatureSet:
     def _extract(self) -> None:
         images = torch.stack(self._waiting)
         self._waiting = []
-        filling = images[:1].expand(EXTRACTOR_BATCH - len(images), -1, -1, -1)
+        size = EXTRACTOR_BATCH
+        if images.device.type == "cpu":
+            size = ceil_div(len(images), _CPU_MULTIPLE) * _CPU_MULTIPLE
+        filling = images[:1].expand(size - len(images), -1, -1, -1)
         features = self.extractor(torch.cat([images, filling]))
         self._extracted.append(features[: len(images)].float().cpu())
 
