@@ -1,14 +1,18 @@
 """Measures the speed and the memory of an evaluation.
 
     python benchmarks/evaluation.py --images 256 --size 128
+    python benchmarks/evaluation.py --real FOLDER --fake FOLDER
     python benchmarks/evaluation.py --images 0 --features 50000x2048 --distances fd
 
-The first command times FID and KID, from images to values, beside torch-fidelity with the same
-Inception network and the same images. The second command simulates features. It measures the time
-and the additional memory of each distance, each in a process of its own.
+The first command times FID and KID, from images in memory to values, beside torch-fidelity with the
+same Inception network and the same images. The second command times the same from files, for a
+first pass and for one that remembers the features of the real images. The third command simulates
+features. It measures the time and the additional memory of each distance, each in a process of its
+own.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +24,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gantrain.core.world import World
+from gantrain.evaluation.evaluate_folders import evaluate_folders
+from gantrain.inference.translate_files import images_by_stem
 from gantrain.metrics.features import Features
 from gantrain.metrics.metric_suite import MetricSuite
 from gantrain.metrics.registry import FAMILIES
@@ -96,6 +103,64 @@ def images(args: argparse.Namespace) -> list[report.Row]:
     ]
 
 
+def folders(args: argparse.Namespace) -> list[report.Row]:
+    """Return a row for each way to compare two folders of image files."""
+    from torch_fidelity import calculate_metrics
+
+    count = len(images_by_stem("--fake", args.fake))
+    total = count + len(images_by_stem("--real", args.real))
+    with tempfile.TemporaryDirectory() as folder, World("auto") as world:
+        file = args.weights or inception(Path(folder) / "inception.pth")
+        options = {
+            "metrics": ["fd_inception", "kd_inception"],
+            "weights": {"inception": str(file)},
+        }
+
+        def ours(cache: Path) -> float:
+            os.environ["GANTRAIN_CACHE"] = str(cache)
+            before = time.perf_counter()
+            evaluate_folders(world, args.real, args.fake, options)
+            return total / (time.perf_counter() - before)
+
+        def first() -> float:
+            with tempfile.TemporaryDirectory() as empty:
+                return ours(Path(empty))
+
+        def again() -> float:
+            return ours(Path(folder) / "cache")
+
+        def theirs() -> float:
+            before = time.perf_counter()
+            calculate_metrics(
+                input1=str(args.fake),
+                input2=str(args.real),
+                cuda=world.device.type == "cuda",
+                batch_size=32,
+                fid=True,
+                kid=True,
+                verbose=False,
+                kid_subset_size=min(1000, count),
+                feature_extractor_weights_path=str(file),
+                save_cpu_ram=True,
+                cache=False,
+            )
+            return total / (time.perf_counter() - before)
+
+        again()  # fills its cache
+        contenders = {
+            "gantrain, first": first,
+            "gantrain, features remembered": again,
+            "torch-fidelity": theirs,
+        }
+        rates = report.alternate(contenders, args.repeats)
+    rows: list[report.Row] = []
+    for name, rate in rates.items():
+        row = {"loop": name, "images": total, "images/s": rate}
+        row["x torch-fidelity"] = report.ratio(rate, rates["torch-fidelity"])
+        rows.append(row)
+    return rows
+
+
 def one(name: str, n: int, d: int) -> None:
     """Print the seconds of one distance, its GiB beyond the features, and the features' GiB."""
     sets = [
@@ -124,6 +189,8 @@ def main() -> None:
     parser.add_argument(
         "--images", type=int, default=256, help="in each of two sets; 0: leave this out"
     )
+    parser.add_argument("--real", type=Path, help="folder of real images, instead of --images")
+    parser.add_argument("--fake", type=Path, help="folder of images to compare with --real")
     parser.add_argument("--size", type=int, default=128, help="height and width")
     parser.add_argument(
         "--weights", type=Path, help="torch-fidelity's Inception file; default: random weights"
@@ -139,7 +206,13 @@ def main() -> None:
     if args.one:
         one(args.one, n, d)
         return
-    rows = [*(images(args) if args.images else []), *(features(args) if n else [])]
+    rows: list[report.Row] = []
+    if args.real and args.fake:
+        rows += folders(args)
+    elif args.images:
+        rows += images(args)
+    if n:
+        rows += features(args)
     report.conclude("evaluation", args.out, rows, lambda *_: None, note=args.note)
 
 

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from conftest import ROOT, SMALL
+from conftest import ROOT, SMALL, run_here
 
 from gantrain.core.world import World
 from gantrain.data.batch import normalise
+from gantrain.data.decode import encode
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.loader import held_out_batches
 from gantrain.data.transforms import SampleTransform
@@ -467,3 +469,46 @@ def test_evaluation_measures_time_and_memory(tmp_path):
     assert min(loops.values()) > 0
     distances = {row["distance"]: row["seconds"] for row in content["rows"] if "distance" in row}
     assert set(distances) == {"fd", "kd"}
+
+
+@pytest.mark.exhaustive
+def test_evaluation_measures_folders(tmp_path):
+    for number, name in enumerate(("real", "fake")):
+        (tmp_path / name).mkdir()
+        random = np.random.default_rng(number)
+        for i in range(6):
+            array = random.integers(0, 256, (32, 32, 3), np.uint8)
+            (tmp_path / name / f"{i}.png").write_bytes(encode(array, "png"))
+    content = plainly(
+        "evaluation",
+        tmp_path,
+        f"--real={tmp_path / 'real'}",
+        f"--fake={tmp_path / 'fake'}",
+        "--repeats=1",
+    )
+    ratios = {row["loop"]: row["x torch-fidelity"] for row in content["rows"]}
+    assert set(ratios) == {"gantrain, first", "gantrain, features remembered", "torch-fidelity"}
+    assert ratios["torch-fidelity"] == 1
+
+
+@pytest.mark.exhaustive
+def test_translation_compares_loops(tmp_path):
+    """The model of a run of two steps, on drawn images."""
+    words = [word for word in SMALL if not word.startswith("trackers")]
+    pairs = ("data.labels={}", "data.source=left", "data.target=right")
+    run_here(*words, *pairs, "batch_size=4", "length=8", "data=synthetic", "run=x")
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        array = np.random.default_rng(i).integers(0, 256, (40, 32, 3), np.uint8)
+        (tmp_path / "in" / f"{i}.png").write_bytes(encode(array, "png"))
+    content = plainly(
+        "translation",
+        tmp_path,
+        "runs/x",
+        str(tmp_path / "in"),
+        "--repeats=1",
+        "--batch-sizes=2",
+        "--precisions=fp32,bf16",
+    )
+    rows = {(row["loop"], row["batch"], row["precision"]) for row in content["rows"]}
+    assert rows == {("plain", 1, "fp32"), ("gantrain", 2, "fp32"), ("gantrain", 2, "bf16")}

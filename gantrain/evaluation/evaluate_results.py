@@ -47,7 +47,8 @@ def records(results: Results, about: Mapping[str, Any]) -> list[dict[str, object
     installed = {package.name: package.version for package in importlib.metadata.distributions()}
     common = {
         **about,
-        "dtype": "float32",
+        # Of the model and of the metrics' networks: numbers of all machines can be compared.
+        "precision": "fp32",
         "extractor_batch": EXTRACTOR_BATCH,
         "versions": {name: installed[name] for name in _PACKAGES if name in installed},
     }

@@ -81,9 +81,9 @@ def test_checkpoint_on_its_own_validation_set(trained: Path) -> None:
         if name not in ("l1", "psnr", "ssim"):
             assert record["null_n"] == 64, "as many training images"
     about = found["validation", "fd_random0"]
-    assert (about["ema"], about["dtype"], about["extractor_batch"], about["extractor"]) == (
+    assert (about["ema"], about["precision"], about["extractor_batch"], about["extractor"]) == (
         True,
-        "float32",
+        "fp32",
         32,
         "random0",
     )
