@@ -12,32 +12,33 @@ from PIL import Image
 
 Array = NDArray[Any]  # HWC
 
+_DTYPE = "uint8"  # of the images that are converted
 _NAMES = {1: "grey", 2: "grey with alpha", 3: "RGB", 4: "RGB with alpha"}
 
 
-def has_alpha(channels: int, dtype: str = "uint8") -> bool:
+def has_alpha(channels: int, dtype: str) -> bool:
     """Return whether the last of so many channels is alpha.
 
     Values of other dtypes than uint8 are measurements, of which none is an opacity.
     """
-    return channels in (2, 4) and dtype == "uint8"
+    return channels in (2, 4) and dtype == _DTYPE
 
 
 def note(own: int, wanted: int) -> str:
     """Describe a conversion of channels for people, with a place for `{files}`."""
     changes = []
-    if has_alpha(own) and not has_alpha(wanted):
+    if has_alpha(own, _DTYPE) and not has_alpha(wanted, _DTYPE):
         changes.append("composited over white")
     if (own > 2) != (wanted > 2):
         changes.append("converted to RGB" if wanted > 2 else "converted to grey")
-    if has_alpha(wanted) and not has_alpha(own):
+    if has_alpha(wanted, _DTYPE) and not has_alpha(own, _DTYPE):
         changes.append("taken as opaque")
     return f"{{files}} in {_NAMES[own]}: {', '.join(changes)}"
 
 
 def are_convertible(own: tuple[int, str], wanted: tuple[int, str]) -> bool:
     """Return whether `convert` takes images of a format (channels, dtype) to another one."""
-    have_eight_bits = own[1] == wanted[1] == "uint8"
+    have_eight_bits = own[1] == wanted[1] == _DTYPE
     return have_eight_bits and own[0] in _NAMES and wanted[0] in _NAMES
 
 
@@ -49,17 +50,17 @@ def convert(array: Array, channels: int) -> Array:
     """
     colours = array
     alpha = None
-    if has_alpha(array.shape[2]):
+    if has_alpha(array.shape[2], _DTYPE):
         colours = array[..., :-1]
         alpha = array[..., -1:]
-    if alpha is not None and not has_alpha(channels):
+    if alpha is not None and not has_alpha(channels, _DTYPE):
         colours = over_white(colours, alpha)
     if colours.shape[2] == 1 and channels > 2:
         colours = np.repeat(colours, 3, axis=2)
     elif colours.shape[2] == 3 and channels <= 2:
         grey = Image.fromarray(np.ascontiguousarray(colours)).convert("L")
         colours = np.array(grey)[..., None]
-    if not has_alpha(channels):
+    if not has_alpha(channels, _DTYPE):
         return np.array(colours)
     if alpha is None:
         alpha = np.full((*array.shape[:2], 1), 255, np.uint8)
