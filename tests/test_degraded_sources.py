@@ -123,7 +123,9 @@ def test_sources_are_the_same_for_any_workers_and_held_out_ones_for_any_seed(cas
         other = setup_of(*words(degrade, f"seed={seed}"))
         assert other.data.held_out is not None
         transform = sample_transform(other.recipe, other.data.fields, training=False)
-        parts = held_out_batches(other.data.held_out, transform, range(6), batch_size)
+        parts = held_out_batches(
+            other.data.held_out, transform, range(6), batch_size, damaged=set()
+        )
         fields = [raw.fields for raw in parts]
         held_out.append({name: torch.cat([part[name] for part in fields]) for name in fields[0]})
     for name in held_out[0]:

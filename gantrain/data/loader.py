@@ -28,7 +28,7 @@ _FEWEST_AHEAD = 4  # held-out samples that are decoded before they are needed
 
 
 class RawBatch(NamedTuple):
-    """A rank's share of a batch as it comes from the files.
+    """A rank's share of a training batch as it comes from the files.
 
     fields: NHWC integers. positions: of its samples in the stream. damaged: a line for each sample
     that could not be read.
@@ -213,26 +213,41 @@ class _HeldOutSample(NamedTuple):
     damaged: list[str]
 
 
-def held_out_batches(
-    data: DataSet, sample_transform: SampleTransform, indices: Sequence[int], batch_size: int
-) -> Iterator[RawBatch]:
-    """Yield the samples `indices` without augmentation; damaged ones are left out and named.
+class HeldOutBatch(NamedTuple):
+    """Held-out samples as they come from the files.
 
-    Threads decode the next samples meanwhile.
+    fields: NHWC integers. positions: of the samples in the set.
+    """
+
+    fields: dict[str, Tensor]
+    positions: tuple[int, ...]
+
+
+def held_out_batches(
+    data: DataSet,
+    sample_transform: SampleTransform,
+    indices: Sequence[int],
+    batch_size: int,
+    *,
+    damaged: set[str],
+) -> Iterator[HeldOutBatch]:
+    """Yield the samples `indices` without augmentation, and leave out damaged ones.
+
+    A batch whose samples are all damaged is left out. Threads decode the next samples meanwhile.
+    damaged: takes a line for each damaged sample.
     """
 
     def read(i: int) -> _HeldOutSample:
-        damaged: list[str] = []
-        return _HeldOutSample(i, _held_out(data, sample_transform, i, damaged), damaged)
+        lines: list[str] = []
+        return _HeldOutSample(i, _held_out(data, sample_transform, i, lines), lines)
 
     ahead = max(batch_size, _FEWEST_AHEAD)
     with closing(map_in_order(read, indices, ahead=ahead)) as readings:
         while batch := list(islice(readings, batch_size)):
-            damaged: list[str] = []
             for reading in batch:
-                damaged += reading.damaged
+                damaged.update(reading.damaged)
             whole = [reading for reading in batch if reading.fields]
             if whole:
                 fields = _stack([reading.fields for reading in whole])
                 positions = tuple(reading.position for reading in whole)
-                yield RawBatch(fields, positions, tuple(damaged))
+                yield HeldOutBatch(fields, positions)

@@ -110,8 +110,13 @@ class HeldOut:
         self.segmentation = Segmentation(names, network, self.segmenter_training.ignored)
 
     def _batches(self, indices: Sequence[int]) -> Iterator[Batch]:
-        for raw in held_out_batches(self.shards, self.sample_transform, indices, self.batch_size):
-            self.damaged.update(raw.damaged)
+        for raw in held_out_batches(
+            self.shards,
+            self.sample_transform,
+            indices,
+            self.batch_size,
+            damaged=self.damaged,
+        ):
             self._positions = raw.positions
             self._clip_counter.add({name: images.numpy() for name, images in raw.fields.items()})
             seed_all(self.recipe.seed, raw.positions[0])
@@ -239,8 +244,7 @@ class HeldOut:
         name = data_request(self.recipe).target
         transform = self.sample_transform.of_target(name)
         field = self.fields["target"]
-        for raw in held_out_batches(targets, transform, own_indices, _BATCH):
-            self.damaged.update(raw.damaged)
+        for raw in held_out_batches(targets, transform, own_indices, _BATCH, damaged=self.damaged):
             images = normalise(raw.fields[name], field, torch.float32, self.world.device)
             self.metric_suite.add_images(which, images)
         self._store_reference(which, data, max_samples)

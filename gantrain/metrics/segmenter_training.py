@@ -125,8 +125,9 @@ class SegmenterTraining:
         )
         random = torch.Generator().manual_seed(0)
         indices = torch.randint(len(pairs.data), (STEPS * BATCH,), generator=random).tolist()
-        for raw in held_out_batches(pairs.data, pairs.sample_transform, indices, BATCH):
-            self.damaged.update(raw.damaged)
+        for raw in held_out_batches(
+            pairs.data, pairs.sample_transform, indices, BATCH, damaged=self.damaged
+        ):
             batch = pairs.batch(raw.fields)
             # The source may hold the boundary map of instances after its classes.
             labels = batch["source"][:, : channels(self.source)]

@@ -48,8 +48,13 @@ class Previews:
     def _batches(self) -> Iterator[Batch]:
         # Where an output depends on its batch or on chance, a batch of one makes it its own.
         batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
-        for raw in held_out_batches(self.data, self.sample_transform, self.indices, batch_size):
-            self.damaged.update(raw.damaged)
+        for raw in held_out_batches(
+            self.data,
+            self.sample_transform,
+            self.indices,
+            batch_size,
+            damaged=self.damaged,
+        ):
             seed_all(self.recipe.seed, raw.positions[0])
             yield self.batch(raw.fields)
 

@@ -230,9 +230,21 @@ def test_damaged_sample_is_named(folder: Path, tmp_path: Path) -> None:
     (text,) = set(batch.damaged)  # a substitute may be the damaged one again
     assert "s-000000.tar" in text
     assert "04" in text
-    held_out_set = list(held_out_batches(shards, VIEW, range(13), 4))
-    assert [i for raw in held_out_set for i in raw.positions] == [*range(4), *range(5, 13)]
-    assert [text for raw in held_out_set for text in raw.damaged] == [text]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_every_damaged_held_out_sample_is_named(
+    folder: Path, tmp_path: Path, batch_size: int
+) -> None:
+    """Also one whose batch holds no other sample, and the last one of all."""
+    copy = damage(damage(folder, tmp_path / "first", 4), tmp_path / "second", 12)
+    damaged: set[str] = set()
+    batches = held_out_batches(Shards.open(copy), VIEW, range(13), batch_size, damaged=damaged)
+    positions = [i for batch in batches for i in batch.positions]
+    assert positions == [*range(4), *range(5, 12)]
+    last, first = sorted(damaged)
+    assert "sample 4 (04)" in first
+    assert "sample 12 (12)" in last
 
 
 def test_augmentation_is_one_draw_for_all_fields() -> None:

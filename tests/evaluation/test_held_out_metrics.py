@@ -60,7 +60,7 @@ def test_nulls_are_drawn_from_all_training_images(monkeypatch: pytest.MonkeyPatc
     asked: list[list[int]] = []
     read = validation.held_out_batches
     monkeypatch.setattr(
-        validation, "held_out_batches", lambda *a: asked.append([*a[2]]) or read(*a)
+        validation, "held_out_batches", lambda *a, **k: asked.append([*a[2]]) or read(*a, **k)
     )
     held_out = setup.make_held_out()
     assert held_out is not None

@@ -68,7 +68,7 @@ def evaluated(model: Translator, data: DataSet, i: int) -> Tensor:
     """The network's input of sample `i` as `evaluate` makes it."""
     fields, names = model.fields, data_request(model.recipe).names
     seen = sample_transform(model.recipe, fields, training=False)
-    (raw,) = held_out_batches(data, seen, [i], 1)
+    (raw,) = held_out_batches(data, seen, [i], 1, damaged=set())
     batch = as_batch(
         {role: raw.fields[name] for role, name in names.items()},
         fields,
@@ -475,7 +475,11 @@ def test_the_image_of_a_style_has_the_scale_of_targets() -> None:
     run_here(spade, *TINY[:-2], "run=x", *words, "data.size=[16,16]", "data.resize=[16,16]")
     usual = gantrain.load("runs/x", "cpu")
     (raw,) = held_out_batches(
-        Shards.open("packed"), sample_transform(usual.recipe, usual.fields, training=False), [0], 1
+        Shards.open("packed"),
+        sample_transform(usual.recipe, usual.fields, training=False),
+        [0],
+        1,
+        damaged=set(),
     )
     target = raw.fields["b"].permute(0, 3, 1, 2) / 127.5 - 1
     assert target.shape[2:] == (16, 16)
