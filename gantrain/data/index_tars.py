@@ -34,10 +34,8 @@ from gantrain.data.prepare.pack_report import REPORT_FILE, Report
 from gantrain.data.prepare.range_options import (
     RangeOption,
     check_names,
-    check_ranges_known,
-    note_clipped,
+    choose_ranges,
     numbers_of,
-    with_ranges,
 )
 from gantrain.data.prepare.value_counts import ValueCounts
 from gantrain.data.remote import FetchFailed, fetch
@@ -153,9 +151,8 @@ def index_tars(  # noqa: PLR0913 (the command's options)
                 contents.file_names, contents.checked, field_specs
             )
             check_left_out(base, contents.checked, good_keys, list(fields), limit=max_left_out)
-            counters = contents.value_counts.totals(described)
-            described = with_ranges(described, counters, ranges)
-            check_ranges_known(described)
+            ranged = choose_ranges(described, contents.value_counts, ranges)
+            described = ranged.fields
             converted = conversions(contents.checked, good_keys, described)
             notes = map(as_note, summarise([*converted, *sorted(contents.notes)]))
             report = Report(
@@ -165,7 +162,7 @@ def index_tars(  # noqa: PLR0913 (the command's options)
                 fields=described,
                 unmatched=[],
                 unreadable=problems,
-                notes=[*notes, *note_clipped(described, counters), *note_gaps(described)],
+                notes=[*notes, *ranged.notes, *note_gaps(described)],
             )
             write_bytes(partial / REPORT_FILE, report.to_bytes())
             counts = Counter(contents.shard_of[key] for key in good_keys)

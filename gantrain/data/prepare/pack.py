@@ -35,10 +35,8 @@ from gantrain.data.prepare.patterns import patterned
 from gantrain.data.prepare.range_options import (
     RangeOption,
     check_names,
-    check_ranges_known,
-    note_clipped,
+    choose_ranges,
     numbers_of,
-    with_ranges,
 )
 from gantrain.data.prepare.value_counts import ValueCounts
 from gantrain.data.prepare.where_to_get import HOW_TO
@@ -140,10 +138,8 @@ def prepare(  # noqa: PLR0913 (the command's options)
         names_remedy=names_remedy,
         limit=max_left_out,
     )
-    counters = value_counts.totals(fields)
-    fields = with_ranges(fields, counters, ranges)
-    if needs_ranges:
-        check_ranges_known(fields)
+    ranged = choose_ranges(fields, value_counts, ranges, needs_ranges=needs_ranges)
+    fields = ranged.fields
     good_samples = [samples[key] for key in good_keys]
     converted = summarise([*conversions(checked, good_keys, fields), *sorted(notes)])
     report = Report(
@@ -156,7 +152,7 @@ def prepare(  # noqa: PLR0913 (the command's options)
         notes=[
             *map(as_note, matched.renamed),
             *map(as_note, converted),
-            *note_clipped(fields, counters),
+            *ranged.notes,
             *note_gaps(fields),
             *note_ids_as_images(fields, good_samples, field_specs),
         ],

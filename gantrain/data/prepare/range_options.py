@@ -1,12 +1,13 @@
 """`--range`: the ranges of the fields of a data set that is packed or indexed."""
 
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gantrain.core.errors import UserError
 from gantrain.data.field import Field
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.prepare.hints import as_note
+from gantrain.data.prepare.value_counts import ValueCounts
 from gantrain.data.ranges import (
     FULL_RANGES,
     Range,
@@ -21,6 +22,13 @@ from gantrain.data.ranges import (
 from gantrain.data.value_statistics import Statistics, ValueCounter
 
 RangeOption = Range | Literal["auto"]  # auto: from the 0.1 to the 99.9 percentile
+
+
+class RangedFields(NamedTuple):
+    """Fields with their statistics and ranges. notes: on values outside the ranges."""
+
+    fields: dict[str, Field]
+    notes: list[str]
 
 
 def parse_ranges(texts: Mapping[str, str]) -> dict[str, RangeOption]:
@@ -46,7 +54,26 @@ def check_names(options: Mapping[str, RangeOption], names: Collection[str]) -> N
             raise UserError(f"--range {name}: found no such field, allowed: {', '.join(names)}")
 
 
-def with_ranges(
+def choose_ranges(
+    fields: Mapping[str, Field],
+    value_counts: ValueCounts,
+    options: Mapping[str, RangeOption],
+    *,
+    needs_ranges: bool = True,
+) -> RangedFields:
+    """Return the fields with their statistics, and with the ranges that `--range` gives them.
+
+    value_counts: of the files that were checked. needs_ranges: refuse fields whose range nobody has
+    stated but should. Raises UserError.
+    """
+    counters = value_counts.totals(fields)
+    ranged = _with_ranges(fields, counters, options)
+    if needs_ranges:
+        _check_ranges_known(ranged)
+    return RangedFields(ranged, _note_clipped(ranged, counters))
+
+
+def _with_ranges(
     fields: Mapping[str, Field],
     counters: Mapping[str, ValueCounter],
     options: Mapping[str, RangeOption],
@@ -86,7 +113,7 @@ def _automatic_range(name: str, statistics: Statistics | None) -> Range:
         ) from None
 
 
-def check_ranges_known(fields: Mapping[str, Field]) -> None:
+def _check_ranges_known(fields: Mapping[str, Field]) -> None:
     """Raise UserError, with the options, for fields whose range nobody has stated but should."""
     problems: list[str] = []
     for name, field in fields.items():
@@ -106,7 +133,7 @@ def check_ranges_known(fields: Mapping[str, Field]) -> None:
         raise UserError("\n".join(problems))
 
 
-def note_clipped(fields: Mapping[str, Field], counters: Mapping[str, ValueCounter]) -> list[str]:
+def _note_clipped(fields: Mapping[str, Field], counters: Mapping[str, ValueCounter]) -> list[str]:
     """Return a note for each field with values outside its range."""
     notes: list[str] = []
     for name, counter in counters.items():
