@@ -14,6 +14,7 @@ from gantrain.core.wording import is_command, option, option_with
 from gantrain.core.world import World
 from gantrain.data import channels
 from gantrain.data.batch import normalise
+from gantrain.data.clip_counter import ClipCounter
 from gantrain.data.conversion_notes import summarise
 from gantrain.data.decode import decode
 from gantrain.data.field import Field
@@ -22,14 +23,12 @@ from gantrain.data.kinds.table import KINDS
 from gantrain.data.ranges import (
     FIXED_DTYPE,
     FULL_RANGES,
-    Clipped,
     Range,
-    describe_clipped,
     describe_unknown_range,
     range_text,
     suggest_range,
 )
-from gantrain.data.value_statistics import ValueCounter, count_clipped
+from gantrain.data.value_statistics import ValueCounter
 
 _FILES_AHEAD = 8  # images of each folder that are decoded before they are measured
 
@@ -49,7 +48,14 @@ class FolderImages:
         self.values_range = values_range
         self.problems: list[str] = []
         self.notes: list[str] = []
-        self._values = _FolderValues(values_range, needs_range=reads_real)
+        self._needs_range = values_range is None and reads_real
+        # By dtype, of all dtypes but that of 8 bits.
+        self._value_counters: dict[str, ValueCounter] = {}
+        ranges: dict[str, Range] = {}
+        for dtype, full_range in FULL_RANGES.items():
+            if dtype != FIXED_DTYPE:
+                ranges[dtype] = values_range or full_range
+        self._clip_counter = ClipCounter(ranges)
 
     def read(self, *folders: Files) -> Iterator[list[Tensor]]:
         """Yield this rank's images, one of each folder, while threads decode the next ones.
@@ -73,23 +79,49 @@ class FolderImages:
                 yield images
 
     def _as_tensor(self, array: Array) -> Tensor:
-        self._values.add(array)
+        dtype = array.dtype.name
+        if dtype != FIXED_DTYPE:
+            self._value_counters.setdefault(dtype, ValueCounter(dtype)).add(array)
+            self._clip_counter.add({dtype: array[None]})
         return normalise_array(array, self.values_range, self.world.device)
 
     def report(self) -> None:
         """Print what was converted. Every rank calls it. Raises UserError for bad images."""
         self.world.raise_on_all_ranks(self.problems)
-        values = _FolderValues(self.values_range, needs_range=self._values.needs_range)
-        for values_of_rank in self.world.gather(self._values):
-            values.merge(values_of_rank)
-        values.check()
-        for line in values.lines():
+        self._check_range()
+        for line in self._clip_counter.lines(self.world.gather):
             self.world.say(line)
         notes: list[str] = []
         for of_rank in self.world.gather(self.notes):
             notes += of_rank
         for line in summarise(notes):
             self.world.say(line)
+
+    def _check_range(self) -> None:
+        """Raise UserError where the values of all ranks do not suit the range."""
+        counters: dict[str, ValueCounter] = {}
+        for of_rank in self.world.gather(self._value_counters):
+            for dtype, counter in of_rank.items():
+                counters.setdefault(dtype, ValueCounter(dtype)).merge(counter)
+        if self.values_range is not None and not counters:
+            raise UserError(
+                f"{option('range')}: found {range_text(self.values_range)}, but all images have 8"
+                " bits, whose range is always 0..255; leave it out"
+            )
+        if not self._needs_range:
+            return
+        problems: list[str] = []
+        for dtype, counter in counters.items():
+            statistics = counter.statistics()
+            reason = describe_unknown_range("the set of images", dtype, statistics)
+            if reason is not None:
+                suggested = range_text(suggest_range(dtype, statistics))
+                given = option_with("range", suggested)
+                if not is_command():
+                    given = f"range={suggest_range(dtype, statistics)}"
+                problems.append(f"{reason}; state the values of black and white, such as {given}")
+        if problems:
+            raise UserError("\n".join(problems))
 
 
 class _Decoded(NamedTuple):
@@ -127,63 +159,6 @@ def _check_sizes(files: list[Path], images: list[Tensor]) -> None:
     names = " and ".join(str(file) for file in files)
     sizes = " and ".join("x".join(map(str, image.shape[2:])) for image in images)
     raise UserError(f"{option('fake')}: {names} have sizes {sizes}; give pairs of one size")
-
-
-class _FolderValues:
-    """The values of images of other dtypes than uint8, by dtype."""
-
-    def __init__(self, values_range: Range | None, *, needs_range: bool) -> None:
-        self.values_range = values_range
-        self.needs_range = needs_range
-        self.counters: dict[str, ValueCounter] = {}
-        self.clipped: dict[str, Clipped] = {}
-
-    def range_of(self, dtype: str) -> Range:
-        return self.values_range or FULL_RANGES[dtype]
-
-    def add(self, array: Array) -> None:
-        """Count the values of an image, HWC."""
-        dtype = array.dtype.name
-        if dtype == FIXED_DTYPE:
-            return
-        self.counters.setdefault(dtype, ValueCounter(dtype)).add(array)
-        clipped = count_clipped(array[None], self.range_of(dtype))
-        self.clipped[dtype] = self.clipped.get(dtype, Clipped()) + clipped
-
-    def merge(self, other: "_FolderValues") -> None:
-        for dtype, counter in other.counters.items():
-            self.counters.setdefault(dtype, ValueCounter(dtype)).merge(counter)
-            self.clipped[dtype] = self.clipped.get(dtype, Clipped()) + other.clipped[dtype]
-
-    def check(self) -> None:
-        """Raise UserError where the values do not suit the range."""
-        if self.values_range is not None and not self.counters:
-            raise UserError(
-                f"{option('range')}: found {range_text(self.values_range)}, but all images have 8"
-                " bits, whose range is always 0..255; leave it out"
-            )
-        if self.values_range is not None or not self.needs_range:
-            return
-        problems: list[str] = []
-        for dtype, counter in self.counters.items():
-            statistics = counter.statistics()
-            reason = describe_unknown_range("the set of images", dtype, statistics)
-            if reason is not None:
-                suggested = range_text(suggest_range(dtype, statistics))
-                given = option_with("range", suggested)
-                if not is_command():
-                    given = f"range={suggest_range(dtype, statistics)}"
-                problems.append(f"{reason}; state the values of black and white, such as {given}")
-        if problems:
-            raise UserError("\n".join(problems))
-
-    def lines(self) -> list[str]:
-        """Return a line for each dtype with values outside the range."""
-        lines: list[str] = []
-        for dtype, clipped in self.clipped.items():
-            if clipped.values:
-                lines.append(describe_clipped(dtype, self.range_of(dtype), clipped))
-        return lines
 
 
 def read_array(file: Path, notes: list[str]) -> Array:

@@ -12,7 +12,7 @@ from gantrain.core.out_of_memory import is_out_of_memory, naming_too_large, rele
 from gantrain.core.rng import seed_all
 from gantrain.core.world import World
 from gantrain.data.batch import channels, normalise, to_files
-from gantrain.data.clip_counter import ClipCounter
+from gantrain.data.clip_counter import ClipCounter, clipping_ranges
 from gantrain.data.loader import held_out_batches
 from gantrain.data.scale import describe_held_out
 from gantrain.data.shards import Field
@@ -64,7 +64,8 @@ class HeldOut:
         self.batch_size = 1 if is_random_at_test(**self.test_time) else _BATCH
         self.damaged: set[str] = set()
         names = data_request(recipe).names
-        self._clip_counter = ClipCounter({name: fields[role] for role, name in names.items()})
+        fields_by_name = {name: fields[role] for role, name in names.items()}
+        self._clip_counter = ClipCounter(clipping_ranges(fields_by_name))
         self._has_reported_clipped = False
         self._positions: tuple[int, ...] = ()  # of the samples of the last batch
         self._has_reported_problems = False

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from gantrain.core.console import say
 from gantrain.core.errors import UserError
-from gantrain.data.clip_counter import ClipCounter
+from gantrain.data.clip_counter import ClipCounter, clipping_ranges
 from gantrain.data.conversion_notes import of_one_image
 from gantrain.data.degradations.source_maker import fill_holes
 from gantrain.data.kinds.table import KINDS
@@ -34,7 +34,7 @@ class SourceReader:
         self.hole_fill = hole_fill
         self.inputs = inputs
         self.scale = scale
-        self.clip_counter = ClipCounter({"source": source, **inputs})
+        self.clip_counter = ClipCounter(clipping_ranges({"source": source, **inputs}))
         self._reported_notes: set[str] = set()
         self._has_reported_clipped = False
         self._reported_sizes: set[bool] = set()  # lines on a loss of detail (True) and without one

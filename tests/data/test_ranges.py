@@ -1,6 +1,7 @@
 """Ranges of values: 12-bit cameras, Hounsfield units and reflectance, measured and chosen."""
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +14,9 @@ from typer.testing import CliRunner
 
 from gantrain import UserError, evaluate
 from gantrain.cli.app import app
+from gantrain.core.world import World
 from gantrain.data.batch import normalise, to_files
-from gantrain.data.clip_counter import ClipCounter
+from gantrain.data.clip_counter import ClipCounter, clipping_ranges
 from gantrain.data.decode import decode, encode
 from gantrain.data.field import Field
 from gantrain.data.index import load_index
@@ -25,6 +27,7 @@ from gantrain.data.ranges import Range, check_range, parse_range
 from gantrain.data.shards import Shards
 from gantrain.data.transforms import SampleTransform
 from gantrain.data.value_statistics import ValueCounter
+from gantrain.evaluation.folder_images import FolderImages
 
 
 class Measured(NamedTuple):
@@ -355,7 +358,9 @@ def test_external_tars_are_measured_too(tmp_path: Path) -> None:
 
 
 def test_clipped_values_are_counted_by_field_and_rank() -> None:
-    counter = ClipCounter({"ct": field_of("Hounsfield units"), "mask": mask_field()})
+    ranges = clipping_ranges({"ct": field_of("Hounsfield units"), "mask": mask_field()})
+    assert ranges == {"ct": (-1000, 1000)}
+    counter = ClipCounter(ranges)
     images = np.zeros((3, 4, 5, 1), np.int16)
     images[1, 0, :2] = 1001
     images[2, 0, 0] = -1001
@@ -425,6 +430,22 @@ def test_folders_of_measurements_need_a_range(tmp_path: Path) -> None:
     clipped = CliRunner().invoke(app, ["evaluate", *arguments, "--range", "0..4000"])
     assert clipped.exit_code == 0, clipped.output
     assert "lie outside the range 0..4000 and are clipped" in " ".join(clipped.output.split())
+
+
+def test_clipped_values_of_folders_are_counted_over_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two ranks exchange what they counted by pickle, as torch.distributed does."""
+    monkeypatch.setattr(World, "gather", lambda _, value: pickle.loads(pickle.dumps([value] * 2)))
+    values = np.zeros((8, 8), np.uint16)
+    values[0] = 4095
+    (tmp_path / "0.npy").write_bytes(encode(values, "npy"))
+    images = FolderImages(World("cpu"), (0, 4000), reads_real=True)
+    (read,) = images.read({"0": tmp_path / "0.npy"})
+    assert read[0].max() == 1
+    images.report()
+    output = " ".join(capsys.readouterr().out.split())
+    assert "uint16: 12.5 % of its values, in 2 files, lie outside the range 0..4000" in output
 
 
 @pytest.mark.parametrize("value", [(1, 1), (0,), "0..1", (0, "1")])
