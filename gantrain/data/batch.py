@@ -1,6 +1,5 @@
 """Convert the values in files to what a network sees, and back, on the device."""
 
-import re
 from collections.abc import Mapping
 
 import torch
@@ -8,7 +7,6 @@ from torch import Tensor
 
 from gantrain.data.kinds.image import ImageKind
 from gantrain.data.kinds.table import KINDS
-from gantrain.data.request import FURTHER_SOURCE
 from gantrain.data.shards import Field
 
 COMMON_ROLES = ("source", "target")
@@ -59,8 +57,3 @@ def data_dims(fields: Mapping[str, Field]) -> dict[str, int]:
     """Return the arguments of a method's networks that the data's fields, by role, determine."""
     of_source = sum(channels(field) for role, field in fields.items() if role != "target")
     return {"source_channels": of_source, "target_channels": channels(fields["target"])}
-
-
-def further_sources(fields: Mapping[str, Field]) -> list[Field]:
-    """Return the fields of the source behind its first one. fields: by role."""
-    return [field for role, field in fields.items() if re.fullmatch(rf"{FURTHER_SOURCE}\d+", role)]

@@ -85,9 +85,15 @@ class DataRequest:
         return kinds
 
     @property
+    def source_roles(self) -> list[str]:
+        """The roles of the fields of the source, in the order of the channels."""
+        further = [role for role, requested in self.inputs.items() if requested.kind is None]
+        return ["source", *further]
+
+    @property
     def further_sources(self) -> list[str]:
         """The fields of the source behind its first one."""
-        return [requested.field for requested in self.inputs.values() if requested.kind is None]
+        return [self.inputs[role].field for role in self.source_roles[1:]]
 
     @property
     def chosen_ranges(self) -> dict[str, Range]:

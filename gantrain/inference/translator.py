@@ -32,7 +32,7 @@ from gantrain.inference.sizes import OutputSize, check_choice, result_size
 from gantrain.inference.source_reader import SourceReader
 from gantrain.inference.translation_precision import choose_precision
 from gantrain.methods.base import Batch, is_random_at_test
-from gantrain.methods.style_check import check_style
+from gantrain.methods.style_check import check_style, describe_methods_with_styles
 from gantrain.recipe.degradation_sizes import hole_fill, source_resize, source_size
 
 
@@ -244,7 +244,7 @@ class Translator:
         if not method.has_style:
             raise UserError(
                 f"{key}: found a {self.recipe.method['name']} model that has learnt none,"
-                " allowed: one of spade with method.style=vae"
+                f" allowed: one of {describe_methods_with_styles()}"
             )
         if text.isdecimal() and int(text) < 2**63:
             return check_style(method, int(text))

@@ -146,6 +146,8 @@ class Method(abc.ABC, nn.Module):
             all of them, in this order, follow those of the source in the batch's `source`.
         has_back: Whether `translate_back` translates targets to sources (`translate --back`).
         has_style: Whether `style` makes the batch's `style` for `translate` (`translate --style`).
+        style_keys: What a recipe sets so that the class learns styles, for messages. It is empty
+            where the class always learns them.
     """
 
     networks: nn.ModuleDict
@@ -159,6 +161,7 @@ class Method(abc.ABC, nn.Module):
     inputs: Mapping[str, Input] = MappingProxyType({"instances": Input("instances")})
     has_back: bool = False
     has_style: bool = False
+    style_keys: str = ""
 
     def __init__(self) -> None:
         super().__init__()

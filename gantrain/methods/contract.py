@@ -12,6 +12,7 @@ from torch import nn
 
 from gantrain.core.component import BadComponent
 from gantrain.data.kinds.table import KINDS
+from gantrain.data.request import FURTHER_SOURCE
 from gantrain.methods.base import Input, Method, Phase
 from gantrain.methods.constructor_check import describe_missing_init
 from gantrain.methods.network_checks import role_problems, statement_problems
@@ -19,7 +20,7 @@ from gantrain.methods.network_checks import role_problems, statement_problems
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # files and keys of a recipe bear it
 _POOL = ("size", "share", "state_dict", "load_state_dict")
 # Parts of a batch that are no further inputs, and arguments of `Translator.translate`.
-_FURTHER_SOURCE = re.compile(r"source\d+")  # the role of a further field of the source
+_FURTHER_SOURCE = re.compile(rf"{FURTHER_SOURCE}\d+")
 _TAKEN_ROLES = ("source", "target", "style", "fake", "image", "size", "output_size")
 _FLAGS = ("paired", "has_back", "has_style")
 _TERMS_PARAMETERS = ("batch", "carried", "context")

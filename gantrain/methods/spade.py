@@ -82,6 +82,7 @@ class SPADE(Method):
 
     paired = True
     inputs = PAIRED_INPUTS
+    style_keys = "method.style=vae"
 
     def __init__(
         self,

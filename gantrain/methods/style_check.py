@@ -1,12 +1,26 @@
 """Asks a method for a style, and checks what it returns."""
 
+from collections.abc import Iterator
+
 from torch import Tensor
 
 from gantrain.core.component import BadComponent
 from gantrain.core.out_of_memory import is_out_of_memory
 from gantrain.core.own_code import describe_error, is_own
+from gantrain.methods import METHODS
 from gantrain.methods.base import Method
 from gantrain.methods.terms_check import describe_value
+
+
+def describe_methods_with_styles() -> str:
+    """Return the names of the methods that can learn styles, with the keys that a recipe sets."""
+    return ", ".join(_methods_with_styles()) or "none"
+
+
+def _methods_with_styles() -> Iterator[str]:
+    for name, cls in METHODS.items():
+        if isinstance(cls, type) and issubclass(cls, Method) and cls.style is not Method.style:
+            yield f"{name} with {cls.style_keys}" if cls.style_keys else name
 
 
 def check_style(method: Method, given: int | Tensor) -> Tensor:

@@ -3,23 +3,24 @@
 import math
 from collections.abc import Mapping
 
-from gantrain.data.batch import further_sources
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.scale import text_of
 from gantrain.data.shards import Field
-from gantrain.recipe.data_section import Data
+from gantrain.recipe.data_request import data_request
+from gantrain.recipe.schema import Recipe
 
 # Where more than this fraction of the samples get the smallest scale that the crop allows.
 _MOST_AT_THE_LEAST = 0.1
 
 
-def describe_augmentation(data: Data, fields: Mapping[str, Field]) -> list[str]:
+def describe_augmentation(recipe: Recipe, fields: Mapping[str, Field]) -> list[str]:
     """Return a line for each option that changes nothing, or less than it says.
 
     fields: those of the data, by role.
     """
+    data = recipe.data
     lines: list[str] = []
-    of_source = [fields["source"], *further_sources(fields)]
+    of_source = [fields[role] for role in data_request(recipe).source_roles]
     if data.color_jitter_source_only and all(KINDS[f.kind].has_exact_values for f in of_source):
         lines.append(
             "warning: data.color_jitter_source_only=true changes nothing, since the source holds"

@@ -70,7 +70,7 @@ class RunSetup:
         try_degradations(recipe, self.data.fields["target"])
         self.data_warnings = [
             *describe_sizes(recipe, self.sketch, self.data.dims),
-            *describe_augmentation(recipe.data, self.data.fields),
+            *describe_augmentation(recipe, self.data.fields),
         ]
         self.memory = self._count_memory()
         costs.check_memory(self.memory, world.device)

@@ -17,7 +17,7 @@ from gantrain.data.sample_order import MIXED, WINDOW, Order
 from gantrain.data.shards import Shards
 from gantrain.data.transforms import SampleTransform
 from gantrain.recipe.augmentation_advice import describe_augmentation
-from gantrain.recipe.data_request import sample_transform
+from gantrain.recipe.data_request import data_request, sample_transform
 from gantrain.recipe.schema import load
 from gantrain.training.batch_split import split
 
@@ -449,15 +449,28 @@ ADVICE = {
 @pytest.mark.parametrize("name", ADVICE)
 def test_augmentation_that_changes_nothing_is_reported(name: str) -> None:
     words, says = ADVICE[name]
-    data = load("pix2pix", list(words)).data
-    kind = {"kind": "label", "classes": 3} if data.labels else {}
+    recipe = load("pix2pix", list(words))
+    kind = {"kind": "label", "classes": 3} if recipe.data.labels else {}
     size = {"min_size": (300, 300), "max_size": (300, 300)}
     source = Field(member="x", channels=1, **size, **kind)
-    fields = {"source": source, "target": Field(member="y", channels=3, **size)}
-    lines = describe_augmentation(data, fields)
+    target = Field(member="y", channels=3, **size)
+    lines = describe_augmentation(recipe, {"source": source, "target": target})
     assert len(lines) == bool(says)
     if says:
         assert re.search(rf"^warning: {says}", lines[0])
+
+
+def test_further_fields_of_the_source_can_have_colours_to_jitter() -> None:
+    size = {"min_size": (300, 300), "max_size": (300, 300)}
+    ids = Field(member="left", kind="label", classes=3, channels=1, **size)
+    colours = Field(member="right", channels=3, **size)
+    words = ("data.color_jitter=0.2", "data.color_jitter_source_only=true")
+    sources = ("data.source=[left,photo]", "data.target=right")
+    recipe = load("pix2pix", [*words, *sources, "data.labels={left: 3}"])
+    assert data_request(recipe).source_roles == ["source", "source2"]
+    fields = {"source": ids, "target": colours, "source2": colours}
+    assert describe_augmentation(recipe, fields) == []
+    assert len(describe_augmentation(recipe, {**fields, "source2": ids})) == 1
 
 
 def test_scales_are_spread_by_equal_factors_and_never_below_the_crop() -> None:

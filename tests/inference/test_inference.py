@@ -14,6 +14,9 @@ from gantrain.cli.app import app
 from gantrain.data.decode import encode
 from gantrain.data.synthetic import PALETTE, draw
 from gantrain.inference.translator import Translator
+from gantrain.methods import METHODS
+from gantrain.methods.pix2pix import Pix2Pix
+from gantrain.methods.style_check import describe_methods_with_styles
 from gantrain.recipe import conv_timing, machine_precision
 from gantrain.recipe.conv_timing import Times
 
@@ -111,10 +114,22 @@ def test_styles_are_drawn_or_an_images() -> None:
             gantrain.load("runs/x", "cpu", style=style)
 
 
+def test_methods_from_outside_state_that_they_learn_styles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Styled(Pix2Pix):
+        def style(self, given: int | torch.Tensor) -> torch.Tensor:
+            return torch.zeros(1, 8)
+
+    monkeypatch.setitem(METHODS, "styled", Styled)
+    monkeypatch.setitem(METHODS, "wrong", None)
+    assert describe_methods_with_styles() == "spade with method.style=vae, styled"
+
+
 def test_styles_of_a_model_without_any_are_refused(model: Translator) -> None:
     with pytest.raises(
         ValueError,
-        match=r"^style: found a pix2pix model that has learnt none, allowed: one of spade",
+        match=r"^style: found a pix2pix model that has learnt none, allowed: one of spade with method.style=vae$",
     ):
         gantrain.load("runs/x", "cpu", style="3")
 
