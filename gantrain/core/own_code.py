@@ -3,7 +3,11 @@
 import os
 import sysconfig
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from gantrain.core.errors import RunStopped, UserError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _LIBRARIES = tuple(
@@ -11,6 +15,44 @@ _LIBRARIES = tuple(
     for name in ("stdlib", "platstdlib", "purelib", "platlib")
 )
 _LONGEST = 300  # characters of an exception's text
+
+
+class OwnCodeFailed(UserError):
+    """A function from outside gantrain has raised an exception, which the message describes.
+
+    only_this_rank: it may depend on the samples that this rank reads.
+    """
+
+    only_this_rank = True
+
+
+@contextmanager
+def naming_failure(code: object, function: str = "") -> Iterator[None]:
+    """Turn an error that a function from outside gantrain raises into OwnCodeFailed, in one line.
+
+    Errors of gantrain's own code stay as they are, and so do UserError and a lack of memory.
+
+    code: a function, or the object or the class whose `function` is called.
+    """
+    try:
+        yield
+    except (UserError, RunStopped, MemoryError):
+        raise
+    except Exception as error:
+        owner = code if isinstance(code, type) or not function else type(code)
+        if not is_own(owner) or _is_out_of_memory(error):
+            raise
+        name = getattr(owner, "__name__", type(owner).__name__)
+        called = f"{name}.{function}" if function else name
+        raise OwnCodeFailed(f"{called} raised {describe_error(error)}; correct it there") from None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if not isinstance(error, RuntimeError):
+        return False
+    from gantrain.core.out_of_memory import is_out_of_memory  # imports torch, a second
+
+    return is_out_of_memory(error)
 
 
 def is_own(cls: object) -> bool:

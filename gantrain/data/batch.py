@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from gantrain.core.own_code import naming_failure
 from gantrain.data.kinds.image import ImageKind
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.shards import Field
@@ -15,7 +16,9 @@ COMMON_ROLES = ("source", "target")
 def normalise(raw: Tensor, field: Field, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Convert NHWC file values to what networks see, NCHW, as the field's kind describes it."""
     raw = raw.to(device, non_blocking=True)
-    return KINDS[field.kind].normalise(raw, field, dtype, device)
+    kind = KINDS[field.kind]
+    with naming_failure(kind, "normalise"):
+        return kind.normalise(raw, field, dtype, device)
 
 
 def as_batch(
@@ -50,7 +53,9 @@ def to_files(images: Tensor, field: Field) -> Tensor:
 
 def channels(field: Field) -> int:
     """Return the channels that a network sees."""
-    return KINDS[field.kind].network_channels(field)
+    kind = KINDS[field.kind]
+    with naming_failure(kind, "network_channels"):
+        return kind.network_channels(field)
 
 
 def data_dims(fields: Mapping[str, Field]) -> dict[str, int]:

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from gantrain.core.amounts import count_text
 from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import OutOfMemory, describe_request
+from gantrain.core.own_code import OwnCodeFailed, naming_failure
 from gantrain.data.formats.format_table import FORMATS, format_of
 from gantrain.data.formats.pillow_formats import PILLOW_NAMES
 from gantrain.data.kinds.kind import Array, NotLabels
@@ -57,8 +58,8 @@ def open_picture(data: bytes) -> Image.Image | Array:
 
     Raises UserError, in one line, for bytes of other formats and for more than MOST_PIXELS.
     """
-    with _one_line_errors():
-        file_format = format_of(data)
+    file_format = format_of(data)
+    with _one_line_errors(), naming_failure(file_format, "open"):
         content: object = file_format.open(data)
     if not isinstance(content, Image.Image | np.ndarray):
         reader = type(file_format).__name__
@@ -158,10 +159,14 @@ def decode_sample(shards: Shards, i: int, fields: Iterable[str]) -> dict[str, Ar
         field = shards.fields[name]
         try:
             array = cut(decoded(field.member, field.kind), field.half)
-            array = KINDS[field.kind].fit(array, (field.channels, field.dtype))
+            kind = KINDS[field.kind]
+            with naming_failure(kind, "fit"):
+                array = kind.fit(array, (field.channels, field.dtype))
             if (array.shape[2], array.dtype.name) != (field.channels, field.dtype):
                 content = f"{count_text(array.shape[2], 'channel')} of {array.dtype}"
                 raise UserError(f"{content}, the index says {field.channels} of {field.dtype}")
+        except OwnCodeFailed:  # the file may be sound
+            raise
         except OutOfMemory as error:
             raise OutOfMemory(f"{shards.where(i)}: {name}: {error}") from None
         except ValueError as error:
@@ -227,4 +232,5 @@ def _checked(array: Array, kind: str) -> Array:
     array = array.astype(array.dtype.newbyteorder("="), copy=False)  # torch takes no other
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(KINDS[kind].true_value)
-    return KINDS[kind].check(array)
+    with naming_failure(KINDS[kind], "check"):
+        return KINDS[kind].check(array)

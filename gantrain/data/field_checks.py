@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from gantrain.core.errors import UserError
+from gantrain.core.own_code import naming_failure
 from gantrain.data.batch import channels
 from gantrain.data.channels import note
 from gantrain.data.kinds.image import range_of
@@ -146,11 +147,17 @@ def check_same_contents(
     option: the key or option by which the user gave the held-out set.
     """
     for name in train:
-        ours = KINDS[train[name].kind].describe(train[name])
-        theirs = KINDS[held_out[name].kind].describe(held_out[name])
+        ours = _describe_contents(train[name])
+        theirs = _describe_contents(held_out[name])
         if ours != theirs:
             instead = f", or {option}=null" if option.startswith("data.") else ""
             raise UserError(
                 f"{option}: {name} has {theirs}, in data.train {ours}; give data of one"
                 f" kind{instead}"
             )
+
+
+def _describe_contents(field: Field) -> str:
+    kind = KINDS[field.kind]
+    with naming_failure(kind, "describe"):
+        return kind.describe(field)

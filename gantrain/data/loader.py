@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gantrain.core.out_of_memory import OutOfMemory
+from gantrain.core.own_code import OwnCodeFailed
 from gantrain.core.rng import Purpose, random_numbers
 from gantrain.core.threads import map_in_order
 from gantrain.data.decode import decode_sample
@@ -87,7 +88,7 @@ class _Stream(Dataset[_ReadSample]):
         """
         try:
             return [self[position] for position in positions]
-        except (DamagedSample, FetchFailed, OutOfMemory) as error:
+        except (DamagedSample, FetchFailed, OutOfMemory, OwnCodeFailed) as error:
             return error
 
 
@@ -166,7 +167,8 @@ def merge_streams(*streams: RawBatch | Exception) -> RawBatch:
 
     Each stream has fields of its own.
 
-    Raises DamagedSample, FetchFailed or OutOfMemory where the workers could not read one of them.
+    Raises DamagedSample, FetchFailed, OutOfMemory or OwnCodeFailed where the workers could not read
+    one of them.
     """
     fields: dict[str, Tensor] = {}
     positions: tuple[int, ...] = ()

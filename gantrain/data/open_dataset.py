@@ -199,7 +199,8 @@ def _pack(key: str, folder: Path, request: DataRequest) -> Path:
         if isinstance(e, NotLabels) and labels:
             text += f"; data.labels.{labels[0]} states the number of classes here"
         for role, requested in request.inputs.items():
-            if requested.kind and KINDS[requested.kind].prepare_option in text:
+            prepare_option = KINDS[requested.kind].prepare_option if requested.kind else ""
+            if prepare_option and prepare_option in text:
                 text += f"; or set data.inputs.{role}=null"
         raise UserError(text) from None
 

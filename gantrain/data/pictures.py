@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from gantrain.core import files
+from gantrain.core.own_code import naming_failure
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.shards import Field
 
@@ -15,7 +16,9 @@ _GAP = 4  # pixels of white between pictures
 
 def viewable(images: Tensor, field: Field) -> np.ndarray:
     """Return what a network sees or makes, NCHW, as the 8-bit RGB of its kind, NHW3."""
-    return KINDS[field.kind].picture(images, field)
+    kind = KINDS[field.kind]
+    with naming_failure(kind, "picture"):
+        return kind.picture(images, field)
 
 
 def at_equal_size(pictures: list[np.ndarray]) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
+from gantrain.core.own_code import naming_failure
 from gantrain.data.channels import has_alpha
 from gantrain.data.degradations.source_maker import SourceMaker
 from gantrain.data.kinds.kind import Kind
@@ -171,7 +172,8 @@ def resize_sample(sample: Sample, size: Size, kinds: Mapping[str, Kind]) -> Samp
         if array.shape[:2] == size:
             resized[name] = array
         else:
-            resized[name] = kinds[name].resize(array, *size)
+            with naming_failure(kinds[name], "resize"):
+                resized[name] = kinds[name].resize(array, *size)
     return resized
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gantrain.core.amounts import count_text
 from gantrain.core.errors import UserError
+from gantrain.core.own_code import naming_failure
 from gantrain.core.paths import check_not_special
 from gantrain.data import channels
 from gantrain.data.decode import open_picture, refuse_lossy, to_array
@@ -155,8 +156,10 @@ def _in_format_of(field: Field, content: Image.Image | Array, notes: list[str]) 
     if field.palette and _holds_colours(content):
         return _ids_of_colours(to_array(content, convert_profile=False, notes=notes), field)
     array = to_array(content, field.kind, notes=notes)
-    if KINDS[field.kind].has_exact_values:
-        return KINDS[field.kind].fit(array, (field.channels, field.dtype))
+    kind = KINDS[field.kind]
+    if kind.has_exact_values:
+        with naming_failure(kind, "fit"):
+            return kind.fit(array, (field.channels, field.dtype))
     return _fit_channels(array, field, notes)
 
 

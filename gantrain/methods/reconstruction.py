@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gantrain.core.component import BadComponent, Weighted, build
+from gantrain.core.own_code import naming_failure
 from gantrain.core.weighted import (
     TermWeight,
     as_options,
@@ -85,7 +86,8 @@ class Reconstruction:
                 terms[name] = at_least_float32(fake.new_zeros(()))
                 continue
             taken = [parts[part](name) for part in loss.takes]
-            terms[name] = weight * loss(*taken)
+            with naming_failure(loss, "forward"):
+                terms[name] = weight * loss(*taken)
         return terms
 
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gantrain.core.own_code import naming_failure
+
 _SMALLEST = 16  # pixels of the pyramid's last level
 _PATCH = 7
 _THUMBNAIL = 32
@@ -97,7 +99,8 @@ class FunctionExtractor:
         self.digest = digest
 
     def __call__(self, images: Tensor) -> Tensor:
-        return self.function(images)
+        with naming_failure(self.function):
+            return self.function(images)
 
 
 class RandomNetwork(nn.Module):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gantrain.core.own_code import naming_failure
 from gantrain.core.world import gathered
 from gantrain.metrics import feature_cache, registry
 from gantrain.metrics.feature_set import FeatureSet
@@ -142,7 +143,8 @@ class MetricSuite:
         values: dict[str, Tensor] = {}
         for name in self.names:
             if name in PAIRED:
-                values[name] = PAIRED[name](inner_fake, inner_target)
+                with naming_failure(PAIRED[name]):
+                    values[name] = PAIRED[name](inner_fake, inner_target)
         for name, network in self.perceptual.items():
             values[name] = network(inner_fake, inner_target)
         if "psnr_pooled" in self.names:
@@ -236,10 +238,11 @@ class MetricSuite:
         if null.count < 2:  # without real images besides the targets, one half meets the other
             null = _half(real, 0)
             reference = _half(real, 1)
-        value = distance(fake, real)
         null_value = math.nan
-        if min(null.count, reference.count) > 1:
-            null_value = distance(null, reference)
+        with naming_failure(distance):
+            value = distance(fake, real)
+            if min(null.count, reference.count) > 1:
+                null_value = distance(null, reference)
         if not math.isfinite(value):
             problem = "not finite: too few images, or too small"
         return Record(

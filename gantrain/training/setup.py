@@ -29,6 +29,7 @@ from gantrain.runs import checkpoint
 from gantrain.training import init_from, precision, zero
 from gantrain.training.ddp import DDPPhase
 from gantrain.training.degradation_trial import try_degradations
+from gantrain.training.kind_trial import try_kinds
 from gantrain.training.lr_schedule import rate
 from gantrain.training.output_size import check_output_size
 from gantrain.training.phase_runner import ParallelPhase
@@ -68,6 +69,7 @@ class RunSetup:
         check_method(recipe, self.sketch)
         check_output_size(recipe, self.sketch, self.data.fields)
         try_degradations(recipe, self.data.fields["target"])
+        try_kinds(self.data.fields, recipe.data.size)
         self.data_warnings = [
             *describe_sizes(recipe, self.sketch, self.data.dims),
             *describe_augmentation(recipe, self.data.fields),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gantrain.core.errors import UserError
+from gantrain.core.own_code import naming_failure
 from gantrain.data.degradations.degradation import Degradation, Degraded, Image, divided
 from gantrain.data.degradations.random_streams import split
 
@@ -36,12 +37,14 @@ class Composition(Degradation):
         """Return the size of the result. Raises UserError where a part cannot take the size."""
         divided(height, width, self.scale)  # whose message names the factor of the whole list
         for part in self.parts:
-            height, width = part.size_after(height, width)
+            with naming_failure(part, "size_after"):
+                height, width = part.size_after(height, width)
         return height, width
 
     def channels_after(self, channels: int) -> int:
         for part in self.parts:
-            channels = part.channels_after(channels)
+            with naming_failure(part, "channels_after"):
+                channels = part.channels_after(channels)
         return channels
 
     def degrade(self, image: Image, random: np.random.Generator) -> Degraded:
@@ -57,5 +60,6 @@ class Composition(Degradation):
         degraded = Degraded(image)
         streams = split(random, len(self.parts))
         for part, stream in zip(self.parts, streams, strict=True):
-            degraded = part.degrade(degraded.image, stream)
+            with naming_failure(part, "degrade"):
+                degraded = part.degrade(degraded.image, stream)
         return degraded

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from gantrain.core.component import Component, build
+from gantrain.core.own_code import naming_failure
 from gantrain.data.degradations.bicubic import Bicubic
 from gantrain.data.degradations.composition import Composition
 from gantrain.data.degradations.degradation import Degradation
@@ -29,4 +30,11 @@ def build_degradation(config: Component | Sequence[Component]) -> Composition:
     one that makes holes is not the last one.
     """
     components = [config] if isinstance(config, str | dict) else config
-    return Composition([build(DEGRADATIONS, component) for component in components])
+    return Composition([_build(component) for component in components])
+
+
+def _build(component: Component) -> Degradation:
+    name = component if isinstance(component, str) else component["name"]
+    with naming_failure(DEGRADATIONS[name], "__init__"):
+        degradation: Degradation = build(DEGRADATIONS, component)
+    return degradation

@@ -1,6 +1,7 @@
 """The table of file formats."""
 
 from gantrain.core.errors import UserError
+from gantrain.core.own_code import naming_failure
 from gantrain.data.formats.image_format import ImageFormat
 from gantrain.data.formats.numpy_format import NumpyFormat
 from gantrain.data.formats.pillow_formats import PillowFormats
@@ -10,7 +11,12 @@ FORMATS: dict[str, ImageFormat] = {"pillow": PillowFormats(), "npy": NumpyFormat
 
 def format_of(data: bytes) -> ImageFormat:
     """Return the format that reads a file's bytes: one that recognises them, or the fallback."""
-    recognising = [known for known in _formats() if known.recognises(data)]
+    recognising: list[ImageFormat] = []
+    for known in _formats():
+        with naming_failure(known, "recognises"):
+            is_recognised = known.recognises(data)
+        if is_recognised:
+            recognising.append(known)
     for known in recognising:
         if not known.is_fallback:
             return known

@@ -8,6 +8,7 @@ import numpy as np
 
 from gantrain.core.amounts import count_text, list_text
 from gantrain.core.errors import UserError
+from gantrain.core.own_code import OwnCodeFailed, naming_failure
 from gantrain.data import channels
 from gantrain.data.decode import cut, decode, unequal
 from gantrain.data.field import MOST_CHANNELS, MOST_SIDE
@@ -39,7 +40,9 @@ def _resize_as_specified(arrays: Mapping[str, Array], field_specs: FieldSpecs) -
     for name, array in arrays.items():
         spec = field_specs[name]
         if spec.size:
-            resized[name] = KINDS[spec.kind].resize_for_storage(array, *spec.size)
+            kind = KINDS[spec.kind]
+            with naming_failure(kind, "resize_for_storage"):
+                resized[name] = kind.resize_for_storage(array, *spec.size)
         else:
             resized[name] = array
     return resized
@@ -66,6 +69,8 @@ def _load_originals(
     for name, spec in field_specs.items():
         try:
             array = cut(decoded(spec.member, spec.kind, spec.colors), spec.half)
+        except OwnCodeFailed:
+            raise
         except (OSError, ValueError) as error:
             error_class = NotLabels if isinstance(error, NotLabels) else UserError
             raise error_class(f"{files[spec.member]}: {error}") from None
@@ -100,6 +105,8 @@ def check_sample(
             fields[name] = field
         value_counts.add(arrays, fields)
         return fields
+    except OwnCodeFailed:  # no fault of the sample
+        raise
     except UserError as problem:
         return problem
 
@@ -179,9 +186,12 @@ def describe_fields(
     for name, spec in field_specs.items():
         formats = {key: (fields[name].channels, fields[name].dtype) for key, fields in good.items()}
         kind = KINDS[spec.kind]
-        usual = kind.usual_format(Counter(formats.values()))
+        with naming_failure(kind, "usual_format"):
+            usual = kind.usual_format(Counter(formats.values()))
         for key, pixel_format in formats.items():
-            if not kind.can_fit(pixel_format, usual):
+            with naming_failure(kind, "can_fit"):
+                is_usable = kind.can_fit(pixel_format, usual)
+            if not is_usable:
                 file = samples[key][spec.member]
                 problems.append(
                     f"{file}: {name} has {_format_text(pixel_format)}, most have"

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 
+from gantrain.core.own_code import naming_failure
 from gantrain.data.field import Field
 from gantrain.data.kinds.kind import Array, PixelFormat
 from gantrain.data.kinds.table import KINDS
@@ -63,4 +64,6 @@ class ValueCounts:
 
 def _fits(field: Field, own: PixelFormat) -> bool:
     """Return whether a data set takes files of that format for a field."""
-    return KINDS[field.kind].can_fit(own, (field.channels, field.dtype))
+    kind = KINDS[field.kind]
+    with naming_failure(kind, "can_fit"):
+        return kind.can_fit(own, (field.channels, field.dtype))
