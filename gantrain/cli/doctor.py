@@ -117,6 +117,8 @@ def _examine_data(findings: Findings, setup: RunSetup) -> None:
         findings.add("held out", line, "note")
     for line in setup.data_warnings:
         findings.add("size", line.removeprefix("warning: "), "note")
+    for line in setup.size_notes:
+        findings.add("size", line, "note")
 
 
 def _examine_samples(findings: Findings, setup: RunSetup) -> None:

@@ -1,4 +1,4 @@
-"""Warnings on sizes that cost a run more than its user expects, with the keys that mend them."""
+"""Warnings and notes on sizes that cost more than expected, with the keys that mend them."""
 
 import shlex
 from collections.abc import Iterable, Iterator
@@ -58,6 +58,19 @@ def describe_sizes(recipe: Recipe, method: Method, data_dims: dict[str, int]) ->
         keys.append(component_key)
     pasted = " ".join(shlex.quote(key) for key in keys)
     return [f"warning: {', and '.join(reasons)}; sizes that fit together: {pasted}"]
+
+
+def describe_padding(recipe: Recipe, method: Method) -> list[str]:
+    """Return a line for each generator that pads images to a size that no warning names."""
+    size = source_size(recipe.data)
+    warned_of = _find_padding_network(size, method)
+    lines: list[str] = []
+    for name in method.inference:
+        padded = _padded_by(method.networks[name], size)
+        if padded != size and name != warned_of:
+            times = f"{_times(padded, size):.2f} times the pixels"
+            lines.append(f"the {name} pads {text_of(size)} to {text_of(padded)}, {times}")
+    return lines
 
 
 def _find_padding_network(size: Size, method: Method) -> str | None:

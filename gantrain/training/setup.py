@@ -24,7 +24,7 @@ from gantrain.recipe.build_method import (
 from gantrain.recipe.degradation_sizes import source_size
 from gantrain.recipe.optimizer import Optimizer
 from gantrain.recipe.schema import Recipe
-from gantrain.recipe.size_advice import describe_sizes
+from gantrain.recipe.size_advice import describe_padding, describe_sizes
 from gantrain.runs import checkpoint
 from gantrain.training import init_from, precision, zero
 from gantrain.training.ddp import DDPPhase
@@ -43,7 +43,8 @@ class RunSetup:
 
     data: the opened data sets and the streams of samples. stage_start: the images seen when this
     stage of the run begins. images_seen: those seen at the run's latest checkpoint. sketch: the
-    method without memory for its weights. settings: the optimiser's settings by phase.
+    method without memory for its weights. settings: the optimiser's settings by phase. size_notes:
+    the lines on padding that no warning is about.
     held_out_choice: the choice of the whole run, which settled the recipe's `data.validation`.
     Every rank calls the constructor. Raises UserError with one line for each problem.
     """
@@ -74,6 +75,7 @@ class RunSetup:
             *describe_sizes(recipe, self.sketch, self.data.dims),
             *describe_augmentation(recipe, self.data.fields),
         ]
+        self.size_notes = describe_padding(recipe, self.sketch)
         self.memory = self._count_memory()
         costs.check_memory(self.memory, world.device)
         self.evaluation_notes = self._check_evaluation()

@@ -49,9 +49,12 @@ def _describe_degradation(data: Data) -> list[str]:
 
 
 def describe_costs(setup: RunSetup) -> list[str]:
-    """Return the lines of a dry run on the steps and on the disk space of the run."""
+    """Return the lines of a dry run on padding, and on the disk space of the run."""
     checkpoint_size = costs.checkpoint_bytes(setup.sketch, setup.recipe, setup.item_bytes)
-    return costs.describe_run(setup.recipe, setup.data.epoch, setup.length, checkpoint_size)
+    return [
+        *setup.size_notes,
+        *costs.describe_run(setup.recipe, setup.data.epoch, setup.length, checkpoint_size),
+    ]
 
 
 def _describe_parameters(setup: RunSetup) -> str:

@@ -13,7 +13,7 @@ from gantrain.cli.app import app
 from gantrain.recipe import schema
 from gantrain.recipe.build_method import check_method, sketch_method
 from gantrain.recipe.schema import Recipe, stages
-from gantrain.recipe.size_advice import describe_sizes
+from gantrain.recipe.size_advice import describe_padding, describe_sizes
 
 FACTS = {"source_channels": 3, "target_channels": 3}
 GIVEN = "; sizes that fit together: "
@@ -129,6 +129,45 @@ def test_the_keys_that_are_given_mend_it(case: str) -> None:
 )
 def test_sizes_in_use_pass(words: tuple[str, ...]) -> None:
     assert warnings(schema.load("pix2pix", [*words, NARROW, "method.generator.levels=6"])) == []
+
+
+def notes(loaded: Recipe) -> list[str]:
+    return describe_padding(loaded, sketch_method(loaded, FACTS))
+
+
+@pytest.mark.parametrize("name", RECIPE_NAMES)
+def test_shipped_recipes_do_not_pad(name: str) -> None:
+    for stage in stages(schema.load(name)):
+        assert notes(stage) == []
+
+
+def test_a_little_padding_is_a_note_and_much_is_a_warning() -> None:
+    loaded = schema.load("pix2pix", ["data.size=[250,250]", NARROW])
+    assert warnings(loaded) == []
+    assert notes(loaded) == ["the generator pads 250x250 to 256x256, 1.05 times the pixels"]
+    both = schema.load("cyclegan", ["data.size=[254,256]", NARROW])
+    assert notes(both) == [
+        "the generator pads 254x256 to 256x256, 1.01 times the pixels",
+        "the generator_back pads 254x256 to 256x256, 1.01 times the pixels",
+    ]
+    much = schema.load("pix2pix", ["data.size=[64,64]", "data.resize=null", NARROW, DEEP])
+    assert len(warnings(much)) == 1
+    assert notes(much) == []
+
+
+def test_a_dry_run_and_doctor_note_a_little_padding_and_the_start_does_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gantrain.cli.doctor._SECONDS", 0.01)
+    monkeypatch.setenv("COLUMNS", "500")
+    words = (*SMALL, "data.size=[30,30]", "batch_size=2", "length=2", "data.validation=null")
+    line = "the generator pads 30x30 to 32x32, 1.14 times the pixels"
+    train("quickstart", *words, "dry_run=true")
+    assert line in capsys.readouterr().out.splitlines()
+    train("quickstart", *words)
+    assert line not in capsys.readouterr().out
+    result = CliRunner().invoke(app, ["doctor", "recipe=quickstart", *words])
+    assert f"note   {line}" in result.output
 
 
 def test_a_recipe_with_a_path_has_the_usual_proportion() -> None:
