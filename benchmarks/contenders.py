@@ -15,21 +15,16 @@ from typing import Any
 
 import report
 import torch
-from loops import Plain, Trained, float_batch
-from measuring import (
-    PeakMemory,
-    PhaseClock,
-    checkpoint_seconds,
-    cycle,
-    data_wait,
-    flops_per_image,
-    matmul,
-    settle,
-)
-from ratios import settings_of
+from convolutions import ConvolutionPasses, record_step
+from measuring import PeakMemory, PhaseClock, checkpoint_seconds, data_wait, flops_per_image
+from ratios import convolution_settings, settings_of
 
+from gantrain.bench.bench_recipe import load_for_bench
+from gantrain.bench.repeats import alternate, rounded, settle, spread
+from gantrain.bench.training_loops import Plain, Trained, check_plain, cycle, float_batch
+from gantrain.core.errors import UserError
 from gantrain.core.world import World
-from gantrain.recipe import schema as recipes
+from gantrain.recipe.schema import Recipe
 from gantrain.training.setup import RunSetup
 
 # A row's settings, in the table's order; other keys that --vary names follow.
@@ -95,14 +90,13 @@ class Contender:
         return self.steps * self.amount / seconds
 
 
-def load(settings: Sequence[str], changes: Sequence[str] = ()) -> recipes.Recipe:
+def load(settings: Sequence[str], changes: Sequence[str] = ()) -> Recipe:
     """Return the recipe of the settings. Its data are synthetic unless the settings name others."""
     words = [*settings, *changes]
     names = [w.removeprefix("recipe=") for w in words if w.startswith("recipe=")]
     if not names:
         raise ValueError("recipe: name one, such as recipe=facades")
-    drawn = [] if any(re.match(r"data(\.train)?=", w) for w in words) else ["data=synthetic"]
-    return recipes.load(names[-1], [*(w for w in words if not w.startswith("recipe=")), *drawn])
+    return load_for_bench(names[-1], [w for w in words if not w.startswith("recipe=")])
 
 
 def variants(vary: Sequence[str]) -> list[list[str]]:
@@ -155,17 +149,22 @@ class Contenders:
             row["checkpoint s"] = round(checkpoint_seconds(step), 2)
         return True
 
-    def add_matrix_product(self, precision: str, threads: int) -> None:
-        row = {
-            "loop": "matmul",
-            "devices": self.world.size,
-            "device": self.world.device.type,
-            "threads": threads,
-            "precision": precision,
-        }
-        product, tflop, calls = matmul(self.world, precision)
-        amount = tflop * self.world.size
-        self.add(row, partial(returned, product), amount, calls, rate="TFLOP/s")
+    def add_convolutions(self, setup: RunSetup, row: report.Row, plain_images: int = 0) -> None:
+        """Add the convolutions of a loop's step in isolation, which are the peak of its row.
+
+        plain_images: the batch of the plain loop, whose row it then is.
+        """
+        peak_row = convolution_settings(row)
+        if tuple(peak_row.items()) in self.by_row:
+            return
+        passes = ConvolutionPasses(
+            record_step(setup, plain_images),
+            row["precision"],
+            row["channels_last"],
+            self.world.device,
+        )
+        amount = passes.tflop * self.world.size
+        self.add(peak_row, partial(returned, passes), amount, self.args.steps, rate="TFLOP/s")
 
     def add_loops(self, setup: RunSetup, is_first: bool) -> None:
         """Add the loops of one variant.
@@ -176,12 +175,14 @@ class Contenders:
         steps = math.ceil(self.args.steps / cycle(setup)) * cycle(setup)
         row = as_row(setup, self.args.vary)
         if self.add(row, partial(Trained, setup), batch, steps):
-            row["GFLOP/image"] = report.rounded(flops_per_image(setup) / 1e9)
+            row["GFLOP/image"] = rounded(flops_per_image(setup) / 1e9)
+            self.add_convolutions(setup, row)
         if self.world.size > 1 and is_first:
             alone = {**settings_of(row), "loop": "no exchange"}
             self.add(alone, partial(Trained, setup, exchange=False), batch, steps)
         # Research code is one process; on more devices it has nothing to compare.
         if self.args.baseline and self.world.size == 1:
+            check_baseline(setup)
             for images in dict.fromkeys((batch, 1)):
                 self.add_plain(setup, row, images, steps)
 
@@ -195,7 +196,8 @@ class Contenders:
             "accumulation": 1,
         }
         if self.add(plain_row, partial(plain_step, setup, images), images, steps):
-            plain_row["GFLOP/image"] = report.rounded(flops_per_image(setup, plain=True) / 1e9)
+            plain_row["GFLOP/image"] = rounded(flops_per_image(setup, plain=True) / 1e9)
+            self.add_convolutions(setup, plain_row, images)
 
 
 def variant_setups(args: argparse.Namespace, world: World) -> list[RunSetup]:
@@ -222,18 +224,14 @@ def variant_setups(args: argparse.Namespace, world: World) -> list[RunSetup]:
 def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], dict[str, Any]]:
     """Return the contenders, and the recipes by name.
 
-    The contenders are the matrix products, gantrain in each variant, gantrain without the exchange
-    of gradients, and the plain loop.
+    The contenders are gantrain in each variant, gantrain without the exchange of gradients, the
+    plain loop, and the convolutions of each of them in isolation.
     """
     setups = variant_setups(args, world)
     if any(setup.recipe.compile for setup in setups):
         # Dynamo counts the graphs of all networks of a class together, over all contenders.
         torch._dynamo.config.recompile_limit = 8 * len(setups)
     contenders = Contenders(args, world)
-    precisions = ["fp32"] if args.baseline else []
-    precisions += [setup.precision for setup in setups]
-    for precision in dict.fromkeys(precisions):
-        contenders.add_matrix_product(precision, setups[0].threads)
     resolved: dict[str, Any] = {}
     for setup in setups:
         resolved.setdefault(setup.recipe.name, setup.recipe.dump())
@@ -243,6 +241,14 @@ def gathered(args: argparse.Namespace, world: World) -> tuple[list[Contender], d
 
 def returned(step: Callable[[], None]) -> Callable[[], None]:
     return step
+
+
+def check_baseline(setup: RunSetup) -> None:
+    """Raise UserError where the plain loop does not train the recipe."""
+    try:
+        check_plain(setup)
+    except UserError as e:
+        raise UserError(f"--baseline: {e}") from None
 
 
 def plain_step(setup: RunSetup, images: int) -> Callable[[], None]:
@@ -278,10 +284,10 @@ def as_row(setup: RunSetup, vary: Sequence[str]) -> report.Row:
 def measured(args: argparse.Namespace, world: World) -> tuple[list[report.Row], dict[str, Any]]:
     """Return the contenders' rows and the recipes, on this rank."""
     loops, resolved = gathered(args, world)
-    rates = report.alternate({i: loop.per_second for i, loop in enumerate(loops)}, args.repeats)
+    rates = alternate({i: loop.per_second for i, loop in enumerate(loops)}, args.repeats)
     for i, loop in enumerate(loops):
         loop.row[loop.rate] = rates[i]
-        loop.row |= {name: report.spread(found) for name, found in loop.phases.items()}
+        loop.row |= {name: spread(found) for name, found in loop.phases.items()}
         if isinstance(loop.step, Trained):
             if loop.step.engine.read_nonfinite()[0]:
                 raise ValueError("gradients were not finite, so steps were left out; lower the lr")

@@ -29,6 +29,7 @@ import torch
 from loaders import View
 from packing import FORMATS, cached_share, drop, gather, pack, served
 
+from gantrain.bench.repeats import alternate, ratio, spread
 from gantrain.core.console import complain
 
 SOURCES = ("shards", "webdataset", "files", "torchvision")
@@ -127,7 +128,7 @@ def measure(args: argparse.Namespace, folder: Path) -> tuple[list[report.Row], f
         for column, wanted in zip(("x files", "x files, resizing"), same, strict=True):
             theirs = [r for r in rows if all(r[k] == wanted[k] for k in ("from", *_KEYS))]
             if theirs and row["from"] != "files":
-                row[column] = report.ratio(row["samples/s"], theirs[0]["samples/s"])
+                row[column] = ratio(row["samples/s"], theirs[0]["samples/s"])
     if "cold" not in args.caches:
         return rows, None
     drop([folder])
@@ -150,12 +151,12 @@ def compared(
         if not dropped:  # Fill the caches.
             for _ in itertools.islice(loop(), len(data.names) // view.batch):
                 pass
-    rates = report.alternate(loops, repeats)
+    rates = alternate(loops, repeats)
     rows = []
     for source, rate in rates.items():
         # The process that receives the batches is not counted: in training it does the steps.
         core = round(rate["median"] / max(1, view.workers), 1)
-        cpu = report.spread(used[source])
+        cpu = spread(used[source])
         rows.append(
             {
                 **row,

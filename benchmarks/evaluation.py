@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from gantrain.bench.repeats import alternate, ratio, rounded
 from gantrain.core.world import World
 from gantrain.evaluation.evaluate_folders import evaluate_folders
 from gantrain.inference.translate_files import images_by_stem
@@ -97,7 +98,7 @@ def images(args: argparse.Namespace) -> list[report.Row]:
             )
             return 2 * args.images / (time.perf_counter() - before)
 
-        found = report.alternate({"gantrain": ours, "torch-fidelity": theirs}, args.repeats)
+        found = alternate({"gantrain": ours, "torch-fidelity": theirs}, args.repeats)
     return [
         {"loop": name, "images": 2 * args.images, "images/s": rate} for name, rate in found.items()
     ]
@@ -152,11 +153,11 @@ def folders(args: argparse.Namespace) -> list[report.Row]:
             "gantrain, features remembered": again,
             "torch-fidelity": theirs,
         }
-        rates = report.alternate(contenders, args.repeats)
+        rates = alternate(contenders, args.repeats)
     rows: list[report.Row] = []
     for name, rate in rates.items():
         row = {"loop": name, "images": total, "images/s": rate}
-        row["x torch-fidelity"] = report.ratio(rate, rates["torch-fidelity"])
+        row["x torch-fidelity"] = ratio(rate, rates["torch-fidelity"])
         rows.append(row)
     return rows
 
@@ -177,7 +178,7 @@ def features(args: argparse.Namespace) -> list[report.Row]:
     for name in args.distances.split(","):
         command = [sys.executable, __file__, "--one", name, "--features", args.features]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        seconds, beyond, own = map(report.rounded, map(float, output.split()))
+        seconds, beyond, own = map(rounded, map(float, output.split()))
         row = {"distance": name, "features": args.features, "seconds": seconds}
         rows.append(row | {"GiB beyond the features": beyond, "GiB of the features": own})
         print(f"{name} done", file=sys.stderr, flush=True)

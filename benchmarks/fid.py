@@ -24,6 +24,7 @@ import plots
 import report
 import torch
 
+from gantrain.bench.repeats import rounded
 from gantrain.core.console import complain
 from gantrain.recipe import schema as recipes
 from gantrain.runs.metric_rows import read_rows
@@ -69,10 +70,10 @@ def train(
         if "images_per_second" in found:
             seconds, seen = seconds + (images - seen) / found["images_per_second"], images
         row = rows.setdefault(images, {"devices": devices, "seed": seed, "images": images})
-        row["train_seconds"] = report.rounded(seconds)
+        row["train_seconds"] = rounded(seconds)
         for name in (args.metric, f"{args.metric}_null"):
             if f"val_{name}" in found:
-                row[name] = report.rounded(found[f"val_{name}"])
+                row[name] = rounded(found[f"val_{name}"])
     return [row for row in rows.values() if args.metric in row]
 
 

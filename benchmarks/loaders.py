@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from gantrain.bench.loose_files import draw_view, show_image, to_floats
 from gantrain.data import transforms
 from gantrain.data.batch import normalise
 from gantrain.data.kinds.table import KINDS
@@ -55,28 +55,16 @@ def random_crop(width: int, height: int, size: int) -> tuple[int, int, bool]:
 
 
 def by_pillow(both: Image.Image, view: View) -> Pair:
-    """Return a sample as reference loaders do, by torchvision's transforms on Pillow's images.
-
-    The transforms are written out here.
-    """
+    """Return a sample as reference loaders do, by Pillow."""
     deep = both.mode.startswith("I")
     both = both.convert("F" if deep else "RGB")  # Pillow can't resize 16 bits
     width, height = both.size
     boxes = {"left": (0, 0, width // 2, height), "right": (width // 2, 0, width, height)}
-    wide, high = (view.resize, view.resize) if view.resize else (width // 2, height)
-    x, y, mirror = random_crop(wide, high, view.size)
+    resize = (view.resize, view.resize) if view.resize else None
+    shown = draw_view((height, width // 2), (view.size, view.size), resize)
     pair = {}
     for name, box in boxes.items():
-        image = both.crop(box)
-        if view.resize:
-            image = image.resize((view.resize, view.resize), Image.Resampling.BICUBIC)
-        if image.size != (view.size, view.size):
-            image = image.crop((x, y, x + view.size, y + view.size))
-        if mirror:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        array = np.array(image)
-        values = torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1).contiguous()
-        pair[name] = values.float().div(65535 if deep else 255).sub_(0.5).div_(0.5)
+        pair[name] = to_floats(show_image(both.crop(box), shown), 65535 if deep else 255)
     return pair
 
 

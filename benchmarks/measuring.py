@@ -3,52 +3,24 @@
 import copy
 import ctypes
 import gc
-import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from loops import Plain, Trained, float_batch
+from convolutions import eager
 from report import resident
 from torch.utils.flop_counter import FlopCounterMode
 
-from gantrain.core.world import World
+from gantrain.bench.repeats import settle
+from gantrain.bench.training_loops import Plain, Trained, cycle, float_batch
 from gantrain.runs import checkpoint
 from gantrain.training.batch_split import BatchLayout
 from gantrain.training.setup import RunSetup
 from gantrain.training.step import Engine
 from gantrain.training.train_state import snapshot
-
-PEAK_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}
-
-
-def settle(world: World) -> None:
-    """Wait until the devices of all ranks have finished their work."""
-    if world.device.type == "cuda":
-        torch.cuda.synchronize()
-    world.accelerator.wait_for_everyone()
-
-
-def cycle(setup: RunSetup) -> int:
-    """Return the number of steps after which the work repeats.
-
-    Whatever is due in every n-th step is due a whole number of times in these steps.
-    """
-
-    def every(content: Any) -> Iterator[int]:
-        if isinstance(content, list | tuple):
-            for item in content:
-                yield from every(item)
-        for key, value in content.items() if isinstance(content, dict) else ():
-            yield from [value] if key == "interval_steps" and value else every(value)
-
-    return math.lcm(
-        *every(setup.recipe.method),
-        *(settings.interval_steps for settings in setup.settings.values()),
-    )
 
 
 def flops_per_image(setup: RunSetup, plain: bool = False) -> int:
@@ -62,8 +34,7 @@ def flops_per_image(setup: RunSetup, plain: bool = False) -> int:
     have three times the work. Normalisation, activations, the optimiser and EMA do not count. The
     networks are not those that are timed, since compiled networks cannot be counted.
     """
-    one = copy.copy(setup)
-    one.recipe = setup.recipe.model_copy(update={"compile": False})
+    one = eager(setup)
     one.data = copy.copy(setup.data)
     images = 1 if plain else min(setup.data.split.accumulation, 2)
     one.data.split = BatchLayout(images, ranks=1, micro_batch_size=1)
@@ -73,35 +44,6 @@ def flops_per_image(setup: RunSetup, plain: bool = False) -> int:
         for _ in range(steps):
             step()
     return round(counter.get_total_flops() / steps / images)
-
-
-def matmul(world: World, precision: str) -> tuple[Callable[[], None], float, int]:
-    """Return a product of square matrices, the TFLOP of a call, and the number of calls in 0.3 s.
-
-    Such a product is about the most that the device can do. The matrices are large: up to 8192, or
-    less if that takes too long.
-    """
-    n, seconds = 256, 0.0
-    while n < 8192 and seconds < 0.05:
-        n *= 2
-        step = _product(n, PEAK_DTYPES[precision], world.device)
-        step()
-        settle(world)
-        start = time.perf_counter()
-        step()
-        settle(world)
-        seconds = max(world.gather(time.perf_counter() - start))  # All ranks take the same branch.
-    return step, 2 * n**3 / 1e12, max(1, round(0.3 / seconds))
-
-
-def _product(n: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:
-    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
-    out = torch.empty_like(a)
-
-    def step() -> None:
-        torch.mm(a, b, out=out)
-
-    return step
 
 
 class PhaseClock:

@@ -5,6 +5,8 @@ from typing import Any
 
 import report
 
+from gantrain.bench.repeats import ratio, rounded
+
 
 def settings_of(row: report.Row) -> report.Row:
     """Return the settings of a row without its measurements.
@@ -14,10 +16,22 @@ def settings_of(row: report.Row) -> report.Row:
     return {k: v for k, v in row.items() if not re.search(r"[ /A-Z]|^(exchange|efficiency)$", k)}
 
 
-def within(rows: list[report.Row]) -> list[report.Row]:
-    """Return the rows of one run without the matrix products.
+def convolution_settings(row: report.Row) -> report.Row:
+    """Return the settings of the row that holds the convolutions of a loop's step.
 
-    The rows have their ratios to the matrix products and to the plain loops.
+    Compiled networks and ZeRO have the same convolutions. `of` is the loop whose step they are of.
+    """
+    settings = settings_of(row)
+    settings.pop("compile", None)
+    settings.pop("zero_stage", None)
+    loop = "plain" if row["loop"] == "plain" else "gantrain"
+    return {**settings, "loop": "convolutions", "of": loop}
+
+
+def within(rows: list[report.Row]) -> list[report.Row]:
+    """Return the rows of one run without those of the convolutions.
+
+    The rows have their ratios to their own convolutions and to the plain loops.
     """
 
     def one(wanted: report.Row, **other: Any) -> report.Row | None:
@@ -25,20 +39,18 @@ def within(rows: list[report.Row]) -> list[report.Row]:
         return next((row for row in rows if settings_of(row) == wanted), None)
 
     for row in rows:
-        if row["loop"] == "matmul":
+        if row["loop"] == "convolutions":
             continue
         same = settings_of(row)
-        peak = one(
-            {k: same[k] for k in ("devices", "device", "threads", "precision")}, loop="matmul"
-        )
+        peak = one(convolution_settings(row))
         if "GFLOP/image" in row and peak:
-            row["TFLOP/s"] = report.rounded(row["images/s"]["median"] * row["GFLOP/image"] / 1e3)
-            row["matmul TFLOP/s"] = peak["TFLOP/s"]
+            row["TFLOP/s"] = rounded(row["images/s"]["median"] * row["GFLOP/image"] / 1e3)
+            row["convolution TFLOP/s"] = peak["TFLOP/s"]
             row["of peak"] = round(row["TFLOP/s"] / peak["TFLOP/s"]["median"], 3)
         if row["loop"] != "gantrain":
             continue
         if alone := one(same, loop="no exchange"):
-            row["exchange"] = round(1 - report.ratio(row["images/s"], alone["images/s"]), 3)
+            row["exchange"] = round(1 - ratio(row["images/s"], alone["images/s"]), 3)
         as_it_is = {
             "loop": "plain",
             "precision": "fp32",
@@ -48,8 +60,8 @@ def within(rows: list[report.Row]) -> list[report.Row]:
         }
         for name, batch in (("x plain", row["batch"]), ("x plain at 1", 1)):
             if plain := one(same, **as_it_is, batch=batch):
-                row[name] = report.ratio(row["images/s"], plain["images/s"])
-    return [row for row in rows if row["loop"] != "matmul"]
+                row[name] = ratio(row["images/s"], plain["images/s"])
+    return [row for row in rows if row["loop"] != "convolutions"]
 
 
 def across(rows: list[report.Row], weak: bool) -> None:
@@ -67,6 +79,6 @@ def across(rows: list[report.Row], weak: bool) -> None:
             (other for other in rows if key(other) == key(row)), key=lambda other: other["devices"]
         )
         if fewest["devices"] < row["devices"]:
-            times = report.ratio(row["images/s"], fewest["images/s"])
+            times = ratio(row["images/s"], fewest["images/s"])
             row[f"x {fewest['devices']} device"] = times
             row["efficiency"] = round(times * fewest["devices"] / row["devices"], 3)

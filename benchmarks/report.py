@@ -1,110 +1,21 @@
-"""The common parts of the benchmarks: interleaved repeats, hardware, the JSON file, the table."""
+"""The common parts of the benchmarks: arguments, the JSON file, the table."""
 
 import argparse
 import datetime
 import json
-import os
-import platform
 import re
-import statistics
-import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from gantrain.bench.machine_record import hardware, versions, without_paths
 from gantrain.core import files
-from gantrain.core.world import cores
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 RATES = ("images/s", "samples/s")
 Row = dict[str, Any]
-
-
-def alternate(contenders: Mapping[Any, Callable[[], float]], repeats: int) -> dict[Any, Row]:
-    """Return the spread of each contender.
-
-    A repeat measures all contenders, and every other repeat takes them in reverse order. Other work
-    and the heat of the machine then affect all of them alike.
-    """
-    rates: dict[Any, list[float]] = {name: [] for name in contenders}
-    for repeat in range(repeats):
-        for name in [*contenders][:: -1 if repeat % 2 else 1]:
-            rates[name].append(contenders[name]())
-        if os.environ.get("RANK", "0") == "0":
-            print(f"repeat {repeat + 1} of {repeats}", file=sys.stderr, flush=True)
-    return {name: spread(found) for name, found in rates.items()}
-
-
-def spread(rates: Sequence[float]) -> Row:
-    """Return the median, the extremes and all repeats in their order."""
-    return {
-        "median": rounded(statistics.median(rates)),
-        "min": rounded(min(rates)),
-        "max": rounded(max(rates)),
-        "repeats": [rounded(rate) for rate in rates],
-    }
-
-
-def rounded(value: float) -> float:
-    return float(f"{value:.4g}")
-
-
-def ratio(ours: Row, theirs: Row) -> float:
-    """Return the ratio of the medians of two spreads."""
-    return round(ours["median"] / theirs["median"], 3)
-
-
-def hardware() -> Row:
-    """Return the CPU, the cores and the GPUs, and nothing that identifies the machine."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {"cpu": _cpu(), "cores": cores(), "gpu": ", ".join(gpus) or None}
-
-
-def _cpu() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def versions() -> Row:
-    names = ("torch", "gantrain", "numpy", "Pillow", "webdataset")
-    return {
-        "python": platform.python_version(),
-        **{name.lower(): version(name) for name in names},
-        "commit": _commit(),
-    }
-
-
-def _commit() -> str | None:
-    """Return the commit, with `-dirty` if tracked files differ from it."""
-    command = ["git", "--no-optional-locks", "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
-
-
-def without_paths(content: Any) -> Any:
-    """Return the content with each absolute path cut to its last name.
-
-    Results are published, and must not show the machine.
-    """
-    if isinstance(content, dict):
-        return {key: without_paths(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [without_paths(value) for value in content]
-    if isinstance(content, str):
-        return re.sub(r"(?<![\w.])[~/][^\s,]*/(?=[^\s,])", "", content)
-    return content
 
 
 def resident(name: str) -> float:
@@ -149,7 +60,7 @@ def write(name: str, out: Path, rows: Sequence[Row], **more: Any) -> Path:
         "date": now.isoformat(timespec="seconds"),
         "command": f"{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}",
         "hardware": hardware(),
-        "versions": versions(),
+        "versions": versions(["webdataset"]),
         **more,
         "rows": rows,
     }

@@ -8,7 +8,7 @@ r"""Measures images per second of the training step, with the data already in me
 It reads the recipe as `gantrain train` does, with synthetic data unless the settings name other
 data. A step starts where the loader ends: with uint8 images in host memory. It includes everything
 that a training step does: normalising, EMA, meters, and the guard against non-finite gradients.
-`loops.py` describes the baseline, and `measuring.py` describes each number.
+`gantrain/bench/training_loops.py` describes the baseline, and `measuring.py` describes each number.
 """
 
 import argparse

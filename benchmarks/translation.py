@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from gantrain import load
+from gantrain.bench.repeats import alternate, ratio
 from gantrain.core.errors import UserError
 from gantrain.inference.translate_files import find_inputs, translate_files
 from gantrain.inference.translator import Translator
@@ -86,7 +87,7 @@ def measure(args: argparse.Namespace) -> list[report.Row]:
             contenders["gantrain", batch_size, name] = _by_gantrain(model, args.images, batch_size)
     for contender in contenders.values():
         contender()  # The first pass pays for the choice of kernels.
-    rates = report.alternate(contenders, args.repeats)
+    rates = alternate(contenders, args.repeats)
     rows: list[report.Row] = []
     for (loop, batch_size, precision), rate in rates.items():
         rows.append(
@@ -97,7 +98,7 @@ def measure(args: argparse.Namespace) -> list[report.Row]:
                 "batch": batch_size,
                 "precision": precision,
                 "images/s": rate,
-                "x plain": report.ratio(rate, rates["plain", 1, "fp32"]),
+                "x plain": ratio(rate, rates["plain", 1, "fp32"]),
             }
         )
     return rows

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import plots
 import report
 
+from gantrain.bench.repeats import rounded
 from gantrain.core.console import complain
 from gantrain.recipe import schema as recipes
 from gantrain.runs.metric_rows import read_rows
@@ -61,7 +62,7 @@ def read_marks(run: Path, variant: str, seed: int) -> list[report.Row]:
         metrics = {}
         for key, value in row.values.items():
             if key.startswith(PREFIX) and value is not None:
-                metrics[key.removeprefix(PREFIX)] = report.rounded(value)
+                metrics[key.removeprefix(PREFIX)] = rounded(value)
         if metrics:
             marks.append(
                 {"variant": variant, "seed": seed, "images": row.values["images_seen"], **metrics}

@@ -13,6 +13,7 @@ from pathlib import Path
 # points lie above all packages. A name may stand in one row with others that it does not import.
 LAYERS = (
     ("cli",),
+    ("bench",),
     ("training",),
     ("evaluation",),
     ("inference",),

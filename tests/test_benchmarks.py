@@ -12,6 +12,8 @@ import pytest
 import torch
 from conftest import ROOT, SMALL, run_here
 
+from gantrain.bench.repeats import spread
+from gantrain.bench.training_loops import Plain, Trained, cycle, float_batch
 from gantrain.core.world import World
 from gantrain.data.batch import normalise
 from gantrain.data.decode import encode
@@ -68,7 +70,7 @@ def test_throughput_measures_the_step_the_grid_and_the_plain_loop(tmp_path):
         assert row["x plain at 1"] == pytest.approx(rate / plain[1], rel=1e-2)
         assert row["TFLOP/s"] == pytest.approx(rate * row["GFLOP/image"] / 1e3, rel=1e-3)
         assert row["of peak"] == pytest.approx(
-            row["TFLOP/s"] / row["matmul TFLOP/s"]["median"], abs=1e-3
+            row["TFLOP/s"] / row["convolution TFLOP/s"]["median"], abs=1e-3
         )
         parts = [[1e3 * 2 / r for r in row["images/s"]["repeats"]]]  # milliseconds of a step
         parts += [row[f"{name} ms"]["repeats"] for name in ("generator", "discriminator", "other")]
@@ -96,7 +98,6 @@ def test_variants_are_all_combinations(monkeypatch):
 def test_more_devices_compare_with_fewest_at_the_same_batch_or_share(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import ratios
-    import report
 
     def row(devices, batch, rate):
         return {
@@ -104,7 +105,7 @@ def test_more_devices_compare_with_fewest_at_the_same_batch_or_share(monkeypatch
             "devices": devices,
             "threads": 1,
             "batch": batch,
-            "images/s": report.spread([rate]),
+            "images/s": spread([rate]),
         }
 
     for weak, share in ((False, 8), (True, 4)):
@@ -150,7 +151,7 @@ def test_flops_are_those_of_the_formula(monkeypatch):
     training.
     """
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    from measuring import cycle, flops_per_image
+    from measuring import flops_per_image
 
     world = World("cpu")
     small = ["data.resize=[256,256]", "data=synthetic", "precision=fp32", "device=cpu"]
@@ -183,7 +184,7 @@ def test_flops_are_those_of_the_formula(monkeypatch):
 
 def test_flops_of_what_is_not_due_in_each_step_are_shared_out(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    from measuring import cycle, flops_per_image
+    from measuring import flops_per_image
 
     found = {}
     for every in (1, 4):
@@ -212,6 +213,52 @@ def test_peak_memory_is_what_came_on_top(monkeypatch):
     assert gib == 1
     assert memory.gib() == pytest.approx(1, abs=0.1)
     assert PeakMemory(CPU).gib() == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("plain_images", [0, 1], ids=["gantrain", "plain"])
+def test_the_peak_has_the_floating_point_operations_of_the_step(
+    precision, plain_images, monkeypatch
+):
+    """These networks have no matrix products beside their convolutions."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from convolutions import DTYPES, ConvolutionPasses, record_step
+    from measuring import flops_per_image
+
+    settings = [*SMALL, "batch_size=2", "data=synthetic", f"precision={precision}"]
+    setup = RunSetup(recipes.load("quickstart", settings), World("cpu"))
+    recorded = record_step(setup, plain_images)
+    passes = ConvolutionPasses(recorded, precision, channels_last=True, device=CPU)
+    images = plain_images or 2
+    expected = images * flops_per_image(setup, plain=bool(plain_images)) / 1e12
+    assert passes.tflop == pytest.approx(expected, rel=1e-9)
+    # Three levels down and up, and a discriminator of four layers, of which two have shapes of the
+    # generator's.
+    assert len({one.weight for one in recorded}) == 3 + 3 + 2
+    assert {tensor.dtype for tensor in passes.tensors.values()} == {DTYPES[precision]}
+    assert all(
+        tensor.is_contiguous(memory_format=torch.channels_last)
+        for tensor in passes.tensors.values()
+    )
+
+
+def test_the_peak_of_all_networks_is_recorded(monkeypatch):
+    """CycleGAN has four networks; its generators run in both directions and around the cycle."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from convolutions import record_step
+    from measuring import flops_per_image
+
+    keys = ["batch_size=1", "data=synthetic", "data.size=[32,32]", "data.resize=null"]
+    keys += ["precision=fp32", "device=cpu", "threads=1", "data.workers=0"]
+    keys += ["method.generator={name: resnet, width: 4, blocks: 1}"]
+    keys += ["method.discriminator={name: patchgan, width: 4, layers: 1}", "trackers=[]"]
+    setup = RunSetup(recipes.load("cyclegan", keys), World("cpu"))
+    recorded = record_step(setup)
+    forward = [one for one in recorded if one.output is None]
+    # Each generator translates its domain, identity included, and then the other one's fakes: of
+    # 7 convolutions. Each discriminator of 3 judges fakes, and then real and fake images.
+    assert len(forward) == 2 * (7 + 7) + 2 * (3 + 3)
+    assert flops_per_image(setup) > 0
 
 
 @pytest.mark.exhaustive
@@ -329,18 +376,15 @@ def test_all_loaders_show_the_same_pixels(form, tmp_path, monkeypatch):
                 assert min(straight, swapped) <= near, (source, size, name)
 
 
-def test_the_plain_loop_computes_the_same_losses(monkeypatch):
+def test_the_plain_loop_computes_the_same_losses():
     """With gantrain's turns in the same order, step by step."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    from loops import Plain, Trained, float_batch
-
     settings = [*SMALL, "batch_size=2", "method.order=discriminator_first", "data=synthetic"]
     setup = RunSetup(recipes.load("quickstart", settings), World("cpu"))
     ours, plain, batch = Trained(setup), Plain(setup), float_batch(setup, 2)
     for _ in range(3):
         ours()
         means = ours.engine.meters.means()
-        theirs = plain._step(batch["source"], batch["target"])
+        theirs = plain.train(batch["source"], batch["target"])
         assert [means[n] for n in ("d", "gan", "l1")] == pytest.approx(theirs, rel=1e-3)
 
 

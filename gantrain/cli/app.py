@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from gantrain.cli.bench_command import bench
 from gantrain.cli.doctor_command import doctor
 from gantrain.cli.download_command import download
 from gantrain.cli.evaluate_command import evaluate
@@ -43,6 +44,10 @@ app.command(
     context_settings={"ignore_unknown_options": True},
     help="Check this machine, and a recipe on it: gantrain doctor \\[recipe=NAME a.b.c=value]",
 )(doctor)
+app.command(
+    context_settings={"ignore_unknown_options": True},
+    help="Measure the speed of a recipe beside other code: gantrain bench NAME \\[a.b.c=value]",
+)(bench)
 app.add_typer(recipes_app, name="recipes")
 app.command(help="List the launchers for GPUs and clusters, or copy some.")(launchers)
 app.command(help="Pack a data set into shards.", context_settings={"allow_extra_args": True})(

@@ -25,6 +25,7 @@ from gantrain.data.unpaired import DataSet
 _GRACE_SECONDS = 30
 _HELD_OUT_SEED = 0  # every run, whatever its seed, measures the same degraded images
 _MOST_DAMAGED = 100  # in a row
+PREFETCHED = 4  # batches that each worker of a training loader makes ahead
 _FEWEST_AHEAD = 4  # held-out samples that are decoded before they are needed
 
 
@@ -158,7 +159,7 @@ def training_loader(  # noqa: PLR0913 (all by name; an object would only carry t
         collate_fn=_collate_stream,
         worker_init_fn=_leave_signals_to_the_rank,
         pin_memory=pin,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=PREFETCHED if workers else None,
     )
 
 

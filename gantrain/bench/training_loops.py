@@ -1,11 +1,13 @@
-"""The loops that `throughput.py` compares: the step of gantrain, and that of research code."""
+"""The loops that are compared: the step of gantrain, and that of research code."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from gantrain.core.errors import UserError
 from gantrain.data.batch import as_batch
 from gantrain.data.loader import RawBatch
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
@@ -40,6 +42,29 @@ def float_batch(setup: RunSetup, images: int) -> Batch:
     return as_batch(raw_batch(setup, images), setup.data.fields, torch.float32, torch.device("cpu"))
 
 
+def cycle(setup: RunSetup) -> int:
+    """Return the number of steps after which the work repeats.
+
+    Whatever is due in every n-th step is due a whole number of times in these steps.
+    """
+    intervals = [*_intervals(setup.recipe.method)]
+    intervals += [settings.interval_steps for settings in setup.settings.values()]
+    return math.lcm(*intervals)
+
+
+def _intervals(content: object) -> Iterator[int]:
+    """Yield the values of all keys `interval_steps`, however deeply they are nested."""
+    if isinstance(content, list | tuple):
+        for item in content:
+            yield from _intervals(item)
+    elif isinstance(content, dict):
+        for key, value in content.items():
+            if key == "interval_steps" and value:
+                yield int(value)
+            else:
+                yield from _intervals(value)
+
+
 class Trained:
     """The step of gantrain on one batch, repeated. Only its position in the stream moves on.
 
@@ -47,7 +72,9 @@ class Trained:
     """
 
     def __init__(self, setup: RunSetup, exchange: bool = True) -> None:
-        self.setup, self.engine, self.images_seen = setup, setup.engine(exchange), 0
+        self.setup = setup
+        self.engine = setup.engine(exchange)
+        self.images_seen = 0
         self.rates = {name: settings.lr for name, settings in setup.settings.items()}
         raw = raw_batch(setup, setup.data.split.per_rank)
         self.raw = {setup.data.names[role]: values for role, values in raw.items()}
@@ -61,6 +88,36 @@ class Trained:
         batches, contexts = self.setup.micro_batches(raw, self.images_seen)
         self.engine.step(batches, contexts, self.rates)
         self.images_seen += self.setup.data.split.batch_size
+
+
+def check_plain(setup: RunSetup) -> None:
+    """Raise UserError where the recipe is not plain pix2pix, which the plain loop trains."""
+    method = setup.sketch
+    options = setup.recipe.method
+    extra = [name for name in _OTHERS if options.get(name)]
+    if isinstance(method, Pix2Pix):
+        losses = method.reconstruction.weights
+        is_scheduled = isinstance(losses.get("l1", 0.0), dict)
+        if set(losses) - {"l1"} or is_scheduled or _is_weighted(method):
+            extra.append("losses")
+    if not isinstance(method, Pix2Pix) or extra:
+        raise UserError(
+            f"found {', '.join([options['name'], *extra])}; the plain loop trains pix2pix with l1"
+            f" alone, without {', '.join(_OTHERS)}"
+        )
+
+
+def _l1_weight(method: Pix2Pix) -> float:
+    weight = method.reconstruction.weights.get("l1", 0.0)
+    assert isinstance(weight, int | float)
+    return weight
+
+
+def _plain_adam(setup: RunSetup, phase: str, network: nn.Module) -> torch.optim.Adam:
+    settings = setup.settings[phase]
+    return torch.optim.Adam(
+        network.parameters(), lr=settings.lr, betas=settings.betas, fused=False, foreach=False
+    )
 
 
 class Plain:
@@ -78,45 +135,36 @@ class Plain:
     """
 
     def __init__(self, setup: RunSetup) -> None:
+        check_plain(setup)
         method = make_method(setup.recipe, setup.data.dims).to(setup.world.device)
-        options = setup.recipe.method
-        extra = [name for name in _OTHERS if options.get(name)]
-        losses = method.reconstruction.weights if isinstance(method, Pix2Pix) else {}
-        l1 = losses.get("l1", 0.0)
-        if set(losses) - {"l1"} or isinstance(l1, dict) or _is_weighted(method):
-            extra.append("losses")
-        if not isinstance(method, Pix2Pix) or extra:
-            raise ValueError(
-                f"--baseline: found {', '.join([options['name'], *extra])}; the plain loop trains "
-                f"pix2pix with l1 alone, without {', '.join(_OTHERS)}"
-            )
+        assert isinstance(method, Pix2Pix)
         adversary = method.adversaries.first
         self.loss = adversary.loss
-        self.l1 = l1
+        self.l1 = _l1_weight(method)
         self.gan = adversary.generator_weight
         self.device = setup.world.device
-        self.generator, self.discriminator = method.networks.values()
-        self.generator_adam, self.discriminator_adam = (
-            torch.optim.Adam(
-                method.networks[name].parameters(),
-                lr=setup.settings[name].lr,
-                betas=setup.settings[name].betas,
-                fused=False,
-                foreach=False,
-            )
-            for name in method.networks
-        )
+        self.generator = method.networks["generator"]
+        self.discriminator = method.networks["discriminator"]
+        self.generator_adam = _plain_adam(setup, "generator", self.generator)
+        self.discriminator_adam = _plain_adam(setup, "discriminator", self.discriminator)
 
     def on(self, batch: dict[str, Tensor]) -> Callable[[], None]:
         """Return the step on float images in host memory, which are made contiguous."""
-        source, target = batch["source"].contiguous(), batch["target"].contiguous()
+        source = batch["source"].contiguous()
+        target = batch["target"].contiguous()
 
         def step() -> None:
-            benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, True
-            self._step(source.to(self.device), target.to(self.device))
-            torch.backends.cudnn.benchmark = benchmark  # gantrain's steps come next
+            self.train(source, target)
 
         return step
+
+    def train(self, source: Tensor, target: Tensor) -> list[float]:
+        """Run the step on float images in host memory, NCHW. Return the three losses."""
+        benchmark = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = True
+        losses = self._step(source.to(self.device), target.to(self.device))
+        torch.backends.cudnn.benchmark = benchmark  # gantrain's steps come next
+        return losses
 
     def _step(self, source: Tensor, target: Tensor) -> list[float]:
         fake = self.generator(source)
@@ -126,13 +174,14 @@ class Plain:
         on_fake = self.discriminator(torch.cat([source, fake], 1).detach())
         on_real = self.discriminator(torch.cat([source, target], 1))
         d = 0.5 * discriminator_loss(self.loss, on_real, on_fake)
-        d.backward()
+        torch.autograd.backward(d)
         self.discriminator_adam.step()
 
         self.discriminator.requires_grad_(False)
         self.generator_adam.zero_grad()
         judged = self.discriminator(torch.cat([source, fake], 1))
-        gan, l1 = self.gan * generator_loss(self.loss, judged), self.l1 * F.l1_loss(fake, target)
-        (gan + l1).backward()
+        gan = self.gan * generator_loss(self.loss, judged)
+        l1 = self.l1 * F.l1_loss(fake, target)
+        torch.autograd.backward(gan + l1)
         self.generator_adam.step()
         return [d.item(), gan.item(), l1.item()]

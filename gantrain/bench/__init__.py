@@ -1,0 +1,1 @@
+"""Measures of training speed, which `gantrain bench` and `benchmarks/` share."""
