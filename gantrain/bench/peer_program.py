@@ -27,7 +27,7 @@ class Peer:
         self.device = torch.device(request["device"])
         options = importlib.import_module("options.train_options")
         opt = options.TrainOptions().parse()
-        if not hasattr(opt, "gpu_ids"):  # newer versions take a device instead
+        if not request["has_gpu_ids"]:  # newer versions take a device instead
             opt.device = self.device
         self.batch_size = int(opt.batch_size)
         self.dataset = importlib.import_module("data").create_dataset(opt)

@@ -34,7 +34,8 @@ class PeerSide:
         self.steps = steps
         model = check_peer(self.peer, setup.recipe)
         base_options = (self.peer / "options/base_options.py").read_text(encoding="utf-8")
-        settings = peer_settings(setup, model, "--gpu_ids" in base_options)
+        has_gpu_ids = "--gpu_ids" in base_options
+        settings = peer_settings(setup, model, has_gpu_ids)
         self.lines = settings.differences
         if any(field.kind == "label" for field in setup.data.fields.values()):
             self.lines.append("the peer sees label maps as RGB images")
@@ -45,6 +46,7 @@ class PeerSide:
         self.request: dict[str, object] = {
             "folder": str(self.peer),
             "arguments": [*places, "--name=bench", *settings.arguments],
+            "has_gpu_ids": has_gpu_ids,
             "device": setup.world.device.type,
             "threads": setup.threads,
         }

@@ -11,6 +11,7 @@ from gantrain.core.errors import UserError
 from gantrain.data.batch import as_batch
 from gantrain.data.loader import RawBatch
 from gantrain.losses.adversarial import discriminator_loss, generator_loss
+from gantrain.losses.pixel_losses import PixelLoss
 from gantrain.methods.base import Batch, Method
 from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.recipe.build_method import make_method
@@ -22,7 +23,8 @@ _OTHERS = ("penalties", "more_discriminators", "pool")
 
 def _is_weighted(method: Method) -> bool:
     """Return whether a loss weights pixels."""
-    return any(getattr(loss, "weight_by", None) for loss in method.auxiliary.values())
+    losses = [loss for loss in method.auxiliary.values() if isinstance(loss, PixelLoss)]
+    return any(loss.weight_by for loss in losses)
 
 
 def raw_batch(setup: RunSetup, images: int) -> dict[str, torch.Tensor]:
@@ -143,8 +145,7 @@ class Plain:
         self.l1 = _l1_weight(method)
         self.gan = adversary.generator_weight
         self.device = setup.world.device
-        self.generator = method.networks["generator"]
-        self.discriminator = method.networks["discriminator"]
+        self.generator, self.discriminator = method.networks.values()
         self.generator_adam = _plain_adam(setup, "generator", self.generator)
         self.discriminator_adam = _plain_adam(setup, "discriminator", self.discriminator)
 

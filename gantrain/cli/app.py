@@ -45,7 +45,6 @@ app.command(
     help="Check this machine, and a recipe on it: gantrain doctor \\[recipe=NAME a.b.c=value]",
 )(doctor)
 app.command(
-    context_settings={"ignore_unknown_options": True},
     help="Measure the speed of a recipe beside other code: gantrain bench NAME \\[a.b.c=value]",
 )(bench)
 app.add_typer(recipes_app, name="recipes")

@@ -64,6 +64,9 @@ MISTAKES = {
     "doctor lr=3": "found lr=3, allowed: no words, or one recipe=NAME and its keys, as for gantrain train",
     "doctor recipe=cut recipe=pix2pix": "found recipe=cut recipe=pix2pix, allowed: no words, or one recipe=NAME",
     "doctor quick": "found 'quick', allowed: recipe=NAME a.b.c=value; did you mean recipe=quick",
+    "bench": "bench: missing argument 'recipe'; see gantrain bench --help",
+    "bench pix2pix --step 3": "bench: found --step, which is no option; did you mean --steps?",
+    "bench pix2pix lr": "found 'lr', allowed: recipe=NAME a.b.c=value; did you mean optimizer.lr",
     "launchers a b": "launchers: got unexpected extra argument",
 }
 
