@@ -185,16 +185,18 @@ def test_kinds_that_fail_in_the_loader(
 
 
 @pytest.mark.slow
-def test_kinds_that_fail_in_commands_on_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kinds_that_fail_in_commands_on_a_run() -> None:
     draw(Path("photos/train"))
     draw(Path("photos/val"))
     command("train", *words("data.validation=auto"), status=0)
+    draw(Path("photos/hidden"))  # which nothing has packed
+    doctored = words("run=z", "data.validation=null")
     evaluate = ("evaluate", "runs/x", "--metrics", "l1", "--device", "cpu")
     translate = ("translate", "runs/x", "photos/val/image", "--input", "hint=photos/val/hint")
     cases = {
-        "check": [(*translate, "--out", "a"), ("doctor", *words("data.train=photos/val"))],
-        "fit": [evaluate, ("doctor", *words())],
-        "normalise": [evaluate, (*translate, "--out", "b"), ("doctor", *words())],
+        "check": [(*translate, "--out", "a"), ("doctor", *doctored, "data.train=photos/hidden")],
+        "fit": [evaluate, ("doctor", *doctored)],
+        "normalise": [evaluate, (*translate, "--out", "b"), ("doctor", *doctored)],
         "describe": [("train", *words("run=y", "data.validation=auto"))],
     }
     for function, commands in cases.items():
@@ -204,6 +206,11 @@ def test_kinds_that_fail_in_commands_on_a_run(monkeypatch: pytest.MonkeyPatch) -
                 status = 1 if arguments[0] == "doctor" else 2
                 output = command(*arguments, status=status)
                 assert re.search(line, output), (arguments, output)
+
+
+def test_synthetic_data_hold_no_kinds_from_outside() -> None:
+    output = command("train", *words("data.train=synthetic", "dry_run=true"))
+    assert "data=synthetic draws no hint, allowed: image, instances, mask; give files" in output
 
 
 class Tiny(ImageFormat):

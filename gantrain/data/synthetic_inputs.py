@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gantrain.core.errors import UserError
 from gantrain.data.kinds.kind import Array
 
 _MOST_HOLES = 3
@@ -19,7 +20,14 @@ def draw_input(kind: str, ids: Array, shapes: Array, seed: tuple[int, ...]) -> A
 
 
 def describe_input(kind: str) -> dict[str, object]:
-    """Return what the index says of a field of a kind."""
+    """Return what the index says of a field of a kind.
+
+    Raises UserError for a kind that nothing draws, such as one from outside gantrain.
+    """
+    if kind not in _DRAW:
+        raise UserError(
+            f"data=synthetic draws no {kind}, allowed: {', '.join(_DRAW)}; give files that hold it"
+        )
     dtype = "uint16" if kind == "instances" else "uint8"
     return {"kind": kind, "channels": 1, "dtype": dtype}
 
