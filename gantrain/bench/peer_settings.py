@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from gantrain.core.errors import UserError
 from gantrain.data.scale import text_of
+from gantrain.methods.pix2pix import Pix2Pix
 from gantrain.recipe.schema import Recipe
 from gantrain.training.setup import RunSetup
 
@@ -72,7 +73,7 @@ def peer_settings(setup: RunSetup, model: str, has_gpu_ids: bool) -> PeerSetting
     arguments += _data_options(setup)
     arguments += _generator_options(recipe, differences)
     arguments += _discriminator_options(method["discriminator"], differences)
-    arguments += _loss_options(method, differences)
+    arguments += _loss_options(setup, differences)
     arguments += [f"--lr={recipe.optimizer.lr}", f"--beta1={recipe.optimizer.betas[0]}"]
     arguments.append(f"--pool_size={method.get('pool', 0)}")
     if has_gpu_ids:
@@ -137,7 +138,8 @@ def _discriminator_options(discriminator: dict[str, Any], differences: list[str]
     return [*options, "--netD=n_layers", f"--n_layers_D={layers}"]
 
 
-def _loss_options(method: dict[str, Any], differences: list[str]) -> list[str]:
+def _loss_options(setup: RunSetup, differences: list[str]) -> list[str]:
+    method = setup.recipe.method
     loss = method["adversarial"]["name"]
     if loss not in _GAN_MODES:
         differences.append(f"the peer has no loss {loss}, and takes lsgan")
@@ -146,14 +148,16 @@ def _loss_options(method: dict[str, Any], differences: list[str]) -> list[str]:
         cycle = method["cycle"]
         options += [f"--lambda_A={cycle}", f"--lambda_B={cycle}"]
         return [*options, f"--lambda_identity={method['identity'] / cycle if cycle else 0}"]
-    losses = method["losses"]
+    assert isinstance(setup.sketch, Pix2Pix)
+    losses = setup.sketch.reconstruction.weights
     for name in losses:
         if name != "l1":
             differences.append(f"the peer has no loss {name}")
     weight = losses.get("l1", 0)
-    if isinstance(weight, int | float):
-        options.append(f"--lambda_L1={weight}")
-    return options
+    if not isinstance(weight, int | float):
+        differences.append("the peer has no schedule of a loss, and takes l1 with a weight of 100")
+        weight = 100
+    return [*options, f"--lambda_L1={weight}"]
 
 
 def _norm(generator: dict[str, Any], differences: list[str]) -> str:

@@ -11,7 +11,7 @@ from gantrain.bench.machine_record import hardware, versions, without_paths
 from gantrain.bench.peer_settings import check_peer
 from gantrain.bench.peer_side import PeerSide
 from gantrain.bench.repeats import Spread, alternate, ratio
-from gantrain.bench.sides import WORKS, OwnSide, PlainSide, Side
+from gantrain.bench.sides import LOADER, WORKS, OwnSide, PlainSide, Side
 from gantrain.bench.training_loops import check_plain, cycle
 from gantrain.core.amounts import count_text
 from gantrain.core.errors import UserError
@@ -75,6 +75,9 @@ def _other_side(
 
 
 def _measure(sides: Sequence[Side], repeats: int) -> Rates:
+    for side in sides:
+        if LOADER in side.works:
+            side.images_per_second(LOADER)  # opens the files for the first time
     contenders: dict[tuple[str, str], Callable[[], float]] = {}
     for work in WORKS:
         for side in sides:
