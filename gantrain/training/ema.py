@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import Tensor
+from torch.optim.sgd import sgd
 
 from gantrain.methods.base import Method
 
@@ -26,18 +27,43 @@ class EMA:
             self._averaged += self.method.networks[name].parameters()
             self._sources += method.networks[name].parameters()
 
-    @torch.no_grad()
-    def update(self, images_seen: int, batch_size: int, valid: Tensor) -> None:
-        """Update the average after a step.
+    def match_layout(self) -> None:
+        """Give the averaged weights the strides of the live ones, which a wrapper may have changed.
 
-        valid: a scalar on the device, 0 where the step was undone.
+        `update` pairs their elements by their place in memory. Call it after the phases are
+        wrapped.
+        """
+        for average, source in zip(self._averaged, self._sources, strict=True):
+            if average.stride() != source.stride():
+                average.data = torch.empty_like(source.data).copy_(average)
+
+    @torch.no_grad()
+    def update(self, images_seen: int, batch_size: int, is_undone: Tensor) -> None:
+        """Update the average after a step: average += weight * (live - average).
+
+        One fused kernel does it without a read of the device: that of SGD with the gradient
+        `live`, a weight decay of -1 and a learning rate of -weight. Like a step of the optimiser,
+        it leaves out what is not finite.
+
+        is_undone: a float32 scalar on the device, 1 where the step was undone, else 0.
         """
         if self.half_life is None:
             return
         half_life = min(self.half_life, max(images_seen * _RAMP_UP, 1e-8))
-        weight = (1 - 0.5 ** (batch_size / half_life)) * valid
-        weights = [weight.to(self._averaged[0].dtype)] * len(self._averaged)
-        torch._foreach_lerp_(self._averaged, self._sources, weights)
+        weight = 1 - 0.5 ** (batch_size / half_life)
+        sgd(
+            self._averaged,
+            self._sources,
+            [None] * len(self._averaged),
+            fused=True,
+            found_inf=is_undone,
+            weight_decay=-1.0,
+            lr=-weight,
+            momentum=0.0,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
 
     @torch.no_grad()
     def refresh(self) -> Method:

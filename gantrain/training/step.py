@@ -18,6 +18,7 @@ from gantrain.core.rng import seed_all
 from gantrain.methods.base import Batch, Context, Method, float_buffers, frozen, unchanged
 from gantrain.recipe.optimizer import Optimizer
 from gantrain.runs.meters import Meters
+from gantrain.training.buffer_guard import BufferGuard
 from gantrain.training.ema import EMA
 from gantrain.training.gradients import clip_gradients, gradient_norm, skip_if_nonfinite
 from gantrain.training.phase_runner import PhaseRunner, PhaseWrapper
@@ -60,7 +61,8 @@ class Engine:
             PhaseRunner(method, phase, settings[phase.name], wrap=wrap, bf16=bf16, device=device)
             for phase in method.phases
         ]
-        self.buffers = float_buffers(method.networks)
+        self.ema.match_layout()
+        self.buffer_guard = BufferGuard(float_buffers(method.networks))
         # Counts of steps that were undone: all, in a row until now, the most in a row.
         self.nonfinite = torch.zeros((), device=device)
         self.in_a_row = torch.zeros((), device=device)
@@ -79,7 +81,7 @@ class Engine:
         of buffers are undone. The host never reads the device here.
         """
         context = contexts[0]
-        buffers_before = [buffer.clone() for buffer in self.buffers]
+        self.buffer_guard.keep()
         carried: list[Batch | None] = [None] * len(batches)
         is_nonfinite = torch.zeros_like(self.nonfinite)
 
@@ -105,10 +107,9 @@ class Engine:
             )
             is_nonfinite = torch.maximum(is_nonfinite, phase_is_nonfinite)
 
-        for buffer, before in zip(self.buffers, buffers_before, strict=True):
-            buffer.copy_(torch.where(is_nonfinite > 0, before, buffer))
+        self.buffer_guard.undo_where(is_nonfinite)
         images_seen = context.images_seen + context.batch_size
-        self.ema.update(images_seen, context.batch_size, 1 - is_nonfinite)
+        self.ema.update(images_seen, context.batch_size, is_nonfinite)
         self.nonfinite += is_nonfinite
         self.in_a_row = (self.in_a_row + is_nonfinite) * is_nonfinite
         self.worst = torch.maximum(self.worst, self.in_a_row)
