@@ -28,6 +28,7 @@ from ratios import across, within
 
 from gantrain.core.console import complain
 from gantrain.core.world import World
+from gantrain.training.determinism import algorithms
 from gantrain.training.launcher import exit_with_parent
 
 GRID = ["precision=fp32,bf16", "channels_last=true,false"]
@@ -37,7 +38,8 @@ Found = tuple[list[report.Row], dict[str, Any]]
 def measure(args: argparse.Namespace) -> Found:
     """Measure in this process, as one rank."""
     exit_with_parent()
-    with World(load(args.settings, variants(args.vary)[0]).device) as world:
+    recipe = load(args.settings, variants(args.vary)[0])
+    with algorithms(recipe.deterministic), World(recipe.device) as world:
         rows, resolved = measured(args, world)
         return within(rows), resolved
 
@@ -103,6 +105,8 @@ def arguments() -> argparse.Namespace:
     )
     args = parser.parse_intermixed_args()
     args.vary += [f"batch_size={args.batch_sizes}"] * bool(args.batch_sizes) + GRID * args.grid
+    if any(text.startswith("deterministic=") for text in args.vary):
+        parser.error("--vary: deterministic holds for a whole process; give deterministic=true")
     if args.per_device and any(text.startswith("batch_size=") for text in args.vary):
         parser.error("--per-device sets the batch: leave out --batch-sizes")
     return args

@@ -28,6 +28,7 @@ from gantrain.runs import run_summary
 from gantrain.runs.recipe_request import request_recipe
 from gantrain.runs.run_folder import Run
 from gantrain.runs.trackers import check_trackers
+from gantrain.training.determinism import algorithms
 from gantrain.training.launcher import agree_with_launcher, check_ranks, exit_with_parent
 from gantrain.training.setup import RunSetup
 from gantrain.training.trial import try_method
@@ -81,7 +82,8 @@ def doctor(name: str | None, overrides: tuple[str, ...], verify: bool) -> bool:
             check_trackers(recipe)
             findings.add("recipe", f"{recipe.name}, {recipe.method['name']}")
     exit_with_parent()
-    with World(recipe.device if recipe else "auto") as world:
+    is_deterministic = recipe is not None and recipe.deterministic
+    with algorithms(is_deterministic), World(recipe.device if recipe else "auto") as world:
         _examine_machine(findings, world)
         if recipe is None:
             _examine_usual_precision(findings, world)

@@ -97,6 +97,13 @@ class Recipe(StrictModel):
         0, description="0: DDP; 1, 2: DeepSpeed's ZeRO, optimisers sharded over the ranks"
     )
     compile: bool = Field(False, description="compile each network with torch.compile")
+    deterministic: bool = Field(
+        False,
+        description=(
+            "use only algorithms that give the same bits each time, which a GPU needs for a"
+            " bit-identical resume; slower"
+        ),
+    )
     gradient_checkpointing: bool = Field(
         False,
         description="save memory: the backward pass computes the generators' layers again",
@@ -149,6 +156,7 @@ _OF_THE_RUN = (
     "tracker_failure",
     "tracker_project",
     "zero_stage",
+    "deterministic",
     "dry_run",
 )
 

@@ -6,6 +6,7 @@ from gantrain.data.remote import FetchFailed
 from gantrain.data.shards import DamagedSample
 from gantrain.training.auto_micro_batch import describe_out_of_memory
 from gantrain.training.batch_split import BatchLayout
+from gantrain.training.determinism import refusal
 
 
 def stop_for(error: BaseException, split: BatchLayout, keeps_forward: bool) -> RunStopped | None:
@@ -22,6 +23,9 @@ def stop_for(error: BaseException, split: BatchLayout, keeps_forward: bool) -> R
         return RunStopped(f"data: {error}", only_this_rank=True)
     if isinstance(error, OutOfMemory):  # which names the sample
         return RunStopped(str(error), only_this_rank=True)
+    no_algorithm = refusal(error)
+    if no_algorithm is not None:
+        return no_algorithm
     if is_out_of_memory(error):
         return RunStopped(describe_out_of_memory(split, keeps_forward), only_this_rank=True)
     return None

@@ -12,6 +12,7 @@ from gantrain.recipe.schema import Recipe, stages
 from gantrain.runs.metric_rows import last_metrics
 from gantrain.runs.recipe_request import Change, Source, request_recipe
 from gantrain.runs.trackers import check_trackers
+from gantrain.training.determinism import algorithms
 from gantrain.training.launcher import agree_with_launcher, check_ranks, exit_with_parent
 from gantrain.training.setup import RunSetup
 from gantrain.training.setup_description import describe_costs, describe_setup
@@ -69,7 +70,7 @@ def train(recipe: Source | None = None, *overrides: Change, **keywords: object) 
     requested = agree_with_launcher(request_recipe(source, overrides))
     check_trackers(requested)
     exit_with_parent()
-    with World(requested.device) as world:
+    with algorithms(requested.deterministic), World(requested.device) as world:
         # In a frame of its own: its networks hold DDP, and DDP holds the ranks' group.
         return _train(requested, world)
 
