@@ -34,16 +34,14 @@ class DDPPhase:
         self.optimizer = optimizer
         if accelerator is not None:
             accelerator.ddp_handler = _OPTIONS
-            # DDP looks for unused parameters here, and warns on each rank where it finds none.
-            module.register_parameter(
-                "unused", nn.Parameter(next(module.parameters()).new_zeros(1))
-            )
             with warnings.catch_warnings():
                 # Newer torch has another name for broadcast_buffers, which older torch lacks.
                 warnings.filterwarnings(
                     "ignore", message=".*broadcast_buffers", category=FutureWarning
                 )
                 self.module = accelerator.prepare_model(module)
+                if isinstance(self.module, DistributedDataParallel):
+                    _use_up_warning(accelerator.device)
 
     def backward(self, *inputs: object, pieces: int, last: bool) -> tuple[Batch, dict[str, Tensor]]:
         """Compute forward and backward of one micro-batch of `pieces`.
@@ -89,3 +87,24 @@ class DDPPhase:
                 empty = torch.empty(value.shape)
             target = empty.to(device=parameter.device, dtype=value.dtype)
             self.optimizer.state[parameter][moment] = target.copy_(value)
+
+
+def _use_up_warning(device: torch.device) -> None:
+    """Use up DDP's warning that it found no unused parameter, which is what we want.
+
+    DDP gives it once in a process, and writes it to stderr by itself. Inside of a function of torch
+    that calls Python it leaves it to Python, which ignores it here. A small module of its own does
+    this, because a search also begins a reduction. A parameter that is never used would prevent the
+    warning too, but the host would then wait for the device in each backward pass, to learn which
+    ranks use it.
+    """
+    module = DistributedDataParallel(nn.Linear(1, 1, device=device), find_unused_parameters=True)
+    images = torch.ones(1, 1, device=device)
+
+    def search(value: float) -> float:
+        module(images)
+        return value
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+        torch.zeros(1).apply_(search)
