@@ -556,3 +556,21 @@ def test_translation_compares_loops(tmp_path):
     )
     rows = {(row["loop"], row["batch"], row["precision"]) for row in content["rows"]}
     assert rows == {("plain", 1, "fp32"), ("gantrain", 2, "fp32"), ("gantrain", 2, "bf16")}
+
+
+@pytest.mark.slow
+def test_launches_counts_the_parts_of_a_step(tmp_path):
+    script = str(ROOT / "benchmarks" / "launches.py")
+    command = [sys.executable, script, *TINY, "--vary=precision=fp32,bf16", f"--out={tmp_path}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = tmp_path.glob("launches-*.json")
+    rows = json.loads(file.read_text())["rows"]
+    for precision in ("fp32", "bf16"):
+        counts = {r["part"]: r["launches"] for r in rows if r["precision"] == precision}
+        assert list(counts) == ["generator", "discriminator", "ema", "other", "all"]
+        assert counts["ema"] == 1
+        assert counts["all"] == sum(counts.values()) - counts["all"]
+        casts = [r["casts to bf16"] for r in rows if r["precision"] == precision]
+        assert (casts[-1] > 0) == (precision == "bf16")

@@ -18,6 +18,7 @@ from gantrain.core.errors import UserError
 from gantrain.core.world import World
 from gantrain.data.scale import text_of
 from gantrain.recipe.schema import Recipe
+from gantrain.training.determinism import algorithms
 from gantrain.training.launcher import exit_with_parent
 from gantrain.training.setup import RunSetup
 
@@ -36,6 +37,7 @@ def run_bench(recipe: Recipe, *, peer: Path | None, repeats: int, steps: int) ->
     if peer is not None:
         check_peer(peer, recipe)
     with (
+        algorithms(recipe.deterministic),
         World(recipe.device) as world,
         tempfile.TemporaryDirectory() as folder,
         contextlib.ExitStack() as stack,
