@@ -9,7 +9,8 @@ from platform import python_version
 
 import torch
 
-from gantrain.core.world import cores, cpu_model
+from gantrain.core.threads import cores
+from gantrain.core.world import cpu_model
 
 _HERE = Path(__file__).resolve().parent
 _PACKAGES = ("torch", "gantrain", "numpy", "Pillow")

@@ -87,10 +87,15 @@ class PeerSide:
             line = self.process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        answer = json.loads(line) if line else {"error": self._last_printed()}
+        answer: object = {"error": self._last_printed()}
+        if line:
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                answer = {"error": f"it printed {line.strip()!r:.100} between the answers"}
+        assert isinstance(answer, dict)
         if "error" in answer:
             raise UserError(f"--peer: the code in {self.peer} failed: {answer['error']:.300}")
-        assert isinstance(answer, dict)
         return answer
 
     def _last_printed(self) -> str:

@@ -16,7 +16,8 @@ import torch.distributed as dist
 from gantrain.core.amounts import count_text
 from gantrain.core.console import say
 from gantrain.core.errors import RunStopped, UserError
-from gantrain.core.world import World, cores, has_bf16, set_threads
+from gantrain.core.threads import cores
+from gantrain.core.world import World, has_bf16, set_threads
 from gantrain.data.cache import cache_folder
 from gantrain.data.decode import decode_sample
 from gantrain.data.remote import FetchFailed

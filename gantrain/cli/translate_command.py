@@ -45,7 +45,10 @@ def translate(
         str, typer.Option(help="of the results: input (the files' size) or network")
     ] = "input",
     precision: Annotated[
-        str, typer.Option(help="of the networks: auto (bf16 where it is faster), fp32 or bf16")
+        str,
+        typer.Option(
+            help="of the networks: auto (bf16 on GPUs, and on CPUs if faster), fp32 or bf16"
+        ),
     ] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace results in --out")

@@ -1,6 +1,7 @@
 """Applies a function to many items on several threads."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,23 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
+def cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def local_ranks() -> int:
+    """Return the number of ranks on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def usual_workers(most: int) -> int:
+    """Return a number of threads, at most `most`: this rank's cores."""
+    return max(1, min(most, cores() // local_ranks()))
+
+
 def map_in_order(
     work: Callable[[In], Out],
     items: Iterable[In],
@@ -22,25 +40,36 @@ def map_in_order(
 ) -> Generator[Out, None, None]:
     """Yield `work(item)` for each item, in the items' order, computed by threads.
 
-    Pillow, numpy and torch release the interpreter's lock while they decode and compute. The
-    caller's thread takes the items, so that work which an iterator does is not done in several
-    threads at once. An error of `work` is raised where its result would be yielded. Closing the
-    generator drops the calls that have not begun.
+    Pillow, numpy and torch release the interpreter's lock while they decode and compute. Only the
+    caller's thread advances `items`. An error of `items` is raised after the results of the items
+    before it, and an error of `work` where its result would be yielded. Closing the generator drops
+    the calls that have not begun.
 
-    workers: the number of threads. ahead: the number of items that are worked on before the caller
-    asks for their results.
+    workers: the number of threads. ahead: how many items are submitted beyond the one whose result
+    is yielded next.
     """
-    count = workers or min(_MOST_WORKERS, os.cpu_count() or 1)
+    count = workers or usual_workers(_MOST_WORKERS)
     most = _ITEMS_PER_WORKER * count if ahead is None else ahead
     pool = ThreadPoolExecutor(count)
     running: deque[Future[Out]] = deque()
+    failure: Exception | None = None
+    remaining = iter(items)
     try:
-        for item in items:
+        while True:
+            try:
+                item = next(remaining)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
             # The context says how messages name options.
             running.append(pool.submit(copy_context().run, work, item))
             if len(running) > most:
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
+        if failure is not None:
+            raise failure
     finally:
         pool.shutdown(cancel_futures=True)

@@ -4,7 +4,6 @@ import gc
 import os
 import platform
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -19,15 +18,9 @@ from torch.distributed.rendezvous import rendezvous
 
 from gantrain.core.console import say, say_whole
 from gantrain.core.errors import UserError
+from gantrain.core.threads import cores, local_ranks
 
 T = TypeVar("T")
-
-
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def set_threads(threads: int | str, device: torch.device) -> int:
@@ -44,11 +37,6 @@ def set_threads(threads: int | str, device: torch.device) -> int:
         count = 1  # the host only launches kernels; more threads would fight the loader's workers
     torch.set_num_threads(count)
     return count
-
-
-def local_ranks() -> int:
-    """Return the number of ranks on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 class World:

@@ -36,7 +36,7 @@ class Shards:
     """A data set read at random: `shards.read(i, member)`.
 
     Remote shards are read from the node's cache. place: the folder or URL of the shards. It is safe
-    to fork and to pickle, and not to share between threads. At most 64 files are open at a time.
+    to fork, to pickle, and to read from several threads. At most 64 files are open at a time.
     """
 
     def __init__(self, folder: Path, index: Index, arrays: Arrays, cache_gib: float) -> None:
@@ -115,16 +115,25 @@ class Shards:
             raise IndexError(f"sample {i} of {len(self)}")
         offset, size, crc = (int(self._arrays[f"{member}_{part}"][i]) for part in PARTS)
         shard = self._shard(i)
-        with self._lock:
-            data = _read_part(self._descriptor(shard), size, offset)
-            if self.cache and zlib.crc32(data) != crc:  # damaged there, or on its way?
-                self._close(shard)
-                data = _read_part(self._descriptor(shard, again=True), size, offset)
+        data = self._read_from(shard, size, offset)
+        if self.cache and zlib.crc32(data) != crc:  # damaged there, or on its way?
+            data = self._read_from(shard, size, offset, again=True)
         if len(data) != size:
             raise DamagedSample(f"{self.where(i)}: {member}: {len(data)} bytes of {size} read")
         if zlib.crc32(data) != crc:
             raise DamagedSample(f"{self.where(i)}: {member}: the bytes do not match their checksum")
         return data
+
+    def _read_from(self, shard: int, size: int, offset: int, again: bool = False) -> bytes:
+        """Return a part of a shard. again: fetch a remote shard once more before."""
+        with self._lock:
+            if again and shard in self._open:
+                self._close(shard)
+            descriptor = os.dup(self._descriptor(shard, again))
+        try:
+            return _read_part(descriptor, size, offset)
+        finally:
+            os.close(descriptor)
 
     def remote(self, shard: int) -> Remote:
         """Return the URL and the length of a remote set's shard."""

@@ -1,6 +1,5 @@
 """Translate image files with a trained model, several of one size at once while memory lasts."""
 
-import os
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import groupby, islice
@@ -13,15 +12,15 @@ from rich.progress import track
 from gantrain.core.console import console, say
 from gantrain.core.errors import UserError
 from gantrain.core.out_of_memory import OutOfMemory, naming_too_large
-from gantrain.core.threads import map_in_order
+from gantrain.core.threads import map_in_order, usual_workers
 from gantrain.data.decode import encode
 from gantrain.data.scale import Choice, Size, text_of
 from gantrain.data.transforms import Sample
 from gantrain.inference.sizes import OutputSize
 from gantrain.inference.translator import Translator, at_output_size
 
-_THREADS = min(4, os.cpu_count() or 1)  # that read, and as many that encode
-_LARGE_BYTES = 64 << 20  # of a file; its pixels may take much memory
+_MOST_THREADS = 4  # that read, and as many that encode
+_LARGE_BYTES = 16 << 20  # of a file; its pixels may take much memory
 # Photographs gain little from zlib's further levels, which take three times as long (measured).
 _PNG_LEVEL = 1
 
@@ -82,6 +81,8 @@ class FileTranslation:
         self.size = size
         self.problems: list[str] = []
         self.notes: list[str] = []
+        self._threads = usual_workers(_MOST_THREADS)
+        self._ahead = self._threads  # images that are read before they are translated, at most
         # Sizes, as the networks see them, of which several images at once need too much memory.
         self._tight: set[Size] = set()
         self._advice = "translate it alone with a smaller --size HEIGHTxWIDTH"
@@ -104,9 +105,14 @@ class FileTranslation:
             return self._read(result, file, further)
 
         # Several large images at once could need more memory than there is.
-        threads = 1 if any(map(_is_large, pending.values())) else _THREADS
-        ahead = 0 if threads == 1 else threads
-        with closing(map_in_order(read_one, pending.items(), threads, ahead)) as readings:
+        files = [*pending.values()]
+        for of_role in inputs.values():
+            files += of_role.values()
+        if any(map(_is_large, files)):
+            self._ahead = 0
+        with closing(
+            map_in_order(read_one, pending.items(), self._threads, self._ahead)
+        ) as readings:
             for reading in track(
                 readings, "translating", len(pending), console=console, transient=True
             ):
@@ -117,7 +123,7 @@ class FileTranslation:
                     yield reading.item
 
     def _read(self, result: Path, file: Path, further: Mapping[str, Path]) -> _Reading:
-        """Read one input. Several threads call it, so that it changes nothing of the object."""
+        """Read one input. Several threads call it, so it must not change the object."""
         model = self.model
         notes: list[str] = []
         try:
@@ -182,7 +188,7 @@ class FileTranslation:
             except OutOfMemory as error:
                 return Encoded(item, None, str(error))
 
-        with closing(map_in_order(encode_one, translated, _THREADS, _THREADS)) as results:
+        with closing(map_in_order(encode_one, translated, self._threads, self._ahead)) as results:
             for result in results:
                 if result.content is None:
                     self.problems.append(result.problem)

@@ -103,7 +103,10 @@ def _check_same(folder: Path, entries: Entries, command: str, existing: Mapping[
         if entry is None:
             problems[result] = "no record says what made it"
         elif entry[0] != command:
-            problems[result] = "another checkpoint, other options or another precision made it"
+            problems[result] = (
+                "another checkpoint, other options or another precision made it (--precision fp32"
+                " or bf16 states it)"
+            )
         elif entry[1] != digest:
             problems[result] = "its input has changed since, or was another file"
     for result, reason in problems.items():

@@ -218,6 +218,7 @@ def translate_files(  # noqa: PLR0913 (the command's options)
     for result, file in results.items():
         input_files = [file, *(of_role[file] for of_role in further_files.values())]
         digests[result] = result_record.describe_input(input_files)
+    model.report_precision()
     skipped = result_record.begin(out, command, digests, overwrite)
     done = list(skipped)
     pending = {result: file for result, file in results.items() if result not in set(skipped)}

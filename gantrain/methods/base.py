@@ -95,12 +95,11 @@ class Phase:
         terms: A function of (batch, carried, context). `carried` holds what the earlier phases of
             this step carry on for this micro-batch. It is None where no earlier phase ran.
         forward: A function of (batch, context) that returns what `terms` begins with, such as the
-            generator's images, with gradient. Where an earlier phase of the step needs it, one
-            forward can serve both: the trainer calls `forward` before that phase, gives the earlier
-            phases the result in `carried`, detached, and gives it to `terms` in `carried` with its
-            graph. A second forward in `terms` has to be the same mathematics, because the trainer
-            does this only in steps of one micro-batch in which both phases have a turn, and only
-            for networks without a state of their own for each step (spectral norm).
+            generator's images, with gradient. The trainer may call `forward` before an earlier
+            phase of the step. Earlier phases get the result detached, in `carried`. `terms` gets it
+            with its graph (see `kept_forward`). Where the trainer does not call it, `terms`
+            computes the same itself: with several micro-batches, with spectral norm, or as the
+            first phase of the step.
     """
 
     name: str
@@ -266,6 +265,17 @@ def unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
             # Through `data`, because a forward from before the block may have saved the buffer for
             # its backward, which refuses a changed one. The values are those that it saw.
             buffer.data.copy_(value)
+
+
+def kept_forward(carried: Batch | None, name: str) -> Batch | None:
+    """Return the result of a phase's `forward`, where the trainer has run it for an earlier phase.
+
+    name: of a tensor in the result. That tensor then has a graph; what earlier phases carry has
+    none.
+    """
+    if carried and name in carried and carried[name].requires_grad:
+        return carried
+    return None
 
 
 def starts_with(name: str, prefix: str) -> bool:

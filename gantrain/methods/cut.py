@@ -20,7 +20,7 @@ from gantrain.methods.adversarial_game import (
     GeneratorOption,
     Weight,
 )
-from gantrain.methods.base import Batch, Context, Method, Phase, Terms
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms, kept_forward
 from gantrain.methods.diffaugment import Kind
 from gantrain.networks import NETWORKS
 from gantrain.networks.blocks import Width, drops_units, mixes_samples, padded_size
@@ -200,7 +200,8 @@ class CUT(Method):
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         generator: Any = self.networks["generator"]
         projection = self.networks["projection"]
-        generated_parts = carried or self.generate(batch, context)
+        kept = kept_forward(carried, "generated")
+        generated_parts = kept or self.generate(batch, context)
         generated = generated_parts["generated"]
         fake = generated_parts["fake"]
         losses, _ = self.adversaries.generator_terms(fake, batch["target"], context)

@@ -18,7 +18,7 @@ from gantrain.methods.adversarial_game import (
     Weight,
     pair,
 )
-from gantrain.methods.base import Batch, Context, Method, Phase, Terms
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms, kept_forward
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.discriminator_penalties import DiscriminatorPenalties, PenaltyOptions
 from gantrain.methods.image_pool import ImagePool
@@ -39,9 +39,8 @@ class Pix2Pix(Method):
     The defaults are the paper's, except for the order. Here the generator's phase comes first, and
     the discriminators see the fakes of that phase. `order: discriminator_first` is the paper's. One
     forward of the generator then serves both turns, so that its graph takes memory during the turn
-    of the discriminators. A step needs a second forward of the generator where it has several
-    micro-batches, where the generator has no turn, and where the generator has spectral norm. The
-    second forward leaves the running statistics of batch norm as they are.
+    of the discriminators. A step with several micro-batches, or a generator with spectral norm,
+    needs a second forward, which leaves the running statistics of batch norm as they are.
 
     Args:
         generator: The network that translates.
@@ -120,7 +119,7 @@ class Pix2Pix(Method):
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source = batch["source"]
         target = batch["target"]
-        generated = carried or self.generate(batch, context)
+        generated = kept_forward(carried, "fake") or self.generate(batch, context)
         fake = generated["fake"]
         losses, judged = self.adversaries.generator_terms(
             pair(source, fake), pair(source, target), context

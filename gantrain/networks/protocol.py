@@ -118,8 +118,26 @@ def feature_channels_of(network: nn.Module) -> Mapping[str, int]:
 
 
 def takes_layers(network: nn.Module) -> bool:
-    """Return whether a generator's `forward` also returns features; False for a plain nn.Module."""
-    return isinstance(network, Generator) and network.forward_takes_layers
+    """Return whether a generator's `forward` also returns features; False for a plain nn.Module.
+
+    A class that derives from one with this statement, and changes `forward` or `features`, has to
+    state it anew.
+    """
+    if not isinstance(network, Generator) or not network.forward_takes_layers:
+        return False
+    if "forward_takes_layers" in vars(network):  # stated by the object itself
+        return True
+    classes = type(network).__mro__
+    stating = _first_with("forward_takes_layers", classes)
+    return stating == _first_with("forward", classes) == _first_with("features", classes)
+
+
+def _first_with(name: str, classes: Sequence[type]) -> type | None:
+    """Return the first class that defines an attribute of that name itself."""
+    for cls in classes:
+        if name in vars(cls):
+            return cls
+    return None
 
 
 def undeclared_statements(network: nn.Module) -> list[str]:

@@ -66,6 +66,8 @@ class ResNet(Generator):
             has a gain of 0.02 as in SPADE, `kaiming` suits ReLU, and `default` is that of PyTorch.
     """
 
+    forward_takes_layers = True
+
     def __init__(
         self,
         in_channels: int,
@@ -82,7 +84,6 @@ class ResNet(Generator):
         init: Init = "normal",
     ) -> None:
         super().__init__()
-        self.forward_takes_layers = True
         self.multiple = 4
         # A quarter of 8 is the smallest map that a block can reflect by one pixel.
         self.padded_minimum = 8

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gantrain.core.amounts import bytes_text
 from gantrain.core.errors import UserError
-from gantrain.core.world import local_ranks
+from gantrain.core.threads import local_ranks
 from gantrain.methods.base import Method
 from gantrain.recipe.field_types import images_in
 from gantrain.recipe.schema import Recipe

@@ -10,8 +10,8 @@ from gantrain.training import batch_split
 from gantrain.training.setup import RunSetup
 
 _KEEPS_FORWARD = (
-    "; with order=discriminator_first and one backward pass in a step, the generator's graph takes"
-    " memory while the discriminators train"
+    "; with method.order=discriminator_first and one backward pass in a step, the generator's graph"
+    " takes memory while the discriminators train"
 )
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from gantrain.core.amounts import ceil_div
 from gantrain.core.errors import UserError
-from gantrain.core.world import World, cores, local_ranks
+from gantrain.core.threads import cores, local_ranks
+from gantrain.core.world import World
 from gantrain.data.batch import data_dims
 from gantrain.data.loader import RawBatch, merge_streams, training_loader
 from gantrain.data.prefetch import Prefetch, check_cache

@@ -88,7 +88,7 @@ class Engine:
         due = [
             runner for runner in self.phases if context.step % runner.settings.interval_steps == 0
         ]
-        # Forwards whose results earlier phases see. Their graphs wait for their own phase.
+        # Results of `forward`, which earlier phases see detached. Their own phase uses the graph.
         kept: dict[str, Batch] = {}
         for runner in due[1:]:
             if runner.may_keep_forward and len(batches) == 1:
@@ -122,8 +122,8 @@ class Engine:
     def run_forward(self, runner: PhaseRunner, batch: Batch, context: Context) -> Batch:
         """Run a phase's `forward` before its turn. Return its tensors with their graph.
 
-        It runs in the settings of its own phase: in the turn of another phase, the networks would
-        be frozen, so that there was no graph.
+        It runs in the settings of its own phase. In another phase's turn the networks are frozen,
+        and the result would have no graph.
         """
         context = replace(context, interval_steps=runner.settings.interval_steps)
         seed_all(self.seed, context.images_seen, self.rank, 0)

@@ -71,3 +71,16 @@ def test_work_has_the_context_of_the_caller() -> None:
     with speaking_as_command():
         names = list(map_in_order(lambda name: option(name), ["size", "out"], 2))
     assert names == ["--size", "--out"]
+
+
+def test_an_error_of_the_items_comes_after_the_results_before_it() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("three")
+
+    results = map_in_order(lambda number: number, items(), 2)
+    assert next(results) == 1
+    assert next(results) == 2
+    with pytest.raises(ValueError, match="three"):
+        next(results)

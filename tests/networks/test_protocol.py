@@ -1,6 +1,7 @@
 """The protocols of generators and discriminators, over every network and for a plain module."""
 
 import inspect
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -17,8 +18,10 @@ from gantrain.networks.protocol import (
     Pretrained,
     capabilities_of,
     feature_channels_of,
+    takes_layers,
     undeclared_statements,
 )
+from gantrain.networks.resnet import ResNet
 from gantrain.networks.spade import StyleEncoder
 from gantrain.networks.spectral import SpectralConv2d
 
@@ -141,3 +144,25 @@ def test_fixed_statistics_stay_in_training() -> None:
     assert int(other.num_batches_tracked) == 2
     assert modules_with_fixed_statistics(network) == set(fixed.modules())
     assert issubclass(Backbone, FixedStatistics)
+
+
+class ChangedForward(ResNet):
+    """Its `forward` takes no layers, although that of its base class does."""
+
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+        return images
+
+
+class ChangedFeatures(ResNet):
+    def features(self, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
+        return [images for _ in layers]
+
+
+def test_a_class_that_changes_forward_or_features_states_anew_that_it_takes_layers() -> None:
+    assert takes_layers(ResNet(3, 3, width=4, blocks=1))
+    for changed in (ChangedForward, ChangedFeatures):
+        network = changed(3, 3, width=4, blocks=1)
+        assert not takes_layers(network)
+        network.forward_takes_layers = True
+        assert takes_layers(network)
+    assert not takes_layers(nn.Conv2d(3, 3, 1))

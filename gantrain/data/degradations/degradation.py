@@ -27,7 +27,8 @@ class Degraded:
 class Degradation:
     """A pure function of an image, a seed and a position.
 
-    The options of a degradation are the keyword-only parameters of its constructor.
+    The options of a degradation are the keyword-only parameters of its constructor. Several threads
+    call an object at once: `degrade` must not change it, and takes chance from `random` alone.
 
     Attributes:
         scale: How many times smaller the degraded image is, in height and in width.

@@ -44,6 +44,8 @@ class FieldContent(Protocol):
 class Kind:
     """The meaning of a field's values, and their treatment on the way to the networks.
 
+    Several threads call an object at once, so its functions must not change it.
+
     Attributes:
         name: The name in an index and in a recipe.
         content: What files of this kind hold, for messages.
@@ -93,8 +95,8 @@ class Kind:
     def resize_for_storage(self, array: Array, height: int, width: int) -> Array:
         """Return an array HWC at another size for a data set on disk.
 
-        Where `resize` may give other bits with another version of a library, this function has to
-        be another one, because the fingerprint of a data set counts the bytes.
+        Override it where `resize` may give other bits with another version of a library: the
+        fingerprint of a data set covers the bytes.
         """
         return self.resize(array, height, width)
 
