@@ -255,9 +255,10 @@ def test_the_peak_of_all_networks_is_recorded(monkeypatch):
     setup = RunSetup(recipes.load("cyclegan", keys), World("cpu"))
     recorded = record_step(setup)
     forward = [one for one in recorded if one.output is None]
-    # Each generator translates its domain, identity included, and then the other one's fakes: of
-    # 7 convolutions. Each discriminator of 3 judges fakes, and then real and fake images.
-    assert len(forward) == 2 * (7 + 7) + 2 * (3 + 3)
+    # The generators, of 8 convolutions, run three times: on sources and targets, on targets with
+    # the fakes and the sources, and on the other fakes. Each discriminator, of 3, judges fakes in
+    # the generators' turn, and fakes and real images in its own.
+    assert len(forward) == 3 * 8 + 2 * 3 * 3
     assert flops_per_image(setup) > 0
 
 

@@ -102,7 +102,18 @@ def test_a_run_has_its_inputs_everywhere(case: str) -> None:
         Path(name).mkdir()
         Path(name, "a.png").write_bytes(encode(array, "png"))
         folders += [] if name == "labels" else ["--input", f"{name}={name}"]
-    command("translate", "runs/x", "labels", "--out", "out", "--device", "cpu", *folders)
+    command(
+        "translate",
+        "--precision",
+        "fp32",
+        "runs/x",
+        "labels",
+        "--out",
+        "out",
+        "--device",
+        "cpu",
+        *folders,
+    )
     model = gantrain.load("runs/x", "cpu")
     given = {role: arrays[role] for role in inputs}
     expected = model.translate(ids, **given)
@@ -289,11 +300,23 @@ def test_a_run_with_several_sources_is_whole() -> None:
     for name, array in (("labels", ids), ("depths", depth)):
         Path(name).mkdir()
         Path(name, "a.png").write_bytes(encode(array, "png"))
-    needs = command("translate", "runs/x", "labels", "--out", "out", status=2)
+    needs = command(
+        "translate", "--precision", "fp32", "runs/x", "labels", "--out", "out", status=2
+    )
     assert (
         "source2: found none, this model needs images beside its images, such as depth of" in needs
     )
-    command("translate", "runs/x", "labels", "--out", "out", "--input", "source2=depths")
+    command(
+        "translate",
+        "--precision",
+        "fp32",
+        "runs/x",
+        "labels",
+        "--out",
+        "out",
+        "--input",
+        "source2=depths",
+    )
     model = gantrain.load("runs/x", "cpu")
     expected = model.translate(ids, source2=depth)
     with Image.open("out/a.png") as made:

@@ -73,7 +73,15 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
         for folder, array in zip(("labels", "ids"), picture(i), strict=True):
             Path(folder, f"{i}.png").write_bytes(encode(array, "png"))
     assert "3 images in out" in command(
-        "translate", "runs/x", "labels", "--out", "out", "--input", "instances=ids"
+        "translate",
+        "--precision",
+        "fp32",
+        "runs/x",
+        "labels",
+        "--out",
+        "out",
+        "--input",
+        "instances=ids",
     )
     model = gantrain.load("runs/x", device="cpu")
     for i in range(3):
@@ -83,7 +91,7 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
             assert (
                 np.abs(np.asarray(made) - expected).max() <= 1
             )  # a batch's sums may come in another order
-    said = command("translate", "runs/x", "labels", "--out", "new", status=2)
+    said = command("translate", "--precision", "fp32", "runs/x", "labels", "--out", "new", status=2)
     assert (
         "instances: found none, this model needs ids of instances beside its images, such as"
         in said
@@ -91,12 +99,30 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
     Path("ids/1.png").unlink()
     Path("ids/0.png").write_bytes(encode(picture(0)[1][1:], "png"))
     said = command(
-        "translate", "runs/x", "labels", "--out", "new", "--input", "instances=ids", status=2
+        "translate",
+        "--precision",
+        "fp32",
+        "runs/x",
+        "labels",
+        "--out",
+        "new",
+        "--input",
+        "instances=ids",
+        status=2,
     )
     assert "--input instances: ids lacks a file for 1 image: labels/1.png" in said
     inputs = ("labels/0.png", "labels/2.png")
     said = command(
-        "translate", "runs/x", *inputs, "--out", "new", "--input", "instances=ids", status=1
+        "translate",
+        "--precision",
+        "fp32",
+        "runs/x",
+        *inputs,
+        "--out",
+        "new",
+        "--input",
+        "instances=ids",
+        status=1,
     )
     assert "left out: ids/0.png: instances: found uint16 of shape (39, 56, 1), allowed" in said
 

@@ -30,6 +30,7 @@ from gantrain.evaluation.folder_images import normalise_array, read_array
 from gantrain.inference.input_images import image_array
 from gantrain.inference.source_reader import SourceReader
 from gantrain.inference.translate_files import translate_files
+from gantrain.inference.translation_precision import ChosenPrecision
 from gantrain.inference.translator import Translator
 
 SIZE = (18, 22)  # height, width
@@ -56,6 +57,7 @@ class Recorder(Translator):
         self.target, self.one_by_one, self.seen = field(), False, []
         self.device = torch.device("cpu")
         self.identity = "black pictures"
+        self.precision = ChosenPrecision("fp32")
         self.recipe = Namespace(data=Namespace(sources=["source"], target="target"))
 
     def translate_arrays(self, samples):

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FunctionType
 
 from gantrain.core.errors import RunStopped, UserError
 
@@ -42,7 +43,7 @@ def naming_failure(code: object, function: str = "") -> Iterator[None]:
         owner = code if isinstance(code, type) or not function else type(code)
         if not is_own(owner) or _is_out_of_memory(error):
             raise
-        name = getattr(owner, "__name__", type(owner).__name__)
+        name = owner.__name__ if isinstance(owner, type | FunctionType) else type(owner).__name__
         called = f"{name}.{function}" if function else name
         raise OwnCodeFailed(f"{called} raised {describe_error(error)}; correct it there") from None
 

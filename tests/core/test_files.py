@@ -131,9 +131,12 @@ def test_broken_json_is_a_line(content: bytes, tmp_path: Path) -> None:
         files.read_json(path, 1 << 20)
 
 
-# Folders that take their name when all is in them, a log that grows, a fetch that goes on, a
-# temporary file, and files in memory.
+# Folders that take their name when all is in them, a log that grows, a fetch that goes on,
+# temporary files, and files in memory.
 OTHER_WRITERS = {
+    "bench/loose_files.py",
+    "bench/peer_files.py",
+    "bench/peer_side.py",
     "core/files.py",
     "data/cache.py",
     "data/decode.py",

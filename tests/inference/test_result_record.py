@@ -212,7 +212,10 @@ def lose_record() -> None:
     Path("out", RECORD).unlink()
 
 
-OTHER = "another checkpoint, other options or another precision made it"
+OTHER = (
+    r"another checkpoint, other options or another precision made it"
+    r" \(--precision fp32 or bf16 states it\)"
+)
 CHANGED = "its input has changed since, or was another file"
 NONE = "no record says what made it"
 
