@@ -159,7 +159,12 @@ VARIANTS = {
     # One forward of the generator serves the turns of all networks.
     "discriminator_first": pix2pix(
         order="discriminator_first",
-        more_discriminators=[{"network": {"name": "pixel", "width": 4}, "adversarial": "lsgan"}],
+        more_discriminators=[
+            {
+                "network": {"name": "pixel", "width": 4, "norm": "instance"},
+                "adversarial": "lsgan",
+            }
+        ],
     ),
     "multiscale": pix2pix(
         discriminator={**MULTISCALE, "width": 8},
