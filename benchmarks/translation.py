@@ -20,16 +20,11 @@ import torch
 from PIL import Image
 
 from gantrain import load
+from gantrain.bench.loose_files import to_floats
 from gantrain.bench.repeats import alternate, ratio
 from gantrain.core.errors import UserError
 from gantrain.inference.translate_files import find_inputs, translate_files
 from gantrain.inference.translator import Translator
-
-
-def _trained_size(model: Translator) -> tuple[int, int]:
-    """Return the height and the width at which the plain loop shows images to the networks."""
-    size = model.recipe.data.size
-    return size[0], size[1]
 
 
 def _by_gantrain(model: Translator, folder: Path, batch_size: int) -> Callable[[], float]:
@@ -46,7 +41,7 @@ def _by_gantrain(model: Translator, folder: Path, batch_size: int) -> Callable[[
 
 def _by_plain_loop(model: Translator, files: list[Path]) -> Callable[[], float]:
     """Return a function that does the same as research code does it. It takes RGB images alone."""
-    height, width = _trained_size(model)
+    height, width = model.recipe.data.size  # at which the networks see the images
     generator = model.method.networks["generator"]
 
     def run() -> float:
@@ -55,9 +50,7 @@ def _by_plain_loop(model: Translator, files: list[Path]) -> Callable[[], float]:
             for file in files:
                 image = Image.open(file).convert("RGB")
                 resized = image.resize((width, height), Image.Resampling.BICUBIC)
-                array = np.array(resized)
-                source = torch.from_numpy(array).permute(2, 0, 1).contiguous()[None]
-                source = source.float().div(255).sub_(0.5).div_(0.5)
+                source = to_floats(resized)[None]
                 with torch.no_grad():
                     fake = generator(source.to(model.device))
                 values = (fake[0].cpu().float().numpy().transpose(1, 2, 0) + 1) / 2 * 255

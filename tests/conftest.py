@@ -20,6 +20,8 @@ RECIPE_FILES = sorted((ROOT / "recipes").glob("*.yaml"))
 RECIPE_NAMES = [path.stem for path in RECIPE_FILES]
 
 # A small pix2pix: a second for a handful of steps. One thread: sums come in one order.
+# The command's results equal those of `load()`, whose precision is always fp32 here.
+TRANSLATE = ("translate", "--precision", "fp32")
 SMALL = (
     "data.size=[32,32]",
     "data.workers=0",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, run_here
+from conftest import SMALL, TRANSLATE, run_here
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -147,7 +147,7 @@ def test_a_run_learns_from_one_folder_of_images(
     image = np.random.default_rng(0).integers(0, 256, (32, 32, channels), np.uint8)
     Path("in").mkdir()
     Path("in/a.png").write_bytes(encode(image, "png"))
-    command("translate", "--precision", "fp32", "runs/x", "in", "--out", "out", "--device", "cpu")
+    command(*TRANSLATE, "runs/x", "in", "--out", "out", "--device", "cpu")
     with Image.open("out/a.png") as made:
         assert np.array_equal(np.asarray(made), gantrain.load("runs/x", "cpu").translate(image))
 
@@ -185,7 +185,7 @@ def test_the_target_may_be_larger_than_the_source() -> None:
     assert model.translate(image).shape == (36, 48, 3)
     Path("in").mkdir()
     Path("in/a.png").write_bytes(encode(image, "png"))
-    command("translate", "--precision", "fp32", "runs/x", "in", "--out", "out")
+    command(*TRANSLATE, "runs/x", "in", "--out", "out")
     with Image.open("out/a.png") as made:
         assert made.size == (48, 36)
 
@@ -226,12 +226,10 @@ def test_drawn_masks_are_an_input_of_the_method() -> None:
     for name, array in (("in", image), ("masks", mask)):
         Path(name).mkdir()
         Path(name, "a.png").write_bytes(encode(array, "png"))
-    command(
-        "translate", "--precision", "fp32", "runs/x", "in", "--input", "mask=masks", "--out", "out"
-    )
+    command(*TRANSLATE, "runs/x", "in", "--input", "mask=masks", "--out", "out")
     with Image.open("out/a.png") as made:
         assert np.array_equal(np.asarray(made), expected)
-    needs = command("translate", "--precision", "fp32", "runs/x", "in", "--out", "more", status=2)
+    needs = command(*TRANSLATE, "runs/x", "in", "--out", "more", status=2)
     assert "mask: found none" in needs
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL, run_here
+from conftest import SMALL, TRANSLATE, run_here
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -102,18 +102,7 @@ def test_a_run_has_its_inputs_everywhere(case: str) -> None:
         Path(name).mkdir()
         Path(name, "a.png").write_bytes(encode(array, "png"))
         folders += [] if name == "labels" else ["--input", f"{name}={name}"]
-    command(
-        "translate",
-        "--precision",
-        "fp32",
-        "runs/x",
-        "labels",
-        "--out",
-        "out",
-        "--device",
-        "cpu",
-        *folders,
-    )
+    command(*TRANSLATE, "runs/x", "labels", "--out", "out", "--device", "cpu", *folders)
     model = gantrain.load("runs/x", "cpu")
     given = {role: arrays[role] for role in inputs}
     expected = model.translate(ids, **given)
@@ -300,23 +289,11 @@ def test_a_run_with_several_sources_is_whole() -> None:
     for name, array in (("labels", ids), ("depths", depth)):
         Path(name).mkdir()
         Path(name, "a.png").write_bytes(encode(array, "png"))
-    needs = command(
-        "translate", "--precision", "fp32", "runs/x", "labels", "--out", "out", status=2
-    )
+    needs = command(*TRANSLATE, "runs/x", "labels", "--out", "out", status=2)
     assert (
         "source2: found none, this model needs images beside its images, such as depth of" in needs
     )
-    command(
-        "translate",
-        "--precision",
-        "fp32",
-        "runs/x",
-        "labels",
-        "--out",
-        "out",
-        "--input",
-        "source2=depths",
-    )
+    command(*TRANSLATE, "runs/x", "labels", "--out", "out", "--input", "source2=depths")
     model = gantrain.load("runs/x", "cpu")
     expected = model.translate(ids, source2=depth)
     with Image.open("out/a.png") as made:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, run_here
+from conftest import ROOT, TRANSLATE, run_here
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -73,15 +73,7 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
         for folder, array in zip(("labels", "ids"), picture(i), strict=True):
             Path(folder, f"{i}.png").write_bytes(encode(array, "png"))
     assert "3 images in out" in command(
-        "translate",
-        "--precision",
-        "fp32",
-        "runs/x",
-        "labels",
-        "--out",
-        "out",
-        "--input",
-        "instances=ids",
+        *TRANSLATE, "runs/x", "labels", "--out", "out", "--input", "instances=ids"
     )
     model = gantrain.load("runs/x", device="cpu")
     for i in range(3):
@@ -91,7 +83,7 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
             assert (
                 np.abs(np.asarray(made) - expected).max() <= 1
             )  # a batch's sums may come in another order
-    said = command("translate", "--precision", "fp32", "runs/x", "labels", "--out", "new", status=2)
+    said = command(*TRANSLATE, "runs/x", "labels", "--out", "new", status=2)
     assert (
         "instances: found none, this model needs ids of instances beside its images, such as"
         in said
@@ -99,30 +91,12 @@ def test_the_commands_train_evaluate_and_translate_with_instances() -> None:
     Path("ids/1.png").unlink()
     Path("ids/0.png").write_bytes(encode(picture(0)[1][1:], "png"))
     said = command(
-        "translate",
-        "--precision",
-        "fp32",
-        "runs/x",
-        "labels",
-        "--out",
-        "new",
-        "--input",
-        "instances=ids",
-        status=2,
+        *TRANSLATE, "runs/x", "labels", "--out", "new", "--input", "instances=ids", status=2
     )
     assert "--input instances: ids lacks a file for 1 image: labels/1.png" in said
     inputs = ("labels/0.png", "labels/2.png")
     said = command(
-        "translate",
-        "--precision",
-        "fp32",
-        "runs/x",
-        *inputs,
-        "--out",
-        "new",
-        "--input",
-        "instances=ids",
-        status=1,
+        *TRANSLATE, "runs/x", *inputs, "--out", "new", "--input", "instances=ids", status=1
     )
     assert "left out: ids/0.png: instances: found uint16 of shape (39, 56, 1), allowed" in said
 

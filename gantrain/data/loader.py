@@ -246,7 +246,10 @@ def held_out_batches(
 
     ahead = max(batch_size, _FEWEST_AHEAD)
     with closing(map_in_order(read, indices, ahead=ahead)) as readings:
-        while batch := list(islice(readings, batch_size)):
+        while True:
+            batch = list(islice(readings, batch_size))
+            if not batch:
+                return
             for reading in batch:
                 damaged.update(reading.damaged)
             whole = [reading for reading in batch if reading.fields]

@@ -1,6 +1,6 @@
 """Reads the images of two folders for `gantrain evaluate --real FOLDER --fake FOLDER`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class FolderImages:
         It ends at an image that cannot be used, which `report` raises on all ranks.
         """
         names = sorted(folders[0])[self.world.rank :: self.world.size]
-        groups = [[folder[name] for folder in folders] for name in names]
+        groups = (_files_of(name, folders) for name in names)
         with closing(map_in_order(_decode_group, groups, ahead=_FILES_AHEAD)) as decoded_groups:
             for decoded in decoded_groups:
                 self.notes += decoded.notes
@@ -131,6 +131,10 @@ class _Decoded(NamedTuple):
     arrays: list[Array]
     notes: list[str]
     error: ValueError | None
+
+
+def _files_of(name: str, folders: Sequence[Files]) -> list[Path]:
+    return [folder[name] for folder in folders]
 
 
 def _decode_group(files: list[Path]) -> _Decoded:

@@ -52,14 +52,14 @@ class Item(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """What came of reading a file: an item, or the problem. notes: on what was converted."""
+    """The result of reading a file: an item, or a problem. notes: on what was converted."""
 
     item: Item | None
     problem: str
     notes: list[str]
 
 
-class Encoded(NamedTuple):
+class _Encoded(NamedTuple):
     """A result as the bytes of its file; None where memory was short, as the problem states."""
 
     item: Item
@@ -179,14 +179,14 @@ class FileTranslation:
     ) -> Generator[tuple[Item, bytes], None, None]:
         """Yield the items with the bytes of their results' files, in order."""
 
-        def encode_one(pair: tuple[Item, np.ndarray]) -> Encoded:
+        def encode_one(pair: tuple[Item, np.ndarray]) -> _Encoded:
             item, fake = pair
             try:
                 with naming_too_large(str(item), self.model.device, self._advice):
                     array = at_output_size(fake, item.sample, item.seen, output_size)
-                    return Encoded(item, encode(array, kind, _PNG_LEVEL))
+                    return _Encoded(item, encode(array, kind, _PNG_LEVEL))
             except OutOfMemory as error:
-                return Encoded(item, None, str(error))
+                return _Encoded(item, None, str(error))
 
         with closing(map_in_order(encode_one, translated, self._threads, self._ahead)) as results:
             for result in results:

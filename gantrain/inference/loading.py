@@ -26,9 +26,9 @@ def load(
 
     A run gives its latest checkpoint. back, style: see Translator. best: take the best
     checkpoint by the run's `evaluate.best_by`. precision: `fp32`; `bf16`, which is faster on much
-    hardware and changes the images a little; or `auto`, which is bf16 on GPUs that have it,
-    and on CPUs where it is at least 1.2 times as fast.
-    Loading executes no code of the checkpoint. Raises UserError if there is none.
+    hardware and changes the images a little; or `auto`, which is bf16 on GPUs that have it, and on
+    CPUs where it is at least 1.2 times as fast. Loading executes no code of the checkpoint. Raises
+    UserError if there is none.
     """
     if not isinstance(path, str | os.PathLike):
         raise UserError(

@@ -40,6 +40,4 @@ def choose_precision(wanted: str, model: LoadedModel, device: torch.device) -> C
     listed = list_convolutions(model.sketch, channels, source_size(model.recipe.data))
     compared = choose_convolutions(listed, 1, torch.get_num_threads())
     verdict = judge_for_translating(device, compared)
-    return ChosenPrecision(
-        verdict.precision, f"precision: auto is {verdict.precision}{verdict.reason}"
-    )
+    return ChosenPrecision(verdict.precision, verdict.line)

@@ -97,7 +97,7 @@ class Phase:
         forward: A function of (batch, context) that returns what `terms` begins with, such as the
             generator's images, with gradient. The trainer may call `forward` before an earlier
             phase of the step. Earlier phases get the result detached, in `carried`. `terms` gets it
-            with its graph (see `kept_forward`). Where the trainer does not call it, `terms`
+            with its graph (see `find_kept_forward`). Where the trainer does not call it, `terms`
             computes the same itself: with several micro-batches, with spectral norm, or as the
             first phase of the step.
     """
@@ -267,10 +267,10 @@ def unchanged(modules: Iterable[nn.Module]) -> Iterator[None]:
             buffer.data.copy_(value)
 
 
-def kept_forward(carried: Batch | None, name: str) -> Batch | None:
-    """Return the result of a phase's `forward`, where the trainer has run it for an earlier phase.
+def find_kept_forward(carried: Batch | None, name: str) -> Batch | None:
+    """Return the result of a phase's `forward` where the trainer has run it before, else None.
 
-    name: of a tensor in the result. That tensor then has a graph; what earlier phases carry has
+    name: of a tensor in the result. That tensor has a graph. Tensors that earlier phases carry have
     none.
     """
     if carried and name in carried and carried[name].requires_grad:

@@ -20,7 +20,7 @@ from gantrain.methods.adversarial_game import (
     GeneratorOption,
     Weight,
 )
-from gantrain.methods.base import Batch, Context, Method, Phase, Terms, kept_forward
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms, find_kept_forward
 from gantrain.methods.diffaugment import Kind
 from gantrain.networks import NETWORKS
 from gantrain.networks.blocks import Width, drops_units, mixes_samples, padded_size
@@ -160,10 +160,10 @@ class CUT(Method):
         return batch["source"]
 
     def generate(self, batch: Batch, context: Context) -> Batch:
-        """Return `generated`, what the generator makes of the originals, and of it the `fake`.
+        """Return the generator's images of the originals, `generated`, and the `fake`s among them.
 
-        The features of the originals (`features_0`, ...), which are the keys of PatchNCE, are a
-        part of the result where this forward has them.
+        The result also has the features of the originals (`features_0`, ...), from which PatchNCE's
+        keys come, where this forward has them.
         """
         generator = self.networks["generator"]
         (inputs,) = self.mirrored([self.originals(batch)], context)
@@ -192,18 +192,15 @@ class CUT(Method):
             return False
         limits = capabilities_of(generator)
         height, width = inputs.shape[-2:]
-        return padded_size((height, width), limits.multiple, limits.padded_minimum) == (
-            height,
-            width,
-        )
+        size = (height, width)
+        return padded_size(size, limits.multiple, limits.padded_minimum) == size
 
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         generator: Any = self.networks["generator"]
         projection = self.networks["projection"]
-        kept = kept_forward(carried, "generated")
-        generated_parts = kept or self.generate(batch, context)
-        generated = generated_parts["generated"]
-        fake = generated_parts["fake"]
+        made = find_kept_forward(carried, "generated") or self.generate(batch, context)
+        generated = made["generated"]
+        fake = made["fake"]
         losses, _ = self.adversaries.generator_terms(fake, batch["target"], context)
 
         # Features of the generated images are mirrored back, to lie where the originals' lie.
@@ -213,10 +210,8 @@ class CUT(Method):
         # without gradient never gets any.
         queries = projection(features, places)
         with torch.no_grad():
-            if _features_name(0) in generated_parts:
-                original_features = [
-                    generated_parts[_features_name(i)] for i in range(len(self.layers))
-                ]
+            if _features_name(0) in made:
+                original_features = [made[_features_name(i)] for i in range(len(self.layers))]
             else:
                 original_features = generator.features(self.originals(batch), self.layers)
             keys = projection(original_features, places)
@@ -267,7 +262,7 @@ class CUT(Method):
 
 
 def _features_name(number: int) -> str:
-    """The name of an original's features in what a forward of the generator returns."""
+    """Return the name of the originals' features of one layer in the result of `generate`."""
     return f"features_{number}"
 
 

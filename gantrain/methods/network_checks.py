@@ -8,6 +8,7 @@ from gantrain.methods.base import Method
 from gantrain.methods.network_roles import NetworkRole
 from gantrain.methods.terms_check import describe_value
 from gantrain.networks.protocol import (
+    Generator,
     capabilities_of,
     feature_channels_of,
     undeclared_statements,
@@ -62,7 +63,7 @@ def statement_problems(method: Method) -> Iterator[str]:
                     f"{place}.{statement}: found {describe_value(value)}, allowed: a whole number"
                     " of at least 1"
                 )
-        takes: object = getattr(capabilities_of(network), "forward_takes_layers", False)
+        takes: object = isinstance(network, Generator) and network.forward_takes_layers
         if not isinstance(takes, bool):
             yield (
                 f"{place}.forward_takes_layers: found {describe_value(takes)}, allowed: True or"

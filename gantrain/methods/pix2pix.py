@@ -18,7 +18,7 @@ from gantrain.methods.adversarial_game import (
     Weight,
     pair,
 )
-from gantrain.methods.base import Batch, Context, Method, Phase, Terms, kept_forward
+from gantrain.methods.base import Batch, Context, Method, Phase, Terms, find_kept_forward
 from gantrain.methods.diffaugment import Kind
 from gantrain.methods.discriminator_penalties import DiscriminatorPenalties, PenaltyOptions
 from gantrain.methods.image_pool import ImagePool
@@ -119,7 +119,7 @@ class Pix2Pix(Method):
     def generator_terms(self, batch: Batch, carried: Batch | None, context: Context) -> Terms:
         source = batch["source"]
         target = batch["target"]
-        generated = kept_forward(carried, "fake") or self.generate(batch, context)
+        generated = find_kept_forward(carried, "fake") or self.generate(batch, context)
         fake = generated["fake"]
         losses, judged = self.adversaries.generator_terms(
             pair(source, fake), pair(source, target), context

@@ -26,11 +26,16 @@ _MOST_BYTES = 1 << 20
 class Verdict:
     """The meaning of `auto` on the machines of these ranks.
 
-    reason: a clause that follows "auto is bf16".
+    reason: a clause that follows "auto is PRECISION", with its punctuation.
     """
 
     precision: str
     reason: str
+
+    @property
+    def line(self) -> str:
+        """The line that says what `auto` means, and why."""
+        return f"precision: auto is {self.precision}{self.reason}"
 
 
 _ON_GPU = Verdict("bf16", ", which this GPU computes")
@@ -64,7 +69,7 @@ def judge_for_translating(device: torch.device, convolutions: Sequence[Convoluti
 
 
 def _without_bf16(device: torch.device, rank: int | None) -> Verdict:
-    """The verdict where the hardware has no bf16. rank: the one that lacks it; None is all."""
+    """Return the verdict for hardware without bf16. rank: the one that lacks it; None is all."""
     what = "GPU" if device.type == "cuda" else "CPU"
     owner = f"this {what}" if rank is None else f"the {what} of rank {rank}"
     lack = "computes no bf16" if what == "GPU" else "has no bf16 instructions"
@@ -72,7 +77,10 @@ def _without_bf16(device: torch.device, rank: int | None) -> Verdict:
 
 
 def _by_times(times: Times, count: int, options: str) -> Verdict:
-    """The verdict of a measurement. count: of convolutions. options: those that need none."""
+    """Return the verdict of a measurement.
+
+    count: of convolutions. options: the settings that need no measurement.
+    """
     precision = "bf16" if times.is_bf16_worthwhile else "fp32"
     return Verdict(
         precision,

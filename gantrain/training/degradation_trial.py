@@ -10,6 +10,7 @@ from gantrain.data.degradations.degradation import Degradation, Degraded
 from gantrain.data.degradations.degradation_table import build_degradation
 from gantrain.data.field import Field
 from gantrain.recipe.schema import Recipe
+from gantrain.training.result_text import describe_result
 
 
 def try_degradations(recipe: Recipe, target: Field) -> None:
@@ -51,20 +52,15 @@ def _try(part: Degradation, image: np.ndarray, random: np.random.Generator) -> n
     expected = (*size, channels)
     if not isinstance(result, np.ndarray) or result.shape != expected or result.dtype != np.float32:
         raise BadComponent(
-            f"{name} gives {_describe(result)}, allowed: float32 of shape {expected}, by its scale"
-            " and channels_after"
+            f"{name} gives {describe_result(result)}, allowed: float32 of shape {expected}, by its"
+            " scale and channels_after"
         )
     if not np.isfinite(result).all() or result.min() < 0 or result.max() > 1:
         raise BadComponent(f"{name} gives values outside 0..1, allowed: 0 to 1; clip them")
     mask: object = degraded.mask
     if part.gives_mask and (not isinstance(mask, np.ndarray) or mask.shape != (*size, 1)):
         raise BadComponent(
-            f"{name} gives {_describe(mask)} as its mask, allowed: float32 of shape {(*size, 1)}"
+            f"{name} gives {describe_result(mask)} as its mask, allowed: float32 of shape"
+            f" {(*size, 1)}"
         )
     return result
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} of shape {value.shape}"
-    return type(value).__name__

@@ -42,8 +42,8 @@ class EMA:
         """Update the average after a step: average += weight * (live - average).
 
         One fused kernel does it without a read of the device: that of SGD with the gradient
-        `live`, a weight decay of -1 and a learning rate of -weight. It changes nothing where
-        the step was undone.
+        `live`, a weight decay of -1 and a learning rate of -weight. It changes nothing where the
+        step was undone.
 
         is_undone: a float32 scalar on the device, 1 where the step was undone, else 0.
         """

@@ -13,6 +13,7 @@ from gantrain.data.field import Field
 from gantrain.data.kinds.table import KINDS
 from gantrain.data.pictures import viewable
 from gantrain.data.transforms import Size, resize_sample
+from gantrain.training.result_text import describe_result
 
 
 def try_kinds(fields: Mapping[str, Field], size: Size) -> None:
@@ -36,7 +37,8 @@ def _try_kind(role: str, field: Field, size: Size) -> None:
     is_array = isinstance(resized, np.ndarray) and resized.dtype == larger.dtype
     if not isinstance(resized, np.ndarray) or not is_array or resized.shape != shape:
         raise BadComponent(
-            f"{name}.resize gives {_describe(resized)}, allowed: {field.dtype} of shape {shape}"
+            f"{name}.resize gives {describe_result(resized)}, allowed: {field.dtype} of shape"
+            f" {shape}"
         )
     seen: object = normalise(
         torch.from_numpy(resized)[None], field, torch.float32, torch.device("cpu")
@@ -44,18 +46,12 @@ def _try_kind(role: str, field: Field, size: Size) -> None:
     wanted = (1, channels(field), height, width)
     if not isinstance(seen, Tensor) or seen.shape != wanted or seen.dtype != torch.float32:
         raise BadComponent(
-            f"{name}.normalise gives {_describe(seen)}, allowed: torch.float32 of shape {wanted},"
-            " by its network_channels"
+            f"{name}.normalise gives {describe_result(seen)}, allowed: torch.float32 of shape"
+            f" {wanted}, by its network_channels"
         )
     picture: object = viewable(seen, field)
     wanted = (1, height, width, 3)
     if not isinstance(picture, np.ndarray) or picture.shape != wanted or picture.dtype != np.uint8:
         raise BadComponent(
-            f"{name}.picture gives {_describe(picture)}, allowed: uint8 of shape {wanted}"
+            f"{name}.picture gives {describe_result(picture)}, allowed: uint8 of shape {wanted}"
         )
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, np.ndarray | Tensor):
-        return f"{value.dtype} of shape {tuple(value.shape)}"
-    return type(value).__name__

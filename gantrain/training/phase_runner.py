@@ -110,7 +110,7 @@ class PhaseRunner:
 
     @property
     def may_keep_forward(self) -> bool:
-        """Whether one forward may serve this phase and an earlier phase of the step.
+        """Return whether one forward may serve this phase and an earlier phase of the step.
 
         A state that moves on at each step moves between them, so that their forwards differ.
         """

@@ -55,9 +55,7 @@ def choose_precision(
     )
     here = judge_machine(world, compared)
     if recorded is None:
-        choice = Choice(
-            here.precision, f"precision: auto is {here.precision}{here.reason}", compared
-        )
+        choice = Choice(here.precision, here.line, compared)
     elif recorded == here.precision:
         choice = Choice(recorded, f"precision: auto is {recorded}, as this run began", compared)
     else:

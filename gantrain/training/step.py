@@ -89,11 +89,11 @@ class Engine:
             runner for runner in self.phases if context.step % runner.settings.interval_steps == 0
         ]
         # Results of `forward`, which earlier phases see detached. Their own phase uses the graph.
-        kept: dict[str, Batch] = {}
+        kept_forwards: dict[str, Batch] = {}
         for runner in due[1:]:
             if runner.may_keep_forward and len(batches) == 1:
                 made = self.run_forward(runner, batches[0], context)
-                kept[runner.phase.name] = made
+                kept_forwards[runner.phase.name] = made
                 carried[0] = {**(carried[0] or {}), **_detached(made)}
 
         for runner in due:
@@ -102,7 +102,7 @@ class Engine:
                 batches,
                 contexts,
                 carried=carried,
-                kept=kept.pop(runner.phase.name, {}),
+                kept_forward=kept_forwards.pop(runner.phase.name, {}),
                 learning_rate=learning_rates[runner.phase.name],
             )
             is_nonfinite = torch.maximum(is_nonfinite, phase_is_nonfinite)
@@ -116,7 +116,7 @@ class Engine:
 
     @property
     def may_keep_forward(self) -> bool:
-        """Whether a step of one micro-batch keeps a forward and its graph for a later phase."""
+        """Return whether a step of one micro-batch keeps a forward for a later phase."""
         return any(runner.may_keep_forward for runner in self.phases[1:])
 
     def run_forward(self, runner: PhaseRunner, batch: Batch, context: Context) -> Batch:
@@ -137,13 +137,14 @@ class Engine:
         contexts: Sequence[Context],
         *,
         carried: list[Batch | None],
-        kept: Batch,
+        kept_forward: Batch,
         learning_rate: float,
     ) -> Tensor:
         """Run one phase: the gradients of all micro-batches, then one update.
 
         carried: what earlier phases of this step carry on, by micro-batch; the phase adds its own.
-        kept: the tensors of the phase's `forward` with their graph, where the step has run it.
+        kept_forward: the tensors of the phase's `forward` with their graph, where the step has run
+        it; else empty.
         Returns a scalar on the device, 1 where the gradients are not finite, else 0.
         """
         with frozen(runner.other_networks):
@@ -160,7 +161,9 @@ class Engine:
                     )
                     # Without the phase: a fake that a later phase makes again is the same fake.
                     seed_all(self.seed, context.images_seen, self.rank, index)
-                    given = {**(carried[index] or {}), **kept} if kept else carried[index]
+                    given = carried[index]
+                    if kept_forward:
+                        given = {**(given or {}), **kept_forward}
                     new_carried, stats = runner.parallel.backward(
                         batch, given, context, pieces=pieces, last=index == pieces - 1
                     )

@@ -9,7 +9,7 @@ import numpy as np
 import peer_layouts as peers
 import pytest
 import torch
-from conftest import SMALL
+from conftest import SMALL, TRANSLATE
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -183,32 +183,12 @@ def test_translate_evaluate_and_the_file_itself() -> None:
             Image.fromarray(random.integers(0, 256, (40, 56, 3), np.uint8)).save(
                 f"{folder}/{i}.png"
             )
-    run(
-        "translate",
-        "--precision",
-        "fp32",
-        "zoo/imported",
-        "data/testA",
-        "--out",
-        "a",
-        "--size",
-        "native",
-    )
-    run("translate", "--precision", "fp32", "latest_net_G.pth", "data/testA", "--out", "b")
+    run(*TRANSLATE, "zoo/imported", "data/testA", "--out", "a", "--size", "native")
+    run(*TRANSLATE, "latest_net_G.pth", "data/testA", "--out", "b")
     for i in range(4):
         assert np.array_equal(*(np.asarray(Image.open(f"{folder}/{i}.png")) for folder in "ab"))
     assert np.asarray(Image.open("a/0.png")).shape == (40, 56, 3)
-    run(
-        "translate",
-        "--precision",
-        "fp32",
-        "zoo/imported",
-        "data/testA",
-        "--out",
-        "c",
-        "--output-size",
-        "network",
-    )
+    run(*TRANSLATE, "zoo/imported", "data/testA", "--out", "c", "--output-size", "network")
     assert np.asarray(Image.open("c/0.png")).shape == (32, 48, 3)
     run(
         "evaluate",
@@ -254,7 +234,7 @@ def test_class_ids_as_the_source() -> None:
     run("import", "latest_net_G.pth", "--out", "imported", "--labels")
     ids = np.random.default_rng(0).integers(0, 6, (16, 24), np.uint8)
     Image.fromarray(ids).save("ids.png")
-    run("translate", "--precision", "fp32", "imported", "ids.png", "--out", "out")
+    run(*TRANSLATE, "imported", "ids.png", "--out", "out")
     one_hot = torch.eye(6)[torch.from_numpy(ids).long()].permute(2, 0, 1)[None]
     with torch.no_grad():
         expected = ((peer(one_hot)[0] + 1) * 127.5).permute(1, 2, 0).numpy()

@@ -124,7 +124,9 @@ def test_every_parameter_learns_in_its_phase_and_in_no_other(options: str) -> No
         others = [p for t in engine.phases if t is not turn for p in trained(t)]
         for p in others:
             p.grad = None
-        engine.run_phase(turn, [batch], [context], carried=carried, kept={}, learning_rate=1e-3)
+        engine.run_phase(
+            turn, [batch], [context], carried=carried, kept_forward={}, learning_rate=1e-3
+        )
         assert all(p.grad is not None and p.grad.isfinite().all() for p in trained(turn))
         assert all(p.grad is None for p in others)
     assert all(p.requires_grad for turn in engine.phases for p in trained(turn))
